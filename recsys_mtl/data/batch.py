@@ -1,0 +1,100 @@
+"""`Batch`: encoded rows as tensors, the only form in which data reaches the network.
+
+Shapes: B rows, C single-valued categorical features, M list-valued ones, N numeric columns after
+encoding (indicators and piecewise bins included), T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows.
+
+    Attributes:
+        numeric: (B, N) float32, finite.
+        ids: (B, C) int64; every id is within its table (0 is the unknown row).
+        list_ids: M tensors of (total length,) int64, the lists of all rows one after another.
+        list_lengths: (B, M) int64, the length of each list.
+        labels: (B, T) float32, NaN where unlabelled; a class or item index for multiclass and
+            retrieval, the transformed target for regression.
+        weights: (B,) float32, not negative.
+    """
+
+    numeric: Tensor
+    ids: Tensor
+    list_ids: tuple[Tensor, ...]
+    list_lengths: Tensor
+    labels: Tensor
+    weights: Tensor
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return self.weights.shape[0]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all tensors."""
+        tensors = [self.numeric, self.ids, self.list_lengths, self.labels, self.weights]
+        return sum(t.numel() * t.element_size() for t in (*tensors, *self.list_ids))
+
+    def select(self, rows: Tensor) -> Batch:
+        """The given rows in the given order; `rows` is (B',) int64."""
+        return Batch(
+            numeric=self.numeric[rows],
+            ids=self.ids[rows],
+            list_ids=tuple(
+                _select_lists(values, self.list_lengths[:, m], rows)
+                for m, values in enumerate(self.list_ids)
+            ),
+            list_lengths=self.list_lengths[rows],
+            labels=self.labels[rows],
+            weights=self.weights[rows],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The same rows on another device."""
+        if device == self.numeric.device:
+            return self
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if f.name != "list_ids"
+        }
+        lists = tuple(values.to(device, non_blocking=True) for values in self.list_ids)
+        return Batch(list_ids=lists, **moved)
+
+
+def concat(batches: Sequence[Batch]) -> Batch:
+    """One batch of all rows, in order; `batches` is not empty and all have the same columns."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    return Batch(
+        numeric=torch.cat([b.numeric for b in batches]),
+        ids=torch.cat([b.ids for b in batches]),
+        list_ids=tuple(
+            torch.cat([b.list_ids[m] for b in batches]) for m in range(len(first.list_ids))
+        ),
+        list_lengths=torch.cat([b.list_lengths for b in batches]),
+        labels=torch.cat([b.labels for b in batches]),
+        weights=torch.cat([b.weights for b in batches]),
+    )
+
+
+def _select_lists(values: Tensor, lengths: Tensor, rows: Tensor) -> Tensor:
+    """The lists of `rows`, one after another, out of the lists of all rows."""
+    starts = torch.cumsum(lengths, 0) - lengths
+    taken = lengths[rows]
+    ends = torch.cumsum(taken, 0)
+    within = torch.arange(int(ends[-1]) if len(rows) else 0) - (ends - taken).repeat_interleave(
+        taken
+    )
+    return values[starts[rows].repeat_interleave(taken) + within]
