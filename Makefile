@@ -1,0 +1,55 @@
+# Needs only Python 3.11 to 3.13 with pip and venv. `make` shows what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip install --quiet
+PINS := .ci/requirements-cpu.txt
+DEMO_DB := sqlite:///.demo/mlflow.db
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check bench clean
+
+help: ## what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+env: $(VENV)/.ready ## the pinned CPU environment in .venv (made once)
+
+# The order matters: the head of the file of pins says why.
+$(VENV)/.ready: $(PINS) pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or \
+	    sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0])'
+	@echo "Making $(VENV): a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) -c $(PINS) torch==2.13.0
+	@$(PIP) --no-deps -r $(PINS)
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: env ## train on generated data, show the table and how to open MLflow
+	@mkdir -p .demo
+	$(PY) -m data_synth --rows 60000 --seed 0 --out .demo/data
+	$(BIN)/recsys-mtl train configs/demo.yaml --data .demo/data --baselines --out .demo/run \
+	    --set tracking.uri=$(DEMO_DB)
+	@echo
+	@echo "Look at the run in MLflow:"
+	@echo "  $(BIN)/mlflow ui --backend-store-uri $(DEMO_DB)"
+
+test: check ## check, then the unit tests, then the slow ones
+	$(PY) -m pytest
+	$(PY) -m pytest -m slow
+
+check: env ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: env ## throughput and memory, beside a peer
+	$(PY) tests/bench/run.py
+
+clean: ## remove builds, caches, the demo and the bench; keeps .venv and runs
+	rm -rf build dist *.egg-info .demo .bench
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find recsys_mtl pipelines data_synth tests -name __pycache__ -type d -prune -exec rm -rf {} +
