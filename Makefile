@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-PIP := $(PY) -m pip install --quiet
+PIP := $(PY) -m pip install -qq
 PINS := .ci/requirements-cpu.txt
 DEMO_DB := sqlite:///.demo/mlflow.db
 
