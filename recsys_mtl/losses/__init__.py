@@ -1,0 +1,9 @@
+"""Losses of rows, of tasks, and of all tasks together."""
+
+from __future__ import annotations
+
+from recsys_mtl.losses.balancer import Balancer
+from recsys_mtl.losses.balancing import BALANCERS, make_balancer
+from recsys_mtl.losses.per_task import LOSSES, TaskLoss, TaskLosses
+
+__all__ = ["BALANCERS", "LOSSES", "Balancer", "TaskLoss", "TaskLosses", "make_balancer"]

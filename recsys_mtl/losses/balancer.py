@@ -1,0 +1,81 @@
+"""What every way of weighing task losses against each other has in common.
+
+Shapes: T tasks, P ≤ T tasks that are present in a batch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Balancer(nn.Module, ABC):
+    """Turns the task losses of a batch into the one loss to minimise.
+
+    The fixed task weights act under every method: doubling one doubles what its task's gradient
+    counts for, beside what the method makes of it (in STCH it is the task's preference).
+
+    A task without a labelled row in the batch is absent: it takes no part in the total and leaves
+    the state as it was. All state is in buffers and parameters, so `state_dict` holds all of it.
+    The parameters, where there are any, belong into the dense optimizer, without weight decay.
+
+    The loop's part::
+
+        total = balancer.total(losses, present)  # every batch
+        ...  # backward, optimizer step
+        if balancer.needs_losses_after_step:  # FAMO only: one more forward, without gradients
+            balancer.after_step(losses of the same batch with the new weights, present)
+        balancer.epoch_end()  # every epoch
+
+    Args:
+        task_weights: (T,) fixed weights, positive.
+    """
+
+    needs_losses_after_step = False
+
+    task_weights: Tensor
+    last_losses: Tensor
+
+    def __init__(self, task_weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("task_weights", task_weights.detach().to(torch.float32).clone())
+        self.register_buffer("last_losses", torch.ones_like(self.task_weights))
+
+    def total(self, losses: Tensor, present: Tensor) -> Tensor:
+        """The loss to minimise; also takes note of the losses.
+
+        Args:
+            losses: (T,) mean losses, without any weight; zero where absent.
+            present: (T,) bool, the tasks with labelled rows in this batch.
+
+        Returns:
+            A scalar; zero, with zero gradients, where no task is present.
+        """
+        self.observe(losses.detach(), present & losses.detach().isfinite())
+        return self.combine(losses, present)
+
+    def weights(self) -> Tensor:
+        """(T,) what each task's gradient now counts for: ∂total/∂loss at the last losses seen."""
+        with torch.enable_grad():
+            losses = self.last_losses.clone().requires_grad_()
+            total = self.combine(losses, torch.ones_like(losses, dtype=torch.bool))
+            return torch.autograd.grad(total, losses)[0]
+
+    @abstractmethod
+    def combine(self, losses: Tensor, present: Tensor) -> Tensor:
+        """The total of `total`; reads the state and does not change it."""
+
+    def observe(self, losses: Tensor, present: Tensor) -> None:
+        """Takes note of a batch's losses (T,), off the graph, of the `present` tasks."""
+        self.last_losses.copy_(torch.where(present, losses, self.last_losses))
+
+    def after_step(self, losses: Tensor, present: Tensor) -> None:
+        """Takes the losses of the batch just trained on, computed anew after the optimizer step.
+
+        Nothing to do unless `needs_losses_after_step`.
+        """
+
+    def epoch_end(self) -> None:
+        """Marks the end of an epoch; nothing to do but for DWA."""

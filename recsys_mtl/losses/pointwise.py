@@ -1,0 +1,107 @@
+"""Losses of single rows: pure functions, one value a row, no reduction.
+
+Shapes: B rows, K classes, D embedding width, I items. Element-wise losses take any shape, so a
+stack of tasks (B, T) goes through one call.
+
+All of them compute in float32 (float64 stays float64), also under autocast: half precision
+overflows in the exponentials and made NaNs elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FULL_SOFTMAX_ITEMS = 2048
+"""Catalogues up to this size get the full softmax; above it only the batch's items compete."""
+
+_Rest = ParamSpec("_Rest")
+
+
+def _in_float32(
+    function: Callable[Concatenate[Tensor, Tensor, _Rest], Tensor],
+) -> Callable[Concatenate[Tensor, Tensor, _Rest], Tensor]:
+    """Casts prediction and label up to float32 at least and switches autocast off."""
+
+    @wraps(function)
+    def wrapped(
+        prediction: Tensor, label: Tensor, /, *args: _Rest.args, **kwargs: _Rest.kwargs
+    ) -> Tensor:
+        dtype = torch.promote_types(prediction.dtype, torch.float32)
+        with torch.autocast(prediction.device.type, enabled=False):
+            return function(prediction.to(dtype), label.to(dtype), *args, **kwargs)
+
+    return wrapped
+
+
+@_in_float32
+def bce_with_logits(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy of logits and labels in {0, 1}; any shape, same shape out."""
+    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+
+@_in_float32
+def focal(logits: Tensor, labels: Tensor, *, gamma: float, alpha: float) -> Tensor:
+    """Focal loss, -α_t (1 - p_t)^γ log p_t (Lin et al. 2017, equation 5); any shape.
+
+    Computed from log-sigmoids alone, so that value and gradient stay finite for every logit.
+
+    Args:
+        logits: log-odds of the positive class.
+        labels: 0 or 1, same shape.
+        gamma: focusing parameter, not negative; 0 is the α-weighted cross-entropy.
+        alpha: weight of positives; negatives weigh 1 - alpha.
+    """
+    toward_label = logits * (2 * labels - 1)  # p_t = sigmoid(toward_label)
+    weight = alpha * labels + (1 - alpha) * (1 - labels)
+    return -weight * torch.exp(gamma * F.logsigmoid(-toward_label)) * F.logsigmoid(toward_label)
+
+
+@_in_float32
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax cross-entropy; logits (B, K), class indices (B,) → (B,)."""
+    return F.cross_entropy(logits, labels.long(), reduction="none")
+
+
+@_in_float32
+def mse(predictions: Tensor, labels: Tensor) -> Tensor:
+    """Squared error; any shape."""
+    return (predictions - labels).square()
+
+
+@_in_float32
+def huber(predictions: Tensor, labels: Tensor, *, delta: float) -> Tensor:
+    """Huber loss: e²/2 within ±delta, delta (|e| - delta/2) beyond; any shape."""
+    return F.huber_loss(predictions, labels, delta=delta, reduction="none")
+
+
+@_in_float32
+def info_nce(query: Tensor, labels: Tensor, items: Tensor, *, temperature: float) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018, equation 4) of a query and its item.
+
+    Scores are cosine similarities over `temperature`; both sides are normalised here. With at most
+    `FULL_SOFTMAX_ITEMS` items all of them compete (a full softmax). In a larger catalogue the
+    negatives are the *distinct* items of the batch: an item that is the label of several rows is
+    one candidate, so that no row has its own item among its negatives.
+
+    Args:
+        query: (B, D).
+        labels: (B,) item indices; every row counts, so leave unlabelled rows out.
+        items: (I, D), the whole item table.
+        temperature: divides the similarities, positive.
+
+    Returns:
+        (B,); zero for all rows where a large catalogue meets a batch of one distinct item.
+    """
+    positives = labels.long()
+    if len(items) > FULL_SOFTMAX_ITEMS:
+        distinct, positives = torch.unique(positives, return_inverse=True)
+        items = items[distinct]
+    candidates = F.normalize(items.to(query.dtype), dim=1)
+    scores = F.normalize(query, dim=1) @ candidates.T / temperature
+    return F.cross_entropy(scores, positives, reduction="none")

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.losses import pointwise
+from recsys_mtl.losses.per_task import LOSSES, TaskLoss, TaskLosses
+
+NAN = math.nan
+ITEMS = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+EVERY = [TaskLoss(kind, name) for kind, names in LOSSES.items() for name in names]
+
+
+def example(loss: TaskLoss, rows: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(rows)
+    width = 1 if loss.elementwise else 4
+    logits = torch.randn(rows, width, generator=generator, requires_grad=True)
+    labels = torch.randint(0, 2, (rows,), generator=generator).float()
+    weights = torch.rand(rows, generator=generator) + 0.1
+    return logits, labels, weights
+
+
+def items_of(loss: TaskLoss) -> torch.Tensor | None:
+    return ITEMS if loss.kind == "retrieval" else None
+
+
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
+def test_unlabelled_rows_count_for_nothing(loss: TaskLoss) -> None:
+    logits, labels, weights = example(loss, 7)
+    labels[[1, 4]] = NAN
+    with torch.no_grad():
+        logits[1], logits[4, 0] = math.inf, NAN
+    value, count = loss(logits, labels, weights, items_of(loss))
+    (gradient,) = torch.autograd.grad(value, logits)
+
+    kept = [0, 2, 3, 5, 6]
+    alone = logits.detach()[kept].requires_grad_()
+    expected, _ = loss(alone, labels[kept], weights[kept], items_of(loss))
+    (expected_gradient,) = torch.autograd.grad(expected, alone)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient[kept], expected_gradient)
+    assert (gradient[[1, 4]] == 0).all()
+    assert count == 5
+
+
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("why", ["no label", "no weight", "no rows"])
+def test_nothing_labelled_is_zero_with_a_graph(loss: TaskLoss, why: str) -> None:
+    logits, labels, weights = example(loss, 0 if why == "no rows" else 3)
+    labels = torch.full_like(labels, NAN) if why == "no label" else labels
+    weights = torch.zeros_like(weights) if why == "no weight" else weights
+    value, count = loss(logits, labels, weights, items_of(loss))
+    value.backward()
+    assert value.item() == 0.0
+    assert count.item() == 0
+    assert logits.grad is not None
+    assert (logits.grad == 0).all()
+
+
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
+def test_batch_of_one(loss: TaskLoss) -> None:
+    logits, labels, weights = example(loss, 1)
+    value, count = loss(logits, labels, weights, items_of(loss))
+    assert value.shape == ()
+    assert count.item() == 1
+    doubled, _ = loss(logits, labels, 2 * weights, items_of(loss))
+    torch.testing.assert_close(value, doubled)
+
+
+def test_mean_is_weighted() -> None:
+    logits = torch.tensor([[1.0], [2.0], [4.0], [9.0]])
+    labels, weights = torch.tensor([0.0, 0, 0, NAN]), torch.tensor([1.0, 3, 0, 5])
+    value, count = TaskLoss("regression")(logits, labels, weights)
+    assert value.item() == pytest.approx((1 * 1 + 3 * 4) / 4)
+    assert count.item() == 2  # neither the unlabelled row nor the one of no weight
+
+
+def test_unlabelled_row_is_no_negative_of_retrieval() -> None:
+    items = F.normalize(torch.randn(pointwise.FULL_SOFTMAX_ITEMS + 1, 4), dim=1)
+    query, weights = items[[5, 9, 0]], torch.ones(3)
+    value, _ = TaskLoss("retrieval")(query, torch.tensor([5.0, 9, NAN]), weights, items)
+    expected, _ = TaskLoss("retrieval")(query[:2], torch.tensor([5.0, 9]), weights[:2], items)
+    torch.testing.assert_close(value, expected)
+
+
+def test_settings_reach_the_losses() -> None:
+    logits, labels, weights = example(TaskLoss("binary"), 6)
+    tasks = [
+        TaskLoss("binary", "focal", gamma=1.0),
+        TaskLoss("binary", "focal", gamma=3.0),
+        TaskLoss("binary", "focal", gamma=1.0, alpha=0.6),
+        TaskLoss("regression", "huber", delta=0.1),
+        TaskLoss("regression", "huber", delta=0.2),
+    ]
+    values = [task(logits, labels, weights)[0].item() for task in tasks]
+    assert len(set(values)) == len(values)
+
+
+def test_a_misspelt_loss_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="did you mean 'focal'"):
+        TaskLoss("binary", "focl")
+    with pytest.raises(UserError, match="expected mse or huber"):
+        TaskLoss("regression", "bce")
+
+
+def test_retrieval_without_items_says_so() -> None:
+    with pytest.raises(ValueError, match="items is None"):
+        TaskLoss("retrieval")(torch.ones(2, 4), torch.ones(2), torch.ones(2))
+
+
+def test_all_tasks_equal_one_by_one() -> None:
+    tasks = {
+        "click": TaskLoss("binary"),
+        "income": TaskLoss("multiclass"),
+        "buy": TaskLoss("binary", "focal"),
+        "cart": TaskLoss("binary"),
+        "item": TaskLoss("retrieval"),
+        "next": TaskLoss("retrieval"),
+        "spend": TaskLoss("regression", "huber"),
+        "visit": TaskLoss("binary"),
+    }
+    generator = torch.Generator().manual_seed(1)
+    logits, columns = {}, []
+    for name, loss in tasks.items():
+        logits[name], labels, _ = example(loss, 13)
+        columns.append(labels.masked_fill(torch.rand(13, generator=generator) < 0.3, NAN))
+    columns[3][:] = NAN
+    weights = torch.rand(13, generator=generator)
+    items = {"item": ITEMS, "next": ITEMS.flip(0)}
+    losses, counts = TaskLosses(tasks)(logits, torch.stack(columns, 1), weights, items)
+    leaves = list(logits.values())
+    gradients = torch.autograd.grad(losses.sum(), leaves)
+
+    assert losses.shape == counts.shape == (8,)
+    assert losses.dtype == torch.float32
+    for t, (name, loss) in enumerate(tasks.items()):
+        value, count = loss(logits[name], columns[t], weights, items.get(name))
+        (gradient,) = torch.autograd.grad(value, logits[name])
+        torch.testing.assert_close(losses[t], value)
+        assert counts[t] == count
+        torch.testing.assert_close(gradients[t], gradient)
