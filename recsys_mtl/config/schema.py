@@ -16,9 +16,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values are not coerced, frozen."""
+    """Base of every section: unknown keys are errors, values finite and not coerced, frozen."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------------------- data
@@ -34,7 +34,9 @@ class Categorical(Section):
     buckets: PositiveInt | None = Field(None, description="number of buckets of `hash`")
     min_count: PositiveInt = Field(1, description="rarer training values share the unknown row")
     max_size: PositiveInt | None = Field(None, description="keep only the most frequent values")
-    dim: PositiveInt | None = Field(None, description="embedding width; model.embedding.dim if null")
+    dim: PositiveInt | None = Field(
+        None, description="embedding width; model.embedding.dim if null"
+    )
     null_values: list[str] = Field([], description="values that mean missing, beside null")
 
     @model_validator(mode="after")
@@ -113,9 +115,7 @@ class FileSplit(Section):
     test: str | list[str]
 
 
-Split = Annotated[
-    FractionSplit | GroupSplit | TimeSplit | FileSplit, Field(discriminator="kind")
-]
+Split = Annotated[FractionSplit | GroupSplit | TimeSplit | FileSplit, Field(discriminator="kind")]
 
 
 class Data(Section):
@@ -322,7 +322,9 @@ class EarlyStopping(Section):
     """When to stop and which weights to keep; the best epoch's weights are restored."""
 
     metric: str = Field("loss", description="`loss` (mean validation loss) or TASK/METRIC")
-    patience: PositiveInt | None = Field(3, description="epochs without a better value; null: never")
+    patience: PositiveInt | None = Field(
+        3, description="epochs without a better value; null: never"
+    )
     min_delta: NonNegative = 0.0
 
 

@@ -1,0 +1,220 @@
+"""Contradictions between the sections of a config, found without looking at any data."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recsys_mtl.config.explain import Finding, show
+from recsys_mtl.config.schema import (
+    Binary,
+    Config,
+    FileSplit,
+    GroupSplit,
+    Numeric,
+    Regression,
+    Section,
+    Task,
+    TimeSplit,
+)
+from recsys_mtl.config.yaml_text import KeyPath
+from recsys_mtl.errors import did_you_mean
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "binary": ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration_error"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss", "ndcg_at_3"),
+    "regression": ("rmse", "mae", "r2", "rank_correlation"),
+    "retrieval": ("mrr",),
+}
+"""Metrics that early stopping can follow, by kind of task; retrieval has recall_at_K beside."""
+
+
+def contradictions(config: Config) -> list[Finding]:
+    """Everything in `config` that is valid by itself but not together with the rest."""
+    checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
+    return [finding for check in checks for finding in check(config)]
+
+
+def label_of(name: str, task: Task) -> str:
+    """The label column of a task."""
+    return task.label or name
+
+
+def _label_path(name: str, task: Task) -> KeyPath:
+    return ("tasks", name, "label") if task.label else ("tasks", name)
+
+
+def _columns(config: Config) -> Iterator[Finding]:
+    """One column, one role. Patterns in `ignore` speak only of columns without a role."""
+    data, features = config.data, config.features
+    for name, task in config.tasks.items():
+        label, path = label_of(name, task), _label_path(name, task)
+        if label in features:
+            yield Finding(path, f"label column '{label}' is also a feature", fix="drop the feature")
+        if label in data.ignore:
+            yield Finding(path, f"label column '{label}' is also in data.ignore")
+        if label == data.weight:
+            yield Finding(path, f"label column '{label}' is also data.weight")
+        if isinstance(data.split, GroupSplit | TimeSplit) and label == data.split.column:
+            yield Finding(path, f"label column '{label}' is also data.split.column")
+    if data.weight in features:
+        what = f"weight column '{data.weight}' is also a feature"
+        yield Finding(("data", "weight"), what, fix="drop the feature")
+    for index, column in enumerate(data.ignore):
+        if column in features or column == data.weight:
+            role = "a feature" if column in features else "data.weight"
+            yield Finding(("data", "ignore", index), f"ignored column '{column}' is also {role}")
+
+
+def _tasks(config: Config) -> Iterator[Finding]:
+    """Two tasks that would learn the very same thing."""
+    seen: dict[tuple[str, ...], str] = {}
+    for name, task in config.tasks.items():
+        positive = (task.positive or "") if isinstance(task, Binary) else ""
+        space = " ".join((task.only_where or "").split())
+        first = seen.setdefault((task.kind, label_of(name, task), space, positive), name)
+        if first != name:
+            yield Finding(
+                _label_path(name, task),
+                f"task '{name}' is task '{first}' again",
+                expected="another label, kind or only_where",
+                fix="drop one of them",
+            )
+
+
+def _split(config: Config) -> Iterator[Finding]:
+    split, path = config.data.split, ("data", "split")
+    if isinstance(split, FileSplit):
+        return
+    if not isinstance(split, TimeSplit) or split.valid_from is None or split.test_from is None:
+        for name, share in (("valid", split.valid), ("test", split.test)):
+            if share == 0.0:
+                yield Finding((*path, name), "leaves no rows", "more than 0", show(share))
+        if split.valid + split.test >= 1.0:
+            total = f"{split.valid:g} + {split.test:g}"
+            yield Finding(path, "leaves no training rows", "valid + test below 1", total)
+        return
+    first, second = split.valid_from, split.test_from
+    if isinstance(first, str) != isinstance(second, str):
+        yield Finding(path, "valid_from and test_from differ in type", "two dates or two numbers")
+    elif not isinstance(first, str) and not isinstance(second, str) and first >= second:
+        found = f"{first:g} and {second:g}"
+        yield Finding(path, "leaves no rows for valid", "valid_from before test_from", found)
+
+
+def _experts(config: Config) -> Iterator[Finding]:
+    model = config.model
+    if model.levels > 1 and model.architecture != "ple":
+        found = f"levels {model.levels} with {model.architecture}"
+        yield Finding(("model", "levels"), "several levels belong to ple", "1", found)
+    if model.architecture in ("mmoe", "shared_bottom") and _written(model, "task_experts"):
+        what = f"{model.architecture} has no task experts"
+        yield Finding(("model", "task_experts"), what, fix="leave it out, or use architecture ple")
+    if model.architecture == "single_task" and model.logit_transfer:
+        what = "single_task shares nothing between tasks"
+        yield Finding(("model", "logit_transfer"), what, fix="leave it out")
+
+
+def _preferred(config: Config) -> Iterator[Finding]:
+    model, path = config.model, ("model", "gates", "preferred")
+    if not model.gates.preferred:
+        return
+    if model.architecture in ("shared_bottom", "single_task"):
+        yield Finding(path, f"{model.architecture} has no gates", fix="leave it out")
+        return
+    shared = sum(expert.count for expert in model.shared_experts)
+    own = sum(expert.count for expert in model.task_experts) * (model.architecture == "ple")
+    for task, names in model.gates.preferred.items():
+        if task not in config.tasks:
+            yield Finding((*path, task), "unknown task", fix=did_you_mean(task, config.tasks))
+            continue
+        known = [f"shared.{i}" for i in range(shared)] + [f"{task}.{i}" for i in range(own)]
+        for index, name in enumerate(names):
+            if name not in known:
+                fix = did_you_mean(name, known)
+                place = (*path, task, index)
+                yield Finding(place, f"not an expert of task '{task}'", found=show(name), fix=fix)
+
+
+def _transfers(config: Config) -> Iterator[Finding]:
+    path: KeyPath = ("model", "logit_transfer")
+    order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    seen: set[tuple[str, str]] = set()
+    for index, edge in enumerate(config.model.logit_transfer):
+        place = (*path, index)
+        for end, name in (("source", edge.source), ("target", edge.target)):
+            if name not in config.tasks:
+                fix = did_you_mean(name, config.tasks)
+                yield Finding((*place, end), "unknown task", found=show(name), fix=fix)
+        source = config.tasks.get(edge.source)
+        if source is not None and source.kind == "retrieval":
+            what = f"retrieval task '{edge.source}' has no logit to transfer"
+            yield Finding((*place, "source"), what)
+        if (edge.source, edge.target) in seen:
+            yield Finding(place, f"transfer {edge.source} -> {edge.target} is there twice")
+        elif edge.source == edge.target:
+            yield Finding(place, f"task '{edge.source}' transfers to itself")
+        else:
+            order.add(edge.target, edge.source)
+        seen.add((edge.source, edge.target))
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        yield Finding(path, "logit transfers form a cycle", found=" -> ".join(error.args[1]))
+
+
+def _training(config: Config) -> Iterator[Finding]:
+    training = config.training
+    if training.device == "cpu" and training.precision == "fp16":
+        place = ("training", "precision")
+        yield Finding(place, "fp16 does not train on a cpu", found="fp16", fix="use bf16")
+    metric = training.early_stopping.metric
+    if metric == "loss":
+        return
+    path = ("training", "early_stopping", "metric")
+    task, slash, name = metric.partition("/")
+    if not slash:
+        choices = [
+            "loss",
+            *(f"{task}/{name}" for task in config.tasks for name in _known(config, task)),
+        ]
+        fix = did_you_mean(metric, choices)
+        yield Finding(path, "unknown metric", "loss or TASK/METRIC", show(metric), fix)
+    elif task not in config.tasks:
+        fix = did_you_mean(task, config.tasks)
+        yield Finding(path, "unknown task", found=show(task), fix=fix)
+    elif name not in (known := _known(config, task)):
+        what = f"no metric of a {config.tasks[task].kind} task"
+        yield Finding(path, what, found=show(name), fix=did_you_mean(name, known))
+
+
+def _known(config: Config, task: str) -> tuple[str, ...]:
+    kind = config.tasks[task].kind
+    recall = tuple(f"recall_at_{k}" for k in config.evaluation.top_k)
+    return METRICS[kind] + (recall if kind == "retrieval" else ())
+
+
+def _unused(config: Config) -> Iterator[Finding]:
+    """Values that another choice beside them leaves without effect."""
+    for name, task in config.tasks.items():
+        path = ("tasks", name)
+        if isinstance(task, Binary) and task.loss != "focal":
+            yield from _idle(path, task, ("gamma", "alpha"), "loss: focal")
+        if isinstance(task, Regression) and task.loss != "huber":
+            yield from _idle(path, task, ("delta",), "loss: huber")
+    for name, feature in config.features.items():
+        if isinstance(feature, Numeric) and feature.transform != "piecewise":
+            yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")
+
+
+def _idle(path: KeyPath, section: Section, keys: tuple[str, ...], owner: str) -> Iterator[Finding]:
+    for key in keys:
+        if _written(section, key):
+            yield Finding((*path, key), f"{key} has no effect without {owner}")
+
+
+def _written(section: Section, key: str) -> bool:
+    """Whether the user chose a value; a default spelt out (dumped) is no choice."""
+    default: Any = type(section).model_fields[key].get_default(call_default_factory=True)
+    return key in section.model_fields_set and getattr(section, key) != default

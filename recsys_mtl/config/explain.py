@@ -1,0 +1,148 @@
+"""Pydantic's findings in plain words, each at the path that the user wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from recsys_mtl.config.schema import Config, Section
+from recsys_mtl.config.shape import describe, inner, options, sections
+from recsys_mtl.config.yaml_text import KeyPath
+from recsys_mtl.errors import did_you_mean
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem at a path of the config, before file and line are known."""
+
+    path: KeyPath
+    what: str
+    expected: str = ""
+    found: str = ""
+    fix: str = ""
+
+
+def show(value: object) -> str:
+    """A value as a message shows it: JSON, cut where it is long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where pydantic's location leads: our path, the type there, the section around it."""
+
+    path: KeyPath
+    annotation: Any
+    section: type[Section]
+
+
+def _locate(location: KeyPath) -> _Place:
+    """Follow pydantic's location, leaving out the names of union members that it holds."""
+    path: KeyPath = ()
+    annotation: Any = Config
+    section: type[Section] = Config
+    for part in location:
+        known = sections(annotation)
+        if part == "[key]":  # it is the key before that is wrong
+            return _Place((*path[:-1], str(path[-1])), str, section)
+        if len(known) > 1 and part in known:  # the tag of a union of sections
+            annotation = known[str(part)]
+        elif known:
+            section = next(iter(known.values()))
+            field = section.model_fields.get(str(part))
+            path, annotation = (*path, part), field.annotation if field else None
+        elif len(options(annotation)) > 1:
+            break  # the rest names a member of a union of plain types
+        else:
+            path, annotation = (*path, part), inner(annotation)
+    return _Place(path, annotation, section)
+
+
+def _unknown_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    fix = did_you_mean(str(place.path[-1]), place.section.model_fields)
+    return Finding(place.path, "unknown key", fix=fix)
+
+
+def _missing_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(place.path, "missing key", expected=describe(place.annotation))
+
+
+def _missing_kind(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    expected = "one of " + ", ".join(sections(place.annotation))
+    return Finding((*place.path, "kind"), "missing key", expected=expected)
+
+
+def _unknown_kind(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    known = sections(place.annotation)
+    return Finding(
+        (*place.path, "kind"),
+        "unknown choice",
+        expected="one of " + ", ".join(known),
+        found=show(value["kind"]),
+        fix=did_you_mean(str(value["kind"]), known),
+    )
+
+
+def _unknown_choice(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    choices = [str(choice) for option in options(place.annotation) for choice in get_args(option)]
+    fix = did_you_mean(value, choices) if isinstance(value, str) else ""
+    return Finding(place.path, "unknown choice", describe(place.annotation), show(value), fix)
+
+
+def _wrong_name(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    expected = "a letter or _, then letters, digits, '_', '.' or '-'"
+    return Finding(place.path, "not a valid name", expected, show(value))
+
+
+def _contradiction(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(place.path, str(limits["error"]))
+
+
+def _out_of_range(expected: str) -> Callable[[_Place, Any, dict[str, Any]], Finding]:
+    def translate(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+        bound = expected.format_map(limits)
+        return Finding(place.path, "value out of range", bound, show(value))
+
+    return translate
+
+
+def _wrong_type(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(place.path, "wrong type", describe(place.annotation), show(value))
+
+
+_TRANSLATIONS: dict[str, Callable[[_Place, Any, dict[str, Any]], Finding]] = {
+    "extra_forbidden": _unknown_key,
+    "invalid_key": _unknown_key,
+    "missing": _missing_key,
+    "union_tag_not_found": _missing_kind,
+    "union_tag_invalid": _unknown_kind,
+    "literal_error": _unknown_choice,
+    "string_pattern_mismatch": _wrong_name,
+    "value_error": _contradiction,
+    "greater_than": _out_of_range("more than {gt}"),
+    "greater_than_equal": _out_of_range("at least {ge}"),
+    "less_than": _out_of_range("less than {lt}"),
+    "less_than_equal": _out_of_range("at most {le}"),
+    "too_short": _out_of_range("{min_length} or more entries"),
+    "finite_number": _out_of_range("a finite number"),
+}
+
+
+def explain(error: ValidationError) -> list[Finding]:
+    """Every problem that pydantic found, once, in the order of the schema.
+
+    A value that fits no member of a union of plain types (text or a list) is one problem, though
+    pydantic tells one a member.
+    """
+    found: dict[tuple[KeyPath, str], Finding] = {}
+    for detail in error.errors(include_url=False):
+        place = _locate(detail["loc"])
+        translate = _TRANSLATIONS.get(detail["type"], _wrong_type)
+        finding = translate(place, detail["input"], detail.get("ctx", {}))
+        found.setdefault((finding.path, finding.what), finding)
+    return list(found.values())

@@ -1,0 +1,105 @@
+"""From a YAML file to a valid `Config`, or to every problem of it at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from recsys_mtl.config import yaml_text
+from recsys_mtl.config.check import contradictions
+from recsys_mtl.config.explain import Finding, explain, show
+from recsys_mtl.config.override import Override, apply
+from recsys_mtl.config.schema import Config
+from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file.
+
+    Args:
+        path: the YAML file.
+        overrides: `a.b=c` assignments, applied in their order before validation.
+
+    Raises:
+        UserError: every problem of the file and of the overrides, in the order of the schema;
+            contradictions between sections are looked for once each section is valid.
+    """
+    path = Path(path)
+    return config_from_yaml(_read(path), where=str(path), overrides=overrides)
+
+
+def config_from_yaml(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
+    """`load_config` for a text at hand (a stored effective config); `where` names it."""
+    document = yaml_text.parse(text, where)
+    if not isinstance(document.data, dict):
+        raise wrong(
+            "not a config", where=where, expected="keys and values", found=show(document.data)
+        )
+    problems = document.problems
+    applied: list[Override] = []
+    for override in overrides:
+        try:
+            applied.append(apply(document.data, override))
+        except UserError as error:
+            problems.extend(error.problems)
+    findings: Iterable[Finding]
+    try:
+        config = Config.model_validate(document.data)
+        findings = contradictions(config)
+    except ValidationError as error:
+        findings = explain(error)
+    problems.extend(_problem(finding, document, where, applied) for finding in findings)
+    if problems:
+        raise UserError(*problems)
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The effective config, every default filled in, as YAML that loads back equal."""
+    return yaml_text.dump(config.model_dump())
+
+
+def config_hash(config: Config) -> str:
+    """Sixteen hexadecimal digits, the same for equal configs whatever the order of their keys."""
+    text = json.dumps(config.model_dump(), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        siblings = [str(file) for file in path.parent.glob("*.yaml")]
+        fix = did_you_mean(str(path), siblings)
+        raise wrong("no such config file", where=str(path), fix=fix) from error
+    except UnicodeDecodeError as error:
+        raise wrong("not a text file", where=str(path), expected="YAML in UTF-8") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise wrong("cannot read the config", where=str(path), found=reason) from error
+
+
+def _problem(
+    finding: Finding, document: yaml_text.Document, where: str, overrides: Sequence[Override]
+) -> Problem:
+    """Give a finding its file and line, or the override that it comes from."""
+    path = finding.path
+    source = where
+    if (line := document.line(path)) is not None:
+        source = f"{where}:{line}"
+    for override in overrides:
+        inside = path[: len(override.path)] == override.path
+        on_the_way = override.path[: len(path)] == path and path not in document.lines
+        if inside or on_the_way:
+            source = override.where
+    return Problem(
+        finding.what,
+        f"{source}: {yaml_text.dotted(path)}",
+        finding.expected,
+        finding.found,
+        finding.fix,
+    )

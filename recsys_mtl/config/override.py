@@ -1,0 +1,90 @@
+"""`--set a.b=c`: values from the command line, put into a config before it is validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.shape import default_of, inner, section_of
+from recsys_mtl.config.yaml_text import KeyPath, dotted, parse
+from recsys_mtl.errors import UserError, wrong
+
+
+@dataclass(frozen=True)
+class Override:
+    """One `--set`, applied: what was written and the path that it set."""
+
+    text: str
+    path: KeyPath
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return f"--set {self.text}"
+
+
+def apply(data: dict[str, Any], text: str) -> Override:
+    """Set one value in `data`, in place.
+
+    Paths go through sections, mappings with free names (`features.age.transform`; names may hold
+    dots) and list positions (`model.shared_experts.0.count`). What the file leaves out on the way
+    starts from its default. Unknown keys are set too: validation tells of them.
+
+    Args:
+        data: the config as read.
+        text: `path=value`; the value is YAML, nothing means null.
+
+    Raises:
+        UserError: no `=`, a value that is not YAML, a path through something without keys, or a
+            position that a list does not have.
+    """
+    where = f"--set {text}"
+    name, equals, value = text.partition("=")
+    parts = name.strip().split(".")
+    if not equals or not all(parts):
+        raise wrong(
+            "not an override", where=where, expected="PATH=VALUE, such as training.epochs=3"
+        )
+    document = parse(value, where)
+    if document.problems:
+        raise UserError(*document.problems)
+    path: KeyPath = ()
+    node: Any = data
+    annotation: Any = Config
+    while parts:
+        key = _next_key(node, parts, where=where, path=path)
+        path = (*path, key)
+        if not parts:
+            node[key] = document.data
+        else:
+            annotation, default = _type_and_default(annotation, node, key)
+            if isinstance(node, dict) and node.get(key) is None:
+                node[key] = {} if default is None else default
+            node = node[key]
+    return Override(text, path)
+
+
+def _next_key(node: Any, parts: list[str], *, where: str, path: KeyPath) -> str | int:
+    """Take the next key of `node` off `parts`."""
+    if isinstance(node, dict):
+        names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        name = next((name for name in names if name in node), parts[0])
+        del parts[: name.count(".") + 1]
+        return name
+    place = f"{where}: {dotted(path)}"
+    part = parts.pop(0)
+    if not isinstance(node, list):
+        raise wrong("has no keys", where=place, expected="a section or list", found=node)
+    if not part.isdecimal() or int(part) >= len(node):
+        expected = f"0 to {len(node) - 1}" if node else "no position, the list is empty"
+        raise wrong("no such list position", where=place, expected=expected, found=part)
+    return int(part)
+
+
+def _type_and_default(annotation: Any, node: Any, key: str | int) -> tuple[Any, Any]:
+    section = section_of(annotation, node)
+    field = section.model_fields.get(str(key)) if section else None
+    if field is None:
+        return inner(annotation), None
+    return field.annotation, default_of(field)

@@ -1,0 +1,135 @@
+"""YAML as configs use it: the YAML 1.2 core types, no duplicate keys, lines that are known.
+
+PyYAML speaks YAML 1.1, where `no` is a boolean, `2024-05-01` a date, `12:30` a number and `1e-3`
+a text. Here true/false, null, and decimal numbers are what they look like and all else is text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from recsys_mtl.errors import Problem, UserError
+
+KeyPath = tuple[str | int, ...]
+
+_CORE_TYPES = (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
+    ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("int", r"^[-+]?[0-9]+$", "-+0123456789"),
+    (
+        "float",
+        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        "-+0123456789.",
+    ),
+    ("merge", r"^<<$", "<"),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with the core types of YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that either version of YAML would read as something else."""
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(loader.construct_scalar(node))
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in _CORE_TYPES:
+    _tag = f"tag:yaml.org,2002:{_name}"
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+    _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+
+
+@dataclass
+class Document:
+    """A YAML text that was read.
+
+    Attributes:
+        data: the value.
+        lines: line number (from 1) of every key and list entry.
+        problems: duplicate keys; their last value is in `data`.
+    """
+
+    data: Any = None
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, path: KeyPath) -> int | None:
+        """Line of `path`, or of the nearest thing above it."""
+        return next(
+            (self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None
+        )
+
+
+def parse(text: str, where: str) -> Document:
+    """Read one YAML document.
+
+    Args:
+        text: the YAML.
+        where: what to call it in messages.
+
+    Raises:
+        UserError: the text is not YAML.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        document = Document()
+        if node is not None:
+            _note_lines(node, (), document, where)
+            document.data = loader.construct_document(node)
+        return document
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{where}:{mark.line + 1}" if mark and "\n" in text else where
+        found = error.problem or "a syntax error"
+        raise UserError(Problem("not valid YAML", place, found=found)) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(Problem("not valid YAML", where, found=str(error))) from error
+    finally:
+        loader.dispose()
+
+
+def dump(data: Any) -> str:
+    """`data` as YAML that `parse` reads back equal, keys in their order."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _note_lines(node: yaml.Node, path: KeyPath, document: Document, where: str) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            document.lines[(*path, index)] = item.start_mark.line + 1
+            _note_lines(item, (*path, index), document, where)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # construct_document refuses what cannot be a key
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                document.problems.append(
+                    Problem(
+                        "duplicate key",
+                        f"{where}:{line}: {dotted((*path, name))}",
+                        found=f"the same key in line {seen[name]}",
+                        fix="keep one of them",
+                    )
+                )
+            seen[name] = line
+            document.lines[(*path, name)] = line
+            _note_lines(value, (*path, name), document, where)
+
+
+def dotted(path: KeyPath) -> str:
+    """`("model", "shared_experts", 0)` as `model.shared_experts.0`."""
+    return ".".join(str(part) for part in path)
