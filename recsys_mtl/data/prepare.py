@@ -1,0 +1,256 @@
+"""From a config to loaders: open, check, split, fit the preprocessing on train, encode.
+
+`prepare` is the whole road; `open_sides` is its first half, shared with jobs that bring a fitted
+preprocessor (evaluate).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from recsys_mtl.config.schema import Binary, Categorical, Config, FileSplit, GroupSplit, TimeSplit
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.leakage import find_leaks
+from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.data.sides import SIDES, Side, Sides
+from recsys_mtl.data.where import check as check_condition
+from recsys_mtl.data.where import parse
+from recsys_mtl.errors import Problem, UserError, did_you_mean
+
+log = logging.getLogger(__name__)
+_LEAK_ROWS = 50_000
+_EXAMPLE_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a training needs of the data.
+
+    Attributes:
+        preprocessor: fitted on the training rows; part of the model.
+        loaders: one loader a side; train is shuffled, the others are in file order.
+        rows: rows of each side, and "dropped".
+        fingerprint: sha256 of the sources' content.
+        streamed: whether rows are read again every epoch instead of held in memory.
+        warnings: what looks wrong without being an error (leaks).
+        example: the first raw training rows, features only.
+    """
+
+    preprocessor: Preprocessor
+    loaders: dict[Side, Loader]
+    rows: dict[str, int]
+    fingerprint: str
+    streamed: bool
+    warnings: list[str] = field(default_factory=list)
+    example: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def data_root(config: Config) -> Path:
+    """The folder that relative data paths start from."""
+    return Path(config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
+
+
+def label_column(name: str, label: str | None) -> str:
+    """The raw column of a task's label."""
+    return label or name
+
+
+def open_sides(config: Config) -> Sides:
+    """Open the run's sources and check their columns against the config.
+
+    Raises:
+        UserError: every unknown, missing or unmentioned column, together.
+    """
+    text = {n for n, f in config.features.items() if isinstance(f, Categorical)}
+    numbers = {n for n in config.features if n not in text}
+    for name, task in config.tasks.items():
+        column = label_column(name, task.label)
+        if task.kind == "regression":
+            numbers.add(column)
+        elif not isinstance(task, Binary) or task.positive is not None:
+            text.add(column)
+    if config.data.weight:
+        numbers.add(config.data.weight)
+    sides = Sides.open(config.data, data_root(config), config.seed, text=text, numbers=numbers)
+    for side in SIDES:
+        problems = _column_problems(config, list(sides.sources[side].columns))
+        if problems:
+            raise UserError(*problems)
+        if not isinstance(config.data.split, FileSplit):
+            break
+    return sides
+
+
+def prepare(config: Config) -> Prepared:
+    """Open the data, fit the preprocessing on the training rows and make the loaders.
+
+    Raises:
+        UserError: the data contradict the config; all problems that one pass finds, together.
+    """
+    sides = open_sides(config)
+    preprocessor = Preprocessor.fit(
+        _first_rows(sides.frames("train", _raw_columns(config)), config.data.fit_rows),
+        config.features,
+        config.tasks,
+        weight=config.data.weight,
+        default_dim=config.model.embedding.dim,
+    )
+    sample = pl.concat(_first_rows(sides.frames("train", _raw_columns(config)), _LEAK_ROWS))
+    warnings = _leaks(config, sample)
+    for warning in warnings:
+        log.warning("%s", warning)
+    loaders, streamed = make_loaders(config, sides, preprocessor)
+    return Prepared(
+        preprocessor=preprocessor,
+        loaders=loaders,
+        rows=dict(sides.counts),
+        fingerprint=fingerprint(sides),
+        streamed=streamed,
+        warnings=warnings,
+        example=sample.select(preprocessor.columns(labels=False)).head(_EXAMPLE_ROWS),
+    )
+
+
+def make_loaders(
+    config: Config, sides: Sides, preprocessor: Preprocessor
+) -> tuple[dict[Side, Loader], bool]:
+    """A loader for each side, and whether they stream."""
+    columns = preprocessor.columns(labels=True)
+    seed, size = config.seed, config.training.batch_size
+    if not _must_stream(config, sides, preprocessor):
+        encoded: dict[Side, list[Batch]] = {side: [] for side in SIDES}
+        for side, frame in sides.walk(columns):
+            encoded[side].append(preprocessor.encode(frame))
+        return {
+            side: MemoryLoader(
+                concat(encoded[side]), batch_size=size, shuffle=side == "train", seed=seed
+            )
+            for side in SIDES
+        }, False
+
+    def stream(side: Side) -> Loader:
+        def batches() -> Iterator[Batch]:
+            return (preprocessor.encode(frame) for frame in sides.frames(side, columns))
+
+        return StreamLoader(
+            batches,
+            num_rows=sides.counts[side],
+            batch_size=size,
+            shuffle_buffer=config.data.shuffle_buffer if side == "train" else 0,
+            seed=seed,
+        )
+
+    return {side: stream(side) for side in SIDES}, True
+
+
+def fingerprint(sides: Sides) -> str:
+    """One name for the content of all sources."""
+    distinct = dict.fromkeys(id(s) for s in sides.sources.values())
+    by_id = {id(s): s for s in sides.sources.values()}
+    return "-".join(by_id[i].fingerprint() for i in distinct)
+
+
+def _must_stream(config: Config, sides: Sides, preprocessor: Preprocessor) -> bool:
+    if config.data.loading != "auto":
+        return config.data.loading == "stream"
+    sample = next(sides.frames("train", preprocessor.columns(labels=True))).head(1000)
+    bytes_per_row = preprocessor.encode(sample).num_bytes / sample.height
+    total = bytes_per_row * sum(sides.counts[side] for side in SIDES)
+    streams = total > config.data.memory_limit_mb * 2**20
+    log.info(
+        "encoded rows take %.0f MB: %s", total / 2**20, "streamed" if streams else "held in memory"
+    )
+    return streams
+
+
+def _raw_columns(config: Config) -> list[str]:
+    """Every raw column that fitting reads, once each."""
+    columns = [*config.features]
+    for name, task in config.tasks.items():
+        columns.append(label_column(name, task.label))
+        if task.only_where is not None:
+            columns += sorted(parse(task.only_where, f"tasks.{name}.only_where").columns)
+    if config.data.weight:
+        columns.append(config.data.weight)
+    return list(dict.fromkeys(columns))
+
+
+def _column_problems(config: Config, found: list[str]) -> list[Problem]:
+    """Columns that the config names and the data lack, and the other way round."""
+    wanted = [(name, f"features.{name}") for name in config.features]
+    wanted += [
+        (label_column(name, task.label), f"tasks.{name}.label")
+        for name, task in config.tasks.items()
+    ]
+    if config.data.weight:
+        wanted.append((config.data.weight, "data.weight"))
+    split = config.data.split
+    if isinstance(split, GroupSplit | TimeSplit):
+        wanted.append((split.column, "data.split.column"))
+    problems = [
+        Problem("missing column", where, f"a column '{c}'", "none", did_you_mean(c, found))
+        for c, where in wanted
+        if c not in found
+    ]
+    used = {column for column, _ in wanted}
+    for name, task in config.tasks.items():
+        if task.only_where is None:
+            continue
+        where = f"tasks.{name}.only_where"
+        try:
+            condition = parse(task.only_where, where)
+            check_condition(condition, found, where)
+        except UserError as error:
+            problems += error.problems
+        else:
+            used |= set(condition.columns)
+    unused = [
+        c
+        for c in found
+        if c not in used and not any(fnmatch.fnmatchcase(c, p) for p in config.data.ignore)
+    ]
+    if unused:
+        problems.append(
+            Problem(
+                "columns not mentioned",
+                "data",
+                "every column to be a feature, a label or listed in data.ignore",
+                ", ".join(unused),
+                "add them to data.ignore if they are not to be used",
+            )
+        )
+    return problems
+
+
+def _first_rows(frames: Iterator[pl.DataFrame], limit: int) -> Iterator[pl.DataFrame]:
+    left = limit
+    for frame in frames:
+        yield frame.head(left)
+        left -= frame.height
+        if left <= 0:
+            return
+
+
+def _leaks(config: Config, sample: pl.DataFrame) -> list[str]:
+    return find_leaks(
+        sample,
+        {name: feature.kind for name, feature in config.features.items()},
+        {
+            name: (
+                task.kind,
+                label_column(name, task.label),
+                task.positive if isinstance(task, Binary) else None,
+                task.null_values,
+            )
+            for name, task in config.tasks.items()
+        },
+        config.data.leakage_threshold,
+    )

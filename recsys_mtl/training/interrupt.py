@@ -1,0 +1,39 @@
+"""Ctrl-C as a wish: the batch in hand is finished and what was learned is kept."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def graceful_interrupt() -> Iterator[Callable[[], bool]]:
+    """Inside, the first SIGINT or SIGTERM only sets a flag; a second SIGINT raises as usual.
+
+    Yields:
+        A function that tells whether a stop was asked for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may set signal handlers
+        return
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        log.warning("stopping after this batch; once more to stop at once")
+
+    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""The optimizer of the dense parameters and the learning-rate schedule both optimizers follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+def make_optimizer(
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) that decays matrices only.
+
+    Biases, normalisation gains and the loss-balancing scalars are left out of the decay: shrinking
+    them towards zero is a wrong prior, not a regulariser. Told by name, because the parameters of
+    grouped layers carry a group dimension and a grouped bias is two-dimensional.
+
+    Args:
+        named_parameters: all dense parameters; embedding tables have an optimizer of their own.
+        learning_rate: peak rate, per step.
+        weight_decay: decoupled decay, relative to the rate.
+    """
+    decayed, plain = [], []
+    for name, parameter in named_parameters:
+        is_matrix = parameter.ndim >= 2 and name.rsplit(".", 1)[-1] == "weight"
+        (decayed if is_matrix and "norm" not in name else plain).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+
+
+def schedule_factor(
+    step: int, *, total_steps: int, warmup: float, kind: Literal["cosine", "constant"]
+) -> float:
+    """Factor on the peak learning rate: linear warm-up, then cosine to zero or constant.
+
+    Args:
+        step: number of steps taken before this one.
+        total_steps: steps of the whole run; later steps keep the last value.
+        warmup: share of `total_steps` in which the rate rises linearly.
+        kind: what follows the warm-up.
+
+    Returns:
+        A factor in (0, 1].
+    """
+    warmup_steps = int(warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if kind == "constant":
+        return 1.0
+    done = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return max(0.5 * (1.0 + math.cos(math.pi * min(done, 1.0))), 1e-3)

@@ -1,0 +1,126 @@
+"""One training step: the only place where gradients are made and spent.
+
+Order: raw masked loss -> fixed weight and balancing -> backward to the cut at the pooled
+embeddings -> clipping -> one update of the dense parameters and one of the tables. A batch with a
+non-finite loss or gradient updates nothing.
+
+Shapes: B rows, T tasks, P pooled embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.losses import Balancer, TaskLosses
+from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.training.device import Precision, autocast
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step saw.
+
+    Attributes:
+        losses: (T,) mean loss over labelled rows, before weighting; 0 where none is labelled.
+        counts: (T,) labelled rows.
+        updated: whether the parameters changed.
+        bad_tasks: indices of the tasks with a non-finite loss.
+    """
+
+    losses: Tensor
+    counts: Tensor
+    updated: bool
+    bad_tasks: tuple[int, ...] = ()
+
+
+class TrainingStep:
+    """Forward, backward and one update of every parameter.
+
+    Args:
+        network: the model; its tables update themselves in backward, once.
+        losses: one loss per task.
+        balancer: turns the T losses into one.
+        optimizer: of the dense parameters and of the balancer's.
+        precision: of the matrix products.
+        clip_norm: largest Euclidean norm of the gradient of all dense parameters and of the pooled
+            embeddings together; None leaves it as it is.
+        gate_entropy: weight of the gates' entropy regulariser.
+    """
+
+    def __init__(
+        self,
+        network: MultiTaskNetwork,
+        losses: TaskLosses,
+        balancer: Balancer,
+        optimizer: torch.optim.Optimizer,
+        *,
+        precision: Precision,
+        clip_norm: float | None,
+        gate_entropy: float,
+    ) -> None:
+        self.network = network
+        self.losses = losses
+        self.balancer = balancer
+        self.optimizer = optimizer
+        self._precision = precision
+        self._clip_norm = clip_norm
+        self._gate_entropy = gate_entropy
+        self._device = next(network.dense_parameters()).device
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "fp16")
+        self._peak_rates = [group["lr"] for group in optimizer.param_groups]
+        self._peak_table_rate = network.embeddings.learning_rate
+
+    def set_rate(self, factor: float) -> None:
+        """Set both learning rates to `factor` times their peak."""
+        for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
+            group["lr"] = peak * factor
+        self.network.embeddings.set_learning_rate(self._peak_table_rate * factor)
+
+    def __call__(self, batch: Batch) -> StepResult:
+        """Train on one batch (already on the network's device)."""
+        pooled = self.network.embed(batch)
+        features = pooled.detach().requires_grad_()
+        with autocast(self._precision, self._device):
+            outputs = self.network.forward_from(features, batch)
+        losses, counts = self.losses(outputs.logits, batch.labels, batch.weights)
+        total = self.balancer.total(losses, counts > 0)
+        if self._gate_entropy:
+            total = total + self._gate_entropy * outputs.gate_entropy
+        detached = losses.detach()
+        if not torch.isfinite(total):
+            return StepResult(detached, counts, False, _non_finite(detached))
+        self.optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(total).backward()
+        updated = self._update(pooled, features)
+        if updated:
+            self.balancer.after_step(detached, counts > 0)
+        return StepResult(detached, counts, updated)
+
+    def _update(self, pooled: Tensor, features: Tensor) -> bool:
+        """Spend the gradients; False where they are not finite."""
+        self._scaler.unscale_(self.optimizer)
+        if features.grad is not None:
+            features.grad.div_(self._scaler.get_scale())
+        spent: list[nn.Parameter | Tensor] = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
+        spent.append(features)
+        norm = get_total_norm([p.grad for p in spent if p.grad is not None])
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            if self._clip_norm is not None:
+                clip_grads_with_norm_(spent, self._clip_norm, norm)
+            self._scaler.step(self.optimizer)
+            if features.grad is not None and pooled.requires_grad:
+                pooled.backward(features.grad)
+        self._scaler.update()
+        return finite
+
+
+def _non_finite(losses: Tensor) -> tuple[int, ...]:
+    return tuple(torch.nonzero(~torch.isfinite(losses)).flatten().tolist())

@@ -1,0 +1,37 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from recsys_mtl.training.interrupt import graceful_interrupt
+
+
+def test_the_first_signal_only_asks():
+    with graceful_interrupt() as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+
+
+def test_the_second_signal_raises_and_handlers_come_back():
+    before = signal.getsignal(signal.SIGINT)
+    with graceful_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_outside_the_main_thread_nothing_is_installed():
+    seen = []
+
+    def body():
+        with graceful_interrupt() as asked:
+            seen.append((asked(), signal.getsignal(signal.SIGINT)))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from recsys_mtl.training.optim import make_optimizer, schedule_factor
+
+
+def factors(total: int, **settings) -> list[float]:
+    return [schedule_factor(step, total_steps=total, **settings) for step in range(total)]
+
+
+def test_warmup_rises_linearly_then_cosine_falls():
+    got = factors(100, warmup=0.1, kind="cosine")
+    assert got[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert got[10] == pytest.approx(1.0)
+    assert got[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
+    assert all(a >= b for a, b in zip(got[10:], got[11:], strict=False))
+    assert got[-1] > 0
+
+
+def test_constant_stays_at_the_peak():
+    assert factors(20, warmup=0.0, kind="constant") == [1.0] * 20
+
+
+def test_steps_past_the_plan_keep_the_last_value():
+    late = schedule_factor(500, total_steps=100, warmup=0.1, kind="cosine")
+    assert 0 < late <= schedule_factor(99, total_steps=100, warmup=0.1, kind="cosine")
+
+
+class Grouped(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, 3, 4))
+        self.bias = nn.Parameter(torch.zeros(2, 4))
+
+
+def test_only_matrices_decay():
+    module = nn.ModuleDict({"layer": Grouped(), "norm": nn.LayerNorm(3)})
+    optimizer = make_optimizer(module.named_parameters(), learning_rate=0.1, weight_decay=0.5)
+    decayed, plain = optimizer.param_groups
+    assert [p.shape for p in decayed["params"]] == [(2, 3, 4)]
+    assert decayed["weight_decay"] == 0.5
+    assert plain["weight_decay"] == 0.0
+    assert len(plain["params"]) == 3
+
+
+def test_decay_pulls_matrices_towards_zero_and_leaves_biases():
+    module = nn.Linear(2, 2)
+    nn.init.ones_(module.weight)
+    nn.init.ones_(module.bias)
+    optimizer = make_optimizer(module.named_parameters(), learning_rate=0.1, weight_decay=0.5)
+    module(torch.zeros(1, 2)).sum().mul(0.0).backward()
+    optimizer.step()
+    assert torch.allclose(module.weight, torch.full((2, 2), 0.95))
+    assert torch.equal(module.bias, torch.ones(2))
