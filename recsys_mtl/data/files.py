@@ -1,0 +1,168 @@
+"""From the paths of a config to a sorted list of data files, and their fingerprint."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+from recsys_mtl.errors import UserError, did_you_mean, wrong
+
+Format = Literal["parquet", "csv"]
+SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "parquet": (".parquet", ".pq", ".parq"),
+    "csv": (".csv", ".csv.gz"),
+}
+WHOLE_BYTES = 64 << 20
+EDGE_BYTES = 1 << 20
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file: where it is, its name relative to the root, its format and its partition values."""
+
+    path: Path
+    name: str
+    format: Format
+    partitions: dict[str, str | None] = field(default_factory=dict)
+
+
+def find_files(
+    paths: str | list[str], *, root: Path, fmt: Literal["auto", "parquet", "csv"], where: str
+) -> tuple[DataFile, ...]:
+    """The data files of files, folders and globs, each once, sorted by path.
+
+    In folders and globs, names that start with `_` or `.` are skipped, and so are files of other
+    suffixes (with an explicit format, files without a suffix are taken). Folders `key=value` below
+    the root (or anywhere in a path outside of it) are partition values.
+
+    Args:
+        paths: file, folder, glob (`**` for any depth), or a list of those.
+        root: folder that relative ones start from.
+        fmt: format of the files; auto goes by the suffix and takes an unknown one for Parquet.
+        where: the place in the config, for messages.
+
+    Raises:
+        UserError: a path matches nothing, or Parquet and CSV are mixed.
+    """
+    found: dict[Path, None] = {}
+    for text in [paths] if isinstance(paths, str) else paths:
+        found.update(dict.fromkeys(_expand(text, root=root, fmt=fmt, where=where)))
+    if not found:
+        raise wrong("no path given", where=where, expected="a file, folder or glob")
+    formats = {path: _format(path) if fmt == "auto" else fmt for path in found}
+    by_format = {kind: path for path, kind in formats.items()}
+    if len(by_format) > 1:
+        names = " and ".join(f"'{path}'" for path in sorted(by_format.values()))
+        raise wrong(f"Parquet and CSV files together: {names}", where=where, fix="give one kind")
+    return tuple(_data_file(path, root, formats[path]) for path in sorted(found))
+
+
+def fingerprint(files: Iterable[DataFile]) -> str:
+    """Hex SHA-256 over the names, sizes and content of the files.
+
+    Up to 64 MiB in all, the whole content; beyond, the first and the last MiB of every file, with
+    the whole Parquet footer, whose sizes and statistics of columns seldom survive a change. A large
+    CSV changed in its middle without a change of size keeps its fingerprint.
+    """
+    sizes = [(file, file.path.stat().st_size) for file in files]
+    whole = sum(size for _, size in sizes) <= WHOLE_BYTES
+    digest = hashlib.sha256()
+    for file, size in sizes:
+        digest.update(f"{file.name}\0{size}\0".encode())
+        with file.path.open("rb") as stream:
+            if whole:
+                digest.update(stream.read())
+                continue
+            digest.update(stream.read(EDGE_BYTES))
+            stream.seek(max(size - 8, 0))
+            footer = int.from_bytes(stream.read(4), "little") if file.format == "parquet" else 0
+            stream.seek(max(size - max(EDGE_BYTES, footer + 8), 0))
+            digest.update(stream.read())
+    return digest.hexdigest()
+
+
+def _expand(text: str, *, root: Path, fmt: str, where: str) -> list[Path]:
+    """The files that one path means; at least one."""
+    path = root / Path(text).expanduser()
+    if path.exists():
+        files = _files_of(path, fmt)
+    elif glob.has_magic(text):
+        files = [found for match in _glob(text, root) for found in _files_of(match, fmt)]
+    else:
+        raise _missing(path, root, where)
+    if not files:
+        raise wrong(
+            f"no data files at '{path}'",
+            where=where,
+            expected="files ending in " + ", ".join(_suffixes(fmt)),
+            fix="names that start with _ or . are skipped; relative paths start at data.root",
+        )
+    return files
+
+
+def _glob(text: str, root: Path) -> list[Path]:
+    """The visible files and folders that match a glob."""
+    pattern = Path(glob.escape(str(root)), Path(text).expanduser())
+    fixed = takewhile(lambda part: not glob.has_magic(part), Path(text).expanduser().parts)
+    base = root.joinpath(*fixed)
+    matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
+    return [match for match in matches if _visible(match, base)]
+
+
+def _files_of(path: Path, fmt: str) -> list[Path]:
+    return [path] if path.is_file() else _folder(path, fmt)
+
+
+def _folder(folder: Path, fmt: str) -> list[Path]:
+    """The visible data files below a folder."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if (path.name.lower().endswith(_suffixes(fmt)) or (fmt != "auto" and not path.suffix))
+        and path.is_file()
+        and _visible(path, folder)
+    ]
+
+
+def _suffixes(fmt: str) -> tuple[str, ...]:
+    return tuple(s for kind, group in SUFFIXES.items() if fmt in ("auto", kind) for s in group)
+
+
+def _visible(path: Path, base: Path) -> bool:
+    return not any(part.startswith(("_", ".")) for part in path.relative_to(base).parts)
+
+
+def _format(path: Path) -> Format:
+    return "csv" if path.name.lower().endswith(SUFFIXES["csv"]) else "parquet"
+
+
+def _data_file(path: Path, root: Path, fmt: Format) -> DataFile:
+    inside = path.is_relative_to(root)
+    below = path.relative_to(root) if inside else path
+    pairs = [part.split("=", 1) for part in below.parent.parts if re.match(r"[^=]+=", part)]
+    values = {unquote(key): unquote(value) for key, value in pairs}
+    partitions = {k: None if v == _NULL_PARTITION else v for k, v in values.items()}
+    return DataFile(path, below.as_posix() if inside else path.name, fmt, partitions)
+
+
+def _missing(path: Path, root: Path, where: str) -> UserError:
+    """The error for a path that does not exist, with the nearest existing name."""
+    first = path
+    while not first.parent.exists():
+        first = first.parent
+    known = os.listdir(first.parent) if first.parent.is_dir() else []
+    return wrong(
+        f"no such file or folder: '{path}'",
+        where=where,
+        found=f"nothing named '{first.name}' in '{first.parent}'",
+        fix=f"{did_you_mean(first.name, known)} (relative paths start at '{root}')".strip(),
+    )

@@ -1,0 +1,271 @@
+"""Warns of features that alone almost determine a label: they are most often written after it.
+
+Every score is 0.5 to 1 like an AUC, or 0 to 1 like a correlation, and 1 means "determines". Values
+of a categorical feature are judged by rows they were not learned from, so that an id that is new in
+every row scores nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from sklearn.tree import DecisionTreeClassifier
+
+from recsys_mtl.data.canonical import canonical
+from recsys_mtl.errors import Problem
+
+SAMPLE_ROWS = 50_000
+TREE_ROWS = 10_000
+MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
+MIN_SIDE = 5
+
+Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+LabelInfo = tuple[str, str, str | None, Sequence[str]]
+
+
+class Score(NamedTuple):
+    """How well a feature does, and on which scale."""
+
+    value: float
+    scale: str
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as ranks.
+
+    Attributes:
+        codes: dense ranks from 0 on, in the order of the values; -1 for null.
+        numeric: whether the order of the values means something.
+    """
+
+    codes: Codes
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class _Label:
+    name: str
+    kind: str
+    codes: Codes
+
+
+def find_leaks(
+    frame: pl.DataFrame,
+    features: Mapping[str, str],
+    tasks: Mapping[str, LabelInfo],
+    threshold: float,
+) -> list[str]:
+    """One warning for each feature and label that look too good, and each label that is used twice.
+
+    Numbers: AUC in either direction for a binary label, |Spearman| for a regression. Categories:
+    the same of the label's mean per category, learned on the other half of the rows. Any feature
+    against classes or items: accuracy on rows not learned from (a shallow tree for numbers, the
+    most frequent class for categories), 0 at that of the most frequent class and 1 where it is
+    always right. And for every feature whether it is null exactly where the label has one
+    certain value.
+
+    Args:
+        frame: training rows, before any preprocessing; of more than 50,000 a sample is taken.
+        features: feature column → kind (numeric, categorical, categorical_list).
+        tasks: task → (kind, label column, positive value, label values that mean null).
+        threshold: least score that is reported.
+    """
+    if frame.height > SAMPLE_ROWS:
+        frame = frame.sample(SAMPLE_ROWS, seed=0)
+    labels = {
+        (task[1], task[0], task[2]): _Label(task[1], task[0], _label_codes(frame[task[1]], task))
+        for task in tasks.values()
+    }
+    warnings = _shared_labels(tasks)
+    folds = np.random.default_rng(0).permutation(frame.height) % 2 == 0
+    for name, kind in features.items():
+        feature = _feature(frame[name], kind)
+        for label in labels.values():
+            score = _score(feature, label, folds)
+            if score is not None and score.value >= threshold:
+                warnings.append(_told(name, "alone", label.name, score))
+                continue
+            nulls = _null_pattern(feature, label)
+            if nulls is not None and nulls.value >= threshold:
+                warnings.append(_told(name, "by being null", label.name, nulls))
+    return warnings
+
+
+def label_problems(features: Iterable[str], tasks: Mapping[str, LabelInfo]) -> list[Problem]:
+    """An error for each feature that is some task's label column."""
+    labels = {task[1]: name for name, task in tasks.items()}
+    return [
+        Problem(
+            f"feature '{name}' is the label of task '{labels[name]}'",
+            where=f"features.{name}",
+            expected="a column that is known before the label",
+            fix="remove the feature",
+        )
+        for name in features
+        if name in labels
+    ]
+
+
+def _told(feature: str, how: str, label: str, score: Score) -> str:
+    return (
+        f"feature '{feature}' {how} almost determines label '{label}' ({score.scale} "
+        f"{math.floor(score.value * 1000) / 1000:.3f}): if it is not known before the label, "
+        "remove it from features and list it in data.ignore; else raise data.leakage_threshold"
+    )
+
+
+def _shared_labels(tasks: Mapping[str, LabelInfo]) -> list[str]:
+    users: dict[str, list[str]] = {}
+    for name, task in tasks.items():
+        users.setdefault(task[1], []).append(name)
+    return [
+        f"tasks {' and '.join(repr(name) for name in names)} share the label column '{column}': "
+        "they teach the model the same thing twice; remove one if that is not meant"
+        for column, names in users.items()
+        if len(names) > 1
+    ]
+
+
+def _score(feature: _Column, label: _Label, folds: npt.NDArray[np.bool_]) -> Score | None:
+    """The feature's score, or None where too few rows have both."""
+    known = label.codes >= 0
+    if feature.numeric and label.kind != "retrieval":
+        known &= feature.codes >= 0
+    codes, target, fold = feature.codes[known] + 1, label.codes[known], folds[known]
+    counts = np.bincount(target)
+    counts = counts[counts > 0]
+    if len(target) < MIN_ROWS or len(counts) < 2:
+        return None
+    if label.kind == "regression":
+        score = codes if feature.numeric else _other_fold_means(codes, _ranks(target), fold)
+        return Score(abs(_spearman(score, target)), "|rank correlation|")
+    if np.sort(counts)[-2] < MIN_SIDE:
+        return None
+    if label.kind == "binary":
+        positive = target.astype(np.float64)
+        if feature.numeric:
+            area = _auc(codes, positive)
+            return Score(max(area, 1.0 - area), "AUC")
+        return Score(_auc(_other_fold_means(codes, positive, fold), positive), "AUC")
+    shallow = feature.numeric and label.kind == "multiclass"
+    guess = _tree_guess(codes, target, fold) if shallow else _mode_guess(codes, target, fold)
+    judged = guess >= 0
+    majority = counts.max() / counts.sum()
+    accuracy = float(np.mean(guess[judged] == target[judged]))
+    return Score(max(0.0, (accuracy - majority) / (1.0 - majority)), "accuracy above the majority")
+
+
+def _null_pattern(feature: _Column, label: _Label) -> Score | None:
+    """Balanced accuracy of "null means that value", at the label's best value."""
+    known = label.codes >= 0
+    null, target = feature.codes[known] < 0, label.codes[known]
+    if not null.any() or null.all():
+        return None
+    count = np.bincount(target)
+    nulls = np.bincount(target, weights=null)
+    enough = (count >= MIN_SIDE) & (len(target) - count >= MIN_SIDE)
+    if not enough.any():
+        return None
+    inside = nulls[enough] / count[enough]
+    outside = (null.sum() - nulls[enough]) / (len(target) - count[enough])
+    return Score(float(0.5 + np.abs(inside - outside).max() / 2), "AUC")
+
+
+def _feature(values: pl.Series, kind: str) -> _Column:
+    if kind == "numeric":
+        return _Column(_codes(values.cast(pl.Float64, strict=False)), numeric=True)
+    if isinstance(values.dtype, pl.List | pl.Array):
+        values = values.cast(pl.List(pl.String)).list.join("\x1f")
+    return _Column(_codes(canonical(values)), numeric=False)
+
+
+def _label_codes(values: pl.Series, task: LabelInfo) -> Codes:
+    """Binary: 0 and 1; others: dense ranks of the values; -1 where unlabelled."""
+    kind, _, positive, null_values = task
+    text = canonical(values)
+    is_null = text.is_in(list(null_values)).fill_null(True)
+    if kind == "regression":
+        values = values.cast(pl.Float64, strict=False)
+    elif kind == "binary":
+        truth = text.is_in(["1", "true"] if positive is None else [positive])
+        values = truth.cast(pl.Int8)
+    else:
+        values = text
+    codes = _codes(values)
+    codes[is_null.to_numpy()] = -1
+    return codes
+
+
+def _codes(values: pl.Series) -> Codes:
+    """Dense ranks from 0 on in the order of the values, -1 for null and NaN."""
+    known = values.fill_nan(None) if values.dtype.is_float() else values
+    return known.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+
+
+def _ranks(codes: Codes) -> Floats:
+    """Average ranks, ties sharing theirs."""
+    count = np.bincount(codes)
+    mean: Floats = np.cumsum(count) - (count - 1) / 2.0
+    return mean[codes]
+
+
+def _auc(codes: Codes, positive: Floats) -> float:
+    """Area under the ROC curve (the Mann-Whitney statistic) of integer scores."""
+    ones = positive.sum()
+    above = (_ranks(codes) * positive).sum() - ones * (ones + 1) / 2
+    return float(above / (ones * (len(positive) - ones)))
+
+
+def _spearman(first: Codes, second: Codes) -> float:
+    """Spearman's rank correlation; 0 where one of them is constant."""
+    a, b = _ranks(first), _ranks(second)
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum()) / scale if scale > 0 else 0.0
+
+
+def _other_fold_means(codes: Codes, target: Floats, fold: npt.NDArray[np.bool_]) -> Codes:
+    """Dense ranks of the target's mean in the other fold's rows of the code; of all where none."""
+    size = int(codes.max()) + 1
+    cell = codes + size * fold
+    count = np.bincount(cell, minlength=2 * size)
+    total = np.bincount(cell, weights=target, minlength=2 * size)
+    mean = np.where(count > 0, total / np.maximum(count, 1), target.mean())
+    ranks = np.unique(mean, return_inverse=True)[1]
+    return ranks[codes + size * ~fold]
+
+
+def _mode_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Codes:
+    """The most frequent class of the code in the other fold; of all rows for an unseen code."""
+    guess = np.full(len(codes), np.bincount(target).argmax())
+    width = int(target.max()) + 1
+    for side in (fold, ~fold):
+        pairs, count = np.unique(codes[~side] * width + target[~side], return_counts=True)
+        order = np.argsort(count, kind="stable")  # the most frequent of a code is written last
+        best = np.full(int(codes.max()) + 1, -1)
+        best[pairs[order] // width] = pairs[order] % width
+        found = best[codes[side]]
+        guess[side] = np.where(found >= 0, found, guess[side])
+    return guess
+
+
+def _tree_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Codes:
+    """Classes by a shallow tree grown on the other fold; -1 for rows left out for speed."""
+    guess = np.full(len(codes), -1)
+    rows = np.arange(0, len(codes), math.ceil(len(codes) / TREE_ROWS))
+    side = fold[rows]
+    for judged, grown in ((rows[side], rows[~side]), (rows[~side], rows[side])):
+        if len(judged) and len(grown):
+            depth = math.ceil(math.log2(target.max() + 1)) + 2
+            tree = DecisionTreeClassifier(max_depth=depth, random_state=0)
+            tree.fit(codes[grown, None], target[grown])
+            guess[judged] = tree.predict(codes[judged, None])
+    return guess

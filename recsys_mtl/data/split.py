@@ -1,0 +1,249 @@
+"""Which side of the train/valid/test split a row is on, whatever the chunks it arrives in.
+
+Fraction and group splits hash (SplitMix64: Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators", OOPSLA): a row's side depends on its position or group and the seed
+only, and the test side stays the same when the valid fraction changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+
+from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.data.canonical import canonical, factorize, require_category
+from recsys_mtl.data.source import Source
+from recsys_mtl.errors import UserError, wrong
+
+Times = npt.NDArray[Any]  # int64 or float64
+DROPPED = -1
+QUANTILE_ROWS = 2_000_000
+_WHERE = "data.split"
+_DAY = 86_400_000_000  # microseconds
+_ZONED, _TIMED = "%Y-%m-%d %H:%M:%S%.f%#z", ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Borders of a time split: numbers as they are, dates as microseconds since 1970 (UTC).
+
+    Attributes:
+        valid_from: first time of valid.
+        test_from: first time of test.
+        gap: how long before each border rows are dropped.
+        dates: whether the column holds dates.
+    """
+
+    valid_from: float
+    test_from: float
+    gap: float
+    dates: bool
+
+
+def assign(
+    frame: pl.DataFrame,
+    first_row: int,
+    split: FractionSplit | GroupSplit | TimeSplit,
+    seed: int,
+    bounds: Bounds | None = None,
+) -> npt.NDArray[np.int8]:
+    """The side of each row: 0 train, 1 valid, 2 test, -1 dropped (in a time split's gap).
+
+    Args:
+        frame: rows, with the split's column.
+        first_row: position of the first of them in the source.
+        split: how to split.
+        seed: of the hash; a time split does not use it.
+        bounds: of a time split, from `time_bounds`.
+
+    Raises:
+        UserError: a null group or time (names column and row), or a time that cannot be read.
+    """
+    if isinstance(split, TimeSplit):
+        assert bounds is not None, "a time split needs its bounds"
+        return _by_time(_times(frame[split.column], first_row)[0], bounds)
+    if isinstance(split, GroupSplit):
+        require_category(frame[split.column], f"{_WHERE}.column")
+        groups = canonical(frame[split.column])
+        _no_null(groups, split.column, first_row)
+        rows, distinct = factorize(groups)
+        keys = pd.util.hash_array(distinct.to_numpy().astype(object), categorize=False)[rows]
+    else:
+        keys = np.arange(first_row, first_row + frame.height, dtype=np.uint64)
+    chance = uniform(keys, seed)
+    border_test, border_valid = 1.0 - split.test, 1.0 - split.test - split.valid
+    return (chance >= border_valid).astype(np.int8) + (chance >= border_test).astype(np.int8)
+
+
+def uniform(keys: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:
+    """A number of [0, 1) for each key, by SplitMix64 of key and seed."""
+    start = _mix(np.array([seed], dtype=np.uint64))
+    mixed = _mix(_mix(keys) + start) >> np.uint64(11)  # the 53 bits that a double can hold
+    return mixed.astype(np.float64) * 2.0**-53
+
+
+def time_bounds(source: Source, split: TimeSplit) -> Bounds:
+    """The borders of a time split; those the config leaves out are quantiles of the column.
+
+    Quantiles are exact up to two million rows; beyond, they are those of a hashed sample of about
+    as many, so that borders move by some 0.1 % of the rows at most.
+
+    Raises:
+        UserError: the column is missing, has nulls or times that cannot be read, a border is of
+            another type than the column, or valid starts after test.
+    """
+    values, dates = _column_times(source, split)
+    gap = split.gap * _DAY if dates else split.gap
+
+    def border(name: str, given: str | float | None, quantile: float) -> float:
+        if given is not None:
+            return _border(given, dates=dates, name=name, column=split.column)
+        index = math.floor(quantile * len(values) + 1e-9)
+        return float("inf") if index >= len(values) else values[max(index, 0)].item()
+
+    valid_from = border("valid_from", split.valid_from, 1.0 - split.test - split.valid)
+    test_from = border("test_from", split.test_from, 1.0 - split.test)
+    if valid_from > test_from:
+        raise wrong(
+            "valid starts after test",
+            where=_WHERE,
+            expected="valid_from before test_from",
+            found=f"valid_from {_shown(valid_from, dates)}, test_from {_shown(test_from, dates)}",
+            fix="set both data.split.valid_from and data.split.test_from",
+        )
+    return Bounds(valid_from, test_from, gap, dates)
+
+
+def require_rows(counts: Mapping[str, int], split: Split) -> None:
+    """Raise a `UserError` if a side has no rows; `counts` by side, "dropped" may be among them."""
+    empty = [side for side, count in counts.items() if not count and side != "dropped"]
+    if not empty:
+        return
+    if isinstance(split, TimeSplit):
+        fix = "move data.split.valid_from or test_from, change the fractions, or lower the gap"
+    elif isinstance(split, FileSplit):
+        fix = "give files with rows"
+    else:
+        kind = "groups" if isinstance(split, GroupSplit) else "rows"
+        fix = f"change data.split.valid and data.split.test, or give more {kind}"
+    raise wrong(
+        f"no rows in {' and '.join(empty)}",
+        where=f"{_WHERE} (kind {split.kind})",
+        expected="rows on every side",
+        found=", ".join(f"{side} {count}" for side, count in counts.items()),
+        fix=fix,
+    )
+
+
+def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
+    sides = np.zeros(len(times), dtype=np.int8)
+    for border in (bounds.valid_from, bounds.test_from):
+        after = times >= border
+        sides[after & (sides != DROPPED)] += 1
+        sides[~after & (times >= border - bounds.gap)] = DROPPED
+    return sides
+
+
+def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's step and finaliser, modulo 2^64."""
+    z = state + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _column_times(source: Source, split: TimeSplit) -> tuple[Times, bool]:
+    """The column's times (a sample of them where there are many), sorted, and if it has dates."""
+    keep = QUANTILE_ROWS / source.num_rows
+    parts: list[Times] = []
+    dates = False
+    for first_row, frame in source.frames([split.column]):
+        values, dates = _times(frame[split.column], first_row)
+        if keep < 1.0:
+            rows = np.arange(first_row, first_row + len(values), dtype=np.uint64)
+            values = values[uniform(rows, 0) < keep]
+        parts.append(values)
+    times = np.concatenate(parts)
+    times.sort()
+    return times, dates
+
+
+def _times(values: pl.Series, first_row: int) -> tuple[Times, bool]:
+    """Times as numbers (dates: microseconds since 1970, UTC), and whether they are dates."""
+    column = values.name
+    _no_null(values.fill_nan(None) if values.dtype.is_float() else values, column, first_row)
+    if values.dtype.is_numeric():
+        whole = values.dtype.is_integer()
+        return values.cast(pl.Int64 if whole else pl.Float64).to_numpy(), False
+    if values.dtype == pl.String:
+        read = _read_iso(values)
+        if read.has_nulls():
+            row = int(read.is_null().arg_max() or 0)
+            raise _bad_time(column, f"'{values[row]}' in row {first_row + row}")
+        values = read
+    if not isinstance(values.dtype, pl.Date | pl.Datetime):
+        raise _bad_time(column, f"type {values.dtype}")
+    times = values.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
+    return times.to_physical().to_numpy(), True
+
+
+def _read_iso(text: pl.Series) -> pl.Series:
+    """ISO 8601 dates and times (null where it is none) as UTC times without zone."""
+    plain = text.str.strip_chars().str.replace("T", " ").str.replace("Z$", "+0000")
+    zoned = pl.col("t").str.to_datetime(_ZONED, strict=False, time_unit="us", time_zone="UTC")
+    timed = [pl.col("t").str.to_datetime(f, strict=False, time_unit="us") for f in _TIMED]
+    dated = pl.col("t").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    read = pl.coalesce(dated, *timed, zoned.dt.replace_time_zone(None))
+    return plain.alias("t").to_frame().select(read).to_series()
+
+
+def _border(given: str | float, *, dates: bool, name: str, column: str) -> float:
+    """A border from the config as a number."""
+    where = f"{_WHERE}.{name}"
+    if dates != isinstance(given, str):
+        expected = "an ISO date" if dates else "a number"
+        raise wrong(
+            "wrong type",
+            where=where,
+            expected=f"{expected}, as column '{column}' holds {'dates' if dates else 'numbers'}",
+            found=repr(given),
+        )
+    if not isinstance(given, str):
+        return given
+    read = _read_iso(pl.Series([given]))
+    if read.has_nulls():
+        raise wrong("no date", where=where, expected="an ISO date or time", found=repr(given))
+    return float(read.to_physical()[0])
+
+
+def _no_null(values: pl.Series, column: str, first_row: int) -> None:
+    if values.has_nulls():
+        row = first_row + int(values.is_null().arg_max() or 0)
+        raise wrong(
+            f"column '{column}' is null in row {row} (the first row is 0)",
+            where=f"{_WHERE}.column",
+            expected="a value in every row",
+            fix="fill it, drop those rows, or split by fraction",
+        )
+
+
+def _bad_time(column: str, found: str) -> UserError:
+    return wrong(
+        f"column '{column}' cannot be read as time",
+        where=f"{_WHERE}.column",
+        expected="numbers, dates, or ISO text such as 2024-01-31 or 2024-01-31 10:00:00",
+        found=found,
+    )
+
+
+def _shown(border: float, dates: bool) -> str:
+    if not dates or math.isinf(border):
+        return str(border)
+    return str(np.datetime64(int(border), "us"))

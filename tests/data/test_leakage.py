@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+from recsys_mtl.data import leakage
+from recsys_mtl.data.leakage import find_leaks, label_problems
+
+N = 4000
+RNG = np.random.default_rng(0)
+CLICK = RNG.integers(0, 2, N)
+BAND = RNG.integers(0, 4, N)
+SPEND = RNG.gamma(2.0, size=N)
+NOISE = RNG.standard_normal(N)
+TASKS = {
+    "click": ("binary", "click", None, []),
+    "band": ("multiclass", "band", None, []),
+    "spend": ("regression", "spend", None, []),
+    "item": ("retrieval", "item", None, []),
+}
+ITEM = RNG.integers(0, 30, N)
+
+
+def leaks(kind: str, values: object, threshold: float = 0.995, **labels: object) -> list[str]:
+    frame = pl.DataFrame(
+        {"f": values, "click": CLICK, "band": BAND.astype(str), "spend": SPEND, "item": ITEM}
+        | labels,
+        strict=False,
+    )
+    return find_leaks(frame, {"f": kind}, TASKS, threshold)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "label"),
+    [
+        ("numeric", CLICK + 0.1 * NOISE, "click"),
+        ("numeric", -3.0 * CLICK + 0.1 * NOISE, "click"),
+        ("numeric", BAND * 10.0 + NOISE, "band"),
+        ("numeric", np.exp(SPEND), "spend"),
+        ("numeric", -SPEND, "spend"),
+        ("numeric", ITEM, "item"),
+        ("categorical", np.where(CLICK, "a", "b"), "click"),
+        ("categorical", (CLICK + 2 * RNG.integers(0, 50, N)).astype(str), "click"),
+        ("categorical", BAND * 7, "band"),
+        ("categorical", ITEM.astype(str), "item"),
+        ("categorical", (SPEND * 20).astype(int), "spend"),
+        ("categorical_list", [["x", str(c)] for c in CLICK], "click"),
+    ],
+)
+def test_a_feature_that_determines_a_label_is_named(kind: str, values: object, label: str) -> None:
+    threshold = 0.98 if label == "spend" and kind == "categorical" else 0.995
+    found = leaks(kind, values, threshold)
+    assert len(found) == 1
+    assert found[0].startswith(f"feature 'f' alone almost determines label '{label}' (")
+    assert "data.ignore" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("numeric", NOISE),
+        ("numeric", CLICK + NOISE),
+        ("numeric", np.zeros(N)),
+        ("numeric", np.full(N, None)),
+        ("categorical", [f"id{i}" for i in range(N)]),
+        ("categorical", [f"id{i // 2}" for i in range(N)]),
+        ("categorical", RNG.integers(0, 4, N)),
+        ("categorical", np.full(N, None)),
+        ("categorical_list", [[str(i)] for i in range(N)]),
+    ],
+)
+def test_honest_features_and_ids_are_left_alone(kind: str, values: object) -> None:
+    assert leaks(kind, values, 0.9) == []
+
+
+def test_a_rare_label_and_an_imbalanced_class(tmp_path: object) -> None:
+    rare = (np.arange(N) % 100 == 0).astype(int)
+    noisy = np.where(RNG.random(N) < 0.5, rare, 0)
+    assert leaks("categorical", noisy, click=rare, band=rare.astype(str)) == []
+    assert len(leaks("categorical", rare, click=rare, band=rare.astype(str))) == 2
+
+
+def test_being_null_is_judged_on_its_own() -> None:
+    values = np.where(CLICK == 1, NOISE, np.nan)
+    found = leaks("numeric", values)
+    assert len(found) == 1
+    assert found[0].startswith(
+        "feature 'f' by being null almost determines label 'click' (AUC 1.000)"
+    )
+    by_class = [None if b == 2 else 0.5 for b in BAND]
+    assert "by being null almost determines label 'band'" in leaks("numeric", by_class)[0]
+    spend = np.where(CLICK == 1, SPEND, 0.0)
+    found = leaks("numeric", values, spend=spend)
+    assert any("by being null almost determines label 'spend'" in line for line in found)
+    scattered = np.where(RNG.random(N) < 0.5, NOISE, np.nan)
+    assert leaks("numeric", scattered, 0.9) == []
+
+
+def test_unlabelled_rows_and_null_values_do_not_count() -> None:
+    half = np.arange(N) % 2 == 0
+    feature = np.where(half, CLICK + 0.0, NOISE)
+    label = [int(c) if h else None for c, h in zip(CLICK, half, strict=True)]
+    assert len(leaks("numeric", feature, click=label)) == 1
+    text = ["yes" if c else "no" if h else "?" for c, h in zip(CLICK, half, strict=True)]
+    frame = pl.DataFrame({"f": feature, "y": text})
+    with_null = {"t": ("binary", "y", "yes", ["?"])}
+    assert find_leaks(frame, {"f": "numeric"}, with_null, 0.995) == []
+    text = ["?" if not h else "yes" if c else "no" for c, h in zip(CLICK, half, strict=True)]
+    frame = pl.DataFrame({"f": feature, "y": text})
+    assert len(find_leaks(frame, {"f": "numeric"}, with_null, 0.995)) == 1
+
+
+@pytest.mark.parametrize("label", [np.zeros(N, dtype=int), np.full(N, None), [1] + [0] * (N - 1)])
+def test_a_label_that_says_nothing_gives_no_warning(label: object) -> None:
+    assert leaks("numeric", NOISE, click=label) == []
+
+
+def test_few_rows_give_no_warning() -> None:
+    frame = pl.DataFrame({"f": [0.0, 1.0], "y": [0, 1]})
+    assert find_leaks(frame, {"f": "numeric"}, {"t": ("binary", "y", None, [])}, 0.9) == []
+
+
+def test_a_shared_label_column_is_reported() -> None:
+    frame = pl.DataFrame({"f": NOISE, "y": CLICK})
+    tasks = {"a": ("binary", "y", None, []), "b": ("binary", "y", None, [])}
+    found = find_leaks(frame, {"f": "numeric"}, tasks, 0.995)
+    assert len(found) == 1
+    assert found[0].startswith("tasks 'a' and 'b' share the label column 'y'")
+
+
+def test_a_feature_named_as_a_label_is_a_problem() -> None:
+    problems = label_problems(["age", "click"], TASKS)
+    assert [str(p) for p in problems] == [
+        "features.click: feature 'click' is the label of task 'click'; expected a column that is "
+        "known before the label -> remove the feature"
+    ]
+
+
+def test_auc_and_spearman_equal_the_libraries() -> None:
+    codes = RNG.integers(0, 20, 500)
+    positive = (RNG.random(500) < codes / 25).astype(float)
+    other = codes + RNG.integers(0, 5, 500)
+    assert leakage._auc(codes, positive) == pytest.approx(roc_auc_score(positive, codes))
+    assert leakage._spearman(codes, other) == pytest.approx(spearmanr(codes, other).statistic)
+
+
+def test_a_large_frame_is_sampled() -> None:
+    rows = leakage.SAMPLE_ROWS * 3
+    label = np.arange(rows) % 2
+    frame = pl.DataFrame({"f": label + 0.0, "y": label})
+    assert len(find_leaks(frame, {"f": "numeric"}, {"t": ("binary", "y", None, [])}, 0.995)) == 1

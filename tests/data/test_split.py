@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.data import split as split_module
+from recsys_mtl.data.source import Source
+from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds, uniform
+from recsys_mtl.errors import UserError
+
+FRACTION = FractionSplit(kind="fraction", valid=0.15, test=0.25)
+GROUP = GroupSplit(kind="group", column="user", valid=0.15, test=0.25)
+
+
+def shares(sides: np.ndarray) -> np.ndarray:
+    return np.bincount(sides, minlength=3) / len(sides)
+
+
+def source_of(folder: Path, values: object) -> Source:
+    pl.DataFrame({"t": values}).write_parquet(folder / "t.parquet")
+    return Source.open("t.parquet", root=folder)
+
+
+def time(**options: object) -> TimeSplit:
+    return TimeSplit(kind="time", column="t", **options)
+
+
+def sides_of(folder: Path, values: object, split: TimeSplit) -> list[int]:
+    bounds = time_bounds(source_of(folder, values), split)
+    return assign(pl.DataFrame({"t": values}), 0, split, 0, bounds).tolist()
+
+
+# --- fraction and group
+
+
+def test_uniform_is_splitmix64() -> None:
+    """The generator's published first outputs for state 1234567."""
+    state = np.uint64(1234567) + np.arange(3, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert split_module._mix(state).tolist() == expected
+    values = uniform(np.arange(100_000, dtype=np.uint64), 3)
+    assert values.min() >= 0
+    assert values.max() < 1
+    assert np.allclose(np.histogram(values, 10, (0, 1))[0] / 1e5, 0.1, atol=0.005)
+
+
+def test_fractions_are_met_and_depend_on_the_seed() -> None:
+    frame = pl.DataFrame({"x": np.zeros(50_000)})
+    sides = assign(frame, 0, FRACTION, 0)
+    assert sides.dtype == np.int8
+    assert np.allclose(shares(sides), [0.6, 0.15, 0.25], atol=0.01)
+    other = assign(frame, 0, FRACTION, 1)
+    assert np.isclose(np.mean(sides == other), 0.6**2 + 0.15**2 + 0.25**2, atol=0.02), "independent"
+    assert (assign(frame, 0, FRACTION, 0) == sides).all()
+
+
+def test_the_test_side_stays_when_valid_changes() -> None:
+    frame = pl.DataFrame({"x": np.zeros(5000)})
+    wide = FractionSplit(kind="fraction", valid=0.4, test=0.25)
+    same = assign(frame, 0, FRACTION, 0) == 2
+    assert (same == (assign(frame, 0, wide, 0) == 2)).all()
+
+
+@pytest.mark.parametrize("split", [FRACTION, GROUP])
+def test_sides_do_not_depend_on_the_chunks(split: FractionSplit | GroupSplit) -> None:
+    frame = pl.DataFrame({"user": np.random.default_rng(0).integers(0, 50, 1000)})
+    whole = assign(frame, 0, split, 7)
+    for size in (1, 13, 999):
+        parts = [assign(frame.slice(i, size), i, split, 7) for i in range(0, 1000, size)]
+        assert (np.concatenate(parts) == whole).all()
+
+
+def test_a_group_is_on_one_side_whatever_its_type() -> None:
+    users = np.random.default_rng(0).integers(0, 5000, 40_000)
+    sides = assign(pl.DataFrame({"user": users}), 0, GROUP, 3)
+    per_user = pl.DataFrame({"u": users, "s": sides}).group_by("u").agg(pl.col("s").n_unique())
+    assert per_user["s"].max() == 1
+    assert np.allclose(shares(sides), [0.6, 0.15, 0.25], atol=0.03)
+    for same in (
+        users.astype(float),
+        users.astype(str),
+        pl.Series(users.astype(str)).cast(pl.Categorical),
+    ):
+        assert (assign(pl.DataFrame({"user": same}), 0, GROUP, 3) == sides).all()
+    assert (assign(pl.DataFrame({"user": users}), 0, GROUP, 4) != sides).any()
+
+
+def test_a_null_group_is_told_with_its_row() -> None:
+    with pytest.raises(UserError, match="column 'user' is null in row 102"):
+        assign(pl.DataFrame({"user": ["a", "b", None]}), 100, GROUP, 0)
+
+
+# --- time
+
+DAY = date(2024, 1, 1)
+DAYS = [DAY + timedelta(days=d) for d in range(10)]
+KINDS = {
+    "date": DAYS,
+    "datetime": [datetime(d.year, d.month, d.day) for d in DAYS],
+    "zoned": pl.Series([datetime(d.year, d.month, d.day) for d in DAYS]).dt.replace_time_zone(
+        "UTC"
+    ),
+    "text": [str(d) for d in DAYS],
+    "text with time": [f"{d}T00:00:00" for d in DAYS],
+    "text with zone": [f"{d}T01:30:00+01:30" for d in DAYS],
+    "text with Z": [f"{d} 00:00:00.000Z" for d in DAYS],
+    "text in minutes": [f"{d} 00:00" for d in DAYS],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dates_of_every_kind(tmp_path: Path, kind: str) -> None:
+    given = time(valid_from="2024-01-06", test_from="2024-01-09T00:00", gap=2.0)
+    assert sides_of(tmp_path, KINDS[kind], given) == [0, 0, 0, -1, -1, 1, -1, -1, 2, 2]
+    quantiles = time(valid=0.3, test=0.2)
+    assert sides_of(tmp_path, KINDS[kind], quantiles) == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64])
+def test_numbers(tmp_path: Path, dtype: type) -> None:
+    values = np.array([5, 1, 9, 3, 7, 2, 8, 4, 6, 0], dtype=dtype)
+    ordered = np.argsort(values)
+    given = time(valid_from=5, test_from=8.0, gap=1)
+    expected = [0, 0, 0, 0, -1, 1, 1, -1, 2, 2]
+    assert np.array(sides_of(tmp_path, values, given))[ordered].tolist() == expected
+    quantiles = time(valid=0.3, test=0.2)
+    expected = [0] * 5 + [1] * 3 + [2] * 2
+    assert np.array(sides_of(tmp_path, values, quantiles))[ordered].tolist() == expected
+
+
+def test_no_row_of_a_later_side_is_older_and_ties_stay_together(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 40, 3000)
+    sides = np.array(sides_of(tmp_path, values, time(valid=0.2, test=0.2)))
+    assert values[sides == 0].max() < values[sides == 1].min()
+    assert values[sides == 1].max() < values[sides == 2].min()
+    assert np.allclose(shares(sides), [0.6, 0.2, 0.2], atol=0.03)
+
+
+def test_a_fraction_of_zero_leaves_the_side_empty(tmp_path: Path) -> None:
+    assert sides_of(tmp_path, np.arange(4), time(valid=0.0, test=0.5)) == [0, 0, 2, 2]
+    assert sides_of(tmp_path, np.arange(4), time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
+    assert sides_of(tmp_path, DAYS[:4], time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
+
+
+def test_quantiles_of_many_rows_come_from_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_module, "QUANTILE_ROWS", 20_000)
+    sides = sides_of(tmp_path, np.arange(200_000), time(valid=0.2, test=0.3))
+    assert np.allclose(shares(np.array(sides)), [0.5, 0.2, 0.3], atol=0.01)
+
+
+def test_the_bounds_are_plain_numbers(tmp_path: Path) -> None:
+    bounds = time_bounds(source_of(tmp_path, DAYS), time(gap=1.5))
+    assert bounds.dates
+    assert bounds.gap == 1.5 * 86_400_000_000
+    assert bounds.valid_from == (DAYS[7] - date(1970, 1, 1)).days * 86_400_000_000
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "parts"),
+    [
+        ([1, None, 3], {}, ["'t' is null in row 1"]),
+        ([1.0, 2.0, float("nan")], {}, ["'t' is null in row 2"]),
+        (["2024-01-01", "soon"], {}, ["'t' cannot be read as time", "'soon' in row 1"]),
+        ([True, False], {}, ["type Boolean"]),
+        ([1, 2], {"valid_from": "2024-01-01"}, ["valid_from", "a number", "'2024-01-01'"]),
+        (DAYS, {"test_from": 7}, ["test_from", "an ISO date", "7"]),
+        (DAYS, {"test_from": "7.1.2024"}, ["no date", "'7.1.2024'"]),
+        (
+            DAYS,
+            {"valid_from": "2024-01-05", "test_from": "2024-01-03"},
+            ["valid starts after test"],
+        ),
+    ],
+)
+def test_wrong_times(
+    tmp_path: Path, values: object, options: dict[str, object], parts: list[str]
+) -> None:
+    source = source_of(tmp_path, values)
+    with pytest.raises(UserError) as error:
+        time_bounds(source, time(**options))
+    for part in parts:
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_time_column(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="missing column 'tt'"):
+        time_bounds(source_of(tmp_path, DAYS), TimeSplit(kind="time", column="tt"))
+
+
+def test_gap_wider_than_a_side_drops_it() -> None:
+    bounds = Bounds(valid_from=5, test_from=7, gap=3, dates=False)
+    sides = assign(pl.DataFrame({"t": range(9)}), 0, time(), 0, bounds)
+    assert sides.tolist() == [0, 0, -1, -1, -1, -1, -1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("split", "part"),
+    [
+        (FRACTION, "give more rows"),
+        (GROUP, "give more groups"),
+        (time(), "lower the gap"),
+        (FileSplit(kind="files", valid="v", test="t"), "give files with rows"),
+    ],
+)
+def test_an_empty_side_is_an_error(split: Split, part: str) -> None:
+    require_rows({"dropped": 0, "train": 1, "valid": 1, "test": 1}, split)
+    with pytest.raises(UserError) as error:
+        require_rows({"train": 9, "valid": 0, "test": 0}, split)
+    assert f"data.split (kind {split.kind}): no rows in valid and test" in str(error.value)
+    assert part in str(error.value)
