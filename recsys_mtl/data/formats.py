@@ -188,9 +188,9 @@ class CsvReader:
         return wrong(
             f"column '{column}' of '{self.file.path}' cannot be read as {kind}",
             where=self._where,
-            expected="a number or an empty field" if kind == "double" else f"a {kind} in every row",
+            expected="a number or an empty field" if kind == "double" else f"{kind} in every row",
             found=f"'{value}'" if numeric and value is not None else message,
-            fix="correct the value, or make the feature categorical" if kind == "double" else "",
+            fix="correct the value" + (", or make the feature categorical" if numeric else ""),
         )
 
 
