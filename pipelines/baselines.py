@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -79,8 +80,8 @@ def gradient_boosting(
 
     Columns: the encoded numeric ones as they are; ids as categories for tables of at most
     `MAX_CATEGORIES` rows, else as the number the id is (no statistic of a label enters); a list as
-    its length and its first id. Row weights count. The number of trees is chosen by the loss on
-    the task's rows of `valid`; without any it is scikit-learn's default of 100.
+    its length and its first id. Row weights count. The number of trees is that of the
+    lowest loss on the task's rows of `valid`; without any it is scikit-learn's default of 100.
 
     Args:
         train: rows to learn from.
@@ -119,7 +120,7 @@ def gradient_boosting(
             random_state=seed,
         )
         logger.info(
-            "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), model.n_iter_
+            "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), _trees(model)
         )
         predictions[task.name] = _predict(task, model, columns[2], inverses)
     return predictions
@@ -197,15 +198,22 @@ def _fit(task: TaskSpec, train: _Rows, valid: _Rows | None, **settings: Any) -> 
 
 
 def _predict(task: TaskSpec, model: Any, columns: Array, inverses: Mapping[str, Inverse]) -> Array:
-    """Predictions in the network's form."""
+    """Predictions in the network's form, of the trees up to the best validation loss."""
+    last = _trees(model) - 1
     if task.kind == "regression":
-        return inverses[task.name](model.predict(columns))
-    probabilities: Array = model.predict_proba(columns)
+        return inverses[task.name](next(islice(model.staged_predict(columns), last, None)))
+    probabilities: Array = next(islice(model.staged_predict_proba(columns), last, None))
     if task.kind == "binary":
         return probabilities[:, 1]
     spread = np.zeros((len(columns), task.outputs))  # a class unseen in training has probability 0
     spread[:, model.classes_.astype(np.int64)] = probabilities
     return spread
+
+
+def _trees(model: Any) -> int:
+    """How many trees to use: scikit-learn keeps those it grew after the best one too."""
+    scores = model.validation_score_  # before any tree, then after each; empty without stopping
+    return max(1, int(np.argmax(scores))) if len(scores) else int(model.n_iter_)
 
 
 def _numpy(tensor: Tensor) -> NDArray[Any]:

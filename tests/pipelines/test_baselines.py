@@ -8,6 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
+from pipelines import baselines
 from pipelines.baselines import constant, gradient_boosting
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.schema import DataSpec, TableSpec, TaskSpec
@@ -158,3 +159,15 @@ def test_without_validation_labels() -> None:
     boosted = gradient_boosting(TRAIN, valid, TEST, SPEC, seed=0, inverses=INVERSES)
     metrics = evaluate_task("binary", labels_of(TEST, "click"), boosted["click"])
     assert metrics["auc"] > 0.9
+
+
+def test_trees_after_the_best_validation_loss_are_not_used() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(300, 2)), random.integers(0, 2, 300).astype(float)  # pure noise
+    ones, task = np.ones(300), TaskSpec("noise", "binary", 1)
+    halves = (x[:150], y[:150], ones[:150]), (x[150:], y[150:], ones[150:])
+    model = baselines._fit(task, *halves, random_state=0)
+    best = int(np.argmax(model.validation_score_))
+    assert best < model.n_iter_
+    staged = list(model.staged_predict_proba(x))[max(best, 1) - 1][:, 1]
+    np.testing.assert_array_equal(baselines._predict(task, model, x, {}), staged)
