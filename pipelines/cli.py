@@ -1,0 +1,203 @@
+"""The command line, `recsys-mtl JOB`: options in, exit codes and error lines out.
+
+Exit codes: 0 done; 1 a bug, with its traceback, or an unhealthy `doctor`; 2 the user's input or
+the disk, each problem in one line that starts with `error: `; 130 interrupted.
+
+Jobs are imported when they run, so that help and mistakes in the options come at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recsys_mtl.errors import UserError
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="the run's YAML file")]
+Run = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="the folder a training wrote")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="override, such as training.epochs=3"),
+]
+Data = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that data paths start from")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="folder for result.json and more")]
+
+
+class Split(StrEnum):
+    """The held-out rows that can be evaluated."""
+
+    test = "test"
+    valid = "valid"
+
+
+def _job(name: str) -> Any:
+    return importlib.import_module(f"pipelines.{name}")
+
+
+def _overrides(chosen: list[str] | None, data: Path | None, seed: int | None = None) -> list[str]:
+    """`--set`, then the options that are short for one."""
+    overrides = list(chosen or ())
+    if data is not None:
+        overrides.append(f"data.root={json.dumps(str(data))}")
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    return overrides
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(installed_version("recsys-mtl"))
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log details too")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Train, evaluate and apply multi-task recommenders."""
+    _configure_logging(verbose)
+
+
+@app.command()
+def train(
+    config: Config,
+    chosen: Set = None,
+    data: Data = None,
+    out: Out = None,
+    baselines: Annotated[bool, typer.Option(help="train the baselines as well")] = False,
+    seed: Annotated[int | None, typer.Option(help="short for --set seed=N")] = None,
+) -> None:
+    """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
+    overrides = _overrides(chosen, data, seed)
+    _job("train").run(config, overrides=overrides, out=out, baselines=baselines)
+
+
+@app.command()
+def evaluate(
+    run_dir: Run,
+    data: Data = None,
+    input: Annotated[
+        str | None, typer.Option(metavar="PATH", help="labelled rows; else the run's own split")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="which rows of the run's data")] = Split.test,
+    out: Out = None,
+) -> None:
+    """Measure a trained model on its held-out rows or on other labelled rows."""
+    _job("evaluate").run(run_dir, data=data, input=input, split=split.value, out=out)
+
+
+@app.command()
+def predict(
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")
+    ],
+    input: Annotated[str, typer.Option(metavar="PATH", help="rows to score")],
+    output: Annotated[Path, typer.Option(metavar="PATH", help="Parquet file to write")],
+    out: Out = None,
+    batch_rows: Annotated[int, typer.Option(min=1, help="rows scored at a time")] = 65_536,
+) -> None:
+    """Score raw rows, Parquet to Parquet, in bounded memory."""
+    _job("predict").run(run_dir, input=input, output=output, out=out, batch_rows=batch_rows)
+
+
+@app.command()
+def validate(config: Config, chosen: Set = None, data: Data = None, out: Out = None) -> None:
+    """Check a config and the schema of its data without training."""
+    _job("validate").run(config, overrides=_overrides(chosen, data), out=out)
+
+
+@app.command()
+def doctor(out: Out = None) -> int:
+    """Show versions, mismatches with their mend, and devices."""
+    return 0 if _job("doctor").run(out)["healthy"] else 1
+
+
+@app.command()
+def schema(out: Out = None) -> None:
+    """Print the config's JSON Schema."""
+    _job("schema").run(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a job and give the process's exit code.
+
+    Args:
+        arguments: the command line; the process's own where None.
+    """
+    try:
+        status = app(args=arguments, prog_name="recsys-mtl", standalone_mode=False)
+        if status == 130:  # newer typer's way to tell of an interrupt
+            return _fail("interrupted", status=130)
+        return status if isinstance(status, int) else 0
+    except UserError as error:
+        return _fail(*(str(problem) for problem in error.problems))
+    except UsageError as error:
+        return _fail(f"{error.format_message()} (see recsys-mtl --help)")
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", status=130)
+    except Exception as error:  # raised again, unless the disk is behind it
+        if full := next(filter(_is_disk_full, _chain(error)), None):
+            return _fail(f"out of disk: {full}")
+        raise
+
+
+def _fail(*problems: str, status: int = 2) -> int:
+    for problem in problems:
+        print("error:", " ".join(problem.split()), file=sys.stderr)
+    return status
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """By number, or by text where a library in another language lost the number."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    told = (*(os.strerror(code) for code in _DISK_FULL), "database or disk is full")
+    return any(text in str(error) for text in told)
+
+
+def _configure_logging(verbose: bool) -> None:
+    """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for name in ("recsys_mtl", "pipelines"):
+        logging.getLogger(name).setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What jobs leave behind: files that are whole or not there, and a result.json.
+
+Every job with an `--out` folder writes `result.json` there as its last act: strict JSON (UTF-8,
+no NaN: a number that is not finite is null) with this envelope around what the job adds:
+
+    job          "train", "evaluate", …
+    version      version of recsys-mtl
+    started      when the job started, ISO 8601, UTC
+    seconds      how long it took
+    config_hash  sixteen hexadecimal digits naming the effective config; null without a config
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.errors import wrong
+
+
+def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> dict[str, Any]:
+    """The head of a job's result; see the module's docstring.
+
+    Args:
+        job: name of the job.
+        started: when it started, with a time zone.
+        config_hash: of the effective config.
+    """
+    return {
+        "job": job,
+        "version": version("recsys-mtl"),
+        "started": started.astimezone(UTC).isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
+        "config_hash": config_hash,
+    }
+
+
+def write_result(out: Path, result: Mapping[str, Any]) -> Path:
+    """Write `result` to `out`/result.json, whole or not at all.
+
+    Numpy scalars and paths are allowed; numbers that are not finite become null.
+
+    Raises:
+        TypeError: a value that JSON does not know.
+    """
+    text = json.dumps(_strict(result), indent=2, allow_nan=False, ensure_ascii=False)
+    return atomic_write(out / "result.json", text + "\n")
+
+
+def prepare_out(out: str | Path) -> Path:
+    """Make the folder `out` and make sure that it can be written to.
+
+    Raises:
+        UserError: it cannot.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return out
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fix = "give another folder with --out"
+        raise wrong(
+            "cannot write to the output folder", where=str(out), found=reason, fix=fix
+        ) from error
+
+
+def atomic_write(path: Path, content: str | bytes) -> Path:
+    """Write a file beside `path`, then rename it: readers see the old one or the new one."""
+    data = content.encode() if isinstance(content, str) else content
+    with _beside(path) as temporary:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    return path
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder to write into; it takes the place of `path` when the block ends well.
+
+    After an exception nothing of it is left and `path` is as it was. A folder that was there
+    before is moved aside, replaced, then deleted.
+    """
+    with _beside(path) as temporary:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if not path.exists():
+            os.replace(temporary, path)
+            return
+        with _beside(path) as old:
+            os.replace(path, old)
+            os.replace(temporary, path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A name beside `path` that nothing has; whatever is there afterwards is deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        yield temporary
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+def _strict(value: Any) -> Any:
+    """`value` in JSON's own types."""
+    if isinstance(value, Mapping):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # a scalar of numpy or torch
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,33 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def seed() -> int:
+    """The one seed of tests that draw."""
+    return 20_240_101
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """A seeded generator of the test's own."""
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of the real data sets that the ready configs name."""
+    folder = os.environ.get("RECSYS_MTL_DATA")
+    if not folder:
+        pytest.skip("RECSYS_MTL_DATA is not set: it names the folder of the real data sets")
+    path = Path(folder)
+    if not path.is_dir():
+        pytest.skip(f"RECSYS_MTL_DATA: no folder {path}")
+    return path
