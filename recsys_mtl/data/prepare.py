@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys_mtl.config.check import label_of
 from recsys_mtl.config.schema import Binary, Categorical, Config, FileSplit, GroupSplit, TimeSplit
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import find_leaks
@@ -58,11 +59,6 @@ def data_root(config: Config) -> Path:
     return Path(config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
 
 
-def label_column(name: str, label: str | None) -> str:
-    """The raw column of a task's label."""
-    return label or name
-
-
 def open_sides(config: Config) -> Sides:
     """Open the run's sources and check their columns against the config.
 
@@ -72,7 +68,7 @@ def open_sides(config: Config) -> Sides:
     text = {n for n, f in config.features.items() if isinstance(f, Categorical)}
     numbers = {n for n in config.features if n not in text}
     for name, task in config.tasks.items():
-        column = label_column(name, task.label)
+        column = label_of(name, task)
         if task.kind == "regression":
             numbers.add(column)
         elif not isinstance(task, Binary) or task.positive is not None:
@@ -120,20 +116,20 @@ def prepare(config: Config) -> Prepared:
 
 
 def make_loaders(
-    config: Config, sides: Sides, preprocessor: Preprocessor
+    config: Config, sides: Sides, preprocessor: Preprocessor, only: tuple[Side, ...] = SIDES
 ) -> tuple[dict[Side, Loader], bool]:
-    """A loader for each side, and whether they stream."""
+    """A loader for each of the given sides, and whether they stream."""
     columns = preprocessor.columns(labels=True)
     seed, size = config.seed, config.training.batch_size
-    if not _must_stream(config, sides, preprocessor):
-        encoded: dict[Side, list[Batch]] = {side: [] for side in SIDES}
-        for side, frame in sides.walk(columns):
+    if not _must_stream(config, sides, preprocessor, only):
+        encoded: dict[Side, list[Batch]] = {side: [] for side in only}
+        for side, frame in sides.walk(columns, only):
             encoded[side].append(preprocessor.encode(frame))
         return {
             side: MemoryLoader(
-                concat(encoded[side]), batch_size=size, shuffle=side == "train", seed=seed
+                concat(encoded.pop(side)), batch_size=size, shuffle=side == "train", seed=seed
             )
-            for side in SIDES
+            for side in only
         }, False
 
     def stream(side: Side) -> Loader:
@@ -148,7 +144,7 @@ def make_loaders(
             seed=seed,
         )
 
-    return {side: stream(side) for side in SIDES}, True
+    return {side: stream(side) for side in only}, True
 
 
 def fingerprint(sides: Sides) -> str:
@@ -158,12 +154,14 @@ def fingerprint(sides: Sides) -> str:
     return "-".join(by_id[i].fingerprint() for i in distinct)
 
 
-def _must_stream(config: Config, sides: Sides, preprocessor: Preprocessor) -> bool:
+def _must_stream(
+    config: Config, sides: Sides, preprocessor: Preprocessor, only: tuple[Side, ...]
+) -> bool:
     if config.data.loading != "auto":
         return config.data.loading == "stream"
-    sample = next(sides.frames("train", preprocessor.columns(labels=True))).head(1000)
+    sample = next(sides.frames(only[0], preprocessor.columns(labels=True))).head(1000)
     bytes_per_row = preprocessor.encode(sample).num_bytes / sample.height
-    total = bytes_per_row * sum(sides.counts[side] for side in SIDES)
+    total = bytes_per_row * sum(sides.counts[side] for side in only)
     streams = total > config.data.memory_limit_mb * 2**20
     log.info(
         "encoded rows take %.0f MB: %s", total / 2**20, "streamed" if streams else "held in memory"
@@ -175,7 +173,7 @@ def _raw_columns(config: Config) -> list[str]:
     """Every raw column that fitting reads, once each."""
     columns = [*config.features]
     for name, task in config.tasks.items():
-        columns.append(label_column(name, task.label))
+        columns.append(label_of(name, task))
         if task.only_where is not None:
             columns += sorted(parse(task.only_where, f"tasks.{name}.only_where").columns)
     if config.data.weight:
@@ -187,7 +185,7 @@ def _column_problems(config: Config, found: list[str]) -> list[Problem]:
     """Columns that the config names and the data lack, and the other way round."""
     wanted = [(name, f"features.{name}") for name in config.features]
     wanted += [
-        (label_column(name, task.label), f"tasks.{name}.label")
+        (label_of(name, task), f"tasks.{name}.label")
         for name, task in config.tasks.items()
     ]
     if config.data.weight:
@@ -246,7 +244,7 @@ def _leaks(config: Config, sample: pl.DataFrame) -> list[str]:
         {
             name: (
                 task.kind,
-                label_column(name, task.label),
+                label_of(name, task),
                 task.positive if isinstance(task, Binary) else None,
                 task.null_values,
             )

@@ -164,7 +164,7 @@ def _train_epoch(
     skips: Skips,
     asked_to_stop: Callable[[], bool],
 ) -> Epoch:
-    device = next(step.network.dense_parameters()).device
+    device = step.device
     step.network.train()
     sums = torch.zeros(len(skips.tasks), dtype=torch.float64, device=device)
     counts = torch.zeros(len(skips.tasks), dtype=torch.int64, device=device)

@@ -25,7 +25,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Advance(Protocol):
     """Called with the rows of each finished batch and a note (the running loss)."""
 
-    def __call__(self, rows: int, note: str = "") -> None: ...
+    def __call__(self, rows: int, note: str = "") -> None:
+        """Tell that `rows` more are done."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
-from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.training.device import Precision, autocast
 
 
@@ -49,7 +49,7 @@ class TrainingStep:
         precision: of the matrix products.
         clip_norm: largest Euclidean norm of the gradient of all dense parameters and of the pooled
             embeddings together; None leaves it as it is.
-        gate_entropy: weight of the gates' entropy regulariser.
+        table_learning_rate: peak rate of the tables' optimizer.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class TrainingStep:
         *,
         precision: Precision,
         clip_norm: float | None,
-        gate_entropy: float,
+        table_learning_rate: float,
     ) -> None:
         self.network = network
         self.losses = losses
@@ -69,11 +69,10 @@ class TrainingStep:
         self.optimizer = optimizer
         self._precision = precision
         self._clip_norm = clip_norm
-        self._gate_entropy = gate_entropy
-        self._device = next(network.dense_parameters()).device
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "fp16")
+        self.device = network.dense_parameters()[0].device
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
-        self._peak_table_rate = network.embeddings.learning_rate
+        self._peak_table_rate = table_learning_rate
 
     def set_rate(self, factor: float) -> None:
         """Set both learning rates to `factor` times their peak."""
@@ -85,21 +84,25 @@ class TrainingStep:
         """Train on one batch (already on the network's device)."""
         pooled = self.network.embed(batch)
         features = pooled.detach().requires_grad_()
-        with autocast(self._precision, self._device):
+        with autocast(self._precision, self.device):
             outputs = self.network.forward_from(features, batch)
-        losses, counts = self.losses(outputs.logits, batch.labels, batch.weights)
-        total = self.balancer.total(losses, counts > 0)
-        if self._gate_entropy:
-            total = total + self._gate_entropy * outputs.gate_entropy
+        losses, counts = self._losses(outputs, batch)
+        total = self.balancer.total(losses, counts > 0) + outputs.penalty
         detached = losses.detach()
         if not torch.isfinite(total):
             return StepResult(detached, counts, False, _non_finite(detached))
         self.optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(total).backward()
         updated = self._update(pooled, features)
-        if updated:
-            self.balancer.after_step(detached, counts > 0)
+        if updated and self.balancer.needs_losses_after_step:
+            with torch.no_grad(), autocast(self._precision, self.device):
+                again = self.network(batch)
+            self.balancer.after_step(self._losses(again, batch)[0].detach(), counts > 0)
         return StepResult(detached, counts, updated)
+
+    def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
+        items = self.network.item_tables()
+        return self.losses(outputs.logits, batch.labels, batch.weights, items)
 
     def _update(self, pooled: Tensor, features: Tensor) -> bool:
         """Spend the gradients; False where they are not finite."""

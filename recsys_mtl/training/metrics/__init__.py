@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys_mtl.training.metrics.binary import reliability
 from recsys_mtl.training.metrics.evaluate import (
     LARGER_IS_BETTER,
     evaluate_task,
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate_task",
     "larger_is_better",
     "metric_names",
+    "reliability",
     "to_json",
     "true_item_ranks",
 ]

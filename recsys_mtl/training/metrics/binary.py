@@ -56,21 +56,38 @@ def normalized_entropy(labels: Array, probabilities: Array, weights: Array) -> M
 
 
 def calibration_error(labels: Array, probabilities: Array, weights: Array, *, bins: int) -> float:
-    """Expected calibration error, Σ share · |mean label - mean probability| over the bins.
+    """Expected calibration error, Σ share · |mean label - mean probability|, of `reliability`."""
+    predicted, observed, mass = reliability(labels, probabilities, weights, bins=bins)
+    return float((mass * np.abs(predicted - observed)).sum() / mass.sum())
+
+
+def reliability(
+    labels: Array, probabilities: Array, weights: Array, *, bins: int
+) -> tuple[Array, Array, Array]:
+    """The points of a reliability diagram: mean probability, mean label and weight of each bin.
 
     The bins hold equal weight: their edges are weighted quantiles of the probabilities. Equal
     probabilities share a bin, so there are fewer bins where many rows have one probability.
+
+    Args:
+        labels: (B,), each 0 or 1.
+        probabilities: (B,).
+        weights: (B,), positive.
+        bins: most bins there may be.
     """
-    p = np.asarray(probabilities, np.float64)
-    order = np.argsort(p)
-    sorted_p, mass = p[order], np.cumsum(np.asarray(weights, np.float64)[order])
+    order = np.argsort(np.asarray(probabilities, np.float64))
+    p = np.asarray(probabilities, np.float64)[order]
+    w = np.asarray(weights, np.float64)[order]
+    mass = np.cumsum(w)
     # Bin b is (edge b-1, edge b]; the rounding error of the sum must not move an edge by a row.
     targets = mass[-1] * np.arange(1, bins) / bins * (1 - 1e-12)
-    edges = np.unique(sorted_p[np.searchsorted(mass, targets)])
-    starts = np.unique(np.r_[0, np.searchsorted(sorted_p, edges, side="right")])
+    edges = np.unique(p[np.searchsorted(mass, targets)])
+    starts = np.unique(np.r_[0, np.searchsorted(p, edges, side="right")])
     starts = starts[starts < len(p)]
-    gaps = np.add.reduceat((np.asarray(weights, np.float64) * (p - labels))[order], starts)
-    return float(np.abs(gaps).sum() / mass[-1])
+    of_bin = np.add.reduceat(w, starts)
+    predicted = np.add.reduceat(w * p, starts) / of_bin
+    observed = np.add.reduceat(w * np.asarray(labels, np.float64)[order], starts) / of_bin
+    return predicted, observed, of_bin
 
 
 def calibration_ratio(labels: Array, probabilities: Array, weights: Array) -> Metric:

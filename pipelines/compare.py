@@ -1,0 +1,113 @@
+"""The baselines of `train --baselines`, on the same rows as the model."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from pipelines.baselines import Predictions, constant, gradient_boosting
+from pipelines.fitting import fit_network, one_task
+from recsys_mtl.build import build_evaluator, inverses
+from recsys_mtl.config.schema import Config, Gates, Numeric
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.training.metrics import Metrics, Undefined, evaluate_task, metric_names
+
+log = logging.getLogger(__name__)
+
+
+def baselines(config: Config, prepared: Prepared) -> dict[str, dict[str, Metrics]]:
+    """Metrics on the test rows of each baseline, by baseline and task.
+
+    constant and gradient_boosting see the raw numeric columns, single_task and shared_bottom the
+    network's own encoding. Boosting holds its rows in memory: of a run with more than
+    `data.fit_rows` training rows it gets the first ones.
+    """
+    found = _without_network(config)
+    for name, run in (("single_task", _single_task), ("shared_bottom", _shared_bottom)):
+        log.info("baseline: %s", name)
+        found[name] = run(config, prepared)
+    return found
+
+
+def _without_network(config: Config) -> dict[str, dict[str, Metrics]]:
+    raw = prepare(_with_raw_numbers(config))
+    train = _rows(raw.loaders["train"], config.data.fit_rows)
+    valid = _rows(raw.loaders["valid"], config.data.fit_rows)
+    test = _rows(raw.loaders["test"], None)
+    spec, to_unit = raw.preprocessor.spec, inverses(raw.preprocessor)
+
+    def judged(predictions: Predictions) -> dict[str, Metrics]:
+        return {
+            task.name: _judge(config, task, test, column, predictions, to_unit)
+            for column, task in enumerate(spec.tasks)
+        }
+
+    log.info("baseline: constant")
+    found = {"constant": judged(constant(train, test, spec.tasks, inverses=to_unit))}
+    log.info("baseline: gradient boosting")
+    boosted = gradient_boosting(train, valid, test, spec, seed=config.seed, inverses=to_unit)
+    return found | {"gradient_boosting": judged(boosted)}
+
+
+def _judge(
+    config, task: TaskSpec, test: Batch, column: int, predictions: Predictions, to_unit
+) -> Metrics:
+    predicted = predictions[task.name]
+    if isinstance(predicted, Undefined):
+        return dict.fromkeys(metric_names(task.kind, config.evaluation.top_k), predicted)
+    labels = test.labels[:, column].numpy()
+    if task.name in to_unit:
+        labels = to_unit[task.name](labels)
+    return evaluate_task(
+        task.kind,
+        labels,
+        np.asarray(predicted),
+        test.weights.numpy(),
+        calibration_bins=config.evaluation.calibration_bins,
+        top_k=config.evaluation.top_k,
+    )
+
+
+def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    found = {}
+    for task in config.tasks:
+        single, narrowed = one_task(config, prepared, task)
+        found |= _test_metrics(single, narrowed)
+    return found
+
+
+def _shared_bottom(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    model = config.model.model_copy(
+        update={"architecture": "shared_bottom", "levels": 1, "gates": Gates()}
+    )
+    return _test_metrics(config.model_copy(update={"model": model}), prepared)
+
+
+def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    fitted = fit_network(config, prepared)
+    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
+    return evaluator(fitted.network, prepared.loaders["test"]).metrics
+
+
+def _with_raw_numbers(config: Config) -> Config:
+    raw = {
+        name: Numeric(kind="numeric", transform="none") if isinstance(f, Numeric) else f
+        for name, f in config.features.items()
+    }
+    data = config.data.model_copy(update={"leakage_threshold": 1.0})
+    return config.model_copy(update={"features": raw, "data": data})
+
+
+def _rows(loader: Loader, limit: int | None) -> Batch:
+    """The loader's rows in one batch, at most about `limit` of them."""
+    batches, rows = [], 0
+    for batch in loader.epoch(0):
+        batches.append(batch)
+        rows += batch.num_rows
+        if limit is not None and rows >= limit:
+            break
+    return concat(batches)

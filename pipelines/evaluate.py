@@ -1,0 +1,108 @@
+"""`recsys-mtl evaluate`: a stored model against labelled rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.output import envelope, prepare_out, write_result
+from pipelines.report import print_results
+from recsys_mtl.build import build_evaluator
+from recsys_mtl.config import Config, config_hash
+from recsys_mtl.config.schema import FileSplit
+from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
+from recsys_mtl.errors import wrong
+from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.training.metrics import to_json
+
+
+def run(
+    run_dir: Path,
+    *,
+    data: Path | None = None,
+    input: str | None = None,
+    split: Literal["test", "valid"] = "test",
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Evaluate and print the table; see `evaluate`."""
+    result = evaluate(run_dir, data=data, input=input, split=split, out=out)
+    return result
+
+
+def evaluate(
+    run_dir: Path,
+    *,
+    data: Path | None = None,
+    input: str | None = None,
+    split: Literal["test", "valid"] = "test",
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Measure a stored model.
+
+    Args:
+        run_dir: a run's folder, or its model folder.
+        data: folder that relative data paths start from.
+        input: file, folder or glob of labelled rows, all of them; else the run's own split.
+        split: which side of the run's own data.
+        out: folder for result.json; None writes none.
+
+    Raises:
+        UserError: no such model, or the data do not fit it.
+    """
+    started = datetime.now(UTC)
+    if out is not None:
+        prepare_out(out)
+    folder = model_folder(run_dir)
+    predictor = load_bundle(folder)
+    config = _with_data(predictor.config, data, input)
+    sides = open_sides(config)
+    loaders, _ = make_loaders(config, sides, predictor.preprocessor, only=(split,))
+    evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
+    scores = evaluator(predictor.network, loaders[split])
+    kinds = {task.name: task.kind for task in predictor.tasks}
+    print_results(f"{config.name}: {input or split + ' rows'}", kinds, {"model": scores.metrics})
+    result = envelope("evaluate", started=started, config_hash=config_hash(config)) | {
+        "model": folder,
+        "rows": sides.counts[split],
+        "fingerprint": fingerprint(sides),
+        "tasks": {
+            name: {
+                "kind": kinds[name],
+                "labelled": scores.labelled[name],
+                "metrics": to_json(scores.metrics[name]),
+            }
+            for name in kinds
+        },
+    }
+    if out is not None:
+        write_result(out, result)
+    return result
+
+
+def model_folder(run_dir: Path) -> Path:
+    """The model folder of a run, or the folder itself if it is one.
+
+    Raises:
+        UserError: it is neither.
+    """
+    for folder in (run_dir / "model", run_dir):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise wrong(
+        "no model there",
+        where=str(run_dir),
+        expected="the folder of a finished training (with model/manifest.json)",
+        found="no such folder" if not run_dir.exists() else "none",
+        fix="give the --out folder of `recsys-mtl train`",
+    )
+
+
+def _with_data(config: Config, root: Path | None, path: str | None) -> Config:
+    changes: dict[str, Any] = {}
+    if root is not None:
+        changes["root"] = str(root)
+    if path is not None:
+        changes["path"] = path
+        changes["split"] = FileSplit(kind="files", valid=path, test=path)
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})

@@ -1,0 +1,46 @@
+"""What a person sees of a run: one table of per-task results beside the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from recsys_mtl.data.schema import TaskKind
+from recsys_mtl.training.metrics import Metric, Metrics, Undefined
+
+_SHOWN: dict[TaskKind, tuple[str, ...]] = {
+    "binary": ("auc", "pr_auc", "log_loss", "calibration_ratio"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss"),
+    "regression": ("rmse", "r2", "rank_correlation"),
+    "retrieval": ("mrr",),
+}
+
+
+def print_results(
+    title: str, kinds: Mapping[str, TaskKind], columns: Mapping[str, Mapping[str, Metrics]]
+) -> None:
+    """Print a table: a row per task and metric, a column per model.
+
+    Args:
+        title: above the table.
+        kinds: kind of each task.
+        columns: by model, then task, the metrics.
+    """
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("task")
+    table.add_column("metric")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for task, kind in kinds.items():
+        first = next(iter(columns.values()))[task]
+        shown = [m for m in first if m in _SHOWN[kind] or m.startswith("recall_at_")]
+        for row, metric in enumerate(shown):
+            cells = [_cell(by_task[task][metric]) for by_task in columns.values()]
+            table.add_row("" if row else task, metric, *cells, end_section=row == len(shown) - 1)
+    Console(width=None).print(table)
+
+
+def _cell(metric: Metric) -> str:
+    return "undefined" if isinstance(metric, Undefined) else f"{metric:.4f}"

@@ -1,0 +1,161 @@
+"""From a config to objects: the only table of names.
+
+Everything below this file takes plain values; everything above it asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from recsys_mtl.config.schema import (
+    Binary,
+    Config,
+    CrossExpert,
+    Expert,
+    FmExpert,
+    Model,
+    Regression,
+    Retrieval,
+    Task,
+)
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
+from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
+from recsys_mtl.training.device import Precision
+from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
+from recsys_mtl.training.loop import Plan
+from recsys_mtl.training.metrics import larger_is_better
+from recsys_mtl.training.optim import make_optimizer
+from recsys_mtl.training.step import TrainingStep
+
+
+def build_network(
+    config: Config, spec: DataSpec, *, device: torch.device | str = "cpu"
+) -> MultiTaskNetwork:
+    """The untrained network of a config for data of that shape.
+
+    Raises:
+        UserError: names in `model` that do not exist, a cycle in `logit_transfer`, or a table
+            backend that does not import.
+    """
+    return MultiTaskNetwork(
+        spec,
+        _network_spec(config.model),
+        backend=config.model.embedding.backend,
+        table_optimizer=config.training.tables.name,
+        table_learning_rate=config.training.tables.learning_rate,
+        device=device,
+    )
+
+
+def build_losses(config: Config) -> TaskLosses:
+    """One loss per task, in the config's order."""
+    return TaskLosses({name: _task_loss(task) for name, task in config.tasks.items()})
+
+
+def build_balancer(config: Config, device: torch.device | str) -> Balancer:
+    """The balancing of the task losses, the fixed weights included."""
+    weights = torch.tensor([task.weight for task in config.tasks.values()])
+    return make_balancer(config.balancing.name, weights).to(device)
+
+
+def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
+    """The training step of a config for that network."""
+    training = config.training
+    balancer = build_balancer(config, device)
+    dense = {id(parameter) for parameter in network.dense_parameters()}
+    named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
+    return TrainingStep(
+        network,
+        build_losses(config),
+        balancer,
+        make_optimizer(
+            [*named, *balancer.named_parameters()],
+            learning_rate=training.optimizer.learning_rate,
+            weight_decay=training.optimizer.weight_decay,
+        ),
+        precision=training.precision,
+        clip_norm=training.optimizer.clip_norm,
+        table_learning_rate=training.tables.learning_rate,
+    )
+
+
+def build_evaluator(
+    config: Config, preprocessor: Preprocessor, *, precision: Precision
+) -> Evaluator:
+    """The evaluation of a config's tasks in the given precision."""
+    return Evaluator(
+        tasks=preprocessor.spec.tasks,
+        losses=build_losses(config),
+        inverse=inverses(preprocessor),
+        precision=precision,
+        calibration_bins=config.evaluation.calibration_bins,
+        top_k=config.evaluation.top_k,
+    )
+
+
+def inverses(preprocessor: Preprocessor) -> Mapping[str, Inverse]:
+    """For each regression task, the way from its transformed target to the label's own unit."""
+
+    def inverse(task: str) -> Inverse:
+        def to_label_unit(values: Array) -> Array:
+            outputs = np.asarray(values, np.float64)[:, None]
+            return preprocessor.decode(task, outputs)[task].to_numpy()
+
+        return to_label_unit
+
+    return {t.name: inverse(t.name) for t in preprocessor.spec.tasks if t.kind == "regression"}
+
+
+def build_plan(config: Config) -> Plan:
+    """How long to train and when to stop."""
+    training, stopping = config.training, config.training.early_stopping
+    metric = stopping.metric.rpartition("/")[2]
+    return Plan(
+        epochs=training.epochs,
+        schedule=training.optimizer.schedule,
+        warmup=training.optimizer.warmup,
+        larger_is_better=metric != "loss" and larger_is_better(metric),
+        patience=stopping.patience,
+        min_delta=stopping.min_delta,
+        max_nonfinite=training.max_nonfinite,
+    )
+
+
+def _network_spec(model: Model) -> NetworkSpec:
+    return NetworkSpec(
+        architecture=model.architecture,
+        levels=model.levels,
+        shared_experts=tuple(_expert_group(e) for e in model.shared_experts),
+        task_experts=tuple(_expert_group(e) for e in model.task_experts),
+        match_width=model.match_width,
+        gate_entropy=model.gates.entropy,
+        preferred=model.gates.preferred,
+        tower_hidden=tuple(model.tower.hidden),
+        dropout=model.dropout,
+        tower_dropout=model.tower_dropout,
+        logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
+    )
+
+
+def _expert_group(expert: Expert) -> ExpertGroup:
+    if isinstance(expert, CrossExpert):
+        return ExpertGroup("cross", expert.count, layers=expert.layers, width=expert.width)
+    if isinstance(expert, FmExpert):
+        return ExpertGroup("fm", expert.count, fields=expert.fields, width=expert.width)
+    return ExpertGroup("mlp", expert.count, hidden=tuple(expert.hidden))
+
+
+def _task_loss(task: Task) -> TaskLoss:
+    match task:
+        case Binary():
+            return TaskLoss("binary", task.loss, gamma=task.gamma, alpha=task.alpha)
+        case Regression():
+            return TaskLoss("regression", task.loss, delta=task.delta)
+        case Retrieval():
+            return TaskLoss("retrieval", temperature=task.temperature)
+    return TaskLoss("multiclass")
