@@ -1,0 +1,77 @@
+"""The one text form of a category, whatever type its column happens to have.
+
+A value that was an integer when the model was fitted may arrive as a float (a null in its column),
+as text (CSV) or as JSON later; all of them must find the same embedding row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import cast
+
+import numpy as np
+import polars as pl
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys_mtl.errors import wrong
+
+_DIGITS = re.compile(r"(\d+)")
+
+
+def require_category(values: pl.Series, where: str) -> None:
+    """Raises a `UserError` for a column whose type has no canonical text."""
+    dtype = values.dtype
+    if isinstance(dtype, (pl.List, pl.Array)):
+        raise wrong(
+            "lists in a single-valued column",
+            where=where,
+            expected="one value a row",
+            found=dtype,
+            fix="make it kind: categorical_list",
+        )
+    if dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration):
+        raise wrong("wrong type", where=where, expected="text, numbers or booleans", found=dtype)
+
+
+def canonical(values: pl.Series) -> pl.Series:
+    """Text of each value; null and NaN become null.
+
+    Integers and floats with an integer value give `3`, other floats their shortest text, booleans
+    `true`/`false`, decimals lose trailing zeros, times are written in microseconds; text stays as
+    it is.
+    """
+    dtype = values.dtype
+    if dtype.is_float():
+        values = values.fill_nan(None)
+        whole = values.cast(pl.Int64, strict=False)
+        is_whole = (whole.cast(dtype) == values).fill_null(False)
+        return whole.cast(pl.String).zip_with(is_whole, values.cast(pl.String))
+    if isinstance(dtype, pl.Decimal):
+        text = values.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}")
+        return text.str.strip_chars_end(".")
+    if isinstance(dtype, pl.Datetime):
+        values = values.dt.cast_time_unit("us")
+    return values.cast(pl.String)
+
+
+def factorize(values: pl.Series) -> tuple[NDArray[np.int32], pl.Series]:
+    """Index of each row's value among the distinct values, and these (null is one of them)."""
+    if values.dtype in (pl.Null, pl.Categorical, pl.Enum):
+        values = values.cast(pl.String)
+    encoded = pc.dictionary_encode(values.to_arrow(), null_encoding="encode")
+    return encoded.indices.to_numpy(), cast(pl.Series, pl.from_arrow(encoded.dictionary))
+
+
+def natural_order(texts: Iterable[str]) -> list[str]:
+    """Sorted as a person would: runs of digits by their number (`2` before `10`), then by text."""
+    return sorted(texts, key=lambda text: (_natural_key(text), text))
+
+
+def _natural_key(text: str) -> list[tuple[int, int, str]]:
+    negative = text.startswith("-") and text[1:].isdecimal()
+    if negative:
+        return [(-1, int(text), "")]
+    parts = _DIGITS.split(text)
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p]

@@ -1,0 +1,80 @@
+"""Labels that are items to be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+
+from recsys_mtl.data.canonical import require_category
+from recsys_mtl.data.encoders.label import Label, Labels, targets
+from recsys_mtl.data.encoders.lookup import Counts, Lookup
+from recsys_mtl.data.encoders.numbers import Floats
+from recsys_mtl.data.encoders.rows import Rows
+from recsys_mtl.data.schema import TaskSpec
+
+
+@dataclass
+class RetrievalLabel(Label):
+    """Index of the item, from 1; index 0 of the item table is the unknown item.
+
+    An item outside the vocabulary cannot be found and is treated as unlabelled, in training and
+    in evaluation.
+
+    Attributes:
+        dim: width of query and item embeddings.
+        max_items: so many of the most frequent items are kept.
+        items: the vocabulary, by falling count, equal counts by text; the first has index 1.
+    """
+
+    kind: ClassVar[str] = "retrieval"
+    dim: int = 1
+    max_items: int = 1
+    items: list[str] = field(default_factory=list)
+    _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
+
+    @property
+    def spec(self) -> TaskSpec:
+        """A query embedding and the item table's rows."""
+        return TaskSpec(self.task, "retrieval", self.dim, items=1 + len(self.items))
+
+    def update(self, values: pl.Series, rows: Rows) -> None:
+        """Counts a chunk of training labels."""
+        require_category(values, self.where)
+        self._counts.update(values)
+
+    def finish(self) -> None:
+        """Keeps the most frequent items."""
+        self.items = list(islice(self._counts.ranked(without=self.null_values), self.max_items))
+        if not self.items:
+            raise self.no_labels()
+        self._counts = Counts()
+
+    def encode(self, values: pl.Series, rows: Rows) -> Labels:
+        """(B,) item index, NaN where unlabelled or outside the vocabulary."""
+        return targets(self.codes(values, self._lookup))
+
+    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+        """The best items of each row and their scores, as lists, from (B, items) scores."""
+        known = outputs[:, 1:]
+        top_k = min(top_k, known.shape[1])
+        best = np.argpartition(-known, top_k - 1, axis=1)[:, :top_k]
+        scores = np.take_along_axis(known, best, axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")
+        best = np.take_along_axis(best, order, axis=1)
+        names = pl.Series(self.items).gather(best.ravel())
+        return pl.DataFrame(
+            {
+                self.task: names.reshape((len(best), top_k)).arr.to_list(),
+                f"{self.task}.score": np.take_along_axis(known, best, axis=1).tolist(),
+            },
+            schema_overrides={f"{self.task}.score": pl.List(pl.Float64)},
+        )
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return self.lookup({item: index for index, item in enumerate(self.items, 1)})

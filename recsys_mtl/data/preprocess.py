@@ -1,0 +1,256 @@
+"""`Preprocessor`: raw frames into `Batch`es, and network outputs into columns.
+
+It is fitted on training rows and is part of the model: prediction takes raw columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from recsys_mtl.config.schema import Feature, Task
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.encoders import (
+    CategoricalFeature,
+    CategoricalListFeature,
+    ColumnEncoder,
+    Label,
+    NumericFeature,
+    Rows,
+    Weight,
+    feature_encoder,
+    label_encoder,
+)
+from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.data.where import Condition, parse
+from recsys_mtl.errors import Problem, UserError, did_you_mean
+
+FIT_ROWS = 65_536
+"""Rows that a fit takes at a time, however the source cuts its frames: results never depend on
+the cut."""
+
+_Encoder = TypeVar("_Encoder", bound=ColumnEncoder)
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """Encoders of a run's columns, in the order of its configuration.
+
+    Attributes:
+        features: encoder of each feature.
+        labels: encoder of each task's label, by task name.
+        conditions: sample space (`only_where`) of the tasks that have one, by task name.
+        weight: row weights; None gives every row the weight 1.
+    """
+
+    features: tuple[ColumnEncoder, ...]
+    labels: dict[str, Label]
+    conditions: dict[str, Condition]
+    weight: Weight | None
+
+    @classmethod
+    def fit(
+        cls,
+        frames: Iterable[pl.DataFrame],
+        features: dict[str, Feature],
+        tasks: dict[str, Task],
+        *,
+        weight: str | None,
+        default_dim: int,
+    ) -> Preprocessor:
+        """Fits all encoders in one pass over training rows.
+
+        Args:
+            frames: training rows with all raw columns, and `__row__` (row number within the
+                source, for messages) where it is known.
+            features: the configuration's features; a feature's name is its column.
+            tasks: the configuration's tasks.
+            weight: column of row weights.
+            default_dim: embedding width of features that name none.
+
+        Raises:
+            UserError: everything that is wrong with columns, values and labels, together.
+        """
+        fitted = cls(
+            tuple(feature_encoder(name, f, default_dim) for name, f in features.items()),
+            {name: label_encoder(name, task) for name, task in tasks.items()},
+            {
+                name: parse(task.only_where, f"tasks.{name}.only_where")
+                for name, task in tasks.items()
+                if task.only_where is not None
+            },
+            None if weight is None else Weight(weight),
+        )
+        problems: dict[int, UserError] = {}
+        first = 0
+        for frame in _regrouped(frames, FIT_ROWS):
+            fitted._require(frame, labels=True)
+            rows = Rows.of(frame, first)
+            first += frame.height
+            for place, encoder in enumerate(fitted._encoders):
+                if place not in problems:
+                    with _noting(problems, place):
+                        encoder.update(fitted._values(encoder, frame), rows)
+        for place, encoder in enumerate(fitted._encoders):
+            if place not in problems:
+                with _noting(problems, place):
+                    encoder.finish()
+        if problems:
+            raise UserError(*(p for place in sorted(problems) for p in problems[place].problems))
+        return fitted
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the network needs to know."""
+        return DataSpec(
+            tables=tuple(f.table for f in self._of(CategoricalFeature)),
+            list_tables=tuple(f.table for f in self._of(CategoricalListFeature)),
+            numeric_width=sum(f.width for f in self._of(NumericFeature)),
+            tasks=tuple(label.spec for label in self.labels.values()),
+        )
+
+    def columns(self, labels: bool) -> list[str]:
+        """Raw columns that `encode` reads, each once."""
+        columns = [f.column for f in self.features]
+        if labels:
+            columns += [label.column for label in self.labels.values()]
+            columns += [c for condition in self.conditions.values() for c in condition.columns]
+            columns += [] if self.weight is None else [self.weight.column]
+        return list(dict.fromkeys(columns))
+
+    def encode(self, frame: pl.DataFrame, *, labels: bool = True) -> Batch:
+        """Raw rows as tensors.
+
+        Without `labels` only feature columns are read, all labels are NaN and all weights 1.
+
+        Raises:
+            UserError: a column is missing, has the wrong type or holds a value it may not hold.
+        """
+        self._require(frame, labels=labels)
+        rows = Rows.of(frame)
+        ids = [f.encode(frame[f.column]) for f in self._of(CategoricalFeature)]
+        lists = [f.encode(frame[f.column]) for f in self._of(CategoricalListFeature)]
+        numeric = [f.encode(frame[f.column], rows) for f in self._of(NumericFeature)]
+        target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
+        weights = np.ones(frame.height, np.float32)
+        if labels:
+            for place, label in enumerate(self.labels.values()):
+                target[:, place] = label.encode(self._values(label, frame), rows)
+            if self.weight is not None:
+                weights = self.weight.encode(frame[self.weight.column], rows)
+        return Batch(
+            numeric=_tensor(np.hstack([np.empty((frame.height, 0), np.float32), *numeric])),
+            ids=_columns(ids, frame.height),
+            list_ids=tuple(_tensor(values) for values, _ in lists),
+            list_lengths=_columns([lengths for _, lengths in lists], frame.height),
+            labels=_tensor(target),
+            weights=_tensor(weights),
+        )
+
+    def decode(self, task: str, outputs: NDArray[np.floating], *, top_k: int = 10) -> pl.DataFrame:
+        """Columns of a task's predictions, the first of them named like the task.
+
+        Args:
+            task: task name.
+            outputs: (B, outputs) logits of a binary or multiclass task, (B, 1) transformed values
+                of a regression task (its encoded labels too), (B, items) scores of a retrieval
+                task, item 0 (unknown) included.
+            top_k: items that a retrieval task names per row.
+
+        Returns:
+            binary: the probability; multiclass: the class, and `TASK.CLASS` with each one's
+            probability; regression: the value in the label's own unit; retrieval: the best items,
+            best first, and `TASK.score`.
+        """
+        return self.labels[task].decode(np.asarray(outputs, np.float64), top_k=top_k)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able state, restored exactly by `from_dict`."""
+        return {
+            "features": [f.to_dict() for f in self.features],
+            "labels": {name: label.to_dict() for name, label in self.labels.items()},
+            "only_where": {name: c.text for name, c in self.conditions.items()},
+            "weight": None if self.weight is None else self.weight.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Preprocessor:
+        """The preprocessor that `to_dict` stored."""
+        weight = stored["weight"]
+        return cls(
+            tuple(ColumnEncoder.from_dict(f) for f in stored["features"]),
+            {name: Label.from_dict(label) for name, label in stored["labels"].items()},
+            {n: parse(text, f"tasks.{n}.only_where") for n, text in stored["only_where"].items()},
+            None if weight is None else Weight.from_dict(weight),
+        )
+
+    @property
+    def _encoders(self) -> list[ColumnEncoder]:
+        weight = [] if self.weight is None else [self.weight]
+        return [*self.features, *self.labels.values(), *weight]
+
+    def _of(self, kind: type[_Encoder]) -> list[_Encoder]:
+        """The features of one kind, in their order."""
+        return [f for f in self.features if isinstance(f, kind)]
+
+    def _values(self, encoder: ColumnEncoder, frame: pl.DataFrame) -> pl.Series:
+        """The encoder's column; a label is null outside its task's sample space."""
+        values = frame[encoder.column]
+        condition = self.conditions.get(encoder.task) if isinstance(encoder, Label) else None
+        if condition is None:
+            return values
+        return values.zip_with(
+            condition.mask(frame), pl.repeat(None, 1, dtype=values.dtype, eager=True)
+        )
+
+    def _require(self, frame: pl.DataFrame, *, labels: bool) -> None:
+        missing = [c for c in self.columns(labels) if c not in frame.columns]
+        if missing:
+            raise UserError(
+                *(
+                    Problem("missing column", f"column '{c}'", fix=did_you_mean(c, frame.columns))
+                    for c in missing
+                )
+            )
+
+
+@contextmanager
+def _noting(problems: dict[int, UserError], place: int) -> Iterator[None]:
+    """Notes a `UserError` instead of raising it, so that the others are found too."""
+    try:
+        yield
+    except UserError as error:
+        problems[place] = error
+
+
+def _regrouped(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of exactly `size` rows, the last one shorter."""
+    held: list[pl.DataFrame] = []
+    height = 0
+    for frame in frames:
+        held.append(frame)
+        height += frame.height
+        if height < size:
+            continue
+        joined = pl.concat(held, how="vertical_relaxed")
+        whole = height - height % size
+        yield from joined.head(whole).iter_slices(size)
+        held, height = [joined.tail(height - whole)], height - whole
+    if height:
+        yield pl.concat(held, how="vertical_relaxed")
+
+
+def _columns(arrays: Sequence[NDArray[np.int64]], height: int) -> torch.Tensor:
+    """(B, number of arrays) of (B,) arrays."""
+    return _tensor(np.stack(arrays, axis=1) if arrays else np.empty((height, 0), np.int64))
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

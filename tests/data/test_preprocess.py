@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from recsys_mtl.config.schema import Feature, Task
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.errors import UserError
+
+FEATURES = TypeAdapter(dict[str, Feature]).validate_python(
+    {
+        "age": {"kind": "numeric"},
+        "city": {"kind": "categorical", "dim": 3},
+        "seen": {"kind": "categorical_list", "encoding": "hash", "buckets": 11, "pooling": "sum"},
+        "spent": {"kind": "numeric", "transform": "piecewise", "bins": 3},
+        "user": {"kind": "categorical", "encoding": "hash", "buckets": 7},
+    }
+)
+TASKS = TypeAdapter(dict[str, Task]).validate_python(
+    {
+        "click": {"kind": "binary"},
+        "buy": {"kind": "binary", "label": "bought", "only_where": "click == 1"},
+        "band": {"kind": "multiclass"},
+        "value": {"kind": "regression", "label": "spent_later", "transform": "log1p"},
+        "next": {"kind": "retrieval", "dim": 4, "max_items": 5},
+    }
+)
+
+
+def _frame(rows: int = 200, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    age = rng.normal(40, 10, rows)
+    age[::7] = np.nan
+    return pl.DataFrame(
+        {
+            "next": rng.integers(0, 9, rows),
+            "age": age,
+            "city": rng.choice(["rome", "oslo", "bern", None], rows),
+            "seen": [rng.integers(0, 50, int(n)).tolist() for n in rng.integers(0, 4, rows)],
+            "spent": rng.exponential(5, rows),
+            "user": rng.integers(0, 10**12, rows),
+            "click": rng.integers(0, 2, rows),
+            "bought": rng.integers(0, 2, rows),
+            "band": rng.choice(["low", "mid", "high"], rows),
+            "spent_later": rng.exponential(9, rows),
+            "importance": rng.uniform(0, 2, rows),
+            "unused": rng.uniform(0, 2, rows),
+        }
+    )
+
+
+def _fit(frame: pl.DataFrame, *cuts: int) -> Preprocessor:
+    parts = [frame.slice(a, b - a) for a, b in pairwise([0, *sorted(cuts), frame.height])]
+    return Preprocessor.fit(parts, FEATURES, TASKS, weight="importance", default_dim=6)
+
+
+def _assert_equal(one: Batch, other: Batch) -> None:
+    for name in ("numeric", "ids", "list_lengths", "labels", "weights"):
+        torch.testing.assert_close(
+            getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True
+        )
+    for a, b in zip(one.list_ids, other.list_ids, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_spec_and_batch_have_the_same_shape_and_order():
+    frame = _frame()
+    fitted = _fit(frame)
+    spec, batch = fitted.spec, fitted.encode(frame)
+    assert spec.tables == (TableSpec("city", 5, 3), TableSpec("user", 9, 6))
+    assert spec.list_tables == (TableSpec("seen", 13, 6, "sum"),)
+    assert [t.name for t in spec.tasks] == list(TASKS)
+    assert spec.numeric_width == 1 + 1 + 3 == batch.numeric.shape[1]
+    assert batch.ids.shape == (200, 2)
+    assert batch.labels.shape == (200, 5)
+    for place, table in enumerate(spec.tables):
+        assert batch.ids[:, place].min() >= 0
+        assert batch.ids[:, place].max() < table.rows
+    assert batch.list_ids[0].max() < 13
+    assert int(batch.list_lengths.sum()) == len(batch.list_ids[0])
+    assert torch.isfinite(batch.numeric).all()
+    np.testing.assert_allclose(batch.weights, frame["importance"], rtol=1e-6)
+    dtypes = {batch.ids.dtype, batch.list_ids[0].dtype, batch.list_lengths.dtype}
+    assert dtypes == {torch.int64}
+    assert {batch.numeric.dtype, batch.labels.dtype, batch.weights.dtype} == {torch.float32}
+
+
+def test_only_where_leaves_other_rows_unlabelled_and_out_of_the_prior():
+    frame = _frame()
+    fitted = _fit(frame)
+    labels = fitted.encode(frame).labels[:, 1]
+    clicked = torch.from_numpy(frame["click"].to_numpy() == 1)
+    assert torch.equal(torch.isnan(labels), ~clicked)
+    assert fitted.spec.tasks[1].prior == (pytest.approx(labels[clicked].mean().item()),)
+
+
+def test_values_outside_the_sample_space_are_not_checked():
+    frame = _frame().with_columns(bought=pl.when(pl.col("click") == 1).then("bought").otherwise(9))
+    assert _fit(frame).encode(frame).labels[:, 1].nan_to_num().max() == 1
+
+
+def test_columns():
+    fitted = _fit(_frame())
+    assert fitted.columns(labels=False) == list(FEATURES)
+    assert fitted.columns(labels=True) == [
+        *FEATURES, "click", "bought", "band", "spent_later", "next", "importance"
+    ]  # fmt: skip
+
+
+def test_prediction_needs_features_only():
+    frame = _frame()
+    fitted = _fit(frame)
+    batch = fitted.encode(frame.select(*FEATURES), labels=False)
+    assert torch.isnan(batch.labels).all()
+    assert (batch.weights == 1).all()
+    assert torch.equal(batch.ids, fitted.encode(frame).ids)
+
+
+def test_no_rows_and_one_row():
+    fitted = _fit(_frame())
+    empty = fitted.encode(_frame().clear())
+    assert empty.num_rows == 0
+    assert empty.labels.shape == (0, 5)
+    _assert_equal(
+        fitted.encode(_frame().head(1)), fitted.encode(_frame()).select(torch.tensor([0]))
+    )
+
+
+@given(st.sets(st.integers(1, 199), max_size=4))
+def test_fit_and_encode_do_not_depend_on_how_rows_are_cut(cuts):
+    frame = _frame()
+    whole, cut = _fit(frame), _fit(frame, *cuts)
+    assert cut.to_dict() == whole.to_dict()
+    parts = [frame.slice(a, b - a) for a, b in pairwise([0, *sorted(cuts), 200])]
+    _assert_equal(concat([whole.encode(part) for part in parts]), whole.encode(frame))
+
+
+def test_blocks_of_a_fit_do_not_depend_on_how_rows_are_cut(monkeypatch):
+    monkeypatch.setattr("recsys_mtl.data.preprocess.FIT_ROWS", 16)
+    frame = _frame()
+    assert _fit(frame, 1, 40, 41).to_dict() == _fit(frame).to_dict()
+
+
+def test_round_trip_through_json_is_exact():
+    frame = _frame()
+    fitted = _fit(frame)
+    restored = Preprocessor.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    assert restored == fitted
+    assert restored.spec == fitted.spec
+    _assert_equal(restored.encode(frame), fitted.encode(frame))
+
+
+def test_decode_undoes_the_target_transform():
+    frame = _frame()
+    fitted = _fit(frame)
+    encoded = fitted.encode(frame).labels[:, 3:4].numpy()
+    np.testing.assert_allclose(fitted.decode("value", encoded)["value"], frame["spent_later"], 1e-5)
+
+
+def test_types_may_change_between_fit_and_prediction():
+    frame = _frame()
+    fitted = _fit(frame)
+    other = frame.with_columns(
+        pl.col("user").cast(pl.Float64), pl.col("age").cast(pl.Float32).cast(pl.Float64)
+    )
+    assert torch.equal(fitted.encode(other).ids, fitted.encode(frame).ids)
+
+
+def test_all_problems_are_reported_together_in_the_order_of_the_config():
+    frame = _frame().with_columns(
+        age=pl.lit(float("inf")),
+        click=pl.lit(1),
+        band=pl.lit(None, pl.String),
+        spent_later=pl.lit("many"),
+        importance=pl.lit(-1.0),
+    )
+    with pytest.raises(UserError) as caught:
+        _fit(frame)
+    places = [problem.where for problem in caught.value.problems]
+    assert places == [
+        "column 'age'",
+        "tasks.click: label column 'click'",
+        "tasks.band: label column 'band'",
+        "tasks.value: label column 'spent_later'",
+        "data.weight: column 'importance'",
+    ]
+
+
+def test_all_missing_columns_are_reported_together():
+    fitted = _fit(_frame())
+    with pytest.raises(UserError) as caught:
+        fitted.encode(_frame().drop("city", "age").rename({"user": "users"}), labels=False)
+    assert len(caught.value.problems) == 3
+    assert "column 'user': missing column -> did you mean 'users'?" in str(caught.value)
+
+
+def test_text_in_place_of_a_number_is_refused():
+    fitted = _fit(_frame())
+    with pytest.raises(UserError, match=r"column 'spent': wrong type; expected numbers"):
+        fitted.encode(_frame().with_columns(spent=pl.lit("12")), labels=False)
+
+
+def test_row_numbers_of_the_source_are_told():
+    frame = _frame().with_columns(
+        pl.int_range(1000, 1200).alias("__row__"),
+        age=pl.when(pl.int_range(200) == 150).then(float("inf")).otherwise("age"),
+    )
+    with pytest.raises(UserError, match="inf in row 1150 "):
+        _fit(frame, 77)
+    with pytest.raises(UserError, match="inf in row 150 "):
+        _fit(frame.drop("__row__"), 77)
