@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,17 +49,17 @@ class Batch:
 
     def select(self, rows: Tensor) -> Batch:
         """The given rows in the given order; `rows` is (B',) int64. On the CPU."""
-        starts, taken = self._list_starts[rows], self.list_lengths[rows]
+        starts, taken = _take(self._list_starts, rows), _take(self.list_lengths, rows)
         return Batch(
-            numeric=self.numeric[rows],
-            ids=self.ids[rows],
+            numeric=_take(self.numeric, rows),
+            ids=_take(self.ids, rows),
             list_ids=tuple(
                 _select_lists(values, starts[:, m], taken[:, m])
                 for m, values in enumerate(self.list_ids)
             ),
             list_lengths=taken,
-            labels=self.labels[rows],
-            weights=self.weights[rows],
+            labels=_take(self.labels, rows),
+            weights=_take(self.weights, rows),
         )
 
     @cached_property
@@ -96,10 +97,15 @@ def concat(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def _select_lists(values: Tensor, starts: Tensor, taken: Tensor) -> Tensor:
-    """The lists that start at `starts` with the lengths `taken`, one after another.
+def _take(values: Tensor, rows: Tensor) -> Tensor:
+    """The given rows of a CPU tensor.
 
-    NumPy repeats: torch's parallel repeat_interleave waits milliseconds on a busy machine.
+    By NumPy: torch's parallel gather waits milliseconds for its threads while others are busy.
     """
+    return torch.from_numpy(values.numpy().take(rows.numpy(), axis=0))
+
+
+def _select_lists(values: Tensor, starts: Tensor, taken: Tensor) -> Tensor:
+    """The lists that start at `starts` with the lengths `taken`, one after another."""
     offsets = (starts - (torch.cumsum(taken, 0) - taken)).numpy().repeat(taken.numpy())
-    return values[torch.from_numpy(offsets) + torch.arange(len(offsets))]
+    return _take(values, torch.from_numpy(offsets + np.arange(len(offsets))))
