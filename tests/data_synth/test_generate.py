@@ -11,6 +11,8 @@ import pytest
 
 from data_synth import rows, write
 from data_synth.generate import ROW_GROUP
+from recsys_mtl.config import label_of, load_config
+from recsys_mtl.config.schema import TimeSplit
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,12 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rows: expected 1 or more, found 0"):
         write(tmp_path, rows_total=0, seed=0)
+
+
+def test_the_demo_config_names_exactly_the_generated_columns() -> None:
+    config = load_config(Path(__file__).parents[2] / "configs" / "demo.yaml")
+    labels = {label_of(name, task) for name, task in config.tasks.items()}
+    split = config.data.split
+    assert isinstance(split, TimeSplit)
+    named = {*config.features, *labels, *config.data.ignore, split.column}
+    assert named == set(rows(3, customers=2, seed=0).column_names)
