@@ -1,0 +1,34 @@
+"""The network: embedding tables, experts and gates (PLE and its relatives), towers."""
+
+from __future__ import annotations
+
+from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
+from recsys_mtl.model.embeddings import Embeddings, make_embeddings
+from recsys_mtl.model.experts import ExpertBank, ExpertGroup
+from recsys_mtl.model.gates import GateStatistics, GateUse
+from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP
+from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec, Outputs
+from recsys_mtl.model.ple import PLE, PLEOutput
+from recsys_mtl.model.towers import Towers, tower_waves
+
+__all__ = [
+    "CGC",
+    "PLE",
+    "CGCOutput",
+    "CGCSpec",
+    "Embeddings",
+    "ExpertBank",
+    "ExpertGroup",
+    "GateStatistics",
+    "GateUse",
+    "GroupedLayerNorm",
+    "GroupedLinear",
+    "GroupedMLP",
+    "MultiTaskNetwork",
+    "NetworkSpec",
+    "Outputs",
+    "PLEOutput",
+    "Towers",
+    "make_embeddings",
+    "tower_waves",
+]

@@ -1,0 +1,175 @@
+"""One level of Customized Gate Control: expert banks, and gates that mix them.
+
+Shapes: B rows, T tasks, O own experts a task, S shared experts, E = O + S, I inputs, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.model.experts import ExpertBank, ExpertGroup, MatchWidth
+from recsys_mtl.model.gates import gate_prior
+from recsys_mtl.model.grouped import GroupedLinear
+
+
+@dataclass(frozen=True)
+class CGCSpec:
+    """What every level of a network has in common.
+
+    Attributes:
+        tasks: task names, T of them.
+        shared: experts of all tasks; may be empty.
+        own: experts of each task; may be empty, but not both.
+        match_width: what is done about experts of unequal width.
+        dropout: of mlp experts.
+        gated: False mixes by the plain average (shared-bottom).
+        preferred: task -> expert names whose gate bias starts at +1 (others at −1).
+    """
+
+    tasks: tuple[str, ...]
+    shared: tuple[ExpertGroup, ...]
+    own: tuple[ExpertGroup, ...]
+    match_width: MatchWidth = "project"
+    dropout: float = 0.1
+    gated: bool = True
+    preferred: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def num_shared(self) -> int:
+        """S."""
+        return sum(group.count for group in self.shared)
+
+    @property
+    def num_own(self) -> int:
+        """O."""
+        return sum(group.count for group in self.own)
+
+    @property
+    def width(self) -> int:
+        """D: the widest expert's output."""
+        return max(group.out_width for group in (*self.shared, *self.own))
+
+    @property
+    def mean_width(self) -> float:
+        """Mean output width over the experts that one task's gate weighs."""
+        total = sum(group.count * group.out_width for group in (*self.shared, *self.own))
+        return total / (self.num_shared + self.num_own)
+
+
+@dataclass(frozen=True)
+class CGCOutput:
+    """What a level gives: (T, B, D) for the tasks, (B, D) for the shared stream, the weights.
+
+    `weights` is (T, B, E), a task's own experts first; None where nothing is gated.
+    """
+
+    tasks: Tensor
+    shared: Tensor | None
+    weights: Tensor | None
+
+
+class CGC(nn.Module):
+    """A level of PLE (Tang et al., RecSys 2020, equations 1 to 5).
+
+    A task's gate is a softmax over its own and the shared experts, computed from the task's
+    input; the shared stream's gate (levels but the last) spans all experts of all tasks and the
+    shared ones. Without own experts this is MMoE, without gates shared-bottom.
+
+    Args:
+        spec: experts and gates.
+        in_features: I.
+        last: a last level has no shared stream.
+    """
+
+    def __init__(self, spec: CGCSpec, in_features: int, *, last: bool) -> None:
+        super().__init__()
+        num_tasks = len(spec.tasks)
+        self.num_tasks = num_tasks
+        self.num_own = spec.num_own
+        self.num_mixed = spec.num_own + spec.num_shared
+        prior = gate_prior(spec.tasks, spec.preferred, own=spec.num_own, shared=spec.num_shared)
+        self.shared_experts = self._bank(spec.shared, 1, spec, in_features)
+        self.task_experts = self._bank(spec.own, num_tasks, spec, in_features)
+        gated = spec.gated and self.num_mixed > 1
+        self.gate = self._gate(prior, in_features) if gated else None
+        self.has_shared_stream = not last and bool(spec.shared)
+        num_all = num_tasks * spec.num_own + spec.num_shared
+        self.shared_gate = (
+            self._gate(torch.zeros(1, num_all), in_features)
+            if self.has_shared_stream and spec.gated and num_all > 1
+            else None
+        )
+
+    @staticmethod
+    def _bank(
+        groups: tuple[ExpertGroup, ...], copies: int, spec: CGCSpec, in_features: int
+    ) -> ExpertBank | None:
+        if not groups:
+            return None
+        return ExpertBank(
+            groups,
+            copies=copies,
+            in_features=in_features,
+            out_features=spec.width,
+            scale_to=spec.mean_width if spec.match_width == "scale" else None,
+            dropout=spec.dropout,
+        )
+
+    @staticmethod
+    def _gate(prior: Tensor, in_features: int) -> GroupedLinear:
+        """Gates whose biases start at `prior`, (number of gates, number of experts)."""
+        gate = GroupedLinear(prior.shape[0], in_features, prior.shape[1])
+        assert gate.bias is not None
+        with torch.no_grad():
+            gate.bias.copy_(prior)
+        return gate
+
+    def forward(self, tasks: Tensor, shared: Tensor) -> CGCOutput:
+        """Runs the level.
+
+        Args:
+            tasks: (B, I) for all tasks at the first level, (T, B, I) later.
+            shared: (B, I), input of the shared experts and of the shared stream's gate.
+        """
+        own = None if self.task_experts is None else self.task_experts(tasks)
+        common = None if self.shared_experts is None else self.shared_experts(shared).squeeze(0)
+        weights = self._weights(self.gate, tasks, (self.num_tasks, self.num_mixed))
+        return CGCOutput(
+            tasks=self._mix_tasks(own, common, weights),
+            shared=self._mix_shared(own, common, shared) if self.has_shared_stream else None,
+            weights=None if self.gate is None else weights,
+        )
+
+    @staticmethod
+    def _weights(gate: nn.Module | None, x: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(gates, B, experts) float32 weights that sum to 1; equal ones where there is no gate."""
+        if gate is None:
+            gates, experts = shape
+            return x.new_full((gates, x.shape[-2], experts), 1.0 / experts, dtype=torch.float32)
+        return torch.softmax(gate(x).float(), -1)
+
+    def _mix_tasks(self, own: Tensor | None, shared: Tensor | None, weights: Tensor) -> Tensor:
+        """(T, O, B, D) and (S, B, D), weighted by (T, B, E), to (T, B, D)."""
+        of_own, of_shared = weights[..., : self.num_own], weights[..., self.num_own :]
+        if own is None:
+            return _mix("tbs,sbd->tbd", of_shared, shared)
+        mixed = _mix("tbo,tobd->tbd", of_own, own)
+        return mixed if shared is None else mixed + _mix("tbs,sbd->tbd", of_shared, shared)
+
+    def _mix_shared(self, own: Tensor | None, shared: Tensor | None, x: Tensor) -> Tensor:
+        """All experts of all tasks, then the shared ones, to (B, D)."""
+        parts = [p for p in (None if own is None else own.flatten(0, 1), shared) if p is not None]
+        experts = torch.cat(parts)
+        weights = self._weights(self.shared_gate, x, (1, len(experts)))
+        return _mix("be,ebd->bd", weights.squeeze(0), experts)
+
+
+def _mix(equation: str, weights: Tensor, experts: Tensor | None) -> Tensor:
+    """A weighted sum in the experts' precision."""
+    assert experts is not None
+    mixed: Tensor = torch.einsum(equation, weights.to(experts.dtype), experts)
+    return mixed

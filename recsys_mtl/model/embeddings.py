@@ -1,0 +1,182 @@
+"""Embedding tables that update themselves inside backward, behind one interface.
+
+Two backends with the same names and the same numbers: TorchRec's fused tables and plain PyTorch.
+Shapes: B rows, C single-valued features, M list-valued features, P sum of all widths.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.errors import wrong
+
+Backend = Literal["auto", "torchrec", "plain"]
+TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
+INITIAL_STD = 0.01
+ADAGRAD_EPS = 1e-8
+
+_log = logging.getLogger(__name__)
+
+
+def table_name(feature: str) -> str:
+    """Name of a feature's table; module names may not hold a dot, so it becomes `%2E`."""
+    return "t_" + feature.replace(".", "%2E")
+
+
+class Embeddings(nn.Module, ABC):
+    """One table per feature, pooled to one vector per row and feature.
+
+    The tables' optimizer is fused into backward: each backward through an output of `forward`
+    updates every row that was read exactly once, with the sum of its gradients. Tables are never
+    part of the dense optimizer. They stay float32 under autocast. Do not deep-copy a network:
+    copy its `state_dict` instead.
+
+    Attributes:
+        width: P.
+        embedding_bags: holds `t_<feature>.weight` (rows, dim), in both backends.
+    """
+
+    embedding_bags: nn.ModuleDict
+
+    def __init__(self, tables: Sequence[TableSpec], list_tables: Sequence[TableSpec]) -> None:
+        super().__init__()
+        self.tables = (*tables, *list_tables)
+        self.num_single = len(tables)
+        self.width = sum(table.dim for table in self.tables)
+        self._mean_lists = [m for m, table in enumerate(list_tables) if table.pooling == "mean"]
+
+    def forward(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
+        """Looks rows up and pools lists; an empty list gives zeros.
+
+        Args:
+            ids: (B, C) int64.
+            list_ids: M tensors of (total length,) int64.
+            list_lengths: (B, M) int64.
+
+        Returns:
+            (B, P) float32, the features in the order of the specs.
+        """
+        if not self.tables:
+            return torch.zeros(
+                ids.shape[0], 0, device=ids.device, requires_grad=torch.is_grad_enabled()
+            )
+        with torch.autocast(ids.device.type, enabled=False):
+            pooled = self._sum(ids, list_ids, list_lengths)
+            return pooled * self._mean_factor(list_lengths) if self._mean_lists else pooled
+
+    def _mean_factor(self, list_lengths: Tensor) -> Tensor:
+        """(B, P): 1 / length for the columns of averaged lists, else 1."""
+        factor = torch.ones(list_lengths.shape[0], len(self.tables), device=list_lengths.device)
+        lengths = list_lengths[:, self._mean_lists].clamp_min(1)
+        factor[:, [self.num_single + m for m in self._mean_lists]] = lengths.float().reciprocal()
+        dims = torch.tensor([table.dim for table in self.tables], device=factor.device)
+        return factor.repeat_interleave(dims, dim=1, output_size=self.width)
+
+    def initialise(self) -> None:
+        """Weights from normal(0, 0.01) by torch's CPU generator: the same for both backends.
+
+        Small values keep rows that are never trained (the unknown row) near zero; Adagrad's first
+        steps move the others by about the learning rate.
+        """
+        with torch.no_grad():
+            for weight in self.weights():
+                weight.copy_(torch.randn(weight.shape, device="cpu") * INITIAL_STD)
+
+    def weights(self) -> list[Tensor]:
+        """The tables in the order of the specs."""
+        return [
+            self.embedding_bags.get_parameter(f"{table_name(t.name)}.weight") for t in self.tables
+        ]
+
+    @abstractmethod
+    def _sum(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
+        """(B, P) sums over lists; backward through it updates the tables."""
+
+    @abstractmethod
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Sets the rate of the following updates."""
+
+    @abstractmethod
+    def accumulators(self) -> dict[str, Tensor]:
+        """Live optimizer state by table name: (rows, dim) adagrad, (rows,) row-wise, sgd none."""
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """A copy of the optimizer state for a checkpoint; the same in both backends."""
+        return {name: state.detach().clone() for name, state in self.accumulators().items()}
+
+    def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `optimizer_state` gave.
+
+        Raises:
+            ValueError: other tables, or a table of another shape.
+        """
+        live = self.accumulators()
+        shapes = {name: tuple(value.shape) for name, value in live.items()}
+        given = {name: tuple(value.shape) for name, value in state.items()}
+        if shapes != given:
+            raise ValueError(f"optimizer state of the tables: expected {shapes}, found {given}")
+        with torch.no_grad():
+            for name, value in live.items():
+                value.copy_(state[name])
+
+
+def make_embeddings(
+    tables: Sequence[TableSpec],
+    list_tables: Sequence[TableSpec],
+    *,
+    backend: Backend = "auto",
+    optimizer: TableOptimizer = "rowwise_adagrad",
+    learning_rate: float = 0.02,
+    device: torch.device | str = "cpu",
+) -> Embeddings:
+    """Embeddings of the asked backend; the same seed gives the same weights in both.
+
+    `auto` takes TorchRec, or plain tables, with a log line, where TorchRec does not import or a
+    width does not suit it.
+
+    Raises:
+        UserError: backend `torchrec` cannot be had.
+    """
+    device = torch.device(device)
+    obstacle = "" if backend == "plain" else _torchrec_obstacle((*tables, *list_tables))
+    if backend == "torchrec" and obstacle:
+        raise wrong(
+            "TorchRec's tables cannot be used",
+            where="model.embedding.backend",
+            expected="torchrec and fbgemm that import, and widths that are multiples of 4",
+            found=obstacle,
+            fix="use backend: plain, or see `recsys-mtl doctor`",
+        )
+    if obstacle:
+        _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
+    made: Embeddings
+    if backend == "plain" or obstacle or not (tables or list_tables):
+        from recsys_mtl.model.embeddings_plain import PlainEmbeddings
+
+        made = PlainEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+    else:
+        from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
+
+        with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
+            made = TorchrecEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+    made.initialise()
+    return made
+
+
+def _torchrec_obstacle(tables: Sequence[TableSpec]) -> str:
+    """Why TorchRec's tables cannot be used, empty where they can."""
+    odd = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
+    if odd:
+        return f"width not a multiple of 4: {', '.join(odd)}"
+    try:
+        import recsys_mtl.model.embeddings_torchrec  # noqa: F401
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return f"torchrec does not import: {error}"
+    return ""

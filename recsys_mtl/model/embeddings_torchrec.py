@@ -1,0 +1,95 @@
+"""TorchRec's fused embedding tables; the only module that imports torchrec.
+
+Importing this module takes seconds, so it happens only where the backend is used.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
+
+with warnings.catch_warnings():
+    # fbgemm: optional kernels that are absent, a module path that torchrec still uses
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+    from torchrec.modules.fused_embedding_modules import FusedEmbeddingBagCollection
+    from torchrec.optim import RowWiseAdagrad
+    from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+
+_OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {}),
+    "adagrad": (torch.optim.Adagrad, {"eps": ADAGRAD_EPS}),
+    "rowwise_adagrad": (RowWiseAdagrad, {"eps": ADAGRAD_EPS}),
+}
+# torch tells torchrec's authors about a renamed function, at warning level, on every start
+logging.getLogger("torch.fx._symbolic_trace").addFilter(
+    lambda record: not record.getMessage().startswith("is_fx_tracing will return true")
+)
+
+
+class TorchrecEmbeddings(Embeddings):
+    """Tables in one `FusedEmbeddingBagCollection` on a CPU or a GPU; widths in steps of 4."""
+
+    def __init__(
+        self,
+        tables: Sequence[TableSpec],
+        list_tables: Sequence[TableSpec],
+        optimizer: TableOptimizer,
+        learning_rate: float,
+        device: torch.device,
+    ) -> None:
+        super().__init__(tables, list_tables)
+        optimizer_type, settings = _OPTIMIZERS[optimizer]
+        self._keys = [table.name for table in self.tables]
+        collection = FusedEmbeddingBagCollection(
+            tables=[
+                EmbeddingBagConfig(
+                    name=table_name(table.name),
+                    embedding_dim=table.dim,
+                    num_embeddings=table.rows,
+                    feature_names=[table.name],
+                    pooling=PoolingType.SUM,  # lists are averaged in the base class
+                )
+                for table in self.tables
+            ],
+            optimizer_type=optimizer_type,
+            optimizer_kwargs={"lr": learning_rate, **settings},
+            device=device,
+        )
+        # Only the weights are registered, under the names that plain tables have; the
+        # collection computes on the same memory.
+        self.embedding_bags = collection.embedding_bags
+        self._lookup = collection.forward
+        self._optimizer = collection.fused_optimizer()
+
+    def _sum(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
+        features = KeyedJaggedTensor(
+            keys=self._keys,
+            values=torch.cat([ids.t().reshape(-1), *list_ids]),
+            lengths=torch.cat([list_lengths.new_ones(ids.numel()), list_lengths.t().reshape(-1)]),
+            stride=ids.shape[0],
+        )
+        pooled: Tensor = self._lookup(features).values()
+        return pooled
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Sets the rate of the following updates."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()  # a fused step only hands the rate to the kernels
+
+    def accumulators(self) -> dict[str, Tensor]:
+        """Live optimizer state by table name."""
+        state = self._optimizer.state_dict()["state"]
+        return {
+            name.removesuffix(".weight"): next(iter(values.values()))
+            for name, values in state.items()
+            if values
+        }

@@ -1,0 +1,129 @@
+"""G networks of equal shape kept as one module: experts of a kind, towers, gates.
+
+Shapes: G groups, B rows, I inputs, O outputs. An input is (B, I), the same for all groups, or
+(G, B, I), one for each; an output is (G, B, O).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys_mtl.model.dropout import dropout
+
+# On a CPU, activations of this many elements a group fill the cores; then a loop that keeps one
+# group's activations in cache beats batched products over all groups (docs: performance).
+_LOOP_ELEMENTS = 65_536
+
+
+class GroupedLinear(nn.Module):
+    """G independent affine maps, initialised as `torch.nn.Linear` is.
+
+    Attributes:
+        weight: (G, O, I).
+        bias: (G, O), or None.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, groups: int, in_features: int, out_features: int, *, bias: bool = True
+    ) -> None:
+        super().__init__()
+        bound = in_features**-0.5
+        self.weight = nn.Parameter(torch.empty(groups, out_features, in_features))
+        nn.init.uniform_(self.weight, -bound, bound)
+        if bias:
+            self.bias = nn.Parameter(torch.empty(groups, out_features))
+            nn.init.uniform_(self.bias, -bound, bound)
+        else:
+            self.register_parameter("bias", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I) or (G, B, I) to (G, B, O); one wide product where the input is shared."""
+        groups, outputs, _ = self.weight.shape
+        if x.dim() == 2:
+            bias = None if self.bias is None else self.bias.flatten()
+            wide = F.linear(x, self.weight.flatten(0, 1), bias)
+            return wide.view(-1, groups, outputs).transpose(0, 1)
+        if self.bias is None:
+            return torch.bmm(x, self.weight.mT)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
+
+
+class GroupedLayerNorm(nn.Module):
+    """Layer normalisation (Ba et al. 2016) over the last dimension, affine per group.
+
+    Attributes:
+        weight: (G, O), ones at the start.
+        bias: (G, O), zeros at the start.
+    """
+
+    def __init__(self, groups: int, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(groups, features))
+        self.bias = nn.Parameter(torch.zeros(groups, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(G, B, O) to (G, B, O), in the input's precision."""
+        normed = F.layer_norm(x, x.shape[-1:]).to(x.dtype)
+        scale, shift = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return torch.addcmul(shift.unsqueeze(1), normed, scale.unsqueeze(1))
+
+
+class GroupedMLP(nn.Module):
+    """G independent MLPs: Linear, LayerNorm, SiLU, dropout for each hidden layer.
+
+    The two ways to run it give the same numbers up to rounding; on a CPU a loop over the groups
+    is faster for large batches, batched products elsewhere.
+    """
+
+    def __init__(
+        self, groups: int, in_features: int, hidden: Sequence[int], dropout: float
+    ) -> None:
+        super().__init__()
+        widths = [in_features, *hidden]
+        self.groups = groups
+        self.out_features = widths[-1]
+        self.dropout = dropout
+        self._largest = max(widths[1:], default=0)
+        self.linears = nn.ModuleList(GroupedLinear(groups, i, o) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(GroupedLayerNorm(groups, width) for width in hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input."""
+        if not self.linears:
+            return x if x.dim() == 3 else x.expand(self.groups, -1, -1)
+        if x.device.type == "cpu" and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
+            return self._loop(x)
+        return self._batched(x)
+
+    def _batched(self, x: Tensor) -> Tensor:
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            x = dropout(F.silu(norm(linear(x))), self.dropout, training=self.training)
+        return x
+
+    def _loop(self, x: Tensor) -> Tensor:
+        layers = [
+            # unbind, not indexing: its backward writes every group's gradient once
+            zip(*(p.unbind(0) for p in (*linear.parameters(), *norm.parameters())), strict=True)
+            for linear, norm in zip(self.linears, self.norms, strict=True)
+        ]
+        inputs = x.unbind(0) if x.dim() == 3 else [x] * self.groups
+        return torch.stack(
+            [
+                self._one(h, group)
+                for h, group in zip(inputs, zip(*layers, strict=True), strict=True)
+            ]
+        )
+
+    def _one(self, h: Tensor, layers: Sequence[tuple[Tensor, ...]]) -> Tensor:
+        """(B, I) through one group's layers, each (weight, bias, norm weight, norm bias)."""
+        for weight, bias, scale, shift in layers:
+            h = F.layer_norm(F.linear(h, weight, bias), scale.shape, scale, shift)
+            h = dropout(F.silu(h), self.dropout, training=self.training)
+        return h

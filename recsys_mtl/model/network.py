@@ -1,0 +1,213 @@
+"""The whole network: tables, experts, towers, cut at the pooled embeddings.
+
+Shapes: B rows, P pooled embedding width, N numeric columns, T tasks, E experts a gate weighs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.model.cgc import CGCSpec
+from recsys_mtl.model.embeddings import Backend, TableOptimizer, make_embeddings
+from recsys_mtl.model.experts import ExpertGroup, MatchWidth
+from recsys_mtl.model.gates import entropy, expert_names
+from recsys_mtl.model.ple import PLE
+from recsys_mtl.model.towers import Towers
+
+ArchitectureName = Literal["ple", "mmoe", "shared_bottom", "single_task"]
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The shape of a network.
+
+    Attributes:
+        architecture: ple; mmoe (no task experts); shared_bottom (the average of the shared
+            experts, no gates); single_task (only task experts: a network per task on common
+            tables. A true single-task baseline is a run with one task).
+        levels: CGC levels.
+        shared_experts: of all tasks; not used by single_task.
+        task_experts: of each task; used by ple and single_task.
+        match_width: `project` or `scale`, see `ExpertBank`.
+        gate_entropy: weight of the gates' entropy in `Outputs.penalty`.
+        preferred: task -> expert names whose gate bias starts at +1 (the others at −1).
+        tower_hidden: widths of a tower's hidden layers.
+        dropout: of mlp experts.
+        tower_dropout: of towers.
+        logit_transfer: (source task, target task) pairs.
+    """
+
+    architecture: ArchitectureName = "ple"
+    levels: int = 1
+    shared_experts: tuple[ExpertGroup, ...] = (ExpertGroup(count=2),)
+    task_experts: tuple[ExpertGroup, ...] = (ExpertGroup(),)
+    match_width: MatchWidth = "project"
+    gate_entropy: float = 0.01
+    preferred: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    tower_hidden: tuple[int, ...] = (64, 32)
+    dropout: float = 0.1
+    tower_dropout: float = 0.2
+    logit_transfer: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the network says of a batch.
+
+    Attributes:
+        logits: task -> (B, outputs) float32: logits, values, or a unit query for retrieval.
+        gates: task -> (B, E) float32 weights of the last level's gate, in the order of
+            `MultiTaskNetwork.expert_names`; empty without gates.
+        gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
+        penalty: scalar to add to the loss: −weight · gate_entropy.
+    """
+
+    logits: dict[str, Tensor]
+    gates: dict[str, Tensor]
+    gate_entropy: Tensor
+    penalty: Tensor
+
+
+class MultiTaskNetwork(nn.Module):
+    """Embedding tables, PLE (or a relative) and a tower per task.
+
+    Tables update themselves once per backward through `embed`. To send exactly one gradient into
+    them, cut there: `leaf = pooled.detach().requires_grad_()`, compute on `forward_from(leaf,
+    batch)`, then `pooled.backward(leaf.grad)`.
+
+    Args:
+        data: the encoded columns and tasks.
+        spec: the network's shape.
+        backend: of the embedding tables.
+        table_optimizer: fused into the tables' backward.
+        table_learning_rate: of that optimizer.
+        device: where everything lives; initial weights do not depend on it. Do not move the
+            network afterwards: TorchRec's tables stay.
+
+    Raises:
+        UserError: unknown names in `preferred` or `logit_transfer`, a cycle, no such backend.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        spec: NetworkSpec,
+        *,
+        backend: Backend = "auto",
+        table_optimizer: TableOptimizer = "rowwise_adagrad",
+        table_learning_rate: float = 0.02,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.task_names = tuple(task.name for task in data.tasks)
+        self.gate_entropy_weight = spec.gate_entropy
+        experts = _experts(self.task_names, spec)
+        self.expert_names = {
+            task: expert_names(task, experts.num_own, experts.num_shared)
+            for task in self.task_names
+        }
+        self.embeddings = make_embeddings(
+            data.tables,
+            data.list_tables,
+            backend=backend,
+            optimizer=table_optimizer,
+            learning_rate=table_learning_rate,
+            device=device,
+        )
+        self.ple = PLE(experts, self.embeddings.width + data.numeric_width, spec.levels).to(device)
+        self.towers = Towers(
+            data.tasks,
+            self.ple.out_features,
+            spec.tower_hidden,
+            dropout=spec.tower_dropout,
+            transfer=spec.logit_transfer,
+        ).to(device)
+        self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.kind == "retrieval"}
+        self.items = nn.ParameterDict(
+            {
+                _item_key(task.name): _item_table(task.items, task.outputs, device)
+                for task in data.tasks
+                if task.kind == "retrieval"
+            }
+        )
+
+    def embed(self, batch: Batch) -> Tensor:
+        """(B, P) pooled embeddings; each backward through them is one update of the tables."""
+        pooled: Tensor = self.embeddings(batch.ids, batch.list_ids, batch.list_lengths)
+        return pooled
+
+    def forward_from(self, pooled: Tensor, batch: Batch) -> Outputs:
+        """The network above the cut: (B, P) pooled embeddings to every task's output."""
+        x = torch.cat([pooled, batch.numeric], 1)
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            x = x.to(torch.get_autocast_dtype(device))  # once, not once an expert
+        mixed = self.ple(x)
+        gates = mixed.weights[-1].unbind(0) if mixed.weights else ()
+        mean_entropy = x.new_zeros((), dtype=torch.float32)
+        if mixed.weights:
+            mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
+        return Outputs(
+            logits=self.towers(mixed.tasks),
+            gates=dict(zip(self.task_names, gates, strict=True)) if gates else {},
+            gate_entropy=mean_entropy,
+            penalty=-self.gate_entropy_weight * mean_entropy,
+        )
+
+    def forward(self, batch: Batch) -> Outputs:
+        """`embed`, then `forward_from`."""
+        return self.forward_from(self.embed(batch), batch)
+
+    def item_vectors(self, task: str) -> Tensor:
+        """(items, dim) unit vectors of a retrieval task; item 0 stands for unknown items."""
+        return F.normalize(self.items[_item_key(task)], dim=-1)
+
+    def item_tables(self) -> dict[str, Tensor]:
+        """The raw (items, dim) table of each retrieval task."""
+        return {task: self.items[key] for task, key in self._item_keys.items()}
+
+    def scores(self, task: str, query: Tensor) -> Tensor:
+        """(B, dim) unit queries to (B, items) cosine similarities, in float32."""
+        with torch.autocast(query.device.type, enabled=False):
+            return query.float() @ self.item_vectors(task).T
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Everything but the tables, which have an optimizer of their own."""
+        return [*self.ple.parameters(), *self.towers.parameters(), *self.items.parameters()]
+
+    def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
+        """(parameter, index on its dim 0) of each shared expert, level by level, in order."""
+        return self.ple.shared_expert_parameters()
+
+
+def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
+    """The experts that an architecture has."""
+    has_shared = spec.architecture != "single_task"
+    has_own = spec.architecture in ("ple", "single_task")
+    return CGCSpec(
+        tasks=tasks,
+        shared=spec.shared_experts if has_shared else (),
+        own=spec.task_experts if has_own else (),
+        match_width=spec.match_width,
+        dropout=spec.dropout,
+        gated=spec.architecture != "shared_bottom",
+        preferred=spec.preferred,
+    )
+
+
+def _item_key(task: str) -> str:
+    """Parameter names may not hold a dot."""
+    return "i_" + task.replace(".", "%2E")
+
+
+def _item_table(items: int, dim: int, device: torch.device | str) -> nn.Parameter:
+    """(items, dim) of about unit rows."""
+    return nn.Parameter((torch.randn(items, dim) * dim**-0.5).to(device))

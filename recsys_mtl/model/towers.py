@@ -1,0 +1,173 @@
+"""A tower per task, with optional logit transfer between tasks.
+
+Shapes: B rows, T tasks, D tower input width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.model.grouped import GroupedMLP
+
+_WHERE = "model.logit_transfer"
+_TRANSFER_SCALE = 0.5
+_LEAST_PROBABILITY = 1e-6
+
+
+def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> list[list[int]]:
+    """Task indices in waves: a task's wave follows the waves of all its sources.
+
+    Args:
+        tasks: task names.
+        transfer: (source, target) pairs.
+
+    Raises:
+        UserError: a pair names an unknown task, occurs twice, or the pairs form a cycle.
+    """
+    graph: dict[str, set[str]] = {task: set() for task in tasks}
+    for source, target in transfer:
+        for name in (source, target):
+            if name not in graph:
+                raise wrong(
+                    "unknown task",
+                    where=_WHERE,
+                    expected=f"one of: {', '.join(tasks)}",
+                    found=name,
+                    fix=did_you_mean(name, tasks),
+                )
+        if source in graph[target]:
+            raise wrong(
+                "the same transfer twice",
+                where=_WHERE,
+                expected="each pair of tasks once",
+                found=f"{source} -> {target}",
+                fix="delete one of them",
+            )
+        graph[target].add(source)
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise wrong(
+            "logit transfers form a cycle",
+            where=_WHERE,
+            expected="a directed graph without cycles",
+            found=" -> ".join(error.args[1]),
+            fix="delete one of these transfers",
+        ) from error
+    waves = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        waves.append(sorted(tasks.index(task) for task in ready))
+        sorter.done(*ready)
+    return waves
+
+
+def output_bias(task: TaskSpec) -> Tensor:
+    """(outputs,) bias that makes an untrained tower predict `task.prior`."""
+    if not task.prior:
+        return torch.zeros(task.outputs)
+    prior = torch.tensor(task.prior)
+    if task.kind == "regression":
+        return prior
+    prior = prior.clamp(_LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
+    return prior.logit() if task.kind == "binary" else prior.log()
+
+
+class LogitTransfer(nn.Module):
+    """What a source task's output adds to a target's tower input.
+
+    `scale · SiLU(LayerNorm(Linear(prediction)))`; `scale` is a buffer, so that a schedule may
+    fade it to zero.
+    """
+
+    scale: Tensor
+
+    def __init__(self, outputs: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(outputs, width)
+        self.norm = nn.LayerNorm(width)
+        self.register_buffer("scale", torch.tensor(_TRANSFER_SCALE))
+
+    def forward(self, prediction: Tensor) -> Tensor:
+        """(B, outputs) to (B, D)."""
+        return self.scale * F.silu(self.norm(self.linear(prediction)))
+
+
+class Towers(nn.Module):
+    """Every task's hidden layers, run as one batch a wave, and its output layer.
+
+    The output layer computes in float32 under autocast too: half precision would round the
+    predictions to three digits.
+
+    Args:
+        tasks: T tasks.
+        in_features: D.
+        hidden: widths of the hidden layers; may be empty.
+        dropout: after each hidden layer.
+        transfer: (source, target) pairs of logit transfer.
+
+    Raises:
+        UserError: see `tower_waves`.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[TaskSpec],
+        in_features: int,
+        hidden: Sequence[int],
+        *,
+        dropout: float,
+        transfer: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__()
+        self.tasks = tuple(tasks)
+        names = [task.name for task in tasks]
+        self.waves = tower_waves(names, transfer)
+        self.hidden = nn.ModuleList(
+            GroupedMLP(len(wave), in_features, hidden, dropout) for wave in self.waves
+        )
+        width = hidden[-1] if hidden else in_features
+        self.heads = nn.ModuleList(nn.Linear(width, task.outputs) for task in tasks)
+        with torch.no_grad():
+            for task, head in zip(tasks, self.heads, strict=True):
+                head.get_parameter("bias").copy_(output_bias(task))
+        self.sources = [
+            [(names.index(s), edge) for edge, (s, t) in enumerate(transfer) if t == name]
+            for name in names
+        ]
+        self.transfers = nn.ModuleList(
+            LogitTransfer(tasks[names.index(source)].outputs, in_features) for source, _ in transfer
+        )
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(T, B, D) to task -> (B, outputs) float32; unit vectors for retrieval."""
+        found: dict[int, Tensor] = {}
+        for wave, hidden in zip(self.waves, self.hidden, strict=True):
+            inputs = x if len(self.waves) == 1 else self._inputs(x, wave, found)
+            for index, h in zip(wave, hidden(inputs).unbind(0), strict=True):
+                found[index] = self._output(index, h)
+        return {task.name: found[index] for index, task in enumerate(self.tasks)}
+
+    def _inputs(self, x: Tensor, wave: Sequence[int], found: dict[int, Tensor]) -> Tensor:
+        """(tasks of the wave, B, D) tower inputs, what other tasks transfer included."""
+        inputs = []
+        for index in wave:
+            h = x[index]
+            for source, edge in self.sources[index]:
+                h = h + self.transfers[edge](found[source]).to(h.dtype)
+            inputs.append(h)
+        return torch.stack(inputs)
+
+    def _output(self, index: int, h: Tensor) -> Tensor:
+        """(B, last hidden width) to (B, outputs)."""
+        with torch.autocast(h.device.type, enabled=False):
+            output: Tensor = self.heads[index](h.float())
+            return F.normalize(output, dim=-1) if self.tasks[index].kind == "retrieval" else output

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+
+from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.errors import UserError
+from recsys_mtl.model import embeddings
+from recsys_mtl.model.embeddings import Embeddings, make_embeddings, table_name
+
+TABLES = (TableSpec("city", 9, 4), TableSpec("a.b", 5, 8))
+LISTS = (TableSpec("brands", 7, 4, "mean"), TableSpec("shops", 6, 12, "sum"))
+B = 11
+WIDTH = 28
+OPTIMIZERS = ["sgd", "adagrad", "rowwise_adagrad"]
+
+
+@pytest.fixture(scope="module", params=["plain", "torchrec"])
+def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "torchrec":
+        pytest.importorskip("fbgemm_gpu") if not have_torchrec() else None
+    return request.param
+
+
+def have_torchrec() -> bool:
+    return embeddings._torchrec_obstacle(()) == ""
+
+
+def make(backend: str, optimizer: str = "rowwise_adagrad", seed: int = 0) -> Embeddings:
+    torch.manual_seed(seed)
+    return make_embeddings(TABLES, LISTS, backend=backend, optimizer=optimizer, learning_rate=0.1)
+
+
+def rows(count: int, seed: int) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Ids with many duplicates, also inside a list; some lists are empty."""
+    g = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, 5, (count, 2), generator=g)
+    lengths = torch.randint(0, 4, (count, 2), generator=g)
+    lists = [torch.randint(0, 6, (int(n),), generator=g) for n in lengths.sum(0)]
+    return ids, lists, lengths
+
+
+def slow_pool(weights: list[Tensor], batch: tuple[Tensor, list[Tensor], Tensor]) -> Tensor:
+    ids, lists, lengths = batch
+    found = []
+    for b in range(len(ids)):
+        parts = [weights[0][ids[b, 0]], weights[1][ids[b, 1]]]
+        for m in range(2):
+            start = int(lengths[:b, m].sum())
+            read = weights[2 + m][lists[m][start : start + int(lengths[b, m])]]
+            total = read.sum(0)
+            parts.append(total / len(read) if m == 0 and len(read) else total)
+        found.append(torch.cat(parts))
+    return torch.stack(found)
+
+
+def slow_update(
+    weight: Tensor, gradient: Tensor, state: Tensor, optimizer: str, rate: float
+) -> None:
+    """The optimizer by the book on the summed (dense) gradient of one table."""
+    if optimizer == "sgd":
+        weight -= rate * gradient
+    elif optimizer == "adagrad":
+        state += gradient**2
+        weight -= rate * gradient / (state.sqrt() + 1e-8)
+    else:
+        state += (gradient**2).mean(1, keepdim=True)
+        weight -= rate * gradient / (state.sqrt() + 1e-8)
+
+
+@pytest.mark.parametrize("count", [1, B])
+def test_pools_as_the_loop_does(backend: str, count: int) -> None:
+    made = make(backend)
+    batch = rows(count, seed=1)
+    got = made(*batch)
+    assert got.shape == (count, WIDTH)
+    assert made.width == WIDTH
+    torch.testing.assert_close(got, slow_pool(made.weights(), batch))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_backward_is_one_exact_update(backend: str, optimizer: str) -> None:
+    made = make(backend, optimizer)
+    slow = [w.detach().clone().requires_grad_() for w in made.weights()]
+    states = [torch.zeros_like(w) for w in slow]
+    for step in range(3):
+        batch = rows(B, seed=step)
+        cotangent = torch.randn(B, WIDTH)
+        made(*batch).backward(cotangent)
+        gradients = torch.autograd.grad(slow_pool(slow, batch), slow, cotangent)
+        with torch.no_grad():
+            for w, g, state in zip(slow, gradients, states, strict=True):
+                slow_update(w, g, state, optimizer, 0.1)
+        for got, want in zip(made.weights(), slow, strict=True):
+            torch.testing.assert_close(got.detach(), want.detach(), atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.skipif(not have_torchrec(), reason="torchrec does not import")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_backends_agree(optimizer: str) -> None:
+    plain, fused = make("plain", optimizer), make("torchrec", optimizer)
+    assert list(plain.state_dict()) == list(fused.state_dict())
+    for step in range(3):
+        cotangent = torch.randn(B, WIDTH)
+        for made in (plain, fused):
+            made.set_learning_rate(0.1 / (1 + step))
+            made(*rows(B, seed=step)).backward(cotangent)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(fused.state_dict()[name], value, atol=1e-6, rtol=1e-6)
+    states = plain.optimizer_state(), fused.optimizer_state()
+    assert list(states[0]) == list(states[1])
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.skipif(not have_torchrec(), reason="torchrec does not import")
+def test_same_seed_same_weights_and_the_generator_moves_equally() -> None:
+    plain = make("plain", seed=3)
+    after = torch.rand(1)
+    fused = make("torchrec", seed=3)
+    assert torch.equal(torch.rand(1), after)
+    for a, b in zip(plain.weights(), fused.weights(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_names(backend: str) -> None:
+    names = [f"embedding_bags.t_{n}.weight" for n in ("city", "a%2Eb", "brands", "shops")]
+    assert list(make(backend).state_dict()) == names
+    assert table_name("a.b") == "t_a%2Eb"
+
+
+def test_learning_rate_of_zero_stops(backend: str) -> None:
+    made = make(backend, "sgd")
+    before = [w.detach().clone() for w in made.weights()]
+    made.set_learning_rate(0.0)
+    made(*rows(B, seed=0)).sum().backward()
+    assert all(torch.equal(a, b) for a, b in zip(before, made.weights(), strict=True))
+
+
+def test_forward_alone_never_updates(backend: str) -> None:
+    made = make(backend)
+    before = [w.detach().clone() for w in made.weights()]
+    made(*rows(B, seed=0))
+    made.eval()
+    with torch.no_grad():
+        made(*rows(B, seed=1))
+    assert all(torch.equal(a, b) for a, b in zip(before, made.weights(), strict=True))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_state_round_trip_continues_exactly(backend: str, optimizer: str) -> None:
+    first, second = make(backend, optimizer), make(backend, optimizer, seed=9)
+    first(*rows(B, seed=0)).sum().backward()
+    second.load_state_dict(first.state_dict())
+    second.load_optimizer_state(first.optimizer_state())
+    for made in (first, second):
+        made(*rows(B, seed=1)).square().sum().backward()
+    for a, b in zip(first.weights(), second.weights(), strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(first(*rows(B, seed=2)), second(*rows(B, seed=2)))
+
+
+def test_foreign_optimizer_state_is_refused(backend: str) -> None:
+    with pytest.raises(ValueError, match="optimizer state"):
+        make(backend).load_optimizer_state(make(backend, "adagrad").optimizer_state())
+
+
+def test_tables_stay_float32_under_autocast(backend: str) -> None:
+    made = make(backend)
+    exact = made(*rows(B, seed=0))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = made(*rows(B, seed=0))
+    assert got.dtype == torch.float32
+    assert torch.equal(got, exact)
+
+
+def test_only_empty_lists(backend: str) -> None:
+    made = make(backend)
+    empty = torch.zeros(0, dtype=torch.int64)
+    got = made(torch.zeros(2, 2, dtype=torch.int64), [empty, empty], torch.zeros(2, 2).long())
+    assert torch.equal(got[:, 12:], torch.zeros(2, 16))
+    got.sum().backward()
+
+
+def test_no_tables() -> None:
+    made = make_embeddings((), ())
+    pooled = made(torch.zeros(3, 0).long(), [], torch.zeros(3, 0).long())
+    pooled.backward(torch.zeros(3, 0))
+    assert pooled.shape == (3, 0)
+
+
+def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "recsys_mtl.model.embeddings"):
+        made = make_embeddings((TableSpec("x", 3, 5),), (), backend="auto")
+    assert "x (5)" in caplog.text
+    assert type(made).__name__ == "PlainEmbeddings"
+
+
+def test_torchrec_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "recsys_mtl.model.embeddings_torchrec", None)
+    with pytest.raises(UserError, match=r"model\.embedding\.backend.*does not import"):
+        make_embeddings(TABLES, (), backend="torchrec")
+    assert type(make_embeddings(TABLES, (), backend="auto")).__name__ == "PlainEmbeddings"
