@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.training.evaluate import Array, Inverse
 from recsys_mtl.training.metrics import Metrics, Undefined, evaluate_task, metric_names
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ def _without_network(config: Config) -> dict[str, dict[str, Metrics]]:
 
     def judged(predictions: Predictions) -> dict[str, Metrics]:
         return {
-            task.name: _judge(config, task, test, column, predictions, to_unit)
+            task.name: _judge(config, task, predictions[task.name], test, column, to_unit)
             for column, task in enumerate(spec.tasks)
         }
 
@@ -54,9 +56,13 @@ def _without_network(config: Config) -> dict[str, dict[str, Metrics]]:
 
 
 def _judge(
-    config, task: TaskSpec, test: Batch, column: int, predictions: Predictions, to_unit
+    config: Config,
+    task: TaskSpec,
+    predicted: Array | Undefined,
+    test: Batch,
+    column: int,
+    to_unit: Mapping[str, Inverse],
 ) -> Metrics:
-    predicted = predictions[task.name]
     if isinstance(predicted, Undefined):
         return dict.fromkeys(metric_names(task.kind, config.evaluation.top_k), predicted)
     labels = test.labels[:, column].numpy()
@@ -73,7 +79,7 @@ def _judge(
 
 
 def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
-    found = {}
+    found: dict[str, Metrics] = {}
     for task in config.tasks:
         single, narrowed = one_task(config, prepared, task)
         found |= _test_metrics(single, narrowed)

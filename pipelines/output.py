@@ -78,10 +78,17 @@ def prepare_out(out: str | Path) -> Path:
 def atomic_write(path: Path, content: str | bytes) -> Path:
     """Write a file beside `path`, then rename it: readers see the old one or the new one."""
     data = content.encode() if isinstance(content, str) else content
-    with _beside(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, path)
     return path
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it becomes `path` when the block ends well."""
+    with _beside(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipelines.compare import baselines as run_baselines
@@ -26,13 +27,13 @@ from pipelines.output import atomic_write, envelope, prepare_out, write_result
 from pipelines.report import print_results
 from recsys_mtl.build import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
-from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.data.prepare import prepare
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model, verify_model
 from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact
-from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.training.evaluate import Array, Scores
 from recsys_mtl.training.loop import Epoch
 from recsys_mtl.training.metrics import Metrics, Undefined, reliability, to_json
 
@@ -182,9 +183,7 @@ def _track_outcome(
     tracked.metrics(values, step)
     tracked.figure("plots/loss.png", loss_curves(*history.losses()))
     curves = {
-        task: reliability(
-            test.labels[task], test.predictions[task], bins=config.evaluation.calibration_bins
-        )
+        task: _reliability(test, task, config.evaluation.calibration_bins)
         for task, spec in config.tasks.items()
         if spec.kind == "binary" and test.labelled[task]
     }
@@ -193,6 +192,12 @@ def _track_outcome(
     if test.gates:
         uses = {task: use.mean for task, use in test.gates.items()}
         tracked.figure("plots/gate_use.png", gate_use(uses))
+
+
+def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Array]:
+    rows = ~np.isnan(test.labels[task]) & (test.weights > 0)
+    labels, predicted = test.labels[task][rows], test.predictions[task][rows]
+    return reliability(labels, predicted, test.weights[rows], bins=bins)
 
 
 def _track_model(tracked: Run, bundle: Path, example: pl.DataFrame) -> dict[str, Any]:

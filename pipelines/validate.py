@@ -14,9 +14,7 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.training.device import check_precision, pick_device
 
 
-def run(
-    config: Path, *, overrides: Sequence[str] = (), out: Path | None = None
-) -> dict[str, Any]:
+def run(config: Path, *, overrides: Sequence[str] = (), out: Path | None = None) -> dict[str, Any]:
     """Check a config file and its data, and print what would be trained on."""
     result = validate(load_config(config, overrides), out)
     rows = ", ".join(f"{name} {count:,}" for name, count in result["rows"].items())

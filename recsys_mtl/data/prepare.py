@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Prepared:
     """
 
     preprocessor: Preprocessor
-    loaders: dict[Side, Loader]
+    loaders: Mapping[Side, Loader]
     rows: dict[str, int]
     fingerprint: str
     streamed: bool
@@ -184,10 +184,7 @@ def _raw_columns(config: Config) -> list[str]:
 def _column_problems(config: Config, found: list[str]) -> list[Problem]:
     """Columns that the config names and the data lack, and the other way round."""
     wanted = [(name, f"features.{name}") for name in config.features]
-    wanted += [
-        (label_of(name, task), f"tasks.{name}.label")
-        for name, task in config.tasks.items()
-    ]
+    wanted += [(label_of(name, task), f"tasks.{name}.label") for name, task in config.tasks.items()]
     if config.data.weight:
         wanted.append((config.data.weight, "data.weight"))
     split = config.data.split

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, TimeSplit
+from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, Split, TimeSplit
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 
@@ -28,12 +29,12 @@ class Sides:
 
     Attributes:
         sources: the source of each side; one and the same unless the split is by files.
-        counts: rows of each side, and "dropped" for rows in a time split's gap.
+        counts: rows of each side, and "dropped": rows in a time split's gap.
     """
 
     sources: dict[Side, Source]
     counts: dict[str, int]
-    _split: object
+    _split: Split
     _seed: int
     _bounds: Bounds | None
 
@@ -113,5 +114,6 @@ class Sides:
         """The rows of one side, in the order of the files."""
         return (frame for _, frame in self.walk(columns, (side,)))
 
-    def _assign(self, frame: pl.DataFrame, first_row: int) -> np.ndarray:
+    def _assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.int8]:
+        assert not isinstance(self._split, FileSplit)
         return assign(frame, first_row, self._split, self._seed, self._bounds)

@@ -36,6 +36,7 @@ class Scores:
         predictions: per task (R,) probabilities, (R, K) probabilities, (R,) values in the label's
             unit, or (R,) ranks of the true item.
         labels: per task (R,), NaN where unlabelled, in the label's unit.
+        weights: (R,) row weights.
         gates: use of the experts per task; empty where nothing is gated.
     """
 
@@ -44,6 +45,7 @@ class Scores:
     metrics: dict[str, Metrics]
     predictions: dict[str, Array] = field(repr=False)
     labels: dict[str, Array] = field(repr=False)
+    weights: Array = field(repr=False)
     gates: dict[str, GateUse]
 
     def mean_loss(self, weights: Mapping[str, float]) -> float | None:
@@ -108,12 +110,14 @@ class Evaluator:
         in_unit = dict(zip(names, np.concatenate(labels).T, strict=True))
         for name, invert in self.inverse.items():
             predictions[name], in_unit[name] = invert(predictions[name]), invert(in_unit[name])
+        row_weights = np.concatenate(weights)
         return Scores(
             losses=dict(zip(names, means, strict=True)),
             labelled=dict(zip(names, counts.tolist(), strict=True)),
-            metrics=self._metrics(in_unit, predictions, np.concatenate(weights)),
+            metrics=self._metrics(in_unit, predictions, row_weights),
             predictions=predictions,
             labels=in_unit,
+            weights=row_weights,
             gates=gates.compute(),
         )
 
@@ -160,13 +164,11 @@ def predict_task(
             return _ranks(network, task, logits, labels)
 
 
-def _ranks(
-    network: MultiTaskNetwork, task: TaskSpec, queries: Tensor, labels: Tensor
-) -> Tensor:
+def _ranks(network: MultiTaskNetwork, task: TaskSpec, queries: Tensor, labels: Tensor) -> Tensor:
     """(B,) ranks of the true items in the whole catalogue, NaN where unlabelled."""
     ranks = torch.full(labels.shape, torch.nan)
     rows = torch.nonzero(~labels.isnan()).flatten()
-    for some in rows.split(max(1, _SCORES_AT_ONCE // task.items)):
+    for some in torch.split(rows, max(1, _SCORES_AT_ONCE // task.items)):
         scores = network.scores(task.name, queries[some.to(queries.device)])
         found = true_item_ranks(scores.cpu().numpy(), labels[some].numpy())
         ranks[some] = torch.as_tensor(found, dtype=torch.float32)

@@ -27,7 +27,8 @@ def make_optimizer(
         learning_rate: peak rate, per step.
         weight_decay: decoupled decay, relative to the rate.
     """
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in named_parameters:
         is_matrix = parameter.ndim >= 2 and name.rsplit(".", 1)[-1] == "weight"
         (decayed if is_matrix and "norm" not in name else plain).append(parameter)

@@ -92,7 +92,7 @@ class TrainingStep:
         if not torch.isfinite(total):
             return StepResult(detached, counts, False, _non_finite(detached))
         self.optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(total).backward()
+        torch.autograd.backward(self._scaler.scale(total))
         updated = self._update(pooled, features)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
@@ -120,7 +120,7 @@ class TrainingStep:
                 clip_grads_with_norm_(spent, self._clip_norm, norm)
             self._scaler.step(self.optimizer)
             if features.grad is not None and pooled.requires_grad:
-                pooled.backward(features.grad)
+                torch.autograd.backward(pooled, features.grad)
         self._scaler.update()
         return finite
 

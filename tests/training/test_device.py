@@ -24,7 +24,9 @@ def test_fp16_on_a_cpu_is_refused():
     check_precision("fp16", torch.device("cuda"))
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_products_run_in_the_asked_precision(precision, dtype):
     with autocast(precision, torch.device("cpu")):
         product = torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -16,7 +17,7 @@ def test_warmup_rises_linearly_then_cosine_falls():
     assert got[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
     assert got[10] == pytest.approx(1.0)
     assert got[55] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 90)))
-    assert all(a >= b for a, b in zip(got[10:], got[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(got[10:]))
     assert got[-1] > 0
 
 

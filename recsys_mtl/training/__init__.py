@@ -1,0 +1,1 @@
+"""Training: the step, the loop (sole owner of time), evaluation and metrics."""
