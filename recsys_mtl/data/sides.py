@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.data.encoders import ROW
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 
@@ -95,20 +96,22 @@ class Sides:
     ) -> Iterator[tuple[Side, pl.DataFrame]]:
         """The rows of the given sides in one pass, each frame with the side it belongs to.
 
-        Within a side the order is that of the files; no frame is empty.
+        Within a side the order is that of the files; no frame is empty. Beside the columns there is
+        `encoders.ROW`, the row's number within its source, for messages.
         """
         if isinstance(self._split, FileSplit):
             for side in sides:
-                for _, frame in self.sources[side].frames(columns):
-                    yield side, frame
+                for first_row, frame in self.sources[side].frames(columns):
+                    yield side, frame.with_row_index(ROW, first_row)
             return
         read = [*columns, *(c for c in self.split_columns if c not in columns)]
         for first_row, frame in self.sources["train"].frames(read):
             codes = self._assign(frame, first_row)
+            numbered = frame.with_row_index(ROW, first_row).select(ROW, *columns)
             for side in sides:
                 mine = codes == SIDES.index(side)
                 if mine.any():
-                    yield side, frame.filter(pl.Series(mine)).select(columns)
+                    yield side, numbered.filter(pl.Series(mine))
 
     def frames(self, side: Side, columns: list[str]) -> Iterator[pl.DataFrame]:
         """The rows of one side, in the order of the files."""

@@ -1,0 +1,90 @@
+"""Encoded rows of every task kind, small enough to be learnt by heart."""
+
+import pytest
+import torch
+
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.schema import DataSpec, TableSpec, TaskSpec
+
+KINDS = {
+    "click": {"kind": "binary"},
+    "segment": {"kind": "multiclass", "classes": ["a", "b", "c"]},
+    "value": {"kind": "regression"},
+    "brand": {"kind": "retrieval", "dim": 8},
+}
+
+
+def make_config(**sections) -> Config:
+    return Config.model_validate(
+        {
+            "name": "test",
+            "data": {"path": "unused.parquet"},
+            "features": {"x": {"kind": "numeric"}},
+            "tasks": KINDS,
+            "model": {
+                "embedding": {"dim": 4, "backend": "plain"},
+                "shared_experts": [{"kind": "mlp", "count": 2, "hidden": [16, 12]}],
+                "task_experts": [{"kind": "mlp", "count": 1, "hidden": [16, 12]}],
+                "tower": {"hidden": [10]},
+                "dropout": 0.0,
+                "tower_dropout": 0.0,
+            },
+        }
+        | sections
+    )
+
+
+@pytest.fixture
+def spec() -> DataSpec:
+    return DataSpec(
+        tables=(TableSpec("city", 11, 4), TableSpec("device", 7, 4)),
+        list_tables=(TableSpec("recent", 9, 4, "mean"),),
+        numeric_width=3,
+        tasks=(
+            TaskSpec("click", "binary", 1, prior=(0.5,)),
+            TaskSpec("segment", "multiclass", 3, prior=(0.3, 0.3, 0.4)),
+            TaskSpec("value", "regression", 1, prior=(0.0,)),
+            TaskSpec("brand", "retrieval", 8, items=6),
+        ),
+    )
+
+
+@pytest.fixture
+def rows() -> Batch:
+    return make_rows(40)
+
+
+def make_rows(count: int, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(0, 4, (count, 1), generator=g)
+    labels = torch.stack(
+        [
+            torch.randint(0, 2, (count,), generator=g).float(),
+            torch.randint(0, 3, (count,), generator=g).float(),
+            torch.randn(count, generator=g),
+            torch.randint(1, 6, (count,), generator=g).float(),
+        ],
+        1,
+    )
+    labels[::7] = torch.nan
+    return Batch(
+        numeric=torch.randn(count, 3, generator=g),
+        ids=torch.stack(
+            [torch.randint(0, size, (count,), generator=g) for size in (11, 7)], dim=1
+        ),
+        list_ids=(torch.randint(0, 9, (int(lengths.sum()),), generator=g),),
+        list_lengths=lengths,
+        labels=labels,
+        weights=torch.ones(count),
+    )
+
+
+@pytest.fixture
+def config_of():
+    return make_config
+
+
+@pytest.fixture
+def rows_of():
+    return make_rows
