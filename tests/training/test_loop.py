@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from recsys_mtl.build import build_network, build_plan, build_step
+from recsys_mtl.data.loader import MemoryLoader
+from recsys_mtl.errors import UserError
+from recsys_mtl.training import loop as module
+from recsys_mtl.training.loop import Skips, fit
+from recsys_mtl.training.step import StepResult
+
+TASKS = ("click", "segment", "value", "brand")
+
+
+@pytest.fixture
+def run(config_of, spec, rows_of):
+    """Trains with the given validation scores, one an epoch; returns the result and the step."""
+
+    def go(scores, *, stopping=None, epochs=None, rows=None, max_nonfinite=10, on_epoch=None):
+        config = config_of(
+            training={
+                "epochs": epochs or len(scores),
+                "early_stopping": {"metric": "click/auc", **(stopping or {})},
+                "max_nonfinite": max_nonfinite,
+            }
+        )
+        torch.manual_seed(0)
+        step = build_step(config, build_network(config, spec), torch.device("cpu"))
+        loader = MemoryLoader(rows or rows_of(40), batch_size=16, shuffle=True, seed=0)
+        states = []
+
+        def validate(epoch):
+            weight = step.network.embeddings.weights()[0]
+            states.append(weight.detach().clone())
+            return scores[epoch]
+
+        result = fit(
+            step,
+            loader,
+            validate,
+            build_plan(config),
+            tasks=TASKS,
+            on_epoch=on_epoch or (lambda epoch: None),
+        )
+        return result, step, states
+
+    return go
+
+
+def test_the_best_epochs_weights_are_restored(run):
+    result, step, states = run([0.6, 0.8, 0.7, 0.75], stopping={"patience": None})
+    assert result.best_epoch == 1
+    assert result.stopped == "finished"
+    assert torch.equal(step.network.embeddings.weights()[0], states[1])
+    assert not torch.equal(states[1], states[3])
+
+
+def test_training_stops_after_patience_epochs_without_a_better_score(run):
+    result, _, _ = run([0.6, 0.8, 0.7, 0.75, 0.9], stopping={"patience": 2})
+    assert result.stopped == "early"
+    assert len(result.epochs) == 4
+    assert result.best_epoch == 1
+
+
+def test_smaller_gains_than_min_delta_do_not_count(run):
+    result, _, _ = run([0.6, 0.605, 0.65], stopping={"patience": None, "min_delta": 0.01})
+    assert result.best_epoch == 2
+
+
+def test_an_undefined_score_is_never_the_best_once_there_is_another(run):
+    result, _, _ = run([None, 0.6, None], stopping={"patience": None})
+    assert result.best_epoch == 1
+    assert [epoch.score for epoch in result.epochs] == [None, 0.6, None]
+
+
+def test_epochs_count_rows_labels_and_the_rate(run):
+    seen = []
+    result, _, _ = run([0.5, 0.6], stopping={"patience": None}, on_epoch=seen.append)
+    assert tuple(seen) == result.epochs
+    first, last = result.epochs
+    assert first.rows == 40
+    assert first.labelled == dict.fromkeys(TASKS, 34)
+    assert set(first.train_losses) == set(TASKS)
+    assert first.rows_per_second > 0
+    assert last.learning_rate_factor < first.learning_rate_factor
+
+
+def test_bad_batches_are_counted_and_too_many_stop_the_run_by_name(run, rows_of):
+    rows = rows_of(40)
+    labels = rows.labels.clone()
+    labels[:, 2] = torch.inf
+    with pytest.raises(UserError, match=r"diverged: the loss of value .* 2 batches in a row"):
+        run([0.5], rows=replace(rows, labels=labels), max_nonfinite=2)
+
+
+def test_one_bad_batch_is_skipped_and_training_goes_on(run, rows_of, caplog):
+    rows = rows_of(40)
+    labels = rows.labels.clone()
+    labels[5, 2] = torch.inf
+    result, step, _ = run([0.5, 0.6], rows=replace(rows, labels=labels))
+    assert result.skipped == 2
+    assert [epoch.skipped for epoch in result.epochs] == [1, 1]
+    assert "the loss of value is not finite" in caplog.text
+    assert all(torch.isfinite(p).all() for p in step.network.parameters())
+
+
+def test_skips_start_anew_after_a_good_batch():
+    skips = Skips(2, ("a", "b"))
+    zeros = torch.zeros(2)
+    bad = StepResult(zeros, zeros, False, (1,))
+    skips.see(bad)
+    skips.see(StepResult(zeros, zeros, True))
+    skips.see(bad)
+    assert skips.total == 2
+    with pytest.raises(UserError, match="loss of b"):
+        skips.see(bad)
+
+
+def test_skips_blame_the_gradient_where_every_loss_is_finite():
+    skips = Skips(1, ("a",))
+    with pytest.raises(UserError, match="the gradient was not finite"):
+        skips.see(StepResult(torch.zeros(1), torch.zeros(1), False))
+
+
+def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):
+    from contextlib import contextmanager
+
+    asked = iter([False, True, True, True])
+
+    @contextmanager
+    def interrupt():
+        yield lambda: next(asked)
+
+    monkeypatch.setattr(module, "graceful_interrupt", interrupt)
+    result, _, _ = run([0.5, 0.6], stopping={"patience": None})
+    assert result.stopped == "interrupted"
+    assert len(result.epochs) == 1
+    assert result.epochs[0].rows == 32  # two batches of sixteen
