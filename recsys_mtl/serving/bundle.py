@@ -1,0 +1,173 @@
+"""The trained model as a folder that explains itself and can be checked; nothing is pickled.
+
+config.yaml          the effective config, without credentials
+preprocessor.json    what was fitted on the training rows
+weights.safetensors  the network's state dict
+manifest.json        format, package versions, tasks, sha256 of each file
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recsys_mtl.build import build_network
+from recsys_mtl.config.load import config_from_yaml, dump_config
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.errors import wrong
+from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tracking.uri import redact
+
+FORMAT = 1
+CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"
+MANIFEST = "manifest.json"
+PACKAGES = (  # what inference imports
+    "torch",
+    "numpy",
+    "scipy",
+    "polars",
+    "pyarrow",
+    "pandas",
+    "pydantic",
+    "PyYAML",
+    "safetensors",
+    "torchjd",
+    "scikit-learn",
+    "rich",
+)
+
+
+def save_bundle(
+    folder: Path, config: Config, preprocessor: Preprocessor, state_dict: Mapping[str, Tensor]
+) -> None:
+    """Write a bundle beside `folder`, then rename it there; an older one is replaced.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        new.mkdir(parents=True)
+        _write(new, config, preprocessor, state_dict)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except (OSError, SafetensorError) as error:
+        fix = "free disk space or choose another folder"
+        raise wrong("cannot write the model", where=str(folder), found=error, fix=fix) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_bundle(folder: Path) -> Predictor:
+    """Check a bundle and make its predictor, on the CPU, with plain embedding tables.
+
+    Plain tables have the same names and numbers as torchrec's, so serving does not need torchrec.
+
+    Raises:
+        UserError: a file is missing or was changed, or the format is not known.
+    """
+    _check(folder)
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    config = _with_plain_tables(config_from_yaml(text, where=str(folder / CONFIG)))
+    stored = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
+    preprocessor = Preprocessor.from_dict(stored)
+    network = build_network(config, preprocessor.spec)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        where = str(folder / WEIGHTS)
+        raise wrong("the weights do not fit the config", where=where, found=error) from error
+    return Predictor(config, preprocessor, network)
+
+
+def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Package -> public version (without `+cpu` and the like), of those that are installed."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = version(package).partition("+")[0]
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _write(
+    folder: Path, config: Config, preprocessor: Preprocessor, state_dict: Mapping[str, Tensor]
+) -> None:
+    tracking = config.tracking.model_copy(
+        update={"uri": redact(config.tracking.uri) if config.tracking.uri else None}
+    )
+    config = config.model_copy(update={"tracking": tracking})
+    (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
+    stored = json.dumps(preprocessor.to_dict(), allow_nan=False)
+    (folder / PREPROCESSOR).write_text(stored, encoding="utf-8")
+    # clone: fused tables are views of one storage, which safetensors refuses
+    weights = {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()}
+    save_file(weights, folder / WEIGHTS)
+    manifest = {
+        "format": FORMAT,
+        "packages": installed_versions((*PACKAGES, "recsys-mtl")),
+        "tasks": {task.name: task.kind for task in preprocessor.spec.tasks},
+        "files": {name: _sha256(folder / name) for name in (CONFIG, PREPROCESSOR, WEIGHTS)},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _check(folder: Path) -> None:
+    """Every file is there and unchanged since it was saved."""
+    manifest = _manifest(folder)
+    if manifest.get("format") != FORMAT:
+        raise wrong(
+            "unknown model format",
+            where=str(folder / MANIFEST),
+            expected=f"format {FORMAT}",
+            found=manifest.get("format"),
+            fix="load the model with the version of recsys-mtl that saved it",
+        )
+    files = manifest.get("files", {})
+    for name in (CONFIG, PREPROCESSOR, WEIGHTS):
+        path = folder / name
+        if not path.is_file():
+            raise wrong("file of the model is missing", where=str(path), fix="copy it again")
+        if files.get(name) != _sha256(path):
+            raise wrong(
+                "file of the model was changed since it was saved",
+                where=str(path),
+                expected="the sha256 in manifest.json",
+                fix="copy the folder again from where it was saved",
+            )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        expected = "a folder that a training saved, with a manifest.json"
+        raise wrong("not a saved model", where=str(path), expected=expected) from error
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _with_plain_tables(config: Config) -> Config:
+    embedding = config.model.embedding.model_copy(update={"backend": "plain"})
+    model = config.model.model_copy(update={"embedding": embedding})
+    return config.model_copy(update={"model": model})

@@ -1,0 +1,192 @@
+"""Logs a bundle to MLflow as a pyfunc from code, and proves that it works elsewhere.
+
+The signature calls text `string` and everything else `any`, because each of MLflow's own types
+breaks an ordinary input: `double` refuses int64 columns, `long` refuses missing values, `boolean`
+turns null into true or false, and an array of `string` that holds a null is cut to first letters
+in silence. The preprocessing checks such columns itself. Lists may be null or absent.
+
+Integers beyond 2^53 have to be sent as text: beside a missing value, pandas makes them floats.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import recsys_mtl
+from recsys_mtl.serving.bundle import FORMAT, PACKAGES, installed_versions, load_bundle
+from recsys_mtl.serving.pandas_rows import to_pandas
+from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tracking.run import PackagedModel, Run
+from recsys_mtl.tracking.uri import redact
+
+EXAMPLE_ROWS = 5
+_HERE = Path(__file__).parent
+_TIMEOUT_SECONDS = 600
+_EXACT = 2**53  # larger integers are not exact as floats
+
+
+def log_model(run: Run, bundle: Path, example: pl.DataFrame, *, name: str = "model") -> str | None:
+    """Log a bundle with signature, input example and pinned requirements.
+
+    Args:
+        run: an open run.
+        bundle: folder that `save_bundle` wrote.
+        example: raw rows; the first ones become the input example.
+        name: name of the logged model.
+
+    Returns:
+        The model's URI; None where nothing is tracked or the server failed.
+
+    Raises:
+        UserError: the bundle is damaged, or the example lacks a column.
+    """
+    if run.id is None:
+        return None
+    predictor = load_bundle(bundle)
+    predictor.predict(example.head(EXAMPLE_ROWS))  # what cannot be predicted must not be logged
+    example = _portable(example.select(predictor.columns))
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / recsys_mtl.__name__
+        shutil.copytree(Path(recsys_mtl.__path__[0]), package, ignore=_all_but_python)
+        model = PackagedModel(
+            code=_HERE / "served_model.py",
+            bundle=bundle,
+            package=package,
+            signature=signature(predictor, example),
+            example=to_pandas(example.head(EXAMPLE_ROWS)),
+            requirements=requirements(),
+            metadata={
+                "bundle_format": FORMAT,
+                "tasks": {task.name: task.kind for task in predictor.tasks},
+                "inputs": {column: str(dtype) for column, dtype in predictor.schema().items()},
+            },
+        )
+        return run.model(name, model)
+
+
+def signature(predictor: Predictor, example: pl.DataFrame) -> object:
+    """The `mlflow.models.ModelSignature` of a predictor, its inputs as `example` holds them."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
+
+    inputs = []
+    for name in predictor.columns:
+        if example[name].dtype.is_nested():
+            inputs.append(ColSpec(Array(AnyType()), name, required=False))
+        else:
+            inputs.append(ColSpec(DataType.string if _is_text(example[name]) else AnyType(), name))
+    mlflow_types = {
+        pl.String(): DataType.string,
+        pl.Float64(): DataType.double,
+        pl.List(pl.String()): Array(DataType.string),
+        pl.List(pl.Float64()): Array(DataType.double),
+    }
+    outputs = [ColSpec(mlflow_types[t], name) for name, t in predictor.output_schema().items()]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def requirements() -> tuple[str, ...]:
+    """What inference needs, pinned to the installed public versions."""
+    packages = ("mlflow", *PACKAGES)
+    return tuple(f"{name}=={v}" for name, v in installed_versions(packages).items())
+
+
+def verify_model(
+    model_uri: str, tracking_uri: str, example: pl.DataFrame, expected: pl.DataFrame
+) -> float:
+    """Predict `example` with the logged model in a fresh process that cannot see this package.
+
+    The process runs in an empty folder, without PYTHONPATH, and finds the package only among the
+    model's artifacts; there the model also answers its input example as a serving request.
+
+    Args:
+        model_uri: the logged model.
+        tracking_uri: where it is logged.
+        example: raw rows.
+        expected: this process's predictions of them.
+
+    Returns:
+        Largest absolute difference of any number; infinite where any text differs.
+
+    Raises:
+        RuntimeError: the model could not be loaded or predict there.
+    """
+    hidden = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"MLFLOW_TRACKING_URI": tracking_uri, "PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        _portable(example).write_parquet(Path(folder) / "rows.parquet")
+        command = [sys.executable, "-P", str(_HERE / "fresh_process.py"), model_uri]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"the logged model does not answer: {error}") from error
+        if done.returncode != 0:
+            told = redact(done.stderr[-4000:])
+            raise RuntimeError(f"the logged model fails in a fresh process:\n{told}")
+        return _difference(pl.read_parquet(Path(folder) / "predictions.parquet"), expected)
+
+
+def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> float:
+    """Largest absolute difference of numbers; infinite where anything else differs."""
+    if found.columns != expected.columns or found.height != expected.height:
+        return float("inf")
+    worst = 0.0
+    for name in expected.columns:
+        ours, theirs = _flat(expected[name]), _flat(found[name])
+        if len(ours) != len(theirs):
+            return float("inf")
+        if ours.dtype == pl.String:
+            worst = worst if ours.equals(theirs.cast(pl.String)) else float("inf")
+        else:
+            apart = np.abs(ours.to_numpy() - theirs.to_numpy())
+            worst = max(worst, float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0)))
+    return worst
+
+
+def _flat(column: pl.Series) -> pl.Series:
+    return column.explode() if column.dtype.is_nested() else column
+
+
+def _is_text(column: pl.Series) -> bool:
+    """Whether a column can only be text: it is, and some value does not read as a number."""
+    if column.dtype != pl.String:
+        return False
+    values = column.drop_nulls()
+    return values.cast(pl.Float64, strict=False).null_count() > 0
+
+
+def _portable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Integers that a float cannot hold, and lists of them, as text: the same categories."""
+    casts: list[pl.Series] = []
+    for column in frame:
+        values = column.explode() if column.dtype.is_nested() else column
+        low, high = (values.min(), values.max()) if values.dtype.is_integer() else (None, None)
+        if isinstance(low, int) and isinstance(high, int) and (low < -_EXACT or high > _EXACT):
+            text = pl.List(pl.String) if column.dtype.is_nested() else pl.String
+            casts.append(column.cast(text))
+    return frame.with_columns(casts)
+
+
+def _all_but_python(folder: str, names: list[str]) -> list[str]:
+    return [
+        name
+        for name in names
+        if name == "__pycache__" or (not name.endswith(".py") and not Path(folder, name).is_dir())
+    ]

@@ -1,0 +1,91 @@
+"""Rows as serving hands them over (pandas, parsed JSON) to and from polars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from recsys_mtl.data.canonical import canonical
+from recsys_mtl.errors import wrong
+
+
+def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Raw rows as polars: None, NaN, NA and NaT are null, an absent list column is all null.
+
+    Args:
+        frame: rows; columns that the schema lacks are left out.
+        schema: `Predictor.schema()`; a column that it calls text may hold numbers, booleans too.
+
+    Raises:
+        UserError: a numeric column holds what is no number, or a list column what is no list.
+    """
+    columns = []
+    for name, dtype in schema.items():
+        if name in frame.columns:
+            columns.append(_column(name, frame[name], dtype))
+        elif isinstance(dtype, pl.List):
+            columns.append(pl.Series(name, [None] * len(frame), dtype=dtype))
+    return pl.DataFrame(columns)
+
+
+def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
+    """Predictions or raw rows as pandas; lists stay Python lists, which JSON can say."""
+    return pd.DataFrame(
+        {
+            column.name: column.to_list() if column.dtype.is_nested() else column.to_pandas()
+            for column in frame
+        }
+    )
+
+
+def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
+    if isinstance(dtype, pl.Float64):
+        try:
+            numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            raise wrong("not a number", where=f"column '{name}'", found=error) from error
+        return pl.Series(name, numbers, nan_to_null=True)
+    if values.dtype != object:
+        return pl.from_pandas(pd.DataFrame({name: values}), nan_to_null=True)[name]
+    plain = [_plain(value) for value in values]
+    if isinstance(dtype, pl.List) and not any(isinstance(value, str) for value in plain):
+        return _lists(name, plain)
+    return pl.Series(name, _alike(plain))
+
+
+def _lists(name: str, values: list[Any]) -> pl.Series:
+    for value in values:
+        if value is not None and not isinstance(value, list):
+            raise wrong("not a list", where=f"column '{name}'", found=repr(value))
+    flat = _alike([item for value in values if value is not None for item in value])
+    rest = iter(flat)
+    nested = [None if value is None else [next(rest) for _ in value] for value in values]
+    return pl.Series(name, nested, dtype=None if any(flat) else pl.List(pl.String()))
+
+
+def _plain(value: Any) -> Any:
+    """A Python value; a missing one is None."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if value is None or value is pd.NA or value is pd.NaT or value != value else value
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    """Values of one type: where types are mixed, the text that each is as a category."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1:
+        return values
+    texts: list[Any] = [None] * len(values)
+    for kind in kinds:
+        places = [place for place, value in enumerate(values) if type(value) is kind]
+        for place, text in zip(
+            places, canonical(pl.Series([values[p] for p in places])), strict=True
+        ):
+            texts[place] = text
+    return texts

@@ -1,0 +1,35 @@
+"""The model in MLflow: a pyfunc from code, whose weights are the artifact `bundle`.
+
+MLflow runs this file to load the model; the package that it imports is logged with the model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
+
+
+class ServedModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
+    """Raw rows in, `Predictor.predict`'s columns out."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the bundle."""
+        self._predictor = load_bundle(Path(context.artifacts["bundle"]))
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+    ) -> pd.DataFrame:
+        """Predict raw rows."""
+        rows = to_polars(model_input, self._predictor.schema())
+        return to_pandas(self._predictor.predict(rows))
+
+
+set_model(ServedModel())

@@ -1,0 +1,32 @@
+"""What MLflow accepts: the characters and length of names, the length of values, batch sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+PARAMS_PER_REQUEST = 100
+METRICS_PER_REQUEST = 1000
+KEY_LENGTH = 250
+VALUE_LENGTH = 6000
+
+_Item = TypeVar("_Item")
+
+
+def key(name: str) -> str:
+    """`name` as MLflow allows it: letters, digits and `_ - . : / space`, a relative path."""
+    parts = re.sub(r"[^/\w.\- :]", "_", name).split("/")
+    path = "/".join(part for part in parts if part not in ("", ".", ".."))
+    return path[:KEY_LENGTH].rstrip("/") or "_"
+
+
+def cut(text: str) -> str:
+    """`text`, cut to the longest value."""
+    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+
+
+def batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    """`items` in runs of `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

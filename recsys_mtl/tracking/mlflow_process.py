@@ -1,0 +1,53 @@
+"""What MLflow keeps in the process: environment variables, an active run, loggers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import mlflow
+
+
+@contextmanager
+def patience(retries: int, seconds: int | None = None) -> Iterator[None]:
+    """How long HTTP requests try within the block, silently; the user's settings go first."""
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    if seconds is not None:
+        wanted["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
+    added = {key: value for key, value in wanted.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def active(uri: str, run_id: str) -> Iterator[None]:
+    """The run as MLflow's active run, which model logging needs; leaves the process as it was."""
+    before, path = os.environ.get("MLFLOW_TRACKING_URI"), list(sys.path)
+    mlflow.set_tracking_uri(uri)
+    try:
+        mlflow.start_run(run_id=run_id, nested=True)
+        try:
+            yield
+        finally:
+            mlflow.end_run("RUNNING")
+    finally:
+        mlflow.set_tracking_uri(before)
+        sys.path[:] = path
+
+
+def silence() -> None:
+    """MLflow and alembic tell of their tables and migrations at INFO: only warnings pass."""
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)

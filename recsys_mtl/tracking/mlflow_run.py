@@ -1,0 +1,242 @@
+"""A run in MLflow; with `recsys_mtl.serving`'s adapter, all that imports mlflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
+
+from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.tracking import mlflow_limits as limits
+from recsys_mtl.tracking.mlflow_errors import (
+    is_temporary,
+    opening_errors,
+    reason,
+    tracking_errors,
+)
+from recsys_mtl.tracking.mlflow_process import active, patience, silence
+from recsys_mtl.tracking.run import PackagedModel, Status
+from recsys_mtl.tracking.uri import artifact_location, redact, resolve, unusable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0  # pause after a failed write before the server is tried again
+
+
+def open_mlflow_run(
+    uri: str | None, experiment: str, name: str, tags: Mapping[str, str], spool: Path | None
+) -> MlflowRun:
+    """Check the server, find or create the experiment and start a run.
+
+    Raises:
+        UserError: the URI is wrong, or what it names cannot be reached or written.
+    """
+    uri = resolve(uri)
+    silence()
+    try:
+        with patience(retries=0, seconds=5):
+            client = MlflowClient(uri)
+            experiment_id = _experiment(client, experiment, artifact_location(uri))
+            run = client.create_run(experiment_id, run_name=name, tags=resolve_tags(dict(tags)))
+    except UserError:
+        raise
+    except opening_errors() as error:
+        raise unusable(uri, reason(error)) from None  # the cause would show credentials
+    logger.info("tracking run %s in %s", run.info.run_id, redact(uri))
+    return MlflowRun(client, run.info.run_id, uri, spool)
+
+
+class MlflowRun:
+    """A run in MLflow that outlives its server.
+
+    Writes are queued and sent in order. When a write fails the run goes on: one warning is logged,
+    metrics also go to `metrics.jsonl` in the spool folder, and the server is tried again with the
+    first write that comes `RETRY_SECONDS` later, and at the end. Writes that the server refuses
+    for good (an unknown run, a wrong value) are dropped, each with a warning.
+
+    Args:
+        client: client of the tracking store.
+        run_id: a running run.
+        uri: tracking URI of the client.
+        spool: folder of `metrics.jsonl`; None keeps waiting metrics in memory only.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, uri: str, spool: Path | None) -> None:
+        self._client = client
+        self._id = run_id
+        self._uri = uri
+        self._spool = spool
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._retry_at = 0.0
+        self._ended = False
+
+    @property
+    def id(self) -> str:
+        """MLflow's run id."""
+        return self._id
+
+    @property
+    def uri(self) -> str:
+        """The tracking URI; it may carry credentials: show it through `uri.redact`."""
+        return self._uri
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters in batches; those too long are cut and stored whole in `params.json`."""
+        texts = {limits.key(key): redact(str(value)) for key, value in values.items()}
+        params = [Param(key, limits.cut(text)) for key, text in texts.items()]
+        for batch in limits.batches(params, limits.PARAMS_PER_REQUEST):
+            self._write(partial(self._client.log_batch, self._id, params=batch))
+        if any(len(text) > limits.VALUE_LENGTH for text in texts.values()):
+            self.text("params.json", json.dumps(texts, indent=1))
+
+    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """Log the defined numbers of one step in one request."""
+        now = int(time.time() * 1000)
+        numbers = {
+            limits.key(key): float(value)
+            for key, value in values.items()
+            if value is not None and not math.isnan(value)
+        }
+        metrics = [Metric(key, value, now, step) for key, value in numbers.items()]
+        for batch in limits.batches(metrics, limits.METRICS_PER_REQUEST):
+            self._write(partial(self._client.log_batch, self._id, metrics=batch))
+        if self._waiting and self._spool is not None:
+            self._keep({"step": step, "time": now, "metrics": numbers}, self._spool)
+
+    def text(self, name: str, text: str) -> None:
+        """Store `text`, without credentials, as the file `name`."""
+        self._write(lambda: self._client.log_text(self._id, redact(text), name), light=False)
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Store a figure as the image file `name`."""
+        self._write(lambda: self._client.log_figure(self._id, figure, name), light=False)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Store a file, or a folder's content, under `folder`."""
+        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        self._write(lambda: log(self._id, str(path), folder or None), light=False)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        tags = [RunTag(key, limits.cut(redact(value))) for key, value in values.items()]
+        for batch in limits.batches(tags, limits.PARAMS_PER_REQUEST):
+            self._write(partial(self._client.log_batch, self._id, tags=batch))
+
+    def model(self, name: str, model: PackagedModel) -> str | None:
+        """Log a pyfunc from code; None, with a warning, where it could not be logged."""
+        self._send()
+        try:
+            with patience(retries=2), active(self._uri, self._id):
+                info = mlflow.pyfunc.log_model(
+                    name=name,
+                    python_model=str(model.code),
+                    artifacts={"bundle": str(model.bundle)},
+                    code_paths=[str(model.package)],
+                    signature=model.signature,
+                    input_example=model.example,
+                    pip_requirements=list(model.requirements),
+                    metadata=dict(model.metadata),
+                )
+        except tracking_errors() as error:
+            logger.warning("the model could not be logged to MLflow: %s", reason(error))
+            return None
+        return str(info.model_uri)
+
+    def end(self, status: Status) -> None:
+        """End the run, once; what never reached the server is counted in a warning."""
+        if self._ended:
+            return
+        self._ended = True
+        self._retry_at = 0.0
+        self._write(lambda: self._client.set_terminated(self._id, status))
+        if self._waiting:
+            kept = f"; metrics are in {self._spool / 'metrics.jsonl'}" if self._spool else ""
+            logger.warning("%d writes never reached MLflow%s", len(self._waiting), kept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.end("FINISHED")
+        else:
+            self.end("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
+
+    def _write(self, write: Callable[[], object], *, light: bool = True) -> None:
+        """Queue a write and send what waits; `light` ones are given up soon."""
+
+        def patient() -> None:
+            with patience(retries=1, seconds=10) if light else patience(retries=2):
+                write()
+
+        self._waiting.append(patient)
+        self._send()
+
+    def _send(self) -> None:
+        """Send what waits, in order, unless the server failed a moment ago."""
+        if time.monotonic() < self._retry_at:
+            return
+        while self._waiting:
+            try:
+                self._waiting[0]()
+            except tracking_errors() as error:
+                if is_temporary(error):
+                    self._lost(error)
+                    return
+                logger.warning("MLflow refused a write: %s", reason(error))
+            self._waiting.popleft()
+
+    def _keep(self, record: Mapping[str, object], spool: Path) -> None:
+        """Append a line to `metrics.jsonl`."""
+        try:
+            spool.mkdir(parents=True, exist_ok=True)
+            with (spool / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            logger.warning("metrics could not be kept in %s: %s", spool, error)
+
+    def _lost(self, error: Exception) -> None:
+        first = self._retry_at == 0.0 and not self._ended
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        level = logging.WARNING if first else logging.DEBUG
+        logger.log(level, "MLflow does not answer, the run goes on without: %s", reason(error))
+
+
+def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    """The experiment's id; a concurrent creation by another process is no error."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != "active":
+        raise wrong(
+            f"experiment '{name}' is deleted in MLflow",
+            where="tracking.experiment",
+            fix=f"choose another name or `mlflow experiments restore -x {found.experiment_id}`",
+        )
+    return str(found.experiment_id)

@@ -1,0 +1,118 @@
+"""The figures of a run: losses, calibration and gate use, one panel or row a task.
+
+Figures are made without pyplot: nothing global is touched and no display is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Numbers = Sequence[float] | npt.NDArray[np.floating]
+
+_TRAIN, _VALID, _GUIDE = "#4477aa", "#ee6677", "#999999"
+
+
+def loss_curves(
+    train: Mapping[str, Sequence[float]], valid: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Mean loss of each task by epoch (from 1), training and validation in one panel a task.
+
+    Args:
+        train: task -> one value an epoch; NaN where undefined.
+        valid: likewise, of the same tasks or of some.
+    """
+    figure, panels = _panels(list(train), "epoch", "loss")
+    for task, axes in panels.items():
+        for name, values, colour in (
+            ("train", train[task], _TRAIN),
+            ("valid", valid.get(task, ()), _VALID),
+        ):
+            epochs = np.arange(1, len(values) + 1)
+            if len(values):
+                axes.plot(epochs, values, marker=".", color=colour, label=name)
+        axes.set_xlim(0.5, max(len(train[task]), 1) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    _legend(figure, panels)
+    return figure
+
+
+def calibration(curves: Mapping[str, tuple[Numbers, Numbers, Numbers]]) -> Figure:
+    """Reliability diagram of each binary task: the diagonal is perfect.
+
+    Args:
+        curves: task -> (mean prediction, share of positives, rows) of each bin; empty bins are
+            left out. Points are larger where rows are many.
+    """
+    figure, panels = _panels(list(curves), "predicted", "observed")
+    for task, axes in panels.items():
+        predicted, observed, rows = (np.asarray(v, dtype=np.float64) for v in curves[task])
+        used = rows > 0
+        shown = np.concatenate([predicted[used], observed[used], [1e-6]])
+        limit = 1.08 * float(shown.max())
+        axes.plot([0, limit], [0, limit], color=_GUIDE, linestyle="--", linewidth=1)
+        axes.plot(predicted[used], observed[used], color=_TRAIN, linewidth=1)
+        size = 8 + 60 * rows[used] / max(float(rows.max(initial=1.0)), 1.0)
+        axes.scatter(predicted[used], observed[used], s=size, color=_TRAIN, alpha=0.8)
+        axes.set_xlim(0, limit)
+        axes.set_ylim(0, limit)
+        axes.locator_params(nbins=5)
+    return figure
+
+
+def gate_use(gates: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Heatmap of mean gate weights, tasks by experts; grey where a task's gate lacks an expert.
+
+    Args:
+        gates: task -> expert (`shared.0`, `ctr.1`) -> mean weight; not empty.
+    """
+    tasks = list(gates)
+    seen = dict.fromkeys(expert for weights in gates.values() for expert in weights)
+    experts = sorted(seen, key=lambda name: not name.startswith("shared"))
+    weights = np.array([[gates[t].get(e, np.nan) for e in experts] for t in tasks])
+    rows, columns = weights.shape
+    longest = max(len(name) for name in tasks)
+    figure = Figure(
+        figsize=(2.4 + 0.08 * longest + 0.46 * columns, 1.6 + 0.34 * rows), layout="constrained"
+    )
+    axes = figure.subplots()
+    axes.set_facecolor("#e4e4e4")
+    image = axes.imshow(weights, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
+    axes.set_xticks(range(columns), experts, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(rows), tasks)
+    for row, column in np.argwhere(np.isfinite(weights)):
+        value = float(weights[row, column])
+        colour = "black" if value > 0.6 else "white"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    figure.colorbar(image, ax=axes, label="mean gate weight")
+    return figure
+
+
+def _panels(tasks: list[str], x: str, y: str) -> tuple[Figure, dict[str, Axes]]:
+    """A grid of panels, four a row at most, one a task."""
+    columns = min(4, max(1, len(tasks)))
+    rows = max(1, -(-len(tasks) // columns))
+    figure = Figure(figsize=(3.2 * columns + 0.4, 2.5 * rows + 0.6), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(tasks) :]:
+        axes.remove()
+    panels = dict(zip(tasks, grid, strict=False))
+    for task, axes in panels.items():
+        axes.set_title(task if len(task) <= 32 else task[:31] + "…", fontsize=10)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+    figure.supxlabel(x)
+    figure.supylabel(y)
+    return figure, panels
+
+
+def _legend(figure: Figure, panels: Mapping[str, Axes]) -> None:
+    """One legend for all panels, above them."""
+    for axes in list(panels.values())[:1]:
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))

@@ -1,0 +1,156 @@
+"""`Run`: all that a job may say to an experiment tracker, and the run that says nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A trained model, ready to be logged as a pyfunc from code.
+
+    Attributes:
+        code: the file that defines the pyfunc and calls `mlflow.models.set_model`.
+        bundle: folder of the weights; the pyfunc finds it as the artifact `bundle`.
+        package: folder of the Python package that `code` imports.
+        signature: an `mlflow.models.ModelSignature`.
+        example: a few raw rows, a pandas DataFrame.
+        requirements: pinned requirements of inference.
+        metadata: JSON-able facts stored with the model.
+    """
+
+    code: Path
+    bundle: Path
+    package: Path
+    signature: Any
+    example: Any
+    requirements: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+
+class Run(Protocol):
+    """A tracked run; as a context manager it ends FINISHED, FAILED or, on Ctrl-C, KILLED."""
+
+    @property
+    def id(self) -> str | None:
+        """The tracker's id of the run; None where nothing is tracked."""
+
+    @property
+    def uri(self) -> str | None:
+        """The tracking URI; None where nothing is tracked."""
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Log parameters, flat, each name once in a run."""
+
+    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """Log numbers of one step (an epoch); None and NaN mean undefined and are left out."""
+
+    def text(self, name: str, text: str) -> None:
+        """Store `text` as the file `name`."""
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Store a figure as the image file `name` (`plots/loss.png`)."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Store a file, or a folder's content, under `folder`."""
+
+    def model(self, name: str, model: PackagedModel) -> str | None:
+        """Log a model and return its URI; None where it could not be logged."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+
+    def end(self, status: Status) -> None:
+        """End the run, once; a later `end` changes nothing."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class NullRun:
+    """The run of a job that is not tracked: every call does nothing."""
+
+    id: None = None
+    uri: None = None
+
+    def params(self, values: Mapping[str, object]) -> None:
+        """Do nothing."""
+
+    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """Do nothing."""
+
+    def text(self, name: str, text: str) -> None:
+        """Do nothing."""
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Do nothing."""
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Do nothing."""
+
+    def model(self, name: str, model: PackagedModel) -> None:
+        """Do nothing."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def end(self, status: Status) -> None:
+        """Do nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def open_run(
+    enabled: bool,
+    uri: str | None,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str] | None = None,
+    *,
+    spool: Path | None = None,
+) -> Run:
+    """Open a run before training, so that a wrong or unreachable server is told at once.
+
+    Only the process of rank 0 (`RANK` unset or 0) writes; MLflow is imported only when it does.
+
+    Args:
+        enabled: False gives a `NullRun`.
+        uri: tracking URI; else `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db` in the cwd.
+        experiment: experiment name, created where it does not exist.
+        name: run name.
+        tags: tags of the run.
+        spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
+
+    Raises:
+        UserError: the URI is wrong, or what it names cannot be reached or written.
+    """
+    if not enabled or os.environ.get("RANK", "0") != "0":
+        return NullRun()
+    from recsys_mtl.tracking.mlflow_run import open_mlflow_run
+
+    return open_mlflow_run(uri, experiment, name, tags or {}, spool)

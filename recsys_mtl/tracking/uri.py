@@ -1,0 +1,79 @@
+"""The tracking URI: where it comes from, whether it can work, how to show it. No MLflow here."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from recsys_mtl.errors import UserError, wrong
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+_SQLITE = "sqlite:///"
+_FIX = "start the server, correct tracking.uri (or MLFLOW_TRACKING_URI), or tracking.enabled: false"
+
+
+def resolve(uri: str | None) -> str:
+    """The URI to use: `uri`, else `MLFLOW_TRACKING_URI`, else SQLite; its path made absolute.
+
+    Raises:
+        UserError: the URI is malformed, in-memory SQLite, or a SQLite file that cannot be written.
+    """
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    scheme = _scheme(chosen)
+    if scheme in ("", "file"):
+        raise unusable(chosen, f"a folder, which MLflow no longer tracks in; use {DEFAULT_URI}")
+    if scheme != "sqlite":
+        return chosen
+    path, mark, query = chosen.removeprefix(_SQLITE).partition("?")
+    if not chosen.startswith(_SQLITE) or path in ("", ":memory:"):
+        raise unusable(chosen, "no database file in the URI")
+    database = Path(path).absolute()
+    _prepare_sqlite(database)
+    return f"{_SQLITE}{database}{mark}{query}"
+
+
+def artifact_location(uri: str) -> str | None:
+    """Artifacts of a SQLite store lie beside its file; of every other store, where it says."""
+    if not uri.startswith(_SQLITE):
+        return None
+    path = uri.removeprefix(_SQLITE).partition("?")[0]
+    return (Path(path).parent / "mlartifacts").as_uri()
+
+
+def redact(text: str) -> str:
+    """`text` without the user, passwords and tokens that any URI in it carries."""
+    text = re.sub(r"(://)[^/\s'\"]+@", r"\1***@", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:password|token|secret)=)[^&\s'\"]+", r"\1***", text)
+
+
+def unusable(uri: str, found: str) -> UserError:
+    """The error of a tracking URI that does not work, without its credentials."""
+    where = f"tracking.uri {redact(uri)}"
+    return wrong("cannot track this run", where=where, found=redact(found), fix=_FIX)
+
+
+def _scheme(uri: str) -> str:
+    """The scheme of a well-formed URI; an http one names a host."""
+    try:
+        parts = urlsplit(uri)
+        formed = parts.scheme not in ("http", "https") or bool(parts.hostname)
+    except ValueError:
+        formed = False
+    if not formed:
+        raise unusable(uri, "a malformed URI")
+    return parts.scheme
+
+
+def _prepare_sqlite(database: Path) -> None:
+    """Create the folder and prove that the file is a database that can be written."""
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(database, timeout=5.0)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(f"{_SQLITE}{database}", f"{error}") from error

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from polars.testing import assert_series_equal
+
+from recsys_mtl.data.canonical import canonical
+from recsys_mtl.errors import UserError
+from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
+
+NUMBER, TEXT, LIST = pl.Float64(), pl.String(), pl.List(pl.String())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 2, None],
+        [1.0, 2.0, float("nan")],
+        pd.array([1, 2, None], dtype="Int64"),
+        pd.Series([1, 2, pd.NA], dtype=object),
+        pd.Series([1, 2.0, None], dtype=object),
+    ],
+)
+@pytest.mark.parametrize("dtype", [NUMBER, TEXT])
+def test_integers_with_missing(values: Any, dtype: pl.DataType) -> None:
+    column = to_polars(pd.DataFrame({"a": values}), {"a": dtype})["a"]
+    expected = [1.0, 2.0, None] if dtype == NUMBER else ["1", "2", None]
+    assert (column if dtype == NUMBER else canonical(column)).to_list() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (["a", None], ["a", None]),
+        ([True, None], ["true", None]),
+        ([1, "x", True, 2.0, 2.5], ["1", "x", "true", "2", "2.5"]),
+        (pd.Categorical(["b", "a"]), ["b", "a"]),
+        ([None, None], [None, None]),
+        ([2**60 + 1, 5], [str(2**60 + 1), "5"]),
+    ],
+)
+def test_categories_keep_their_text(values: Any, texts: list[str | None]) -> None:
+    frame = pd.DataFrame({"a": values}, index=range(7, 7 + len(values)))
+    assert canonical(to_polars(frame, {"a": TEXT})["a"]).to_list() == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "lists"),
+    [
+        ([["a", None], None, []], [["a", None], None, []]),
+        ([[1, 2], [], None], [["1", "2"], [], None]),
+        ([[1.0, float("nan")], None], [["1", None], None]),
+        ([np.array([3, 4]), np.array([])], [["3", "4"], []]),
+        ([("a", "b"), [1]], [["a", "b"], ["1"]]),
+        ([None, None], [None, None]),
+        ([[], [None]], [[], [None]]),
+    ],
+)
+def test_lists(values: Any, lists: list[Any]) -> None:
+    column = to_polars(pd.DataFrame({"a": values}), {"a": LIST})["a"]
+    found = [None if v is None else canonical(pl.Series(v)).to_list() for v in column.to_list()]
+    assert found == lists
+    assert isinstance(column.dtype, pl.List)
+
+
+def test_an_absent_list_column_is_null_another_stays_absent() -> None:
+    frame = pd.DataFrame({"other": [1, 2]})
+    assert to_polars(frame, {"a": LIST, "b": TEXT}).to_dict(as_series=False) == {"a": [None, None]}
+
+
+def test_text_for_a_list_goes_to_the_separator() -> None:
+    column = to_polars(pd.DataFrame({"a": ["x|y", None]}), {"a": LIST})["a"]
+    assert_series_equal(column, pl.Series("a", ["x|y", None]))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "message"),
+    [
+        (["x", "y"], NUMBER, "column 'a': not a number"),
+        ([[1], [2]], NUMBER, "column 'a': not a number"),
+        ([[1], 2], LIST, "column 'a': not a list; found 2"),
+    ],
+)
+def test_wrong_values_name_their_column(values: Any, dtype: pl.DataType, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        to_polars(pd.DataFrame({"a": values}), {"a": dtype})
+
+
+def test_to_pandas_keeps_lists_and_text() -> None:
+    frame = to_pandas(pl.DataFrame({"a": [["x"], None], "b": ["q", "r"], "c": [1.5, 2.5]}))
+    assert frame["a"].to_list() == [["x"], None]
+    assert isinstance(frame["a"][0], list)
+    assert frame["b"].to_list() == ["q", "r"]
+    assert frame["c"].dtype == np.float64

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from scipy.special import expit
+
+from recsys_mtl.errors import UserError
+
+OUTPUT = {
+    "click": pl.Float64(),
+    "plan": pl.String(),
+    "plan_probability_basic": pl.Float64(),
+    "plan_probability_free": pl.Float64(),
+    "plan_probability_pro 2": pl.Float64(),
+    "spend": pl.Float64(),
+    "next": pl.List(pl.String()),
+    "next_scores": pl.List(pl.Float64()),
+}
+
+
+def test_columns_of_all_kinds(trained: Any) -> None:
+    predicted = trained.predictor.predict(trained.rows)
+    assert dict(predicted.schema) == OUTPUT == trained.predictor.output_schema()
+    assert predicted.height == 300
+    assert predicted.null_count().row(0) == (0,) * 8
+    assert predicted["click"].is_between(0, 1).all()
+    probabilities = predicted.select(pl.col("^plan_probability_.*$")).to_numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    names = np.array(["basic", "free", "pro 2"])
+    assert predicted["plan"].to_list() == names[probabilities.argmax(axis=1)].tolist()
+
+
+def test_values_are_the_network_s(trained: Any) -> None:
+    batch = trained.preprocessor.encode(trained.rows, labels=False)
+    outputs = trained.predictor.raw_outputs(batch)
+    predicted = trained.predictor.predict(trained.rows)
+    shapes = {task: values.shape for task, values in outputs.items()}
+    assert shapes == {"click": (300, 1), "plan": (300, 3), "spend": (300, 1), "next": (300, 7)}
+    np.testing.assert_allclose(predicted["click"], expit(outputs["click"][:, 0]), atol=1e-6)
+    label = trained.preprocessor.labels["spend"]
+    value = np.expm1(outputs["spend"][:, 0].astype(np.float64) * label.sd + label.mean)
+    np.testing.assert_allclose(predicted["spend"], value, rtol=1e-6)
+
+
+def test_retrieval_finds_the_best_known_items(trained: Any) -> None:
+    predicted = trained.predictor.predict(trained.rows)
+    scores = trained.predictor.raw_outputs(trained.preprocessor.encode(trained.rows, labels=False))[
+        "next"
+    ]
+    items = trained.preprocessor.labels["next"].items
+    for row in range(20):
+        best = sorted(range(1, 7), key=lambda item: -scores[row, item])[:3]
+        assert predicted["next"][row].to_list() == [items[item - 1] for item in best]
+        np.testing.assert_allclose(predicted["next_scores"][row], scores[row, best], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 7, 299, 4096])
+def test_batches_change_nothing(trained: Any, batch_rows: int) -> None:
+    rows = trained.rows.head(30)
+    whole = trained.predictor.predict(rows)
+    assert_frame_equal(trained.predictor.predict(rows, batch_rows), whole, abs_tol=1e-6)
+
+
+def test_no_rows(trained: Any) -> None:
+    predicted = trained.predictor.predict(trained.rows.head(0))
+    assert dict(predicted.schema) == OUTPUT
+    assert predicted.height == 0
+
+
+def test_labels_are_not_needed_and_not_used(trained: Any) -> None:
+    predictor = trained.predictor
+    assert predictor.columns == list(predictor.schema())
+    assert set(predictor.columns).isdisjoint({"click", "plan", "spend", "next"})
+    assert_frame_equal(
+        predictor.predict(trained.rows.select(predictor.columns)), predictor.predict(trained.rows)
+    )
+
+
+def test_the_schema_says_how_columns_are_read(trained: Any) -> None:
+    assert trained.predictor.schema() == {
+        "city": pl.String(),
+        "customer": pl.String(),
+        "member": pl.String(),
+        "visited": pl.List(pl.String()),
+        "bought": pl.List(pl.String()),
+        "age": pl.Float64(),
+        "history": pl.Float64(),
+    }
+
+
+def test_missing_column_is_named(trained: Any) -> None:
+    with pytest.raises(UserError, match=r"missing column.*|'age'"):
+        trained.predictor.predict(trained.rows.drop("age"))
+
+
+def test_dropout_is_off(trained: Any) -> None:
+    first = trained.predictor.predict(trained.rows)
+    assert_frame_equal(trained.predictor.predict(trained.rows), first, check_exact=True)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
+
+TASKS = [f"task_{i}" for i in range(16)]
+
+
+def is_png(figure: Figure) -> bool:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue().startswith(b"\x89PNG") and len(file.getvalue()) > 2000
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_loss_curves_have_a_panel_a_task(count: int) -> None:
+    train = {task: [0.5, 0.25, float("nan")] for task in TASKS[:count]}
+    figure = loss_curves(train, {TASKS[0]: [0.75, 0.5, 0.25]})
+    assert [axes.get_title() for axes in figure.axes] == TASKS[:count]
+    lines = figure.axes[0].get_lines()
+    assert [line.get_label() for line in lines] == ["train", "valid"]
+    np.testing.assert_array_equal(lines[1].get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(lines[1].get_ydata(), [0.75, 0.5, 0.25])
+    assert is_png(figure)
+
+
+def test_calibration_leaves_out_empty_bins() -> None:
+    figure = calibration({"visit": ([0.1, 0.2, 0.3], [0.15, 0.0, 0.35], [5, 0, 10])})
+    _, curve = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(curve.get_xdata(), [0.1, 0.3])
+    np.testing.assert_array_equal(curve.get_ydata(), [0.15, 0.35])
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(0.378)
+    assert is_png(figure)
+
+
+def test_calibration_of_a_set_without_rows() -> None:
+    assert is_png(calibration({"visit": ([], [], [])}))
+    assert is_png(calibration({}))
+
+
+def test_gate_use_is_tasks_by_experts() -> None:
+    figure = gate_use({"a": {"a.0": 0.25, "shared.0": 0.75}, "b": {"b.0": 0.5, "shared.0": 0.5}})
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["shared.0", "a.0", "b.0"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+    shown = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown, [[0.75, 0.25, np.nan], [0.5, np.nan, 0.5]])
+    assert sorted(text.get_text() for text in axes.texts) == ["0.25", "0.50", "0.50", "0.75"]
+    assert is_png(figure)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.tracking.uri import artifact_location, redact, resolve
+
+
+def test_argument_goes_before_environment_and_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert resolve(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert resolve(None) == "http://server:5000"
+    assert resolve("https://other") == "https://other"
+
+
+def test_sqlite_folder_is_made_and_artifacts_lie_beside(tmp_path: Path) -> None:
+    uri = resolve(f"sqlite:///{tmp_path}/new folder/a.db?timeout=3")
+    assert uri == f"sqlite:///{tmp_path}/new folder/a.db?timeout=3"
+    with closing(sqlite3.connect(tmp_path / "new folder" / "a.db")) as connection:
+        assert connection.execute("select count(*) from sqlite_master").fetchone() == (0,)
+    assert artifact_location(uri) == (tmp_path / "new folder" / "mlartifacts").as_uri()
+    assert artifact_location("http://server") is None
+
+
+@pytest.mark.parametrize(
+    ("uri", "found"),
+    [
+        ("http://", "malformed"),
+        ("http://[bad", "malformed"),
+        ("./mlruns", "a folder"),
+        ("file:///tmp/mlruns", "a folder"),
+        ("sqlite://", "no database file"),
+        ("sqlite:///:memory:", "no database file"),
+        ("sqlite:////proc/none/a.db", "No such file"),
+        ("sqlite:///{folder}/file/a.db", "file"),
+        ("sqlite:///{folder}/file", "not a database"),
+        ("sqlite:///{folder}", "unable to open"),
+    ],
+)
+def test_wrong_uri_is_one_line_with_a_remedy(tmp_path: Path, uri: str, found: str) -> None:
+    (tmp_path / "file").write_text("no database " * 100)
+    with pytest.raises(UserError, match=found) as caught:
+        resolve(uri.replace("{folder}", str(tmp_path)))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "cannot track this run" in message
+    assert "tracking.enabled: false" in message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://user:s3cret@server:5000/path",
+        "https://s3cret@server",
+        "http://user:p@s3cret@server",
+        "postgresql://user:s3cret@db/mlflow?password=s3cret&x=1",
+        "mysql://db/mlflow?a=1&api_token=s3cret",
+    ],
+)
+def test_credentials_are_not_shown(uri: str) -> None:
+    shown = redact(f"failed for {uri} twice: {uri}")
+    assert "s3cret" not in shown
+    assert shown.count("***") >= 2
+
+
+def test_plain_text_is_not_redacted() -> None:
+    text = "http://server:5000/a?b=1 and mail@example.org"
+    assert redact(text) == text
