@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from recsys_mtl.model.dropout import dropout
 
-# On a CPU, activations of this many elements a group fill the cores; then a loop that keeps one
-# group's activations in cache beats batched products over all groups (docs: performance).
+# From this many activations a group (rows × widest layer), a loop that keeps one group in cache
+# beats batched products over all groups on a CPU: measured equal at 256 rows × 256, 10 % of a step
+# faster at 2048 rows, and several times where the large tensors would be paged in at every step.
 _LOOP_ELEMENTS = 65_536
 
 
@@ -109,8 +110,11 @@ class GroupedMLP(nn.Module):
 
     def _loop(self, x: Tensor) -> Tensor:
         layers = [
-            # unbind, not indexing: its backward writes every group's gradient once
-            zip(*(p.unbind(0) for p in (*linear.parameters(), *norm.parameters())), strict=True)
+            # Cast once; unbind, as indexing has a backward as large as all groups
+            zip(
+                *(p.to(x.dtype).unbind(0) for p in (*linear.parameters(), *norm.parameters())),
+                strict=True,
+            )
             for linear, norm in zip(self.linears, self.norms, strict=True)
         ]
         inputs = x.unbind(0) if x.dim() == 3 else [x] * self.groups
