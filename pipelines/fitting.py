@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from recsys_mtl.build import build_evaluator, build_network, build_plan, build_step
+from recsys_mtl.build.network import build_network
+from recsys_mtl.build.run import build_evaluator, build_plan, build_step
 from recsys_mtl.config.schema import Config, Gates
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.output import envelope, prepare_out, write_result
-from recsys_mtl.build import build_network
+from recsys_mtl.build.network import build_network
 from recsys_mtl.config import Config, config_hash, load_config
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.training.device import check_precision, pick_device

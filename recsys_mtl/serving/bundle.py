@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys_mtl.build import build_network
+from recsys_mtl.build.network import build_network
 from recsys_mtl.config.load import config_from_yaml, dump_config
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
@@ -42,9 +42,6 @@ PACKAGES = (  # what inference imports
     "pydantic",
     "PyYAML",
     "safetensors",
-    "torchjd",
-    "scikit-learn",
-    "rich",
 )
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from recsys_mtl.build import build_network
+from recsys_mtl.build.network import build_network
 from recsys_mtl.config.load import config_from_yaml
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recsys_mtl.build import build_network, build_plan, build_step
+from recsys_mtl.build.network import build_network
+from recsys_mtl.build.run import build_plan, build_step
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import UserError
 from recsys_mtl.training import loop as module

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recsys_mtl.build import build_network, build_step
+from recsys_mtl.build.network import build_network
+from recsys_mtl.build.run import build_step
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.model import embeddings_plain
 

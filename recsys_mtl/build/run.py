@@ -1,7 +1,4 @@
-"""From a config to objects: the only table of names.
-
-Everything below this file takes plain values; everything above it asks here.
-"""
+"""From a config to what a training run consists of."""
 
 from __future__ import annotations
 
@@ -13,43 +10,19 @@ import torch
 from recsys_mtl.config.schema import (
     Binary,
     Config,
-    CrossExpert,
-    Expert,
-    FmExpert,
-    Model,
     Regression,
     Retrieval,
     Task,
 )
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
-from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
+from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.training.device import Precision
 from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
 from recsys_mtl.training.loop import Plan
 from recsys_mtl.training.metrics import larger_is_better
 from recsys_mtl.training.optim import make_optimizer
 from recsys_mtl.training.step import TrainingStep
-
-
-def build_network(
-    config: Config, spec: DataSpec, *, device: torch.device | str = "cpu"
-) -> MultiTaskNetwork:
-    """The untrained network of a config for data of that shape.
-
-    Raises:
-        UserError: names in `model` that do not exist, a cycle in `logit_transfer`, or a table
-            backend that does not import.
-    """
-    return MultiTaskNetwork(
-        spec,
-        _network_spec(config.model),
-        backend=config.model.embedding.backend,
-        table_optimizer=config.training.tables.name,
-        table_learning_rate=config.training.tables.learning_rate,
-        device=device,
-    )
 
 
 def build_losses(config: Config) -> TaskLosses:
@@ -124,30 +97,6 @@ def build_plan(config: Config) -> Plan:
         min_delta=stopping.min_delta,
         max_nonfinite=training.max_nonfinite,
     )
-
-
-def _network_spec(model: Model) -> NetworkSpec:
-    return NetworkSpec(
-        architecture=model.architecture,
-        levels=model.levels,
-        shared_experts=tuple(_expert_group(e) for e in model.shared_experts),
-        task_experts=tuple(_expert_group(e) for e in model.task_experts),
-        match_width=model.match_width,
-        gate_entropy=model.gates.entropy,
-        preferred=model.gates.preferred,
-        tower_hidden=tuple(model.tower.hidden),
-        dropout=model.dropout,
-        tower_dropout=model.tower_dropout,
-        logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
-    )
-
-
-def _expert_group(expert: Expert) -> ExpertGroup:
-    if isinstance(expert, CrossExpert):
-        return ExpertGroup("cross", expert.count, layers=expert.layers, width=expert.width)
-    if isinstance(expert, FmExpert):
-        return ExpertGroup("fm", expert.count, fields=expert.fields, width=expert.width)
-    return ExpertGroup("mlp", expert.count, hidden=tuple(expert.hidden))
 
 
 def _task_loss(task: Task) -> TaskLoss:
