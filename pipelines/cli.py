@@ -1,7 +1,8 @@
 """The command line, `recsys-mtl JOB`: options in, exit codes and error lines out.
 
 Exit codes: 0 done; 1 a bug, with its traceback, or an unhealthy `doctor`; 2 the user's input or
-the disk, each problem in one line that starts with `error: `; 130 interrupted.
+the disk, each problem in one line that starts with `error: `; 130 interrupted, where a training
+has stored the best epoch and its result before it ends.
 
 Jobs are imported when they run, so that help and mistakes in the options come at once.
 """
@@ -25,6 +26,7 @@ import typer
 from recsys_mtl.errors import UserError
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
+_INTERRUPTED = 130
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -90,10 +92,11 @@ def train(
     out: Out = None,
     baselines: Annotated[bool, typer.Option(help="train the baselines as well")] = False,
     seed: Annotated[int | None, typer.Option(help="short for --set seed=N")] = None,
-) -> None:
+) -> int:
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     overrides = _overrides(chosen, data, seed)
-    _job("train").run(config, overrides=overrides, out=out, baselines=baselines)
+    result = _job("train").run(config, overrides=overrides, out=out, baselines=baselines)
+    return _INTERRUPTED if result["interrupted"] else 0
 
 
 @app.command()
@@ -150,16 +153,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         status = app(args=arguments, prog_name="recsys-mtl", standalone_mode=False)
-        if status == 130:  # newer typer's way to tell of an interrupt
-            return _fail("interrupted", status=130)
+        if status == _INTERRUPTED:  # newer typer's way to tell of an interrupt, and ours
+            return _fail("interrupted", status=status)
         return status if isinstance(status, int) else 0
     except UserError as error:
         return _fail(*(str(problem) for problem in error.problems))
     except UsageError as error:
         return _fail(f"{error.format_message()} (see recsys-mtl --help)")
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", status=130)
-    except Exception as error:  # raised again, unless the disk is behind it
+        return _fail("interrupted", status=_INTERRUPTED)
+    except (OSError, RuntimeError) as error:  # raised again, unless the disk is behind it
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
         raise

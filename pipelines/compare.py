@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from pipelines.baselines import Predictions, constant, gradient_boosting
 from pipelines.fitting import fit_network, one_task
-from recsys_mtl.build import build_evaluator, inverses
+from recsys_mtl.build.run import build_evaluator, inverses
 from recsys_mtl.config.schema import Config, Gates, Numeric
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
@@ -21,21 +21,23 @@ from recsys_mtl.training.metrics import Metrics, Undefined, evaluate_task, metri
 log = logging.getLogger(__name__)
 
 
-def baselines(config: Config, prepared: Prepared) -> dict[str, dict[str, Metrics]]:
-    """Metrics on the test rows of each baseline, by baseline and task.
+def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[str, Metrics]]]:
+    """Each baseline's name and its metrics on the test rows by task, as soon as it is trained.
 
     constant and gradient_boosting see the raw numeric columns, single_task and shared_bottom the
     network's own encoding. Boosting holds its rows in memory: of a run with more than
     `data.fit_rows` training rows it gets the first ones.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, at the first one.
     """
-    found = _without_network(config)
+    yield from _without_network(config)
     for name, run in (("single_task", _single_task), ("shared_bottom", _shared_bottom)):
         log.info("baseline: %s", name)
-        found[name] = run(config, prepared)
-    return found
+        yield name, run(config, prepared)
 
 
-def _without_network(config: Config) -> dict[str, dict[str, Metrics]]:
+def _without_network(config: Config) -> Iterator[tuple[str, dict[str, Metrics]]]:
     raw = prepare(_with_raw_numbers(config))
     train = _rows(raw.loaders["train"], config.data.fit_rows)
     valid = _rows(raw.loaders["valid"], config.data.fit_rows)
@@ -49,10 +51,10 @@ def _without_network(config: Config) -> dict[str, dict[str, Metrics]]:
         }
 
     log.info("baseline: constant")
-    found = {"constant": judged(constant(train, test, spec.tasks, inverses=to_unit))}
+    yield "constant", judged(constant(train, test, spec.tasks, inverses=to_unit))
     log.info("baseline: gradient boosting")
     boosted = gradient_boosting(train, valid, test, spec, seed=config.seed, inverses=to_unit)
-    return found | {"gradient_boosting": judged(boosted)}
+    yield "gradient_boosting", judged(boosted)
 
 
 def _judge(
@@ -95,6 +97,8 @@ def _shared_bottom(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
     fitted = fit_network(config, prepared)
+    if fitted.result.stopped == "interrupted":
+        raise KeyboardInterrupt  # half a baseline is none
     evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
     return evaluator(fitted.network, prepared.loaders["test"]).metrics
 

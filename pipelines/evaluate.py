@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.report import print_results
-from recsys_mtl.build import build_evaluator
+from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.schema import FileSplit
 from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
@@ -25,9 +25,8 @@ def run(
     split: Literal["test", "valid"] = "test",
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Evaluate and print the table; see `evaluate`."""
-    result = evaluate(run_dir, data=data, input=input, split=split, out=out)
-    return result
+    """The command; see `evaluate`."""
+    return evaluate(run_dir, data=data, input=input, split=split, out=out)
 
 
 def evaluate(
@@ -42,8 +41,10 @@ def evaluate(
 
     Args:
         run_dir: a run's folder, or its model folder.
-        data: folder that relative data paths start from.
-        input: file, folder or glob of labelled rows, all of them; else the run's own split.
+        data: folder that relative data paths start from; else that of the run, and for `input`
+            the working folder.
+        input: file, folder or glob of labelled rows, all of them, whatever columns they have
+            beside the model's; else the run's own split.
         split: which side of the run's own data.
         out: folder for result.json; None writes none.
 
@@ -100,9 +101,9 @@ def model_folder(run_dir: Path) -> Path:
 
 def _with_data(config: Config, root: Path | None, path: str | None) -> Config:
     changes: dict[str, Any] = {}
+    if path is not None:
+        split = FileSplit(kind="files", valid=path, test=path)
+        changes |= {"path": path, "split": split, "ignore": ["*"], "root": "."}
     if root is not None:
         changes["root"] = str(root)
-    if path is not None:
-        changes["path"] = path
-        changes["split"] = FileSplit(kind="files", valid=path, test=path)
     return config.model_copy(update={"data": config.data.model_copy(update=changes)})

@@ -15,7 +15,7 @@ from pipelines.evaluate import model_folder
 from pipelines.measure import peak_memory_mb
 from pipelines.output import atomic_file, envelope, prepare_out, write_result
 from recsys_mtl.data.source import Source
-from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.training.progress import progress
@@ -51,6 +51,9 @@ def predict(
     if out is not None:
         prepare_out(out)
     prepare_out(output.parent)
+    if output.is_dir():
+        fix = "give the name of a Parquet file with --output"
+        raise wrong("cannot write the output file", where=str(output), found="a folder", fix=fix)
     predictor = load_bundle(model_folder(run_dir))
     source = _open(predictor, input)
     begun = time.perf_counter()

@@ -12,7 +12,7 @@ The test metrics are those of the saved weights in fp32, which is how prediction
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pipelines.fitting import Fitted, fit_network
 from pipelines.measure import peak_memory_mb
 from pipelines.output import atomic_write, envelope, prepare_out, write_result
 from pipelines.report import print_results
-from recsys_mtl.build import build_evaluator
+from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
@@ -33,6 +33,7 @@ from recsys_mtl.serving.mlflow_model import log_model, verify_model
 from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact
+from recsys_mtl.training.device import check_precision, pick_device
 from recsys_mtl.training.evaluate import Array, Scores
 from recsys_mtl.training.loop import Epoch
 from recsys_mtl.training.metrics import Metrics, Undefined, reliability, to_json
@@ -45,10 +46,9 @@ _LARGEST_DIFFERENCE = 1e-6
 def run(
     config: Path, *, overrides: Sequence[str] = (), out: Path | None = None, baselines: bool = False
 ) -> dict[str, Any]:
-    """Train from a config file and print the table; see `train`."""
+    """Train from a config file; see `train`."""
     loaded = load_config(config, overrides)
-    result = train(loaded, out or Path("runs") / loaded.name, baselines=baselines)
-    return result
+    return train(loaded, out or Path("runs") / loaded.name, baselines=baselines)
 
 
 def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
     out = prepare_out(out)
     effective = dump_config(_public(config))
     log.info("effective config:\n%s", effective)
+    check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
     tracking = config.tracking
     with open_run(
@@ -88,7 +89,10 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         save_bundle(out / "model", config, prepared.preprocessor, fitted.network.state_dict())
-        others = run_baselines(config, prepared) if baselines else {}
+        interrupted = fitted.result.stopped == "interrupted"
+        others: Baselines = {}
+        if baselines and not interrupted:
+            interrupted = not _finished(run_baselines(config, prepared), others)
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
         print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
         _track_outcome(tracked, config, fitted, history, test, others)
@@ -104,6 +108,7 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
                 "streamed": prepared.streamed,
                 "warnings": prepared.warnings,
             },
+            "interrupted": interrupted,
             "training": _training(fitted, history),
             "tasks": {
                 name: {
@@ -127,6 +132,8 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
         }
         path = write_result(out, result)
         tracked.artifact(path)
+    if interrupted:
+        log.warning("interrupted: %s holds the best epoch until then, and its result", out)
     return result
 
 
@@ -139,6 +146,16 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
+    """Keep what comes; Ctrl-C ends it early (False)."""
+    try:
+        into.update(named)
+    except KeyboardInterrupt:
+        log.warning("interrupted: only %s of the baselines finished", ", ".join(into) or "none")
+        return False
+    return True
 
 
 class _History:

@@ -161,7 +161,9 @@ def _transfers(config: Config) -> Iterator[Finding]:
     try:
         order.prepare()
     except graphlib.CycleError as error:
-        yield Finding(path, "logit transfers form a cycle", found=" -> ".join(error.args[1]))
+        cycle = " -> ".join(error.args[1])
+        fix = "drop one of these transfers"
+        yield Finding(path, "logit transfers form a cycle", found=cycle, fix=fix)
 
 
 def _training(config: Config) -> Iterator[Finding]:

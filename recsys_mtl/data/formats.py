@@ -184,13 +184,18 @@ class CsvReader:
             what, expected = f"cannot read '{self.file.path}'", "a CSV file with a header, in UTF-8"
             return wrong(what, where=self._where, expected=expected, found=message)
         column, kind, value = self._names[int(found[1])], found[2], found[3]
-        numeric = kind not in ("string", "large_string", "binary")
+        if kind in ("string", "large_string", "binary"):
+            return wrong(
+                f"column '{column}' of '{self.file.path}' is not text in UTF-8",
+                where=self._where,
+                fix="save the file in UTF-8",
+            )
         return wrong(
             f"column '{column}' of '{self.file.path}' cannot be read as {kind}",
             where=self._where,
             expected="a number or an empty field" if kind == "double" else f"{kind} in every row",
-            found=f"'{value}'" if numeric and value is not None else message,
-            fix="correct the value" + (", or make the feature categorical" if numeric else ""),
+            found=message if value is None else f"'{value}'",
+            fix="correct the value, or make the feature categorical",
         )
 
 
@@ -215,4 +220,5 @@ def _no_duplicates(names: list[str], file: DataFile, where: str) -> None:
             where=where,
             expected="every column name once",
             found=", ".join(f"'{name}'" for name in twice),
+            fix="rename or drop one of them",
         )

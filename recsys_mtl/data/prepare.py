@@ -16,12 +16,13 @@ from pathlib import Path
 import polars as pl
 
 from recsys_mtl.config.check import label_of
-from recsys_mtl.config.schema import Binary, Categorical, Config, FileSplit, GroupSplit, TimeSplit
+from recsys_mtl.config.schema import Binary, Categorical, Config, GroupSplit, TimeSplit
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import find_leaks
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.sides import SIDES, Side, Sides
+from recsys_mtl.data.sides import SIDES, Side, Sides, distinct, open_sources
+from recsys_mtl.data.source import Source
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
@@ -75,14 +76,12 @@ def open_sides(config: Config) -> Sides:
             text.add(column)
     if config.data.weight:
         numbers.add(config.data.weight)
-    sides = Sides.open(config.data, data_root(config), config.seed, text=text, numbers=numbers)
-    for side in SIDES:
-        problems = _column_problems(config, list(sides.sources[side].columns))
+    sources = open_sources(config.data, data_root(config), text=text, numbers=numbers)
+    for source in distinct(sources):
+        problems = _column_problems(config, source)
         if problems:
             raise UserError(*problems)
-        if not isinstance(config.data.split, FileSplit):
-            break
-    return sides
+    return Sides.of(sources, config.data.split, config.seed)
 
 
 def prepare(config: Config) -> Prepared:
@@ -149,9 +148,7 @@ def make_loaders(
 
 def fingerprint(sides: Sides) -> str:
     """One name for the content of all sources."""
-    distinct = dict.fromkeys(id(s) for s in sides.sources.values())
-    by_id = {id(s): s for s in sides.sources.values()}
-    return "-".join(by_id[i].fingerprint() for i in distinct)
+    return "-".join(source.fingerprint() for source in distinct(sides.sources))
 
 
 def _must_stream(
@@ -181,8 +178,9 @@ def _raw_columns(config: Config) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _column_problems(config: Config, found: list[str]) -> list[Problem]:
-    """Columns that the config names and the data lack, and the other way round."""
+def _column_problems(config: Config, source: Source) -> list[Problem]:
+    """Columns that the config names and the source lacks, and the other way round."""
+    found = list(source.columns)
     wanted = [(name, f"features.{name}") for name in config.features]
     wanted += [(label_of(name, task), f"tasks.{name}.label") for name, task in config.tasks.items()]
     if config.data.weight:
@@ -191,9 +189,15 @@ def _column_problems(config: Config, found: list[str]) -> list[Problem]:
     if isinstance(split, GroupSplit | TimeSplit):
         wanted.append((split.column, "data.split.column"))
     problems = [
-        Problem("missing column", where, f"a column '{c}'", "none", did_you_mean(c, found))
-        for c, where in wanted
-        if c not in found
+        Problem(
+            "missing column",
+            where,
+            f"a column '{column}'",
+            f"none in {source.where}",
+            did_you_mean(column, found),
+        )
+        for column, where in wanted
+        if column not in found
     ]
     used = {column for column, _ in wanted}
     for name, task in config.tasks.items():
@@ -216,7 +220,7 @@ def _column_problems(config: Config, found: list[str]) -> list[Problem]:
         problems.append(
             Problem(
                 "columns not mentioned",
-                "data",
+                source.where,
                 "every column to be a feature, a label or listed in data.ignore",
                 ", ".join(unused),
                 "add them to data.ignore if they are not to be used",

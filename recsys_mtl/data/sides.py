@@ -6,7 +6,7 @@ come out in the same order whenever they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,46 @@ from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 
 Side = Literal["train", "valid", "test"]
 SIDES: tuple[Side, ...] = ("train", "valid", "test")
+
+
+def open_sources(
+    data: Data, root: Path, *, text: set[str], numbers: set[str]
+) -> dict[Side, Source]:
+    """Open the source of each side: one and the same unless the split is by files.
+
+    Args:
+        data: the config's section.
+        root: folder that relative paths start from.
+        text: columns that a CSV file's values are read as text from.
+        numbers: columns that a CSV file's values are read as float64 from.
+
+    Raises:
+        UserError: a source cannot be opened.
+    """
+
+    def source(paths: str | list[str], where: str) -> Source:
+        return Source.open(
+            paths,
+            root=root,
+            fmt=data.format,
+            text_columns=text,
+            number_columns=numbers,
+            where=where,
+        )
+
+    train = source(data.path, "data.path")
+    if not isinstance(data.split, FileSplit):
+        return dict.fromkeys(SIDES, train)
+    return {
+        "train": train,
+        "valid": source(data.split.valid, "data.split.valid"),
+        "test": source(data.split.test, "data.split.test"),
+    }
+
+
+def distinct(sources: Mapping[Side, Source]) -> list[Source]:
+    """Each source once."""
+    return list({id(source): source for source in sources.values()}.values())
 
 
 @dataclass(frozen=True)
@@ -40,49 +80,31 @@ class Sides:
     _bounds: Bounds | None
 
     @classmethod
-    def open(cls, data: Data, root: Path, seed: int, *, text: set[str], numbers: set[str]) -> Sides:
-        """Open every source and count the rows of each side.
+    def of(cls, sources: dict[Side, Source], split: Split, seed: int) -> Sides:
+        """Cut the sources and count the rows of each side.
 
         Args:
-            data: the config's section.
-            root: folder that relative paths start from.
+            sources: of `open_sources`.
+            split: the config's split.
             seed: decides the sides of fraction and group splits.
-            text: columns that a CSV file's values are read as text from.
-            numbers: columns that a CSV file's values are read as float64 from.
 
         Raises:
-            UserError: a source cannot be opened, the split's column is unknown, or a side is empty.
+            UserError: the split's column is unknown or cannot be read, or a side is empty.
         """
-
-        def source(paths: str | list[str], where: str) -> Source:
-            return Source.open(
-                paths,
-                root=root,
-                fmt=data.format,
-                text_columns=text,
-                number_columns=numbers,
-                where=where,
-            )
-
-        if isinstance(data.split, FileSplit):
-            sources: dict[Side, Source] = {
-                "train": source(data.path, "data.path"),
-                "valid": source(data.split.valid, "data.split.valid"),
-                "test": source(data.split.test, "data.split.test"),
-            }
+        if isinstance(split, FileSplit):
             counts = {side: sources[side].num_rows for side in SIDES} | {"dropped": 0}
-            require_rows(counts, data.split)
-            return cls(sources, counts, data.split, seed, None)
-        whole = source(data.path, "data.path")
-        bounds = time_bounds(whole, data.split) if isinstance(data.split, TimeSplit) else None
-        sides = cls(dict.fromkeys(SIDES, whole), {}, data.split, seed, bounds)
+            require_rows(counts, split)
+            return cls(sources, counts, split, seed, None)
+        whole = sources["train"]
+        bounds = time_bounds(whole, split) if isinstance(split, TimeSplit) else None
+        sides = cls(sources, {}, split, seed, bounds)
         counted = np.zeros(4, dtype=np.int64)
         read = sides.split_columns or list(whole.columns)[:1]  # any column tells the height
         for first_row, frame in whole.frames(read):
             counted += np.bincount(sides._assign(frame, first_row) + 1, minlength=4)
         counts = dict(zip(("dropped", *SIDES), counted.tolist(), strict=True))
-        require_rows(counts, data.split)
-        return cls(sides.sources, counts, data.split, seed, bounds)
+        require_rows(counts, split)
+        return cls(sources, counts, split, seed, bounds)
 
     @property
     def split_columns(self) -> list[str]:

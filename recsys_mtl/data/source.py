@@ -66,7 +66,8 @@ class Source:
         )
         if not any(reader.has_rows for reader in readers):
             names = f"'{files[0].path}'" + (f" and {len(files) - 1} more" if files[1:] else "")
-            raise wrong(f"no rows in {names}", where=where, expected="at least one row")
+            fix = "give files with rows"
+            raise wrong(f"no rows in {names}", where=where, expected="at least one row", fix=fix)
         keys = {key: _partition_type(key, files) for file in files for key in file.partitions}
         columns, *others = (
             reader.types

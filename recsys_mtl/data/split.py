@@ -240,6 +240,7 @@ def _bad_time(column: str, found: str) -> UserError:
         where=f"{_WHERE}.column",
         expected="numbers, dates, or ISO text such as 2024-01-31 or 2024-01-31 10:00:00",
         found=found,
+        fix="correct the column, or split by fraction or group",
     )
 
 

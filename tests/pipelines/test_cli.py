@@ -37,7 +37,7 @@ def calls(fake_job: Fake, name: str, *arguments: str) -> tuple[tuple[Any, ...], 
 
     def run(*args: Any, **options: Any) -> Result:
         seen.append((args, options))
-        return {"healthy": True}
+        return {"healthy": True, "interrupted": False}
 
     fake_job(name, run)
     assert main([name, *arguments]) == 0
@@ -153,6 +153,11 @@ def test_an_interrupt_is_exit_code_130(fake_job: Fake, capsys: pytest.CaptureFix
     fake_job("train", raising(KeyboardInterrupt()))
     assert main(["train", "c.yaml"]) == 130
     assert capsys.readouterr().err.strip() == "error: interrupted"
+
+
+def test_a_training_that_was_interrupted_but_stored_is_exit_code_130(fake_job: Fake) -> None:
+    fake_job("train", lambda *args, **options: {"interrupted": True})
+    assert main(["train", "c.yaml"]) == 130
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), OSError(errno.EIO, "broken")])

@@ -84,6 +84,7 @@ class Label(ColumnEncoder, ABC):
             where=self.where,
             expected="labelled rows",
             found="only null (or rows outside only_where)",
+            fix="remove the task, or check the label, only_where and the split",
         )
 
     def one_class(self, found: str) -> UserError:

@@ -23,7 +23,13 @@ def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
     """
     dtype = values.dtype
     if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
-        raise wrong("wrong type", where=where, expected="numbers or booleans", found=dtype)
+        raise wrong(
+            "wrong type",
+            where=where,
+            expected="numbers or booleans",
+            found=dtype,
+            fix="store it as numbers, or choose another kind in the config",
+        )
     numbers = values.cast(pl.Float64).to_numpy()
     infinite = np.isinf(numbers)
     if infinite.any():

@@ -35,7 +35,11 @@ class Weight(ColumnEncoder):
             UserError: every training weight is 0.
         """
         if not self._any_positive:
-            raise wrong("all weights are 0 in the training rows", where=self._where)
+            raise wrong(
+                "all weights are 0 in the training rows",
+                where=self._where,
+                fix="give rows that count a weight above 0, or drop data.weight",
+            )
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
         """(B,) weights.
@@ -52,6 +56,7 @@ class Weight(ColumnEncoder):
                 where=self._where,
                 expected="finite numbers from 0 on, none missing",
                 found=rows.found(values[first], first),
+                fix="correct the weight in the data, or drop those rows",
             )
         return numbers.astype(np.float32)
 
