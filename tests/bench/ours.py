@@ -35,7 +35,7 @@ def config(path: Path, precision: str, loading: str) -> Config:
                 "loading": loading,
                 "leakage_threshold": 1.0,
             },
-            "features": dict.fromkeys(data.ID_COLUMNS, {"kind": "categorical"})
+            "features": {c: {"kind": "categorical"} for c in data.ID_COLUMNS}
             | {c: {"kind": "numeric"} for c in data.NUMBER_COLUMNS},
             "tasks": {t: {"kind": "binary"} for t in data.task_columns(path)},
             "model": {
