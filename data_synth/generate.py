@@ -49,16 +49,17 @@ def write(out: Path, *, rows_total: int, seed: int) -> Path:
         raise ValueError(f"rows: expected 1 or more, found {rows_total}")
     out.mkdir(parents=True, exist_ok=True)
     path = out / "demo.parquet"
+    unfinished = path.with_suffix(".tmp")
     customers = max(1, rows_total // 6)
     writer = None
     for part, first in enumerate(range(0, rows_total, ROW_GROUP)):
         count = min(ROW_GROUP, rows_total - first)
         table = rows(count, customers=customers, seed=seed, part=part)
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or pq.ParquetWriter(unfinished, table.schema)
         writer.write_table(table)
     assert writer is not None
     writer.close()
-    return path
+    return unfinished.replace(path)
 
 
 def rows(count: int, *, customers: int, seed: int, part: int = 0) -> pa.Table:
