@@ -52,7 +52,7 @@ class CategoricalList(Categorical):
     """A list-valued categorical feature (recent merchants); its embeddings are pooled."""
 
     kind: Literal["categorical_list"]  # type: ignore[assignment]
-    pooling: Literal["mean", "sum"] = "mean"
+    pooling: Literal["mean", "sum"] = Field("mean", description="how a list becomes one vector")
     max_length: PositiveInt = Field(50, description="longer lists keep their first values")
     separator: str | None = Field(None, description="splits a text column into a list (CSV)")
 
@@ -76,32 +76,32 @@ class FractionSplit(Section):
     """Rows go to valid and test by a seeded hash of their position."""
 
     kind: Literal["fraction"]
-    valid: Fraction = 0.15
-    test: Fraction = 0.15
+    valid: Fraction = Field(0.15, description="share of the rows")
+    test: Fraction = Field(0.15, description="share of the rows")
 
 
 class GroupSplit(Section):
     """All rows of one group (a customer) go to the same side, by a seeded hash of its value."""
 
     kind: Literal["group"]
-    column: str
-    valid: Fraction = 0.15
-    test: Fraction = 0.15
+    column: str = Field(description="the group of a row, never null; need not be a feature")
+    valid: Fraction = Field(0.15, description="share of the groups")
+    test: Fraction = Field(0.15, description="share of the groups")
 
 
 class TimeSplit(Section):
     """Oldest rows train, newest test; `gap` is dropped before each boundary."""
 
     kind: Literal["time"]
-    column: str
+    column: str = Field(description="numbers, dates or ISO text, never null; need not be a feature")
     valid_from: str | float | None = Field(
         None, description="first time of valid; the (1 - valid - test) quantile if null"
     )
     test_from: str | float | None = Field(
         None, description="first time of test; the (1 - test) quantile if null"
     )
-    valid: Fraction = 0.15
-    test: Fraction = 0.15
+    valid: Fraction = Field(0.15, description="share of the rows, where valid_from is null")
+    test: Fraction = Field(0.15, description="share of the rows, where test_from is null")
     gap: NonNegative = Field(
         0.0, description="days for a date column, the column's own unit for a number"
     )
@@ -111,8 +111,8 @@ class FileSplit(Section):
     """`data.path` trains; valid and test are given as paths of their own."""
 
     kind: Literal["files"]
-    valid: str | list[str]
-    test: str | list[str]
+    valid: str | list[str] = Field(description="as data.path")
+    test: str | list[str] = Field(description="as data.path")
 
 
 Split = Annotated[FractionSplit | GroupSplit | TimeSplit | FileSplit, Field(discriminator="kind")]
@@ -125,14 +125,14 @@ class Data(Section):
     root: str | None = Field(
         None, description="folder that paths start from; else $RECSYS_MTL_DATA, else the cwd"
     )
-    format: Literal["auto", "parquet", "csv"] = "auto"
+    format: Literal["auto", "parquet", "csv"] = Field("auto", description="auto: by the suffix")
     split: Split = Field(default_factory=lambda: FractionSplit(kind="fraction"))
     ignore: list[str] = Field([], description="columns (or patterns such as 'tmp_*') not used")
     weight: str | None = Field(None, description="column of non-negative row weights")
     loading: Literal["auto", "memory", "stream"] = Field(
         "auto", description="auto keeps encoded rows in memory when they fit memory_limit_mb"
     )
-    memory_limit_mb: PositiveInt = 1024
+    memory_limit_mb: PositiveInt = Field(1024, description="MiB of encoded rows; see loading")
     shuffle_buffer: PositiveInt = Field(200_000, description="rows shuffled together when streamed")
     fit_rows: PositiveInt = Field(
         2_000_000, description="training rows that vocabularies and statistics are fitted on"
@@ -162,7 +162,7 @@ class Binary(TaskBase):
 
     kind: Literal["binary"]
     positive: str | None = Field(None, description="the value that counts as 1; else 0/1, bool")
-    loss: Literal["bce", "focal"] = "bce"
+    loss: Literal["bce", "focal"] = Field("bce", description="cross-entropy, or focal loss")
     gamma: NonNegative = Field(2.0, description="focusing parameter of focal loss")
     alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         0.25, description="weight of the positive class in focal loss"
@@ -188,7 +188,7 @@ class Regression(TaskBase):
     """A number; the prediction is in the label's own unit."""
 
     kind: Literal["regression"]
-    loss: Literal["mse", "huber"] = "mse"
+    loss: Literal["mse", "huber"] = Field("mse", description="on the transformed target")
     delta: PositiveFloat = Field(1.0, description="huber's threshold, on the transformed target")
     transform: Literal["standardize", "log1p", "none"] = Field(
         "standardize", description="of the target, fitted on train and undone in predictions"
@@ -199,8 +199,8 @@ class Retrieval(TaskBase):
     """An item id; the prediction is the nearest items of a learned item table."""
 
     kind: Literal["retrieval"]
-    dim: PositiveInt = 128
-    temperature: PositiveFloat = 0.07
+    dim: PositiveInt = Field(128, description="width of queries and items")
+    temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
     max_items: PositiveInt = Field(100_000, description="most frequent items that can be found")
 
 
@@ -213,7 +213,7 @@ Task = Annotated[Binary | Multiclass | Regression | Retrieval, Field(discriminat
 class Embedding(Section):
     """Embedding tables and their backend."""
 
-    dim: PositiveInt = 16
+    dim: PositiveInt = Field(16, description="width of tables that name none")
     backend: Literal["auto", "torchrec", "plain"] = Field(
         "auto", description="auto takes torchrec's fused tables where they import, else plain"
     )
@@ -223,26 +223,28 @@ class MlpExpert(Section):
     """Feed-forward experts: Linear, LayerNorm, SiLU, dropout per hidden layer."""
 
     kind: Literal["mlp"] = "mlp"
-    count: PositiveInt = 1
-    hidden: list[PositiveInt] = Field([128, 64], min_length=1)
+    count: PositiveInt = Field(1, description="number of such experts")
+    hidden: list[PositiveInt] = Field(
+        [128, 64], min_length=1, description="layer widths; the last is the output"
+    )
 
 
 class CrossExpert(Section):
     """DCN-v2 cross layers (Wang et al. 2021), then a projection to `width`."""
 
     kind: Literal["cross"]
-    count: PositiveInt = 1
-    layers: PositiveInt = 2
-    width: PositiveInt = 64
+    count: PositiveInt = Field(1, description="number of such experts")
+    layers: PositiveInt = Field(2, description="cross layers")
+    width: PositiveInt = Field(64, description="output width")
 
 
 class FmExpert(Section):
     """DeepFM's pairwise part (Guo et al. 2017) over `fields` projections to `width`."""
 
     kind: Literal["fm"]
-    count: PositiveInt = 1
-    fields: Annotated[int, Field(ge=2)] = 8
-    width: PositiveInt = 64
+    count: PositiveInt = Field(1, description="number of such experts")
+    fields: Annotated[int, Field(ge=2)] = Field(8, description="projections that are paired")
+    width: PositiveInt = Field(64, description="output width")
 
 
 Expert = Annotated[MlpExpert | CrossExpert | FmExpert, Field(discriminator="kind")]
@@ -262,24 +264,32 @@ class Gates(Section):
 class Tower(Section):
     """A task's own network on top of its experts."""
 
-    hidden: list[PositiveInt] = [64, 32]
+    hidden: list[PositiveInt] = Field([64, 32], description="layer widths; may be empty")
 
 
 class LogitTransfer(Section):
     """A residual from one task's output into another's tower input."""
 
-    source: str
-    target: str
+    source: str = Field(description="task whose logit is read; not a retrieval task")
+    target: str = Field(description="task whose tower input it is added to")
 
 
 class Model(Section):
     """The network: embeddings, experts, gates, towers."""
 
-    architecture: Literal["ple", "mmoe", "shared_bottom", "single_task"] = "ple"
+    architecture: Literal["ple", "mmoe", "shared_bottom", "single_task"] = Field(
+        "ple",
+        description="mmoe has no task experts; shared_bottom averages the shared experts, without "
+        "gates; single_task has task experts only",
+    )
     embedding: Embedding = Embedding()
     levels: PositiveInt = Field(1, description="CGC levels; more than one only for ple")
-    shared_experts: list[Expert] = Field([MlpExpert(count=2)], min_length=1)
-    task_experts: list[Expert] = Field([MlpExpert(count=1)], min_length=1)
+    shared_experts: list[Expert] = Field(
+        [MlpExpert(count=2)], min_length=1, description="experts of all tasks, at every level"
+    )
+    task_experts: list[Expert] = Field(
+        [MlpExpert(count=1)], min_length=1, description="experts of each task, at every level"
+    )
     match_width: Literal["project", "scale"] = Field(
         "project",
         description="experts of unequal width: project to the widest, or zero-pad and scale by "
@@ -287,9 +297,9 @@ class Model(Section):
     )
     gates: Gates = Gates()
     tower: Tower = Tower()
-    dropout: Fraction = 0.1
-    tower_dropout: Fraction = 0.2
-    logit_transfer: list[LogitTransfer] = []
+    dropout: Fraction = Field(0.1, description="after each hidden layer of mlp experts")
+    tower_dropout: Fraction = Field(0.2, description="after each hidden layer of a tower")
+    logit_transfer: list[LogitTransfer] = Field([], description="task pairs, without a cycle")
 
 
 # ------------------------------------------------------------- balancing, training
@@ -298,24 +308,32 @@ class Model(Section):
 class Balancing(Section):
     """How task losses are weighed, always on top of the fixed task weights."""
 
-    name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch"] = "fixed"
+    name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch"] = Field(
+        "fixed", description="the method; fixed: the task weights alone"
+    )
 
 
 class DenseOptimizer(Section):
     """AdamW for everything but the embedding tables, with warm-up and a schedule."""
 
-    learning_rate: PositiveFloat = 1e-3
-    weight_decay: NonNegative = 1e-2
-    clip_norm: PositiveFloat | None = 5.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    learning_rate: PositiveFloat = Field(1e-3, description="peak rate")
+    weight_decay: NonNegative = Field(1e-2, description="decoupled, of weight matrices only")
+    clip_norm: PositiveFloat | None = Field(
+        5.0, description="largest gradient norm of all parameters together; null: no clipping"
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="of the dense and the tables' rate, after the warm-up"
+    )
     warmup: Fraction = Field(0.05, description="share of all steps with a rising rate")
 
 
 class TableOptimizer(Section):
     """The optimizer fused into the embedding tables' backward."""
 
-    name: Literal["adagrad", "rowwise_adagrad", "sgd"] = "rowwise_adagrad"
-    learning_rate: PositiveFloat = 0.02
+    name: Literal["adagrad", "rowwise_adagrad", "sgd"] = Field(
+        "rowwise_adagrad", description="rowwise: one accumulator a table row"
+    )
+    learning_rate: PositiveFloat = Field(0.02, description="peak rate")
 
 
 class EarlyStopping(Section):
@@ -325,16 +343,18 @@ class EarlyStopping(Section):
     patience: PositiveInt | None = Field(
         3, description="epochs without a better value; null: never"
     )
-    min_delta: NonNegative = 0.0
+    min_delta: NonNegative = Field(0.0, description="gain that counts as better must exceed it")
 
 
 class Training(Section):
     """The loop."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    epochs: PositiveInt = 10
-    batch_size: PositiveInt = 1024
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of matrix products; fp16 on CUDA only"
+    )
+    epochs: PositiveInt = Field(10, description="most passes over the training rows")
+    batch_size: PositiveInt = Field(1024, description="rows of a step")
     threads: PositiveInt | None = Field(None, description="CPU threads; torch's default if null")
     optimizer: DenseOptimizer = DenseOptimizer()
     tables: TableOptimizer = TableOptimizer()
@@ -347,26 +367,30 @@ class Training(Section):
 class Evaluation(Section):
     """Settings of the metrics."""
 
-    calibration_bins: PositiveInt = 15
-    top_k: list[PositiveInt] = Field([1, 5, 10], min_length=1)
+    calibration_bins: PositiveInt = Field(15, description="bins of the calibration error")
+    top_k: list[PositiveInt] = Field(
+        [1, 5, 10], min_length=1, description="the K of recall_at_K; the largest is predicted"
+    )
 
 
 class Tracking(Section):
     """MLflow."""
 
-    enabled: bool = True
+    enabled: bool = Field(True, description="false: nothing is sent anywhere")
     uri: str | None = Field(None, description="else $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db")
-    experiment: str = "recsys_mtl"
+    experiment: str = Field("recsys_mtl", description="created where it does not exist")
 
 
 class Config(Section):
     """One run."""
 
-    name: Name
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    name: Name = Field(description="run name in MLflow; runs/NAME is the default output folder")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0, description="of the split, the initial weights, dropout and the order of rows"
+    )
     data: Data
-    features: dict[Name, Feature] = Field(min_length=1)
-    tasks: dict[Name, Task] = Field(min_length=1)
+    features: dict[Name, Feature] = Field(min_length=1, description="by column name")
+    tasks: dict[Name, Task] = Field(min_length=1, description="by a name of your choice")
     model: Model = Model()
     balancing: Balancing = Balancing()
     training: Training = Training()

@@ -1,4 +1,4 @@
-"""The ready configs on their real data over several seeds, as the Markdown tables of docs/results.md.
+"""The ready configs on their real data over several seeds, as Markdown tables.
 
 `python tests/bench/real_data.py --data FOLDER --seeds 11 12 13` trains every config with baselines
 once a seed; a seed governs the split, the initialisation and the order. Cells are means over the
@@ -15,9 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from scipy.stats import t as student
+
 from pipelines.train import train
 from recsys_mtl.config import load_config
-from scipy.stats import t as student
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODELS = ("model", "constant", "gradient_boosting", "single_task", "shared_bottom")
