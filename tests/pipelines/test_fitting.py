@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from pipelines.fitting import fit_network, one_task, watched
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.errors import UserError
+from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.training.loop import Epoch
+from recsys_mtl.training.metrics import Undefined
+
+
+@pytest.fixture(scope="module")
+def config(shared_toy: Any) -> Config:
+    made: Config = shared_toy.config()
+    return made
+
+
+@pytest.fixture(scope="module")
+def prepared(config: Config) -> Prepared:
+    return prepare(config)
+
+
+def test_every_epoch_is_told_and_the_best_weights_are_back(
+    config: Config, prepared: Prepared
+) -> None:
+    told: list[tuple[Epoch, Scores]] = []
+    fitted = fit_network(config, prepared, on_epoch=lambda *seen: told.append(seen))
+    assert [epoch.number for epoch, _ in told] == [0, 1]
+    assert tuple(epoch for epoch, _ in told) == fitted.result.epochs
+    scores = [watched(config, seen) for _, seen in told]
+    assert [epoch.score for epoch, _ in told] == scores
+    assert scores[fitted.result.best_epoch] == min(scores)  # type: ignore[type-var]
+    assert fitted.device == torch.device("cpu")
+
+
+def test_the_seed_decides_everything(config: Config, prepared: Prepared) -> None:
+    torch.manual_seed(1)
+    first = fit_network(config, prepared).network.state_dict()
+    torch.manual_seed(2)
+    second = fit_network(config, prepared).network.state_dict()
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_what_early_stopping_watches(shared_toy: Any) -> None:
+    metrics = {"click": {"auc": 0.7}, "buy": {"auc": Undefined("one class")}}
+    losses = {"click": 1.0, "buy": None, "spend": 3.0, "band": None, "item": None}
+    scores: Any = Scores(losses, {}, metrics, {}, {}, torch.ones(1).numpy(), {})
+
+    def by(*overrides: str) -> float | None:
+        return watched(shared_toy.config(*overrides), scores)
+
+    assert by("training.early_stopping.metric=click/auc") == 0.7
+    assert by("training.early_stopping.metric=buy/auc") is None
+    assert by() == 2.0
+    assert by("tasks.spend.weight=3") == 2.5
+
+
+@pytest.mark.parametrize("task", ["click", "buy", "band", "spend", "item"])
+def test_one_task_narrows_everything(config: Config, prepared: Prepared, task: str) -> None:
+    single, narrowed = one_task(config, prepared, task)
+    assert list(single.tasks) == [task]
+    assert single.model.architecture == "single_task"
+    assert [spec.name for spec in narrowed.preprocessor.spec.tasks] == [task]
+    assert set(narrowed.preprocessor.conditions) == ({"buy"} if task == "buy" else set())
+    column = list(config.tasks).index(task)
+    for side, loader in narrowed.loaders.items():
+        whole = prepared.loaders[side]
+        assert (loader.num_rows, loader.num_batches) == (whole.num_rows, whole.num_batches)
+        for batch, full in zip(loader.epoch(0), whole.epoch(0), strict=True):
+            torch.testing.assert_close(
+                batch.labels, full.labels[:, [column]], rtol=0, atol=0, equal_nan=True
+            )
+            assert torch.equal(batch.numeric, full.numeric)
+    fitted = fit_network(single, narrowed)
+    assert list(fitted.result.epochs[0].train_losses) == [task]
+    labelled = sum((~b.labels.isnan()).sum().item() for b in narrowed.loaders["train"].epoch(0))
+    assert fitted.result.epochs[0].labelled == {task: labelled}
+
+
+def test_one_task_leaves_out_what_other_tasks_are_named_in(
+    shared_toy: Any, prepared: Prepared
+) -> None:
+    config = shared_toy.config(
+        "training.early_stopping.metric=click/auc",
+        "model.logit_transfer=[{source: click, target: buy}]",
+        "model.gates.preferred={buy: [shared.0]}",
+        "model.levels=2",
+    )
+    for task, metric in (("click", "click/auc"), ("buy", "loss")):
+        single, narrowed = one_task(config, prepared, task)
+        assert single.training.early_stopping.metric == metric
+        assert single.model.logit_transfer == []
+        assert single.model.gates.preferred == {}
+        assert fit_network(single, narrowed).result.epochs
+
+
+def test_a_device_that_is_not_there_is_refused(shared_toy: Any, prepared: Prepared) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(UserError, match="no CUDA device"):
+        fit_network(shared_toy.config("training.device=cuda"), prepared)
