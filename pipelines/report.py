@@ -29,8 +29,8 @@ def print_results(
         columns: by model, then task, the metrics.
     """
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("task")
-    table.add_column("metric")
+    table.add_column("task", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right")
     for task, kind in kinds.items():

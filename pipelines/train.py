@@ -12,35 +12,29 @@ The test metrics are those of the saved weights in fp32, which is how prediction
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import polars as pl
 
 from pipelines.compare import baselines as run_baselines
 from pipelines.fitting import Fitted, fit_network
 from pipelines.measure import peak_memory_mb
 from pipelines.output import atomic_write, envelope, prepare_out, write_result
 from pipelines.report import print_results
+from pipelines.track import Baselines, History, flat, prove_model, track_outcome
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
-from recsys_mtl.data.prepare import prepare
-from recsys_mtl.serving.bundle import load_bundle, save_bundle
-from recsys_mtl.serving.mlflow_model import log_model, verify_model
-from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.serving.bundle import save_bundle
+from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact
 from recsys_mtl.training.device import check_precision, pick_device
-from recsys_mtl.training.evaluate import Array, Scores
-from recsys_mtl.training.loop import Epoch
-from recsys_mtl.training.metrics import Metrics, Undefined, reliability, to_json
+from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.training.metrics import Metrics, to_json
 
 log = logging.getLogger(__name__)
-Baselines = dict[str, dict[str, Metrics]]
-_LARGEST_DIFFERENCE = 1e-6
 
 
 def run(
@@ -64,88 +58,48 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
 
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
-            the output folder, before anything is written to it but the config.
+            the output folder, before anything is written there; or a logged model that does not
+            work in a fresh process, after everything else is written.
     """
     started = datetime.now(UTC)
     out = prepare_out(out)
-    effective = dump_config(_public(config))
-    log.info("effective config:\n%s", effective)
+    public = _public(config)
+    log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
-    tracking = config.tracking
+    tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
+    track = config.tracking
     with open_run(
-        tracking.enabled,
-        tracking.uri,
-        tracking.experiment,
-        config.name,
-        {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)},
-        spool=out,
+        track.enabled, track.uri, track.experiment, config.name, tags, spool=out
     ) as tracked:
-        atomic_write(out / "config.yaml", effective)
-        tracked.params(flat(config.model_dump()))
-        tracked.text("config.yaml", effective)
-        history = _History(tracked)
+        atomic_write(out / "config.yaml", dump_config(public))
+        tracked.params(flat(public.model_dump()))
+        tracked.text("config.yaml", dump_config(public))
+        history = History(tracked)
         fitted = fit_network(config, prepared, on_epoch=history.see)
+        save_bundle(out / "model", config, prepared.preprocessor, fitted.network.state_dict())
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
-        save_bundle(out / "model", config, prepared.preprocessor, fitted.network.state_dict())
         interrupted = fitted.result.stopped == "interrupted"
         others: Baselines = {}
         if baselines and not interrupted:
             interrupted = not _finished(run_baselines(config, prepared), others)
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
         print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
-        _track_outcome(tracked, config, fitted, history, test, others)
-        model = _track_model(tracked, out / "model", prepared.example)
-        result = envelope("train", started=started, config_hash=config_hash(config)) | {
-            "name": config.name,
-            "seed": config.seed,
-            "device": str(fitted.device),
-            "precision": config.training.precision,
-            "data": {
-                "rows": prepared.rows,
-                "fingerprint": prepared.fingerprint,
-                "streamed": prepared.streamed,
-                "warnings": prepared.warnings,
-            },
-            "interrupted": interrupted,
-            "training": _training(fitted, history),
-            "tasks": {
-                name: {
-                    "kind": kinds[name],
-                    "labelled": test.labelled[name],
-                    "metrics": to_json(test.metrics[name]),
-                }
-                for name in kinds
-            },
-            "baselines": {
-                name: {task: to_json(m) for task, m in by_task.items()}
-                for name, by_task in others.items()
-            },
-            "peak_memory_mb": round(peak_memory_mb(), 1),
-            "model": "model",
-            "mlflow": {
-                "run_id": tracked.id,
-                "tracking_uri": None if tracked.uri is None else redact(tracked.uri),
-                **model,
-            },
-        }
-        path = write_result(out, result)
-        tracked.artifact(path)
-    if interrupted:
-        log.warning("interrupted: %s holds the best epoch until then, and its result", out)
+        track_outcome(tracked, config, fitted, history, test, others)
+        model_uri = log_model(tracked, out / "model", prepared.example)
+        result = envelope("train", started=started, config_hash=config_hash(config))
+        result |= _result(config, prepared, fitted, history, test, others)
+        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked, model_uri)}
+        tracked.artifact(write_result(out, result))
+        if model_uri is not None:
+            difference = prove_model(tracked, model_uri, out, prepared.example)
+            result["mlflow"]["largest_difference"] = difference
+            tracked.artifact(write_result(out, result))
+        if interrupted:
+            log.warning("interrupted: %s holds the best epoch until then, and its result", out)
+            tracked.end("KILLED")
     return result
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `section.key`; lists stay whole."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
@@ -158,81 +112,53 @@ def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) 
     return True
 
 
-class _History:
-    """The epochs so far, sent to the tracker as they end."""
-
-    def __init__(self, tracked: Run) -> None:
-        self._tracked = tracked
-        self.epochs: list[tuple[Epoch, Scores]] = []
-
-    def see(self, epoch: Epoch, scores: Scores) -> None:
-        self.epochs.append((epoch, scores))
-        values: dict[str, float | None] = {
-            "rows_per_second": epoch.rows_per_second,
-            "skipped_batches": epoch.skipped,
-            "learning_rate_factor": epoch.learning_rate_factor,
-        }
-        values |= {f"train/{task}/loss": loss for task, loss in epoch.train_losses.items()}
-        values |= {f"weight/{task}": weight for task, weight in epoch.loss_weights.items()}
-        values |= {f"valid/{task}/loss": loss for task, loss in scores.losses.items()}
-        values |= _flat_metrics("valid", scores.metrics)
-        for task, use in scores.gates.items():
-            values[f"gate/{task}/entropy"] = use.entropy
-            values[f"gate/{task}/dead_experts"] = len(use.dead)
-            values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
-        self._tracked.metrics(values, epoch.number)
-
-    def losses(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """Per task, one value an epoch: train and valid; NaN where undefined."""
-        tasks = self.epochs[0][0].train_losses
-        train = {t: [e.train_losses[t] for e, _ in self.epochs] for t in tasks}
-        valid = {t: [_or_nan(s.losses[t]) for _, s in self.epochs] for t in tasks}
-        return train, valid
-
-
-def _track_outcome(
-    tracked: Run, config: Config, fitted: Fitted, history: _History, test: Scores, others: Baselines
-) -> None:
-    step = fitted.result.best_epoch
-    values = _flat_metrics("test", test.metrics)
-    for name, by_task in others.items():
-        values |= _flat_metrics(f"baseline/{name}", by_task)
-    tracked.metrics(values, step)
-    tracked.figure("plots/loss.png", loss_curves(*history.losses()))
-    curves = {
-        task: _reliability(test, task, config.evaluation.calibration_bins)
-        for task, spec in config.tasks.items()
-        if spec.kind == "binary" and test.labelled[task]
+def _result(
+    config: Config,
+    prepared: Prepared,
+    fitted: Fitted,
+    history: History,
+    test: Scores,
+    others: Baselines,
+) -> dict[str, Any]:
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "device": str(fitted.device),
+        "precision": config.training.precision,
+        "data": {
+            "rows": prepared.rows,
+            "fingerprint": prepared.fingerprint,
+            "streamed": prepared.streamed,
+            "warnings": prepared.warnings,
+        },
+        "training": _training(fitted, history),
+        "tasks": {
+            task.name: {
+                "kind": task.kind,
+                "labelled": test.labelled[task.name],
+                "metrics": to_json(test.metrics[task.name]),
+            }
+            for task in prepared.preprocessor.spec.tasks
+        },
+        "baselines": {
+            name: {task: to_json(metrics) for task, metrics in by_task.items()}
+            for name, by_task in others.items()
+        },
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "model": "model",
     }
-    if curves:
-        tracked.figure("plots/calibration.png", calibration(curves))
-    if test.gates:
-        uses = {task: use.mean for task, use in test.gates.items()}
-        tracked.figure("plots/gate_use.png", gate_use(uses))
 
 
-def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Array]:
-    rows = ~np.isnan(test.labels[task]) & (test.weights > 0)
-    labels, predicted = test.labels[task][rows], test.predictions[task][rows]
-    return reliability(labels, predicted, test.weights[rows], bins=bins)
+def _tracked(tracked: Run, model_uri: str | None) -> dict[str, Any]:
+    return {
+        "run_id": tracked.id,
+        "tracking_uri": None if tracked.uri is None else redact(tracked.uri),
+        "model_uri": model_uri,
+        "largest_difference": None,
+    }
 
 
-def _track_model(tracked: Run, bundle: Path, example: pl.DataFrame) -> dict[str, Any]:
-    """Log the model and prove in a fresh process that it predicts what this one predicts."""
-    uri = log_model(tracked, bundle, example)
-    if uri is None or tracked.uri is None:
-        return {"model_uri": None, "largest_difference": None}
-    expected = load_bundle(bundle).predict(example)
-    difference = verify_model(uri, tracked.uri, example, expected)
-    if not difference <= _LARGEST_DIFFERENCE:
-        raise RuntimeError(
-            f"the logged model {uri} predicts differently in a fresh process: by {difference}"
-        )
-    log.info("the logged model predicts the same in a fresh process (within %.1e)", difference)
-    return {"model_uri": uri, "largest_difference": difference}
-
-
-def _training(fitted: Fitted, history: _History) -> dict[str, Any]:
+def _training(fitted: Fitted, history: History) -> dict[str, Any]:
     epochs = fitted.result.epochs
     rows, seconds = sum(e.rows for e in epochs), sum(e.seconds for e in epochs)
     return {
@@ -255,18 +181,6 @@ def _training(fitted: Fitted, history: _History) -> dict[str, Any]:
             for epoch, scores in history.epochs
         ],
     }
-
-
-def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, float | None]:
-    return {
-        f"{prefix}/{task}/{name}": None if isinstance(value, Undefined) else value
-        for task, by_name in metrics.items()
-        for name, value in by_name.items()
-    }
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def _public(config: Config) -> Config:

@@ -43,9 +43,6 @@ def validate(config: Config, out: Path | None = None) -> dict[str, Any]:
         prepare_out(out)
     check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
-    for side in ("valid", "test"):
-        for _ in prepared.loaders[side].epoch(0):
-            pass  # a streamed side shows its wrong labels only when it is read
     spec = prepared.preprocessor.spec
     network = build_network(config, spec)
     result = envelope("validate", started=started, config_hash=config_hash(config)) | {

@@ -9,8 +9,8 @@ from pathlib import Path
 # Set before the first import of a library that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
 
 @pytest.fixture

@@ -103,6 +103,8 @@ def prepare(config: Config) -> Prepared:
     for warning in warnings:
         log.warning("%s", warning)
     loaders, streamed = make_loaders(config, sides, preprocessor)
+    if streamed:
+        _read_through(loaders["valid"], loaders["test"])
     return Prepared(
         preprocessor=preprocessor,
         loaders=loaders,
@@ -149,6 +151,13 @@ def make_loaders(
 def fingerprint(sides: Sides) -> str:
     """One name for the content of all sources."""
     return "-".join(source.fingerprint() for source in distinct(sides.sources))
+
+
+def _read_through(*loaders: Loader) -> None:
+    """Find wrong held-out rows now, not after the training (memory loaders have read theirs)."""
+    for loader in loaders:
+        for _ in loader.epoch(0):
+            pass
 
 
 def _must_stream(

@@ -44,8 +44,8 @@ def test_the_result_says_what_was_done(trained: Trained) -> None:
     toy, result = trained
     assert list(result) == [
         *("job", "version", "started", "seconds", "config_hash"),
-        *("name", "seed", "device", "precision", "data", "interrupted", "training", "tasks"),
-        *("baselines", "peak_memory_mb", "model", "mlflow"),
+        *("name", "seed", "device", "precision", "data", "training", "tasks", "baselines"),
+        *("peak_memory_mb", "model", "interrupted", "mlflow"),
     ]
     assert (result["job"], result["name"], result["seed"]) == ("train", "toy", 0)
     assert (result["device"], result["precision"]) == ("cpu", "fp32")
