@@ -150,7 +150,7 @@ def make_loaders(
 
 def fingerprint(sides: Sides) -> str:
     """One name for the content of all sources."""
-    return "-".join(source.fingerprint() for source in distinct(sides.sources))
+    return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(sides.sources)))
 
 
 def _read_through(*loaders: Loader) -> None:
