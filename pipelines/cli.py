@@ -140,9 +140,12 @@ def doctor(out: Out = None) -> int:
 
 
 @app.command()
-def schema(out: Out = None) -> None:
-    """Print the config's JSON Schema."""
-    _job("schema").run(out)
+def schema(
+    out: Out = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print tables for people")] = False,
+) -> None:
+    """Print the config's JSON Schema, or tables of its keys."""
+    _job("schema").run(out, markdown=markdown)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,21 +1,34 @@
-"""`recsys-mtl schema`: the config's JSON Schema, for editors and other tools."""
+"""`recsys-mtl schema`: what a config may say, as JSON Schema for tools or as tables for people."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from pydantic.fields import FieldInfo
 
 from pipelines.output import atomic_write, envelope, prepare_out, write_result
-from recsys_mtl.config.schema import Config
+from recsys_mtl.config.schema import Config, Section
+from recsys_mtl.config.shape import default_of, describe, inner, sections
+
+_BOUNDS = {
+    "gt": "above {}",
+    "ge": "at least {}",
+    "lt": "below {}",
+    "le": "at most {}",
+    "min_length": "at least {} of them",
+}
 
 
-def run(out: Path | None = None) -> dict[str, Any]:
-    """Print the JSON Schema of a config.
+def run(out: Path | None = None, *, markdown: bool = False) -> dict[str, Any]:
+    """Print the JSON Schema of a config, or its keys as Markdown tables.
 
     Args:
-        out: folder that also gets it, as schema.json beside result.json.
+        out: folder that gets the JSON Schema, as schema.json beside result.json.
+        markdown: print the tables of docs/reference.md instead.
 
     Returns:
         The schema.
@@ -26,5 +39,76 @@ def run(out: Path | None = None) -> dict[str, Any]:
     if out is not None:
         path = atomic_write(prepare_out(out) / "schema.json", text + "\n")
         write_result(out, envelope("schema", started=started) | {"schema": path})
-    print(text)
+    print(tables() if markdown else text)
     return schema
+
+
+def tables() -> str:
+    """Every key of a config with its type, default and meaning: a table a section and kind."""
+    places: dict[type[Section], list[str]] = {}
+    _visit(Config, "", places)
+    return "\n\n".join(_table(section, paths) for section, paths in places.items())
+
+
+def _visit(section: type[Section], path: str, places: dict[type[Section], list[str]]) -> None:
+    """Note every section below, in the order of the schema, with the paths that lead to it."""
+    seen = section in places
+    places.setdefault(section, []).append(path)
+    for name, field in () if seen else section.model_fields.items():
+        for child in _below(field).values():
+            _visit(child, f"{path}.{_step(name, field)}".lstrip("."), places)
+
+
+def _below(field: FieldInfo) -> dict[str, type[Section]]:
+    """The sections that a key holds, directly, in a list or in a mapping, by kind."""
+    return sections(field.annotation) or sections(inner(field.annotation))
+
+
+def _step(name: str, field: FieldInfo) -> str:
+    if sections(field.annotation):
+        return name
+    return f"{name}.N" if str(field.annotation).startswith("list") else f"{name}.NAME"
+
+
+def _table(section: type[Section], paths: list[str]) -> str:
+    kind = section.model_fields.get("kind")
+    title = " and ".join(f"`{path}`" for path in paths if path) or "Top level"
+    title += f", kind `{get_args(kind.annotation)[0]}`" if kind else ""
+    rows = "\n".join(_row(n, f) for n, f in section.model_fields.items() if n != "kind")
+    head = "| key | type | default | meaning |\n|---|---|---|---|"
+    return f"### {title}\n\n{_summary(section)}.\n\n{head}\n{rows}"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    below = _below(field)
+    kinds = "of kind " + ", ".join(f"`{kind}`" for kind in below)
+    one = kinds if len(below) > 1 else _summary(*below.values()) if below else ""
+    cells = (f"`{name}`", ", ".join(_type(field)), _default(field), field.description or one)
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _type(field: FieldInfo) -> Iterator[str]:
+    """A key's type in plain words, then what bounds its values."""
+    yield describe(field.annotation)
+    parts = get_args(field.annotation)
+    limits = [*field.metadata, *(m for part in parts for m in getattr(part, "__metadata__", ()))]
+    for limit in limits:
+        for name, words in _BOUNDS.items():
+            if (bound := getattr(limit, name, None)) is not None:
+                yield words.format(int(bound) if bound == int(bound) else bound)
+    if type(None) in parts:
+        yield "or null"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = default_of(field)
+    if default == {} and sections(field.annotation):
+        return "its keys' defaults"
+    return f"`{json.dumps(default, ensure_ascii=False)}`"
+
+
+def _summary(section: type[Section]) -> str:
+    """A section's docstring in one line."""
+    return " ".join((section.__doc__ or "").split()).rstrip(".")

@@ -1,0 +1,142 @@
+"""What the documents show must exist: configs, links, jobs and options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from pipelines.cli import app
+from recsys_mtl.config import config_from_yaml, load_config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
+OTHERS = {"--no-deps"}
+"""Options of other programs that stand alone in the text."""
+
+Document = dict[str, Any]
+
+
+def of(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", paths, ids=lambda path: path.name)
+
+
+def test_there_are_pages_and_configs() -> None:
+    assert {"README.md", "guide.md", "reference.md", "mathematics.md"} <= {p.name for p in PAGES}
+    assert len(CONFIGS) >= 3
+
+
+# ------------------------------------------------------------------------- configs
+
+
+def yaml_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.S | re.M)
+
+
+def guide_config() -> Document:
+    """The guide's complete config, which the fragments of all pages change."""
+    document: Document = yaml.safe_load(yaml_blocks(ROOT / "docs/guide.md")[0])
+    return document
+
+
+def changed(base: Document, fragment: Document) -> Document:
+    """`base` with the fragment's keys; a section of another kind is replaced whole."""
+    result = dict(base)
+    for key, value in fragment.items():
+        old = base.get(key)
+        merges = isinstance(value, dict) and isinstance(old, dict)
+        if merges and value.get("kind", old.get("kind")) == old.get("kind"):
+            result[key] = changed(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+@of(PAGES)
+def test_every_yaml_block_is_a_valid_config_or_changes_the_guide_s(page: Path) -> None:
+    for number, block in enumerate(yaml_blocks(page), 1):
+        document = yaml.safe_load(block)
+        complete = {"name", "tasks"} <= document.keys()
+        text = block if complete else yaml.safe_dump(changed(guide_config(), document))
+        config = config_from_yaml(text, where=f"{page.name}, YAML block {number}")
+        assert config.tasks
+
+
+@of(CONFIGS)
+def test_every_ready_config_loads(page: Path) -> None:
+    assert load_config(page).name == page.stem
+
+
+# --------------------------------------------------------------------------- links
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", without_code(page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@of(PAGES)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+# ------------------------------------------------------------------------ commands
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """Options of every job; of the command itself under the empty name."""
+    command: Any = typer.main.get_command(app)
+    found = {name: option_names(job) for name, job in command.commands.items()}
+    return found | {"": option_names(command)}
+
+
+def option_names(command: Any) -> set[str]:
+    names = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+    return {"-h", "--help", *(name for name in names if name.startswith("-"))}
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words after `recsys-mtl` wherever code shows a command."""
+    text = page.read_text().replace("\\\n", " ")
+    fenced = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M))
+    spans = re.findall(r"`([^`\n]+)`", without_code(text))
+    for line in [*fenced.splitlines(), *spans]:
+        for words in re.findall(r"(?:^|[\s/])recsys-mtl ([^#|]*)", line):
+            yield words.split()
+
+
+@of(PAGES)
+def test_every_job_and_option_that_is_shown_exists(page: Path) -> None:
+    known = options()
+    for words in commands(page):
+        job = next((w for w in words if w in known), "")
+        names = {w.split("=")[0] for w in words if re.match(r"--?[a-z]", w)}
+        plain = [w for w in words if re.fullmatch(r"[a-z]+", w)]
+        assert job or names or not plain, f"{page.name}: no job in `recsys-mtl {' '.join(words)}`"
+        assert names <= known[job] | known[""], f"{page.name}: {' '.join(words)}"
+
+
+@of(PAGES)
+def test_every_option_in_the_text_exists(page: Path) -> None:
+    spans = re.findall(r"`(--[a-z][\w\-]*)[^`\n]*`", without_code(page.read_text()))
+    assert set(spans) - OTHERS <= set().union(*options().values()), page.name
