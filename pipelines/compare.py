@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.baselines import Predictions, constant, gradient_boosting
 from pipelines.fitting import fit_network, one_task
 from recsys_mtl.build.run import build_evaluator, inverses
-from recsys_mtl.config.schema import Config, Gates, Numeric
+from recsys_mtl.config.schema import Config, Gates, MlpExpert, Numeric
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared, prepare
@@ -89,8 +89,18 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 
 def _shared_bottom(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes."""
+    seen = [*config.model.shared_experts, *config.model.task_experts]
+    mlps = [expert for expert in seen if isinstance(expert, MlpExpert)] or [MlpExpert()]
+    times = sum(expert.count for expert in seen)
+    bottom = MlpExpert(hidden=[width * times for width in mlps[0].hidden])
     model = config.model.model_copy(
-        update={"architecture": "shared_bottom", "levels": 1, "gates": Gates()}
+        update={
+            "architecture": "shared_bottom",
+            "levels": 1,
+            "gates": Gates(),
+            "shared_experts": [bottom],
+        }
     )
     return _test_metrics(config.model_copy(update={"model": model}), prepared)
 

@@ -63,7 +63,7 @@ def evaluate(
     scores = evaluator(predictor.network, loaders[split])
     kinds = {task.name: task.kind for task in predictor.tasks}
     print_results(f"{config.name}: {input or split + ' rows'}", kinds, {"model": scores.metrics})
-    result = envelope("evaluate", started=started, config_hash=config_hash(config)) | {
+    result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
         "model": folder,
         "rows": sides.counts[split],
         "fingerprint": fingerprint(sides),

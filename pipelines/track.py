@@ -109,7 +109,7 @@ def prove_model(tracked: Run, model_uri: str, out: Path, example: pl.DataFrame) 
         example: raw rows to predict.
 
     Returns:
-        The largest absolute difference of any number.
+        The largest difference, as `verify_model` measures it.
 
     Raises:
         UserError: the model does not load or predicts something else there.

@@ -103,8 +103,9 @@ class TaskLoss:
         safe_labels = torch.where(labelled, labels, 0)
         row_weights = torch.where(labelled, weights.unsqueeze(1), 0)
         if items is not None and self.kind == "retrieval":
-            # Rows are selected, not masked: an unlabelled row must not add a negative item.
-            rows = labelled.squeeze(1)
+            # Rows are selected, not masked: an unlabelled row must not add a negative item, and
+            # of the unknown item (0) there is nothing to learn.
+            rows = (labelled & (safe_labels > 0)).squeeze(1)
             row_weights = row_weights[rows]
             losses = pointwise.info_nce(
                 logits[rows],

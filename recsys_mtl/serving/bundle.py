@@ -79,10 +79,10 @@ def load_bundle(folder: Path) -> Predictor:
     """
     _check(folder)
     text = (folder / CONFIG).read_text(encoding="utf-8")
-    config = _with_plain_tables(config_from_yaml(text, where=str(folder / CONFIG)))
+    config = config_from_yaml(text, where=str(folder / CONFIG))
     stored = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
     preprocessor = Preprocessor.from_dict(stored)
-    network = build_network(config, preprocessor.spec)
+    network = build_network(_with_plain_tables(config), preprocessor.spec)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except (RuntimeError, SafetensorError) as error:

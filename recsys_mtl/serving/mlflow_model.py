@@ -114,7 +114,8 @@ def verify_model(
         expected: this process's predictions of them.
 
     Returns:
-        Largest absolute difference of any number; infinite where any text differs.
+        Largest difference of any number, absolute up to 1 and relative above (a value in large
+        units has fewer digits behind the point in float32); infinite where any text differs.
 
     Raises:
         RuntimeError: the model could not be loaded or predict there.
@@ -144,7 +145,7 @@ def verify_model(
 
 
 def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> float:
-    """Largest absolute difference of numbers; infinite where anything else differs."""
+    """Largest difference of numbers, relative above 1; infinite where anything else differs."""
     if found.columns != expected.columns or found.height != expected.height:
         return float("inf")
     worst = 0.0
@@ -156,6 +157,7 @@ def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> float:
             worst = worst if ours.equals(theirs.cast(pl.String)) else float("inf")
         else:
             apart = np.abs(ours.to_numpy() - theirs.to_numpy())
+            apart = apart / np.maximum(1.0, np.abs(ours.to_numpy()))
             worst = max(worst, float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0)))
     return worst
 

@@ -30,7 +30,8 @@ class Scores:
     """What a network says of a set of rows, and how right it is.
 
     Attributes:
-        losses: mean loss per task over its labelled rows; None where none is labelled.
+        losses: mean loss per task over its labelled rows, weighted by row; None where none is
+            labelled. (InfoNCE of a large catalogue depends on what else is in a batch.)
         labelled: labelled rows per task.
         metrics: metrics per task.
         predictions: per task (R,) probabilities, (R, K) probabilities, (R,) values in the label's
@@ -82,6 +83,7 @@ class Evaluator:
         network.eval()
         device = network.dense_parameters()[0].device
         sums = np.zeros(len(self.tasks))
+        masses = np.zeros(len(self.tasks))
         counts = np.zeros(len(self.tasks), dtype=np.int64)
         parts: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
         labels: list[Array] = []
@@ -94,7 +96,9 @@ class Evaluator:
             losses, counted = self.losses(
                 outputs.logits, moved.labels, moved.weights, network.item_tables()
             )
-            sums += losses.double().cpu().numpy() * counted.cpu().numpy()
+            mass = moved.weights.double() @ self._learnable(moved.labels).double()
+            sums += (losses.double() * mass).cpu().numpy()
+            masses += mass.cpu().numpy()
             counts += counted.cpu().numpy()
             gates.update(outputs.gates)
             labels.append(batch.labels.numpy())
@@ -105,7 +109,7 @@ class Evaluator:
                 )
                 parts[task.name].append(predicted.cpu().numpy())
         names = [task.name for task in self.tasks]
-        means = [float(s / c) if c else None for s, c in zip(sums, counts, strict=True)]
+        means = [float(s / m) if m else None for s, m in zip(sums, masses, strict=True)]
         predictions = {name: np.concatenate(part) for name, part in parts.items()}
         in_unit = dict(zip(names, np.concatenate(labels).T, strict=True))
         for name, invert in self.inverse.items():
@@ -120,6 +124,12 @@ class Evaluator:
             weights=row_weights,
             gates=gates.compute(),
         )
+
+    def _learnable(self, labels: Tensor) -> Tensor:
+        """(B, T) bool: the rows that a task's loss is over; item 0 is unknown and has none."""
+        retrieval = [task.kind == "retrieval" for task in self.tasks]
+        unknown = (labels == 0) & torch.tensor(retrieval, device=labels.device)
+        return ~labels.isnan() & ~unknown
 
     def _metrics(
         self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array

@@ -20,6 +20,7 @@ def example(loss: TaskLoss, rows: int) -> tuple[torch.Tensor, torch.Tensor, torc
     width = 1 if loss.elementwise else 4
     logits = torch.randn(rows, width, generator=generator, requires_grad=True)
     labels = torch.randint(0, 2, (rows,), generator=generator).float()
+    labels += loss.kind == "retrieval"  # items count from 1
     weights = torch.rand(rows, generator=generator) + 0.1
     return logits, labels, weights
 
@@ -45,6 +46,17 @@ def test_unlabelled_rows_count_for_nothing(loss: TaskLoss) -> None:
     torch.testing.assert_close(gradient[kept], expected_gradient)
     assert (gradient[[1, 4]] == 0).all()
     assert count == 5
+
+
+def test_there_is_nothing_to_learn_of_the_unknown_item() -> None:
+    loss = TaskLoss("retrieval")
+    logits, labels, weights = example(loss, 6)
+    labels[2] = 0
+    value, count = loss(logits, labels, weights, ITEMS)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert count == 5
+    assert (gradient[2] == 0).all()
+    assert (gradient[0] != 0).any()
 
 
 @pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)

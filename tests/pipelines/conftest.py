@@ -72,7 +72,7 @@ def toy_rows(count: int = 500, seed: int = 0) -> pl.DataFrame:
             "click": click.astype(np.int64),
             "buy": (click & (rng.random(count) < 0.4)).astype(np.int64),
             "band": np.array(["low", "mid", "high"])[np.digitize(state, [-0.5, 0.5])],
-            "spend": 100 + 30 * state + 10 * (city == "oslo"),
+            "spend": 1 + 0.3 * state + 0.1 * (city == "oslo"),
             "item": np.array(["a", "b", "c", "d"])[rng.integers(0, 4, count)],
         }
     )

@@ -70,9 +70,7 @@ def make_rows(count: int, seed: int = 0) -> Batch:
     labels[::7] = torch.nan
     return Batch(
         numeric=torch.randn(count, 3, generator=g),
-        ids=torch.stack(
-            [torch.randint(0, size, (count,), generator=g) for size in (11, 7)], dim=1
-        ),
+        ids=torch.stack([torch.randint(0, size, (count,), generator=g) for size in (11, 7)], dim=1),
         list_ids=(torch.randint(0, 9, (int(lengths.sum()),), generator=g),),
         list_lengths=lengths,
         labels=labels,

@@ -49,7 +49,9 @@ def test_auc_is_that_of_all_predictions(evaluator, network, rows_of):
     rows = rows_of(60)
     scores = score(evaluator, network, rows, 16)
     labelled = ~np.isnan(scores.labels["click"])
-    expected = roc_auc_score(scores.labels["click"][labelled], scores.predictions["click"][labelled])
+    expected = roc_auc_score(
+        scores.labels["click"][labelled], scores.predictions["click"][labelled]
+    )
     assert scores.metrics["click"]["auc"] == pytest.approx(expected)
 
 
@@ -106,3 +108,20 @@ def test_evaluation_changes_nothing(evaluator, network, rows):
     before = {k: v.clone() for k, v in network.state_dict().items()}
     score(evaluator, network, rows, 16)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_row_weights_count_in_the_loss_whatever_the_batches(evaluator, network, rows_of):
+    rows = rows_of(61)
+    rows = replace(rows, weights=torch.linspace(0.0, 3.0, 61))
+    whole = score(evaluator, network, rows, 61)
+    parts = score(evaluator, network, rows, 9)
+    for task in whole.losses:
+        assert parts.losses[task] == pytest.approx(whole.losses[task], rel=1e-5), task
+
+
+def test_an_unknown_item_is_a_miss(evaluator, network, rows_of):
+    rows = rows_of(20)
+    labels = rows.labels.clone()
+    labels[:, 3] = 0.0
+    metrics = score(evaluator, network, replace(rows, labels=labels), 8).metrics["brand"]
+    assert metrics == {"recall_at_1": 0.0, "recall_at_3": 0.0, "mrr": 0.0}

@@ -27,7 +27,9 @@ def state(step):
 
 
 def changed(before, step):
-    return {name for name, value in step.network.state_dict().items() if (value != before[name]).any()}
+    return {
+        name for name, value in step.network.state_dict().items() if (value != before[name]).any()
+    }
 
 
 def test_a_step_updates_tables_and_dense_parameters(step_of, rows):
@@ -37,7 +39,9 @@ def test_a_step_updates_tables_and_dense_parameters(step_of, rows):
     assert result.updated
     assert result.counts.tolist() == [34, 34, 34, 34]
     moved = changed(before, step)
-    assert {f"embeddings.embedding_bags.t_{t}.weight" for t in ("city", "device", "recent")} <= moved
+    assert {
+        f"embeddings.embedding_bags.t_{t}.weight" for t in ("city", "device", "recent")
+    } <= moved
     assert any(name.startswith("towers") for name in moved)
     assert any(name.startswith("ple") for name in moved)
     assert "items.i_brand" in moved

@@ -20,10 +20,10 @@ from recsys_mtl.data.schema import TaskSpec
 
 @dataclass
 class RetrievalLabel(Label):
-    """Index of the item, from 1; index 0 of the item table is the unknown item.
+    """Index of the item, from 1; an item outside the vocabulary is item 0, the unknown one.
 
-    An item outside the vocabulary cannot be found and is treated as unlabelled, in training and
-    in evaluation.
+    Nothing can be learnt from an unknown item, so training leaves such rows out; it cannot be found
+    either, so evaluation counts them as misses.
 
     Attributes:
         dim: width of query and item embeddings.
@@ -55,7 +55,7 @@ class RetrievalLabel(Label):
         self._counts = Counts()
 
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
-        """(B,) item index, NaN where unlabelled or outside the vocabulary."""
+        """(B,) item index, 0 outside the vocabulary, NaN where unlabelled."""
         return targets(self.codes(values, self._lookup))
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
@@ -77,4 +77,4 @@ class RetrievalLabel(Label):
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return self.lookup({item: index for index, item in enumerate(self.items, 1)})
+        return self.lookup({item: index for index, item in enumerate(self.items, 1)}, unknown=0)

@@ -121,7 +121,7 @@ def test_retrieval_items_by_count():
     label = _fitted(RetrievalLabel("y", "next", 8, 2), ["b", "a", "c"], ["c", "a", None])
     assert label.items == ["a", "c"]
     assert label.spec == TaskSpec("next", "retrieval", 8, items=3)
-    np.testing.assert_array_equal(_encode(label, ["c", "b", None, "a"]), [2, nan, nan, 1])
+    np.testing.assert_array_equal(_encode(label, ["c", "b", None, "a"]), [2, 0, nan, 1])
 
 
 def test_decode_names_probabilities_classes_and_items():

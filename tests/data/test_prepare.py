@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.prepare import Prepared, data_root, make_loaders, open_sides, prepare
+from recsys_mtl.data.source import Source
+from recsys_mtl.errors import UserError
+
+COUNT = 900
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    age = rng.normal(40, 10, COUNT)
+    click = age + rng.normal(0, 10, COUNT) > 40
+    pl.DataFrame(
+        {
+            "age": age,
+            "city": rng.choice(["bern", "oslo", "rome"], COUNT),
+            "seen": [[f"m{m}" for m in rng.integers(0, 9, n)] for n in rng.integers(0, 4, COUNT)],
+            "weight": rng.choice([1.0, 2.0], COUNT),
+            "user": rng.integers(0, 90, COUNT),
+            "click": click,
+            "buy": click & (rng.random(COUNT) < 0.5),
+            "tmp_1": 0,
+        }
+    ).write_parquet(tmp_path / "rows.parquet")
+    return tmp_path
+
+
+def config(folder: Path, **data: Any) -> Config:
+    return Config.model_validate(
+        {
+            "name": "test",
+            "data": {
+                "path": "rows.parquet",
+                "root": str(folder),
+                "weight": "weight",
+                "ignore": ["user", "tmp_*"],
+                "split": {"kind": "fraction", "valid": 0.2, "test": 0.3},
+            }
+            | data,
+            "features": {
+                "age": {"kind": "numeric"},
+                "city": {"kind": "categorical"},
+                "seen": {"kind": "categorical_list"},
+            },
+            "tasks": {
+                "click": {"kind": "binary"},
+                "buy": {"kind": "binary", "only_where": "click == 1"},
+            },
+            "training": {"batch_size": 64},
+        }
+    )
+
+
+def rows(prepared: Prepared, side: Any, epoch: int = 0) -> Batch:
+    return concat(list(prepared.loaders[side].epoch(epoch)))
+
+
+def same(a: Batch, b: Batch) -> bool:
+    pairs = [
+        *((x, y) for x, y in zip(a.list_ids, b.list_ids, strict=True)),
+        (a.numeric, b.numeric),
+        (a.ids, b.ids),
+        (a.list_lengths, b.list_lengths),
+        (a.labels.nan_to_num(-1), b.labels.nan_to_num(-1)),
+        (a.weights, b.weights),
+    ]
+    return all(x.shape == y.shape and torch.equal(x, y) for x, y in pairs)
+
+
+def test_everything_that_a_training_needs(folder: Path) -> None:
+    prepared = prepare(config(folder))
+    assert sum(prepared.rows.values()) == COUNT
+    assert prepared.rows["dropped"] == 0
+    for side, loader in prepared.loaders.items():
+        assert loader.num_rows == prepared.rows[side] == rows(prepared, side).num_rows
+        assert max(batch.num_rows for batch in loader.epoch(0)) == 64
+    assert prepared.streamed is False
+    assert prepared.warnings == []
+    assert prepared.fingerprint == open_sides(config(folder)).sources["train"].fingerprint()
+    assert prepared.example.columns == ["age", "city", "seen"]
+    assert prepared.example.height == 5
+    raw = pl.read_parquet(folder / "rows.parquet")
+    assert prepared.example.rows()[0] in raw.select("age", "city", "seen").rows()
+
+
+def test_train_is_shuffled_and_the_others_keep_the_order_of_the_file(folder: Path) -> None:
+    prepared = prepare(config(folder))
+    assert not same(rows(prepared, "train", 0), rows(prepared, "train", 1))
+    sides = open_sides(config(folder))
+    columns = prepared.preprocessor.columns(labels=True)
+    for side in ("valid", "test"):
+        raw = pl.concat(list(sides.frames(side, columns)))  # type: ignore[arg-type]
+        assert same(rows(prepared, side), prepared.preprocessor.encode(raw))
+        assert same(rows(prepared, side, 0), rows(prepared, side, 1))
+
+
+def test_labels_outside_their_sample_space_are_unlabelled(folder: Path) -> None:
+    labels = rows(prepare(config(folder)), "test").labels
+    click, buy = labels.T
+    assert torch.equal(buy.isnan(), click != 1)
+    assert not click.isnan().any()
+
+
+def test_streamed_or_cut_otherwise_the_rows_are_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepare(config(folder))
+    usual = Source.frames
+    monkeypatch.setattr(Source, "frames", lambda self, columns: usual(self, columns, chunk_rows=53))
+    for loading in ("memory", "stream"):
+        other = prepare(config(folder, loading=loading, shuffle_buffer=200))
+        assert other.streamed == (loading == "stream")
+        assert other.preprocessor.to_dict() == whole.preprocessor.to_dict()
+        assert other.rows == whole.rows
+        assert other.example.equals(whole.example)
+        for side in ("valid", "test"):
+            assert same(rows(other, side), rows(whole, side))
+        ages = [rows(p, "train").numeric[:, 0].sort().values for p in (whole, other)]
+        assert torch.equal(*ages)
+
+
+def test_auto_streams_what_does_not_fit(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    large = pl.concat([pl.read_parquet(folder / "rows.parquet")] * 40)
+    large.write_parquet(folder / "rows.parquet")
+    with caplog.at_level(logging.INFO):
+        assert prepare(config(folder, memory_limit_mb=1)).streamed is True
+        assert "streamed" in caplog.text
+        assert prepare(config(folder, memory_limit_mb=100)).streamed is False
+        assert "held in memory" in caplog.text
+    assert prepare(config(folder, memory_limit_mb=1, loading="memory")).streamed is False
+
+
+def test_only_the_sides_that_are_asked_for(folder: Path) -> None:
+    made = config(folder)
+    loaders, _ = make_loaders(made, open_sides(made), prepare(made).preprocessor, only=("test",))
+    assert list(loaders) == ["test"]
+
+
+def test_fitting_reads_the_training_rows_only(folder: Path) -> None:
+    frame = pl.read_parquet(folder / "rows.parquet")
+    held_out = frame.with_columns(city=pl.lit("paris"), age=pl.lit(1e6))
+    held_out.write_parquet(folder / "held_out.parquet")
+    split = {"kind": "files", "valid": "held_out.parquet", "test": "held_out.parquet"}
+    prepared = prepare(config(folder, split=split))
+    assert "paris" not in str(prepared.preprocessor.to_dict())
+    assert (rows(prepared, "test").ids == 0).all()  # the unknown row
+    sources = open_sides(config(folder, split=split)).sources
+    train, held_out_rows = sources["train"].fingerprint(), sources["test"].fingerprint()
+    assert prepared.fingerprint == f"{train}-{held_out_rows}"  # a file that serves twice, once
+
+
+def test_fit_rows_bounds_what_is_fitted(folder: Path) -> None:
+    bounded = prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
+    assert bounded != prepare(config(folder)).preprocessor.to_dict()
+    first = pl.concat(list(open_sides(config(folder)).frames("train", ["age"])))["age"].head(100)
+    assert bounded["features"][0]["mean"] == pytest.approx(first.mean())
+
+
+def test_all_column_problems_are_told_together(folder: Path) -> None:
+    frame = pl.read_parquet(folder / "rows.parquet")
+    frame.rename({"city": "town"}).drop("weight").write_parquet(folder / "rows.parquet")
+    made = config(folder, split={"kind": "group", "column": "usr"})
+    made = made.model_copy(
+        update={
+            "tasks": {
+                "click": made.tasks["click"],
+                "buy": made.tasks["buy"].model_copy(update={"only_where": "clik == 1"}),
+                "spend": made.tasks["click"].model_copy(update={"label": "spent"}),
+            }
+        }
+    )
+    with pytest.raises(UserError) as caught:
+        prepare(made)
+    told = [(problem.where, problem.what) for problem in caught.value.problems]
+    assert told == [
+        ("features.city", "missing column"),
+        ("tasks.spend.label", "missing column"),
+        ("data.weight", "missing column"),
+        ("data.split.column", "missing column"),
+        ("tasks.buy.only_where", "unknown column 'clik' in `clik == 1`"),
+        ("data.path", "columns not mentioned"),
+    ]
+    assert caught.value.problems[-1].found == "town"
+    assert "'user'" in caught.value.problems[3].fix
+
+
+def test_a_column_that_only_a_held_out_file_lacks(folder: Path) -> None:
+    frame = pl.read_parquet(folder / "rows.parquet")
+    frame.drop("age").write_parquet(folder / "test.parquet")
+    split = {"kind": "files", "valid": "rows.parquet", "test": "test.parquet"}
+    with pytest.raises(
+        UserError, match=r"features\.age: missing column; .*none in data\.split\.test"
+    ):
+        prepare(config(folder, split=split))
+
+
+def test_a_leak_is_a_warning_that_names_the_feature(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = pl.read_parquet(folder / "rows.parquet")
+    frame.with_columns(age=pl.col("click") * 2.0 + 0.01 * pl.col("age") / 100).write_parquet(
+        folder / "rows.parquet"
+    )
+    (warning,) = prepare(config(folder)).warnings
+    assert "'age'" in warning
+    assert "'click'" in warning
+    assert warning in caplog.text
+
+
+def test_values_are_checked_on_every_side(folder: Path) -> None:
+    here = pl.int_range(pl.len())
+    frame = pl.read_parquet(folder / "rows.parquet")
+    bad = frame.with_columns(
+        pl.when(here == 0).then(float("inf")).otherwise("age").alias("age"),
+        pl.when(here == 1).then(-1.0).otherwise("weight").alias("weight"),
+    )
+    bad.write_parquet(folder / "rows.parquet")
+    frame.write_parquet(folder / "good.parquet")
+    with pytest.raises(UserError) as caught:
+        prepare(
+            config(folder, split={"kind": "files", "valid": "good.parquet", "test": "good.parquet"})
+        )
+    assert [problem.what for problem in caught.value.problems] == ["infinite value", "not a weight"]
+    split = {"kind": "files", "valid": "good.parquet", "test": "rows.parquet"}
+    with pytest.raises(UserError, match=r"infinite value; .*row 0 "):
+        prepare(config(folder, path="good.parquet", split=split))
+
+
+def test_data_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSYS_MTL_DATA", "/elsewhere")
+    assert data_root(config(folder)) == folder
+    assert data_root(config(folder, root=None)) == Path("/elsewhere")
+    monkeypatch.delenv("RECSYS_MTL_DATA")
+    assert data_root(config(folder, root=None)) == Path()
