@@ -28,7 +28,7 @@ from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 
 log = logging.getLogger(__name__)
-_LEAK_ROWS = 50_000
+_LEAK_ROWS = 20_000
 _EXAMPLE_ROWS = 5
 
 
