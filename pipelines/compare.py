@@ -83,6 +83,7 @@ def _judge(
 def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
     found: dict[str, Metrics] = {}
     for task in config.tasks:
+        log.info("baseline: single_task, %s", task)
         single, narrowed = one_task(config, prepared, task)
         found |= _test_metrics(single, narrowed)
     return found

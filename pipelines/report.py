@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 from recsys_mtl.data.schema import TaskKind
 from recsys_mtl.training.metrics import Metric, Metrics, Undefined
 
+_WIDTH_IN_FILES = 100
 _SHOWN: dict[TaskKind, tuple[str, ...]] = {
     "binary": ("auc", "pr_auc", "log_loss", "calibration_ratio"),
     "multiclass": ("accuracy", "macro_f1", "log_loss"),
@@ -39,7 +41,8 @@ def print_results(
         for row, metric in enumerate(shown):
             cells = [_cell(by_task[task][metric]) for by_task in columns.values()]
             table.add_row("" if row else task, metric, *cells, end_section=row == len(shown) - 1)
-    Console(width=None).print(table)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
+    console.print(table)
 
 
 def _cell(metric: Metric) -> str:
