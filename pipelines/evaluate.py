@@ -17,18 +17,6 @@ from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.training.metrics import to_json
 
 
-def run(
-    run_dir: Path,
-    *,
-    data: Path | None = None,
-    input: str | None = None,
-    split: Literal["test", "valid"] = "test",
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """The command; see `evaluate`."""
-    return evaluate(run_dir, data=data, input=input, split=split, out=out)
-
-
 def evaluate(
     run_dir: Path,
     *,
@@ -37,7 +25,7 @@ def evaluate(
     split: Literal["test", "valid"] = "test",
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a stored model.
+    """Measure a stored model and print the table.
 
     Args:
         run_dir: a run's folder, or its model folder.
@@ -79,6 +67,9 @@ def evaluate(
     if out is not None:
         write_result(out, result)
     return result
+
+
+run = evaluate  # what the command line calls in every job
 
 
 def model_folder(run_dir: Path) -> Path:
