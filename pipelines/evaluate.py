@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.report import print_results
 from recsys_mtl.build.run import build_evaluator
@@ -15,6 +18,8 @@ from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.training.metrics import to_json
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -37,7 +42,8 @@ def evaluate(
         out: folder for result.json; None writes none.
 
     Raises:
-        UserError: no such model, or the data do not fit it.
+        UserError: no such model, the data do not fit it, or the run's own data have changed, so
+            that its split would be another one and might measure training rows.
     """
     started = datetime.now(UTC)
     if out is not None:
@@ -46,15 +52,22 @@ def evaluate(
     predictor = load_bundle(folder)
     config = _with_data(predictor.config, data, input)
     sides = open_sides(config)
+    found = fingerprint(sides)
+    if input is None:
+        _require_unchanged(predictor.fingerprint, found)
+    begun = time.perf_counter()
     loaders, _ = make_loaders(config, sides, predictor.preprocessor, only=(split,))
     evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
     scores = evaluator(predictor.network, loaders[split])
+    seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
     print_results(f"{config.name}: {input or split + ' rows'}", kinds, {"model": scores.metrics})
     result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
         "model": folder,
         "rows": sides.counts[split],
-        "fingerprint": fingerprint(sides),
+        "rows_per_second": round(sides.counts[split] / max(seconds, 1e-9), 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "fingerprint": found,
         "tasks": {
             name: {
                 "kind": kinds[name],
@@ -88,6 +101,20 @@ def model_folder(run_dir: Path) -> Path:
         found="no such folder" if not run_dir.exists() else "none",
         fix="give the --out folder of `recsys-mtl train`",
     )
+
+
+def _require_unchanged(expected: str, found: str) -> None:
+    """The run's own rows are those that it was split from."""
+    if not expected:
+        log.warning("the model does not tell its data: whether they have changed is not checked")
+    elif found != expected:
+        raise wrong(
+            "the data have changed since the training, so the run's split is lost",
+            where="data.path",
+            expected=f"fingerprint {expected}",
+            found=found,
+            fix="give the rows with --input, or restore the file",
+        )
 
 
 def _with_data(config: Config, root: Path | None, path: str | None) -> Config:

@@ -3,7 +3,7 @@
 config.yaml          the effective config, without credentials
 preprocessor.json    what was fitted on the training rows
 weights.safetensors  the network's state dict
-manifest.json        format, package versions, tasks, sha256 of each file
+manifest.json        format, package versions, tasks, fingerprint of the data, sha256 of each file
 """
 
 from __future__ import annotations
@@ -46,9 +46,21 @@ PACKAGES = (  # what inference imports
 
 
 def save_bundle(
-    folder: Path, config: Config, preprocessor: Preprocessor, state_dict: Mapping[str, Tensor]
+    folder: Path,
+    config: Config,
+    preprocessor: Preprocessor,
+    state_dict: Mapping[str, Tensor],
+    *,
+    fingerprint: str = "",
 ) -> None:
     """Write a bundle beside `folder`, then rename it there; an older one is replaced.
+
+    Args:
+        folder: the model folder.
+        config: the run; its credentials are left out.
+        preprocessor: fitted on the training rows.
+        state_dict: of the network.
+        fingerprint: of the data that the run was split from; empty where it is not known.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -57,7 +69,7 @@ def save_bundle(
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
         new.mkdir(parents=True)
-        _write(new, config, preprocessor, state_dict)
+        _write(new, config, preprocessor, state_dict, fingerprint)
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -77,7 +89,7 @@ def load_bundle(folder: Path) -> Predictor:
     Raises:
         UserError: a file is missing or was changed, or the format is not known.
     """
-    _check(folder)
+    manifest = _check(folder)
     text = (folder / CONFIG).read_text(encoding="utf-8")
     config = config_from_yaml(text, where=str(folder / CONFIG))
     stored = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
@@ -88,7 +100,7 @@ def load_bundle(folder: Path) -> Predictor:
     except (RuntimeError, SafetensorError) as error:
         where = str(folder / WEIGHTS)
         raise wrong("the weights do not fit the config", where=where, found=error) from error
-    return Predictor(config, preprocessor, network)
+    return Predictor(config, preprocessor, network, str(manifest.get("fingerprint", "")))
 
 
 def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
@@ -103,7 +115,11 @@ def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 def _write(
-    folder: Path, config: Config, preprocessor: Preprocessor, state_dict: Mapping[str, Tensor]
+    folder: Path,
+    config: Config,
+    preprocessor: Preprocessor,
+    state_dict: Mapping[str, Tensor],
+    fingerprint: str,
 ) -> None:
     tracking = config.tracking.model_copy(
         update={"uri": redact(config.tracking.uri) if config.tracking.uri else None}
@@ -119,13 +135,14 @@ def _write(
         "format": FORMAT,
         "packages": installed_versions((*PACKAGES, "recsys-mtl")),
         "tasks": {task.name: task.kind for task in preprocessor.spec.tasks},
+        "fingerprint": fingerprint,
         "files": {name: _sha256(folder / name) for name in (CONFIG, PREPROCESSOR, WEIGHTS)},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _check(folder: Path) -> None:
-    """Every file is there and unchanged since it was saved."""
+def _check(folder: Path) -> dict[str, Any]:
+    """The manifest, if every file is there and unchanged since it was saved."""
     manifest = _manifest(folder)
     if manifest.get("format") != FORMAT:
         raise wrong(
@@ -147,6 +164,7 @@ def _check(folder: Path) -> None:
                 expected="the sha256 in manifest.json",
                 fix="copy the folder again from where it was saved",
             )
+    return manifest
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

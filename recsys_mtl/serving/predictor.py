@@ -33,14 +33,20 @@ class Predictor:
         config: of the run; retrieval predicts as many items as its evaluation looks at.
         preprocessor: fitted on the training rows.
         network: the network; it is put into evaluation mode.
+        fingerprint: of the data that the run was split from; empty where it is not known.
     """
 
     def __init__(
-        self, config: Config, preprocessor: Preprocessor, network: MultiTaskNetwork
+        self,
+        config: Config,
+        preprocessor: Preprocessor,
+        network: MultiTaskNetwork,
+        fingerprint: str = "",
     ) -> None:
         self.config = config
         self.preprocessor = preprocessor
         self.network = network.eval()
+        self.fingerprint = fingerprint
         self._top_k = max(config.evaluation.top_k)
 
     @property

@@ -12,7 +12,8 @@ from pipelines.evaluate import evaluate, model_folder
 from pipelines.train import train
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.data.prepare import make_loaders, open_sides
-from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.errors import UserError
+from recsys_mtl.serving.bundle import load_bundle, save_bundle
 
 Trained = tuple[Any, dict[str, Any]]
 
@@ -25,6 +26,8 @@ def test_it_repeats_the_test_metrics_of_the_training(trained: Trained, tmp_path:
     assert found["fingerprint"] == result["data"]["fingerprint"]
     assert evaluate(toy.run / "model")["tasks"] == result["tasks"]
     stored = json.loads((tmp_path / "result.json").read_text())
+    assert stored["rows_per_second"] > 0
+    assert stored["peak_memory_mb"] > 0
     assert stored == json.loads(json.dumps(found, default=str))
     assert (stored["job"], stored["model"]) == ("evaluate", str(toy.run / "model"))
 
@@ -77,6 +80,21 @@ def test_other_rows_may_still_have_the_split_column(toy: Any, column: str) -> No
     assert found["rows"] == 500
     toy.rows().drop(column).write_parquet(toy.data)
     assert evaluate(toy.run, input=str(toy.data))["tasks"] == found["tasks"]
+
+
+def test_changed_data_are_no_test_rows(toy: Any, trained: Trained) -> None:
+    """The split goes by position: with a row more in front, test rows are training rows."""
+    shared, result = trained
+    fingerprint = result["data"]["fingerprint"]
+    predictor = load_bundle(shared.run / "model")
+    parts = toy.config(), predictor.preprocessor, predictor.network.state_dict()
+    save_bundle(toy.folder / "model", *parts, fingerprint=fingerprint)
+    assert evaluate(toy.folder)["tasks"] == result["tasks"]
+    rows = toy.rows()
+    pl.concat([rows.tail(1), rows]).write_parquet(toy.data)
+    with pytest.raises(UserError, match=f"expected fingerprint {fingerprint}.* --input"):
+        evaluate(toy.folder)
+    assert evaluate(toy.folder, input=str(toy.data))["rows"] == 501
 
 
 def test_moved_data_are_found_below_another_folder(trained: Trained, tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_config_is_whole_but_without_credentials(trained: Any, bundle: Path) -> 
     assert stored.features == trained.config.features
 
 
+def test_the_fingerprint_of_the_data_is_kept(trained: Any, bundle: Path, tmp_path: Path) -> None:
+    assert load_bundle(bundle).fingerprint == ""
+    state = trained.network.state_dict()
+    save_bundle(tmp_path / "m", trained.config, trained.preprocessor, state, fingerprint="abc")
+    assert load_bundle(tmp_path / "m").fingerprint == "abc"
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_missing_file_is_named(copy: Path, name: str) -> None:
     (copy / name).unlink()
