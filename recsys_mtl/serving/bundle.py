@@ -27,7 +27,7 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving.predictor import Predictor
-from recsys_mtl.tracking.uri import redact
+from recsys_mtl.tracking.uri import redact_uri
 
 FORMAT = 1
 CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"
@@ -122,7 +122,7 @@ def _write(
     fingerprint: str,
 ) -> None:
     tracking = config.tracking.model_copy(
-        update={"uri": redact(config.tracking.uri) if config.tracking.uri else None}
+        update={"uri": redact_uri(config.tracking.uri) if config.tracking.uri else None}
     )
     config = config.model_copy(update={"tracking": tracking})
     (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")

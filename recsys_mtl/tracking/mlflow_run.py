@@ -29,7 +29,7 @@ from recsys_mtl.tracking.mlflow_errors import (
 )
 from recsys_mtl.tracking.mlflow_process import active, patience, silence
 from recsys_mtl.tracking.run import PackagedModel, Status
-from recsys_mtl.tracking.uri import artifact_location, redact, resolve, unusable
+from recsys_mtl.tracking.uri import artifact_location, redact, redact_uri, resolve, unusable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def open_mlflow_run(
         raise
     except opening_errors() as error:
         raise unusable(uri, reason(error)) from None  # the cause would show credentials
-    logger.info("tracking run %s in %s", run.info.run_id, redact(uri))
+    logger.info("tracking run %s in %s", run.info.run_id, redact_uri(uri))
     return MlflowRun(client, run.info.run_id, uri, spool)
 
 
@@ -93,7 +93,7 @@ class MlflowRun:
 
     @property
     def uri(self) -> str:
-        """The tracking URI; it may carry credentials: show it through `uri.redact`."""
+        """The tracking URI; it may carry credentials: show it through `redact_uri`."""
         return self._uri
 
     def params(self, values: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ from recsys_mtl.errors import UserError, wrong
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 _SQLITE = "sqlite:///"
+_SECRETS = r"pass|pwd|token|secret|credential|key|sig(?:nature)?(?==)"
 _FIX = "start the server, correct tracking.uri (or MLFLOW_TRACKING_URI), or tracking.enabled: false"
 
 
@@ -45,15 +46,34 @@ def artifact_location(uri: str) -> str | None:
 
 
 def redact(text: str) -> str:
-    """`text` without the user, passwords and tokens that any URI in it carries."""
-    text = re.sub(r"(://)[^/\s'\"]+@", r"\1***@", text)
-    return re.sub(r"(?i)([?&][^=&\s]*(?:password|token|secret)=)[^&\s'\"]+", r"\1***", text)
+    """`text` without the user, passwords, tokens and keys that any URI in it carries.
+
+    Where a URI in a text ends is a guess: what is known to be one URI goes to `redact_uri`.
+    """
+    text = re.sub(r"(://)(?!(?:(?<=sqlite://)|(?<=file://))/)\S+@", r"\1***@", text)
+    return re.sub(rf"(?i)([?&;][^=&\s]*(?:{_SECRETS})[^=&\s]*=)[^&\s]+", r"\1***", text)
+
+
+def redact_uri(uri: str) -> str:
+    """A URI without its user, the values of its query and its fragment.
+
+    A password may hold any character, unescaped: everything up to the last `@` is the user's.
+    """
+    if uri.startswith((_SQLITE, "file:///")):
+        return redact(uri)
+    scheme, mark, rest = uri.partition("://") if "://" in uri else ("", "", uri)
+    _, at, rest = rest.rpartition("@")
+    place, question, query = rest.partition("#")[0].partition("?")
+    values = (part.partition("=") for part in query.split("&") if part)
+    shown = "&".join(f"{name}=***" if equals else "***" for name, equals, _ in values)
+    return f"{scheme}{mark}{'***@' if at else ''}{place}{question}{shown}"
 
 
 def unusable(uri: str, found: str) -> UserError:
     """The error of a tracking URI that does not work, without its credentials."""
-    where = f"tracking.uri {redact(uri)}"
-    return wrong("cannot track this run", where=where, found=redact(found), fix=_FIX)
+    shown = redact_uri(uri)
+    told = redact(found.replace(uri, shown))
+    return wrong("cannot track this run", where=f"tracking.uri {shown}", found=told, fix=_FIX)
 
 
 def _scheme(uri: str) -> str:

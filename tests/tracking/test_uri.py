@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.tracking.uri import artifact_location, redact, resolve
+from recsys_mtl.tracking.uri import artifact_location, redact, redact_uri, resolve, unusable
 
 
 def test_argument_goes_before_environment_and_default(
@@ -63,14 +63,54 @@ def test_wrong_uri_is_one_line_with_a_remedy(tmp_path: Path, uri: str, found: st
         "http://user:p@s3cret@server",
         "postgresql://user:s3cret@db/mlflow?password=s3cret&x=1",
         "mysql://db/mlflow?a=1&api_token=s3cret",
+        "http://u:pa's3cret@server",
+        'http://u:pa"s3cret@server',
+        "http://u:pa/s3cret@server/x",
+        "http://u:pa@/s3cret@server",
+        "http:///u:s3cret@server",
+        "sqlite://u:s3cret@server",
+        "s3://bucket/path?access_key=s3cret",
+        "s3://bucket/path?x=1&AWSAccessKeyId=s3cret",
+        "https://server/?api_key=s3'cret",
+        "https://store/blob?sv=1&sig=s3cret",
+        "https://store/blob?key=s3cret&x",
+        "https://store/blob?X-Amz-Credential=s3cret&X-Amz-Signature=s3cret",
     ],
 )
 def test_credentials_are_not_shown(uri: str) -> None:
     shown = redact(f"failed for {uri} twice: {uri}")
     assert "s3cret" not in shown
+    assert "cret" not in shown
     assert shown.count("***") >= 2
+    assert "cret" not in redact_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://server:5000/a/b", "https://server:5000/a/b"),
+        ("http://u:s3 cret@server:5000/a", "http://***@server:5000/a"),
+        ("http://u:s3?cr#et@server/a", "http://***@server/a"),
+        ("http://server/a?x=s3cret&s3cret#s3cret", "http://server/a?x=***&***"),
+        ("postgresql+psycopg2://u:s3cret@db/mlflow", "postgresql+psycopg2://***@db/mlflow"),
+        ("u:s3cret@server", "***@server"),
+        ("sqlite:////home/me@work/a.db?timeout=3", "sqlite:////home/me@work/a.db?timeout=3"),
+        ("databricks://profile", "databricks://profile"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_the_uri_itself_is_shown_without_user_and_values(uri: str, shown: str) -> None:
+    assert redact_uri(uri) == shown
+
+
+@pytest.mark.parametrize("uri", ["http://u:s3 cret@[bad", "http:///u:s3 cret@h"])
+def test_an_error_tells_no_credentials(uri: str) -> None:
+    with pytest.raises(UserError) as caught:
+        resolve(uri)
+    assert "cret" not in str(caught.value)
+    assert "cret" not in str(unusable(uri, f"cannot open {uri}"))
 
 
 def test_plain_text_is_not_redacted() -> None:
-    text = "http://server:5000/a?b=1 and mail@example.org"
+    text = "http://server:5000/a?b=1 and mail@example.org, sqlite:////home/me@work/a.db?timeout=3"
     assert redact(text) == text
