@@ -1,7 +1,8 @@
 """The one text form of a category, whatever type its column happens to have.
 
 A value that was an integer when the model was fitted may arrive as a float (a null in its column),
-as text (CSV) or as JSON later; all of them must find the same embedding row.
+as text (CSV) or as JSON later, a time with another unit or separator; all of them must find the
+same embedding row.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from numpy.typing import NDArray
 from recsys_mtl.errors import wrong
 
 _DIGITS = re.compile(r"(\d+)")
+_WHOLE = r"^(-?\d+)\.0+$"
+_TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+_TIME = r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:(\.\d*?[1-9])0*|\.0*)?"
+_TIME += r" ?(Z|UTC|[+-]\d\d:?\d\d)?$"
+_ODD = rf"{_WHOLE}|^({'|'.join(_TRUTHS)})$|{_TIME}"
 
 
 def require_category(values: pl.Series, where: str) -> None:
@@ -38,9 +44,10 @@ def require_category(values: pl.Series, where: str) -> None:
 def canonical(values: pl.Series) -> pl.Series:
     """Text of each value; null and NaN become null.
 
-    Integers and floats with an integer value give `3`, other floats their shortest text, booleans
-    `true`/`false`, decimals lose trailing zeros, times are written in microseconds; text stays as
-    it is.
+    Integers and whole numbers (`3.0` as text too) give `3`, other floats their shortest text,
+    booleans (`True` and `TRUE` too) `true`/`false`, decimals lose trailing zeros. Times, and text
+    that is an ISO time, give `2024-01-31 10:00:00.5`: no zeros at the end of the fraction, a zone
+    as `+00:00`, midnight without a zone as its date. Other text stays as it is.
     """
     dtype = values.dtype
     if dtype.is_float():
@@ -52,8 +59,24 @@ def canonical(values: pl.Series) -> pl.Series:
         text = values.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}")
         return text.str.strip_chars_end(".")
     if isinstance(dtype, pl.Datetime):
-        values = values.dt.cast_time_unit("us")
-    return values.cast(pl.String)
+        return _of_text(values.dt.cast_time_unit("us").cast(pl.String))
+    text = values.cast(pl.String)
+    return text if dtype.is_integer() else _of_text(text)
+
+
+def canonical_texts(texts: Iterable[str]) -> list[str]:
+    """The same of texts that a config names."""
+    return canonical(pl.Series(list(texts), dtype=pl.String)).to_list()
+
+
+def _of_text(text: pl.Series) -> pl.Series:
+    odd = text.str.contains(_ODD).fill_null(False)
+    if not odd.any():
+        return text
+    plain = text.filter(odd).replace(_TRUTHS).str.replace(_WHOLE, "${1}").replace("-0", "0")
+    times = plain.str.replace(_TIME, "${1} ${2}${3}${4}").str.replace(r" 00:00:00$", "")
+    zoned = times.str.replace(r"(?:Z|UTC)$", "+00:00")
+    return text.scatter(odd.arg_true(), zoned.str.replace(r"(:.*[+-]\d\d)(\d\d)$", "${1}:${2}"))
 
 
 def factorize(values: pl.Series) -> tuple[NDArray[np.int32], pl.Series]:

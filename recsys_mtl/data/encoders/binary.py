@@ -17,7 +17,7 @@ from recsys_mtl.data.encoders.rows import Rows
 from recsys_mtl.data.schema import TaskSpec
 from recsys_mtl.errors import wrong
 
-_TRUTHS = {"0": 0, "0.0": 0, "false": 0, "False": 0, "1": 1, "1.0": 1, "true": 1, "True": 1}
+_TRUTHS = {"0": 0, "false": 0, "1": 1, "true": 1}
 
 
 @dataclass

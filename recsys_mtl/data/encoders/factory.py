@@ -12,6 +12,7 @@ from recsys_mtl.config.schema import (
     Regression,
     Task,
 )
+from recsys_mtl.data.canonical import canonical_texts
 from recsys_mtl.data.encoders.binary import BinaryLabel
 from recsys_mtl.data.encoders.categorical import CategoricalFeature
 from recsys_mtl.data.encoders.categorical_list import CategoricalListFeature
@@ -40,18 +41,19 @@ def feature_encoder(name: str, feature: Feature, default_dim: int) -> ColumnEnco
 
 def label_encoder(name: str, task: Task) -> Label:
     """An unfitted encoder of a task's label."""
-    column, nulls = task.label or name, list(task.null_values)
+    column, nulls = task.label or name, canonical_texts(task.null_values)
     if isinstance(task, Binary):
-        return BinaryLabel(column, name, task.positive, null_values=nulls)
+        positive = None if task.positive is None else canonical_texts([task.positive])[0]
+        return BinaryLabel(column, name, positive, null_values=nulls)
     if isinstance(task, Multiclass):
-        return MulticlassLabel(column, name, list(task.classes or []), null_values=nulls)
+        return MulticlassLabel(column, name, canonical_texts(task.classes or []), null_values=nulls)
     if isinstance(task, Regression):
         return RegressionLabel(column, name, task.transform, null_values=nulls)
     return RetrievalLabel(column, name, task.dim, task.max_items, null_values=nulls)
 
 
 def _coder(feature: Categorical | CategoricalList) -> Coder:
-    nulls = list(feature.null_values)
+    nulls = canonical_texts(feature.null_values)
     if feature.buckets is not None:
         return HashBuckets(nulls, feature.buckets)
     return Vocabulary(nulls, feature.min_count, feature.max_size)
