@@ -26,7 +26,7 @@ def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[st
 
     constant and gradient_boosting see the raw numeric columns, single_task and shared_bottom the
     network's own encoding. Boosting holds its rows in memory: of a run with more than
-    `data.fit_rows` training rows it gets the first ones.
+    `data.fit_rows` training rows it gets so many, and all test rows.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, at the first one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import torch
 
 from recsys_mtl.build.network import build_network
 from recsys_mtl.build.run import build_evaluator, build_plan, build_step
-from recsys_mtl.config.schema import Config, Gates
+from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
@@ -91,28 +92,25 @@ def watched(config: Config, scores: Scores) -> float | None:
     """The value that early stopping watches; None where it is undefined."""
     task, _, metric = config.training.early_stopping.metric.rpartition("/")
     if not task:
-        return scores.mean_loss({name: t.weight for name, t in config.tasks.items()})
+        loss = scores.mean_loss({name: t.weight for name, t in config.tasks.items()})
+        return None if loss is None or math.isnan(loss) else loss
     value = scores.metrics[task][metric]
-    return None if isinstance(value, Undefined) else value
+    return None if isinstance(value, Undefined) or math.isnan(value) else value
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
-    """The same run with a single task: its own experts and tower on its own tables.
+    """The same run with a single task; what it lacks is the other tasks, nothing else.
 
-    Early stopping keeps its metric where that is the task's own, else it watches the loss.
+    The network keeps all the experts that the task's gate mixes and has tables of its own. Early
+    stopping keeps its metric where that is the task's own, else it watches the loss.
     """
     column = list(config.tasks).index(task)
     stopping = config.training.early_stopping
     if stopping.metric.rpartition("/")[0] != task:
         stopping = stopping.model_copy(update={"metric": "loss"})
-    model = config.model.model_copy(
-        update={
-            "architecture": "single_task",
-            "levels": 1,
-            "gates": Gates(),
-            "logit_transfer": [],
-        }
-    )
+    preferred = {name: e for name, e in config.model.gates.preferred.items() if name == task}
+    gates = config.model.gates.model_copy(update={"preferred": preferred})
+    model = config.model.model_copy(update={"gates": gates, "logit_transfer": []})
     single = config.model_copy(
         update={
             "tasks": {task: config.tasks[task]},

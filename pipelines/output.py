@@ -92,24 +92,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into; it takes the place of `path` when the block ends well.
-
-    After an exception nothing of it is left and `path` is as it was. A folder that was there
-    before is moved aside, replaced, then deleted.
-    """
-    with _beside(path) as temporary:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if not path.exists():
-            os.replace(temporary, path)
-            return
-        with _beside(path) as old:
-            os.replace(path, old)
-            os.replace(temporary, path)
-
-
-@contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A name beside `path` that nothing has; whatever is there afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)

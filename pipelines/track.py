@@ -14,7 +14,6 @@ from pipelines.fitting import Fitted
 from pipelines.output import atomic_write
 from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
-from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.mlflow_model import verify_model
 from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
 from recsys_mtl.tracking.run import Run
@@ -99,7 +98,9 @@ def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Arra
     return reliability(labels, predicted, test.weights[rows], bins=bins)
 
 
-def prove_model(tracked: Run, model_uri: str, out: Path, example: pl.DataFrame) -> float:
+def prove_model(
+    tracked: Run, model_uri: str, out: Path, example: pl.DataFrame, expected: pl.DataFrame
+) -> float:
     """Load the logged model in a fresh process and compare its predictions with this one's.
 
     Args:
@@ -107,6 +108,7 @@ def prove_model(tracked: Run, model_uri: str, out: Path, example: pl.DataFrame) 
         model_uri: the logged model.
         out: the run's folder, with the model it was logged from; gets verify.log on failure.
         example: raw rows to predict.
+        expected: this process's predictions of them.
 
     Returns:
         The largest difference, as `verify_model` measures it.
@@ -115,7 +117,6 @@ def prove_model(tracked: Run, model_uri: str, out: Path, example: pl.DataFrame) 
         UserError: the model does not load or predicts something else there.
     """
     assert tracked.uri is not None
-    expected = load_bundle(out / "model").predict(example)
     try:
         difference = verify_model(model_uri, tracked.uri, example, expected)
     except RuntimeError as error:

@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from pipelines.compare import baselines as run_baselines
 from pipelines.fitting import Fitted, fit_network
 from pipelines.measure import peak_memory_mb
@@ -26,8 +28,9 @@ from pipelines.track import Baselines, History, flat, prove_model, track_outcome
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.serving.bundle import save_bundle
+from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
+from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact
 from recsys_mtl.training.device import check_precision, pick_device
@@ -58,7 +61,8 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
 
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
-            the output folder, before anything is written there; or a logged model that does not
+            the output folder, before anything is written there (a wrong training row of a streamed
+            run beyond `data.fit_rows` is found when it is read); or a logged model that does not
             work in a fresh process, after everything else is written.
     """
     started = datetime.now(UTC)
@@ -72,12 +76,11 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
     with open_run(
         track.enabled, track.uri, track.experiment, config.name, tags, spool=out
     ) as tracked:
-        atomic_write(out / "config.yaml", dump_config(public))
         tracked.params(flat(public.model_dump()))
         tracked.text("config.yaml", dump_config(public))
         history = History(tracked)
         fitted = fit_network(config, prepared, on_epoch=history.see)
-        save_bundle(out / "model", config, prepared.preprocessor, fitted.network.state_dict())
+        _save(out, config, prepared, fitted)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         interrupted = fitted.result.stopped == "interrupted"
@@ -87,19 +90,35 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
         print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
         track_outcome(tracked, config, fitted, history, test, others)
-        model_uri = log_model(tracked, out / "model", prepared.example)
         result = envelope("train", started=started, config_hash=config_hash(config))
         result |= _result(config, prepared, fitted, history, test, others)
-        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked, model_uri)}
-        tracked.artifact(write_result(out, result))
+        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
+        write_result(out, result)
+        model_uri = log_model(tracked, out / "model", prepared.example)
         if model_uri is not None:
-            difference = prove_model(tracked, model_uri, out, prepared.example)
+            result["mlflow"]["model_uri"] = model_uri
+            write_result(out, result)
+            expected = _predictions(config, prepared, fitted, out)
+            difference = prove_model(tracked, model_uri, out, prepared.example, expected)
             result["mlflow"]["largest_difference"] = difference
-            tracked.artifact(write_result(out, result))
+        tracked.artifact(write_result(out, result))
         if interrupted:
             log.warning("interrupted: %s holds the best epoch until then, and its result", out)
             tracked.end("KILLED")
     return result
+
+
+def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None:
+    """The model and its config, in place of those of an earlier run in the same folder."""
+    (out / "result.json").unlink(missing_ok=True)
+    atomic_write(out / "config.yaml", dump_config(_public(config)))
+    save_bundle(
+        out / "model",
+        config,
+        prepared.preprocessor,
+        fitted.network.state_dict(),
+        fingerprint=prepared.fingerprint,
+    )
 
 
 def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
@@ -149,11 +168,20 @@ def _result(
     }
 
 
-def _tracked(tracked: Run, model_uri: str | None) -> dict[str, Any]:
+def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) -> pl.DataFrame:
+    """What the training process predicts for the example; on a GPU the stored model, on the CPU."""
+    if fitted.device.type == "cpu":
+        predictor = Predictor(config, prepared.preprocessor, fitted.network)
+    else:
+        predictor = load_bundle(out / "model")
+    return predictor.predict(prepared.example)
+
+
+def _tracked(tracked: Run) -> dict[str, Any]:
     return {
         "run_id": tracked.id,
         "tracking_uri": None if tracked.uri is None else redact(tracked.uri),
-        "model_uri": model_uri,
+        "model_uri": None,
         "largest_difference": None,
     }
 
@@ -164,6 +192,7 @@ def _training(fitted: Fitted, history: History) -> dict[str, Any]:
     return {
         "stopped": fitted.result.stopped,
         "best_epoch": fitted.result.best_epoch,
+        "best_score": epochs[fitted.result.best_epoch].score,
         "skipped_batches": fitted.result.skipped,
         "rows_per_second": round(rows / max(seconds, 1e-9), 1),
         "seconds": round(seconds, 3),

@@ -154,7 +154,6 @@ class TaskBase(Section):
         None, description="sample space, such as `click == 1`; other rows count as unlabelled"
     )
     null_values: list[str] = Field([], description="label values that mean unlabelled")
-    group: str | None = Field(None, description="task group (priors, reports)")
 
 
 class Binary(TaskBase):
@@ -389,7 +388,9 @@ class Config(Section):
         0, description="of the split, the initial weights, dropout and the order of rows"
     )
     data: Data
-    features: dict[Name, Feature] = Field(min_length=1, description="by column name")
+    features: dict[Annotated[str, Field(min_length=1)], Feature] = Field(
+        min_length=1, description="by column name"
+    )
     tasks: dict[Name, Task] = Field(min_length=1, description="by a name of your choice")
     model: Model = Model()
     balancing: Balancing = Balancing()

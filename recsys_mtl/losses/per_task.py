@@ -144,6 +144,7 @@ class TaskLosses:
 
     def __init__(self, tasks: Mapping[str, TaskLoss]) -> None:
         self.names = tuple(tasks)
+        self._retrieval = torch.tensor([loss.kind == "retrieval" for loss in tasks.values()])
         groups: dict[tuple[TaskLoss, int], list[int]] = {}
         for column, loss in enumerate(tasks.values()):
             key = (loss, -1 if loss.elementwise else column)
@@ -182,6 +183,16 @@ class TaskLosses:
             counts.update(zip(group, counted.unbind(0), strict=True))
         order = range(len(self.names))
         return torch.stack([losses[t] for t in order]), torch.stack([counts[t] for t in order])
+
+    def masses(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """(T,) float64: the weight of the rows that each task's loss is a mean over.
+
+        Args:
+            labels: (B, T), NaN where unlabelled.
+            weights: (B,) row weights.
+        """
+        unknown_items = (labels == 0) & self._retrieval.to(labels.device)
+        return weights.double() @ (~labels.isnan() & ~unknown_items).double()
 
 
 def _side_by_side(outputs: Sequence[Tensor]) -> Tensor:

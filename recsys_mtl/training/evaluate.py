@@ -96,7 +96,7 @@ class Evaluator:
             losses, counted = self.losses(
                 outputs.logits, moved.labels, moved.weights, network.item_tables()
             )
-            mass = moved.weights.double() @ self._learnable(moved.labels).double()
+            mass = self.losses.masses(moved.labels, moved.weights)
             sums += (losses.double() * mass).cpu().numpy()
             masses += mass.cpu().numpy()
             counts += counted.cpu().numpy()
@@ -124,12 +124,6 @@ class Evaluator:
             weights=row_weights,
             gates=gates.compute(),
         )
-
-    def _learnable(self, labels: Tensor) -> Tensor:
-        """(B, T) bool: the rows that a task's loss is over; item 0 is unknown and has none."""
-        retrieval = [task.kind == "retrieval" for task in self.tasks]
-        unknown = (labels == 0) & torch.tensor(retrieval, device=labels.device)
-        return ~labels.isnan() & ~unknown
 
     def _metrics(
         self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array

@@ -152,6 +152,8 @@ def fit(
             if stopped != "finished":
                 break
     best.restore(step.network)
+    if all(epoch.score is None for epoch in epochs):
+        log.warning("the metric of early stopping was never defined: the last weights are kept")
     log.info("training %s; best epoch %d of %d", stopped, best.number + 1, len(epochs))
     return FitResult(tuple(epochs), best.number, stopped, skips.total)
 
@@ -167,6 +169,7 @@ def _train_epoch(
     device = step.device
     step.network.train()
     sums = torch.zeros(len(skips.tasks), dtype=torch.float64, device=device)
+    masses = torch.zeros_like(sums)
     counts = torch.zeros(len(skips.tasks), dtype=torch.int64, device=device)
     skipped_before, rows, factor = skips.total, 0, 1.0
     per_epoch = max(1, loader.num_batches)
@@ -183,14 +186,15 @@ def _train_epoch(
             result = step(batch.to(device))
             skips.see(result)
             if result.updated:
-                sums += result.losses.double() * result.counts
+                sums += result.losses.double() * result.masses
+                masses += result.masses
                 counts += result.counts
             rows += batch.num_rows
-            advance(batch.num_rows)
+            advance(batch.num_rows, f"loss {result.losses.mean().item():.4f}")
             if asked_to_stop():
                 break
     seconds = time.perf_counter() - started
-    means = (sums / counts.clamp(min=1)).tolist()
+    means = (sums / torch.where(masses > 0, masses, 1)).tolist()
     return Epoch(
         number=number,
         train_losses=dict(zip(skips.tasks, means, strict=True)),
@@ -204,7 +208,7 @@ def _train_epoch(
 
 
 class _Best:
-    """Remembers the weights of the best epoch."""
+    """Remembers the weights of the best epoch; of the latest while no score is defined."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -219,16 +223,17 @@ class _Best:
         self._state = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     def is_stale(self, number: int) -> bool:
-        return self._plan.patience is not None and number - self.number >= self._plan.patience
+        patience = self._plan.patience
+        return patience is not None and self._score is not None and number - self.number >= patience
 
     def restore(self, network: torch.nn.Module) -> None:
         if self._state is not None:
             network.load_state_dict(self._state)
 
     def _is_better(self, score: float | None) -> bool:
-        if self._state is None:
-            return True
-        if score is None or self._score is None:
-            return score is not None
+        if self._score is None:
+            return True  # nothing to compare with: the latest weights are kept
+        if score is None:
+            return False
         gain = score - self._score if self._plan.larger_is_better else self._score - score
         return gain > self._plan.min_delta

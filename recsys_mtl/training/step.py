@@ -28,12 +28,14 @@ class StepResult:
     Attributes:
         losses: (T,) mean loss over labelled rows, before weighting; 0 where none is labelled.
         counts: (T,) labelled rows.
+        masses: (T,) their weight, which a mean over batches has to count by.
         updated: whether the parameters changed.
         bad_tasks: indices of the tasks with a non-finite loss.
     """
 
     losses: Tensor
     counts: Tensor
+    masses: Tensor
     updated: bool
     bad_tasks: tuple[int, ...] = ()
 
@@ -87,10 +89,11 @@ class TrainingStep:
         with autocast(self._precision, self.device):
             outputs = self.network.forward_from(features, batch)
         losses, counts = self._losses(outputs, batch)
+        detached, masses = losses.detach(), self.losses.masses(batch.labels, batch.weights)
+        bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
+        if bad:  # before the balancer has seen them
+            return StepResult(detached, counts, masses, False, bad)
         total = self.balancer.total(losses, counts > 0) + outputs.penalty
-        detached = losses.detach()
-        if not torch.isfinite(total):
-            return StepResult(detached, counts, False, _non_finite(detached))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(total))
         updated = self._update(pooled, features)
@@ -98,7 +101,7 @@ class TrainingStep:
             with torch.no_grad(), autocast(self._precision, self.device):
                 again = self.network(batch)
             self.balancer.after_step(self._losses(again, batch)[0].detach(), counts > 0)
-        return StepResult(detached, counts, updated)
+        return StepResult(detached, counts, masses, updated)
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         items = self.network.item_tables()
@@ -121,9 +124,9 @@ class TrainingStep:
             self._scaler.step(self.optimizer)
             if features.grad is not None and pooled.requires_grad:
                 torch.autograd.backward(pooled, features.grad)
-        self._scaler.update()
+            self._scaler.update()
+        elif (
+            self._scaler.is_enabled()
+        ):  # told by hand: the scaler does not see the gradient at the cut
+            self._scaler.update(self._scaler.get_scale() * self._scaler.get_backoff_factor())
         return finite
-
-
-def _non_finite(losses: Tensor) -> tuple[int, ...]:
-    return tuple(torch.nonzero(~torch.isfinite(losses)).flatten().tolist())

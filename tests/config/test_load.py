@@ -89,10 +89,10 @@ MISTAKES = {
         edit("  click: {kind: binary}", "  {}"),
         "a.yaml:7: tasks: value out of range; expected 1 or more entries; found {}",
     ),
-    "name with a space": (
-        edit("  age:", "  my age:"),
-        "a.yaml:5: features.my age: not a valid name; expected a letter or _, then letters, "
-        "digits, '_', '.' or '-'; found \"my age\"",
+    "task name with a space": (
+        edit("  click:", "  my click:"),
+        "a.yaml:8: tasks.my click: not a valid name; expected a letter or _, then letters, "
+        "digits, '_', '.' or '-'; found \"my click\"",
     ),
     "name that is a number": (
         edit("  age:", "  7:"),

@@ -65,7 +65,7 @@ def test_what_early_stopping_watches(shared_toy: Any) -> None:
 def test_one_task_narrows_everything(config: Config, prepared: Prepared, task: str) -> None:
     single, narrowed = one_task(config, prepared, task)
     assert list(single.tasks) == [task]
-    assert single.model.architecture == "single_task"
+    assert single.model == config.model
     assert [spec.name for spec in narrowed.preprocessor.spec.tasks] == [task]
     assert set(narrowed.preprocessor.conditions) == ({"buy"} if task == "buy" else set())
     column = list(config.tasks).index(task)
@@ -96,7 +96,8 @@ def test_one_task_leaves_out_what_other_tasks_are_named_in(
         single, narrowed = one_task(config, prepared, task)
         assert single.training.early_stopping.metric == metric
         assert single.model.logit_transfer == []
-        assert single.model.gates.preferred == {}
+        assert single.model.gates.preferred == ({} if task == "click" else {"buy": ["shared.0"]})
+        assert single.model.levels == 2
         assert fit_network(single, narrowed).result.epochs
 
 

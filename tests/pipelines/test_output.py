@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.output import atomic_folder, atomic_write, envelope, prepare_out, write_result
+from pipelines.output import atomic_write, envelope, prepare_out, write_result
 from recsys_mtl.errors import UserError
 
 
@@ -59,23 +59,3 @@ def test_atomic_write_replaces_whole_files(tmp_path: Path) -> None:
     atomic_write(path, b"\x00\x01")
     assert path.read_bytes() == b"\x00\x01"
     assert list(path.parent.iterdir()) == [path]
-
-
-def test_atomic_folder_replaces_a_folder_or_leaves_it(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    with atomic_folder(path) as folder:
-        (folder / "one").write_text("1")
-        assert not path.exists()
-
-    def fail() -> None:
-        with atomic_folder(path) as folder:
-            (folder / "two").write_text("2")
-            raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        fail()
-    assert [file.name for file in path.iterdir()] == ["one"]
-    with atomic_folder(path) as folder:
-        (folder / "three").write_text("3")
-    assert [file.name for file in path.iterdir()] == ["three"]
-    assert list(tmp_path.iterdir()) == [path]

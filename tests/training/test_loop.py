@@ -18,9 +18,19 @@ TASKS = ("click", "segment", "value", "brand")
 def run(config_of, spec, rows_of):
     """Trains with the given validation scores, one an epoch; returns the result and the step."""
 
-    def go(scores, *, stopping=None, epochs=None, rows=None, max_nonfinite=10, on_epoch=None):
+    def go(
+        scores,
+        *,
+        stopping=None,
+        epochs=None,
+        rows=None,
+        max_nonfinite=10,
+        on_epoch=None,
+        training=None,
+    ):
         config = config_of(
             training={
+                **(training or {}),
                 "epochs": epochs or len(scores),
                 "early_stopping": {"metric": "click/auc", **(stopping or {})},
                 "max_nonfinite": max_nonfinite,
@@ -75,6 +85,30 @@ def test_an_undefined_score_is_never_the_best_once_there_is_another(run):
     assert [epoch.score for epoch in result.epochs] == [None, 0.6, None]
 
 
+def test_while_no_score_is_defined_the_latest_weights_are_kept(run, caplog):
+    result, step, states = run([None, None, None, None], stopping={"patience": 1})
+    assert result.stopped == "finished"
+    assert result.best_epoch == 3
+    assert torch.equal(step.network.embeddings.weights()[0], states[3])
+    assert "never defined" in caplog.text
+
+
+def test_the_first_defined_score_replaces_undefined_ones(run):
+    result, step, states = run([None, 0.6, 0.5, 0.4], stopping={"patience": 2})
+    assert result.stopped == "early"
+    assert result.best_epoch == 1
+    assert torch.equal(step.network.embeddings.weights()[0], states[1])
+
+
+def test_train_losses_count_row_weights(run, rows_of):
+    rows = replace(rows_of(40), weights=torch.linspace(0.0, 2.0, 40))
+    rate = {"learning_rate": 1e-30}
+    result, step, _ = run([0.5], rows=rows, training={"optimizer": rate, "tables": rate})
+    step.network.train()
+    whole = step(rows).losses
+    assert list(result.epochs[0].train_losses.values()) == pytest.approx(whole.tolist(), rel=1e-4)
+
+
 def test_epochs_count_rows_labels_and_the_rate(run):
     seen = []
     result, _, _ = run([0.5, 0.6], stopping={"patience": None}, on_epoch=seen.append)
@@ -109,9 +143,9 @@ def test_one_bad_batch_is_skipped_and_training_goes_on(run, rows_of, caplog):
 def test_skips_start_anew_after_a_good_batch():
     skips = Skips(2, ("a", "b"))
     zeros = torch.zeros(2)
-    bad = StepResult(zeros, zeros, False, (1,))
+    bad = StepResult(zeros, zeros, zeros, False, (1,))
     skips.see(bad)
-    skips.see(StepResult(zeros, zeros, True))
+    skips.see(StepResult(zeros, zeros, zeros, True))
     skips.see(bad)
     assert skips.total == 2
     with pytest.raises(UserError, match="loss of b"):
@@ -121,7 +155,7 @@ def test_skips_start_anew_after_a_good_batch():
 def test_skips_blame_the_gradient_where_every_loss_is_finite():
     skips = Skips(1, ("a",))
     with pytest.raises(UserError, match="the gradient was not finite"):
-        skips.see(StepResult(torch.zeros(1), torch.zeros(1), False))
+        skips.see(StepResult(*[torch.zeros(1)] * 3, False))
 
 
 def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):

@@ -167,3 +167,42 @@ def test_every_task_kind_is_learnt_by_heart(config_of, spec, rows, backend, prec
         for batch in loader.epoch(epoch):
             losses = step(batch).losses
     assert losses.max() < (0.02 if precision == "fp32" else 0.05), losses
+
+
+def test_the_balancer_does_not_see_a_skipped_batch(step_of, rows):
+    step = step_of(balancing={"name": "dwa"})
+    before = {name: value.clone() for name, value in step.balancer.state_dict().items()}
+    labels = rows.labels.clone()
+    labels[1, 2] = torch.inf
+    assert not step(replace(rows, labels=labels)).updated
+    assert all(torch.equal(v, before[k]) for k, v in step.balancer.state_dict().items())
+
+
+@pytest.fixture
+def scaled(step_of):
+    """A step with fp16's loss scaling, in fp32 so that it runs on a CPU."""
+    step = step_of()
+    step._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    return step
+
+
+def test_loss_scaling_changes_nothing_but_the_scale(scaled, step_of, rows):
+    plain = step_of()
+    assert plain(rows).updated
+    assert scaled(rows).updated
+    for name, value in scaled.network.state_dict().items():
+        assert torch.allclose(value, plain.network.state_dict()[name], atol=1e-6), name
+
+
+def test_an_overflow_at_the_cut_alone_lowers_the_scale(scaled, rows):
+    before = state(scaled)
+    original = scaled.network.forward_from
+
+    def forward_from(features, batch):
+        features.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+        return original(features, batch)
+
+    scaled.network.forward_from = forward_from
+    assert not scaled(rows).updated
+    assert scaled._scaler.get_scale() == 512.0
+    assert changed(before, scaled) == set()
