@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,6 +50,18 @@ def test_ranks_batch_by_batch_give_the_same_metrics() -> None:
     whole = evaluate_task("retrieval", labels, scores, weights)
     assert evaluate_task("retrieval", labels, ranks, weights) == pytest.approx(whole)
     assert whole["recall_at_10"] == pytest.approx(1.0)
+
+
+def test_one_row_of_scores_for_all_is_not_copied() -> None:
+    labels = np.full(2000, 7.0)
+    labels[::2] = math.nan
+    scores = np.broadcast_to(np.arange(20_001.0, 0.0, -1.0), (2000, 20_001))  # 320 MB if written
+    tracemalloc.start()
+    metrics = evaluate_task("retrieval", labels, scores, top_k=(6, 7))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (metrics["recall_at_6"], metrics["recall_at_7"]) == (0.0, 1.0)
+    assert peak < 40e6
 
 
 def test_no_labelled_rows() -> None:

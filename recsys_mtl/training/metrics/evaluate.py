@@ -86,7 +86,8 @@ def evaluate_task(
         labels: (B,), NaN where unlabelled; an index for multiclass and retrieval, in the label's
             own unit for regression.
         predictions: (B,) probabilities, (B, K) probabilities of the classes, (B,) numbers; for
-            retrieval (B,) ranks as `true_item_ranks` gives them, or (B, I) scores.
+            retrieval (B,) ranks as `true_item_ranks` gives them, or (B, I) scores, which may be a
+            broadcast view: they are not copied.
         weights: (B,) row weights, not negative; all 1 if None.
         calibration_bins: bins of the calibration error.
         top_k: the K of `recall_at_K`.
@@ -99,11 +100,12 @@ def evaluate_task(
     rows = ~np.isnan(labels) & (weights > 0)
     if not rows.any():
         return _all_undefined(names, "no labelled rows")
+    if kind == "retrieval" and predictions.ndim == 2:
+        predictions = true_item_ranks(predictions, labels)
     if not rows.all():
         labels, predictions, weights = labels[rows], predictions[rows], weights[rows]
     if kind == "retrieval":
-        ranks = true_item_ranks(predictions, labels) if predictions.ndim == 2 else predictions
-        return retrieval_metrics(ranks, weights, top_k=top_k)
+        return retrieval_metrics(predictions, weights, top_k=top_k)
     if not np.isfinite(predictions).all():
         return _all_undefined(names, "some predictions are not finite")
     if kind == "binary":
