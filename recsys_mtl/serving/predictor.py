@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
+from torch import Tensor
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.encoders import CategoricalListFeature, NumericFeature
+from recsys_mtl.data.encoders.retrieval import RetrievalLabel
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.model import MultiTaskNetwork
+
+_SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
 
 
 class Predictor:
@@ -77,15 +83,16 @@ class Predictor:
 
     def output_schema(self) -> dict[str, pl.DataType]:
         """Columns of `predict` and their types."""
-        outputs = {t.name: np.zeros((1, t.items or t.outputs), np.float32) for t in self.tasks}
-        return dict(self._decode(outputs).schema)
+        each = _columns_by_task(self.preprocessor).values()
+        return {name: dtype for columns in each for name, dtype in columns.items()}
 
     def predict(self, frame: pl.DataFrame, batch_rows: int = 4096) -> pl.DataFrame:
         """Predict raw rows, in their order.
 
         Args:
             frame: raw rows with at least `columns`; labels are not needed.
-            batch_rows: rows that go through the network at once.
+            batch_rows: rows that go through the network at once; of a large catalogue fewer are
+                scored at once.
 
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
@@ -97,30 +104,75 @@ class Predictor:
         ]
         return pl.concat(parts) if parts else pl.DataFrame(schema=self.output_schema())
 
-    @torch.inference_mode()
-    def raw_outputs(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
-        """Outputs of encoded rows, as `Preprocessor.decode` takes them, float32.
+    @torch.no_grad()  # the fused tables have no inference mode
+    def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """The towers' outputs for encoded rows, float32, on the network's device.
 
-        (B, 1) logits of a binary task, (B, classes) logits, (B, 1) transformed values, (B, items)
-        scores of a retrieval task: as wide as its item table, so ask for few rows at a time.
+        (B, 1) logits of a binary task, (B, classes) logits, (B, 1) transformed values, (B, dim)
+        unit queries of a retrieval task.
         """
         device = next(self.network.parameters()).device
         logits = self.network(batch.to(device)).logits
-        outputs = {}
-        for task in self.tasks:
-            values = logits[task.name].float()
-            if task.kind == "retrieval":
-                values = self.network.scores(task.name, values)
-            outputs[task.name] = values.cpu().numpy()
-        return outputs
+        return {task.name: logits[task.name].float() for task in self.tasks}
 
-    def _decode(self, outputs: dict[str, npt.NDArray[np.float32]]) -> pl.DataFrame:
+    def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:
         """The columns of all tasks, side by side."""
         frames = []
         for task in self.tasks:
-            frame = self.preprocessor.decode(task.name, outputs[task.name], top_k=self._top_k)
-            frames.append(frame.rename({name: _plain_name(task, name) for name in frame.columns}))
+            label = self.preprocessor.labels[task.name]
+            if isinstance(label, RetrievalLabel):
+                items, scores = self._best_items(task, outputs[task.name])
+                frame = label.name_items(items.cpu().numpy(), scores.cpu().numpy())
+            else:
+                frame = self.preprocessor.decode(task.name, outputs[task.name].cpu().numpy())
+            frames.append(_renamed(task, frame))
         return pl.concat(frames, how="horizontal")
+
+    @torch.no_grad()
+    def _best_items(self, task: TaskSpec, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, k) indices of the nearest items, best first, without item 0, and their scores."""
+        known = self.network.item_vectors(task.name)[1:]
+        k = min(self._top_k, len(known))
+        some = torch.split(queries, max(1, _SCORES_AT_ONCE // len(known)))
+        scores, places = zip(*((part @ known.T).topk(k) for part in some), strict=True)
+        return 1 + torch.cat(places), torch.cat(scores)
+
+
+def check_output_columns(preprocessor: Preprocessor) -> None:
+    """Every task's columns of predictions have names of their own.
+
+    Raises:
+        UserError: every name that two tasks share, such as that of task `band_probability_low` and
+            of class `low` of task `band`.
+    """
+    problems = [
+        Problem(
+            f"both predict a column '{name}'",
+            f"tasks.{first} and tasks.{second}",
+            fix="rename one of the tasks; its label column can stay: label",
+        )
+        for (first, ours), (second, theirs) in combinations(
+            _columns_by_task(preprocessor).items(), 2
+        )
+        for name in ours
+        if name in theirs
+    ]
+    if problems:
+        raise UserError(*problems)
+
+
+def _columns_by_task(preprocessor: Preprocessor) -> dict[str, dict[str, pl.DataType]]:
+    """Names and types of the columns of predictions, by task."""
+    columns = {}
+    for task in preprocessor.spec.tasks:
+        nothing = np.zeros((1, task.items or task.outputs))
+        frame = preprocessor.decode(task.name, nothing, top_k=1)
+        columns[task.name] = dict(_renamed(task, frame).schema)
+    return columns
+
+
+def _renamed(task: TaskSpec, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.rename({name: _plain_name(task, name) for name in frame.columns})
 
 
 def _plain_name(task: TaskSpec, column: str) -> str:

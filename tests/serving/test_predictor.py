@@ -5,10 +5,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
+import yaml
 from polars.testing import assert_frame_equal
 from scipy.special import expit
 
+from recsys_mtl.build.network import build_network
+from recsys_mtl.config.load import config_from_yaml, dump_config
+from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
+from recsys_mtl.model.embeddings import _torchrec_obstacle as torchrec_obstacle
+from recsys_mtl.serving.predictor import Predictor, check_output_columns
 
 OUTPUT = {
     "click": pl.Float64(),
@@ -36,21 +43,31 @@ def test_columns_of_all_kinds(trained: Any) -> None:
 
 def test_values_are_the_network_s(trained: Any) -> None:
     batch = trained.preprocessor.encode(trained.rows, labels=False)
-    outputs = trained.predictor.raw_outputs(batch)
+    outputs = {
+        task: values.numpy() for task, values in trained.predictor.raw_outputs(batch).items()
+    }
     predicted = trained.predictor.predict(trained.rows)
     shapes = {task: values.shape for task, values in outputs.items()}
-    assert shapes == {"click": (300, 1), "plan": (300, 3), "spend": (300, 1), "next": (300, 7)}
+    assert shapes == {
+        "click": (300, 1),
+        "plan": (300, 3),
+        "spend": (300, 1),
+        "next": (300, 7),
+    }  # 7: dim
     np.testing.assert_allclose(predicted["click"], expit(outputs["click"][:, 0]), atol=1e-6)
     label = trained.preprocessor.labels["spend"]
     value = np.expm1(outputs["spend"][:, 0].astype(np.float64) * label.sd + label.mean)
     np.testing.assert_allclose(predicted["spend"], value, rtol=1e-6)
 
 
-def test_retrieval_finds_the_best_known_items(trained: Any) -> None:
+@pytest.mark.parametrize("at_once", [1, 50, 8_000_000])
+def test_retrieval_finds_the_best_known_items(
+    trained: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys_mtl.serving.predictor._SCORES_AT_ONCE", at_once)
     predicted = trained.predictor.predict(trained.rows)
-    scores = trained.predictor.raw_outputs(trained.preprocessor.encode(trained.rows, labels=False))[
-        "next"
-    ]
+    queries = trained.predictor.raw_outputs(trained.preprocessor.encode(trained.rows, labels=False))
+    scores = trained.network.scores("next", queries["next"]).detach().numpy()
     items = trained.preprocessor.labels["next"].items
     for row in range(20):
         best = sorted(range(1, 7), key=lambda item: -scores[row, item])[:3]
@@ -95,6 +112,73 @@ def test_the_schema_says_how_columns_are_read(trained: Any) -> None:
 def test_missing_column_is_named(trained: Any) -> None:
     with pytest.raises(UserError, match=r"missing column.*|'age'"):
         trained.predictor.predict(trained.rows.drop("age"))
+
+
+def test_a_large_catalogue_is_scored_in_parts(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heights = []
+    usual = torch.Tensor.topk
+
+    def watched(self: torch.Tensor, k: int) -> Any:
+        heights.append(self.shape)
+        return usual(self, k)
+
+    monkeypatch.setattr(torch.Tensor, "topk", watched)
+    monkeypatch.setattr("recsys_mtl.serving.predictor._SCORES_AT_ONCE", 6 * 128)
+    trained.predictor.predict(trained.rows)
+    assert heights == [(128, 6), (128, 6), (44, 6)]
+
+
+@pytest.mark.skipif(torchrec_obstacle(()) != "", reason="torchrec does not import")
+def test_fused_tables_predict_the_same(trained: Any) -> None:
+    document = yaml.safe_load(dump_config(trained.config))
+    for feature in ("customer", "bought"):
+        document["features"][feature]["dim"] = 4  # fused tables are so wide, or a multiple
+    predictors = []
+    for backend in ("plain", "torchrec"):
+        document["model"]["embedding"]["backend"] = backend
+        config = config_from_yaml(yaml.safe_dump(document), where="fused.yaml")
+        fitted = Preprocessor.fit(
+            [trained.rows], config.features, config.tasks, weight=None, default_dim=4
+        )
+        network = build_network(config, fitted.spec)
+        predictors.append(Predictor(config, fitted, network))
+    plain, fused = predictors
+    fused.network.load_state_dict(plain.network.state_dict())
+    assert_frame_equal(fused.predict(trained.rows), plain.predict(trained.rows), abs_tol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("other", "column"),
+    [
+        ("band_probability_low: {kind: binary, label: click}", "band_probability_low"),
+        ("next_scores: {kind: regression, label: spend}", "next_scores"),
+    ],
+)
+def test_two_tasks_of_one_output_column_are_named(trained: Any, other: str, column: str) -> None:
+    text = f"""
+name: clash
+data: {{path: rows.parquet}}
+features: {{age: {{kind: numeric}}}}
+tasks:
+  {other}
+  band: {{kind: multiclass, label: plan}}
+  next: {{kind: retrieval}}
+"""
+    rows = trained.rows.with_columns(pl.col("plan").replace("free", "low"))
+    config = config_from_yaml(text, where="clash.yaml")
+    fitted = Preprocessor.fit([rows], config.features, config.tasks, weight=None, default_dim=4)
+    second = "band" if column.startswith("band") else "next"
+    with pytest.raises(
+        UserError, match=f"tasks.{column} and tasks.{second}: both predict a column '{column}'"
+    ):
+        check_output_columns(fitted)
+
+
+def test_columns_of_their_own_are_no_error(trained: Any) -> None:
+    check_output_columns(trained.preprocessor)
+    assert len(trained.predictor.output_schema()) == 8
 
 
 def test_dropout_is_off(trained: Any) -> None:

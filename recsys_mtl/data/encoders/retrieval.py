@@ -9,6 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 
 from recsys_mtl.data.canonical import require_category
 from recsys_mtl.data.encoders.label import Label, Labels, targets
@@ -60,17 +62,17 @@ class RetrievalLabel(Label):
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The best items of each row and their scores, as lists, from (B, items) scores."""
-        known = outputs[:, 1:]
-        top_k = min(top_k, known.shape[1])
-        best = np.argpartition(-known, top_k - 1, axis=1)[:, :top_k]
-        scores = np.take_along_axis(known, best, axis=1)
-        order = np.argsort(-scores, axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)
-        names = pl.Series(self.items).gather(best.ravel())
+        known = torch.from_numpy(outputs)[:, 1:]
+        scores, places = known.topk(min(top_k, known.shape[1]))
+        return self.name_items(1 + places.numpy(), scores.numpy())
+
+    def name_items(self, items: NDArray[np.int64], scores: NDArray[np.floating]) -> pl.DataFrame:
+        """Columns of predictions from (B, k) item indices (none of them 0) and their scores."""
+        names = pl.Series(self.items).gather(items.ravel() - 1)
         return pl.DataFrame(
             {
-                self.task: names.reshape((len(best), top_k)).arr.to_list(),
-                f"{self.task}.score": np.take_along_axis(known, best, axis=1).tolist(),
+                self.task: names.reshape(items.shape).arr.to_list(),
+                f"{self.task}.score": scores.tolist(),
             },
             schema_overrides={f"{self.task}.score": pl.List(pl.Float64)},
         )
