@@ -45,7 +45,8 @@ def predict(
         batch_rows: rows held in memory at a time.
 
     Raises:
-        UserError: no such model or input, a missing column, or a place that cannot be written.
+        UserError: no such model or input, a missing column, or a place that cannot be written, or
+            that is an input file.
     """
     started = datetime.now(UTC)
     if out is not None:
@@ -56,6 +57,9 @@ def predict(
         raise wrong("cannot write the output file", where=str(output), found="a folder", fix=fix)
     predictor = load_bundle(model_folder(run_dir))
     source = _open(predictor, input)
+    if output.exists() and any(output.samefile(reader.file.path) for reader in source.readers):
+        fix = "give another file with --output"
+        raise wrong("the output would replace an input file", where=str(output), fix=fix)
     begun = time.perf_counter()
     rows = 0
     with atomic_file(output) as temporary, progress("predict", source.num_rows) as advance:

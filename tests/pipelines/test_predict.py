@@ -91,6 +91,22 @@ def test_a_failure_on_the_way_leaves_what_was_there(toy: Any, trained: Trained) 
     assert output.read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_an_input_file_is_not_replaced(trained: Trained, tmp_path: Path, link: bool) -> None:
+    toy, _ = trained
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        toy.rows().write_parquet(tmp_path / "in" / f"{name}.parquet")
+    output = before = tmp_path / "in" / "b.parquet"
+    content = before.read_bytes()
+    if link:
+        output = tmp_path / "scores.parquet"
+        output.symlink_to(before)
+    with pytest.raises(UserError, match="the output would replace an input file"):
+        predict(toy.run, input=str(tmp_path / "in"), output=output)
+    assert before.read_bytes() == content
+
+
 def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy, _ = trained
     output = tmp_path / "scores.parquet"
