@@ -8,7 +8,7 @@ every row scores nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,16 +18,32 @@ import polars as pl
 from sklearn.tree import DecisionTreeClassifier
 
 from recsys_mtl.data.canonical import canonical
-from recsys_mtl.errors import Problem
+from recsys_mtl.data.where import Condition
 
-SAMPLE_ROWS = 50_000
 TREE_ROWS = 10_000
 MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
 MIN_SIDE = 5
 
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-LabelInfo = tuple[str, str, str | None, Sequence[str]]
+
+
+class LabelInfo(NamedTuple):
+    """A task's label.
+
+    Attributes:
+        kind: of the task.
+        column: of the label.
+        positive: canonical text that counts as 1 in a binary label; None for 1 and true.
+        null_values: canonical texts that mean unlabelled.
+        only_where: the task's sample space; other rows are unlabelled.
+    """
+
+    kind: str
+    column: str
+    positive: str | None = None
+    null_values: tuple[str, ...] = ()
+    only_where: Condition | None = None
 
 
 class Score(NamedTuple):
@@ -73,22 +89,20 @@ def find_leaks(
     certain value.
 
     Args:
-        frame: training rows, before any preprocessing; of more than 50,000 a sample is taken.
+        frame: a sample of the training rows, before any preprocessing.
         features: feature column → kind (numeric, categorical, categorical_list).
-        tasks: task → (kind, label column, positive value, label values that mean null).
+        tasks: task → its label.
         threshold: least score that is reported.
     """
-    if frame.height > SAMPLE_ROWS:
-        frame = frame.sample(SAMPLE_ROWS, seed=0)
-    labels = {
-        (task[1], task[0], task[2]): _Label(task[1], task[0], _label_codes(frame[task[1]], task))
-        for task in tasks.values()
-    }
+    labels = [
+        _Label(task.column, task.kind, _label_codes(frame, task))
+        for task in dict.fromkeys(tasks.values())
+    ]
     warnings = _shared_labels(tasks)
     folds = np.random.default_rng(0).permutation(frame.height) % 2 == 0
     for name, kind in features.items():
         feature = _feature(frame[name], kind)
-        for label in labels.values():
+        for label in labels:
             score = _score(feature, label, folds)
             if score is not None and score.value >= threshold:
                 warnings.append(_told(name, "alone", label.name, score))
@@ -97,21 +111,6 @@ def find_leaks(
             if nulls is not None and nulls.value >= threshold:
                 warnings.append(_told(name, "by being null", label.name, nulls))
     return warnings
-
-
-def label_problems(features: Iterable[str], tasks: Mapping[str, LabelInfo]) -> list[Problem]:
-    """An error for each feature that is some task's label column."""
-    labels = {task[1]: name for name, task in tasks.items()}
-    return [
-        Problem(
-            f"feature '{name}' is the label of task '{labels[name]}'",
-            where=f"features.{name}",
-            expected="a column that is known before the label",
-            fix="remove the feature",
-        )
-        for name in features
-        if name in labels
-    ]
 
 
 def _told(feature: str, how: str, label: str, score: Score) -> str:
@@ -123,13 +122,13 @@ def _told(feature: str, how: str, label: str, score: Score) -> str:
 
 
 def _shared_labels(tasks: Mapping[str, LabelInfo]) -> list[str]:
-    users: dict[str, list[str]] = {}
+    users: dict[tuple[str, Condition | None], list[str]] = {}
     for name, task in tasks.items():
-        users.setdefault(task[1], []).append(name)
+        users.setdefault((task.column, task.only_where), []).append(name)
     return [
         f"tasks {' and '.join(repr(name) for name in names)} share the label column '{column}': "
         "they teach the model the same thing twice; remove one if that is not meant"
-        for column, names in users.items()
+        for (column, _), names in users.items()
         if len(names) > 1
     ]
 
@@ -187,11 +186,14 @@ def _feature(values: pl.Series, kind: str) -> _Column:
     return _Column(_codes(canonical(values)), numeric=False)
 
 
-def _label_codes(values: pl.Series, task: LabelInfo) -> Codes:
+def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:
     """Binary: 0 and 1; others: dense ranks of the values; -1 where unlabelled."""
-    kind, _, positive, null_values = task
+    kind, column, positive, null_values, space = task
+    values = frame[column]
     text = canonical(values)
     is_null = text.is_in(list(null_values)).fill_null(True)
+    if space is not None:
+        is_null |= ~space.mask(frame)
     if kind == "regression":
         values = values.cast(pl.Float64, strict=False)
     elif kind == "binary":

@@ -18,10 +18,11 @@ import polars as pl
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.schema import Binary, Categorical, Config, GroupSplit, TimeSplit
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.leakage import find_leaks
+from recsys_mtl.data.encoders.binary import BinaryLabel
+from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.sides import SIDES, Side, Sides, distinct, open_sources
+from recsys_mtl.data.sides import SIDES, Side, Sides, distinct, open_sources, thinned
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
@@ -43,7 +44,7 @@ class Prepared:
         fingerprint: sha256 of the sources' content.
         streamed: whether rows are read again every epoch instead of held in memory.
         warnings: what looks wrong without being an error (leaks).
-        example: the first raw training rows, features only.
+        example: a few raw training rows, features only.
     """
 
     preprocessor: Preprocessor
@@ -91,15 +92,17 @@ def prepare(config: Config) -> Prepared:
         UserError: the data contradict the config; all problems that one pass finds, together.
     """
     sides = open_sides(config)
+    kept: list[pl.DataFrame] = []
+    fitted_on = sides.sample("train", _raw_columns(config), config.data.fit_rows)
     preprocessor = Preprocessor.fit(
-        _first_rows(sides.frames("train", _raw_columns(config)), config.data.fit_rows),
+        _keeping(fitted_on, kept, _LEAK_ROWS / sides.counts["train"], config.seed),
         config.features,
         config.tasks,
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
     )
-    sample = pl.concat(_first_rows(sides.frames("train", _raw_columns(config)), _LEAK_ROWS))
-    warnings = _leaks(config, sample)
+    sample = pl.concat(kept, how="vertical_relaxed")
+    warnings = _leaks(config, preprocessor, sample)
     for warning in warnings:
         log.warning("%s", warning)
     loaders, streamed = make_loaders(config, sides, preprocessor)
@@ -238,27 +241,28 @@ def _column_problems(config: Config, source: Source) -> list[Problem]:
     return problems
 
 
-def _first_rows(frames: Iterator[pl.DataFrame], limit: int) -> Iterator[pl.DataFrame]:
-    left = limit
+def _keeping(
+    frames: Iterator[pl.DataFrame], kept: list[pl.DataFrame], share: float, seed: int
+) -> Iterator[pl.DataFrame]:
+    """The same frames; a share of their rows is kept aside."""
     for frame in frames:
-        yield frame.head(left)
-        left -= frame.height
-        if left <= 0:
-            return
+        kept.append(thinned(frame, share, seed))
+        yield frame
 
 
-def _leaks(config: Config, sample: pl.DataFrame) -> list[str]:
+def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> list[str]:
     return find_leaks(
         sample,
         {name: feature.kind for name, feature in config.features.items()},
         {
-            name: (
-                task.kind,
-                label_of(name, task),
-                task.positive if isinstance(task, Binary) else None,
-                task.null_values,
+            name: LabelInfo(
+                label.kind,
+                label.column,
+                label.positive if isinstance(label, BinaryLabel) else None,
+                tuple(label.null_values),
+                preprocessor.conditions.get(name),
             )
-            for name, task in config.tasks.items()
+            for name, label in preprocessor.labels.items()
         },
         config.data.leakage_threshold,
     )

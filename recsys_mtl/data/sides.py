@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, Split, TimeSplit
 from recsys_mtl.data.encoders import ROW
+from recsys_mtl.data.hashing import uniform
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 
@@ -62,6 +63,14 @@ def open_sources(
 def distinct(sources: Mapping[Side, Source]) -> list[Source]:
     """Each source once."""
     return list({id(source): source for source in sources.values()}.values())
+
+
+def thinned(frame: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """The rows that a hash of row number and seed keeps; a smaller share keeps some of the same."""
+    if share >= 1.0:
+        return frame
+    chance = uniform(frame[ROW].cast(pl.UInt64).to_numpy(), seed + 1)  # the seed itself splits
+    return frame.filter(pl.Series(chance < share))
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,11 @@ class Sides:
     def frames(self, side: Side, columns: list[str]) -> Iterator[pl.DataFrame]:
         """The rows of one side, in the order of the files."""
         return (frame for _, frame in self.walk(columns, (side,)))
+
+    def sample(self, side: Side, columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
+        """About so many rows of a side, from all over it; all of them where they are fewer."""
+        share = rows / self.counts[side]
+        return (thinned(frame, share, self._seed) for frame in self.frames(side, columns))
 
     def _assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.int8]:
         assert not isinstance(self._split, FileSplit)

@@ -1,8 +1,7 @@
 """Which side of the train/valid/test split a row is on, whatever the chunks it arrives in.
 
-Fraction and group splits hash (SplitMix64: Steele, Lea and Flood 2014, "Fast splittable
-pseudorandom number generators", OOPSLA): a row's side depends on its position or group and the seed
-only, and the test side stays the same when the valid fraction changes.
+Fraction and group splits hash: a row's side depends on its position or group and the seed only, and
+the test side stays the same when the valid fraction changes.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import polars as pl
 
 from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
 from recsys_mtl.data.canonical import canonical, factorize, require_category
+from recsys_mtl.data.hashing import uniform
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError, wrong
 
@@ -80,13 +80,6 @@ def assign(
     chance = uniform(keys, seed)
     border_test, border_valid = 1.0 - split.test, 1.0 - split.test - split.valid
     return (chance >= border_valid).astype(np.int8) + (chance >= border_test).astype(np.int8)
-
-
-def uniform(keys: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.float64]:
-    """A number of [0, 1) for each key, by SplitMix64 of key and seed."""
-    start = _mix(np.array([seed], dtype=np.uint64))
-    mixed = _mix(_mix(keys) + start) >> np.uint64(11)  # the 53 bits that a double can hold
-    return mixed.astype(np.float64) * 2.0**-53
 
 
 def time_bounds(source: Source, split: TimeSplit) -> Bounds:
@@ -151,14 +144,6 @@ def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
     return sides
 
 
-def _mix(state: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's step and finaliser, modulo 2^64."""
-    z = state + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def _column_times(source: Source, split: TimeSplit) -> tuple[Times, bool]:
     """The column's times (a sample of them where there are many), sorted, and if it has dates."""
     keep = QUANTILE_ROWS / source.num_rows
@@ -181,7 +166,11 @@ def _times(values: pl.Series, first_row: int) -> tuple[Times, bool]:
     _no_null(values.fill_nan(None) if values.dtype.is_float() else values, column, first_row)
     if values.dtype.is_numeric():
         whole = values.dtype.is_integer()
-        return values.cast(pl.Int64 if whole else pl.Float64).to_numpy(), False
+        read = values.cast(pl.Int64 if whole else pl.Float64, strict=False)
+        if read.has_nulls():
+            row = int(read.is_null().arg_max() or 0)
+            raise _bad_time(column, f"{values[row]}, beyond 64 bits, in row {first_row + row}")
+        return read.to_numpy(), False
     if values.dtype == pl.String:
         read = _read_iso(values)
         if read.has_nulls():

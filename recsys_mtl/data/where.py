@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -50,8 +50,8 @@ class Condition:
         comparisons: at least one.
     """
 
-    text: str
-    where: str
+    text: str = field(compare=False)
+    where: str = field(compare=False)
     comparisons: tuple[Comparison, ...]
 
     @property

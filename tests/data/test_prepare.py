@@ -12,6 +12,7 @@ import torch
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.prepare import Prepared, data_root, make_loaders, open_sides, prepare
+from recsys_mtl.data.sides import thinned
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
 
@@ -161,11 +162,32 @@ def test_fitting_reads_the_training_rows_only(folder: Path) -> None:
     assert prepared.fingerprint == f"{train}-{held_out_rows}"  # a file that serves twice, once
 
 
-def test_fit_rows_bounds_what_is_fitted(folder: Path) -> None:
-    bounded = prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
-    assert bounded != prepare(config(folder)).preprocessor.to_dict()
-    first = pl.concat(list(open_sides(config(folder)).frames("train", ["age"])))["age"].head(100)
-    assert bounded["features"][0]["mean"] == pytest.approx(first.mean())
+def test_a_sorted_file_is_fitted_on_rows_from_all_over_it(folder: Path) -> None:
+    frame = pl.read_parquet(folder / "rows.parquet").sort("age")
+    frame.write_parquet(folder / "rows.parquet")
+    ages = pl.concat(list(open_sides(config(folder)).frames("train", ["age"])))["age"]
+    fitted = prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
+    assert fitted != prepare(config(folder)).preprocessor.to_dict()
+    assert fitted == prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
+    assert fitted["features"][0]["mean"] == pytest.approx(40.0, abs=4 * 10 / 100**0.5)
+    sampled = pl.concat(list(open_sides(config(folder)).sample("train", ["age"], 100)))
+    assert 60 < len(sampled) < 140
+    few = thinned(sampled, 0.1, 0)
+    assert 0 < len(few) < len(sampled)
+    assert sampled["age"].is_in(ages.implode()).all()
+
+
+def test_the_sample_space_counts_for_leaks_too(folder: Path) -> None:
+    """`buy` is 0 without a click, so that a feature that tells clicks nearly tells purchases."""
+    frame = pl.read_parquet(folder / "rows.parquet")
+    bought = frame.with_columns(
+        buy=pl.col("click") & (pl.int_range(pl.len()) % 20 > 0),
+        age=pl.col("click") + pl.col("age") / 1000,
+    )
+    bought.write_parquet(folder / "rows.parquet")
+    warnings = prepare(config(folder, leakage_threshold=0.9)).warnings
+    assert any("'click'" in w for w in warnings)
+    assert not any("'buy'" in w for w in warnings)
 
 
 def test_all_column_problems_are_told_together(folder: Path) -> None:

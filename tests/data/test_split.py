@@ -10,7 +10,7 @@ import pytest
 from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
 from recsys_mtl.data import split as split_module
 from recsys_mtl.data.source import Source
-from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds, uniform
+from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 from recsys_mtl.errors import UserError
 
 FRACTION = FractionSplit(kind="fraction", valid=0.15, test=0.25)
@@ -36,17 +36,6 @@ def sides_of(folder: Path, values: object, split: TimeSplit) -> list[int]:
 
 
 # --- fraction and group
-
-
-def test_uniform_is_splitmix64() -> None:
-    """The generator's published first outputs for state 1234567."""
-    state = np.uint64(1234567) + np.arange(3, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
-    assert split_module._mix(state).tolist() == expected
-    values = uniform(np.arange(100_000, dtype=np.uint64), 3)
-    assert values.min() >= 0
-    assert values.max() < 1
-    assert np.allclose(np.histogram(values, 10, (0, 1))[0] / 1e5, 0.1, atol=0.005)
 
 
 def test_fractions_are_met_and_depend_on_the_seed() -> None:
@@ -216,3 +205,9 @@ def test_an_empty_side_is_an_error(split: Split, part: str) -> None:
         require_rows({"train": 9, "valid": 0, "test": 0}, split)
     assert f"data.split (kind {split.kind}): no rows in valid and test" in str(error.value)
     assert part in str(error.value)
+
+
+def test_a_number_beyond_64_bits_is_told(tmp_path: Path) -> None:
+    times = pl.Series([1, 2**63, 3], dtype=pl.UInt64)
+    with pytest.raises(UserError, match=r"cannot be read as time.*9223372036854775808.* in row 1"):
+        sides_of(tmp_path, times, time())

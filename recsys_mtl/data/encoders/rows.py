@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_mtl.data.hashing import splitmix64
+
 ROW = "__row__"
 """Column of a frame that holds row numbers within the source, where the reader knows them."""
 
@@ -39,9 +41,5 @@ class Rows:
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
-        """A different pseudo-random number for each position (splitmix64)."""
-        z = np.arange(self.first, self.first + self.count, dtype=np.uint64)
-        z = (z + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        """A different pseudo-random number for each position."""
+        return splitmix64(np.arange(self.first, self.first + self.count, dtype=np.uint64))
