@@ -30,7 +30,7 @@ from recsys_mtl.config import Config, config_hash, dump_config, load_config
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
-from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact
 from recsys_mtl.training.device import check_precision, pick_device
@@ -71,6 +71,7 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
     log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
+    check_output_columns(prepared.preprocessor)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
     track = config.tracking
     with open_run(

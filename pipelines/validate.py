@@ -11,6 +11,7 @@ from pipelines.output import envelope, prepare_out, write_result
 from recsys_mtl.build.network import build_network
 from recsys_mtl.config import Config, config_hash, load_config
 from recsys_mtl.data.prepare import prepare
+from recsys_mtl.serving.predictor import check_output_columns
 from recsys_mtl.training.device import check_precision, pick_device
 
 
@@ -43,6 +44,7 @@ def validate(config: Config, out: Path | None = None) -> dict[str, Any]:
         prepare_out(out)
     check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
+    check_output_columns(prepared.preprocessor)
     spec = prepared.preprocessor.spec
     network = build_network(config, spec)
     result = envelope("validate", started=started, config_hash=config_hash(config)) | {

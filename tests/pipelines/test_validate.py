@@ -68,3 +68,10 @@ def test_a_wrong_label_on_any_side_is_found(toy: Any, loading: str, row: int) ->
 def test_names_in_the_model_are_checked(toy: Any) -> None:
     with pytest.raises(UserError, match=r"shared\.7"):
         validate(toy.config("model.gates.preferred={click: [shared.7]}"))
+
+
+def test_two_tasks_that_predict_one_column_are_told_before_training(toy: Any) -> None:
+    config = toy.config()
+    tasks = {**config.tasks, "band_probability_low": config.tasks["click"]}
+    with pytest.raises(UserError, match=r"tasks\.band and tasks\.band_probability_low"):
+        validate(config.model_copy(update={"tasks": tasks}))
