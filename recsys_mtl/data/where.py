@@ -1,11 +1,14 @@
 """Row conditions such as `click == 1 and country != "DE"`: parsed and evaluated, never `eval`.
 
 A condition is `COLUMN OP VALUE`, several joined by `and`; OP is one of == != < <= > >=. A column
-whose name is not a plain word is written in backticks, a value with spaces in quotes.
+whose name is not a plain word is written in backticks, a value with spaces in quotes. An unquoted
+number compares numerically, with text too (a text that is no number does not satisfy it); all else
+compares canonical texts.
 """
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable
@@ -14,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys_mtl.data.canonical import canonical, canonical_texts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
@@ -63,7 +67,8 @@ class Condition:
         """Boolean, one a row: whether the condition holds; null in a column means it does not.
 
         Raises:
-            UserError: a column is missing, or a number column is compared with something else.
+            UserError: a column is missing or has lists or durations, or a number column is compared
+                with something else.
         """
         check(self, frame.columns, self.where)
         mask = pl.repeat(True, frame.height, eager=True)
@@ -72,20 +77,23 @@ class Condition:
         return mask.fill_null(False).alias("mask")
 
     def _compare(self, values: pl.Series, comparison: Comparison) -> pl.Series:
-        number = _number(comparison.value)
+        dtype, number = values.dtype, _number(comparison.value)
         compare = _OPERATORS[comparison.op]
-        if values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        if dtype.is_nested() or dtype in (pl.Duration, pl.Binary, pl.Object):
+            raise self._wrong(comparison, "a column of single values", f"of {dtype}, not")
+        if dtype.is_numeric() or dtype == pl.Boolean:
             if number is None:
-                raise self._wrong(comparison, "a number", f"the {values.dtype} column")
-            numbers = values.cast(pl.Int8) if values.dtype == pl.Boolean else values
-            if numbers.dtype.is_float():
-                numbers = numbers.fill_nan(None)
-            result: pl.Series = compare(numbers, number)
+                raise self._wrong(comparison, "a number", f"the {dtype} column")
+            numbers = values.cast(pl.Int8) if dtype == pl.Boolean else values
+        elif _is_finite(number) and not comparison.quoted and not dtype.is_temporal():
+            numbers = _numbers(values.cast(pl.String))
+        else:
+            texts = canonical(values)
+            result: pl.Series = compare(texts, canonical_texts([comparison.value])[0])
             return result
-        orders = comparison.op not in ("==", "!=")
-        if orders and number is not None and not comparison.quoted and values.dtype == pl.String:
-            raise self._wrong(comparison, "text in quotes", "the text column")
-        result = compare(values.cast(pl.String), comparison.value)
+        if numbers.dtype.is_float():
+            numbers = numbers.fill_nan(None)
+        result = compare(numbers, number)
         return result
 
     def _wrong(self, comparison: Comparison, expected: str, column: str) -> UserError:
@@ -152,6 +160,19 @@ def check(condition: Condition, columns: Iterable[str], where: str) -> None:
                 where=where,
                 fix=did_you_mean(column, known),
             )
+
+
+def _is_finite(number: float | None) -> bool:
+    return number is not None and math.isfinite(number)  # `nan` and `inf` may be words
+
+
+def _numbers(text: pl.Series) -> pl.Series:
+    """Texts as numbers (true and false are 1 and 0); null where it is none."""
+    plain = canonical(text).replace({"true": "1", "false": "0"})
+    whole = plain.cast(pl.Int64, strict=False)  # exact, unlike a float, for long ids
+    if whole.null_count() == text.null_count():
+        return whole
+    return plain.cast(pl.Float64, strict=False)
 
 
 def _number(text: str) -> float | int | None:
