@@ -32,7 +32,7 @@ from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.run import Run, open_run
-from recsys_mtl.tracking.uri import redact
+from recsys_mtl.tracking.uri import redact_uri
 from recsys_mtl.training.device import check_precision, pick_device
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.training.metrics import Metrics, to_json
@@ -181,7 +181,7 @@ def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) 
 def _tracked(tracked: Run) -> dict[str, Any]:
     return {
         "run_id": tracked.id,
-        "tracking_uri": None if tracked.uri is None else redact(tracked.uri),
+        "tracking_uri": None if tracked.uri is None else redact_uri(tracked.uri),
         "model_uri": None,
         "largest_difference": None,
     }
@@ -217,5 +217,5 @@ def _public(config: Config) -> Config:
     """The config without credentials in its tracking URI."""
     if config.tracking.uri is None:
         return config
-    tracking = config.tracking.model_copy(update={"uri": redact(config.tracking.uri)})
+    tracking = config.tracking.model_copy(update={"uri": redact_uri(config.tracking.uri)})
     return config.model_copy(update={"tracking": tracking})

@@ -72,6 +72,7 @@ def test_names_in_the_model_are_checked(toy: Any) -> None:
 
 def test_two_tasks_that_predict_one_column_are_told_before_training(toy: Any) -> None:
     config = toy.config()
-    tasks = {**config.tasks, "band_probability_low": config.tasks["click"]}
+    other = config.tasks["click"].model_copy(update={"label": "click"})
+    tasks = {**config.tasks, "band_probability_low": other}
     with pytest.raises(UserError, match=r"tasks\.band and tasks\.band_probability_low"):
         validate(config.model_copy(update={"tasks": tasks}))
