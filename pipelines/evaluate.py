@@ -23,12 +23,12 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(
-    run_dir: Path,
+    run_dir: str | Path,
     *,
-    data: Path | None = None,
+    data: str | Path | None = None,
     input: str | None = None,
     split: Literal["test", "valid"] = "test",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure a stored model and print the table.
 
@@ -47,7 +47,7 @@ def evaluate(
     """
     started = datetime.now(UTC)
     if out is not None:
-        prepare_out(out)
+        out = prepare_out(out)
     folder = model_folder(run_dir)
     predictor = load_bundle(folder)
     config = _with_data(predictor.config, data, input)
@@ -85,12 +85,13 @@ def evaluate(
 run = evaluate  # what the command line calls in every job
 
 
-def model_folder(run_dir: Path) -> Path:
+def model_folder(run_dir: str | Path) -> Path:
     """The model folder of a run, or the folder itself if it is one.
 
     Raises:
         UserError: it is neither.
     """
+    run_dir = Path(run_dir)
     for folder in (run_dir / "model", run_dir):
         if (folder / "manifest.json").is_file():
             return folder

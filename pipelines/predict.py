@@ -33,7 +33,12 @@ def run(
 
 
 def predict(
-    run_dir: Path, *, input: str, output: Path, out: Path | None = None, batch_rows: int = 65_536
+    run_dir: str | Path,
+    *,
+    input: str,
+    output: str | Path,
+    out: str | Path | None = None,
+    batch_rows: int = 65_536,
 ) -> dict[str, Any]:
     """Score every row of the input, in its order.
 
@@ -50,7 +55,11 @@ def predict(
     """
     started = datetime.now(UTC)
     if out is not None:
-        prepare_out(out)
+        out = prepare_out(out)
+    output = Path(output)
+    if output.suffix.lower() == ".csv":
+        fix = "give the output a name that ends in .parquet"
+        raise wrong("predictions are written as Parquet", where=str(output), fix=fix)
     prepare_out(output.parent)
     if output.is_dir():
         fix = "give the name of a Parquet file with --output"

@@ -48,7 +48,7 @@ def run(
     return train(loaded, out or Path("runs") / loaded.name, baselines=baselines)
 
 
-def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, Any]:
+def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[str, Any]:
     """Train, evaluate, store and track one run.
 
     Args:
@@ -67,6 +67,8 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
     """
     started = datetime.now(UTC)
     out = prepare_out(out)
+    if (out / "result.json").exists():
+        log.warning("%s holds an earlier run, which this one will replace", out)
     public = _public(config)
     log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
@@ -95,7 +97,9 @@ def train(config: Config, out: Path, *, baselines: bool = False) -> dict[str, An
         result |= _result(config, prepared, fitted, history, test, others)
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
-        model_uri = log_model(tracked, out / "model", prepared.example)
+        model_uri = log_model(
+            tracked, out / "model", prepared.example, name=config.name.replace(".", "_")
+        )
         if model_uri is not None:
             result["mlflow"]["model_uri"] = model_uri
             write_result(out, result)

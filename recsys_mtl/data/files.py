@@ -159,10 +159,12 @@ def _missing(path: Path, root: Path, where: str) -> UserError:
     first = path
     while not first.parent.exists():
         first = first.parent
-    known = os.listdir(first.parent) if first.parent.is_dir() else []
+    names = os.listdir(first.parent) if first.parent.is_dir() else []
+    known = [name for name in names if not name.startswith((".", "_"))]
     return wrong(
         f"no such file or folder: '{path}'",
         where=where,
         found=f"nothing named '{first.name}' in '{first.parent}'",
-        fix=f"{did_you_mean(first.name, known)} (relative paths start at '{root}')".strip(),
+        fix=f"{did_you_mean(first.name, known)} (relative paths start at '{root}': name another "
+        "folder with --data or RECSYS_MTL_DATA)".strip(),
     )

@@ -81,7 +81,7 @@ def save_bundle(
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load_bundle(folder: Path) -> Predictor:
+def load_bundle(folder: str | Path) -> Predictor:
     """Check a bundle and make its predictor, on the CPU, with plain embedding tables.
 
     Plain tables have the same names and numbers as torchrec's, so serving does not need torchrec.
@@ -89,6 +89,7 @@ def load_bundle(folder: Path) -> Predictor:
     Raises:
         UserError: a file is missing or was changed, or the format is not known.
     """
+    folder = Path(folder)
     manifest = _check(folder)
     text = (folder / CONFIG).read_text(encoding="utf-8")
     config = config_from_yaml(text, where=str(folder / CONFIG))
@@ -131,6 +132,7 @@ def _write(
     # clone: fused tables are views of one storage, which safetensors refuses
     weights = {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()}
     save_file(weights, folder / WEIGHTS)
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors lets only the owner read
     manifest = {
         "format": FORMAT,
         "packages": installed_versions((*PACKAGES, "recsys-mtl")),

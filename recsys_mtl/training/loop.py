@@ -154,7 +154,8 @@ def fit(
     best.restore(step.network)
     if all(epoch.score is None for epoch in epochs):
         log.warning("the metric of early stopping was never defined: the last weights are kept")
-    log.info("training %s; best epoch %d of %d", stopped, best.number + 1, len(epochs))
+    how = {"finished": "finished", "early": "stopped early", "interrupted": "was interrupted"}
+    log.info("training %s; best epoch %d of %d", how[stopped], best.number + 1, len(epochs))
     return FitResult(tuple(epochs), best.number, stopped, skips.total)
 
 
