@@ -118,7 +118,7 @@ def _require_unchanged(expected: str, found: str) -> None:
         )
 
 
-def _with_data(config: Config, root: Path | None, path: str | None) -> Config:
+def _with_data(config: Config, root: str | Path | None, path: str | None) -> Config:
     changes: dict[str, Any] = {}
     if path is not None:
         split = FileSplit(kind="files", valid=path, test=path)
