@@ -1,4 +1,4 @@
-"""What jobs leave behind: files that are whole or not there, and a result.json.
+"""What jobs leave behind: an output folder and a result.json.
 
 Every job with an `--out` folder writes `result.json` there as its last act: strict JSON (UTF-8,
 no NaN: a number that is not finite is null) with this envelope around what the job adds:
@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
 
 
 def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> dict[str, Any]:
@@ -73,37 +71,6 @@ def prepare_out(out: str | Path) -> Path:
         raise wrong(
             "cannot write to the output folder", where=str(out), found=reason, fix=fix
         ) from error
-
-
-def atomic_write(path: Path, content: str | bytes) -> Path:
-    """Write a file beside `path`, then rename it: readers see the old one or the new one."""
-    data = content.encode() if isinstance(content, str) else content
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(data)
-    return path
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends well."""
-    with _beside(path) as temporary:
-        yield temporary
-        os.replace(temporary, path)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` that nothing has; whatever is there afterwards is deleted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        yield temporary
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
 
 
 def _strict(value: Any) -> Any:

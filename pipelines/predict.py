@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from pipelines.evaluate import model_folder
 from pipelines.measure import peak_memory_mb
-from pipelines.output import atomic_file, envelope, prepare_out, write_result
+from pipelines.output import envelope, prepare_out, write_result
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+from recsys_mtl.files import atomic_file
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.training.progress import progress

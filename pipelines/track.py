@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from pipelines.fitting import Fitted
-from pipelines.output import atomic_write
 from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.mlflow_model import verify_model
 from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
 from recsys_mtl.tracking.run import Run

@@ -22,12 +22,13 @@ import polars as pl
 from pipelines.compare import baselines as run_baselines
 from pipelines.fitting import Fitted, fit_network
 from pipelines.measure import peak_memory_mb
-from pipelines.output import atomic_write, envelope, prepare_out, write_result
+from pipelines.output import envelope, prepare_out, write_result
 from pipelines.report import print_results
 from pipelines.track import Baselines, History, flat, prove_model, track_outcome
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
 from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns

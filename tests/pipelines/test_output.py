@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.output import atomic_write, envelope, prepare_out, write_result
+from pipelines.output import envelope, prepare_out, write_result
 from recsys_mtl.errors import UserError
 
 
@@ -50,12 +50,3 @@ def test_prepare_out(tmp_path: Path) -> None:
             prepare_out(out)
         assert str(out) in str(caught.value)
         assert "--out" in str(caught.value)
-
-
-def test_atomic_write_replaces_whole_files(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.bin"
-    assert atomic_write(path, "grün") == path
-    assert path.read_bytes() == "grün".encode()
-    atomic_write(path, b"\x00\x01")
-    assert path.read_bytes() == b"\x00\x01"
-    assert list(path.parent.iterdir()) == [path]
