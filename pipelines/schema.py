@@ -11,7 +11,8 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from pipelines.output import envelope, prepare_out, write_result
-from recsys_mtl.config.schema import Config, Section
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import default_of, describe, inner, sections
 from recsys_mtl.files import atomic_write
 

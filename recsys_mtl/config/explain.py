@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from recsys_mtl.config.schema import Config, Section
+from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import describe, inner, options, sections
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
@@ -41,11 +41,11 @@ class _Place:
     section: type[Section]
 
 
-def _locate(location: KeyPath) -> _Place:
+def _locate(location: KeyPath, root: type[Section]) -> _Place:
     """Follow pydantic's location, leaving out the names of union members that it holds."""
     path: KeyPath = ()
-    annotation: Any = Config
-    section: type[Section] = Config
+    annotation: Any = root
+    section = root
     for part in location:
         known = sections(annotation)
         if part == "[key]":  # it is the key before that is wrong
@@ -133,15 +133,15 @@ _TRANSLATIONS: dict[str, Callable[[_Place, Any, dict[str, Any]], Finding]] = {
 }
 
 
-def explain(error: ValidationError) -> list[Finding]:
-    """Every problem that pydantic found, once, in the order of the schema.
+def explain(error: ValidationError, root: type[Section]) -> list[Finding]:
+    """Every problem that pydantic found in a `root`, once, in the order of the schema.
 
     A value that fits no member of a union of plain types (text or a list) is one problem, though
     pydantic tells one a member.
     """
     found: dict[tuple[KeyPath, str], Finding] = {}
     for detail in error.errors(include_url=False):
-        place = _locate(detail["loc"])
+        place = _locate(detail["loc"], root)
         translate = _TRANSLATIONS.get(detail["type"], _wrong_type)
         finding = translate(place, detail["input"], detail.get("ctx", {}))
         found.setdefault((finding.path, finding.what), finding)

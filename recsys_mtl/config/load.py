@@ -1,11 +1,13 @@
-"""From a YAML file to a valid `Config`, or to every problem of it at once."""
+"""From YAML to a valid `Config` (or another root section), or to every problem at once."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,7 +16,10 @@ from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.explain import Finding, explain, show
 from recsys_mtl.config.override import Override, apply
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.section import Section
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+
+Root = TypeVar("Root", bound=Section)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -29,33 +34,71 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
             contradictions between sections are looked for once each section is valid.
     """
     path = Path(path)
-    return config_from_yaml(_read(path), where=str(path), overrides=overrides)
+    return config_from_yaml(read_text(path), where=str(path), overrides=overrides)
 
 
 def config_from_yaml(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
     """`load_config` for a text at hand (a stored effective config); `where` names it."""
+    return section_from_yaml(Config, text, where=where, overrides=overrides, check=contradictions)
+
+
+def section_from_yaml(
+    root: type[Root],
+    text: str,
+    *,
+    where: str,
+    check: Callable[[Root], Iterable[Finding]],
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+) -> Root:
+    """Read a text as one section.
+
+    Args:
+        root: what it shall be.
+        text: YAML.
+        where: its name, for messages.
+        check: finds contradictions, once every key is valid.
+        overrides: `a.b=c` assignments, applied in their order before validation.
+        base: what the text changes: mappings are merged key by key, unless their `kind` differs.
+
+    Raises:
+        UserError: every problem of the text and of the overrides, in the order of the schema.
+    """
     document = yaml_text.parse(text, where)
     if not isinstance(document.data, dict):
         raise wrong(
             "not a config", where=where, expected="keys and values", found=show(document.data)
         )
+    data = _merged(base, document.data) if base else document.data
     problems = document.problems
     applied: list[Override] = []
     for override in overrides:
         try:
-            applied.append(apply(document.data, override))
+            applied.append(apply(data, override, root))
         except UserError as error:
             problems.extend(error.problems)
     findings: Iterable[Finding]
     try:
-        config = Config.model_validate(document.data)
-        findings = contradictions(config)
+        section = root.model_validate(data)
+        findings = check(section)
     except ValidationError as error:
-        findings = explain(error)
+        findings = explain(error, root)
     problems.extend(_problem(finding, document, where, applied) for finding in findings)
     if problems:
         raise UserError(*problems)
-    return config
+    return section
+
+
+def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`; neither is touched."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        if both and value.get("kind", old.get("kind")) == old.get("kind"):
+            value = _merged(old, value)
+        merged[key] = value
+    return merged
 
 
 def dump_config(config: Config) -> str:
@@ -69,7 +112,12 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        UserError: no such file, or not readable as text.
+    """
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

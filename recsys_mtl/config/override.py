@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recsys_mtl.config.schema import Config
+from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import default_of, inner, section_of
 from recsys_mtl.config.yaml_text import KeyPath, dotted, parse
 from recsys_mtl.errors import UserError, wrong
@@ -24,7 +24,7 @@ class Override:
         return f"--set {self.text}"
 
 
-def apply(data: dict[str, Any], text: str) -> Override:
+def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:
     """Set one value in `data`, in place.
 
     Paths go through sections, mappings with free names (`features.age.transform`; names may hold
@@ -34,6 +34,7 @@ def apply(data: dict[str, Any], text: str) -> Override:
     Args:
         data: the config as read.
         text: `path=value`; the value is YAML, nothing means null.
+        root: what `data` shall be.
 
     Raises:
         UserError: no `=`, a value that is not YAML, a path through something without keys, or a
@@ -51,7 +52,7 @@ def apply(data: dict[str, Any], text: str) -> Override:
         raise UserError(*document.problems)
     path: KeyPath = ()
     node: Any = data
-    annotation: Any = Config
+    annotation: Any = root
     while parts:
         key = _next_key(node, parts, where=where, path=path)
         path = (*path, key)

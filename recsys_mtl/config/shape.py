@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from recsys_mtl.config.schema import Section
+from recsys_mtl.config.section import Section
 
 
 def options(annotation: Any) -> list[Any]:

@@ -7,7 +7,8 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.schema import tables
-from recsys_mtl.config.schema import Config, CrossExpert, Section
+from recsys_mtl.config.schema import Config, CrossExpert
+from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import inner, sections
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference.md"
