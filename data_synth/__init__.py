@@ -1,5 +1,8 @@
-"""Generated customers with several labels that share a hidden state; for the demo and for tests."""
+"""Synthetic customers with tasks whose relations and limits are known; see docs/synthetic.md."""
 
-from data_synth.generate import rows, write
+from data_synth.load import load_plan, presets
+from data_synth.plan import Plan
+from data_synth.truth import Truth
+from data_synth.write import synthesize
 
-__all__ = ["rows", "write"]
+__all__ = ["Plan", "Truth", "load_plan", "presets", "synthesize"]

@@ -14,10 +14,10 @@ from recsys_mtl.config.schema import (
     GroupSplit,
     Numeric,
     Regression,
-    Section,
     Task,
     TimeSplit,
 )
+from recsys_mtl.config.section import Section
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
 

@@ -69,7 +69,7 @@ def section_from_yaml(
         raise wrong(
             "not a config", where=where, expected="keys and values", found=show(document.data)
         )
-    data = _merged(base, document.data) if base else document.data
+    data = merged(base, document.data) if base else document.data
     problems = document.problems
     applied: list[Override] = []
     for override in overrides:
@@ -89,16 +89,16 @@ def section_from_yaml(
     return section
 
 
-def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `change`; neither is touched."""
-    merged = copy.deepcopy(dict(base))
+def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `change`, mappings key by key unless their `kind` differs."""
+    result = copy.deepcopy(dict(base))
     for key, value in change.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        if both and value.get("kind", old.get("kind")) == old.get("kind"):
-            value = _merged(old, value)
-        merged[key] = value
-    return merged
+        old = result.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            value = merged(old, value) if same else value
+        result[key] = value
+    return result
 
 
 def dump_config(config: Config) -> str:

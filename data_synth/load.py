@@ -1,0 +1,134 @@
+"""From YAML, or the name of a preset, to a checked `Plan`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_synth.plan import Binary, Complement, Plan
+from data_synth.relations import impossible, unknown_names
+from data_synth.views import DEMOGRAPHICS
+from recsys_mtl.config import read_text, section_from_yaml, yaml_text
+from recsys_mtl.config.explain import Finding
+from recsys_mtl.config.load import merged
+from recsys_mtl.errors import did_you_mean, wrong
+
+_PRESETS = Path(__file__).parent / "presets"
+_TAKEN = (
+    *("row_id", "customer_id", "month", "day", "day_number", "weekday"),
+    *DEMOGRAPHICS,
+    "region",
+)
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the ready plans."""
+    return tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+
+
+def load_plan(plan: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Read a plan.
+
+    Args:
+        plan: name of a preset, or a YAML file; the file's `preset` is what it changes.
+        overrides: `a.b=c` assignments.
+
+    Raises:
+        UserError: every problem found.
+    """
+    if str(plan) in presets():
+        path = _PRESETS / f"{plan}.yaml"
+    else:
+        path = Path(plan)
+        if not path.exists() and not path.suffix:
+            raise wrong(
+                "no such preset or file", where=str(plan), fix=did_you_mean(str(plan), presets())
+            )
+    text = read_text(path)
+    base = _base(text, str(path))
+    return section_from_yaml(
+        Plan, text, where=str(path), overrides=overrides, base=base, check=contradictions
+    )
+
+
+def _base(text: str, where: str) -> dict[str, Any]:
+    """The preset that a text changes, or nothing; presets may change one another."""
+    data = yaml_text.parse(text, where).data
+    name = data.get("preset") if isinstance(data, dict) else None
+    if name is None:
+        return {}
+    if name not in presets():
+        fix = did_you_mean(str(name), presets())
+        raise wrong("unknown preset", where=f"{where}: preset", found=name, fix=fix)
+    preset = read_text(_PRESETS / f"{name}.yaml")
+    return merged(_base(preset, name), yaml_text.parse(preset, name).data)
+
+
+def dump_plan(plan: Plan) -> str:
+    """The effective plan, every default filled in, as YAML that loads back equal."""
+    return yaml_text.dump(plan.model_dump() | {"preset": None})
+
+
+def plan_hash(plan: Plan) -> str:
+    """Sixteen hexadecimal digits, the same for plans that give the same data."""
+    text = json.dumps(plan.model_dump() | {"preset": None}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def contradictions(plan: Plan) -> Iterator[Finding]:
+    """What valid sections say against each other."""
+    named = [*_references(plan), *unknown_names(plan), *_cycles(plan)]
+    yield from _clashes(plan)
+    yield from named
+    yield from _too_small(plan)
+    if not named:
+        yield from impossible(plan)
+
+
+def _clashes(plan: Plan) -> Iterator[Finding]:
+    """Tasks with the name of a column."""
+    for name in plan.tasks:
+        stem, _, number = name.rpartition("_")
+        numbered = number.isdecimal() and stem in ("number", "category", "item", "recent")
+        if numbered or name in _TAKEN:
+            yield Finding(("tasks", name), "the name of another column", "another name")
+
+
+def _references(plan: Plan) -> Iterator[Finding]:
+    """Names of tasks inside tasks."""
+    binary = [name for name, task in plan.tasks.items() if isinstance(task, Binary)]
+    for name, task in plan.tasks.items():
+        key = "of" if isinstance(task, Complement) else "only_after"
+        other = getattr(task, key)
+        if other is not None and (other not in binary or other == name):
+            what = "unknown task" if other not in plan.tasks else "not another binary task"
+            path = ("tasks", name, key)
+            yield Finding(path, what, "a binary task", other, did_you_mean(other, binary))
+    if not plan.scored:
+        yield Finding(("tasks",), "only complements", "a task to be the complement of")
+
+
+def _cycles(plan: Plan) -> Iterator[Finding]:
+    before = {name: getattr(task, "only_after", None) for name, task in plan.tasks.items()}
+    for name in plan.tasks:
+        seen = [name]
+        while (parent := before.get(seen[-1])) is not None and parent not in seen:
+            seen.append(parent)
+        if parent == name:
+            path = ("tasks", name, "only_after")
+            yield Finding(path, "a funnel without a start", found=" <- ".join([*seen, name]))
+
+
+def _too_small(plan: Plan) -> Iterator[Finding]:
+    """Sizes that leave no room for independent effects on every task."""
+    tasks = len(plan.scored)
+    if plan.score.time > 0 and plan.period.days <= tasks + 1:
+        expected = f"more than {tasks + 1}, one more than there are tasks; or score.time: 0"
+        yield Finding(("period", "days"), "too few days", expected, str(plan.period.days))
+    for place, ids in enumerate(plan.features.items if plan.score.items > 0 else ()):
+        if ids < 4 * tasks:
+            expected = f"at least {4 * tasks}, four times the tasks; or score.items: 0"
+            yield Finding(("features", "items", place), "too few ids", expected, str(ids))

@@ -1,0 +1,225 @@
+"""What a plan's YAML may say, typed: the customers, the columns, the tasks and their relations."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, field_validator, model_validator
+
+from recsys_mtl.config.section import Fraction, Name, NonNegative, Section
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Open = Annotated[float, Field(gt=0.0, lt=1.0)]
+Correlation = Annotated[float, Field(ge=-1.0, le=1.0)]
+Ids = Annotated[int, Field(ge=2, le=10_000_000)]
+
+
+class Customers(Section):
+    """Who the rows are about."""
+
+    rows_each: Annotated[float, Field(ge=1.0)] = Field(6.0, description="mean rows of a customer")
+    personas: Annotated[int, Field(ge=2, le=64)] = Field(6, description="clusters of customers")
+    persistence: Share = Field(
+        0.7, description="share of the state's variance that is the customer's, not the row's"
+    )
+    nuisance: Annotated[int, Field(ge=0, le=256)] = Field(
+        2, description="dimensions of the state that no task reads"
+    )
+
+
+class Period(Section):
+    """When the rows happen."""
+
+    start: str = Field("2024-01-01", description="first day, ISO 8601")
+    days: Annotated[int, Field(ge=14, le=3660)] = Field(182, description="length in days")
+
+    @field_validator("start")
+    @classmethod
+    def _is_a_date(cls, value: str) -> str:
+        date.fromisoformat(value)
+        return value
+
+
+class Score(Section):
+    """What a task's score is made of; the state has what the shares leave."""
+
+    items: Fraction = Field(0.2, description="share of a score's variance due to the items' ids")
+    time: Fraction = Field(
+        0.05, description="share of a score's variance due to the day: drift and seasons"
+    )
+    one_sided: Share = Field(
+        0.85,
+        description="0: a score is linear in the state; 1: a hinge, flat on one side. What makes "
+        "conflict real, see docs/synthetic.md",
+    )
+
+    @model_validator(mode="after")
+    def _leaves_something(self) -> Score:
+        if self.items + self.time >= 1.0:
+            raise ValueError("items + time must leave a share for the state: below 1")
+        return self
+
+
+class Missing(Section):
+    """Nulls in the numeric columns, at random and not in turns; in age at random, in income not."""
+
+    at_random: Fraction = Field(
+        0.05, description="share of nulls in number_01, number_03 … and age"
+    )
+    not_at_random: Annotated[float, Field(ge=0.0, le=0.5)] = Field(
+        0.1,
+        description="share of nulls in number_02, number_04 … and income; the larger the value, "
+        "the more often it is missing",
+    )
+
+
+class Features(Section):
+    """The columns that a model may see, beside day_number and weekday."""
+
+    revealed: Share = Field(
+        0.85, description="share of the state's variance that the columns are about"
+    )
+    noise: Fraction = Field(0.1, description="share of a column's variance that is its own noise")
+    demographics: bool = Field(
+        True, description="age, income, tenure_months, household, education, region"
+    )
+    numeric: Annotated[int, Field(ge=0, le=2000)] = Field(12, description="numeric columns")
+    categorical: list[Ids] = Field(
+        [10, 100, 1000, 10_000], description="ids of each categorical column"
+    )
+    items: list[Ids] = Field(
+        [1000, 100_000], description="ids of each item column; items act on the scores themselves"
+    )
+    lists: list[Ids] = Field([500], description="ids of each list-valued column")
+    list_length: PositiveFloat = Field(4.0, description="mean length of a list")
+    zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
+        1.1, description="exponent of the ids' use: id of rank r is used about r^-zipf"
+    )
+    missing: Missing = Missing()
+    drift: NonNegative = Field(
+        0.2, description="shift of numeric columns over the period, in standard deviations"
+    )
+
+
+class TaskBase(Section):
+    """What every task has."""
+
+    labelled: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="share of the rows that carry the label, at random"
+    )
+    label_noise: Fraction = Field(
+        0.0, description="share of the labels that are drawn with another row's score"
+    )
+    only_after: str | None = Field(
+        None, description="binary task whose positives alone have this label (a funnel)"
+    )
+
+
+class Binary(TaskBase):
+    """A yes/no label from a logit."""
+
+    kind: Literal["binary"]
+    rate: Open = Field(description="share of positives among the rows where the label is defined")
+    signal: PositiveFloat = Field(1.5, description="standard deviation of the true logit")
+
+
+class Complement(Section):
+    """The opposite of a binary task's event: label 1 - label, logit times -1."""
+
+    kind: Literal["complement"]
+    of: str = Field(description="the binary task")
+    labelled: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="share of the rows that carry the label, at random"
+    )
+
+
+class Multiclass(TaskBase):
+    """One of several classes, by a softmax over one score (stereotype model, Anderson 1984)."""
+
+    kind: Literal["multiclass"]
+    classes: Annotated[int, Field(ge=2, le=1000)] = Field(description="number of classes")
+    signal: PositiveFloat = Field(1.5, description="standard deviation of the classes' logits")
+    zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
+        0.5, description="exponent of the classes' frequencies"
+    )
+
+
+class Retrieval(TaskBase):
+    """An item out of many, by the same model as multiclass."""
+
+    kind: Literal["retrieval"]
+    items: Annotated[int, Field(ge=2, le=10_000)] = Field(description="number of items")
+    signal: PositiveFloat = Field(2.0, description="standard deviation of the items' logits")
+    zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
+        1.0, description="exponent of the items' frequencies"
+    )
+
+
+class Regression(TaskBase):
+    """A number: normal, lognormal (heavy tail) or in (0, 1)."""
+
+    kind: Literal["regression"]
+    distribution: Literal["normal", "lognormal", "unit"] = Field(
+        "normal", description="unit: the normal distribution function of a normal value"
+    )
+    r2: Open = Field(0.4, description="reachable share of variance, on the normal scale")
+    mean: float = Field(0.0, description="of the value (normal) or of its logarithm (lognormal)")
+    spread: Annotated[float, Field(gt=0.0, le=5.0)] = Field(
+        1.0, description="standard deviation of the value, of its logarithm, or before the squash"
+    )
+
+
+Task = Annotated[
+    Binary | Complement | Multiclass | Regression | Retrieval, Field(discriminator="kind")
+]
+
+
+class Group(Section):
+    """Tasks that belong together."""
+
+    tasks: list[str] = Field(min_length=1, description="names of tasks; a task is in one group")
+    within: Correlation = Field(description="correlation of the true scores of two of its tasks")
+
+
+class Pair(Section):
+    """A pair that differs from its groups."""
+
+    between: Annotated[list[str], Field(min_length=2)] = Field(
+        description="two names of tasks or groups"
+    )
+    value: Correlation = Field(description="correlation of the true scores")
+
+    @field_validator("between")
+    @classmethod
+    def _two(cls, names: list[str]) -> list[str]:
+        if len(names) != 2 or names[0] == names[1]:
+            raise ValueError("between needs two different names")
+        return names
+
+
+class Relations(Section):
+    """Correlation of the true scores of every two tasks: above 0 aligned, below 0 conflicting."""
+
+    groups: dict[Name, Group] = Field({}, description="by a name of your choice")
+    between: Correlation = Field(0.0, description="for two tasks that share no group")
+    exceptions: list[Pair] = Field([], description="in this order; later ones win")
+
+
+class Plan(Section):
+    """One synthetic data set."""
+
+    name: Name = Field(description="of the data set")
+    preset: str | None = Field(None, description="ready plan that this one changes")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of everything")
+    customers: Customers = Customers()
+    period: Period = Period()
+    score: Score = Score()
+    features: Features = Features()
+    tasks: dict[Name, Task] = Field(min_length=1, description="by name, which is its column too")
+    relations: Relations = Relations()
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Tasks with a score of their own: all but the complements."""
+        return tuple(name for name, task in self.tasks.items() if task.kind != "complement")

@@ -1,0 +1,154 @@
+"""From a plan's groups and exceptions to a matrix of correlations, and whether it can exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_synth.plan import Plan
+from data_synth.response import Floats, Response
+from recsys_mtl.config.explain import Finding
+from recsys_mtl.config.yaml_text import KeyPath
+from recsys_mtl.errors import did_you_mean
+
+_TOLERANCE = 1e-9
+_MARGIN = 1e-3  # least eigenvalue of a proposed matrix, so that rounding leaves it possible
+_SHOWN = 5e-4
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The scores' correlations and where they come from.
+
+    Attributes:
+        tasks: the scored tasks, in the plan's order.
+        relation: (T, T) correlation of the true scores.
+        directions: (T, T) correlation of the directions of the state that the scores read.
+    """
+
+    tasks: tuple[str, ...]
+    relation: Floats
+    directions: Floats
+
+
+def relation_matrix(plan: Plan) -> Floats:
+    """(T, T) planned correlation of the scores of `plan.scored`; names must be known."""
+    row = {name: index for index, name in enumerate(plan.scored)}
+    groups = {name: [row[t] for t in g.tasks] for name, g in plan.relations.groups.items()}
+    matrix = np.full((len(row), len(row)), plan.relations.between)
+    for name, group in plan.relations.groups.items():
+        matrix[np.ix_(groups[name], groups[name])] = group.within
+    for exception in plan.relations.exceptions:
+        a, b = (groups.get(name) or [row[name]] for name in exception.between)
+        matrix[np.ix_(a, b)] = exception.value
+        matrix[np.ix_(b, a)] = exception.value
+    np.fill_diagonal(matrix, 1.0)
+    return matrix
+
+
+def geometry(plan: Plan) -> Geometry:
+    """The geometry of a checked plan."""
+    relation = relation_matrix(plan)
+    return Geometry(plan.scored, relation, Response(plan.score.one_sided).direction(relation))
+
+
+def unknown_names(plan: Plan) -> Iterator[Finding]:
+    """Names in `relations` that are no scored task or group, and tasks in two groups."""
+    seen: dict[str, str] = {}
+    for name in set(plan.tasks) & set(plan.relations.groups):
+        path: KeyPath = ("relations", "groups", name)
+        yield Finding(path, "a group with the name of a task", "another name")
+    for name, group in plan.relations.groups.items():
+        for place, task in enumerate(group.tasks):
+            path = ("relations", "groups", name, "tasks", place)
+            if (problem := _no_task(plan, task, path, plan.scored)) is not None:
+                yield problem
+            elif task in seen:
+                yield Finding(path, f"'{task}' is in group '{seen[task]}' too", "one group a task")
+            seen.setdefault(task, name)
+    known = (*plan.scored, *plan.relations.groups)
+    for index, exception in enumerate(plan.relations.exceptions):
+        for place, task in enumerate(exception.between):
+            path = ("relations", "exceptions", index, "between", place)
+            if (problem := _no_task(plan, task, path, known)) is not None:
+                yield problem
+
+
+def _no_task(plan: Plan, name: str, path: KeyPath, known: tuple[str, ...]) -> Finding | None:
+    if name in known:
+        return None
+    if name in plan.tasks:
+        fix = f"relate the task that '{name}' is the complement of"
+        return Finding(path, "a complement has no relations of its own", found=name, fix=fix)
+    return Finding(path, "unknown task", found=name, fix=did_you_mean(name, known))
+
+
+def impossible(plan: Plan) -> Iterator[Finding]:
+    """The finding that no scores can have the planned correlations, with the nearest possible."""
+    response = Response(plan.score.one_sided)
+    relation = relation_matrix(plan)
+    if is_possible(relation, response):
+        return
+    nearest = np.round(nearest_possible(relation, response), 3)
+    changed = [
+        f"{{between: [{a}, {b}], value: {nearest[i, j]:.3f}}}"
+        for i, a in enumerate(plan.scored)
+        for j, b in enumerate(plan.scored)
+        if i < j and abs(nearest[i, j] - relation[i, j]) > _SHOWN
+    ]
+    low = min(np.linalg.eigvalsh(relation)[0], np.linalg.eigvalsh(response.direction(relation))[0])
+    found = f"least eigenvalue {low:.3f}"
+    if (least := relation.min()) < response.floor - _TOLERANCE:
+        found += f", least value {least:g} where one_sided {plan.score.one_sided:g} allows "
+        found += f"{response.floor:.3f}"
+    yield Finding(
+        ("relations",),
+        "no scores can have these correlations",
+        "a positive semi-definite matrix, of the scores and of their directions",
+        found,
+        "the nearest possible plan has relations.exceptions: ["
+        + ", ".join(changed)
+        + "]"
+        + ("; or lower score.one_sided" if np.linalg.eigvalsh(relation)[0] >= -_TOLERANCE else ""),
+    )
+
+
+def is_possible(relation: Floats, response: Response) -> bool:
+    """Whether scores with these correlations exist, given the hinge."""
+    if relation.min() < response.floor - _TOLERANCE:
+        return False
+    directions = response.direction(relation)
+    return bool(min(np.linalg.eigvalsh(m)[0] for m in (relation, directions)) >= -_TOLERANCE)
+
+
+def nearest_possible(relation: Floats, response: Response) -> Floats:
+    """The possible matrix whose directions are nearest in Frobenius norm, with a small margin."""
+    return response.correlation(nearest_correlation(response.direction(relation)))
+
+
+def nearest_correlation(matrix: Floats, *, steps: int = 1000) -> Floats:
+    """Nearest correlation matrix with least eigenvalue about `_MARGIN`.
+
+    Alternating projections with Dykstra's correction: Higham 2002, "Computing the nearest
+    correlation matrix", IMA J. Numer. Anal. 22.
+    """
+    current, correction = matrix.copy(), np.zeros_like(matrix)
+    for _ in range(steps):
+        shifted = current - correction
+        values, vectors = np.linalg.eigh(shifted)
+        semidefinite = (vectors * np.maximum(values, 2 * _MARGIN)) @ vectors.T
+        correction = semidefinite - shifted
+        current = semidefinite.copy()
+        np.fill_diagonal(current, 1.0)
+        if np.abs(current - semidefinite).max() < _MARGIN * 1e-3:
+            break
+    return np.clip((current + current.T) / 2, -1.0, 1.0)
+
+
+def square_root(matrix: Floats) -> Floats:
+    """Symmetric square root of a positive semi-definite matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    root: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root

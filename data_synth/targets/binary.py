@@ -1,0 +1,97 @@
+"""Yes/no labels from a logit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, xlogy
+
+from data_synth.grid import FINE, Grid
+from data_synth.response import Floats
+from data_synth.targets.base import Array, Rng, with_noise
+
+
+@dataclass(frozen=True)
+class BinaryTarget:
+    """P(1 | f) = (1 - noise) sigmoid(intercept + slope f) + noise rate.
+
+    Attributes:
+        intercept: of the logit.
+        slope: of the logit; its standard deviation up to the sign.
+        rate: share of positives.
+        noise: share of labels drawn with another row's score.
+    """
+
+    kind: ClassVar[str] = "binary"
+    grid: ClassVar[Grid] = FINE
+
+    intercept: float
+    slope: float
+    rate: float
+    noise: float
+
+    @classmethod
+    def fit(cls, counts: Array, *, rate: float, signal: float, noise: float) -> BinaryTarget:
+        """Find the intercept that gives the rate over scores with these (weighted) counts."""
+        points, shares = FINE.points, counts / counts.sum()
+
+        def surplus(intercept: float) -> float:
+            return float(shares @ expit(intercept + signal * points)) - rate
+
+        reach = 12 * signal + 60
+        return cls(float(brentq(surplus, -reach, reach, xtol=1e-12)), signal, rate, noise)
+
+    def opposite(self) -> BinaryTarget:
+        """The target of the event that this one does not happen."""
+        return BinaryTarget(-self.intercept, -self.slope, 1 - self.rate, self.noise)
+
+    def linear(self, scores: Array) -> Array:
+        """(R,) logits, before label noise."""
+        linear: Array = self.intercept + self.slope * scores
+        return linear
+
+    def draw(self, scores: Array, rng: Rng) -> Array:
+        """(R,) labels 0 and 1."""
+        chance = expit(self.linear(with_noise(scores, self.noise, rng)))
+        drawn: Array = (rng.random(len(scores)) < chance).astype(np.int8)
+        return drawn
+
+    def predict(self, linear: Array) -> Floats:
+        """(R,) probability of 1, with label noise."""
+        clean: Floats = expit(np.asarray(linear, np.float64))
+        return (1 - self.noise) * clean + self.noise * self.rate
+
+    def constant(self) -> Floats:
+        """The rate."""
+        return np.asarray(self.rate)
+
+    def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
+        """Expected AUC, PR-AUC and log loss."""
+        chance = self.predict(self.linear(self.grid.points))
+        order = np.argsort(-chance, kind="stable")
+        chance, mass = chance[order], np.asarray(counts, np.float64)[order]
+        positive, negative = mass * chance, mass * (1 - chance)
+        found, wrong = positive.cumsum(), negative.cumsum()
+        total, others = found[-1], wrong[-1]
+        auc = 1 - float(positive @ (wrong - negative / 2)) / (total * others)
+        precision = found / np.maximum(found + wrong, 1e-300)
+        return {
+            "oracle": {
+                "auc": auc,
+                "pr_auc": float(positive @ precision) / total,
+                "log_loss": float(mass @ _entropy(chance)) / mass.sum(),
+            },
+            "constant": {
+                "auc": 0.5,
+                "pr_auc": total / mass.sum(),
+                "log_loss": float(_entropy(np.asarray(total / mass.sum()))),
+            },
+        }
+
+
+def _entropy(chance: Floats) -> Floats:
+    entropy: Floats = -xlogy(chance, chance) - xlogy(1 - chance, 1 - chance)
+    return entropy

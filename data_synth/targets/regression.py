@@ -1,0 +1,113 @@
+"""Numbers: a normal value, its exponential (heavy tail), or its normal distribution function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.special import ndtr
+
+from data_synth.grid import FINE, Grid
+from data_synth.response import Floats
+from data_synth.targets.base import Array, Rng, with_noise
+
+Distribution = Literal["normal", "lognormal", "unit"]
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
+_NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+
+
+@dataclass(frozen=True)
+class RegressionTarget:
+    """y = link(mean + spread (sqrt(r2) f + sqrt(1 - r2) e)), e standard normal.
+
+    Attributes:
+        distribution: link is the identity, exp, or the normal distribution function.
+        mean: before the link.
+        spread: standard deviation before the link.
+        r2: share of the variance before the link that the score has.
+        expected: mean of y.
+        second: mean of y squared.
+        noise: share of labels drawn with another row's score.
+    """
+
+    kind: ClassVar[str] = "regression"
+    grid: ClassVar[Grid] = FINE
+
+    distribution: Distribution
+    mean: float
+    spread: float
+    r2: float
+    expected: float
+    second: float
+    noise: float
+
+    @classmethod
+    def fit(
+        cls,
+        counts: Array,
+        *,
+        distribution: Distribution,
+        mean: float,
+        spread: float,
+        r2: float,
+        noise: float,
+    ) -> RegressionTarget:
+        """Find the moments of y over scores with these (weighted) counts."""
+        draft = cls(distribution, mean, spread, r2, 0.0, 0.0, 0.0)
+        first, second = draft._moments()
+        shares = counts / counts.sum()
+        moments = float(shares @ first), float(shares @ second)
+        return cls(distribution, mean, spread, r2, *moments, noise)
+
+    def linear(self, scores: Array) -> Array:
+        """(R,) expected value before the link."""
+        return np.asarray(self.mean + self.spread * np.sqrt(self.r2) * scores)
+
+    def draw(self, scores: Array, rng: Rng) -> Array:
+        """(R,) values, float32."""
+        rest = rng.standard_normal(len(scores), dtype=np.float32)
+        rest *= np.float32(self.spread * np.sqrt(1 - self.r2))
+        rest += self.linear(with_noise(scores, self.noise, rng))
+        return self._link(rest).astype(np.float32)
+
+    def predict(self, linear: Array) -> Floats:
+        """(R,) expected y, with label noise."""
+        linear = np.asarray(linear, np.float64)
+        left = self.spread**2 * (1 - self.r2)
+        if self.distribution == "normal":
+            clean = linear
+        elif self.distribution == "lognormal":
+            clean = np.exp(linear + left / 2)
+        else:
+            clean = ndtr(linear / np.sqrt(1 + left))
+        return (1 - self.noise) * clean + self.noise * self.expected
+
+    def constant(self) -> Floats:
+        """The mean of y."""
+        return np.asarray(self.expected)
+
+    def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
+        """Expected RMSE and R2."""
+        shares = np.asarray(counts, np.float64) / np.sum(counts)
+        predicted = self.predict(self.linear(self.grid.points))
+        first, second = self._moments()
+        first = (1 - self.noise) * first + self.noise * self.expected
+        second = (1 - self.noise) * second + self.noise * self.second
+        variance = float(shares @ second) - float(shares @ first) ** 2
+        error = float(shares @ (second - 2 * first * predicted + predicted**2))
+        return {
+            "oracle": {"rmse": float(np.sqrt(error)), "r2": 1 - error / variance},
+            "constant": {"rmse": float(np.sqrt(variance)), "r2": 0.0},
+        }
+
+    def _moments(self) -> tuple[Floats, Floats]:
+        """(P,) mean of y and of its square at each point, without label noise."""
+        rest = self.spread * np.sqrt(1 - self.r2) * _NODES
+        values = self._link(self.linear(self.grid.points)[:, None] + rest)
+        return values @ _NODE_WEIGHTS, values**2 @ _NODE_WEIGHTS
+
+    def _link(self, value: Array) -> Array:
+        if self.distribution == "normal":
+            return value
+        return np.exp(value) if self.distribution == "lognormal" else ndtr(value)

@@ -1,0 +1,78 @@
+"""A training config that fits the generated columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from data_synth.plan import Binary, Complement, Multiclass, Plan, Regression, Task
+from data_synth.views import DEMOGRAPHICS
+from recsys_mtl.config import yaml_text
+
+_HEAD = """\
+# Trains on the generated rows beside this file (DIR is the folder that it is in):
+#
+#   recsys-mtl train DIR/train.yaml --data DIR
+#   recsys-mtl evaluate runs/{name} --data DIR     # beside what can be reached at all
+"""
+
+
+def train_config(plan: Plan) -> str:
+    """YAML of a training on the plan's rows, every column used or ignored."""
+    config = {
+        "name": plan.name,
+        "seed": plan.seed,
+        "data": {
+            "path": "rows",
+            "split": {"kind": "group", "column": "customer_id", "valid": 0.15, "test": 0.15},
+            "ignore": ["row_id", "customer_id", "day", "month"],
+        },
+        "features": _features(plan),
+        "tasks": {name: _task(task) for name, task in plan.tasks.items()},
+        "model": {
+            "embedding": {"dim": 8},
+            "shared_experts": [{"kind": "mlp", "count": 2, "hidden": [64, 32]}],
+            "task_experts": [{"kind": "mlp", "count": 1, "hidden": [64, 32]}],
+            "tower": {"hidden": [32]},
+        },
+        "training": {
+            "threads": 1,
+            "epochs": 8,
+            "batch_size": 1024,
+            "early_stopping": {"metric": "loss", "patience": 2},
+        },
+    }
+    return _HEAD.format(name=plan.name) + yaml_text.dump(config)
+
+
+def _features(plan: Plan) -> dict[str, Any]:
+    features = plan.features
+    found: dict[str, Any] = {
+        "day_number": {"kind": "numeric", "transform": "piecewise"},
+        "weekday": {"kind": "categorical", "dim": 4},
+    }
+    if features.demographics:
+        for name in DEMOGRAPHICS[:4]:
+            found[name] = {"kind": "numeric", "transform": "quantile"}
+        found["education"] = found["region"] = {"kind": "categorical", "dim": 4}
+    for index in range(features.numeric):
+        found[f"number_{index + 1:02}"] = {"kind": "numeric", "transform": "quantile"}
+    for prefix, kind, sizes in (
+        ("category", "categorical", features.categorical),
+        ("item", "categorical", features.items),
+        ("recent", "categorical_list", features.lists),
+    ):
+        for index, ids in enumerate(sizes):
+            rare = {"min_count": 2} if ids > 1000 else {}
+            found[f"{prefix}_{index + 1:02}"] = {"kind": kind} | rare
+    return found
+
+
+def _task(task: Task) -> dict[str, Any]:
+    if isinstance(task, Binary | Complement):
+        return {"kind": "binary"}
+    if isinstance(task, Multiclass):
+        return {"kind": "multiclass"}
+    if isinstance(task, Regression):
+        heavy = {"transform": "log1p"} if task.distribution == "lognormal" else {}
+        return {"kind": "regression"} | heavy
+    return {"kind": "retrieval", "dim": 32}

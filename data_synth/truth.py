@@ -1,0 +1,188 @@
+"""What is known about a data set: truth.json, written beside the rows and read back by jobs.
+
+format, plan, name, seed, rows, version    which data these are
+tasks.NAME.target      kind and parameters of the label, given its true linear predictor
+tasks.NAME.labelled    labelled rows
+tasks.NAME.oracle      expected metrics of who knows the true linear predictors
+tasks.NAME.constant    … of who knows no row
+tasks.NAME.observable  share of the score's variance that the columns determine (upper bound)
+relation               planned and measured correlations of the true scores, the groups
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from data_synth.labels import class_names
+from data_synth.load import plan_hash
+from data_synth.plan import Complement
+from data_synth.statistics import Statistics
+from data_synth.targets import BinaryTarget, ChoiceTarget, RegressionTarget, Target
+from data_synth.world import World
+from recsys_mtl.errors import wrong
+
+FORMAT = 1
+_FILE = "truth.json"
+_TARGETS: dict[str, type[Any]] = {
+    "binary": BinaryTarget,
+    "multiclass": ChoiceTarget,
+    "retrieval": ChoiceTarget,
+    "regression": RegressionTarget,
+}
+
+
+def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
+    """The content of truth.json.
+
+    Args:
+        world: the plan's world.
+        found: counts over all rows.
+    """
+    plan, shape = world.plan, world.geometry
+    observable = dict(zip(shape.tasks, world.observable(), strict=True))
+    tasks = {}
+    for name, task in plan.tasks.items():
+        own = task.of if isinstance(task, Complement) else name
+        labelled = int(found.counts[name].sum())
+        measured = world.targets[name].metrics(found.counts[name]) if labelled else {}
+        tasks[name] = {
+            "target": _to_json(world.targets[name]),
+            "labelled": labelled,
+            **{who: _rounded(metrics) for who, metrics in measured.items()},
+            "observable": round(float(observable[own]), 6),
+        }
+    return {
+        "format": FORMAT,
+        "plan": plan_hash(plan),
+        "name": plan.name,
+        "seed": plan.seed,
+        "rows": found.rows,
+        "numpy": np.__version__,
+        "tasks": tasks,
+        "relation": {
+            "tasks": list(shape.tasks),
+            "planned": shape.relation.round(6).tolist(),
+            "measured": found.correlation.round(6).tolist(),
+            "groups": {name: group.tasks for name, group in plan.relations.groups.items()},
+        },
+    }
+
+
+def _rounded(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON numbers; what is not finite (a rate of a handful of rows) is null."""
+    return {k: round(float(v), 6) if np.isfinite(v) else None for k, v in metrics.items()}
+
+
+def _to_json(target: Target) -> dict[str, Any]:
+    values = {field.name: getattr(target, field.name) for field in fields(target)}
+    plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    return {"kind": target.kind} | plain
+
+
+def _from_json(data: dict[str, Any]) -> Target:
+    known = _TARGETS[data["kind"]]
+    names = {field.name for field in fields(known)}
+    target: Target = known(
+        **{k: np.array(v) if isinstance(v, list) else v for k, v in data.items() if k in names}
+    )
+    return target
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth beside one data set.
+
+    Attributes:
+        folder: the data set's.
+        content: truth.json; see the module's docstring.
+        targets: by task, what its label is given its true linear predictor.
+    """
+
+    folder: Path
+    content: dict[str, Any]
+    targets: dict[str, Target]
+
+    @classmethod
+    def open(cls, folder: Path) -> Truth:
+        """Read a data set's truth.
+
+        Raises:
+            UserError: there is none, or none of this version.
+        """
+        path = folder / _FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise wrong(
+                    "data of another version", where=str(path), expected=f"format {FORMAT}",
+                    found=content["format"], fix="synthesize them again",
+                )  # fmt: skip
+            targets = {name: _from_json(task["target"]) for name, task in content["tasks"].items()}
+        except FileNotFoundError as error:
+            raise wrong(
+                "no synthetic data set there",
+                where=str(folder),
+                expected=f"a folder that `recsys-mtl synthesize` has finished, with {_FILE}",
+                found="none" if folder.is_dir() else "no such folder",
+                fix="run the same synthesize command again: it goes on where it stopped"
+                if (folder / "_work").is_dir()
+                else "give the --out folder of synthesize",
+            ) from error
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise wrong(
+                "not the truth of a data set", where=str(path), found=repr(error)
+            ) from error
+        return cls(folder, content, targets)
+
+    @classmethod
+    def beside(cls, path: Path) -> Truth | None:
+        """The truth of the data set that a file or folder of rows belongs to, if it is one."""
+        for folder in (path, *path.parents):
+            if folder.name == "rows" and (folder.parent / _FILE).is_file():
+                return cls.open(folder.parent)
+        return None
+
+    def linear(self, row_ids: NDArray[np.int64], tasks: list[str]) -> dict[str, NDArray[Any]]:
+        """True linear predictors of rows.
+
+        Args:
+            row_ids: (R,) in any order.
+            tasks: names.
+
+        Returns:
+            By task (R,) float32.
+
+        Raises:
+            UserError: rows that the data set does not have.
+        """
+        table = ds.dataset(self.folder / "truth", format="parquet").to_table(
+            columns=["row_id", *tasks],
+            filter=pc.field("row_id").isin(pa.array(row_ids)),
+        )
+        known = table["row_id"].to_numpy()
+        order = np.argsort(known)
+        place = np.searchsorted(known, row_ids, sorter=order)
+        if len(known) == 0 or (known[order[np.minimum(place, len(known) - 1)]] != row_ids).any():
+            raise wrong(
+                "rows without a truth", where=str(self.folder), expected="row_id of its rows",
+                fix="give rows of this data set",
+            )  # fmt: skip
+        return {name: table[name].to_numpy()[order[place]] for name in tasks}
+
+    def label_index(self, task: str, values: Any) -> NDArray[np.float64]:
+        """Labels as the target knows them, float64, NaN where null; (R,) from a pyarrow array."""
+        target = self.targets[task]
+        if isinstance(target, ChoiceTarget) and target.kind == "multiclass":
+            names = pa.array(class_names(target))
+            values = pc.index_in(values.cast(pa.string()), names)
+        found: NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return found

@@ -1,0 +1,236 @@
+"""From a plan to a folder of Parquet files, in parallel, resumable.
+
+    rows/month=2024-01/part-00000.parquet …    what a training reads
+    truth/month=2024-01/part-00000.parquet …   row_id and true linear predictors, row for row
+    truth.json                                 what is known about the whole; written last
+    plan.yaml, train.yaml                      the effective plan; a ready training config
+
+A part is one chunk's rows of one month. While the folder is being filled, _work/ names the job and
+holds the counts of each finished chunk; a job that was stopped goes on behind them.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
+
+from data_synth.block import ROWS, Block, draw_block
+from data_synth.load import dump_plan, plan_hash
+from data_synth.plan import Plan
+from data_synth.statistics import Statistics
+from data_synth.train_config import train_config
+from data_synth.truth import FORMAT, describe_truth
+from data_synth.world import World
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import BESIDE, atomic_file, atomic_write
+
+CHUNK_ROWS = 32 * ROWS
+_KINDS = ("rows", "truth")
+_WORK, _TRUTH = "_work", "truth.json"
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Rows `first` to `last` - 1, a whole number of blocks but for the end."""
+
+    number: int
+    first: int
+    last: int
+
+
+def synthesize(
+    plan: Plan,
+    out: Path,
+    *,
+    rows: int,
+    processes: int | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Fill the folder `out`, or go on filling it.
+
+    Column values depend on the plan (its seed included) only; more rows begin with the same ones.
+
+    Args:
+        plan: a checked plan.
+        out: a new or empty folder, or one that the same job has begun.
+        rows: number of rows, 1 or more.
+        processes: how many draw at the same time; None takes one a core.
+        chunk_rows: rows of a chunk, rounded up to blocks; memory grows with it.
+        progress: is told the rows of each finished chunk.
+
+    Raises:
+        UserError: `out` holds something else.
+    """
+    blocks = max(1, -(-chunk_rows // ROWS))
+    job = {
+        "format": FORMAT,
+        "plan": plan_hash(plan),
+        "rows": rows,
+        "chunk_rows": blocks * ROWS,
+    }
+    if _begin(out, job) == "finished":
+        progress(rows)
+        return
+    chunks = [
+        _Chunk(number, first, min(first + blocks * ROWS, rows))
+        for number, first in enumerate(range(0, rows, blocks * ROWS))
+    ]
+    with threadpool_limits(1):
+        world = World.of(plan)
+        for chunk in _all_done(world, out, chunks, processes or os.cpu_count() or 1):
+            progress(chunk.last - chunk.first)
+        found = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
+    atomic_write(out / "plan.yaml", dump_plan(plan))
+    atomic_write(out / "train.yaml", train_config(plan))
+    truth = describe_truth(world, found)
+    atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
+    shutil.rmtree(out / _WORK)
+
+
+def _begin(out: Path, job: dict[str, object]) -> str:
+    """Claim the folder for the job: "finished", or "begun" with leftovers of a kill removed."""
+    note, text = out / _WORK / "job.json", json.dumps(job)
+    truth = out / _TRUTH
+    if truth.is_file() and not note.exists():
+        found = json.loads(truth.read_text())
+        if {key: found.get(key) for key in ("format", "plan", "rows")} == {
+            key: job[key] for key in ("format", "plan", "rows")
+        }:
+            return "finished"
+        raise _taken(out, "a data set of another plan, seed or number of rows")
+    if note.exists():
+        if note.read_text() != text:
+            raise _taken(out, "a begun data set of another plan, seed, number of rows or chunk")
+    elif out.is_dir() and any(out.iterdir()):
+        raise _taken(out, "other files")
+    for kind in (*_KINDS, _WORK):
+        for leftover in (out / kind).glob(f"**/*{BESIDE}*"):
+            leftover.unlink()
+    atomic_write(note, text)
+    return "begun"
+
+
+def _taken(out: Path, found: str) -> Exception:
+    return wrong(
+        "cannot write the data there",
+        where=str(out),
+        expected="a new or empty folder, or one that the same command has begun",
+        found=found,
+        fix="give another --out, or delete the folder",
+    )
+
+
+def _counts(out: Path, chunk: _Chunk) -> Path:
+    return out / _WORK / f"part-{chunk.number:05}.npz"
+
+
+def _all_done(world: World, out: Path, chunks: list[_Chunk], processes: int) -> Iterator[_Chunk]:
+    """Each chunk, once it is there."""
+    missing = []
+    for chunk in chunks:
+        if _counts(out, chunk).exists():
+            yield chunk
+        else:
+            missing.append(chunk)
+    if len(missing) <= 1 or processes == 1:
+        for chunk in missing:
+            yield _write_chunk(world, out, chunk)
+        return
+    with ProcessPoolExecutor(
+        min(processes, len(missing)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(world, out),
+    ) as pool:
+        try:
+            yield from pool.map(_work, missing)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+_worker: tuple[World, Path] | None = None
+
+
+def _start_worker(world: World, out: Path) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    threadpool_limits(1)
+    _worker = world, out
+
+
+def _work(chunk: _Chunk) -> _Chunk:
+    assert _worker is not None
+    return _write_chunk(*_worker, chunk)
+
+
+def _write_chunk(world: World, out: Path, chunk: _Chunk) -> _Chunk:
+    """Draw and write a chunk; its counts come last and say that it is there."""
+    months = _months(world.plan)
+    parts: dict[str, dict[str, list[pa.Table]]] = {kind: {} for kind in _KINDS}
+    found: list[Statistics] = []
+    for number in range(chunk.first // ROWS, -(-chunk.last // ROWS)):
+        block = _cut(draw_block(world, number), chunk.last - number * ROWS)
+        found.append(Statistics.of(world, block))
+        month = months[block.state.day]
+        order = np.argsort(month, kind="stable")
+        names, starts = np.unique(month[order], return_index=True)
+        for name, mine in zip(names, np.split(order, starts[1:]), strict=True):
+            taken = pa.array(mine)
+            parts["rows"].setdefault(name, []).append(block.rows.take(taken))
+            parts["truth"].setdefault(name, []).append(block.truth.take(taken))
+    for kind, by_month in parts.items():
+        for name, tables in by_month.items():
+            path = out / kind / f"month={name}" / f"part-{chunk.number:05}.parquet"
+            _write_part(path, pa.concat_tables(tables))
+    with atomic_file(_counts(out, chunk)) as temporary:
+        Statistics.total(found).save(temporary)
+    return chunk
+
+
+def _months(plan: Plan) -> np.ndarray:
+    days = np.datetime64(plan.period.start) + np.arange(plan.period.days)
+    return np.datetime_as_string(days.astype("datetime64[M]"))
+
+
+def _cut(block: Block, rows: int) -> Block:
+    """The block's first rows."""
+    if rows >= ROWS:
+        return block
+    state = replace(block.state, day=block.state.day[:rows])
+    return replace(
+        block,
+        rows=block.rows.slice(0, rows),
+        truth=block.truth.slice(0, rows),
+        state=state,
+        scores=block.scores[:rows],
+        labelled={name: mask[:rows] for name, mask in block.labelled.items()},
+    )
+
+
+def _write_part(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file; texts are plain strings to readers, dictionaries inside."""
+    texts = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+    with atomic_file(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            use_dictionary=texts or False,
+            compression="zstd",
+            compression_level=1,
+            write_statistics=["row_id", "customer_id", "day"],
+            store_schema=False,
+        )
