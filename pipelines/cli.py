@@ -134,6 +134,22 @@ def validate(config: Config, chosen: Set = None, data: Data = None, out: Out = N
 
 
 @app.command()
+def synthesize(
+    plan: Annotated[str, typer.Argument(metavar="CONFIG", help="a preset or a plan's YAML file")],
+    rows: Annotated[int, typer.Option(min=1, help="number of rows")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="new folder, or a begun one to go on")],
+    chosen: Set = None,
+    seed: Annotated[int | None, typer.Option(help="short for --set seed=N")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="draw in so many processes; else one a core")
+    ] = None,
+) -> None:
+    """Generate rows whose task relations and reachable metrics are known."""
+    overrides = _overrides(chosen, None, seed)
+    _job("synthesize").run(plan, rows=rows, out=out, overrides=overrides, processes=processes)
+
+
+@app.command()
 def doctor(out: Out = None) -> int:
     """Show versions, mismatches with their mend, and devices."""
     return 0 if _job("doctor").run(out)["healthy"] else 1
