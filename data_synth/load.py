@@ -39,18 +39,15 @@ def load_plan(plan: str | Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         UserError: every problem found.
     """
-    if str(plan) in presets():
-        path = _PRESETS / f"{plan}.yaml"
-    else:
-        path = Path(plan)
-        if not path.exists() and not path.suffix:
-            raise wrong(
-                "no such preset or file", where=str(plan), fix=did_you_mean(str(plan), presets())
-            )
+    path, where = Path(plan), str(plan)
+    if where in presets():
+        path, where = _PRESETS / f"{plan}.yaml", f"preset {plan}"
+    elif not path.exists() and not path.suffix:
+        raise wrong("no such preset or file", where=where, fix=did_you_mean(where, presets()))
     text = read_text(path)
-    base = _base(text, str(path))
+    base = _base(text, where)
     return section_from_yaml(
-        Plan, text, where=str(path), overrides=overrides, base=base, check=contradictions
+        Plan, text, where=where, overrides=overrides, base=base, check=contradictions
     )
 
 

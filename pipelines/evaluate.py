@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
+from pipelines.reachable import reachable
+from pipelines.reachable import to_json as limits_to_json
 from pipelines.report import print_results
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash
@@ -20,6 +22,9 @@ from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.training.metrics import to_json
 
 log = logging.getLogger(__name__)
+_CAPTION = (
+    "reached: share of the way from the constant (0) to the oracle (1), who knows the true scores"
+)
 
 
 def evaluate(
@@ -61,7 +66,13 @@ def evaluate(
     scores = evaluator(predictor.network, loaders[split])
     seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
-    print_results(f"{config.name}: {input or split + ' rows'}", kinds, {"model": scores.metrics})
+    limits = reachable(config, sides, split, scores)
+    print_results(
+        f"{config.name}: {input or split + ' rows'}",
+        kinds,
+        {"model": scores.metrics, **limits},
+        caption=_CAPTION if limits else None,
+    )
     result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
         "model": folder,
         "rows": sides.counts[split],
@@ -76,6 +87,7 @@ def evaluate(
             }
             for name in kinds
         },
+        "reachable": limits_to_json(limits),
     }
     if out is not None:
         write_result(out, result)

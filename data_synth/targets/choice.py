@@ -98,7 +98,8 @@ class ChoiceTarget:
         point = self.grid.place(with_noise(scores, self.noise, rng))
         where = np.searchsorted(self._steps, point + rng.random(len(scores)), side="right")
         classes = len(self.weights)
-        return np.clip(where - point * classes, 0, classes - 1).astype(np.int32)
+        drawn: Array = np.clip(where - point * classes, 0, classes - 1).astype(np.int32)
+        return drawn
 
     def predict(self, linear: Array) -> Floats:
         """(R, C) probabilities, with label noise."""
