@@ -27,11 +27,13 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: env ## train on generated data, show the table and how to open MLflow
+demo: env ## train on generated data, show the tables and how to open MLflow
 	@mkdir -p .demo
-	$(PY) -m data_synth --rows 60000 --seed 0 --out .demo/data
+	@rm -rf .demo/data
+	$(BIN)/recsys-mtl synthesize demo --rows 60000 --out .demo/data
 	$(BIN)/recsys-mtl train configs/demo.yaml --data .demo/data --baselines --out .demo/run \
 	    --set tracking.uri=$(DEMO_DB)
+	$(BIN)/recsys-mtl evaluate .demo/run --data .demo/data
 	@echo
 	@echo "Look at the run in MLflow:"
 	@echo "  $(BIN)/mlflow ui --backend-store-uri $(DEMO_DB)"
@@ -46,7 +48,7 @@ check: env ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: env ## throughput and memory, beside a peer
+bench: env ## throughput beside a peer, memory, the generator
 	$(PY) tests/bench/run.py
 
 clean: ## remove builds, caches, the demo and the bench; keeps .venv and runs

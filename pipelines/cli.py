@@ -150,6 +150,17 @@ def synthesize(
 
 
 @app.command()
+def describe(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a folder synthesize has filled")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for the page; else beside the data")
+    ] = None,
+) -> None:
+    """Show rates, relations, reachable metrics and missing values of generated rows."""
+    _job("describe").run(folder, out=out)
+
+
+@app.command()
 def doctor(out: Out = None) -> int:
     """Show versions, mismatches with their mend, and devices."""
     return 0 if _job("doctor").run(out)["healthy"] else 1
@@ -159,9 +170,10 @@ def doctor(out: Out = None) -> int:
 def schema(
     out: Out = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="print tables for people")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="of synthesize's plan, not a run's")] = False,
 ) -> None:
-    """Print the config's JSON Schema, or tables of its keys."""
-    _job("schema").run(out, markdown=markdown)
+    """Print the JSON Schema of a run's config or of a plan, or tables of its keys."""
+    _job("schema").run(out, markdown=markdown, plan=plan)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

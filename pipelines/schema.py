@@ -1,4 +1,4 @@
-"""`recsys-mtl schema`: what a config may say, as JSON Schema for tools or as tables for people."""
+"""`recsys-mtl schema`: what a config or a plan may say, as JSON Schema or as tables for people."""
 
 from __future__ import annotations
 
@@ -25,30 +25,40 @@ _BOUNDS = {
 }
 
 
-def run(out: Path | None = None, *, markdown: bool = False) -> dict[str, Any]:
+def run(
+    out: Path | None = None, *, markdown: bool = False, plan: bool = False
+) -> dict[str, Any]:
     """Print the JSON Schema of a config, or its keys as Markdown tables.
 
     Args:
         out: folder that gets the JSON Schema, as schema.json beside result.json.
-        markdown: print the tables of docs/reference.md instead.
+        markdown: print the tables of the documents instead.
+        plan: of a generator's plan rather than of a run's config.
 
     Returns:
         The schema.
     """
     started = datetime.now(UTC)
-    schema = Config.model_json_schema()
+    root = _plan() if plan else Config
+    schema = root.model_json_schema()
     text = json.dumps(schema, indent=2, ensure_ascii=False)
     if out is not None:
         path = atomic_write(prepare_out(out) / "schema.json", text + "\n")
         write_result(out, envelope("schema", started=started) | {"schema": path})
-    print(tables() if markdown else text)
+    print(tables(root) if markdown else text)
     return schema
 
 
-def tables() -> str:
-    """Every key of a config with its type, default and meaning: a table a section and kind."""
+def _plan() -> type[Section]:
+    from data_synth import Plan  # slow to import, and the config's schema does without
+
+    return Plan
+
+
+def tables(root: type[Section] = Config) -> str:
+    """Every key of `root` with its type, default and meaning: a table a section and kind."""
     places: dict[type[Section], list[str]] = {}
-    _visit(Config, "", places)
+    _visit(root, "", places)
     return "\n\n".join(_table(section, paths) for section, paths in places.items())
 
 

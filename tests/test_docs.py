@@ -12,11 +12,13 @@ import pytest
 import typer
 import yaml
 
+from data_synth import load_plan
 from pipelines.cli import app
 from recsys_mtl.config import config_from_yaml, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+SYNTHETIC = ROOT / "docs/synthetic.md"
 CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
 OTHERS = {"--no-deps"}
 """Options of other programs that stand alone in the text."""
@@ -59,7 +61,15 @@ def changed(base: Document, fragment: Document) -> Document:
     return result
 
 
-@of(PAGES)
+def test_every_yaml_block_about_synthetic_data_is_a_valid_plan(tmp_path: Path) -> None:
+    blocks = yaml_blocks(SYNTHETIC)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "plan.yaml").write_text(block)
+        assert load_plan(tmp_path / "plan.yaml").tasks
+
+
+@of([page for page in PAGES if page != SYNTHETIC])
 def test_every_yaml_block_is_a_valid_config_or_changes_the_guide_s(page: Path) -> None:
     for number, block in enumerate(yaml_blocks(page), 1):
         document = yaml.safe_load(block)

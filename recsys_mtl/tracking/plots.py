@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from recsys_mtl.tracking.heatmap import draw_heatmap
+
 Numbers = Sequence[float] | npt.NDArray[np.floating]
 
 _TRAIN, _VALID, _GUIDE = "#4477aa", "#ee6677", "#999999"
@@ -75,20 +77,11 @@ def gate_use(gates: Mapping[str, Mapping[str, float]]) -> Figure:
     seen = dict.fromkeys(expert for weights in gates.values() for expert in weights)
     experts = sorted(seen, key=lambda name: not name.startswith("shared"))
     weights = np.array([[gates[t].get(e, np.nan) for e in experts] for t in tasks])
-    rows, columns = weights.shape
     longest = max(len(name) for name in tasks)
-    figure = Figure(
-        figsize=(2.4 + 0.08 * longest + 0.46 * columns, 1.6 + 0.34 * rows), layout="constrained"
-    )
+    size = 2.4 + 0.08 * longest + 0.46 * len(experts), 1.6 + 0.34 * len(tasks)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
-    axes.set_facecolor("#e4e4e4")
-    image = axes.imshow(weights, vmin=0.0, vmax=1.0, cmap="viridis", aspect="auto")
-    axes.set_xticks(range(columns), experts, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(rows), tasks)
-    for row, column in np.argwhere(np.isfinite(weights)):
-        value = float(weights[row, column])
-        colour = "black" if value > 0.6 else "white"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=7)
+    image = draw_heatmap(axes, weights, rows=tasks, columns=experts, low=0.0, palette="viridis")
     figure.colorbar(image, ax=axes, label="mean gate weight")
     return figure
 

@@ -1,4 +1,4 @@
-"""`make bench`: throughput beside a peer, and the memory of a streamed training.
+"""`make bench`: throughput beside a peer, the memory of a streamed training, and the generator.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -11,11 +11,15 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -24,20 +28,29 @@ import data  # noqa: E402
 PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
+BENCHES = ("throughput", "memory", "synthesize")
 
 
 def main() -> None:
     """Run the asked benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", metavar="BENCH", help=f"some of {', '.join(BENCHES)}")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every contestant")
     parser.add_argument("--rows", type=int, default=131_072, help="rows of the throughput bench")
-    parser.add_argument("--memory-rows", type=int, default=5_000_000, help="0 leaves it out")
+    parser.add_argument("--memory-rows", type=int, default=5_000_000, help="of a streamed training")
+    parser.add_argument("--synthetic-rows", type=int, default=10_000_000, help="to generate")
     chosen = parser.parse_args()
+    asked = chosen.only or BENCHES
+    if unknown := set(asked) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     WORK.mkdir(exist_ok=True)
     found: dict[str, Any] = {"machine": machine()}
-    found["throughput"] = throughput(chosen.rounds, chosen.rows)
-    if chosen.memory_rows:
+    if "throughput" in asked:
+        found["throughput"] = throughput(chosen.rounds, chosen.rows)
+    if "memory" in asked:
         found["memory"] = memory(chosen.memory_rows)
+    if "synthesize" in asked:
+        found["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
     (WORK / "result.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
@@ -77,6 +90,47 @@ def memory(rows: int) -> dict[str, Any]:
     result = _worker("ours.py", str(_rows(rows, tasks=6)), "bf16", "stream")
     print(f"\nstreamed, {rows:,} rows: peak {result['peak_mib']:,.0f} MiB")
     return {"rows": rows, "peak_mib": result["peak_mib"]}
+
+
+def synthesize(rounds: int, rows: int) -> dict[str, Any]:
+    """Seconds and peak memory, all processes together, of generating the sixteen bank tasks."""
+    out = WORK / "synthetic"
+    command = [Path(sys.executable).with_name("recsys-mtl"), "synthesize", "bank16"]
+    seconds, peaks = [], []
+    for _ in range(rounds):
+        shutil.rmtree(out, ignore_errors=True)
+        begun = time.perf_counter()
+        job = subprocess.Popen(
+            [*map(str, command), "--rows", str(rows), "--out", str(out)], stdout=subprocess.DEVNULL
+        )
+        peak = 0
+        while job.poll() is None:
+            peak = max(peak, _resident(job.pid))
+            time.sleep(0.1)
+        if job.returncode != 0:
+            sys.exit("synthesize failed")
+        seconds.append(time.perf_counter() - begun)
+        peaks.append(peak / 2**20)
+    size = sum(path.stat().st_size for path in out.glob("**/*.parquet")) / 2**20
+    shutil.rmtree(out)
+    print(
+        f"\nsynthesize bank16, {rows:,} rows: {statistics.median(seconds):.1f} s "
+        f"({', '.join(f'{s:.1f}' for s in seconds)}), peak {max(peaks):,.0f} MiB of all processes, "
+        f"{size:,.0f} MiB of Parquet"
+    )
+    return {"rows": rows, "seconds": seconds, "peak_mib": peaks, "parquet_mib": size}
+
+
+def _resident(pid: int) -> int:
+    """Bytes that a process and its children hold in memory now."""
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        for process in (parent, *parent.children(recursive=True)):
+            total += process.memory_info().rss
+    except psutil.NoSuchProcess:  # it has just ended
+        return total
+    return total
 
 
 def machine() -> str:

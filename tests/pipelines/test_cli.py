@@ -76,7 +76,8 @@ def test_the_other_jobs_hand_over_their_options(fake_job: Fake) -> None:
         {"input": "a", "output": Path("b.parquet"), "out": None, "batch_rows": 10},
     )
     assert calls(fake_job, "doctor", "--out", "o") == ((Path("o"),), {})
-    assert calls(fake_job, "schema") == ((None,), {"markdown": False})
+    assert calls(fake_job, "schema", "--plan") == ((None,), {"markdown": False, "plan": True})
+    assert calls(fake_job, "describe", "d", "--out", "o") == ((Path("d"),), {"out": Path("o")})
 
 
 def test_an_unhealthy_doctor_is_exit_code_1(fake_job: Fake) -> None:

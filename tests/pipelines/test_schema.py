@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from data_synth import Plan
 from pipelines.cli import main
 from pipelines.schema import tables
 from recsys_mtl.config.schema import Config, CrossExpert
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import inner, sections
 
-REFERENCE = Path(__file__).parents[2] / "docs/reference.md"
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+of_roots = pytest.mark.parametrize("root", [Config, Plan])
 
 
 def every_section(section: type[Section]) -> set[type[Section]]:
@@ -24,27 +28,42 @@ def every_section(section: type[Section]) -> set[type[Section]]:
     return found
 
 
-def rows() -> list[list[str]]:
+def rows(root: type[Section]) -> list[list[str]]:
     """The cells of every row of every table, heads left out."""
-    lines = [line for line in tables().splitlines() if line.startswith("| `")]
+    lines = [line for line in tables(root).splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-def test_the_reference_holds_what_the_schema_says() -> None:
-    block = re.search(r"<!-- begin: .*? -->\n\n(.*?)\n\n<!-- end -->", REFERENCE.read_text(), re.S)
+@pytest.mark.parametrize(
+    ("root", "page", "command"),
+    [
+        (Config, "reference.md", "recsys-mtl schema --markdown"),
+        (Plan, "synthetic.md", "recsys-mtl schema --plan --markdown"),
+    ],
+)
+def test_the_documents_hold_what_the_schema_says(
+    root: type[Section], page: str, command: str
+) -> None:
+    block = re.search(
+        r"<!-- begin: printed by `(.*?)` -->\n\n(.*?)\n\n<!-- end -->",
+        (DOCS / page).read_text(),
+        re.S,
+    )
     assert block is not None
-    printed = "`recsys-mtl schema --markdown` prints the block of docs/reference.md anew"
-    assert block[1] == tables(), printed
+    assert block[1] == command
+    assert block[2] == tables(root), f"`{command}` prints the block of docs/{page} anew"
 
 
-def test_every_key_of_every_section_has_a_row() -> None:
-    keys = [n for s in every_section(Config) for n in s.model_fields if n != "kind"]
-    assert sorted(cells[0].strip("`") for cells in rows()) == sorted(keys)
+@of_roots
+def test_every_key_of_every_section_has_a_row(root: type[Section]) -> None:
+    keys = [n for s in every_section(root) for n in s.model_fields if n != "kind"]
+    assert sorted(cells[0].strip("`") for cells in rows(root)) == sorted(keys)
 
 
-def test_no_cell_is_empty() -> None:
-    assert {len(cells) for cells in rows()} == {4}
-    assert [cells for cells in rows() if not all(cells)] == []
+@of_roots
+def test_no_cell_is_empty(root: type[Section]) -> None:
+    assert {len(cells) for cells in rows(root)} == {4}
+    assert [cells for cells in rows(root) if not all(cells)] == []
 
 
 def test_a_section_that_two_keys_share_has_one_table() -> None:

@@ -1,0 +1,161 @@
+"""A page of tables and pictures, written once and shown on a terminal, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from recsys_mtl.files import atomic_write
+
+_WIDTH_IN_FILES = 100
+_DPI = 110
+_STYLE = """\
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: right }
+th { border-bottom: 2px solid #888 }
+td.text, th.text { text-align: left }
+img { max-width: 100% }
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are shown.
+
+    Attributes:
+        title: above the table.
+        columns: headings.
+        rows: as many cells each.
+        texts: how many columns from the left hold text; the others are set right.
+        note: below the table.
+        dense: without lines between the columns on a terminal, for many short cells.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    texts: int = 1
+    note: str = ""
+    dense: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and the name (without suffix) of the PNG file that it becomes."""
+
+    title: str
+    name: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Page:
+    """A title, then paragraphs of text, tables and pictures in their order."""
+
+    title: str
+    parts: Sequence[str | Table | Picture]
+
+    def show(self) -> None:
+        """Print all but the pictures."""
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES, highlight=False)
+        console.print(self.title, style="bold")
+        for part in self.parts:
+            if isinstance(part, str):
+                console.print(part, markup=False)
+            elif isinstance(part, Table):
+                console.print()
+                console.print(_for_terminal(part))
+                if part.note:
+                    console.print(part.note, markup=False, style="italic")
+
+    def write(self, folder: Path, name: str, *, markdown: bool = False) -> list[Path]:
+        """Write `name`.html, the pictures as PNG files, and `name`.md if asked for.
+
+        The HTML page holds its pictures and needs no other file.
+        """
+        pictures = {
+            part.name: _png(part.figure) for part in self.parts if isinstance(part, Picture)
+        }
+        paths = [atomic_write(folder / f"{key}.png", png) for key, png in pictures.items()]
+        paths.append(atomic_write(folder / f"{name}.html", self._html(pictures)))
+        if markdown:
+            paths.append(atomic_write(folder / f"{name}.md", self.markdown()))
+        return paths
+
+    def markdown(self) -> str:
+        """GitHub's Markdown; pictures are links to the PNG files beside it."""
+        found = [f"# {self.title}"]
+        for part in self.parts:
+            if isinstance(part, str):
+                found.append(part)
+            elif isinstance(part, Picture):
+                found.append(f"## {part.title}\n\n![{part.title}]({part.name}.png)")
+            else:
+                found.append(_markdown(part))
+        return "\n\n".join(found) + "\n"
+
+    def _html(self, pictures: dict[str, bytes]) -> str:
+        found = [f"<h1>{escape(self.title)}</h1>"]
+        for part in self.parts:
+            if isinstance(part, str):
+                found.append(f"<p>{escape(part)}</p>")
+            elif isinstance(part, Picture):
+                data = base64.b64encode(pictures[part.name]).decode()
+                found.append(f"<h2>{escape(part.title)}</h2>")
+                found.append(f'<img alt="{escape(part.title)}" src="data:image/png;base64,{data}">')
+            else:
+                found.append(_html(part))
+        head = f'<meta charset="utf-8"><title>{escape(self.title)}</title><style>{_STYLE}</style>'
+        return (
+            f"<!doctype html>\n<html><head>{head}</head><body>\n"
+            + "\n".join(found)
+            + "\n</body></html>\n"
+        )
+
+
+def _for_terminal(table: Table) -> RichTable:
+    shown = RichTable(title=table.title, title_justify="left", show_edge=False, pad_edge=False)
+    if table.dense:
+        shown.box, shown.padding = None, (0, 1, 0, 0)
+    for place, name in enumerate(table.columns):
+        shown.add_column(name, justify="left" if place < table.texts else "right", no_wrap=True)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _markdown(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = ["---" if place < table.texts else "---:" for place in range(len(table.columns))]
+    lines = [f"## {table.title}", "", line(table.columns), line(rule), *map(line, table.rows)]
+    return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
+
+
+def _html(table: Table) -> str:
+    def line(kind: str, cells: Sequence[str]) -> str:
+        marks = [' class="text"' if place < table.texts else "" for place in range(len(cells))]
+        inside = (f"<{kind}{m}>{escape(c)}</{kind}>" for m, c in zip(marks, cells, strict=True))
+        return f"<tr>{''.join(inside)}</tr>"
+
+    rows = "\n".join(line("td", row) for row in table.rows)
+    note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    title = f"<h2>{escape(table.title)}</h2>"
+    return f"{title}\n<table>\n{line('th', table.columns)}\n{rows}\n</table>\n{note}"
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=_DPI)
+    return file.getvalue()
