@@ -1,0 +1,83 @@
+"""Who borrows labels from whom: receivers short of labels, and donors related to them.
+
+A receiver's own expert learns, through throw-away heads, to predict its donors' labels too:
+`L += λ · scarcity_i · Σ_j |w_ij| L_j(head_ij)`. Where nobody is scarce or related, all is 0.
+
+Shapes: T tasks, C classes. Entry (i, j) is what receiver i borrows of donor j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_SCARCE = 0.25
+_RELATED = 0.3
+_NEAR_BEST = 0.5
+
+
+def effective_labels(counts: Sequence[Sequence[float]]) -> Tensor:
+    """(T,) float32: how many labels a task has to learn from.
+
+    Args:
+        counts: for each task the labels of every class, or one number, the labelled rows, for a
+            task without classes (regression, retrieval).
+
+    Returns:
+        The labelled rows where there are no classes; twice the smaller class for two; for more,
+        twice the labels outside of the largest class, and no more than all of them (which for two
+        classes is the same).
+    """
+    labels = []
+    for task in counts:
+        total = float(sum(task))
+        labels.append(total if len(task) < 2 else min(2 * (total - max(task)), total))
+    return torch.tensor(labels, dtype=torch.float32)
+
+
+def receivers(effective: Tensor) -> Tensor:
+    """(T,) bool: below a quarter of the median over all tasks."""
+    return effective < _limit(effective)
+
+
+def scarcity(effective: Tensor) -> Tensor:
+    """(T,) in [0, 1]: `1 − n_i / (¼ median)` for receivers, 0 for all others."""
+    limit = _limit(effective)
+    short = 1 - effective / torch.where(limit > 0, limit, torch.ones_like(limit))
+    return torch.where(receivers(effective), short, torch.zeros_like(short))
+
+
+def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
+    """Donor weights `w_ij ∝ sign(corr_ij) √n_j`, rows of absolute value 1 in sum.
+
+    A receiver's donors are the other tasks with |correlation| above 0.3 and above half of the
+    largest |correlation| in its row, the diagonal left out. Other receivers count in that maximum
+    and may be donors; by √labels they weigh little. Uniform donors were measured to hurt.
+
+    The sign says how the labels relate. A head of the pair's own absorbs it, so its loss counts by
+    |w_ij|; whoever shares a head between donors turns the labels of negative ones around.
+
+    Args:
+        correlation: (T, T) in [−1, 1]; pairs with several columns are not negative.
+        effective: (T,) effective labels.
+        receiving: (T,) bool.
+
+    Returns:
+        (T, T), zero rows for tasks that receive nothing and for receivers nobody is related to.
+    """
+    itself = torch.eye(len(effective), dtype=torch.bool, device=correlation.device)
+    others = correlation.masked_fill(itself, 0.0)
+    size = others.abs()
+    best = size.amax(1, keepdim=True)
+    chosen = (size > _RELATED) & (size > _NEAR_BEST * best) & receiving.unsqueeze(1)
+    weights = torch.where(chosen, effective.sqrt(), torch.zeros_like(size))
+    total = weights.sum(1, keepdim=True)
+    weights = weights / torch.where(total > 0, total, torch.ones_like(total))
+    return weights * others.sign()
+
+
+def _limit(effective: Tensor) -> Tensor:
+    """A quarter of the median; that of an even number of tasks lies between the middle two."""
+    return _SCARCE * effective.float().quantile(0.5)
