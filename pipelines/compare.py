@@ -10,7 +10,8 @@ import numpy as np
 from pipelines.baselines import Predictions, constant, gradient_boosting
 from pipelines.fitting import fit_network, one_task
 from recsys_mtl.build.run import build_evaluator, inverses
-from recsys_mtl.config.schema import Config, Gates, MlpExpert, Numeric
+from recsys_mtl.config.adatt import AdaTT
+from recsys_mtl.config.schema import Config, Gates, MlpExpert, Model, Numeric
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared, prepare
@@ -32,9 +33,10 @@ def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[st
         KeyboardInterrupt: Ctrl-C, at the first one.
     """
     yield from _without_network(config)
-    for name, run in (("single_task", _single_task), ("shared_bottom", _shared_bottom)):
-        log.info("baseline: %s", name)
-        yield name, run(config, prepared)
+    log.info("baseline: single_task")
+    yield "single_task", _single_task(config, prepared)
+    log.info("baseline: shared_bottom")
+    yield "shared_bottom", _test_metrics(as_shared_bottom(config), prepared)
 
 
 def _without_network(config: Config) -> Iterator[tuple[str, dict[str, Metrics]]]:
@@ -89,8 +91,8 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
     return found
 
 
-def _shared_bottom(config: Config, prepared: Prepared) -> dict[str, Metrics]:
-    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes."""
+def as_shared_bottom(config: Config) -> Config:
+    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; adaTT off."""
     seen = [*config.model.shared_experts, *config.model.task_experts]
     mlps = [expert for expert in seen if isinstance(expert, MlpExpert)] or [MlpExpert()]
     times = sum(expert.count for expert in seen)
@@ -101,9 +103,10 @@ def _shared_bottom(config: Config, prepared: Prepared) -> dict[str, Metrics]:
             "levels": 1,
             "gates": Gates(),
             "shared_experts": [bottom],
+            "task_experts": Model().task_experts,  # there are none
         }
     )
-    return _test_metrics(config.model_copy(update={"model": model}), prepared)
+    return config.model_copy(update={"model": model, "adatt": AdaTT()})
 
 
 def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:

@@ -11,6 +11,7 @@ import torch
 
 from recsys_mtl.build.network import build_network
 from recsys_mtl.build.run import build_evaluator, build_plan, build_step
+from recsys_mtl.config.adatt import AdaTT
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader
@@ -99,7 +100,7 @@ def watched(config: Config, scores: Scores) -> float | None:
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
-    """The same run with a single task; what it lacks is the other tasks, nothing else.
+    """The same run with a single task; what it lacks is the other tasks and adaTT, nothing else.
 
     The network keeps all the experts that the task's gate mixes and has tables of its own. Early
     stopping keeps its metric where that is the task's own, else it watches the loss.
@@ -115,6 +116,7 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
         update={
             "tasks": {task: config.tasks[task]},
             "model": model,
+            "adatt": AdaTT(),
             "training": config.training.model_copy(update={"early_stopping": stopping}),
         }
     )

@@ -25,9 +25,7 @@ _BOUNDS = {
 }
 
 
-def run(
-    out: Path | None = None, *, markdown: bool = False, plan: bool = False
-) -> dict[str, Any]:
+def run(out: Path | None = None, *, markdown: bool = False, plan: bool = False) -> dict[str, Any]:
     """Print the JSON Schema of a config, or its keys as Markdown tables.
 
     Args:

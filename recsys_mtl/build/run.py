@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
+from torch import nn
 
+from recsys_mtl.build.adatt import build_transfer
 from recsys_mtl.config.schema import (
     Binary,
     Config,
@@ -23,6 +25,7 @@ from recsys_mtl.training.loop import Plan
 from recsys_mtl.training.metrics import larger_is_better
 from recsys_mtl.training.optim import make_optimizer
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.training.transfer import Transfer
 
 
 def build_losses(config: Config) -> TaskLosses:
@@ -39,22 +42,28 @@ def build_balancer(config: Config, device: torch.device | str) -> Balancer:
 def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
     """The training step of a config for that network."""
     training = config.training
-    balancer = build_balancer(config, device)
+    balancer, losses = build_balancer(config, device), build_losses(config)
+    transfer = build_transfer(config, network, losses, device)
     dense = {id(parameter) for parameter in network.dense_parameters()}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
     return TrainingStep(
         network,
-        build_losses(config),
+        losses,
         balancer,
         make_optimizer(
-            [*named, *balancer.named_parameters()],
+            [*named, *balancer.named_parameters(), *_learned(transfer)],
             learning_rate=training.optimizer.learning_rate,
             weight_decay=training.optimizer.weight_decay,
         ),
         precision=training.precision,
         clip_norm=training.optimizer.clip_norm,
         table_learning_rate=training.tables.learning_rate,
+        transfer=transfer,
     )
+
+
+def _learned(transfer: Transfer | None) -> Iterable[tuple[str, nn.Parameter]]:
+    return () if transfer is None else transfer.named_parameters()
 
 
 def build_evaluator(

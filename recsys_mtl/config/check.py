@@ -6,6 +6,7 @@ import graphlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.schema import (
     Binary,
@@ -33,7 +34,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 def contradictions(config: Config) -> list[Finding]:
     """Everything in `config` that is valid by itself but not together with the rest."""
     checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
-    return [finding for check in checks for finding in check(config)]
+    found = [finding for check in checks for finding in check(config)]
+    return [*found, *adatt_contradictions(config)]
 
 
 def label_of(name: str, task: Task) -> str:

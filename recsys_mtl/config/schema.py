@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from recsys_mtl.config.adatt import AdaTT
 from recsys_mtl.config.section import Fraction, Name, NonNegative, Section
 
 # ---------------------------------------------------------------------------- data
@@ -345,6 +346,9 @@ class Training(Section):
     )
     epochs: PositiveInt = Field(10, description="most passes over the training rows")
     batch_size: PositiveInt = Field(1024, description="rows of a step")
+    shuffle_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
+        None, description="of the order of rows alone; the run's seed if null"
+    )
     threads: PositiveInt | None = Field(None, description="CPU threads; torch's default if null")
     optimizer: DenseOptimizer = DenseOptimizer()
     tables: TableOptimizer = TableOptimizer()
@@ -385,6 +389,7 @@ class Config(Section):
     tasks: dict[Name, Task] = Field(min_length=1, description="by a name of your choice")
     model: Model = Model()
     balancing: Balancing = Balancing()
+    adatt: AdaTT = AdaTT()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     tracking: Tracking = Tracking()

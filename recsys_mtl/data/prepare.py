@@ -124,7 +124,8 @@ def make_loaders(
 ) -> tuple[dict[Side, Loader], bool]:
     """A loader for each of the given sides, and whether they stream."""
     columns = preprocessor.columns(labels=True)
-    seed, size = config.seed, config.training.batch_size
+    own, size = config.training.shuffle_seed, config.training.batch_size
+    seed = config.seed if own is None else own
     if not _must_stream(config, sides, preprocessor, only):
         encoded: dict[Side, list[Batch]] = {side: [] for side in only}
         for side, frame in sides.walk(columns, only):

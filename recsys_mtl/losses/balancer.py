@@ -58,10 +58,20 @@ class Balancer(nn.Module, ABC):
 
     def weights(self) -> Tensor:
         """(T,) what each task's gradient now counts for: ∂total/∂loss at the last losses seen."""
+        return self._weights(self.last_losses, torch.ones_like(self.last_losses, dtype=torch.bool))
+
+    def weighted(self, losses: Tensor, present: Tensor) -> Tensor:
+        """(T,) losses times what each counts for in this batch's `total`; changes no state.
+
+        Their sum has the total's gradient with respect to the network; where the total is not a
+        sum (STCH, FAMO) it is that to first order.
+        """
+        return self._weights(losses.detach(), present) * losses
+
+    def _weights(self, losses: Tensor, present: Tensor) -> Tensor:
         with torch.enable_grad():
-            losses = self.last_losses.clone().requires_grad_()
-            total = self.combine(losses, torch.ones_like(losses, dtype=torch.bool))
-            return torch.autograd.grad(total, losses)[0]
+            leaf = losses.clone().requires_grad_()
+            return torch.autograd.grad(self.combine(leaf, present), leaf)[0]
 
     @abstractmethod
     def combine(self, losses: Tensor, present: Tensor) -> Tensor:

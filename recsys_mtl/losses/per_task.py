@@ -143,6 +143,7 @@ class TaskLosses:
     """
 
     def __init__(self, tasks: Mapping[str, TaskLoss]) -> None:
+        self.tasks = dict(tasks)
         self.names = tuple(tasks)
         self._retrieval = torch.tensor([loss.kind == "retrieval" for loss in tasks.values()])
         groups: dict[tuple[TaskLoss, int], list[int]] = {}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import gate_prior
 from recsys_mtl.model.grouped import GroupedLinear
+from recsys_mtl.model.scaled_mix import ScaledMix
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,23 @@ class CGCSpec:
 class CGCOutput:
     """What a level gives: (T, B, D) for the tasks, (B, D) for the shared stream, the weights.
 
-    `weights` is (T, B, E), a task's own experts first; None where nothing is gated.
+    `weights` is (T, B, E), a task's own experts first; None where nothing is gated. `own` is
+    (T, O, B, D), what the tasks' own experts say, `common` (S, B, D), what the shared ones
+    say; None where there are none.
     """
 
     tasks: Tensor
     shared: Tensor | None
     weights: Tensor | None
+    own: Tensor | None
+    common: Tensor | None
 
 
 class CGC(nn.Module):
     """A level of PLE (Tang et al., RecSys 2020, equations 1 to 5).
+
+    Where `shared_factors` (T, S) is set, the gradient that task t sends into shared expert s is
+    multiplied by its entry (t, s), and nothing else changes.
 
     A task's gate is a softmax over its own and the shared experts, computed from the task's
     input; the shared stream's gate (levels but the last) spans all experts of all tasks and the
@@ -90,6 +98,7 @@ class CGC(nn.Module):
         num_tasks = len(spec.tasks)
         self.num_tasks = num_tasks
         self.num_own = spec.num_own
+        self.shared_factors: Tensor | None = None
         self.num_mixed = spec.num_own + spec.num_shared
         prior = gate_prior(spec.tasks, spec.preferred, own=spec.num_own, shared=spec.num_shared)
         self.shared_experts = self._bank(spec.shared, 1, spec, in_features)
@@ -142,6 +151,8 @@ class CGC(nn.Module):
             tasks=self._mix_tasks(own, common, weights),
             shared=self._mix_shared(own, common, shared) if self.has_shared_stream else None,
             weights=None if self.gate is None else weights,
+            own=own,
+            common=common,
         )
 
     @staticmethod
@@ -155,10 +166,20 @@ class CGC(nn.Module):
     def _mix_tasks(self, own: Tensor | None, shared: Tensor | None, weights: Tensor) -> Tensor:
         """(T, O, B, D) and (S, B, D), weighted by (T, B, E), to (T, B, D)."""
         of_own, of_shared = weights[..., : self.num_own], weights[..., self.num_own :]
+        common = None if shared is None else self._mix_common(of_shared, shared)
         if own is None:
-            return _mix("tbs,sbd->tbd", of_shared, shared)
+            assert common is not None
+            return common
         mixed = _mix("tbo,tobd->tbd", of_own, own)
-        return mixed if shared is None else mixed + _mix("tbs,sbd->tbd", of_shared, shared)
+        return mixed if common is None else mixed + common
+
+    def _mix_common(self, weights: Tensor, shared: Tensor) -> Tensor:
+        """(T, B, S) times (S, B, D) to (T, B, D)."""
+        if self.shared_factors is None:
+            return _mix("tbs,sbd->tbd", weights, shared)
+        factors = self.shared_factors
+        mixed: Tensor = ScaledMix.apply(weights.to(shared.dtype), shared, factors)  # type: ignore[no-untyped-call]
+        return mixed
 
     def _mix_shared(self, own: Tensor | None, shared: Tensor | None, x: Tensor) -> Tensor:
         """All experts of all tasks, then the shared ones, to (B, D)."""

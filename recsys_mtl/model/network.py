@@ -19,7 +19,7 @@ from recsys_mtl.model.cgc import CGCSpec
 from recsys_mtl.model.embeddings import Backend, TableOptimizer, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import entropy, expert_names
-from recsys_mtl.model.ple import PLE
+from recsys_mtl.model.ple import PLE, PLEOutput
 from recsys_mtl.model.towers import Towers
 
 ArchitectureName = Literal["ple", "mmoe", "shared_bottom", "single_task"]
@@ -68,12 +68,14 @@ class Outputs:
             `MultiTaskNetwork.expert_names`; empty without gates.
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
         penalty: scalar to add to the loss: −weight · gate_entropy.
+        mixed: what the experts said.
     """
 
     logits: dict[str, Tensor]
     gates: dict[str, Tensor]
     gate_entropy: Tensor
     penalty: Tensor
+    mixed: PLEOutput
 
 
 class MultiTaskNetwork(nn.Module):
@@ -107,6 +109,7 @@ class MultiTaskNetwork(nn.Module):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
+        self.tasks = tuple(data.tasks)
         self.task_names = tuple(task.name for task in data.tasks)
         self.gate_entropy_weight = spec.gate_entropy
         experts = _experts(self.task_names, spec)
@@ -122,7 +125,9 @@ class MultiTaskNetwork(nn.Module):
             learning_rate=table_learning_rate,
             device=device,
         )
-        self.ple = PLE(experts, self.embeddings.width + data.numeric_width, spec.levels).to(device)
+        self.in_features = self.embeddings.width + data.numeric_width
+        self.own_width = experts.num_own * experts.width
+        self.ple = PLE(experts, self.in_features, spec.levels).to(device)
         self.towers = Towers(
             data.tasks,
             self.ple.out_features,
@@ -160,6 +165,7 @@ class MultiTaskNetwork(nn.Module):
             gates=dict(zip(self.task_names, gates, strict=True)) if gates else {},
             gate_entropy=mean_entropy,
             penalty=-self.gate_entropy_weight * mean_entropy,
+            mixed=mixed,
         )
 
     def forward(self, batch: Batch) -> Outputs:
@@ -186,6 +192,21 @@ class MultiTaskNetwork(nn.Module):
     def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of each shared expert, level by level, in order."""
         return self.ple.shared_expert_parameters()
+
+    @property
+    def tasks_are_separable(self) -> bool:
+        """Whether each task's loss reaches the shared experts through its own mixture alone."""
+        return self.ple.mixes_once and not self.towers.transfers
+
+    def shared_weights(self, mixed: PLEOutput) -> Tensor:
+        """(T, B, S) weights of the last level's shared experts, off the graph."""
+        assert mixed.common is not None
+        experts, rows, _ = mixed.common.shape
+        if mixed.weights:
+            return mixed.weights[-1][..., -experts:].detach()
+        own = 0 if mixed.own is None else mixed.own.shape[1]
+        size = len(self.task_names), rows, experts
+        return mixed.tasks.new_full(size, 1 / (own + experts))
 
 
 def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:

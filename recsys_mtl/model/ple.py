@@ -14,10 +14,19 @@ from recsys_mtl.model.cgc import CGC, CGCSpec
 
 @dataclass(frozen=True)
 class PLEOutput:
-    """(T, B, D) tower inputs, and (T, B, E) gate weights of every gated level."""
+    """What the experts say.
+
+    Attributes:
+        tasks: (T, B, D) tower inputs.
+        weights: (T, B, E) gate weights of every gated level.
+        own: (T, O, B, D) of the last level's own experts; None where there are none.
+        common: (S, B, D) of the last level's shared experts; None where there are none.
+    """
 
     tasks: Tensor
     weights: tuple[Tensor, ...]
+    own: Tensor | None
+    common: Tensor | None
 
 
 class PLE(nn.Module):
@@ -43,14 +52,36 @@ class PLE(nn.Module):
     def forward(self, x: Tensor) -> PLEOutput:
         """(B, I) feature vectors to every task's mixture of experts."""
         tasks, shared = x, x
-        weights = []
+        weights: list[Tensor] = []
+        own = common = None
         for level in self.levels:
             output = level(tasks, shared)
-            tasks = output.tasks
+            tasks, own, common = output.tasks, output.own, output.common
             shared = shared if output.shared is None else output.shared
             if output.weights is not None:
                 weights.append(output.weights)
-        return PLEOutput(tasks, tuple(weights))
+        return PLEOutput(tasks, tuple(weights), own, common)
+
+    @property
+    def mixes_once(self) -> bool:
+        """Whether there is one level, with shared experts."""
+        first = self.levels[0]
+        return len(self.levels) == 1 and first.shared_experts is not None
+
+    def scale_shared_gradients(self, factors: Tensor | None) -> None:
+        """Multiply what each task sends into each shared expert in backward; None: leave it.
+
+        Args:
+            factors: (T, S); only for one level, as a later level's shared stream mixes the tasks.
+        """
+        (level,) = self.levels
+        assert isinstance(level, CGC)
+        level.shared_factors = factors
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """Of every level's gates."""
+        gates = [g for level in self.levels for g in (level.gate, level.shared_gate)]
+        return [p for gate in gates if isinstance(gate, nn.Module) for p in gate.parameters()]
 
     def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of every shared expert, level by level, in order."""

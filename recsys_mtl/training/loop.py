@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -50,7 +50,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch's outcome; `score` is the watched validation value (None: undefined)."""
+    """One epoch's outcome.
+
+    Attributes:
+        score: the watched validation value; None: undefined.
+        transfer: `AdaTT.diagnostics` at its end; None: adaTT is off.
+    """
 
     number: int
     train_losses: dict[str, float]
@@ -60,6 +65,7 @@ class Epoch:
     skipped: int
     learning_rate_factor: float
     loss_weights: dict[str, float] = field(default_factory=dict)
+    transfer: dict[str, Any] | None = None
     score: float | None = None
 
     @property
@@ -139,6 +145,7 @@ def fit(
     stopped: Literal["finished", "early", "interrupted"] = "finished"
     with graceful_interrupt() as asked_to_stop:
         for number in range(plan.epochs):
+            step.start_epoch(number)
             trained = _train_epoch(step, loader, plan, number, skips, asked_to_stop)
             step.balancer.epoch_end()
             epoch = replace(trained, score=validate(number))
@@ -205,6 +212,7 @@ def _train_epoch(
         skipped=skips.total - skipped_before,
         learning_rate_factor=factor,
         loss_weights=dict(zip(skips.tasks, step.balancer.weights().tolist(), strict=True)),
+        transfer=None if step.transfer is None else step.transfer.diagnostics(),
     )
 
 

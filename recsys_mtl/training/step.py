@@ -1,6 +1,6 @@
 """One training step: the only place where gradients are made and spent.
 
-Order: raw masked loss -> fixed weight and balancing -> backward to the cut at the pooled
+Order: raw masked loss -> fixed weight and balancing -> adaTT -> backward to the cut at the pooled
 embeddings -> clipping -> one update of the dense parameters and one of the tables. A batch with a
 non-finite loss or gradient updates nothing.
 
@@ -19,6 +19,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.training.device import Precision, autocast
+from recsys_mtl.training.transfer import StepView, Transfer
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class TrainingStep:
         clip_norm: largest Euclidean norm of the gradient of all dense parameters and of the pooled
             embeddings together; None leaves it as it is.
         table_learning_rate: peak rate of the tables' optimizer.
+        transfer: adaTT; None: off, and the step is as if there were no such thing.
     """
 
     def __init__(
@@ -64,17 +66,24 @@ class TrainingStep:
         precision: Precision,
         clip_norm: float | None,
         table_learning_rate: float,
+        transfer: Transfer | None = None,
     ) -> None:
         self.network = network
         self.losses = losses
         self.balancer = balancer
         self.optimizer = optimizer
+        self.transfer = transfer
         self._precision = precision
         self._clip_norm = clip_norm
         self.device = network.dense_parameters()[0].device
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
         self._peak_table_rate = table_learning_rate
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell what has phases that an epoch begins."""
+        if self.transfer is not None:
+            self.transfer.start_epoch(epoch)
 
     def set_rate(self, factor: float) -> None:
         """Set both learning rates to `factor` times their peak."""
@@ -86,21 +95,28 @@ class TrainingStep:
         """Train on one batch (already on the network's device)."""
         pooled = self.network.embed(batch)
         features = pooled.detach().requires_grad_()
+        masses = self.losses.masses(batch.labels, batch.weights)
+        if self.transfer is not None:
+            self.transfer.before(batch, pooled.detach(), masses > 0)
         with autocast(self._precision, self.device):
             outputs = self.network.forward_from(features, batch)
         losses, counts = self._losses(outputs, batch)
-        detached, masses = losses.detach(), self.losses.masses(batch.labels, batch.weights)
+        detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
         if bad:  # before the balancer has seen them
             return StepResult(detached, counts, masses, False, bad)
-        total = self.balancer.total(losses, counts > 0) + outputs.penalty
+        total = self.balancer.total(losses, present) + outputs.penalty
+        if self.transfer is not None:
+            view = StepView(batch, outputs, losses, present, self.balancer)
+            term = self.transfer.term(view)
+            total = total if term is None else total + term
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self._scaler.scale(total))
         updated = self._update(pooled, features)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
                 again = self.network(batch)
-            self.balancer.after_step(self._losses(again, batch)[0].detach(), counts > 0)
+            self.balancer.after_step(self._losses(again, batch)[0].detach(), present)
         return StepResult(detached, counts, masses, updated)
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:

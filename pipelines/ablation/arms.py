@@ -1,0 +1,156 @@
+"""Ready-made arms: the methods, and the controls without which their effects mean little.
+
+An arm is a change of a config. Some need to know the data: how many labels each task has, and,
+where rows are generated, which tasks are related.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.compare import as_shared_bottom
+from recsys_mtl.config import Config, config_from_yaml, dump_config
+from recsys_mtl.errors import wrong
+
+_RELATED = 0.3
+_BEST = 0.5
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the data of a seed.
+
+    Attributes:
+        labelled: labelled training rows of each task.
+        relation: task -> task -> planned correlation; empty where no truth is known.
+    """
+
+    labelled: Mapping[str, int]
+    relation: Mapping[str, Mapping[str, float]]
+
+
+Arm = Callable[[Config, Known], Config]
+
+
+def changed(config: Config, overrides: list[str], where: str) -> Config:
+    """The config with `path=value` overrides, checked as a whole.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    return config_from_yaml(dump_config(config), where=where, overrides=overrides)
+
+
+def _adatt(**changes: Any) -> Arm:
+    def arm(config: Config, known: Known) -> Config:
+        del known
+        return _with_adatt(config, changes)
+
+    return arm
+
+
+def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Sections inside `adatt` are changed key by key."""
+    section = config.adatt
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            value = getattr(section, name).model_copy(update=value)
+        section = section.model_copy(update={name: value})
+    return config.model_copy(update={"adatt": section})
+
+
+def _off(config: Config, known: Known) -> Config:
+    return _adatt(mechanism="off")(config, known)
+
+
+def _noise_floor(config: Config, known: Known) -> Config:
+    """Off again, rows in another order."""
+    training = config.training.model_copy(update={"shuffle_seed": config.seed + 1_000_003})
+    return _off(config.model_copy(update={"training": training}), known)
+
+
+def _faster(config: Config, known: Known) -> Config:
+    """Off with learning rates times 1.25."""
+    training = config.training
+    optimizer, tables = (
+        part.model_copy(update={"learning_rate": 1.25 * part.learning_rate})
+        for part in (training.optimizer, training.tables)
+    )
+    update = {"training": training.model_copy(update={"optimizer": optimizer, "tables": tables})}
+    return _off(config.model_copy(update=update), known)
+
+
+def _count(config: Config, known: Known) -> Config:
+    """Off with task weights by the square root of the labels, 1 in the mean."""
+    roots = {name: np.sqrt(max(known.labelled[name], 1)) for name in config.tasks}
+    mean = float(np.mean(list(roots.values())))
+    tasks = {
+        name: task.model_copy(update={"weight": float(task.weight * roots[name] / mean)})
+        for name, task in config.tasks.items()
+    }
+    return _off(config.model_copy(update={"tasks": tasks}), known)
+
+
+def _planted(config: Config, known: Known) -> Config:
+    """Borrow from the truly related tasks, by the rule that measured donors are chosen by."""
+    if not known.relation:
+        raise wrong(
+            "arm borrow_planted needs rows whose relations are known", where="ready",
+            fix="use synthetic rows, or leave it out",
+        )  # fmt: skip
+    donors = {}
+    for task, row in known.relation.items():
+        sizes = {
+            other: abs(value)
+            for other, value in row.items()
+            if other != task and config.tasks[other].kind != "retrieval"
+        }
+        best = max(sizes.values(), default=0.0)
+        donors[task] = [n for n, size in sizes.items() if size > max(_RELATED, _BEST * best)]
+    return _with_adatt(config, _BORROW | {"borrow": {"donors": donors}})
+
+
+def _shared_bottom(config: Config, known: Known) -> Config:
+    return as_shared_bottom(_off(config, known))
+
+
+def _wider(config: Config, known: Known) -> Config:
+    """Off with twice the shared experts."""
+    experts = [e.model_copy(update={"count": 2 * e.count}) for e in config.model.shared_experts]
+    model = config.model.model_copy(update={"shared_experts": experts})
+    return _off(config.model_copy(update={"model": model}), known)
+
+
+_BORROW = {"mechanism": "borrow", "measure": {"name": "logit_correlation"}}
+
+READY: dict[str, Arm] = {
+    "off": _off,
+    "noise_floor": _noise_floor,
+    "losses_x1.1": _adatt(
+        # With equal weights, Σ_i L_i' = 1.1 Σ_i L_i, from the end of the warm-up on.
+        mechanism="loss", temperature=1e6, threshold=-1.0, max_ratio=None, learn_weights=False,
+        prior={"start": 0.0, "end": 0.0},
+    ),
+    "rate_x1.25": _faster,
+    "count": _count,
+    "more_experts": _wider,
+    "shared_bottom": _shared_bottom,
+    "single_task": _off,
+    "published": _adatt(mechanism="loss", masking="zero_logit"),
+    "exact_masking": _adatt(mechanism="loss", masking="exclude"),
+    "gradient": _adatt(mechanism="gradient", measure={"scope": "expert"}),
+    "borrow": _adatt(**_BORROW),
+    "borrow_uniform": _adatt(**_BORROW, borrow={"donors": "uniform"}),
+    "borrow_planted": _planted,
+    "measure_cosine": _adatt(mechanism="loss", strength=0.0),
+    "measure_cosine_debiased": _adatt(mechanism="loss", strength=0.0, measure={"debias": True}),
+    "measure_logits": _adatt(mechanism="loss", strength=0.0, measure={"name": "logit_correlation"}),
+    "measure_averaged": _adatt(
+        mechanism="loss", strength=0.0, measure={"name": "averaged_gradient"}
+    ),
+}  # fmt: skip
+"""Arms by name. Of single_task, a network is trained for each task alone."""

@@ -1,0 +1,102 @@
+"""What an ablation's YAML may say, and the runs that it stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt, model_validator
+
+from data_synth.load import presets
+from pipelines.ablation.arms import READY
+from recsys_mtl.config import read_text, section_from_yaml
+from recsys_mtl.config.explain import Finding
+from recsys_mtl.config.section import Name, Section
+from recsys_mtl.errors import did_you_mean
+
+
+class Seeds(Section):
+    """A seed governs data (where they are generated), split, initial weights and order of rows."""
+
+    first: Annotated[int, Field(ge=0)] = Field(100, description="the first one")
+    count: Annotated[int, Field(ge=2)] = Field(10, description="how many, one after the other")
+
+
+class Synthetic(Section):
+    """Rows generated anew for every seed."""
+
+    plan: str = Field(description="preset, or a plan's YAML file")
+    rows: PositiveInt = Field(60_000, description="number of rows")
+    change: dict[str, Any] = Field({}, description="keys of the plan, such as features.revealed")
+
+
+class Ablation(Section):
+    """Arms, each a change of one config, trained on the same seeds."""
+
+    name: Name = Field(description="parent run in MLflow; ablations/NAME is the default folder")
+    base: str | None = Field(
+        None, description="the config that arms change; that of the generated rows if null"
+    )
+    synthetic: Synthetic | None = Field(None, description="where there is no data set in base")
+    change: dict[str, Any] = Field(
+        {}, description="for all arms: config path -> value, such as training.epochs: 5"
+    )
+    seeds: Seeds = Seeds()
+    ready: list[str] = Field([], description="ready-made arms, by name; see docs/adatt.md")
+    arms: dict[Name, dict[str, Any]] = Field(
+        {}, description="your own: name -> config path -> value"
+    )
+    reference: str = Field("off", description="the arm that all others are compared with")
+    alpha: Annotated[float, Field(gt=0.0, le=0.1)] = Field(
+        0.005, description="p below which a verdict says helps or hurts"
+    )
+    experiment: str = Field("recsys_mtl", description="of MLflow")
+
+    @model_validator(mode="after")
+    def _has_data(self) -> Ablation:
+        if self.base is None and self.synthetic is None:
+            raise ValueError("needs base (a config) or synthetic (rows to generate)")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all arms, the reference first."""
+        others = [name for name in (*self.ready, *self.arms) if name != self.reference]
+        return (self.reference, *dict.fromkeys(others))
+
+
+def load_ablation(path: Path, overrides: Sequence[str] = ()) -> Ablation:
+    """Read an ablation's file.
+
+    Raises:
+        UserError: every problem found.
+    """
+    return section_from_yaml(
+        Ablation, read_text(path), where=str(path), overrides=overrides, check=_contradictions
+    )
+
+
+def as_overrides(change: dict[str, Any]) -> list[str]:
+    """Path -> value as `--set` takes it."""
+    return [f"{path}={json.dumps(value)}" for path, value in change.items()]
+
+
+def _contradictions(ablation: Ablation) -> Iterator[Finding]:
+    for place, name in enumerate(ablation.ready):
+        if name not in READY:
+            path = ("ready", place)
+            yield Finding(path, "no such ready-made arm", found=name, fix=did_you_mean(name, READY))
+        if name in ablation.arms:
+            yield Finding(("arms", name), "the name of a ready-made arm that is asked for too")
+    known = (*ablation.ready, *ablation.arms)
+    if ablation.reference not in known:
+        fix = did_you_mean(ablation.reference, known)
+        yield Finding(("reference",), "no such arm", found=ablation.reference, fix=fix)
+    if len(ablation.names) < 2:
+        yield Finding(("arms",), "nothing to compare", "two arms or more")
+    plan = ablation.synthetic.plan if ablation.synthetic is not None else ""
+    if plan and not Path(plan).suffix and plan not in presets():
+        fix = did_you_mean(plan, presets())
+        yield Finding(("synthetic", "plan"), "no such preset", found=plan, fix=fix)

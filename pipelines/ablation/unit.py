@@ -1,0 +1,211 @@
+"""One seed of an ablation: its data once, then every arm that is not done yet.
+
+A unit's result is one JSON file that appears when it is whole, so that a killed ablation goes on
+behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from data_synth import Truth, load_plan, synthesize
+from pipelines.ablation.arms import READY, Known, changed
+from pipelines.ablation.plan import Ablation, as_overrides
+from pipelines.ablation.scores import score, true_score
+from pipelines.fitting import Fitted, fit_network, one_task
+from pipelines.measure import peak_memory_mb, reset_peak_memory
+from recsys_mtl.build.run import build_evaluator
+from recsys_mtl.config import Config, config_hash, label_of, load_config
+from recsys_mtl.data.prepare import Prepared, open_sides, prepare
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
+from recsys_mtl.training.evaluate import Scores
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the arms of a seed share.
+
+    Attributes:
+        config: the reference's base.
+        prepared: its data.
+        known: labels and relations.
+        truth: beside generated rows.
+        linear: by label column (R,), true linear predictors of the test rows; empty without truth.
+    """
+
+    config: Config
+    prepared: Prepared
+    known: Known
+    truth: Truth | None
+    linear: dict[str, Any]
+
+
+def run_seed(
+    ablation: Ablation, seed: int, out: Path, on_unit: Callable[[dict[str, Any]], None]
+) -> None:
+    """Train every arm of a seed that has no result yet; `on_unit` is told of each result.
+
+    Raises:
+        UserError: the base config, an arm or the data are wrong.
+    """
+    missing = [name for name in ablation.names if not unit_path(out, name, seed).exists()]
+    if not missing:
+        return
+    data = out / "data" / f"seed-{seed}"
+    context = _context(ablation, seed, data)
+    for name in missing:
+        log.info("seed %d: %s", seed, name)
+        result = _run_arm(ablation, name, seed, context)
+        atomic_write(unit_path(out, name, seed), json.dumps(result, allow_nan=False) + "\n")
+        on_unit(result)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def unit_path(out: Path, arm: str, seed: int) -> Path:
+    """Where a unit's result is kept."""
+    return out / "units" / arm / f"seed-{seed}.json"
+
+
+def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> Config:
+    """The config of an arm.
+
+    Raises:
+        UserError: the arm's changes do not fit the base.
+    """
+    if name in ablation.arms:
+        return changed(config, as_overrides(ablation.arms[name]), f"arms.{name}")
+    return changed(READY[name](config, known), [], f"arm {name}")
+
+
+def _context(ablation: Ablation, seed: int, data: Path) -> Context:
+    overrides = [f"seed={seed}", "tracking.enabled=false", *as_overrides(ablation.change)]
+    base = ablation.base
+    if ablation.synthetic is not None:
+        changes = [f"seed={seed}", *as_overrides(ablation.synthetic.change)]
+        plan = load_plan(ablation.synthetic.plan, changes)
+        synthesize(plan, data, rows=ablation.synthetic.rows, processes=1)
+        base = base or str(data / "train.yaml")
+        overrides.append(f"data.root={json.dumps(str(data))}")
+    assert base is not None
+    config = load_config(base, overrides)
+    prepared = prepare(config)
+    truth, linear = _truth(config)
+    return Context(config, prepared, _known(config, prepared, truth), truth, linear)
+
+
+def _truth(config: Config) -> tuple[Truth | None, dict[str, Any]]:
+    sides = open_sides(config)
+    truth = Truth.beside(Path(sides.sources["test"].readers[0].file.path))
+    if truth is None or "row_id" not in sides.sources["test"].columns:
+        return None, {}
+    rows = pl.concat([frame.select("row_id") for frame in sides.frames("test", ["row_id"])])
+    columns = {label_of(name, task) for name, task in config.tasks.items()} & set(truth.targets)
+    return truth, truth.linear(rows["row_id"].to_numpy(), sorted(columns))
+
+
+def _known(config: Config, prepared: Prepared, truth: Truth | None) -> Known:
+    labelled = np.zeros(len(config.tasks), dtype=np.int64)
+    for batch in prepared.loaders["train"].epoch(0):
+        labelled += (~batch.labels.isnan()).sum(0).numpy()
+    return Known(dict(zip(config.tasks, labelled.tolist(), strict=True)), _relation(config, truth))
+
+
+def _relation(config: Config, truth: Truth | None) -> dict[str, dict[str, float]]:
+    """Planned correlations of the config's tasks; a complement's are those of its task, turned."""
+    if truth is None:
+        return {}
+    planned = truth.relation()
+    names = {task: label_of(task, spec) for task, spec in config.tasks.items()}
+    if not set(names.values()) <= planned.keys():
+        return {}
+    return {a: {b: planned[names[a]][names[b]] for b in config.tasks} for a in config.tasks}
+
+
+def _run_arm(ablation: Ablation, name: str, seed: int, context: Context) -> dict[str, Any]:
+    config = arm_config(ablation, name, context.config, context.known)
+    prepared = context.prepared
+    if _data_of(config) != _data_of(context.config):
+        if config.data != context.config.data or config.seed != context.config.seed:
+            raise wrong(
+                "an arm may not change what it is tested on", where=f"arms.{name}",
+                expected="the data and seed of the base", fix="make it an ablation of its own",
+            )  # fmt: skip
+        prepared = prepare(config)
+    reset_peak_memory()
+    begun = time.perf_counter()
+    if name == "single_task" and name in ablation.ready:
+        fitted, scores = _one_by_one(config, prepared)
+    else:
+        fitted, scores = _fit(config, prepared)
+    seconds = time.perf_counter() - begun
+    tasks, true = {}, {}
+    for task, spec in config.tasks.items():
+        tasks[task] = _number(score(spec.kind, scores, task))
+        column = label_of(task, spec)
+        if context.truth is not None and column in context.linear:
+            target = context.truth.targets[column]
+            true[task] = _number(true_score(target, scores, task, context.linear[column]))
+    return {
+        "arm": name,
+        "seed": seed,
+        "config_hash": config_hash(config),
+        "scores": tasks,
+        "true_scores": true,
+        "losses": scores.losses,
+        "labelled": dict(context.known.labelled),
+        "relation": context.known.relation,
+        "kinds": {task: spec.kind for task, spec in config.tasks.items()},
+        "epochs": len(fitted.result.epochs),
+        "best_epoch": fitted.result.best_epoch,
+        "train_seconds": sum(epoch.seconds for epoch in fitted.result.epochs),
+        "seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "transfer": [epoch.transfer for epoch in fitted.result.epochs if epoch.transfer],
+    }
+
+
+def _data_of(config: Config) -> tuple[Any, ...]:
+    training = config.training
+    what = {name: (t.kind, t.label, t.only_where) for name, t in config.tasks.items()}
+    return (
+        config.data, config.features, config.seed, what, config.model.embedding.dim,
+        training.batch_size, training.shuffle_seed,
+    )  # fmt: skip
+
+
+def _fit(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
+    fitted = fit_network(config, prepared)
+    if fitted.result.stopped == "interrupted":
+        raise KeyboardInterrupt  # half a unit is none
+    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
+    return fitted, evaluator(fitted.network, prepared.loaders["test"])
+
+
+def _one_by_one(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
+    """A network a task; what is told of the training is that of the last."""
+    parts = [_fit(*one_task(config, prepared, task)) for task in config.tasks]
+    fitted, scores = parts[-1]
+    epochs = tuple(epoch for part, _ in parts for epoch in part.result.epochs)
+    fitted = replace(fitted, result=replace(fitted.result, epochs=epochs))
+    together: dict[str, Any] = {
+        name: {key: value for _, part in parts for key, value in getattr(part, name).items()}
+        for name in ("losses", "labelled", "metrics", "predictions", "labels")
+    }
+    return fitted, replace(scores, **together)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,69 @@
+"""Contradictions of the section `adatt` with the tasks and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recsys_mtl.config.explain import Finding, show
+from recsys_mtl.config.schema import Config
+from recsys_mtl.errors import did_you_mean
+
+_PATH = ("adatt",)
+
+
+def adatt_contradictions(config: Config) -> Iterator[Finding]:
+    """Unknown tasks, and networks that lack what a mechanism or measure works on."""
+    yield from _groups(config)
+    yield from _donors(config)
+    if config.adatt.mechanism != "off":
+        yield from _network(config)
+
+
+def _groups(config: Config) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, group in config.adatt.prior.groups.items():
+        for place, task in enumerate(group.tasks):
+            path = (*_PATH, "prior", "groups", name, "tasks", place)
+            if task not in config.tasks:
+                fix = did_you_mean(task, config.tasks)
+                yield Finding(path, "unknown task", found=show(task), fix=fix)
+            elif task in seen:
+                yield Finding(path, f"'{task}' is in group '{seen[task]}' too", "one group a task")
+            seen.setdefault(task, name)
+
+
+def _donors(config: Config) -> Iterator[Finding]:
+    donors = config.adatt.borrow.donors
+    for receiver, names in donors.items() if isinstance(donors, dict) else ():
+        path = (*_PATH, "borrow", "donors", receiver)
+        for name in (receiver, *names):
+            if name not in config.tasks:
+                fix = did_you_mean(name, config.tasks)
+                yield Finding(path, "unknown task", found=show(name), fix=fix)
+            elif name != receiver and config.tasks[name].kind == "retrieval":
+                yield Finding(path, f"retrieval task '{name}' has no labels that a head can learn")
+        if receiver in names:
+            yield Finding(path, f"'{receiver}' lends to itself")
+
+
+def _network(config: Config) -> Iterator[Finding]:
+    adatt, architecture = config.adatt, config.model.architecture
+    path = (*_PATH, "mechanism")
+    if len(config.tasks) < 2:
+        yield Finding(path, "transfer needs two tasks or more", fix="use mechanism: off")
+    measures_experts = adatt.measure.name == "gradient_cosine"
+    if architecture == "single_task" and (measures_experts or adatt.mechanism == "gradient"):
+        what = "single_task has no shared experts to measure or transfer on"
+        yield Finding(path, what, fix="use architecture ple, or mechanism: off")
+    if adatt.mechanism == "gradient" and config.model.levels > 1:
+        found = f"levels {config.model.levels}"
+        yield Finding(("model", "levels"), "mechanism gradient needs one level", "1", found)
+    if adatt.mechanism == "borrow" and architecture not in ("ple", "single_task"):
+        what = f"mechanism borrow needs experts of each task, {architecture} has none"
+        yield Finding(path, what, fix="use architecture ple")
+    if adatt.mechanism == "borrow" and adatt.warmup_epochs < 1:
+        what = "mechanism borrow counts labels during the warm-up"
+        yield Finding((*_PATH, "warmup_epochs"), what, "1 or more", "0")
+    if adatt.measure.scope == "expert" and not measures_experts:
+        what = f"{adatt.measure.name} measures nothing on experts"
+        yield Finding((*_PATH, "measure", "scope"), what, "all", "expert")

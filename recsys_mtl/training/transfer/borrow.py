@@ -1,0 +1,161 @@
+"""Borrowing: a task with few labels learns its relatives' labels too, on experts of its own.
+
+Shapes: T tasks, B rows, O own experts a task, D width, K = Σ C_j output columns of all tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.adatt import AdaTT, Phase, donors, effective_labels, receivers, scarcity
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.losses import TaskLoss
+from recsys_mtl.training.transfer.probe import Probe
+from recsys_mtl.training.transfer.transfer import StepView, Transfer
+
+
+@dataclass(frozen=True)
+class BorrowSettings:
+    """How much is borrowed, and of whom.
+
+    Attributes:
+        strength: λ.
+        donors: `measured`, `uniform` (all other tasks, a control), or names by receiver.
+    """
+
+    strength: float = 2.0
+    donors: Literal["measured", "uniform"] | Mapping[str, Sequence[str]] = "measured"
+
+
+class Borrow(Transfer):
+    """Adds λ Σ_i scarcity_i Σ_j |w_ij| L_j(head_ij(own experts of i)).
+
+    Labels are counted in the warm-up. When it ends, the tasks with few become receivers, and from
+    then on until they freeze, donors are chosen anew every epoch. Heads are linear, start at zero
+    and are no part of the network, so a saved model has none. Where nobody receives, nothing is
+    measured or added, and every number is as without.
+
+    Args:
+        adatt: measures and has the phases.
+        probe: shows it the step.
+        losses: by task; the loss of a head is that of its donor.
+        width: O · D.
+        settings: how much, and of whom.
+        freeze_gates: see `Transfer`.
+    """
+
+    seen: Tensor
+    lent: Tensor
+
+    def __init__(
+        self,
+        adatt: AdaTT,
+        probe: Probe,
+        losses: Mapping[str, TaskLoss],
+        *,
+        width: int,
+        settings: BorrowSettings,
+        freeze_gates: bool = False,
+    ) -> None:
+        super().__init__(adatt, probe, freeze_gates=freeze_gates)
+        self._losses = losses
+        self._settings = settings
+        self._lends = torch.tensor([task.kind != "retrieval" for task in probe.tasks])
+        self._columns = [task.outputs if task.kind != "retrieval" else 0 for task in probe.tasks]
+        self._classes = [
+            {"binary": 2, "multiclass": task.outputs}.get(task.kind, 1) for task in probe.tasks
+        ]
+        size, columns = len(probe.tasks), sum(self._columns)
+        self.head = nn.Parameter(torch.zeros(size, width, columns))
+        self.head_bias = nn.Parameter(torch.zeros(size, columns))
+        self.register_buffer("seen", torch.zeros(sum(self._classes)))
+        self.register_buffer("lent", torch.zeros(size, size))
+
+    @property
+    def measures(self) -> bool:
+        """In the warm-up, as nobody knows yet; later only where somebody may receive."""
+        if self._settings.donors != "measured":
+            return False
+        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.effective()).any())
+
+    def effective(self) -> Tensor:
+        """(T,) effective labels seen in the warm-up."""
+        parts = torch.split(self.seen, self._classes)
+        return effective_labels([part.tolist() for part in parts])
+
+    def start_epoch(self, epoch: int) -> None:
+        """Sets the phase and, until it freezes, who lends how much to whom."""
+        frozen = self.adatt.frozen
+        super().start_epoch(epoch)
+        if self.adatt.phase is not Phase.WARMUP and not frozen:
+            self.lent.copy_(self._chosen())
+
+    def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
+        """Measure where it is due, and count labels in the warm-up."""
+        super().before(batch, pooled, present)
+        if self.adatt.phase is not Phase.WARMUP:
+            return
+        counts = []
+        for labels, classes in zip(batch.labels.unbind(1), self._classes, strict=True):
+            known = labels[~labels.isnan()]
+            counts.append(
+                torch.bincount(known.long(), minlength=classes)
+                if classes > 1
+                else known.new_tensor([len(known)])
+            )
+        self.seen += torch.cat([c.to(self.seen) for c in counts])
+
+    def term(self, view: StepView) -> Tensor | None:
+        """The borrowed losses; None where nobody borrows."""
+        if self.adatt.phase is Phase.WARMUP:
+            return None
+        terms = []
+        own = view.outputs.mixed.own
+        assert own is not None
+        for receiver in torch.nonzero(self.lent.sum(1)).flatten().tolist():
+            features = own[receiver].transpose(0, 1).flatten(1).float()  # (B, O · D)
+            logits = features @ self.head[receiver] + self.head_bias[receiver]
+            by_task = torch.split(logits, self._columns, 1)
+            for donor in torch.nonzero(self.lent[receiver]).flatten().tolist():
+                if view.present[donor]:
+                    name = self._probe.tasks[donor].name
+                    loss, _ = self._losses[name](
+                        by_task[donor], view.batch.labels[:, donor], view.batch.weights
+                    )
+                    terms.append(self.lent[receiver, donor] * loss)
+        return self._settings.strength * torch.stack(terms).sum() if terms else None
+
+    def diagnostics(self) -> dict[str, Any]:
+        """With `borrowed`: receiver -> donor -> weight."""
+        names = self.adatt.tasks
+        lent = {
+            names[receiver]: {names[d]: float(row[d]) for d in torch.nonzero(row).flatten()}
+            for receiver, row in enumerate(self.lent)
+            if row.any()
+        }
+        return super().diagnostics() | {"borrowed": lent}
+
+    def _chosen(self) -> Tensor:
+        """(T, T) scarcity of the receiver times the donor's weight."""
+        effective, chosen = self.effective(), self._settings.donors
+        receiving, size = receivers(effective), len(effective)
+        able = self._lends & (effective > 0)
+        if chosen == "measured":
+            related = self.adatt.measure.affinity().mean(0).cpu() * able
+            weights = donors(related, effective, receiving).abs()
+        else:
+            named = torch.ones(size, size)
+            if isinstance(chosen, Mapping):
+                names = self.adatt.tasks
+                named = torch.tensor(
+                    [[float(d in chosen.get(r, ())) for d in names] for r in names]
+                )
+            weights = named * able * effective.sqrt() * receiving.unsqueeze(1)
+            weights.fill_diagonal_(0)
+            weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
+        return scarcity(effective).unsqueeze(1) * weights

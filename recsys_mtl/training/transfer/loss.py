@@ -1,0 +1,17 @@
+"""Published adaTT: every task's loss gets a share of its peers' losses."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from recsys_mtl.training.transfer.transfer import StepView, Transfer
+
+
+class LossTransfer(Transfer):
+    """Adds Σ_i min(λ Σ_j w_ij L_j, max_ratio L_i), of losses after their weighting."""
+
+    def term(self, view: StepView) -> Tensor | None:
+        """The sum of the transferred losses; None in the warm-up."""
+        weighted = view.balancer.weighted(view.losses, view.present)
+        enhanced = self.adatt.losses(weighted, view.present)
+        return None if enhanced is weighted else (enhanced - weighted).sum()

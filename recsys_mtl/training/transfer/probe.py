@@ -1,0 +1,126 @@
+"""Shows a (sub-)batch to a measure: one forward pass without dropout, and what it asks for of it.
+
+Shapes: B rows of the sub-batch, T tasks, S shared experts, D width, d_e entries of expert e.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from recsys_mtl.adatt import Observation
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.gradients import (
+    output_gradients,
+    over_processes,
+    sum_over_processes,
+    task_gradients,
+)
+from recsys_mtl.losses import TaskLosses
+from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.training.device import Precision, autocast
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a measure is shown of a step.
+
+    Attributes:
+        network: the model.
+        losses: one loss per task.
+        tasks: in the order of the label columns.
+        rows: the first so many rows of a batch; None: all of them.
+        precision: of the matrix products.
+    """
+
+    network: MultiTaskNetwork
+    losses: TaskLosses
+    tasks: Sequence[TaskSpec]
+    rows: int | None
+    precision: Precision
+
+    def observation(self, batch: Batch, pooled: Tensor) -> Observation:
+        """What the measure may ask for; nothing is computed yet.
+
+        Args:
+            batch: the step's rows, in random order.
+            pooled: (rows, P) their pooled embeddings, off the graph.
+        """
+        if self.rows is not None and self.rows < batch.num_rows:
+            first = torch.arange(self.rows, device=pooled.device)
+            batch, pooled = batch.select(first), pooled[: self.rows]
+        masses = self.losses.masses(batch.labels, batch.weights).float()
+        outputs: list[Outputs] = []
+
+        def forward() -> Outputs:
+            if not outputs:
+                outputs.append(self._forward(batch, pooled))
+            return outputs[0]
+
+        return Observation(
+            counts=sum_over_processes(masses),
+            gradients=lambda: over_processes(self._gradients(forward(), batch), masses)[0],
+            outputs=lambda: [self._columns(t, forward().logits[t.name]) for t in self.tasks],
+            inputs=lambda: torch.cat([pooled, batch.numeric], 1),
+            residuals=lambda: [
+                self._residuals(t, labels)
+                for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
+            ],
+            sum_over_processes=sum_over_processes,
+        )
+
+    def _forward(self, batch: Batch, pooled: Tensor) -> Outputs:
+        """Without dropout, so that the order of random numbers is that of a run without adaTT."""
+        device, training = pooled.device, self.network.training
+        self.network.eval()
+        with autocast(self.precision, device):
+            outputs = self.network.forward_from(pooled, batch)
+        self.network.train(training)
+        return outputs
+
+    def _gradients(self, outputs: Outputs, batch: Batch) -> list[Tensor]:
+        """(T, d_e) of every shared expert."""
+        items = self.network.item_tables()
+        losses, counts = self.losses(outputs.logits, batch.labels, batch.weights, items)
+        blocks, present = self.network.shared_expert_parameters(), counts > 0
+        if not self.network.tasks_are_separable:
+            return task_gradients(losses, blocks, present)
+        mixed = outputs.mixed
+        assert mixed.common is not None
+        # Each task's loss reaches the experts through its own mixture alone: one pass gives every
+        # task's gradient there, and only the shared experts are passed through task by task.
+        (at_mixture,) = torch.autograd.grad(losses.sum(), mixed.tasks, retain_graph=True)
+        weights = self.network.shared_weights(mixed)
+        return output_gradients(
+            mixed.common,
+            lambda task: torch.einsum(
+                "bs,bd->sbd", weights[task].to(at_mixture.dtype), at_mixture[task]
+            ),
+            blocks,
+            present,
+        )
+
+    def _columns(self, task: TaskSpec, logits: Tensor) -> Tensor:
+        """(B, C) whose correlations mean something: a shift of all classes' logits does not."""
+        values = logits.detach().float()
+        return values - values.mean(1, keepdim=True) if task.kind == "multiclass" else values
+
+    def _residuals(self, task: TaskSpec, labels: Tensor) -> Tensor:
+        """(B, C) mean label minus label; 0 where unlabelled."""
+        labelled = ~labels.isnan()
+        known = torch.where(labelled, labels, 0)
+        if task.kind == "multiclass":
+            targets = F.one_hot(known.long(), task.outputs).float()
+        elif task.kind == "retrieval":
+            labelled = labelled & (known > 0)  # of the unknown item there is nothing to learn
+            targets = self.network.item_vectors(task.name).detach()[known.long()]
+        else:
+            targets = known.unsqueeze(1)
+        mask = labelled.unsqueeze(1).float()
+        mean = (mask * targets).sum(0) / mask.sum().clamp_min(1)
+        return mask * (mean - targets)

@@ -1,0 +1,90 @@
+"""What every mechanism of adaTT does in a step: measure when due, then act.
+
+Shapes: T tasks, B rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from recsys_mtl.adatt import AdaTT
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.losses import Balancer
+from recsys_mtl.model import Outputs
+from recsys_mtl.training.transfer.probe import Probe
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step, as a mechanism sees it after the forward pass.
+
+    Attributes:
+        batch: the rows.
+        outputs: what the network says.
+        losses: (T,) before weighting.
+        present: (T,) bool.
+        balancer: what the losses are weighted by.
+    """
+
+    batch: Batch
+    outputs: Outputs
+    losses: Tensor
+    present: Tensor
+    balancer: Balancer
+
+
+class Transfer(nn.Module):
+    """Measures; a subclass acts. All state is in buffers and parameters.
+
+    The parameters belong into the dense optimizer, without weight decay. The step's part::
+
+        transfer.before(batch, pooled, present)     # before the forward pass
+        total = total + transfer.term(view)         # where it is not None
+
+    Args:
+        adatt: measures and selects.
+        probe: shows it the step.
+        freeze_gates: whether the gates stand still with the weights.
+    """
+
+    def __init__(self, adatt: AdaTT, probe: Probe, *, freeze_gates: bool = False) -> None:
+        super().__init__()
+        self.adatt = adatt
+        self._probe = probe
+        self._freeze_gates = freeze_gates
+
+    @property
+    def measures(self) -> bool:
+        """Whether a measurement would be of use now."""
+        return True
+
+    def start_epoch(self, epoch: int) -> None:
+        """Sets the phase."""
+        self.adatt.start_epoch(epoch)
+        if self._freeze_gates and self.adatt.frozen:
+            for parameter in self._probe.network.ple.gate_parameters():
+                parameter.requires_grad_(False)
+
+    def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
+        """Measure where it is due.
+
+        Args:
+            batch: the step's rows.
+            pooled: (B, P) pooled embeddings, off the graph.
+            present: (T,) bool, the tasks with labelled rows.
+        """
+        del present
+        if self.measures and self.adatt.due():
+            self.adatt.observe(self._probe.observation(batch, pooled))
+
+    def term(self, view: StepView) -> Tensor | None:
+        """What to add to the total loss; None: nothing."""
+        del view
+        return None
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Plain numbers at the end of an epoch; see `AdaTT.diagnostics`."""
+        return self.adatt.diagnostics()
