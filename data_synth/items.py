@@ -26,7 +26,7 @@ class Items:
 
     Attributes:
         zipf: how its ids are used.
-        effects: (types, T) effect on each score, variance 1.
+        effects: (types, T) effect on each score, variance 1 (0 where ids are idle).
     """
 
     zipf: Zipf
@@ -42,6 +42,11 @@ class Items:
         spread = raw.T @ (chances[:, None] * raw)
         whitened = np.linalg.solve(square_root(spread), raw.T).T
         return cls(zipf, (whitened @ square_root(relation)).astype(np.float32))
+
+    @classmethod
+    def idle(cls, zipf: Zipf, tasks: int) -> Items:
+        """Ids without an effect."""
+        return cls(zipf, np.zeros((1, tasks), dtype=np.float32))
 
     def act(self, ranks: Ints) -> Floats32:
         """(R, T) effects of the ids of these ranks."""

@@ -100,23 +100,27 @@ def _references(plan: Plan) -> Iterator[Finding]:
     for name, task in plan.tasks.items():
         key = "of" if isinstance(task, Complement) else "only_after"
         other = getattr(task, key)
-        if other is not None and (other not in binary or other == name):
+        if other is not None and other not in binary:
             what = "unknown task" if other not in plan.tasks else "not another binary task"
             path = ("tasks", name, key)
-            yield Finding(path, what, "a binary task", other, did_you_mean(other, binary))
+            others = [task for task in binary if task != name]
+            yield Finding(path, what, "a binary task", other, did_you_mean(other, others))
     if not plan.scored:
         yield Finding(("tasks",), "only complements", "a task to be the complement of")
 
 
 def _cycles(plan: Plan) -> Iterator[Finding]:
     before = {name: getattr(task, "only_after", None) for name, task in plan.tasks.items()}
+    told: set[str] = set()
     for name in plan.tasks:
         seen = [name]
         while (parent := before.get(seen[-1])) is not None and parent not in seen:
             seen.append(parent)
-        if parent == name:
-            path = ("tasks", name, "only_after")
-            yield Finding(path, "a funnel without a start", found=" <- ".join([*seen, name]))
+        if parent == name and name not in told:
+            told.update(seen)
+            path, found = ("tasks", name, "only_after"), " <- ".join([*seen, name])
+            fix = "one of them must be without only_after"
+            yield Finding(path, "a funnel without a start", found=found, fix=fix)
 
 
 def _too_small(plan: Plan) -> Iterator[Finding]:

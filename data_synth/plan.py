@@ -37,8 +37,12 @@ class Period(Section):
     @field_validator("start")
     @classmethod
     def _is_a_date(cls, value: str) -> str:
-        date.fromisoformat(value)
-        return value
+        try:
+            if date.fromisoformat(value).isoformat() == value:
+                return value
+        except ValueError:
+            pass
+        raise ValueError(f"start must be a date such as 2024-01-31, not {value}")
 
 
 class Score(Section):

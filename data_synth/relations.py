@@ -14,7 +14,8 @@ from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
 
 _TOLERANCE = 1e-9
-_MARGIN = 1e-3  # least eigenvalue of a proposed matrix, so that rounding leaves it possible
+_MARGIN = 1e-3  # of the eigenvalues of a proposed matrix, so that rounding leaves it possible
+_CLOSE = 1e-6
 _SHOWN = 5e-4
 
 
@@ -91,12 +92,14 @@ def impossible(plan: Plan) -> Iterator[Finding]:
     relation = relation_matrix(plan)
     if is_possible(relation, response):
         return
-    nearest = np.round(nearest_possible(relation, response), 3)
+    nearest = nearest_possible(relation, response)
+    rest = plan.relations.model_copy(update={"exceptions": []})
+    bare = relation_matrix(plan.model_copy(update={"relations": rest}))
     changed = [
-        f"{{between: [{a}, {b}], value: {nearest[i, j]:.3f}}}"
+        f"{{between: [{a}, {b}], value: {float(nearest[i, j])}}}"
         for i, a in enumerate(plan.scored)
         for j, b in enumerate(plan.scored)
-        if i < j and abs(nearest[i, j] - relation[i, j]) > _SHOWN
+        if i < j and not nearest[i, j] == relation[i, j] == bare[i, j]
     ]
     low = min(np.linalg.eigvalsh(relation)[0], np.linalg.eigvalsh(response.direction(relation))[0])
     found = f"least eigenvalue {low:.3f}"
@@ -124,12 +127,22 @@ def is_possible(relation: Floats, response: Response) -> bool:
 
 
 def nearest_possible(relation: Floats, response: Response) -> Floats:
-    """The possible matrix whose directions are nearest in Frobenius norm, with a small margin."""
-    return response.correlation(nearest_correlation(response.direction(relation)))
+    """The possible matrix whose directions are nearest in Frobenius norm.
+
+    Its entries have three digits, or are those of `relation` where rounding would give the same;
+    the least eigenvalue of the directions is as far from 0 as that takes.
+    """
+    directions, least = response.direction(relation), 2 * _MARGIN
+    while True:
+        near = response.correlation(nearest_correlation(directions, least=least)).round(3)
+        near = np.where(np.abs(near - relation) <= _SHOWN, relation, near)
+        if is_possible(near, response):
+            return near
+        least *= 2
 
 
-def nearest_correlation(matrix: Floats, *, steps: int = 1000) -> Floats:
-    """Nearest correlation matrix with least eigenvalue about `_MARGIN`.
+def nearest_correlation(matrix: Floats, *, least: float = 0.0, steps: int = 1000) -> Floats:
+    """Nearest correlation matrix whose eigenvalues are `least` or more.
 
     Alternating projections with Dykstra's correction: Higham 2002, "Computing the nearest
     correlation matrix", IMA J. Numer. Anal. 22.
@@ -138,11 +151,11 @@ def nearest_correlation(matrix: Floats, *, steps: int = 1000) -> Floats:
     for _ in range(steps):
         shifted = current - correction
         values, vectors = np.linalg.eigh(shifted)
-        semidefinite = (vectors * np.maximum(values, 2 * _MARGIN)) @ vectors.T
+        semidefinite = (vectors * np.maximum(values, least)) @ vectors.T
         correction = semidefinite - shifted
         current = semidefinite.copy()
         np.fill_diagonal(current, 1.0)
-        if np.abs(current - semidefinite).max() < _MARGIN * 1e-3:
+        if np.abs(current - semidefinite).max() < _CLOSE:
             break
     return np.clip((current + current.T) / 2, -1.0, 1.0)
 

@@ -53,7 +53,8 @@ def _features(plan: Plan) -> dict[str, Any]:
     if features.demographics:
         for name in DEMOGRAPHICS[:4]:
             found[name] = {"kind": "numeric", "transform": "quantile"}
-        found["education"] = found["region"] = {"kind": "categorical", "dim": 4}
+        for name in ("education", "region"):
+            found[name] = {"kind": "categorical", "dim": 4}
     for index in range(features.numeric):
         found[f"number_{index + 1:02}"] = {"kind": "numeric", "transform": "quantile"}
     for prefix, kind, sizes in (

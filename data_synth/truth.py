@@ -6,7 +6,8 @@ tasks.NAME.labelled    labelled rows
 tasks.NAME.oracle      expected metrics of who knows the true linear predictors
 tasks.NAME.constant    … of who knows no row
 tasks.NAME.observable  share of the score's variance that the columns determine (upper bound)
-relation               planned and measured correlations of the true scores, the groups
+relation               planned and measured correlations of the true scores, the groups, and which
+                       task is the complement of which
 """
 
 from __future__ import annotations
@@ -73,6 +74,9 @@ def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
             "planned": shape.relation.round(6).tolist(),
             "measured": found.correlation.round(6).tolist(),
             "groups": {name: group.tasks for name, group in plan.relations.groups.items()},
+            "complements": {
+                name: task.of for name, task in plan.tasks.items() if isinstance(task, Complement)
+            },
         },
     }
 
@@ -127,7 +131,7 @@ class Truth:
                     found=content["format"], fix="synthesize them again",
                 )  # fmt: skip
             targets = {name: _from_json(task["target"]) for name, task in content["tasks"].items()}
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise wrong(
                 "no synthetic data set there",
                 where=str(folder),
@@ -137,9 +141,12 @@ class Truth:
                 if (folder / "_work").is_dir()
                 else "give the --out folder of synthesize",
             ) from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise wrong(
-                "not the truth of a data set", where=str(path), found=repr(error)
+                "not the truth of a data set",
+                where=str(path),
+                found=repr(error),
+                fix="synthesize the data again",
             ) from error
         return cls(folder, content, targets)
 
@@ -150,6 +157,21 @@ class Truth:
             if folder.name == "rows" and (folder.parent / _FILE).is_file():
                 return cls.open(folder.parent)
         return None
+
+    def relation(self) -> dict[str, dict[str, float]]:
+        """Planned correlation of any two tasks' true scores, complements included."""
+        told = self.content["relation"]
+        place = {name: index for index, name in enumerate(told["tasks"])}
+        of = {name: (1.0, name) for name in place}
+        of |= {name: (-1.0, task) for name, task in told["complements"].items()}
+        planned = told["planned"]
+        return {
+            a: {
+                b: of[a][0] * of[b][0] * planned[place[of[a][1]]][place[of[b][1]]]
+                for b in self.targets
+            }
+            for a in self.targets
+        }
 
     def linear(self, row_ids: NDArray[np.int64], tasks: list[str]) -> dict[str, NDArray[Any]]:
         """True linear predictors of rows.
@@ -164,10 +186,18 @@ class Truth:
         Raises:
             UserError: rows that the data set does not have.
         """
-        table = ds.dataset(self.folder / "truth", format="parquet").to_table(
-            columns=["row_id", *tasks],
-            filter=pc.field("row_id").isin(pa.array(row_ids)),
-        )
+        try:
+            table = ds.dataset(self.folder / "truth", format="parquet").to_table(
+                columns=["row_id", *tasks],
+                filter=pc.field("row_id").isin(pa.array(row_ids)),
+            )
+        except (OSError, pa.ArrowInvalid) as error:
+            raise wrong(
+                "cannot read the true scores",
+                where=str(self.folder / "truth"),
+                found=str(error),
+                fix="synthesize the data again",
+            ) from error
         known = table["row_id"].to_numpy()
         order = np.argsort(known)
         place = np.searchsorted(known, row_ids, sorter=order)

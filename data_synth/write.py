@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from recsys_mtl.files import BESIDE, atomic_file, atomic_write
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
 _WORK, _TRUTH = "_work", "truth.json"
+_IDENTITY = ("format", "plan", "rows")
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,8 @@ def _begin(out: Path, job: dict[str, object]) -> str:
     note, text = out / _WORK / "job.json", json.dumps(job)
     truth = out / _TRUTH
     if truth.is_file() and not note.exists():
-        found = json.loads(truth.read_text())
-        if {key: found.get(key) for key in ("format", "plan", "rows")} == {
-            key: job[key] for key in ("format", "plan", "rows")
-        }:
+        if _finished(truth) == {key: job[key] for key in _IDENTITY}:
+            shutil.rmtree(out / _WORK, ignore_errors=True)  # a kill may have left some
             return "finished"
         raise _taken(out, "a data set of another plan, seed or number of rows")
     if note.exists():
@@ -121,6 +121,15 @@ def _begin(out: Path, job: dict[str, object]) -> str:
             leftover.unlink()
     atomic_write(note, text)
     return "begun"
+
+
+def _finished(truth: Path) -> dict[str, object]:
+    """Which data a truth.json is about; nothing where it is another file of that name."""
+    try:
+        found = json.loads(truth.read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return {key: found.get(key) for key in _IDENTITY} if isinstance(found, dict) else {}
 
 
 def _taken(out: Path, found: str) -> Exception:
@@ -168,8 +177,17 @@ _worker: tuple[World, Path] | None = None
 def _start_worker(world: World, out: Path) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)
     _worker = world, out
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot stop its workers: they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(chunk: _Chunk) -> _Chunk:

@@ -107,7 +107,7 @@ class ChoiceTarget:
 
     def ranks(self, linear: Array, labels: Array) -> Array:
         """(R,) rank of the labels among all classes by probability, from 1."""
-        order = np.argsort(-self.chances, axis=1, kind="stable")
+        order = np.argsort(-self._noisy(self.chances), axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(1, order.shape[1] + 1)[None, :], axis=1)
         ranks: Array = rank[self.grid.place(np.asarray(linear) / self.slope), labels]

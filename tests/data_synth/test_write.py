@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from data_synth import Plan, load_plan, synthesize
+from data_synth.block import ROWS
+from data_synth.load import dump_plan
+from recsys_mtl.errors import UserError
+
+COUNT = 2 * ROWS + 1000
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, plan_of: Callable[..., Plan]) -> Path:
+    """One process, one block a chunk."""
+    out = tmp_path_factory.mktemp("whole")
+    synthesize(plan_of("small"), out, rows=COUNT, processes=1, chunk_rows=ROWS)
+    return out
+
+
+def read(out: Path, kind: str = "rows") -> pl.DataFrame:
+    files = sorted((out / kind).glob("month=*/*.parquet"))
+    return pl.read_parquet(files, hive_partitioning=False).sort("row_id")
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """Every file by its path, but for the result of the job."""
+    files = (path for path in out.rglob("*") if path.is_file() and path.name != "result.json")
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def same_values(a: Path, b: Path) -> bool:
+    """Byte for byte: equal Arrow buffers, floats by their bits (NaN is not among them)."""
+    pairs = [(read(a, kind), read(b, kind)) for kind in ("rows", "truth")]
+    return all(x.equals(y, null_equal=True) and x.schema == y.schema for x, y in pairs)
+
+
+def test_the_folder(whole: Path, plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "plan.yaml", "rows", "train.yaml", "truth", "truth.json",
+    ]  # fmt: skip
+    months = ["month=2024-01", "month=2024-02", "month=2024-03"]
+    for kind in ("rows", "truth"):
+        assert sorted(path.name for path in (whole / kind).iterdir()) == months
+    assert load_plan(whole / "plan.yaml") == plan_of("small")
+    assert (whole / "plan.yaml").read_text() == dump_plan(plan_of("small"))
+    assert json.loads((whole / "truth.json").read_text())["rows"] == COUNT
+
+
+def test_rows_and_truth_go_side_by_side(whole: Path) -> None:
+    rows = read(whole)
+    assert rows["row_id"].to_list() == list(range(COUNT))
+    for part in sorted((whole / "rows").glob("month=*/*.parquet")):
+        frame = pl.read_parquet(part, hive_partitioning=False)
+        beside = whole / "truth" / part.relative_to(whole / "rows")
+        truth = pl.read_parquet(beside, hive_partitioning=False)
+        assert truth["row_id"].equals(frame["row_id"])
+        assert frame["day"].dt.strftime("%Y-%m").unique().to_list() == [part.parent.name[6:]]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, ROWS + 1, 3 * ROWS])
+def test_another_chunk_size(
+    chunk_rows: int, whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=chunk_rows)
+    assert same_values(tmp_path, whole)
+    assert (tmp_path / "truth.json").read_bytes() == (whole / "truth.json").read_bytes()
+
+
+@pytest.mark.parametrize("rows", [1, 1000, ROWS, ROWS + 7])
+def test_fewer_rows_are_the_first(
+    rows: int, whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    synthesize(plan_of("small"), tmp_path, rows=rows, processes=1)
+    for kind in ("rows", "truth"):
+        assert read(tmp_path, kind).equals(read(whole, kind).head(rows), null_equal=True)
+
+
+@pytest.mark.slow
+def test_two_processes(whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
+    told: list[int] = []
+    synthesize(
+        plan_of("small"), tmp_path, rows=COUNT, processes=2, chunk_rows=ROWS, progress=told.append
+    )
+    assert content(tmp_path) == content(whole)
+    assert told == [ROWS, ROWS, 1000]
+
+
+def test_a_finished_folder_is_left_alone(whole: Path, plan_of: Callable[..., Plan]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    told: list[int] = []
+    synthesize(plan_of("small"), whole, rows=COUNT, progress=told.append)  # of any chunk size
+    assert told == [COUNT]
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rows"), [(("seed=1",), COUNT), ((), COUNT + 1), (("features.noise=0.2",), COUNT)]
+)
+def test_another_job_is_refused(
+    overrides: tuple[str, ...], rows: int, whole: Path, plan_of: Callable[..., Plan]
+) -> None:
+    before = content(whole)
+    with pytest.raises(UserError, match="another plan, seed or number of rows -> give another"):
+        synthesize(plan_of("small", *overrides), whole, rows=rows)
+    assert content(whole) == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "truth.json"])
+@pytest.mark.parametrize("text", ["mine", "[]", "{}"])
+def test_other_files_are_left_alone(
+    name: str, text: str, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="cannot write the data there") as caught:
+        synthesize(plan_of("small"), tmp_path, rows=10)
+    assert len(caught.value.problems) == 1
+    assert content(tmp_path) == {name: text.encode()}
+
+
+class Killed(BaseException):
+    """Stands for a kill after a chunk."""
+
+
+def begin(out: Path, plan: Plan, chunks: int) -> None:
+    told: list[int] = []
+
+    def stop(rows: int) -> None:
+        told.append(rows)
+        if len(told) == chunks:
+            raise Killed
+
+    with pytest.raises(Killed):
+        synthesize(plan, out, rows=COUNT, processes=1, chunk_rows=ROWS, progress=stop)
+
+
+def test_it_goes_on_behind_the_finished_chunks(
+    whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    begin(tmp_path, plan_of("small"), 2)
+    assert not (tmp_path / "truth.json").exists()
+    kept = sorted((tmp_path / "rows").rglob("part-*"))
+    times = [path.stat().st_mtime_ns for path in kept]
+    half = tmp_path / "rows" / "month=2024-01" / "part-00002.parquet.tmp-1-ab"
+    half.write_bytes(b"half a file")
+    synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS)
+    assert content(tmp_path) == content(whole)
+    assert [path.stat().st_mtime_ns for path in kept] == times  # not written again
+
+
+def test_a_begun_folder_of_another_job_is_refused(
+    tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    begin(tmp_path, plan_of("small"), 1)
+    before = content(tmp_path)
+    for plan, rows, chunk in (("seed=1", COUNT, 1), ("seed=0", 9, 1), ("seed=0", COUNT, COUNT)):
+        with pytest.raises(UserError, match="a begun data set of another plan, seed, number of"):
+            synthesize(plan_of("small", plan), tmp_path, rows=rows, chunk_rows=chunk)
+    assert content(tmp_path) == before
+
+
+def test_a_kill_while_the_work_is_tidied_up(
+    whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    (out / "_work").mkdir()
+    (out / "_work" / "part-00001.npz").write_bytes(b"left")
+    synthesize(plan_of("small"), out, rows=COUNT, processes=1, chunk_rows=ROWS)
+    assert content(out) == content(whole)
+    assert not (out / "_work").exists()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def children(pid: int) -> set[int]:
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        mine = {int(child) for child in task.read_text().split()}
+        found |= mine.union(*map(children, mine))
+    return found
+
+
+def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for its children")
+def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> None:
+    """The command is killed with chunks done and one begun; its workers end; it goes on."""
+    chunk = 32 * ROWS
+    command = [sys.executable, "-m", "pipelines.cli", "synthesize", str(plan_files["small"])]
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    command += ["--rows", str(4 * chunk), "--processes", "2", "--out", str(killed)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list((killed / "_work").glob("part-*.npz")) or process.poll() is not None)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert len(workers) >= 2
+    wait_for(lambda: not any(map(alive, workers)), 20)
+    done = list((killed / "_work").glob("part-*.npz"))
+    assert 1 <= len(done) < 4
+    assert not (killed / "truth.json").exists()
+    subprocess.run(command, check=True)
+    synthesize(load_plan(plan_files["small"]), undisturbed, rows=4 * chunk, processes=1)
+    assert content(killed) == content(undisturbed)
+    assert json.loads((killed / "truth.json").read_text())["rows"] == 4 * chunk
