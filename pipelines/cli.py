@@ -114,6 +114,19 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the ablation's YAML file")],
+    chosen: Set = None,
+    out: Out = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="seeds trained at the same time; else one a core")
+    ] = None,
+) -> None:
+    """Train arms on paired seeds and say which differences are real (in ablations/NAME)."""
+    _job("ablate").run(config, overrides=list(chosen or ()), out=out, processes=processes)
+
+
+@app.command()
 def predict(
     run_dir: Annotated[
         Path, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")

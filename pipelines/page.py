@@ -38,6 +38,7 @@ class Table:
         rows: as many cells each.
         texts: how many columns from the left hold text; the others are set right.
         note: below the table.
+        printed: whether a terminal shows it.
         dense: without lines between the columns on a terminal, for many short cells.
     """
 
@@ -47,6 +48,7 @@ class Table:
     texts: int = 1
     note: str = ""
     dense: bool = False
+    printed: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Page:
         for part in self.parts:
             if isinstance(part, str):
                 console.print(part, markup=False)
-            elif isinstance(part, Table):
+            elif isinstance(part, Table) and part.printed:
                 console.print()
                 console.print(_for_terminal(part))
                 if part.note:

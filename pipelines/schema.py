@@ -102,6 +102,8 @@ def _type(field: FieldInfo) -> Iterator[str]:
     yield describe(field.annotation)
     parts = get_args(field.annotation)
     limits = [*field.metadata, *(m for part in parts for m in getattr(part, "__metadata__", ()))]
+    if type(None) in parts:  # else they are bounds of a list's entries
+        limits = [limit for m in limits for limit in getattr(m, "metadata", (m,))]
     for limit in limits:
         for name, words in _BOUNDS.items():
             if (bound := getattr(limit, name, None)) is not None:

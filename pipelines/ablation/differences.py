@@ -61,7 +61,7 @@ def difference(values: Floats, *, seed: int = 0) -> Difference:
             count, mean, *edges, edges, unknown, unknown, int((values > 0).sum()),
             int((values < 0).sum()), unknown,
         )  # fmt: skip
-    error = float(values.std(ddof=1)) / np.sqrt(count)
+    error = float(values.std(ddof=1) / np.sqrt(count))
     reach = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1))
     mean = float(values.mean())
     p = float(2 * stats.t.sf(abs(mean) / error, count - 1)) if error > 0 else float(mean == 0)

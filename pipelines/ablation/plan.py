@@ -9,12 +9,22 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, model_validator
 
-from data_synth.load import presets
-from pipelines.ablation.arms import READY
-from recsys_mtl.config import read_text, section_from_yaml
+from data_synth import Plan, load_plan, presets
+from data_synth.train_config import train_config
+from pipelines.ablation.arms import READY, changed
+from recsys_mtl.config import (
+    Config,
+    config_from_yaml,
+    load_config,
+    read_text,
+    section_from_yaml,
+    yaml_text,
+)
 from recsys_mtl.config.explain import Finding
+from recsys_mtl.config.schema import Tracking
 from recsys_mtl.config.section import Name, Section
-from recsys_mtl.errors import did_you_mean
+from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.files import atomic_write
 
 
 class Seeds(Section):
@@ -22,6 +32,11 @@ class Seeds(Section):
 
     first: Annotated[int, Field(ge=0)] = Field(100, description="the first one")
     count: Annotated[int, Field(ge=2)] = Field(10, description="how many, one after the other")
+
+    @property
+    def values(self) -> range:
+        """All of them."""
+        return range(self.first, self.first + self.count)
 
 
 class Synthetic(Section):
@@ -52,7 +67,7 @@ class Ablation(Section):
     alpha: Annotated[float, Field(gt=0.0, le=0.1)] = Field(
         0.005, description="p below which a verdict says helps or hurts"
     )
-    experiment: str = Field("recsys_mtl", description="of MLflow")
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _has_data(self) -> Ablation:
@@ -76,6 +91,68 @@ def load_ablation(path: Path, overrides: Sequence[str] = ()) -> Ablation:
     return section_from_yaml(
         Ablation, read_text(path), where=str(path), overrides=overrides, check=_contradictions
     )
+
+
+def check_arms(ablation: Ablation) -> None:
+    """Try the changes of all arms before anything is trained.
+
+    Raises:
+        UserError: the base config is wrong, or an arm does not fit it.
+    """
+    config = base_config(ablation, ablation.seeds.first)
+    for name, change in ablation.arms.items():
+        changed(config, as_overrides(change), f"arms.{name}")
+
+
+def base_config(ablation: Ablation, seed: int, root: Path | None = None) -> Config:
+    """What the arms of a seed change.
+
+    Args:
+        ablation: the plan.
+        seed: of the run, and of the rows where they are generated.
+        root: folder of generated rows.
+    """
+    overrides = [f"seed={seed}", *as_overrides(ablation.change)]
+    if root is not None:
+        overrides.append(f"data.root={json.dumps(str(root))}")
+    if ablation.base is not None:
+        return load_config(ablation.base, overrides)
+    text = train_config(synthetic_plan(ablation, seed))
+    return config_from_yaml(text, where="change", overrides=overrides)
+
+
+def synthetic_plan(ablation: Ablation, seed: int) -> Plan:
+    """What a seed's rows are generated from."""
+    assert ablation.synthetic is not None
+    changes = [f"seed={seed}", *as_overrides(ablation.synthetic.change)]
+    return load_plan(ablation.synthetic.plan, changes)
+
+
+def claim(ablation: Ablation, out: Path) -> None:
+    """Note in the folder what it is for; seeds and arms may come and go.
+
+    Raises:
+        UserError: it holds units of another ablation.
+    """
+    note = out / "ablation.yaml"
+    if note.exists():
+        held = section_from_yaml(Ablation, read_text(note), where=str(note), check=lambda _: ())
+        differs = [
+            k for k in ("base", "synthetic", "change") if getattr(held, k) != getattr(ablation, k)
+        ]
+        same = held.arms.keys() & ablation.arms.keys()
+        differs += [
+            f"arms.{name}" for name in sorted(same) if held.arms[name] != ablation.arms[name]
+        ]
+        if differs:
+            raise wrong(
+                "the folder holds another ablation", where=str(out),
+                expected="the same base, synthetic and change, and arms that mean the same",
+                found=f"another {', '.join(differs)}",
+                fix="give another --out, or delete the folder",
+            )  # fmt: skip
+        ablation = ablation.model_copy(update={"arms": held.arms | ablation.arms})
+    atomic_write(note, yaml_text.dump(ablation.model_dump()))
 
 
 def as_overrides(change: dict[str, Any]) -> list[str]:

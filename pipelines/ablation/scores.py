@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 from scipy.stats import rankdata
 
-from data_synth.targets import Target
+from data_synth.targets import ChoiceTarget, Target
 from recsys_mtl.data.schema import TaskKind
 from recsys_mtl.training.evaluate import Scores
 
@@ -58,6 +58,31 @@ def true_score(target: Target, scores: Scores, task: str, linear: NDArray[Any]) 
     if target.kind == "multiclass":
         return explained(predicted, np.asarray(target.predict(linear)))
     return rank_correlation(predicted, np.asarray(linear, np.float64))
+
+
+def reach(
+    target: Target, linear: NDArray[Any], items: NDArray[Any] | None = None
+) -> tuple[float, float]:
+    """What a constant and an oracle score on rows of true linear predictors (R,).
+
+    Args:
+        target: the task's label.
+        linear: (R,).
+        items: (R,) labels of a retrieval task, NaN where unlabelled.
+    """
+    if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
+        assert items is not None
+        known = items[~np.isnan(items)].astype(np.int64)
+        order = np.empty(len(target.marginal))
+        order[np.argsort(-target.marginal, kind="stable")] = np.arange(1, len(order) + 1)
+        oracle = 1 / target.ranks(np.asarray(linear)[~np.isnan(items)], known)
+        return float(np.mean(1 / order[known])), float(np.mean(oracle))
+    if target.kind == "regression":
+        return 0.0, 1.0
+    chances = np.asarray(target.predict(linear))
+    if target.kind == "binary":
+        return 0.5, expected_auc(chances, chances)
+    return 0.0, explained(chances, chances)
 
 
 def expected_auc(predicted: Floats, chance: Floats) -> float:

@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from data_synth import Truth, load_plan, synthesize
+from data_synth import Truth, synthesize
 from pipelines.ablation.arms import READY, Known, changed
-from pipelines.ablation.plan import Ablation, as_overrides
-from pipelines.ablation.scores import score, true_score
+from pipelines.ablation.plan import Ablation, as_overrides, base_config, synthetic_plan
+from pipelines.ablation.scores import reach, score, true_score
 from pipelines.fitting import Fitted, fit_network, one_task
 from pipelines.measure import peak_memory_mb, reset_peak_memory
 from recsys_mtl.build.run import build_evaluator
-from recsys_mtl.config import Config, config_hash, label_of, load_config
+from recsys_mtl.config import Config, config_hash, label_of
 from recsys_mtl.data.prepare import Prepared, open_sides, prepare
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.training.evaluate import Scores
 
 log = logging.getLogger(__name__)
+Unit = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Context:
         known: labels and relations.
         truth: beside generated rows.
         linear: by label column (R,), true linear predictors of the test rows; empty without truth.
+        items: by label column (R,), the items of retrieval tasks as the truth knows them.
     """
 
     config: Config
@@ -51,26 +53,30 @@ class Context:
     known: Known
     truth: Truth | None
     linear: dict[str, Any]
+    items: dict[str, Any]
 
 
-def run_seed(
-    ablation: Ablation, seed: int, out: Path, on_unit: Callable[[dict[str, Any]], None]
-) -> None:
-    """Train every arm of a seed that has no result yet; `on_unit` is told of each result.
+def run_seed(ablation: Ablation, seed: int, out: Path, *, threads: int | None) -> Iterator[Unit]:
+    """Train every arm of a seed that has no result yet, and give each result once it is stored.
+
+    Args:
+        ablation: the plan.
+        seed: which one.
+        out: the ablation's folder.
+        threads: CPU threads, where the config names none.
 
     Raises:
         UserError: the base config, an arm or the data are wrong.
+        KeyboardInterrupt: Ctrl-C.
     """
     missing = [name for name in ablation.names if not unit_path(out, name, seed).exists()]
-    if not missing:
-        return
     data = out / "data" / f"seed-{seed}"
-    context = _context(ablation, seed, data)
+    context = _context(ablation, seed, data, threads)
     for name in missing:
-        log.info("seed %d: %s", seed, name)
+        log.debug("seed %d: %s", seed, name)
         result = _run_arm(ablation, name, seed, context)
         atomic_write(unit_path(out, name, seed), json.dumps(result, allow_nan=False) + "\n")
-        on_unit(result)
+        yield result
     shutil.rmtree(data, ignore_errors=True)
 
 
@@ -90,30 +96,32 @@ def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> C
     return changed(READY[name](config, known), [], f"arm {name}")
 
 
-def _context(ablation: Ablation, seed: int, data: Path) -> Context:
-    overrides = [f"seed={seed}", "tracking.enabled=false", *as_overrides(ablation.change)]
-    base = ablation.base
+def _context(ablation: Ablation, seed: int, data: Path, threads: int | None) -> Context:
+    root = None
     if ablation.synthetic is not None:
-        changes = [f"seed={seed}", *as_overrides(ablation.synthetic.change)]
-        plan = load_plan(ablation.synthetic.plan, changes)
+        plan = synthetic_plan(ablation, seed)
         synthesize(plan, data, rows=ablation.synthetic.rows, processes=1)
-        base = base or str(data / "train.yaml")
-        overrides.append(f"data.root={json.dumps(str(data))}")
-    assert base is not None
-    config = load_config(base, overrides)
+        root = data
+    config = base_config(ablation, seed, root)
+    if config.training.threads is None and threads is not None:
+        training = config.training.model_copy(update={"threads": threads})
+        config = config.model_copy(update={"training": training})
     prepared = prepare(config)
-    truth, linear = _truth(config)
-    return Context(config, prepared, _known(config, prepared, truth), truth, linear)
+    truth, linear, items = _truth(config)
+    return Context(config, prepared, _known(config, prepared, truth), truth, linear, items)
 
 
-def _truth(config: Config) -> tuple[Truth | None, dict[str, Any]]:
+def _truth(config: Config) -> tuple[Truth | None, dict[str, Any], dict[str, Any]]:
     sides = open_sides(config)
     truth = Truth.beside(Path(sides.sources["test"].readers[0].file.path))
     if truth is None or "row_id" not in sides.sources["test"].columns:
-        return None, {}
-    rows = pl.concat([frame.select("row_id") for frame in sides.frames("test", ["row_id"])])
-    columns = {label_of(name, task) for name, task in config.tasks.items()} & set(truth.targets)
-    return truth, truth.linear(rows["row_id"].to_numpy(), sorted(columns))
+        return None, {}, {}
+    labels = {label_of(name, task): task.kind for name, task in config.tasks.items()}
+    items = [c for c, kind in labels.items() if kind == "retrieval" and c in truth.targets]
+    read = ["row_id", *items]
+    rows = pl.concat([frame.select(read) for frame in sides.frames("test", read)])
+    linear = truth.linear(rows["row_id"].to_numpy(), sorted(labels.keys() & truth.targets.keys()))
+    return truth, linear, {c: truth.label_index(c, rows[c].to_arrow()) for c in items}
 
 
 def _known(config: Config, prepared: Prepared, truth: Truth | None) -> Known:
@@ -151,19 +159,24 @@ def _run_arm(ablation: Ablation, name: str, seed: int, context: Context) -> dict
     else:
         fitted, scores = _fit(config, prepared)
     seconds = time.perf_counter() - begun
-    tasks, true = {}, {}
+    tasks, true, reachable = {}, {}, {}
     for task, spec in config.tasks.items():
         tasks[task] = _number(score(spec.kind, scores, task))
         column = label_of(task, spec)
         if context.truth is not None and column in context.linear:
             target = context.truth.targets[column]
-            true[task] = _number(true_score(target, scores, task, context.linear[column]))
+            linear = context.linear[column]
+            true[task] = _number(true_score(target, scores, task, linear))
+            reachable[task] = reach(target, linear, context.items.get(column))
     return {
         "arm": name,
         "seed": seed,
         "config_hash": config_hash(config),
         "scores": tasks,
         "true_scores": true,
+        "reachable": reachable,
+        "measure": config.adatt.measure.name,
+        "threshold": config.adatt.threshold,
         "losses": scores.losses,
         "labelled": dict(context.known.labelled),
         "relation": context.known.relation,

@@ -15,7 +15,7 @@ from recsys_mtl.adatt.measures import Measure, Observation
 from recsys_mtl.adatt.prior import group_prior, prior_blend
 from recsys_mtl.adatt.schedule import Clock, Phase, Schedule
 from recsys_mtl.adatt.settings import Settings
-from recsys_mtl.adatt.transfer import enhanced_losses, gradient_coefficients
+from recsys_mtl.adatt.transfer import gradient_coefficients, transferred
 from recsys_mtl.adatt.weights import blocked_peers, only_present, transfer_weights
 
 
@@ -144,15 +144,20 @@ class AdaTT(nn.Module):
             losses: (T,), 0 where absent.
             present: (T,) bool.
         """
+        terms = self.transferred(losses, present)
+        return losses if terms is None else losses + terms
+
+    def transferred(self, losses: Tensor, present: Tensor) -> Tensor | None:
+        """(T,) what `losses` adds to each task's loss; None in the warm-up. Arguments as there."""
         if self.phase is Phase.WARMUP:
-            return losses
+            return None
         weights = self.weights(present).mean(0)
-        enhanced, clamped = enhanced_losses(
+        terms, clamped = transferred(
             losses, weights, strength=self.settings.strength, max_ratio=self.settings.max_ratio
         )
         self.clamped.add_(clamped.sum())
         self.terms.add_((weights.detach().sum(-1) > 0).sum())
-        return enhanced
+        return terms
 
     def coefficients(self, present: Tensor) -> Tensor | None:
         """(E, T) factors of the task gradients on each expert, 1 where absent; None in warm-up.

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 
-def enhanced_losses(
+def transferred(
     losses: Tensor, weights: Tensor, *, strength: float = 0.1, max_ratio: float | None = 0.5
 ) -> tuple[Tensor, Tensor]:
-    """`L_i' = L_i + min(λ Σ_j w_ij L_j, max_ratio · |L_i|)`, the bound off the graph.
+    """`min(λ Σ_j w_ij L_j, max_ratio · |L_i|)`, the bound off the graph.
 
     Losses may be negative, as those of uncertainty weighting are: the bound is a share of |L_i|
-    and holds to both sides, so that the added term is never longer than it. With losses that are
-    not negative the lower side never acts, and this is published adaTT. A term cut to its bound
-    passes no gradient.
+    and holds to both sides, so that the term is never longer than it. With losses that are not
+    negative the lower side never acts, and this is published adaTT. A term cut to its bound passes
+    no gradient.
 
     Args:
         losses: (T,) losses after weighting; 0 where absent.
@@ -29,14 +29,22 @@ def enhanced_losses(
         max_ratio: None leaves the term unbounded.
 
     Returns:
-        (T,) losses, and (T,) bool where the bound acted.
+        (T,) terms, and (T,) bool where the bound acted.
     """
     term = strength * (weights * losses).sum(-1)
     if max_ratio is None:
-        return losses + term, torch.zeros_like(losses, dtype=torch.bool)
+        return term, torch.zeros_like(losses, dtype=torch.bool)
     bound = max_ratio * losses.detach().abs()
     clamped = term.detach().abs() > bound
-    return losses + torch.where(clamped, bound.copysign(term.detach()), term), clamped
+    return torch.where(clamped, bound.copysign(term.detach()), term), clamped
+
+
+def enhanced_losses(
+    losses: Tensor, weights: Tensor, *, strength: float = 0.1, max_ratio: float | None = 0.5
+) -> tuple[Tensor, Tensor]:
+    """`L_i' = L_i` plus what is `transferred`; arguments and second result as there."""
+    terms, clamped = transferred(losses, weights, strength=strength, max_ratio=max_ratio)
+    return losses + terms, clamped
 
 
 def gradient_coefficients(weights: Tensor, strength: float = 0.1) -> Tensor:

@@ -104,6 +104,7 @@ def build_plan(config: Config) -> Plan:
         larger_is_better=metric != "loss" and larger_is_better(metric),
         patience=stopping.patience,
         min_delta=stopping.min_delta,
+        keep_best=stopping.keep == "best",
         max_nonfinite=training.max_nonfinite,
     )
 

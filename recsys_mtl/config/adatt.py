@@ -58,7 +58,7 @@ class Borrow(Section):
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",
         description="who lends to a task with few labels: tasks with like affinity, all others "
-        "alike (a control), or the tasks that you name",
+        "alike (a control), or those that you name: task -> its donors",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -89,7 +89,10 @@ def _unknown_kind(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
 
 
 def _unknown_choice(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    choices = [str(choice) for option in options(place.annotation) for choice in get_args(option)]
+    if isinstance(value, list | dict):
+        return _wrong_type(place, value, limits)
+    known = [o for o in options(place.annotation) if get_origin(o) is Literal]
+    choices = [str(choice) for literal in known for choice in get_args(literal)]
     fix = did_you_mean(value, choices) if isinstance(value, str) else ""
     return Finding(place.path, "unknown choice", describe(place.annotation), show(value), fix)
 
@@ -144,5 +147,6 @@ def explain(error: ValidationError, root: type[Section]) -> list[Finding]:
         place = _locate(detail["loc"], root)
         translate = _TRANSLATIONS.get(detail["type"], _wrong_type)
         finding = translate(place, detail["input"], detail.get("ctx", {}))
-        found.setdefault((finding.path, finding.what), finding)
+        one = len(options(place.annotation)) > 1 and not sections(place.annotation)
+        found.setdefault((finding.path, "" if one else finding.what), finding)
     return list(found.values())

@@ -328,13 +328,16 @@ class TableOptimizer(Section):
 
 
 class EarlyStopping(Section):
-    """When to stop and which weights to keep; the best epoch's weights are restored."""
+    """When to stop and which weights to keep."""
 
     metric: str = Field("loss", description="`loss` (mean validation loss) or TASK/METRIC")
     patience: PositiveInt | None = Field(
         3, description="epochs without a better value; null: never"
     )
     min_delta: NonNegative = Field(0.0, description="gain that counts as better must exceed it")
+    keep: Literal["best", "last"] = Field(
+        "best", description="the weights of the epoch with the best value, or of the last one"
+    )
 
 
 class Training(Section):

@@ -73,6 +73,8 @@ def describe(annotation: Any) -> str:
             words.append("one of " + ", ".join(str(choice) for choice in get_args(option)))
         elif get_origin(option) is list:
             words.append(f"a list of {describe(inner(option)).removeprefix('a ')}s")
+        elif get_origin(option) is dict and get_origin(inner(option)) is list:
+            words.append(f"a mapping to {describe(inner(option))}")
         elif get_origin(option) is dict or sections(option):
             words.append("a mapping")
         else:

@@ -36,6 +36,7 @@ class Plan:
         larger_is_better: direction of the watched score.
         patience: epochs without a better score before stopping; None never stops.
         min_delta: smallest difference that counts as better.
+        keep_best: whether the best epoch's weights are kept, or the last one's.
         max_nonfinite: skipped batches in a row that end the run.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     larger_is_better: bool
     patience: int | None
     min_delta: float
+    keep_best: bool
     max_nonfinite: int
 
 
@@ -126,7 +128,7 @@ def fit(
     tasks: tuple[str, ...],
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> FitResult:
-    """Train by `plan` and leave the best epoch's weights in the network.
+    """Train by `plan` and leave the best epoch's weights in the network, or the last one's.
 
     Args:
         step: one training step.
@@ -229,7 +231,8 @@ class _Best:
         if not self._is_better(epoch.score):
             return
         self.number, self._score = epoch.number, epoch.score
-        self._state = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        if self._plan.keep_best:
+            self._state = {k: v.detach().clone() for k, v in network.state_dict().items()}
 
     def is_stale(self, number: int) -> bool:
         patience = self._plan.patience

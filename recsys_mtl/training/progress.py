@@ -30,29 +30,29 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total_rows: int) -> Iterator[Advance]:
-    """Show how far a pass over `total_rows` rows has come."""
-    started = time.perf_counter()
+def progress(title: str, total: int, unit: str = "rows") -> Iterator[Advance]:
+    """Show how many of `total` rows (or other units) are done."""
+    started, digits = time.perf_counter(), 0 if unit == "rows" else 2
     if sys.stderr.isatty():
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[rate]} rows/s"),
+            TextColumn(f"{{task.fields[rate]}} {unit}/s"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
             transient=True,
         )
         with bar:
-            line = bar.add_task(title, total=total_rows, rate="-", note="")
+            line = bar.add_task(title, total=total, rate="-", note="")
             done = 0
 
             def advance_bar(rows: int, note: str = "") -> None:
                 nonlocal done
                 done += rows
                 rate = done / max(time.perf_counter() - started, 1e-9)
-                bar.update(line, completed=done, rate=f"{rate:,.0f}", note=note)
+                bar.update(line, completed=done, rate=f"{rate:,.{digits}f}", note=note)
 
             yield advance_bar
         return
@@ -65,10 +65,10 @@ def progress(title: str, total_rows: int) -> Iterator[Advance]:
         if now - last >= _SECONDS_BETWEEN_LINES:
             last = now
             rate = done / (now - started)
-            left = max(total_rows - done, 0) / rate
+            left = max(total - done, 0) / rate
             log.info(
-                "%s: %d of %d rows, %.0f rows/s, %.0f s left %s",
-                title, done, total_rows, rate, left, note,
+                "%s: %d of %d %s, %.*f %s/s, %.0f s left %s",
+                title, done, total, unit, digits, rate, unit, left, note,
             )  # fmt: skip
 
     yield advance_line

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recsys_mtl.adatt import AdaTT, Phase, donors, effective_labels, receivers, scarcity
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.gradients import sum_over_processes
 from recsys_mtl.losses import TaskLoss
 from recsys_mtl.training.transfer.probe import Probe
 from recsys_mtl.training.transfer.transfer import StepView, Transfer
@@ -90,9 +91,10 @@ class Borrow(Transfer):
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the phase and, until it freezes, who lends how much to whom."""
+        resumed = epoch == self.adatt.clock.get("epoch")  # in its middle
         frozen = self.adatt.frozen
         super().start_epoch(epoch)
-        if self.adatt.phase is not Phase.WARMUP and not frozen:
+        if self.adatt.phase is not Phase.WARMUP and not frozen and not resumed:
             self.lent.copy_(self._chosen())
 
     def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
@@ -101,14 +103,15 @@ class Borrow(Transfer):
         if self.adatt.phase is not Phase.WARMUP:
             return
         counts = []
-        for labels, classes in zip(batch.labels.unbind(1), self._classes, strict=True):
-            known = labels[~labels.isnan()]
+        columns = zip(batch.labels.unbind(1), self._classes, self._lends.tolist(), strict=True)
+        for labels, classes, lends in columns:
+            known = labels[~labels.isnan() if lends else labels > 0]  # item 0 is the unknown one
             counts.append(
                 torch.bincount(known.long(), minlength=classes)
                 if classes > 1
                 else known.new_tensor([len(known)])
             )
-        self.seen += torch.cat([c.to(self.seen) for c in counts])
+        self.seen += sum_over_processes(torch.cat([c.to(self.seen) for c in counts]))
 
     def term(self, view: StepView) -> Tensor | None:
         """The borrowed losses; None where nobody borrows."""

@@ -13,5 +13,5 @@ class LossTransfer(Transfer):
     def term(self, view: StepView) -> Tensor | None:
         """The sum of the transferred losses; None in the warm-up."""
         weighted = view.balancer.weighted(view.losses, view.present)
-        enhanced = self.adatt.losses(weighted, view.present)
-        return None if enhanced is weighted else (enhanced - weighted).sum()
+        terms = self.adatt.transferred(weighted, view.present)
+        return None if terms is None else terms.sum()

@@ -6,7 +6,7 @@ Shapes: B rows of the sub-batch, T tasks, S shared experts, D width, d_e entries
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,8 +52,7 @@ class Probe:
             pooled: (rows, P) their pooled embeddings, off the graph.
         """
         if self.rows is not None and self.rows < batch.num_rows:
-            first = torch.arange(self.rows, device=pooled.device)
-            batch, pooled = batch.select(first), pooled[: self.rows]
+            batch, pooled = _first(batch, self.rows), pooled[: self.rows]
         masses = self.losses.masses(batch.labels, batch.weights).float()
         outputs: list[Outputs] = []
 
@@ -68,7 +67,7 @@ class Probe:
             outputs=lambda: [self._columns(t, forward().logits[t.name]) for t in self.tasks],
             inputs=lambda: torch.cat([pooled, batch.numeric], 1),
             residuals=lambda: [
-                self._residuals(t, labels)
+                self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
             ],
             sum_over_processes=sum_over_processes,
@@ -110,8 +109,8 @@ class Probe:
         values = logits.detach().float()
         return values - values.mean(1, keepdim=True) if task.kind == "multiclass" else values
 
-    def _residuals(self, task: TaskSpec, labels: Tensor) -> Tensor:
-        """(B, C) mean label minus label; 0 where unlabelled."""
+    def _residuals(self, task: TaskSpec, labels: Tensor, weights: Tensor) -> Tensor:
+        """(B, C) mean label minus label, times the row's weight; 0 where unlabelled."""
         labelled = ~labels.isnan()
         known = torch.where(labelled, labels, 0)
         if task.kind == "multiclass":
@@ -121,6 +120,20 @@ class Probe:
             targets = self.network.item_vectors(task.name).detach()[known.long()]
         else:
             targets = known.unsqueeze(1)
-        mask = labelled.unsqueeze(1).float()
-        mean = (mask * targets).sum(0) / mask.sum().clamp_min(1)
-        return mask * (mean - targets)
+        mass = torch.where(labelled, weights, 0).unsqueeze(1)
+        sums = sum_over_processes(torch.cat([(mass * targets).sum(0), mass.sum(0)]))
+        mean = sums[:-1] / torch.where(sums[-1] > 0, sums[-1], 1)
+        return mass * (mean - targets)
+
+
+def _first(batch: Batch, rows: int) -> Batch:
+    """The first rows, on any device, without the lists: nothing above the cut reads them."""
+    return replace(
+        batch,
+        numeric=batch.numeric[:rows],
+        ids=batch.ids[:rows],
+        list_ids=(),
+        list_lengths=batch.list_lengths[:rows, :0],
+        labels=batch.labels[:rows],
+        weights=batch.weights[:rows],
+    )

@@ -64,9 +64,9 @@ class Transfer(nn.Module):
     def start_epoch(self, epoch: int) -> None:
         """Sets the phase."""
         self.adatt.start_epoch(epoch)
-        if self._freeze_gates and self.adatt.frozen:
+        if self._freeze_gates:
             for parameter in self._probe.network.ple.gate_parameters():
-                parameter.requires_grad_(False)
+                parameter.requires_grad_(not self.adatt.frozen)
 
     def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
         """Measure where it is due.

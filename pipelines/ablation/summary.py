@@ -1,0 +1,212 @@
+"""All units of an ablation as numbers: scores, differences, costs, agreement with the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.ablation.affinity import (
+    Agreement,
+    agreement,
+    mean_agreement,
+    measured_matrices,
+    planned_matrix,
+)
+from pipelines.ablation.differences import Difference, difference, holm, relative_gain, verdict
+from pipelines.ablation.unit import Unit
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """What one arm did.
+
+    Attributes:
+        scores: task -> mean score over seeds.
+        reached: task -> mean share of the reachable; empty without a truth.
+        tasks: task -> difference to the reference; empty for the reference.
+        overall: difference of the mean over tasks; None for the reference.
+        relative: Δm in percent, the mean over seeds; NaN for the reference.
+        word: helps, hurts or no difference shown.
+        sentence: the verdict with its numbers.
+        train_ratio: training time per epoch over that of the reference, median over seeds.
+        train_seconds: median.
+        peak_memory_mb: median.
+        epochs: mean number trained.
+        affinity: agreement with the plan after each epoch, mean over seeds; empty if unknown.
+        matrix: (T, T) mean affinity after the last epoch; None if nothing was measured.
+    """
+
+    scores: dict[str, float]
+    reached: dict[str, float]
+    tasks: dict[str, Difference]
+    overall: Difference | None
+    relative: float
+    word: str
+    sentence: str
+    train_ratio: float
+    train_seconds: float
+    peak_memory_mb: float
+    epochs: float
+    affinity: list[Agreement]
+    matrix: Floats | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All arms, the reference first."""
+
+    reference: str
+    against_truth: bool
+    seeds: list[int]
+    kinds: dict[str, str]
+    labelled: dict[str, float]
+    planned: Floats | None
+    arms: dict[str, ArmSummary]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; matrices as nested lists."""
+        found = asdict(self)
+        for arm in found["arms"].values():
+            arm["matrix"] = None if arm["matrix"] is None else arm["matrix"].tolist()
+        found["planned"] = None if self.planned is None else self.planned.tolist()
+        return found
+
+
+def summarize(units: Sequence[Unit], arms: Sequence[str], *, alpha: float) -> Summary:
+    """Compare every arm with the first, pair by pair.
+
+    Args:
+        units: results of units, in any order.
+        arms: names, the reference first.
+        alpha: p below which an arm helps or hurts.
+    """
+    by_arm = {name: {u["seed"]: u for u in units if u["arm"] == name} for name in arms}
+    reference = by_arm[arms[0]]
+    first = next(iter(reference.values()))
+    truth = all(unit["true_scores"].keys() == unit["kinds"].keys() for unit in units)
+    key = "true_scores" if truth else "scores"
+    related = bool(first["relation"])
+    return Summary(
+        reference=arms[0],
+        against_truth=truth,
+        seeds=sorted(reference),
+        kinds=dict(first["kinds"]),
+        labelled=_means([unit["labelled"] for unit in reference.values()]),
+        planned=planned_matrix(first, unsigned=False) if related else None,
+        arms={name: _arm(found, reference, key, alpha) for name, found in by_arm.items() if found},
+    )
+
+
+def _arm(
+    found: Mapping[int, Unit],
+    reference: Mapping[int, Unit],
+    key: str,
+    alpha: float,
+) -> ArmSummary:
+    itself = found is reference
+    units, pairs = list(found.values()), sorted(found.keys() & reference.keys())
+    tasks = {} if itself else _tasks(found, reference, pairs, key)
+    overall = None if itself else difference(_overall(found, reference, pairs, key))
+    word, sentence = ("", "the reference") if overall is None else verdict(overall, alpha)
+    gains = [relative_gain(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
+    ratios = [_per_epoch(found[s]) / _per_epoch(reference[s]) for s in pairs]
+    measured = [measured_matrices(unit) for unit in units]
+    return ArmSummary(
+        scores=_means([_scores(unit, key) for unit in units]),
+        reached=_means([_reached(unit) for unit in units]),
+        tasks=tasks,
+        overall=overall,
+        relative=float("nan") if itself else float(np.mean(gains)),
+        word=word,
+        sentence=sentence,
+        train_ratio=float(np.median(ratios)) if ratios else float("nan"),
+        train_seconds=float(np.median([unit["train_seconds"] for unit in units])),
+        peak_memory_mb=float(np.median([unit["peak_memory_mb"] for unit in units])),
+        epochs=float(np.mean([unit["epochs"] for unit in units])),
+        affinity=_affinity(units, measured),
+        matrix=np.mean([m[-1] for m in measured], axis=0) if all(measured) else None,
+    )
+
+
+def _tasks(
+    found: Mapping[int, Unit], reference: Mapping[int, Unit], pairs: list[int], key: str
+) -> dict[str, Difference]:
+    kinds = next(iter(reference.values()))["kinds"]
+    raw = {
+        task: difference(
+            100
+            * np.array(
+                [_scores(found[s], key)[task] - _scores(reference[s], key)[task] for s in pairs]
+            )
+        )
+        for task in kinds
+    }
+    adjusted = holm([one.p for one in raw.values()])
+    return {t: replace(one, adjusted=p) for (t, one), p in zip(raw.items(), adjusted, strict=True)}
+
+
+def _overall(
+    found: Mapping[int, Unit], reference: Mapping[int, Unit], pairs: list[int], key: str
+) -> Floats:
+    """(pairs,) mean over tasks, in points."""
+    return np.array(
+        [
+            100
+            * np.nanmean(
+                [
+                    _scores(found[s], key)[t] - _scores(reference[s], key)[t]
+                    for t in found[s]["kinds"]
+                ]
+            )
+            for s in pairs
+        ]
+    )
+
+
+def _scores(unit: Unit, key: str) -> dict[str, float]:
+    return {t: float("nan") if v is None else float(v) for t, v in unit[key].items()}
+
+
+def _reached(unit: Unit) -> dict[str, float]:
+    """Share of the way from the constant to the oracle."""
+    shares = {}
+    for task, value in _scores(unit, "true_scores").items():
+        low, high = unit["reachable"][task]
+        shares[task] = (value - low) / (high - low) if high > low else float("nan")
+    return shares
+
+
+def _per_epoch(unit: Unit) -> float:
+    seconds: float = unit["train_seconds"] / max(unit["epochs"], 1)
+    return max(seconds, 1e-9)
+
+
+def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([value[key] for value in values])) for key in values[0]}
+
+
+def _affinity(units: Sequence[Unit], measured: Sequence[list[Floats]]) -> list[Agreement]:
+    """After each epoch that every seed reached."""
+    if not all(measured) or not units[0]["relation"]:
+        return []
+    epochs = min(len(matrices) for matrices in measured)
+    unsigned = units[0]["measure"] != "gradient_cosine"
+    return [
+        mean_agreement(
+            [
+                agreement(
+                    matrices[epoch],
+                    planned_matrix(unit, unsigned=unsigned),
+                    threshold=unit["threshold"],
+                )
+                for unit, matrices in zip(units, measured, strict=True)
+            ]
+        )
+        for epoch in range(epochs)
+    ]
