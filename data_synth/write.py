@@ -15,8 +15,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -36,6 +34,7 @@ from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import BESIDE, atomic_file, atomic_write
+from recsys_mtl.processes import start_worker
 
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
@@ -176,18 +175,9 @@ _worker: tuple[World, Path] | None = None
 
 def _start_worker(world: World, out: Path) -> None:
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start_worker()
     threadpool_limits(1)
     _worker = world, out
-
-
-def _end_with_parent() -> None:
-    """A parent that is killed cannot stop its workers: they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _work(chunk: _Chunk) -> _Chunk:

@@ -14,7 +14,6 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from pipelines.ablation.summary import Summary, summarize
 from pipelines.ablation.unit import Unit, run_seed, unit_path
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.track import flat
+from recsys_mtl.processes import start_worker
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.training.progress import progress
 
@@ -104,21 +104,17 @@ def _units(ablation: Ablation, out: Path, processes: int | None) -> Iterator[Uni
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker
     ) as pool:
-        waiting = {pool.submit(_work, ablation, seed, out, threads) for seed in seeds}
         try:
+            waiting = {pool.submit(_work, ablation, seed, out, threads) for seed in seeds}
             for done in as_completed(waiting):
                 yield from done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
-                process.terminate()  # whole units are kept, and half ones are none
+                process.kill()  # whole units are kept, half ones are none, no seed is begun
             raise
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
 
 
 def _work(ablation: Ablation, seed: int, out: Path, threads: int) -> list[Unit]:

@@ -13,12 +13,14 @@ import typer
 import yaml
 
 from data_synth import load_plan
+from pipelines.ablation.plan import load_ablation
 from pipelines.cli import app
 from recsys_mtl.config import config_from_yaml, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 SYNTHETIC = ROOT / "docs/synthetic.md"
+ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
 CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
 OTHERS = {"--no-deps"}
 """Options of other programs that stand alone in the text."""
@@ -73,10 +75,22 @@ def test_every_yaml_block_about_synthetic_data_is_a_valid_plan(tmp_path: Path) -
 def test_every_yaml_block_is_a_valid_config_or_changes_the_guide_s(page: Path) -> None:
     for number, block in enumerate(yaml_blocks(page), 1):
         document = yaml.safe_load(block)
+        if "base" in document:
+            continue  # an ablation, see below
         complete = {"name", "tasks"} <= document.keys()
         text = block if complete else yaml.safe_dump(changed(guide_config(), document))
         config = config_from_yaml(text, where=f"{page.name}, YAML block {number}")
         assert config.tasks
+
+
+def test_every_ablation_is_valid(tmp_path: Path) -> None:
+    shown = [block for page in PAGES for block in yaml_blocks(page) if "\nbase:" in block]
+    assert shown
+    assert ABLATIONS
+    for number, text in enumerate([*shown, *(path.read_text() for path in ABLATIONS)]):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        assert len(load_ablation(path).names) > 1
 
 
 @of(CONFIGS)

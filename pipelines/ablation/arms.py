@@ -6,15 +6,17 @@ where rows are generated, which tasks are related.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from pipelines.compare import as_shared_bottom
 from recsys_mtl.config import Config, config_from_yaml, dump_config
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 
 _RELATED = 0.3
 _BEST = 0.5
@@ -42,7 +44,19 @@ def changed(config: Config, overrides: list[str], where: str) -> Config:
     Raises:
         UserError: they do not fit.
     """
-    return config_from_yaml(dump_config(config), where=where, overrides=overrides)
+    with told_as(where):
+        return config_from_yaml(dump_config(config), where="config", overrides=overrides)
+
+
+@contextmanager
+def told_as(where: str) -> Iterator[None]:
+    """Mistakes in overrides are told as in the part of the ablation's file that they come from."""
+    try:
+        yield
+    except UserError as error:
+        start = re.compile(r"--set |config(:\d+)?: ")
+        found = [replace(p, where=start.sub(f"{where}: ", p.where, 1)) for p in error.problems]
+        raise UserError(*found) from error
 
 
 def _adatt(**changes: Any) -> Arm:

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from data_synth import Plan, load_plan, presets
 from data_synth.train_config import train_config
-from pipelines.ablation.arms import READY, changed
+from pipelines.ablation.arms import READY, Known, changed, told_as
 from recsys_mtl.config import (
     Config,
     config_from_yaml,
@@ -23,6 +23,7 @@ from recsys_mtl.config import (
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.config.schema import Tracking
 from recsys_mtl.config.section import Name, Section
+from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.files import atomic_write
 
@@ -30,7 +31,7 @@ from recsys_mtl.files import atomic_write
 class Seeds(Section):
     """A seed governs data (where they are generated), split, initial weights and order of rows."""
 
-    first: Annotated[int, Field(ge=0)] = Field(100, description="the first one")
+    first: Annotated[int, Field(ge=0, lt=2**30)] = Field(100, description="the first one")
     count: Annotated[int, Field(ge=2)] = Field(10, description="how many, one after the other")
 
     @property
@@ -94,14 +95,44 @@ def load_ablation(path: Path, overrides: Sequence[str] = ()) -> Ablation:
 
 
 def check_arms(ablation: Ablation) -> None:
-    """Try the changes of all arms before anything is trained.
+    """Try the changes of all arms before anything is generated or trained.
 
     Raises:
-        UserError: the base config is wrong, or an arm does not fit it.
+        UserError: the base config or the plan is wrong, or an arm does not fit.
     """
+    if ablation.synthetic is not None:
+        synthetic_plan(ablation, ablation.seeds.first)
     config = base_config(ablation, ablation.seeds.first)
-    for name, change in ablation.arms.items():
-        changed(config, as_overrides(change), f"arms.{name}")
+    guess = Known(dict.fromkeys(config.tasks, 1), {task: {} for task in config.tasks})
+    for name in ablation.names:
+        arm_config(ablation, name, config, guess)
+
+
+def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> Config:
+    """The config of an arm.
+
+    Raises:
+        UserError: the arm's changes do not fit the base, or change what it is tested on.
+    """
+    if name in ablation.arms:
+        where = f"arms.{name}"
+        arm = changed(config, as_overrides(ablation.arms[name]), where)
+    else:
+        where = f"ready arm {name}"
+        arm = changed(READY[name](config, known), [], where)
+    if _tested_on(arm) != _tested_on(config):
+        raise wrong(
+            "an arm may not change what it is tested on", where=where,
+            expected="the data, seed and labels of the base", fix="make it an ablation of its own",
+        )  # fmt: skip
+    return arm
+
+
+def _tested_on(config: Config) -> tuple[Any, ...]:
+    """Rows and labels; how a task is learned is an arm's business."""
+    learning = {"weight", "loss", "gamma", "alpha", "delta", "transform", "dim", "temperature"}
+    labels = {name: task.model_dump(exclude=learning) for name, task in config.tasks.items()}
+    return config.data, config.seed, labels, [*labels]
 
 
 def base_config(ablation: Ablation, seed: int, root: Path | None = None) -> Config:
@@ -115,17 +146,19 @@ def base_config(ablation: Ablation, seed: int, root: Path | None = None) -> Conf
     overrides = [f"seed={seed}", *as_overrides(ablation.change)]
     if root is not None:
         overrides.append(f"data.root={json.dumps(str(root))}")
-    if ablation.base is not None:
-        return load_config(ablation.base, overrides)
-    text = train_config(synthetic_plan(ablation, seed))
-    return config_from_yaml(text, where="change", overrides=overrides)
+    with told_as("change"):
+        if ablation.base is not None:
+            return load_config(ablation.base, overrides)
+        text = train_config(synthetic_plan(ablation, seed))
+        return config_from_yaml(text, where="config", overrides=overrides)
 
 
 def synthetic_plan(ablation: Ablation, seed: int) -> Plan:
     """What a seed's rows are generated from."""
     assert ablation.synthetic is not None
     changes = [f"seed={seed}", *as_overrides(ablation.synthetic.change)]
-    return load_plan(ablation.synthetic.plan, changes)
+    with told_as("synthetic.change"):
+        return load_plan(ablation.synthetic.plan, changes)
 
 
 def claim(ablation: Ablation, out: Path) -> None:
@@ -140,9 +173,10 @@ def claim(ablation: Ablation, out: Path) -> None:
         differs = [
             k for k in ("base", "synthetic", "change") if getattr(held, k) != getattr(ablation, k)
         ]
-        same = held.arms.keys() & ablation.arms.keys()
         differs += [
-            f"arms.{name}" for name in sorted(same) if held.arms[name] != ablation.arms[name]
+            f"arm {name}"
+            for name, meaning in _meanings(held).items()
+            if _meanings(ablation).get(name, meaning) != meaning
         ]
         if differs:
             raise wrong(
@@ -151,13 +185,20 @@ def claim(ablation: Ablation, out: Path) -> None:
                 found=f"another {', '.join(differs)}",
                 fix="give another --out, or delete the folder",
             )  # fmt: skip
-        ablation = ablation.model_copy(update={"arms": held.arms | ablation.arms})
+        ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
+        arms = held.arms | ablation.arms
+        ablation = ablation.model_copy(update={"ready": ready, "arms": arms})
     atomic_write(note, yaml_text.dump(ablation.model_dump()))
+
+
+def _meanings(ablation: Ablation) -> dict[str, object]:
+    """Of the names of arms; None: the ready-made one."""
+    return {**dict.fromkeys(ablation.ready), **ablation.arms}
 
 
 def as_overrides(change: dict[str, Any]) -> list[str]:
     """Path -> value as `--set` takes it."""
-    return [f"{path}={json.dumps(value)}" for path, value in change.items()]
+    return [f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in change.items()]
 
 
 def _contradictions(ablation: Ablation) -> Iterator[Finding]:
@@ -165,8 +206,13 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
         if name not in READY:
             path = ("ready", place)
             yield Finding(path, "no such ready-made arm", found=name, fix=did_you_mean(name, READY))
-        if name in ablation.arms:
+        if name in ablation.ready[:place]:
+            yield Finding(("ready", place), "asked for twice", found=name)
+        elif name in ablation.arms:
             yield Finding(("arms", name), "the name of a ready-made arm that is asked for too")
+    yield from _whole_sections(("change",), ablation.change)
+    for name, change in ablation.arms.items():
+        yield from _whole_sections(("arms", name), change)
     known = (*ablation.ready, *ablation.arms)
     if ablation.reference not in known:
         fix = did_you_mean(ablation.reference, known)
@@ -177,3 +223,11 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
     if plan and not Path(plan).suffix and plan not in presets():
         fix = did_you_mean(plan, presets())
         yield Finding(("synthetic", "plan"), "no such preset", found=plan, fix=fix)
+
+
+def _whole_sections(path: KeyPath, change: dict[str, Any]) -> Iterator[Finding]:
+    """They would lose what else the base says there: nobody means that."""
+    for key, value in change.items():
+        if isinstance(value, dict) and "." not in key:
+            expected = "config path -> value, such as training.epochs: 5"
+            yield Finding((*path, key), "replaces a whole section", expected)

@@ -73,6 +73,8 @@ def reach(
     if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
         assert items is not None
         known = items[~np.isnan(items)].astype(np.int64)
+        if not len(known):
+            return float("nan"), float("nan")
         order = np.empty(len(target.marginal))
         order[np.argsort(-target.marginal, kind="stable")] = np.arange(1, len(order) + 1)
         oracle = 1 / target.ranks(np.asarray(linear)[~np.isnan(items)], known)

@@ -27,7 +27,7 @@ class ArmSummary:
     """What one arm did.
 
     Attributes:
-        scores: task -> mean score over seeds.
+        scores: task -> mean score over the seeds where it is defined.
         reached: task -> mean share of the reachable; empty without a truth.
         tasks: task -> difference to the reference; empty for the reference.
         overall: difference of the mean over tasks; None for the reference.
@@ -122,7 +122,7 @@ def _arm(
         reached=_means([_reached(unit) for unit in units]),
         tasks=tasks,
         overall=overall,
-        relative=float("nan") if itself else float(np.mean(gains)),
+        relative=float("nan") if itself else _mean(gains),
         word=word,
         sentence=sentence,
         train_ratio=float(np.median(ratios)) if ratios else float("nan"),
@@ -154,19 +154,9 @@ def _tasks(
 def _overall(
     found: Mapping[int, Unit], reference: Mapping[int, Unit], pairs: list[int], key: str
 ) -> Floats:
-    """(pairs,) mean over tasks, in points."""
-    return np.array(
-        [
-            100
-            * np.nanmean(
-                [
-                    _scores(found[s], key)[t] - _scores(reference[s], key)[t]
-                    for t in found[s]["kinds"]
-                ]
-            )
-            for s in pairs
-        ]
-    )
+    """(pairs,) mean over tasks that both have a score of, in points."""
+    both = [(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
+    return np.array([100 * _mean([arm[t] - other[t] for t in other]) for arm, other in both])
 
 
 def _scores(unit: Unit, key: str) -> dict[str, float]:
@@ -177,8 +167,8 @@ def _reached(unit: Unit) -> dict[str, float]:
     """Share of the way from the constant to the oracle."""
     shares = {}
     for task, value in _scores(unit, "true_scores").items():
-        low, high = unit["reachable"][task]
-        shares[task] = (value - low) / (high - low) if high > low else float("nan")
+        low, high = np.array(unit["reachable"][task], float)  # null is NaN
+        shares[task] = float((value - low) / (high - low)) if high > low else float("nan")
     return shares
 
 
@@ -188,7 +178,13 @@ def _per_epoch(unit: Unit) -> float:
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: float(np.mean([value[key] for value in values])) for key in values[0]}
+    return {key: _mean([value[key] for value in values]) for key in values[0]}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of what is defined; NaN where nothing is."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _affinity(units: Sequence[Unit], measured: Sequence[list[Floats]]) -> list[Agreement]:

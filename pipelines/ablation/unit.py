@@ -19,15 +19,14 @@ import numpy as np
 import polars as pl
 
 from data_synth import Truth, synthesize
-from pipelines.ablation.arms import READY, Known, changed
-from pipelines.ablation.plan import Ablation, as_overrides, base_config, synthetic_plan
+from pipelines.ablation.arms import Known
+from pipelines.ablation.plan import Ablation, arm_config, base_config, synthetic_plan
 from pipelines.ablation.scores import reach, score, true_score
 from pipelines.fitting import Fitted, fit_network, one_task
 from pipelines.measure import peak_memory_mb, reset_peak_memory
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, label_of
 from recsys_mtl.data.prepare import Prepared, open_sides, prepare
-from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.training.evaluate import Scores
 
@@ -72,9 +71,11 @@ def run_seed(ablation: Ablation, seed: int, out: Path, *, threads: int | None) -
     missing = [name for name in ablation.names if not unit_path(out, name, seed).exists()]
     data = out / "data" / f"seed-{seed}"
     context = _context(ablation, seed, data, threads)
-    for name in missing:
+    configs = {n: arm_config(ablation, n, context.config, context.known) for n in missing}
+    for name, config in configs.items():
         log.debug("seed %d: %s", seed, name)
-        result = _run_arm(ablation, name, seed, context)
+        alone = name == "single_task" and name in ablation.ready
+        result = {"arm": name, "seed": seed} | _run_arm(config, context, alone=alone)
         atomic_write(unit_path(out, name, seed), json.dumps(result, allow_nan=False) + "\n")
         yield result
     shutil.rmtree(data, ignore_errors=True)
@@ -83,17 +84,6 @@ def run_seed(ablation: Ablation, seed: int, out: Path, *, threads: int | None) -
 def unit_path(out: Path, arm: str, seed: int) -> Path:
     """Where a unit's result is kept."""
     return out / "units" / arm / f"seed-{seed}.json"
-
-
-def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> Config:
-    """The config of an arm.
-
-    Raises:
-        UserError: the arm's changes do not fit the base.
-    """
-    if name in ablation.arms:
-        return changed(config, as_overrides(ablation.arms[name]), f"arms.{name}")
-    return changed(READY[name](config, known), [], f"arm {name}")
 
 
 def _context(ablation: Ablation, seed: int, data: Path, threads: int | None) -> Context:
@@ -142,22 +132,12 @@ def _relation(config: Config, truth: Truth | None) -> dict[str, dict[str, float]
     return {a: {b: planned[names[a]][names[b]] for b in config.tasks} for a in config.tasks}
 
 
-def _run_arm(ablation: Ablation, name: str, seed: int, context: Context) -> dict[str, Any]:
-    config = arm_config(ablation, name, context.config, context.known)
-    prepared = context.prepared
-    if _data_of(config) != _data_of(context.config):
-        if config.data != context.config.data or config.seed != context.config.seed:
-            raise wrong(
-                "an arm may not change what it is tested on", where=f"arms.{name}",
-                expected="the data and seed of the base", fix="make it an ablation of its own",
-            )  # fmt: skip
-        prepared = prepare(config)
+def _run_arm(config: Config, context: Context, *, alone: bool) -> dict[str, Any]:
+    same = _prepared_by(config) == _prepared_by(context.config)
+    prepared = context.prepared if same else prepare(config)
     reset_peak_memory()
     begun = time.perf_counter()
-    if name == "single_task" and name in ablation.ready:
-        fitted, scores = _one_by_one(config, prepared)
-    else:
-        fitted, scores = _fit(config, prepared)
+    fitted, scores = (_one_by_one if alone else _fit)(config, prepared)
     seconds = time.perf_counter() - begun
     tasks, true, reachable = {}, {}, {}
     for task, spec in config.tasks.items():
@@ -167,10 +147,8 @@ def _run_arm(ablation: Ablation, name: str, seed: int, context: Context) -> dict
             target = context.truth.targets[column]
             linear = context.linear[column]
             true[task] = _number(true_score(target, scores, task, linear))
-            reachable[task] = reach(target, linear, context.items.get(column))
+            reachable[task] = [_number(x) for x in reach(target, linear, context.items.get(column))]
     return {
-        "arm": name,
-        "seed": seed,
         "config_hash": config_hash(config),
         "scores": tasks,
         "true_scores": true,
@@ -190,11 +168,11 @@ def _run_arm(ablation: Ablation, name: str, seed: int, context: Context) -> dict
     }
 
 
-def _data_of(config: Config) -> tuple[Any, ...]:
+def _prepared_by(config: Config) -> tuple[Any, ...]:
     training = config.training
-    what = {name: (t.kind, t.label, t.only_where) for name, t in config.tasks.items()}
+    tasks = {name: task.model_dump(exclude={"weight"}) for name, task in config.tasks.items()}
     return (
-        config.data, config.features, config.seed, what, config.model.embedding.dim,
+        config.data, config.features, config.seed, tasks, config.model.embedding.dim,
         training.batch_size, training.shuffle_seed,
     )  # fmt: skip
 

@@ -204,9 +204,8 @@ class MultiTaskNetwork(nn.Module):
         experts, rows, _ = mixed.common.shape
         if mixed.weights:
             return mixed.weights[-1][..., -experts:].detach()
-        own = 0 if mixed.own is None else mixed.own.shape[1]
-        size = len(self.task_names), rows, experts
-        return mixed.tasks.new_full(size, 1 / (own + experts))
+        size = len(self.task_names), rows, experts  # without gates there are no own experts
+        return mixed.tasks.new_full(size, 1 / experts)
 
 
 def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:

@@ -38,7 +38,8 @@ class ScaledMix(torch.autograd.Function):
         """(T, B, D) to the gradients of weights and experts."""
         (gradient,) = gradients
         weights, experts, factors = ctx.saved_tensors
-        scaled = weights * factors.to(weights.dtype).unsqueeze(1)
+        # In float32 first: 1.05 in bf16 is 1.047, while products' errors average out over rows.
+        scaled = (weights * factors.float().unsqueeze(1)).to(weights.dtype)
         return (
             torch.einsum("tbd,sbd->tbs", gradient, experts),
             torch.einsum("tbs,tbd->sbd", scaled, gradient),

@@ -123,3 +123,49 @@ def test_widths() -> None:
     made = CGCSpec(tasks=TASKS, shared=groups, own=(ExpertGroup("cross", count=2, width=5),))
     assert (made.width, made.num_shared, made.num_own) == (8, 4, 2)
     assert made.mean_width == (3 * 4 + 8 + 2 * 5) / 6
+
+
+@pytest.mark.parametrize(("own", "shared"), [(OWN, S), (0, S), (OWN, 0)])
+def test_says_what_its_experts_said(own: int, shared: int) -> None:
+    cgc = level(spec(own, shared), last=True)
+    x = torch.randn(B, N_IN)
+    got = cgc(x, x)
+    if own:
+        torch.testing.assert_close(got.own, cgc.task_experts(x))
+        assert got.own.shape == (3, own, B, D)
+    if shared:
+        torch.testing.assert_close(got.common, cgc.shared_experts(x)[0])
+        assert got.common.shape == (shared, B, D)
+    assert (got.own is None, got.common is None) == (not own, not shared)
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_factors_change_the_gradient_of_shared_experts_alone(gated: bool) -> None:
+    cgc = level(spec(gated=gated), last=True)
+    x = torch.randn(B, N_IN)
+    plain = cgc(x, x)
+    named = dict(cgc.named_parameters())
+    shared = [name for name in named if "shared_experts" in name]
+    target = torch.randn(3, B, D)
+
+    def gradients(tasks: Tensor) -> dict[str, Tensor]:
+        found = torch.autograd.grad(tasks, list(named.values()), retain_graph=True)
+        return dict(zip(named, found, strict=True))
+
+    losses = ((plain.tasks - target) ** 2).sum((1, 2))
+    by_task = [torch.autograd.grad(t, plain.common, retain_graph=True)[0] for t in losses]
+    before = gradients(losses.sum())
+    cgc.shared_factors = torch.tensor([[1.5, 0.5], [1.0, 2.0], [0.0, 3.0]])
+    scaled = cgc(x, x)
+    assert torch.equal(scaled.tasks, plain.tasks)
+    after = gradients(((scaled.tasks - target) ** 2).sum())
+    factors = cgc.shared_factors
+    cotangent = sum(factors[t, :, None, None] * by_task[t] for t in range(3))
+    wanted = torch.autograd.grad(plain.common, [named[n] for n in shared], cotangent)
+    for name, want in zip(shared, wanted, strict=True):
+        torch.testing.assert_close(after[name], want)
+        assert not torch.allclose(after[name], before[name], rtol=0.1)
+    for name in named.keys() - set(shared):
+        torch.testing.assert_close(after[name], before[name])
+    cgc.shared_factors = None
+    torch.testing.assert_close(gradients(((cgc(x, x).tasks - target) ** 2).sum()), before)

@@ -59,3 +59,47 @@ def test_no_shared_experts_no_shared_parameters() -> None:
     ple = PLE(CGCSpec(tasks=("a", "b"), shared=(), own=SPEC.own), N_IN, 2)
     assert ple.shared_expert_parameters() == []
     assert ple(torch.randn(B, N_IN)).tasks.shape == (2, B, D)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_gate_parameters_are_exactly_the_gates(levels: int) -> None:
+    ple = PLE(SPEC, N_IN, levels)
+    want = {id(p) for name, p in ple.named_parameters() if "gate" in name}
+    assert {id(p) for p in ple.gate_parameters()} == want
+    assert len(ple.gate_parameters()) == len(want) == 4 * levels - 2  # a last level has one gate
+
+
+def test_no_gates_no_gate_parameters() -> None:
+    spec = CGCSpec(tasks=("a", "b"), shared=SPEC.shared, own=(), gated=False)
+    assert PLE(spec, N_IN, 1).gate_parameters() == []
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_the_last_levels_experts_are_shown(levels: int) -> None:
+    torch.manual_seed(0)
+    ple = PLE(SPEC, N_IN, levels)
+    got = ple(torch.randn(B, N_IN))
+    assert got.own.shape == (3, 4, B, D)
+    assert got.common.shape == (2, B, D)
+    weights = got.weights[-1]
+    mixed = torch.einsum("tbo,tobd->tbd", weights[..., :4], got.own)
+    mixed = mixed + torch.einsum("tbs,sbd->tbd", weights[..., 4:], got.common)
+    torch.testing.assert_close(got.tasks, mixed)
+
+
+def test_mixes_once_with_one_level_and_shared_experts() -> None:
+    assert PLE(SPEC, N_IN, 1).mixes_once
+    assert not PLE(SPEC, N_IN, 2).mixes_once
+    assert not PLE(CGCSpec(tasks=("a", "b"), shared=(), own=SPEC.own), N_IN, 1).mixes_once
+
+
+def test_factors_are_for_one_level() -> None:
+    factors = torch.rand(3, 2)
+    ple = PLE(SPEC, N_IN, 1)
+    ple.scale_shared_gradients(factors)
+    assert ple.levels[0].shared_factors is factors
+    assert "levels.0.shared_factors" not in ple.state_dict()
+    ple.scale_shared_gradients(None)
+    assert ple.levels[0].shared_factors is None
+    with pytest.raises(ValueError, match="too many values"):
+        PLE(SPEC, N_IN, 2).scale_shared_gradients(factors)

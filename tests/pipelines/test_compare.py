@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines import compare
-from pipelines.compare import baselines
+from pipelines.compare import as_shared_bottom, baselines
 from pipelines.fitting import Fitted, fit_network
+from recsys_mtl.config.check import contradictions
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.training.metrics import Metrics, Undefined
 
@@ -84,3 +85,11 @@ def test_an_interrupt_in_a_network_ends_all(
     with pytest.raises(KeyboardInterrupt):
         finished.extend(name for name, _ in baselines(config, prepare(config)))
     assert finished == NAMES[:2]
+
+
+def test_a_shared_bottom_is_without_adatt(shared_toy: Any) -> None:
+    config = shared_toy.config("adatt.mechanism=borrow", "adatt.strength=0.7")
+    bottom = as_shared_bottom(config)
+    assert bottom.adatt == type(config.adatt)()
+    assert contradictions(bottom) == []
+    assert as_shared_bottom(shared_toy.config()) == bottom

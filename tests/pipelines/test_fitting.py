@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pipelines.fitting import fit_network, one_task, watched
+from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import UserError
@@ -106,3 +107,55 @@ def test_a_device_that_is_not_there_is_refused(shared_toy: Any, prepared: Prepar
         pytest.skip("there is one")
     with pytest.raises(UserError, match="no CUDA device"):
         fit_network(shared_toy.config("training.device=cuda"), prepared)
+
+
+@pytest.mark.parametrize("mechanism", ["loss", "gradient", "borrow"])
+def test_adatt_trains_and_leaves_a_network_like_any_other(
+    shared_toy: Any, prepared: Prepared, mechanism: str
+) -> None:
+    plain = fit_network(shared_toy.config("training.epochs=1"), prepared)
+    assert plain.result.epochs[0].transfer is None
+    config = shared_toy.config(f"adatt.mechanism={mechanism}", "adatt.measure.interval=1")
+    fitted = fit_network(config, prepared)
+    told = [epoch.transfer or {} for epoch in fitted.result.epochs]
+    assert [seen["phase"] for seen in told] == ["warmup", "dynamic"]
+    assert told[0]["observations"] == prepared.loaders["train"].num_batches
+    assert fitted.network.state_dict().keys() == plain.network.state_dict().keys()
+
+
+def test_one_task_has_nothing_to_transfer(shared_toy: Any, prepared: Prepared) -> None:
+    groups = "adatt.prior.groups={a: {tasks: [click, buy], strength: 0.8}}"
+    config = shared_toy.config("adatt.mechanism=loss", groups)
+    single, narrowed = one_task(config, prepared, "buy")
+    assert single.adatt == type(config.adatt)()
+    assert contradictions(single) == []
+    assert fit_network(single, narrowed).result.epochs[0].transfer is None
+
+
+def test_the_shuffle_seed_moves_the_order_of_rows_alone(shared_toy: Any) -> None:
+    def batches(*overrides: str) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+        made = prepare(shared_toy.config("seed=5", *overrides))
+        numeric = {s: next(iter(made.loaders[s].epoch(0))).numeric for s in made.loaders}
+        return numeric, made.rows
+
+    for loading in ("memory", "stream"):
+        of = f"data.loading={loading}"
+        plain, same, other = (
+            batches(of),
+            batches(of, "training.shuffle_seed=5"),
+            batches(of, "training.shuffle_seed=6"),
+        )
+        assert plain[1] == same[1] == other[1]
+        for side in ("train", "valid", "test"):
+            assert torch.equal(plain[0][side], same[0][side])
+            assert torch.equal(plain[0][side], other[0][side]) == (side != "train")
+
+
+def test_the_shuffle_seed_leaves_the_initial_weights(shared_toy: Any) -> None:
+    rates = ("training.optimizer.learning_rate=1e-30", "training.tables.learning_rate=1e-30")
+    found = []
+    for seed in ("null", "6"):
+        config = shared_toy.config(f"training.shuffle_seed={seed}", "training.epochs=1", *rates)
+        found.append(fit_network(config, prepare(config)).network.state_dict())
+    for name, value in found[0].items():
+        torch.testing.assert_close(value, found[1][name], msg=name)

@@ -77,6 +77,8 @@ def test_a_section_that_two_keys_share_has_one_table() -> None:
     [
         "| `seed` | a whole number, at least 0, below 2147483648 | `0` |",
         "| `clip_norm` | a number, above 0, or null | `5.0` |",
+        "| `max_ratio` | a number, at least 0, or null | `0.5` |",
+        '| `donors` | one of measured, uniform or a mapping to a list of texts | `"measured"` |',
         '| `split` | a mapping | `{"kind": "fraction"}` | of kind `fraction`, `group`,',
         "| `column` | text | required |",
         "| `top_k` | a list of whole numbers, at least 1 of them, above 0 | `[1, 5, 10]` |",

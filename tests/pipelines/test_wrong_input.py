@@ -297,6 +297,19 @@ CASES: dict[str, tuple[Spoil, str]] = {
         config("model.logit_transfer", TRANSFERS),
         r"toy\.yaml:\d+: model\.logit_transfer: logit transfers form a cycle; found .*click.*-> ",
     ),
+    # transfer
+    "adaTT that freezes before it starts": (
+        config("adatt", {"mechanism": "loss", "warmup_epochs": 4, "freeze_epoch": 4}),
+        r"toy\.yaml:\d+: adatt: freeze_epoch \(4\) must be more than warmup_epochs \(4\)",
+    ),
+    "adaTT on gradients of several levels": (
+        both(config("model.levels", 2), config("adatt.mechanism", "gradient")),
+        r"toy\.yaml:\d+: model\.levels: mechanism gradient needs one level; expected 1; found ",
+    ),
+    "adaTT with an unknown donor": (
+        config("adatt", {"borrow": {"donors": {"buy": ["clik"]}}}),
+        r"adatt\.borrow\.donors\.buy: unknown task; found \"clik\" -> did you mean 'click'",
+    ),
     # config
     "no config file": (
         job("train", "FOLDER/toy.yml"),

@@ -67,6 +67,13 @@ def test_the_best_epochs_weights_are_restored(run):
     assert not torch.equal(states[1], states[3])
 
 
+def test_the_last_epochs_weights_are_kept_where_they_shall(run):
+    result, step, states = run([0.6, 0.8, 0.7], stopping={"patience": None, "keep": "last"})
+    assert result.best_epoch == 1
+    assert torch.equal(step.network.embeddings.weights()[0], states[2])
+    assert not torch.equal(states[1], states[2])
+
+
 def test_training_stops_after_patience_epochs_without_a_better_score(run):
     result, _, _ = run([0.6, 0.8, 0.7, 0.75, 0.9], stopping={"patience": 2})
     assert result.stopped == "early"
