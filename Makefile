@@ -27,13 +27,15 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: env ## train on generated data, show the tables and how to open MLflow
+demo: env ## train on generated data, ablate adaTT, show the tables and how to open MLflow
 	@mkdir -p .demo
-	@rm -rf .demo/data
+	@rm -rf .demo/data .demo/ablation
 	$(BIN)/recsys-mtl synthesize demo --rows 60000 --out .demo/data
 	$(BIN)/recsys-mtl train configs/demo.yaml --data .demo/data --baselines --out .demo/run \
 	    --set tracking.uri=$(DEMO_DB)
 	$(BIN)/recsys-mtl evaluate .demo/run --data .demo/data
+	$(BIN)/recsys-mtl ablate configs/ablations/demo.yaml --out .demo/ablation \
+	    --set tracking.uri=$(DEMO_DB)
 	@echo
 	@echo "Look at the run in MLflow:"
 	@echo "  $(BIN)/mlflow ui --backend-store-uri $(DEMO_DB)"

@@ -15,7 +15,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.mlflow_model import verify_model
-from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
+from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves, transfer
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training.evaluate import Array, Scores
 from recsys_mtl.training.loop import Epoch
@@ -60,6 +60,8 @@ class History:
             values[f"gate/{task}/entropy"] = use.entropy
             values[f"gate/{task}/dead_experts"] = len(use.dead)
             values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
+        if epoch.transfer is not None:
+            values |= _transfer_numbers(epoch.transfer)
         self._tracked.metrics(values, epoch.number)
 
     def losses(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -87,6 +89,10 @@ def track_outcome(
     }
     if curves:
         tracked.figure("plots/calibration.png", calibration(curves))
+    last = history.epochs[-1][0].transfer
+    if last is not None:
+        matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
+        tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
     if test.gates:
         uses = {task: use.mean for task, use in test.gates.items()}
         tracked.figure("plots/gate_use.png", gate_use(uses))
@@ -141,6 +147,20 @@ def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, floa
         f"{prefix}/{task}/{name}": None if isinstance(value, Undefined) else value
         for task, by_name in metrics.items()
         for name, value in by_name.items()
+    }
+
+
+def _transfer_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+    """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json."""
+    blocked = sum(len(peers) for peers in found["negative_transfer"].values())
+    values: dict[str, float | None] = {
+        f"adatt/{name}": found[name]
+        for name in ("blend", "clamped_share", "observations", "skipped")
+    }
+    return values | {
+        "adatt/phase": ("warmup", "dynamic", "frozen").index(found["phase"]),
+        "adatt/blocked_pairs": blocked,
+        "adatt/receivers": len(found.get("borrowed", {})),
     }
 
 

@@ -212,6 +212,7 @@ def _training(fitted: Fitted, history: History) -> dict[str, Any]:
                 "valid_losses": scores.losses,
                 "labelled": epoch.labelled,
                 "skipped_batches": epoch.skipped,
+                "adatt": epoch.transfer,
             }
             for epoch, scores in history.epochs
         ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.ablation.differences import Difference
 from pipelines.ablation.scores import NAMES
 from pipelines.ablation.summary import ArmSummary, Summary
 from pipelines.page import Page, Picture, Table
@@ -40,12 +41,12 @@ def _arms(summary: Summary) -> Table:
         found, cells = arm.overall, [""] * 4
         if found is not None:
             cells = [
-                f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
-                f"{found.p:.2g}",
+                _with_interval(found),
+                _shown(found.p, ".2g"),
                 f"{found.wins}:{found.losses}",
-                f"{arm.relative:+.2f}",
+                _shown(arm.relative, "+.2f"),
             ]
-        rows.append([name, *cells, f"{arm.train_ratio:.2f}"])
+        rows.append([name, *cells, _shown(arm.train_ratio, ".2f")])
     note = (
         "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
         "in percent; time: training time per epoch over the reference's, median."
@@ -59,8 +60,7 @@ def _detail(summary: Summary) -> Table:
     for name, arm in summary.arms.items():
         found, cells = arm.overall, ["", ""]
         if found is not None:
-            low, high = found.bootstrap
-            cells = [f"[{low:+.2f}, {high:+.2f}]", f"{found.detectable:.2f}"]
+            cells = [_interval(*found.bootstrap), _shown(found.detectable, ".2f")]
         cost = (f"{arm.train_seconds:.1f}", f"{arm.peak_memory_mb:,.0f}", f"{arm.epochs:.1f}")
         rows.append([name, *cells, *cost])
     note = (
@@ -76,15 +76,14 @@ def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
     for task in summary.kinds:
         for place, (name, arm) in enumerate(others.items()):
             found = arm.tasks[task]
-            low, high = found.bootstrap
             rows.append(
                 [
                     "" if place else task,
                     name,
-                    f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]",
-                    f"[{low:+.2f}, {high:+.2f}]",
-                    f"{found.p:.2g}",
-                    f"{found.adjusted:.2g}",
+                    _with_interval(found),
+                    _interval(*found.bootstrap),
+                    _shown(found.p, ".2g"),
+                    _shown(found.adjusted, ".2g"),
                     f"{found.wins}:{found.losses}",
                 ]
             )
@@ -98,8 +97,8 @@ def _scores(summary: Summary) -> Table:
     for task, kind in summary.kinds.items():
         cells = []
         for arm in summary.arms.values():
-            reached = f" ({arm.reached[task]:.2f})" if task in arm.reached else ""
-            cells.append(f"{arm.scores[task]:.4f}{reached}")
+            reached = _shown(arm.reached.get(task, float("nan")), ".2f")
+            cells.append(_shown(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
         rows.append([task, NAMES[kind], f"{summary.labelled[task]:,.0f}", *cells])
     note = "In brackets: share of the reachable, from a constant (0) to an oracle (1)."
     columns = ("task", "score", "labels", *summary.arms)
@@ -114,7 +113,7 @@ def _agreement(others: dict[str, ArmSummary]) -> Table:
     for name, arm in others.items():
         for epoch, found in enumerate(arm.affinity):
             numbers = (found.spearman, found.first, found.precision, found.recall)
-            cells = ["" if np.isnan(number) else f"{number:.2f}" for number in numbers]
+            cells = [_shown(number, ".2f") for number in numbers]
             rows.append(["" if epoch else name, str(epoch + 1), *cells])
     note = (
         "Spearman: rank correlation of measured affinity and planned relation over pairs of tasks; "
@@ -123,6 +122,19 @@ def _agreement(others: dict[str, ArmSummary]) -> Table:
     )
     columns = ("arm", "epoch", "Spearman", "first", "conflict precision", "conflict recall")
     return Table("Affinity against the plan", columns, rows, texts=1, note=note)
+
+
+def _shown(value: float, how: str) -> str:
+    """Nothing where it is undefined."""
+    return "" if np.isnan(value) else format(value, how)
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]"
+
+
+def _with_interval(found: Difference) -> str:
+    return f"{_shown(found.mean, '+.2f')} {_interval(found.low, found.high)}".strip()
 
 
 def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:

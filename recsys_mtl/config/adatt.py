@@ -54,7 +54,7 @@ class Measure(Section):
 class Borrow(Section):
     """Settings of mechanism `borrow`."""
 
-    strength: NonNegative = Field(2.0, description="of the borrowed losses")
+    strength: NonNegative = Field(4.0, description="of the borrowed losses")
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",
         description="who lends to a task with few labels: tasks with like affinity, all others "

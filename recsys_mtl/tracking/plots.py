@@ -86,6 +86,32 @@ def gate_use(gates: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
+def transfer(
+    tasks: Sequence[str],
+    affinity: npt.NDArray[np.floating],
+    weights: npt.NDArray[np.floating],
+) -> Figure:
+    """Heatmaps of adaTT's affinity (symmetric) and transfer weights (row: receiver).
+
+    Args:
+        tasks: T names.
+        affinity: (T, T) from -1 to 1.
+        weights: (T, T) from 0 to 1.
+    """
+    side = 2.2 + 0.42 * len(tasks)
+    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
+    for axes, (title, matrix, low, palette) in zip(
+        figure.subplots(1, 2),
+        (("affinity", affinity, -1.0, "RdBu"), ("transfer weights", weights, 0.0, "viridis")),
+        strict=True,
+    ):
+        shown = np.where(np.eye(len(tasks), dtype=bool), np.nan, matrix)
+        image = draw_heatmap(axes, shown, rows=tasks, columns=tasks, low=low, palette=palette)
+        axes.set_title(title)
+        figure.colorbar(image, ax=axes, shrink=0.7)
+    return figure
+
+
 def _panels(tasks: list[str], x: str, y: str) -> tuple[Figure, dict[str, Axes]]:
     """A grid of panels, four a row at most, one a task."""
     columns = min(4, max(1, len(tasks)))

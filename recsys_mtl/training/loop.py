@@ -78,7 +78,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class FitResult:
-    """The whole training."""
+    """The whole training; `best_epoch` is the one whose weights are kept."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
@@ -165,7 +165,8 @@ def fit(
         log.warning("the metric of early stopping was never defined: the last weights are kept")
     how = {"finished": "finished", "early": "stopped early", "interrupted": "was interrupted"}
     log.info("training %s; best epoch %d of %d", how[stopped], best.number + 1, len(epochs))
-    return FitResult(tuple(epochs), best.number, stopped, skips.total)
+    kept = best.number if plan.keep_best else epochs[-1].number
+    return FitResult(tuple(epochs), kept, stopped, skips.total)
 
 
 def _train_epoch(

@@ -1,4 +1,4 @@
-"""`make bench`: throughput beside a peer, the memory of a streamed training, and the generator.
+"""`make bench`: throughput beside a peer, memory of a streamed training, generator, adaTT.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -28,7 +28,7 @@ import data  # noqa: E402
 PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
-BENCHES = ("throughput", "memory", "synthesize")
+BENCHES = ("throughput", "memory", "synthesize", "adatt")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ def main() -> None:
         found["memory"] = memory(chosen.memory_rows)
     if "synthesize" in asked:
         found["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
+    if "adatt" in asked:
+        found["adatt"] = adatt(chosen.rounds, chosen.rows)
     (WORK / "result.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
@@ -119,6 +121,19 @@ def synthesize(rounds: int, rows: int) -> dict[str, Any]:
         f"{size:,.0f} MiB of Parquet"
     )
     return {"rows": rows, "seconds": seconds, "peak_mib": peaks, "parquet_mib": size}
+
+
+def adatt(rounds: int, rows: int) -> dict[str, Any]:
+    """Steps with and without adaTT, of sixteen tasks."""
+    result: dict[str, Any] = _worker("adatt.py", str(_rows(rows, tasks=16)), str(rounds))
+    print(f"\nadaTT, median of {rounds} rounds of 10 steps of 4,096 rows, {machine()}")
+    for name, found in result.items():
+        ratio = found["ratio"]
+        print(
+            f"  {name:35} {1000 * found['seconds']:6.0f} ms a step   {ratio:.2f} x plain   "
+            f"{1 / ratio:.3f} of its rows/s"
+        )
+    return result
 
 
 def _resident(pid: int) -> int:

@@ -75,6 +75,25 @@ def test_the_other_jobs_hand_over_their_options(fake_job: Fake) -> None:
         (Path("r"),),
         {"input": "a", "output": Path("b.parquet"), "out": None, "batch_rows": 10},
     )
+    assert calls(fake_job, "ablate", "a.yaml") == (
+        (Path("a.yaml"),),
+        {"overrides": [], "out": None, "processes": None},
+    )
+    arguments = [
+        "a.yaml",
+        "--set",
+        "seeds.count=3",
+        "--set",
+        "x=1",
+        "--out",
+        "o",
+        "--processes",
+        "2",
+    ]
+    assert calls(fake_job, "ablate", *arguments) == (
+        (Path("a.yaml"),),
+        {"overrides": ["seeds.count=3", "x=1"], "out": Path("o"), "processes": 2},
+    )
     assert calls(fake_job, "doctor", "--out", "o") == ((Path("o"),), {})
     assert calls(fake_job, "schema", "--plan") == ((None,), {"markdown": False, "plan": True})
     assert calls(fake_job, "describe", "d", "--out", "o") == ((Path("d"),), {"out": Path("o")})
@@ -93,6 +112,8 @@ USAGE = {
     "train c.yaml --seed x": "--seed",
     "train c.yaml more": "unexpected extra argument",
     "evaluate r --split tset": "'--split'",
+    "ablate": "Missing argument 'CONFIG'",
+    "ablate a.yaml --processes 0": "'--processes'",
     "predict r --input a": "Missing option '--output'",
     "predict r --input a --output b --batch-rows 0": "'--batch-rows'",
 }

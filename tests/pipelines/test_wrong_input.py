@@ -119,6 +119,17 @@ def csv(**cells: str) -> Spoil:
     return spoil
 
 
+def ablation(arms: str) -> Spoil:
+    """An ablation of the data, with that line in its file."""
+
+    def spoil(toy: Any, document: dict[str, Any]) -> Arguments:
+        path = toy.folder / "ablation.yaml"
+        path.write_text(f"name: a\nbase: {toy.write(document)}\n{arms}\n")
+        return ["ablate", str(path)]
+
+    return spoil
+
+
 def text(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.String)
 
@@ -375,6 +386,31 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "output that cannot be": (
         job("train", "FOLDER/toy.yaml", "--out", "/proc/run"),
         r"/proc/run: cannot write to the output folder; found .* -> give",
+    ),
+    # ablations
+    "unknown ready-made arm": (
+        ablation("ready: [off, borow]"),
+        r"ablation\.yaml:3: ready\.1: no such ready-made arm; found borow -> did you mean 'borrow'",
+    ),
+    "an arm's unknown key": (
+        ablation("arms: {off: {}, longer: {training.epoch: 3}}"),
+        r"arms\.longer: training\.epoch=3: training\.epoch: unknown key -> did you mean 'epochs'",
+    ),
+    "an arm with other data": (
+        ablation("arms: {off: {}, other: {data.path: other.parquet}}"),
+        r"arms\.other: an arm may not change what it is tested on; expected the data, seed",
+    ),
+    "an ablation with nothing to compare": (
+        ablation("ready: [off]"),
+        r"ablation\.yaml: arms: nothing to compare; expected two arms or more",
+    ),
+    "a folder of another ablation": (
+        both(
+            lambda toy, _: (toy.folder / "out").mkdir(),
+            file("out/ablation.yaml", "{name: a, base: b.yaml, arms: {off: {}, more: {}}}"),
+            ablation("arms: {off: {}, more: {training.epochs: 3}}"),
+        ),
+        r"out: the folder holds another ablation.*found another base, arm more -> give another",
     ),
     # stored models
     "evaluate what is no run": (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves
+from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves, transfer
 
 TASKS = [f"task_{i}" for i in range(16)]
 
@@ -51,4 +51,18 @@ def test_gate_use_is_tasks_by_experts() -> None:
     shown = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
     np.testing.assert_array_equal(shown, [[0.75, 0.25, np.nan], [0.5, np.nan, 0.5]])
     assert sorted(text.get_text() for text in axes.texts) == ["0.25", "0.50", "0.50", "0.75"]
+    assert is_png(figure)
+
+
+@pytest.mark.parametrize("count", [2, 16])
+def test_transfer_shows_both_matrices_without_their_diagonals(count: int) -> None:
+    affinity = np.linspace(-1, 1, count * count).reshape(count, count)
+    figure = transfer(TASKS[:count], affinity, np.abs(affinity))
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(panels) == ["affinity", "transfer weights"]
+    for axes, matrix in zip(panels.values(), (affinity, np.abs(affinity)), strict=True):
+        shown = np.ma.filled(axes.get_images()[0].get_array().astype(float), np.nan)
+        off = ~np.eye(count, dtype=bool)
+        np.testing.assert_array_equal(shown[off], matrix[off])
+        assert np.isnan(shown[~off]).all()
     assert is_png(figure)

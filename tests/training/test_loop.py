@@ -69,7 +69,7 @@ def test_the_best_epochs_weights_are_restored(run):
 
 def test_the_last_epochs_weights_are_kept_where_they_shall(run):
     result, step, states = run([0.6, 0.8, 0.7], stopping={"patience": None, "keep": "last"})
-    assert result.best_epoch == 1
+    assert result.best_epoch == 2
     assert torch.equal(step.network.embeddings.weights()[0], states[2])
     assert not torch.equal(states[1], states[2])
 

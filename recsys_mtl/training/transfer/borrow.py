@@ -29,7 +29,7 @@ class BorrowSettings:
         donors: `measured`, `uniform` (all other tasks, a control), or names by receiver.
     """
 
-    strength: float = 2.0
+    strength: float = 4.0
     donors: Literal["measured", "uniform"] | Mapping[str, Sequence[str]] = "measured"
 
 

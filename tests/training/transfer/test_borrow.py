@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.training.step import TrainingStep
-from recsys_mtl.training.transfer import Borrow, StepView
+from recsys_mtl.training.transfer import Borrow, BorrowSettings, StepView
 from recsys_mtl.training.transfer import borrow as module
 
 CLICK, SEGMENT, VALUE, BRAND = range(4)
@@ -174,7 +174,9 @@ def test_the_term_is_the_weighted_losses_of_the_heads(
     segment = step.losses.tasks["segment"](logits[:, 1:4], few.labels[:, SEGMENT], few.weights)[0]
     weights = borrow.lent[VALUE]
     assert term is not None
-    torch.testing.assert_close(term, 2.0 * (weights[CLICK] * click + weights[SEGMENT] * segment))
+    strength = BorrowSettings().strength
+    expected = strength * (weights[CLICK] * click + weights[SEGMENT] * segment)
+    torch.testing.assert_close(term, expected)
 
 
 def test_heads_teach_the_receivers_own_experts_and_what_lies_below(
