@@ -38,10 +38,11 @@ def make_page(name: str, summary: Summary) -> Page:
 def _arms(summary: Summary) -> Table:
     rows = []
     for name, arm in summary.arms.items():
-        found, cells = arm.overall, [""] * 4
+        found, cells = arm.overall, [""] * (5 if summary.few else 4)
         if found is not None:
             cells = [
                 _with_interval(found),
+                *([_with_interval(arm.few)] if arm.few is not None else []),
                 _shown(found.p, ".2g"),
                 f"{found.wins}:{found.losses}",
                 _shown(arm.relative, "+.2f"),
@@ -51,7 +52,10 @@ def _arms(summary: Summary) -> Table:
         "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
         "in percent; time: training time per epoch over the reference's, median."
     )
-    columns = ("arm", "difference [95 %]", "p", "won:lost", "Δm", "time")
+    columns = ["arm", "difference [95 %]", "p", "won:lost", "Δm", "time"]
+    if summary.few:
+        columns.insert(2, "with few labels")
+        note += f" With few labels: the mean over {', '.join(summary.few)}."
     return Table("Arms", columns, rows, note=note)
 
 

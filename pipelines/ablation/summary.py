@@ -20,6 +20,7 @@ from pipelines.ablation.differences import Difference, difference, holm, relativ
 from pipelines.ablation.unit import Unit
 
 Floats = NDArray[np.float64]
+_FEW = 0.25
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ArmSummary:
         reached: task -> mean share of the reachable; empty without a truth.
         tasks: task -> difference to the reference; empty for the reference.
         overall: difference of the mean over tasks; None for the reference.
+        few: the same over tasks with few labels (`Summary.few`); None where there are none.
         relative: Δm in percent, the mean over seeds; NaN for the reference.
         word: helps, hurts or no difference shown.
         sentence: the verdict with its numbers.
@@ -46,6 +48,7 @@ class ArmSummary:
     reached: dict[str, float]
     tasks: dict[str, Difference]
     overall: Difference | None
+    few: Difference | None
     relative: float
     word: str
     sentence: str
@@ -59,13 +62,25 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All arms, the reference first."""
+    """All arms, the reference first.
+
+    Attributes:
+        reference: name of the arm that all others are compared with.
+        against_truth: whether scores are against the truth of generated rows.
+        seeds: that the reference has.
+        kinds: task -> kind.
+        labelled: task -> labelled training rows, mean over seeds.
+        few: the tasks with fewer of them than a quarter of the median.
+        planned: (T, T) planned relation; None where it is not known.
+        arms: by name.
+    """
 
     reference: str
     against_truth: bool
     seeds: list[int]
     kinds: dict[str, str]
     labelled: dict[str, float]
+    few: list[str]
     planned: Floats | None
     arms: dict[str, ArmSummary]
 
@@ -92,14 +107,19 @@ def summarize(units: Sequence[Unit], arms: Sequence[str], *, alpha: float) -> Su
     truth = all(unit["true_scores"].keys() == unit["kinds"].keys() for unit in units)
     key = "true_scores" if truth else "scores"
     related = bool(first["relation"])
+    labelled = _means([unit["labelled"] for unit in reference.values()])
+    few = [t for t, count in labelled.items() if count < _FEW * np.median([*labelled.values()])]
     return Summary(
         reference=arms[0],
         against_truth=truth,
         seeds=sorted(reference),
         kinds=dict(first["kinds"]),
-        labelled=_means([unit["labelled"] for unit in reference.values()]),
+        labelled=labelled,
+        few=few,
         planned=planned_matrix(first, unsigned=False) if related else None,
-        arms={name: _arm(found, reference, key, alpha) for name, found in by_arm.items() if found},
+        arms={
+            name: _arm(found, reference, key, few, alpha) for name, found in by_arm.items() if found
+        },
     )
 
 
@@ -107,12 +127,14 @@ def _arm(
     found: Mapping[int, Unit],
     reference: Mapping[int, Unit],
     key: str,
+    few: Sequence[str],
     alpha: float,
 ) -> ArmSummary:
     itself = found is reference
     units, pairs = list(found.values()), sorted(found.keys() & reference.keys())
     tasks = {} if itself else _tasks(found, reference, pairs, key)
-    overall = None if itself else difference(_overall(found, reference, pairs, key))
+    overall = None if itself else difference(_points(found, reference, pairs, key, tuple(tasks)))
+    of_few = difference(_points(found, reference, pairs, key, few)) if few and tasks else None
     word, sentence = ("", "the reference") if overall is None else verdict(overall, alpha)
     gains = [relative_gain(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
     ratios = [_per_epoch(found[s]) / _per_epoch(reference[s]) for s in pairs]
@@ -122,6 +144,7 @@ def _arm(
         reached=_means([_reached(unit) for unit in units]),
         tasks=tasks,
         overall=overall,
+        few=of_few,
         relative=float("nan") if itself else _mean(gains),
         word=word,
         sentence=sentence,
@@ -151,12 +174,16 @@ def _tasks(
     return {t: replace(one, adjusted=p) for (t, one), p in zip(raw.items(), adjusted, strict=True)}
 
 
-def _overall(
-    found: Mapping[int, Unit], reference: Mapping[int, Unit], pairs: list[int], key: str
+def _points(
+    found: Mapping[int, Unit],
+    reference: Mapping[int, Unit],
+    pairs: list[int],
+    key: str,
+    tasks: Sequence[str],
 ) -> Floats:
-    """(pairs,) mean over tasks that both have a score of, in points."""
+    """(pairs,) mean difference over those tasks that both have a score of, in points."""
     both = [(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
-    return np.array([100 * _mean([arm[t] - other[t] for t in other]) for arm, other in both])
+    return np.array([100 * _mean([arm[t] - other[t] for t in tasks]) for arm, other in both])
 
 
 def _scores(unit: Unit, key: str) -> dict[str, float]:

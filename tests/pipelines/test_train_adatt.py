@@ -21,6 +21,7 @@ def found(toy: Any, tmp_path: Path) -> tuple[Document, str]:
     return train(toy.config(*on), tmp_path / "run"), uri
 
 
+@pytest.mark.slow
 def test_result_and_tracker_know_the_phases_and_matrices(found: tuple[Document, str]) -> None:
     result, uri = found
     epochs = [epoch["adatt"] for epoch in result["training"]["epochs"]]
