@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from data_synth.truth import Truth
+from recsys_mtl.errors import wrong
+
+_EXACT_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Column:
     Attributes:
         type: number, id, text, list or date.
         missing: share of nulls.
-        distinct: different values, approximately; entries of lists are not counted, None.
+        distinct: different values, approximately beyond a million rows; None for lists.
         mean: of numbers, or the mean length of lists.
     """
 
@@ -56,7 +59,14 @@ def profile(truth: Truth) -> Profile:
         hive_partitioning=True,
         hive_schema={"month": pl.String},
     )
-    schema = rows.collect_schema()
+    try:
+        schema = rows.collect_schema()
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise wrong(
+            "the rows are not there", where=str(truth.folder / "rows"),
+            expected="the Parquet files that the truth is of", found=str(error).splitlines()[0],
+            fix="synthesize them again",
+        ) from error  # fmt: skip
     labels = {name: target.kind for name, target in truth.targets.items()}
     numbers = [name for name, kind in labels.items() if kind in ("binary", "regression")]
     means = [pl.col(name).cast(pl.Float64).mean() for name in numbers]
@@ -66,7 +76,11 @@ def profile(truth: Truth) -> Profile:
     return Profile(
         rows=truth.content["rows"],
         months=by_month["month"].to_list(),
-        columns=_columns(rows, {n: t for n, t in schema.items() if n not in labels}),
+        columns=_columns(
+            rows,
+            {n: t for n, t in schema.items() if n not in labels},
+            exact=truth.content["rows"] <= _EXACT_ROWS,
+        ),
         shares={n: _shares(rows, n) for n, kind in labels.items() if n not in numbers},
         means={name: _or_nan(overall[name]) for name in numbers},
         spreads={name: _or_nan(overall[f"{name}/spread"]) for name in numbers},
@@ -74,7 +88,9 @@ def profile(truth: Truth) -> Profile:
     )
 
 
-def _columns(rows: pl.LazyFrame, schema: dict[str, pl.DataType]) -> dict[str, Column]:
+def _columns(
+    rows: pl.LazyFrame, schema: dict[str, pl.DataType], *, exact: bool
+) -> dict[str, Column]:
     lists = {name for name, kind in schema.items() if kind.base_type() == pl.List}
     measured = [pl.len().alias("rows")]
     for name, kind in schema.items():
@@ -83,7 +99,8 @@ def _columns(rows: pl.LazyFrame, schema: dict[str, pl.DataType]) -> dict[str, Co
         if name in lists:
             measured.append(column.list.len().mean().alias(f"{name}/mean"))
         else:
-            measured.append(column.approx_n_unique().alias(f"{name}/distinct"))
+            count = column.n_unique() if exact else column.approx_n_unique()
+            measured.append(count.alias(f"{name}/distinct"))
             if _type(name, kind) == "number":
                 measured.append(column.cast(pl.Float64).mean().alias(f"{name}/mean"))
     found = rows.select(measured).collect(engine="streaming").row(0, named=True)

@@ -12,11 +12,9 @@ holds the counts of each finished chunk; a job that was stopped goes on behind t
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +32,7 @@ from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import BESIDE, atomic_file, atomic_write
-from recsys_mtl.processes import start_worker
+from recsys_mtl.processes import worker_pool
 
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
@@ -157,17 +155,8 @@ def _all_done(world: World, out: Path, chunks: list[_Chunk], processes: int) -> 
         for chunk in missing:
             yield _write_chunk(world, out, chunk)
         return
-    with ProcessPoolExecutor(
-        min(processes, len(missing)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(world, out),
-    ) as pool:
-        try:
-            yield from pool.map(_work, missing)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with worker_pool(min(processes, len(missing)), _start_worker, world, out) as pool:
+        yield from pool.map(_work, missing)
 
 
 _worker: tuple[World, Path] | None = None
@@ -175,7 +164,6 @@ _worker: tuple[World, Path] | None = None
 
 def _start_worker(world: World, out: Path) -> None:
     global _worker
-    start_worker()
     threadpool_limits(1)
     _worker = world, out
 

@@ -2,7 +2,8 @@
 
 What is left in the output folder:
 
-    ablation.yaml               the effective plan
+    ablation.yaml               what the folder is for: base, arms and seeds
+    base.yaml, plan.yaml        what the base config and the plan of the rows came to, with seed 0
     units/ARM/seed-N.json       one result a run; a killed job goes on behind them
     report.md, report.html      the page, with differences.png and affinity.png
     result.json                 every number of the page
@@ -12,10 +13,9 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from pipelines.ablation.summary import Summary, summarize
 from pipelines.ablation.unit import Unit, run_seed, unit_path
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.track import flat
-from recsys_mtl.processes import start_worker
+from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.processes import worker_pool
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.training.progress import progress
 
@@ -70,10 +71,14 @@ def ablate(ablation: Ablation, out: str | Path, *, processes: int | None = None)
     ) as parent:
         parent.params(flat(ablation.model_dump(exclude={"tracking"})))
         total = len(ablation.names) * ablation.seeds.count
-        with progress(f"ablate {ablation.name}", total, unit="runs") as advance:
-            for unit in _units(ablation, out, processes):
-                _track(ablation, parent, unit)
-                advance(1, f"{unit['arm']}, seed {unit['seed']}")
+        try:
+            with progress(f"ablate {ablation.name}", total, unit="runs") as advance:
+                for unit in _units(ablation, out, processes):
+                    _track(ablation, parent, unit)
+                    advance(1, f"{unit['arm']}, seed {unit['seed']}")
+        except KeyboardInterrupt:
+            log.warning("the same command goes on behind the runs that are finished")
+            raise
         units = list(_stored(ablation, out))
         summary = summarize(units, ablation.names, alpha=ablation.alpha)
         page = make_page(ablation.name, summary)
@@ -103,18 +108,10 @@ def _units(ablation: Ablation, out: Path, processes: int | None) -> Iterator[Uni
             yield from run_seed(ablation, seed, out, threads=None)
         return
     threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker
-    ) as pool:
-        try:
-            waiting = {pool.submit(_work, ablation, seed, out, threads) for seed in seeds}
-            for done in as_completed(waiting):
-                yield from done.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.kill()  # whole units are kept, half ones are none, no seed is begun
-            raise
+    with worker_pool(workers) as pool:
+        waiting = {pool.submit(_work, ablation, seed, out, threads) for seed in seeds}
+        for done in as_completed(waiting):
+            yield from done.result()
 
 
 def _work(ablation: Ablation, seed: int, out: Path, threads: int) -> list[Unit]:
@@ -129,7 +126,21 @@ def _stored(ablation: Ablation, out: Path) -> Iterator[Unit]:
     for seed in ablation.seeds.values:
         for name in ablation.names:
             if (path := unit_path(out, name, seed)).exists():
-                yield json.loads(path.read_text())
+                yield _read(path, name, seed)
+
+
+def _read(path: Path, arm: str, seed: int) -> Unit:
+    try:
+        unit: Unit = json.loads(path.read_text())
+        if (unit["arm"], unit["seed"]) == (arm, seed):
+            return unit
+        found = f"arm {unit['arm']}, seed {unit['seed']}"
+    except (ValueError, KeyError, TypeError) as error:
+        found = repr(error)
+    raise wrong(
+        "not the result of that run", where=str(path), expected=f"arm {arm}, seed {seed}",
+        found=found, fix="delete it, and run the same command again",
+    )  # fmt: skip
 
 
 def _track(ablation: Ablation, parent: Run, unit: Unit) -> None:
@@ -139,12 +150,15 @@ def _track(ablation: Ablation, parent: Run, unit: Unit) -> None:
     track = ablation.tracking
     name = f"{unit['arm']}, seed {unit['seed']}"
     tags = {"mlflow.parentRunId": parent.id, "arm": unit["arm"], "config_hash": unit["config_hash"]}
-    with open_run(track.enabled, track.uri, track.experiment, name, tags) as nested:
-        nested.params({"arm": unit["arm"], "seed": unit["seed"]})
-        values = {f"score/{task}": value for task, value in unit["scores"].items()}
-        values |= {f"true_score/{task}": value for task, value in unit["true_scores"].items()}
-        values |= {key: unit[key] for key in ("train_seconds", "peak_memory_mb", "epochs")}
-        nested.metrics(values, 0)
+    values = {f"score/{task}": value for task, value in unit["scores"].items()}
+    values |= {f"true_score/{task}": value for task, value in unit["true_scores"].items()}
+    values |= {key: unit[key] for key in ("train_seconds", "peak_memory_mb", "epochs")}
+    try:
+        with open_run(track.enabled, track.uri, track.experiment, name, tags) as nested:
+            nested.params({"arm": unit["arm"], "seed": unit["seed"]})
+            nested.metrics(values, 0)
+    except UserError as error:  # tracking cannot end an ablation: its files have everything
+        log.warning("%s is not tracked: %s", name, error)
 
 
 def _numbers(summary: Summary) -> dict[str, float | None]:

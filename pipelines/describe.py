@@ -114,6 +114,8 @@ def _rate(found: Profile, task: str, target: Any) -> str:
         few = f"{len(shares)}: {shares[0]:.0%} … {shares[-1]:.0%}"
         return few if target.kind == "multiclass" else f"{len(shares)} items"
     mean = found.means[task]
+    if np.isnan(mean):
+        return "none"
     return f"mean {mean:.3g}" if isinstance(target, RegressionTarget) else f"{mean:.2%}"
 
 
@@ -150,7 +152,10 @@ def _columns(found: Profile) -> Table:
         ]
         for name, column in found.columns.items()
     ]
-    note = "distinct is approximate; the mean of a list column is that of its lengths."
+    note = (
+        "distinct is approximate beyond a million rows; the mean of a list column is that of its "
+        "lengths."
+    )
     return Table("Columns", ("column", "type", "missing", "distinct", "mean"), rows, 2, note)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.output import envelope, prepare_out, write_result
 from recsys_mtl.build.network import build_network
 from recsys_mtl.config import Config, config_hash, load_config
+from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.serving.predictor import check_output_columns
 from recsys_mtl.training.device import check_precision, pick_device
@@ -50,7 +51,7 @@ def validate(config: Config, out: Path | None = None) -> dict[str, Any]:
     result = envelope("validate", started=started, config_hash=config_hash(config)) | {
         "rows": prepared.rows,
         "fingerprint": prepared.fingerprint,
-        "warnings": prepared.warnings,
+        "warnings": [*prepared.warnings, *adatt_warnings(config)],
         "parameters": sum(p.numel() for p in network.dense_parameters()),
         "table_rows": sum(table.rows for table in (*spec.tables, *spec.list_tables)),
         "tasks": {task.name: task.kind for task in spec.tasks},

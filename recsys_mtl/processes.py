@@ -6,12 +6,48 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 
-def start_worker() -> None:
-    """Call first in a worker: the parent alone tells it when to stop, or its death does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def worker_pool(
+    workers: int, start: Callable[..., None] | None = None, *arguments: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Spawned processes for work whose results appear whole or not at all.
+
+    Where the block ends with an error or a Ctrl-C, nothing more is begun and they are killed.
+
+    Args:
+        workers: how many.
+        start: called first in each of them, with `arguments`.
+        arguments: of `start`.
+    """
+    before = set(multiprocessing.active_children())
+    signal.siginterrupt(signal.SIGINT, True)  # polars lets waiting go on: Ctrl-C would be unheard
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(start, arguments),
+    ) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - before:
+                process.kill()
+                process.join()
+            raise
+
+
+def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if start is not None:
+        start(*arguments)
 
 
 def _end_with_parent() -> None:

@@ -52,8 +52,9 @@ def planned_matrix(unit: Mapping[str, Any], *, unsigned: bool) -> Floats:
 
 
 def measured_matrices(unit: Mapping[str, Any]) -> list[Floats]:
-    """(T, T) affinity after every epoch, the mean over experts."""
-    return [np.asarray(epoch["affinity"], float).mean(axis=0) for epoch in unit["transfer"]]
+    """(T, T) affinity after every epoch, the mean over experts; none where nothing was measured."""
+    epochs = [epoch for epoch in unit["transfer"] if epoch["observations"] > 0]
+    return [np.asarray(epoch["affinity"], float).mean(axis=0) for epoch in epochs]
 
 
 def agreement(measured: Floats, planned: Floats, *, threshold: float) -> Agreement:

@@ -7,15 +7,16 @@ where rows are generated, which tasks are related.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pipelines.compare import as_shared_bottom
 from recsys_mtl.config import Config, config_from_yaml, dump_config
+from recsys_mtl.config.adatt import AdaTT, Borrow, Measure, Prior, TaskGroup
 from recsys_mtl.errors import UserError, wrong
 
 _RELATED = 0.3
@@ -29,10 +30,12 @@ class Known:
     Attributes:
         labelled: labelled training rows of each task.
         relation: task -> task -> planned correlation; empty where no truth is known.
+        groups: planned groups of tasks; empty likewise.
     """
 
     labelled: Mapping[str, int]
     relation: Mapping[str, Mapping[str, float]]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 Arm = Callable[[Config, Known], Config]
@@ -68,8 +71,22 @@ def _adatt(**changes: Any) -> Arm:
 
 
 def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Sections inside `adatt` are changed key by key."""
-    section = config.adatt
+    """A mechanism as it is by default, but for `changes`, which change sections key by key.
+
+    Of the base it keeps when it acts, the prior, how often and on how many rows it measures, and
+    how much is borrowed: an arm is what its name says, whatever else the base has chosen.
+    """
+    base = config.adatt
+    section = AdaTT(
+        warmup_epochs=base.warmup_epochs,
+        freeze_epoch=base.freeze_epoch,
+        freeze_gates=base.freeze_gates,
+        prior=base.prior,
+        measure=Measure(
+            interval=base.measure.interval, rows=base.measure.rows, decay=base.measure.decay
+        ),
+        borrow=Borrow(strength=base.borrow.strength),
+    )
     for name, value in changes.items():
         if isinstance(value, dict):
             value = getattr(section, name).model_copy(update=value)
@@ -121,11 +138,32 @@ def _planted(config: Config, known: Known) -> Config:
         sizes = {
             other: abs(value)
             for other, value in row.items()
-            if other != task and config.tasks[other].kind != "retrieval"
+            if abs(value) < 1 and config.tasks[other].kind != "retrieval"  # not itself turned
         }
         best = max(sizes.values(), default=0.0)
         donors[task] = [n for n, size in sizes.items() if size > max(_RELATED, _BEST * best)]
     return _with_adatt(config, _BORROW | {"borrow": {"donors": donors}})
+
+
+def _favoured(config: Config, known: Known) -> Config:
+    """Published adaTT with every advantage: the planned groups, measured on all rows each step."""
+    groups = {name: TaskGroup(tasks=list(t), strength=0.7) for name, t in known.groups.items()}
+    prior = config.adatt.prior.model_copy(update={"groups": groups}) if groups else Prior()
+    often = {"interval": 1, "rows": None}
+    return _with_adatt(
+        config,
+        {"mechanism": "loss", "masking": "zero_logit", "prior": dict(prior), "measure": often},
+    )
+
+
+def _large(config: Config, known: Known) -> Config:
+    """Off; alone, each task has as many experts as all of them together."""
+    experts = [
+        e.model_copy(update={"count": len(config.tasks) * e.count})
+        for e in config.model.task_experts
+    ]
+    model = config.model.model_copy(update={"task_experts": experts})
+    return _off(config.model_copy(update={"model": model}), known)
 
 
 def _shared_bottom(config: Config, known: Known) -> Config:
@@ -139,7 +177,7 @@ def _wider(config: Config, known: Known) -> Config:
     return _off(config.model_copy(update={"model": model}), known)
 
 
-_BORROW = {"mechanism": "borrow", "measure": {"name": "logit_correlation"}}
+_BORROW = {"mechanism": "borrow"}
 
 READY: dict[str, Arm] = {
     "off": _off,
@@ -154,7 +192,9 @@ READY: dict[str, Arm] = {
     "more_experts": _wider,
     "shared_bottom": _shared_bottom,
     "single_task": _off,
+    "single_task_large": _large,
     "published": _adatt(mechanism="loss", masking="zero_logit"),
+    "published_favoured": _favoured,
     "exact_masking": _adatt(mechanism="loss", masking="exclude"),
     "gradient": _adatt(mechanism="gradient", measure={"scope": "expert"}),
     "borrow": _adatt(**_BORROW),
@@ -167,4 +207,7 @@ READY: dict[str, Arm] = {
         mechanism="loss", strength=0.0, measure={"name": "averaged_gradient"}
     ),
 }  # fmt: skip
-"""Arms by name. Of single_task, a network is trained for each task alone."""
+"""Arms by name."""
+
+ALONE = ("single_task", "single_task_large")
+"""Of these, a network is trained for each task alone."""

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 Verdict = Literal["helps", "hurts", "no difference shown"]
 _LEVEL, _POWER = 0.95, 0.8
 _DRAWS = 9999
+_LEAST = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,14 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> float:
-    """Δm: the mean over tasks of the relative gain in percent (Maninis et al. 2019)."""
+    """Δm: the mean over tasks of the relative gain in percent (Maninis et al. 2019).
+
+    Tasks with a reference score below 0.05 are left out: relative to that, noise is large.
+    """
     gains = [
         100 * (arm[task] - value) / abs(value)
         for task, value in reference.items()
-        if value != 0 and np.isfinite(value) and np.isfinite(arm[task])
+        if abs(value) >= _LEAST and np.isfinite(value) and np.isfinite(arm[task])
     ]
     return float(np.mean(gains)) if gains else float("nan")
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt, model_validator
 
 from data_synth import Plan, load_plan, presets
+from data_synth.load import dump_plan
 from data_synth.train_config import train_config
 from pipelines.ablation.arms import READY, Known, changed, told_as
 from recsys_mtl.config import (
     Config,
     config_from_yaml,
+    dump_config,
     load_config,
     read_text,
     section_from_yaml,
@@ -178,6 +180,11 @@ def claim(ablation: Ablation, out: Path) -> None:
             for name, meaning in _meanings(held).items()
             if _meanings(ablation).get(name, meaning) != meaning
         ]
+        differs = differs or [
+            f"content of {_WHAT[path.name]}"
+            for path, text in _effective(ablation, out).items()
+            if path.exists() and read_text(path) != text
+        ]
         if differs:
             raise wrong(
                 "the folder holds another ablation", where=str(out),
@@ -188,7 +195,26 @@ def claim(ablation: Ablation, out: Path) -> None:
         ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
         arms = held.arms | ablation.arms
         ablation = ablation.model_copy(update={"ready": ready, "arms": arms})
+    elif out.is_dir() and any(out.iterdir()):
+        raise wrong(
+            "the folder holds other files", where=str(out),
+            expected="a new or empty folder, or one that the same ablation has begun",
+            found=min(path.name for path in out.iterdir()), fix="give another --out",
+        )  # fmt: skip
+    for path, text in _effective(ablation, out).items():
+        atomic_write(path, text)
     atomic_write(note, yaml_text.dump(ablation.model_dump()))
+
+
+_WHAT = {"base.yaml": "the base config", "plan.yaml": "the plan of the rows"}
+
+
+def _effective(ablation: Ablation, out: Path) -> dict[Path, str]:
+    """What the files that an ablation names come to, but for the seed: they may be edited."""
+    found = {out / "base.yaml": dump_config(base_config(ablation, 0))}
+    if ablation.synthetic is not None:
+        found[out / "plan.yaml"] = dump_plan(synthetic_plan(ablation, 0))
+    return found
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:
@@ -211,6 +237,8 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
         elif name in ablation.arms:
             yield Finding(("arms", name), "the name of a ready-made arm that is asked for too")
     yield from _whole_sections(("change",), ablation.change)
+    if ablation.synthetic is not None:
+        yield from _whole_sections(("synthetic", "change"), ablation.synthetic.change)
     for name, change in ablation.arms.items():
         yield from _whole_sections(("arms", name), change)
     known = (*ablation.ready, *ablation.arms)

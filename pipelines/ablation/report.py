@@ -50,7 +50,8 @@ def _arms(summary: Summary) -> Table:
         rows.append([name, *cells, _shown(arm.train_ratio, ".2f")])
     note = (
         "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
-        "in percent; time: training time per epoch over the reference's, median."
+        "in percent, over tasks that the reference scores 0.05 or more in; time: training time per "
+        "epoch over the reference's, median."
     )
     columns = ["arm", "difference [95 %]", "p", "won:lost", "Δm", "time"]
     if summary.few:

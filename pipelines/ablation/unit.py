@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from data_synth import Truth, synthesize
-from pipelines.ablation.arms import Known
+from pipelines.ablation.arms import ALONE, Known
 from pipelines.ablation.plan import Ablation, arm_config, base_config, synthetic_plan
 from pipelines.ablation.scores import reach, score, true_score
 from pipelines.fitting import Fitted, fit_network, one_task
@@ -68,13 +68,15 @@ def run_seed(ablation: Ablation, seed: int, out: Path, *, threads: int | None) -
         UserError: the base config, an arm or the data are wrong.
         KeyboardInterrupt: Ctrl-C.
     """
-    missing = [name for name in ablation.names if not unit_path(out, name, seed).exists()]
+    names, first = ablation.names, seed % len(ablation.names)  # no arm is always first, and slow
+    turns = (*names[first:], *names[:first])
+    missing = [name for name in turns if not unit_path(out, name, seed).exists()]
     data = out / "data" / f"seed-{seed}"
     context = _context(ablation, seed, data, threads)
     configs = {n: arm_config(ablation, n, context.config, context.known) for n in missing}
     for name, config in configs.items():
         log.debug("seed %d: %s", seed, name)
-        alone = name == "single_task" and name in ablation.ready
+        alone = name in ALONE and name in ablation.ready
         result = {"arm": name, "seed": seed} | _run_arm(config, context, alone=alone)
         atomic_write(unit_path(out, name, seed), json.dumps(result, allow_nan=False) + "\n")
         yield result
@@ -118,7 +120,17 @@ def _known(config: Config, prepared: Prepared, truth: Truth | None) -> Known:
     labelled = np.zeros(len(config.tasks), dtype=np.int64)
     for batch in prepared.loaders["train"].epoch(0):
         labelled += (~batch.labels.isnan()).sum(0).numpy()
-    return Known(dict(zip(config.tasks, labelled.tolist(), strict=True)), _relation(config, truth))
+    counts = dict(zip(config.tasks, labelled.tolist(), strict=True))
+    relation = _relation(config, truth)
+    return Known(counts, relation, _groups(config, truth) if truth and relation else {})
+
+
+def _groups(config: Config, truth: Truth) -> dict[str, list[str]]:
+    """The plan's groups, by the config's names of their tasks."""
+    names = {label_of(task, spec): task for task, spec in config.tasks.items()}
+    planned: dict[str, list[str]] = truth.content["relation"]["groups"]
+    found = {group: [names[t] for t in tasks if t in names] for group, tasks in planned.items()}
+    return {group: tasks for group, tasks in found.items() if tasks}
 
 
 def _relation(config: Config, truth: Truth | None) -> dict[str, dict[str, float]]:
@@ -153,13 +165,13 @@ def _run_arm(config: Config, context: Context, *, alone: bool) -> dict[str, Any]
         "scores": tasks,
         "true_scores": true,
         "reachable": reachable,
-        "measure": config.adatt.measure.name,
+        "measure": config.adatt.measure_name,
         "threshold": config.adatt.threshold,
         "losses": scores.losses,
         "labelled": dict(context.known.labelled),
         "relation": context.known.relation,
         "kinds": {task: spec.kind for task, spec in config.tasks.items()},
-        "epochs": len(fitted.result.epochs),
+        "epochs": len(fitted.result.epochs) / (len(config.tasks) if alone else 1),
         "best_epoch": fitted.result.best_epoch,
         "train_seconds": sum(epoch.seconds for epoch in fitted.result.epochs),
         "seconds": seconds,

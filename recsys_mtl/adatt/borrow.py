@@ -52,9 +52,9 @@ def scarcity(effective: Tensor) -> Tensor:
 def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
     """Donor weights `w_ij ∝ sign(corr_ij) √n_j`, rows of absolute value 1 in sum.
 
-    A receiver's donors are the other tasks with |correlation| above 0.3 and above half of the
-    largest |correlation| in its row, the diagonal left out. Other receivers count in that maximum
-    and may be donors; by √labels they weigh little. Uniform donors were measured to hurt.
+    A receiver's donors are the tasks with more effective labels than it has, with |correlation|
+    above 0.3 and above half of the largest |correlation| among those. A task with no more labels
+    has little to tell, least of all a complement: it has the very same labels, turned around.
 
     The sign says how the labels relate. A head of the pair's own absorbs it, so its loss counts by
     |w_ij|; whoever shares a head between donors turns the labels of negative ones around.
@@ -67,8 +67,8 @@ def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
     Returns:
         (T, T), zero rows for tasks that receive nothing and for receivers nobody is related to.
     """
-    itself = torch.eye(len(effective), dtype=torch.bool, device=correlation.device)
-    others = correlation.masked_fill(itself, 0.0)
+    richer = (effective > effective.unsqueeze(1)).to(correlation.device)  # (i, j): j than i
+    others = correlation.masked_fill(~richer, 0.0)
     size = others.abs()
     best = size.amax(1, keepdim=True)
     chosen = (size > _RELATED) & (size > _NEAR_BEST * best) & receiving.unsqueeze(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,7 @@ from recsys_mtl.adatt import (
     make_measure,
 )
 from recsys_mtl.config.adatt import AdaTT as Section
+from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.schema import TaskSpec
 from recsys_mtl.losses import TaskLosses
@@ -30,6 +32,8 @@ from recsys_mtl.training.transfer import (
     Transfer,
 )
 
+log = logging.getLogger(__name__)
+
 
 def build_transfer(
     config: Config, network: MultiTaskNetwork, losses: TaskLosses, device: torch.device | str
@@ -37,12 +41,14 @@ def build_transfer(
     """AdaTT for that network; None where it is off."""
     if config.adatt.mechanism == "off":
         return None
+    for warning in adatt_warnings(config):
+        log.warning("%s", warning)
     section, tasks = config.adatt, network.tasks
     probe = Probe(network, losses, tasks, section.measure.rows, config.training.precision)
     adatt = AdaTT(
         network.task_names,
         make_measure(
-            section.measure.name,
+            section.measure_name,
             Shapes(
                 tasks=len(tasks),
                 experts=len(network.shared_expert_parameters()),

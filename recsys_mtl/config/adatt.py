@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from recsys_mtl.config.section import Fraction, NonNegative, Section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+MeasureName = Literal["gradient_cosine", "logit_correlation", "averaged_gradient"]
 Affinity = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
@@ -31,10 +32,11 @@ class Prior(Section):
 class Measure(Section):
     """How the affinity of two tasks is measured."""
 
-    name: Literal["gradient_cosine", "logit_correlation", "averaged_gradient"] = Field(
-        "gradient_cosine",
+    name: MeasureName | None = Field(
+        None,
         description="cosine of gradients on the shared experts (published), correlation of the "
-        "tasks' outputs, or cosine of averaged gradients on a linear probe of the input",
+        "tasks' outputs, or cosine of averaged gradients on a linear probe of the input; null: "
+        "logit_correlation for mechanism borrow, else gradient_cosine",
     )
     scope: Literal["all", "expert"] = Field(
         "all", description="one affinity over all shared experts, or one for each; gradient_cosine"
@@ -57,8 +59,8 @@ class Borrow(Section):
     strength: NonNegative = Field(4.0, description="of the borrowed losses")
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",
-        description="who lends to a task with few labels: tasks with like affinity, all others "
-        "alike (a control), or those that you name: task -> its donors",
+        description="who lends to a task with few labels: its measured relatives, all others (a "
+        "control), or the tasks that you name; each counts by the root of its labels",
     )
 
 
@@ -91,6 +93,14 @@ class AdaTT(Section):
         0.5, description="largest share of a task's loss that is added to it; mechanism loss"
     )
     borrow: Borrow = Borrow()
+
+    @property
+    def measure_name(self) -> MeasureName:
+        """The measure that the mechanism takes."""
+        by_mechanism: MeasureName = (
+            "logit_correlation" if self.mechanism == "borrow" else "gradient_cosine"
+        )
+        return self.measure.name or by_mechanism
 
     @model_validator(mode="after")
     def _phases_in_order(self) -> AdaTT:

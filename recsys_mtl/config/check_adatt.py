@@ -19,6 +19,28 @@ def adatt_contradictions(config: Config) -> Iterator[Finding]:
         yield from _network(config)
 
 
+def adatt_warnings(config: Config) -> Iterator[str]:
+    """What is allowed and does nothing, one line each."""
+    adatt, epochs = config.adatt, config.training.epochs
+    if adatt.mechanism == "off":
+        return
+    if epochs <= adatt.warmup_epochs:
+        yield (
+            f"adatt: training.epochs {epochs} ends within adatt.warmup_epochs "
+            f"{adatt.warmup_epochs}: it measures, and transfers nothing"
+        )
+    idle = _OF_BORROW if adatt.mechanism != "borrow" else _OF_LOSS
+    for key in sorted(adatt.model_fields_set & idle):
+        if getattr(adatt, key) != type(adatt).model_fields[key].get_default():
+            yield f"adatt.{key} has no effect on mechanism {adatt.mechanism}"
+
+
+_OF_BORROW = {"borrow"}
+_OF_LOSS = {
+    *("prior", "threshold", "temperature", "masking", "learn_weights", "strength", "max_ratio"),
+}
+
+
 def _groups(config: Config) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for name, group in config.adatt.prior.groups.items():
@@ -51,7 +73,7 @@ def _network(config: Config) -> Iterator[Finding]:
     path = (*_PATH, "mechanism")
     if len(config.tasks) < 2:
         yield Finding(path, "transfer needs two tasks or more", fix="use mechanism: off")
-    measures_experts = adatt.measure.name == "gradient_cosine"
+    measures_experts = adatt.measure_name == "gradient_cosine"
     if architecture == "single_task" and (measures_experts or adatt.mechanism == "gradient"):
         what = "single_task has no shared experts to measure or transfer on"
         yield Finding(path, what, fix="use architecture ple, or mechanism: off")
@@ -65,5 +87,5 @@ def _network(config: Config) -> Iterator[Finding]:
         what = "mechanism borrow counts labels during the warm-up"
         yield Finding((*_PATH, "warmup_epochs"), what, "1 or more", "0")
     if adatt.measure.scope == "expert" and not measures_experts:
-        what = f"{adatt.measure.name} measures nothing on experts"
+        what = f"{adatt.measure_name} measures nothing on experts"
         yield Finding((*_PATH, "measure", "scope"), what, "all", "expert")

@@ -1,13 +1,34 @@
-"""Gradients of single tasks, and their means over micro-batches and processes."""
+"""Gradients of single tasks, their means over micro-batches and processes, ways to combine them.
+
+A combiner turns the tasks' gradients of shared parameters into one::
+
+    partition = Partition.each([rows.shape[1] for rows in gradients])
+    combiner = make_combiner("cagt", tasks, partition)
+    combined = combiner.combine(gradients, present, step=step)
+
+Each is one file and one name in `COMBINERS`; those of torchjd are in `from_torchjd`.
+"""
 
 from __future__ import annotations
 
 from recsys_mtl.gradients.averaging import over_processes, sum_over_processes, weighted_mean
+from recsys_mtl.gradients.combiner import Combined, Combiner
+from recsys_mtl.gradients.combiners import COMBINERS, make_combiner
+from recsys_mtl.gradients.diagnostics import Diagnostics
+from recsys_mtl.gradients.gradnorm import GradNorm
 from recsys_mtl.gradients.output_gradients import output_gradients
+from recsys_mtl.gradients.partition import Partition
 from recsys_mtl.gradients.task_gradients import Block, task_gradients
 
 __all__ = [
+    "COMBINERS",
     "Block",
+    "Combined",
+    "Combiner",
+    "Diagnostics",
+    "GradNorm",
+    "Partition",
+    "make_combiner",
     "output_gradients",
     "over_processes",
     "sum_over_processes",

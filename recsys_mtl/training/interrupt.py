@@ -31,7 +31,12 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
         asked = True
         log.warning("stopping after this batch; once more to stop at once")
 
-    before = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+    heeded = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN  # a worker leaves it to its parent
+    ]
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield lambda: asked
     finally:

@@ -67,7 +67,7 @@ def progress(title: str, total: int, unit: str = "rows") -> Iterator[Advance]:
             rate = done / (now - started)
             left = max(total - done, 0) / rate
             log.info(
-                "%s: %d of %d %s, %.*f %s/s, %.0f s left %s",
+                "%s: %d of %d %s, %.*f %s/s, %.0f s left; %s",
                 title, done, total, unit, digits, rate, unit, left, note,
             )  # fmt: skip
 

@@ -46,6 +46,15 @@ def test_donors_are_related_near_the_best_signed_and_by_root_labels() -> None:
     assert (found[1:] == 0).all()
 
 
+def test_who_has_no_more_labels_lends_nothing_and_crowds_out_nobody() -> None:
+    """A complement has a correlation of -1 and the very same labels."""
+    effective = torch.tensor([40.0, 40.0, 900.0, 800.0, 20.0])
+    correlation = torch.eye(5)
+    correlation[0] = torch.tensor([1.0, -1.0, 0.35, 0.2, 0.9])
+    found = donors(correlation, effective, torch.tensor([True, True, False, False, True]))
+    assert found[0].tolist() == [0, 0, 1, 0, 0]
+
+
 def test_nobody_qualifies_gives_exact_zeros() -> None:
     related = torch.full((3, 3), 0.9)
     plenty, scarce = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([1.0, 100.0, 100.0])

@@ -237,11 +237,32 @@ def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
     assert logged == {"report.md", "report.html", "result.json", "differences.png"}
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """The command line in a process of its own."""
-    command = [sys.executable, "-m", "pipelines.cli", *arguments]
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes)
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """The command line in a process of its own, which does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pipelines.cli", *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=hear_ctrl_c,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def hear_ctrl_c() -> None:
+    """What runs in the background of a shell ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
@@ -253,7 +274,7 @@ def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
 
 @pytest.mark.slow  # processes
 def test_a_killed_ablation_goes_on_and_says_what_an_undisturbed_one_does(
-    ablation: Any, toy: Any
+    ablation: Any, toy: Any, start: Start
 ) -> None:
     path, out = ablation(**SYNTHETIC), toy.folder / "out"
     run(path, out=toy.folder / "undisturbed", processes=1)
@@ -284,7 +305,9 @@ def test_two_processes_give_the_same_units_as_one(ablation: Any, toy: Any) -> No
 
 @pytest.mark.slow  # processes
 @pytest.mark.parametrize("processes", [1, 2])
-def test_ctrl_c_ends_soon_and_keeps_whole_units(processes: int, ablation: Any, toy: Any) -> None:
+def test_ctrl_c_ends_soon_and_keeps_whole_units(
+    processes: int, ablation: Any, toy: Any, start: Start
+) -> None:
     long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
     path = ablation(
         change={}, seeds={"first": 0, "count": 8},
@@ -304,7 +327,7 @@ def test_ctrl_c_ends_soon_and_keeps_whole_units(processes: int, ablation: Any, t
 
 
 @pytest.mark.slow  # processes
-def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any) -> None:
+def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any, start: Start) -> None:
     """Else they would write into the folder that the next call goes on with."""
     long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
     path = ablation(ready=["off"], arms={"endless": long})
@@ -320,7 +343,7 @@ def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any) -> None:
 
 
 @pytest.mark.slow  # processes
-def test_a_mistake_in_a_worker_is_one_line(ablation: Any, toy: Any) -> None:
+def test_a_mistake_in_a_worker_is_one_line(ablation: Any, toy: Any, start: Start) -> None:
     toy.rows().drop("age").write_parquet(toy.data)
     arguments = ["ablate", str(ablation()), "--out", str(toy.folder / "out"), "--processes", "2"]
     process = start(*arguments)

@@ -15,7 +15,7 @@ def test_lines_tell_rows_rate_and_time_left_where_there_is_no_terminal(monkeypat
         advance(30, "loss 0.5")  # 20 s
         advance(60)
     assert [r.getMessage() for r in caplog.records] == [
-        "epoch 1/2: 40 of 100 rows, 2 rows/s, 30 s left loss 0.5"
+        "epoch 1/2: 40 of 100 rows, 2 rows/s, 30 s left; loss 0.5"
     ]
 
 

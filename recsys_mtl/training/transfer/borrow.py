@@ -5,6 +5,7 @@ Shapes: T tasks, B rows, O own experts a task, D width, K = Σ C_j output column
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from recsys_mtl.gradients import sum_over_processes
 from recsys_mtl.losses import TaskLoss
 from recsys_mtl.training.transfer.probe import Probe
 from recsys_mtl.training.transfer.transfer import StepView, Transfer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Borrow(Transfer):
         super().start_epoch(epoch)
         if self.adatt.phase is not Phase.WARMUP and not frozen and not resumed:
             self.lent.copy_(self._chosen())
+            self._tell()
 
     def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
         """Measure where it is due, and count labels in the warm-up."""
@@ -135,13 +139,20 @@ class Borrow(Transfer):
 
     def diagnostics(self) -> dict[str, Any]:
         """With `borrowed`: receiver -> donor -> weight."""
+        return super().diagnostics() | {"borrowed": self._borrowed()}
+
+    def _borrowed(self) -> dict[str, dict[str, float]]:
         names = self.adatt.tasks
-        lent = {
+        return {
             names[receiver]: {names[d]: float(row[d]) for d in torch.nonzero(row).flatten()}
             for receiver, row in enumerate(self.lent)
             if row.any()
         }
-        return super().diagnostics() | {"borrowed": lent}
+
+    def _tell(self) -> None:
+        pairs = [f"{name} of {', '.join(lent)}" for name, lent in self._borrowed().items()]
+        told = "; ".join(pairs) or "nobody: no task has few labels and a relative with more"
+        log.info("adaTT, who borrows: %s", told)
 
     def _chosen(self) -> Tensor:
         """(T, T) scarcity of the receiver times the donor's weight."""

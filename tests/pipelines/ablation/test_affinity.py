@@ -59,6 +59,8 @@ def test_pairs_with_classes_count_by_size_where_the_measure_has_no_sign() -> Non
 
 
 def test_the_mean_over_experts_counts() -> None:
-    unit = {"transfer": [{"affinity": [[[1.0, 0.2], [0.2, 1.0]], [[1.0, 0.6], [0.6, 1.0]]]}]}
+    seen = [[[1.0, 0.2], [0.2, 1.0]], [[1.0, 0.6], [0.6, 1.0]]]
+    nothing = {"affinity": [[[0.0, 0.0], [0.0, 0.0]]], "observations": 0}
+    unit = {"transfer": [nothing, {"affinity": seen, "observations": 3}]}
     (matrix,) = measured_matrices(unit)
     np.testing.assert_allclose(matrix, [[1.0, 0.4], [0.4, 1.0]])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from recsys_mtl.data.schema import DataSpec, TaskSpec
 from recsys_mtl.errors import UserError
 from recsys_mtl.training.transfer import StepView
 
-BORROW = {"adatt.mechanism": "borrow", "adatt.measure.name": "logit_correlation"}
+BORROW = {"adatt.mechanism": "borrow"}
 MEASURE = {"adatt.mechanism": "loss", "adatt.strength": 0.0}
 CHANGES: dict[str, dict[str, Any]] = {
     "off": {},
@@ -97,6 +98,7 @@ def test_an_arm_changes_what_it_should_and_nothing_else(name: str) -> None:
 def test_every_ready_arm_is_looked_at_here() -> None:
     others = {
         *("noise_floor", "rate_x1.25", "count", "more_experts", "shared_bottom", "borrow_planted"),
+        *("published_favoured", "single_task_large"),
     }
     assert {*CHANGES, *others} == READY.keys()
 
@@ -109,11 +111,45 @@ def test_off_is_off_whatever_the_base_says() -> None:
     assert off.model_copy(update={"adatt": config.adatt}) == config
 
 
-def test_what_the_base_says_of_adatt_stays() -> None:
-    config = config_of("scarce", "adatt.measure.interval=3", "adatt.borrow.strength=9.0")
-    arm = READY["borrow_uniform"](config, known_of("scarce"))
-    assert arm.adatt.measure.interval == 3
-    assert arm.adatt.borrow.strength == 9.0
+def test_an_arm_is_what_its_name_says_whatever_the_base_has_chosen() -> None:
+    chosen = ("adatt.measure.name=logit_correlation", "adatt.strength=0.3", "adatt.temperature=2.0")
+    config, plain = config_of("scarce", *chosen), config_of("scarce")
+    known = known_of("scarce")
+    for name in ("published", "measure_cosine", "gradient", "losses_x1.1", "borrow"):
+        assert READY[name](config, known).adatt == READY[name](plain, known).adatt, name
+
+
+def test_of_the_base_it_keeps_the_time_the_prior_and_how_often_it_measures() -> None:
+    groups = "adatt.prior.groups={g: {tasks: [click, cart], strength: 0.5}}"
+    kept = ("adatt.measure.interval=3", "adatt.borrow.strength=9.0", "adatt.freeze_epoch=9", groups)
+    arm = READY["borrow_uniform"](config_of("scarce", *kept), known_of("scarce")).adatt
+    assert arm.measure.interval == 3
+    assert arm.borrow.strength == 9.0
+    assert arm.freeze_epoch == 9
+    assert arm.prior.groups["g"].tasks == ["click", "cart"]
+
+
+def test_the_favoured_arm_knows_the_groups_and_measures_all_the_time() -> None:
+    known = replace(known_of("scarce"), groups={"buying": ["click", "cart"]})
+    found = differences(
+        config_of("scarce"), READY["published_favoured"](config_of("scarce"), known)
+    )
+    assert found.pop("adatt.prior.groups.buying.tasks") == ["click", "cart"]
+    assert found == {
+        "adatt.mechanism": "loss",
+        "adatt.masking": "zero_logit",
+        "adatt.measure.interval": 1,
+        "adatt.measure.rows": None,
+        "adatt.prior.groups": None,
+        "adatt.prior.groups.buying.strength": 0.7,
+    }
+
+
+def test_large_single_tasks_have_all_experts() -> None:
+    config = config_of("scarce")
+    found = differences(config, READY["single_task_large"](config, known_of("scarce")))
+    assert [*found] == ["model.task_experts"]
+    assert [expert["count"] for expert in found["model.task_experts"]] == [8]
 
 
 def test_rates_and_experts_are_multiplied() -> None:
@@ -169,12 +205,12 @@ def test_planted_donors_are_chosen_as_measured_ones(rng: np.random.Generator) ->
     found[0, 1:] = found[1:, 0] = 0.1  # the first has no relative
     relation = {a: dict(zip(names, found[i].tolist(), strict=True)) for i, a in enumerate(names)}
     planted = READY["borrow_planted"](config, Known({}, relation)).adatt.borrow.donors
-    measured = donors(torch.tensor(found), torch.full((8,), 9.0), torch.ones(8, dtype=torch.bool))
-    assert planted == {
-        a: [names[j] for j in torch.nonzero(measured[i]).flatten().tolist()]
-        for i, a in enumerate(names)
-    }
     assert isinstance(planted, dict)
+    for i, name in enumerate(names):
+        alone = torch.arange(8) == i
+        effective = torch.where(alone, 1.0, 9.0)  # all others have more labels
+        row = donors(torch.tensor(found), effective, alone)[i]
+        assert planted[name] == [names[j] for j in torch.nonzero(row).flatten().tolist()]
     assert planted[names[0]] == []
 
 

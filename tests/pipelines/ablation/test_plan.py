@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from data_synth import Plan
+from data_synth import Plan, load_plan
+from data_synth.train_config import train_config
 from pipelines.ablation.arms import Known
 from pipelines.ablation.plan import (
     Ablation,
+    Seeds,
     arm_config,
     as_overrides,
     base_config,
@@ -273,3 +275,20 @@ def test_the_note_is_whole_yaml(make: Any, tmp_path: Path) -> None:
     claim(ablation, tmp_path / "out")
     assert load_ablation(tmp_path / "out" / "ablation.yaml") == ablation
     assert (tmp_path / "out" / "ablation.yaml").read_text().startswith("name: tiny\n")
+
+
+def test_a_base_config_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    base.write_text(train_config(load_plan("demo")))
+    ablation = Ablation.model_validate(
+        {"name": "a", "base": str(base), "ready": ["off", "borrow"], "seeds": {"count": 2}}
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    claim(ablation, out)
+    claim(ablation.model_copy(update={"seeds": Seeds(first=7, count=9)}), out)
+    held = {path.name: path.read_text() for path in out.iterdir()}
+    base.write_text(base.read_text().replace("epochs: 8", "epochs: 9"))
+    with pytest.raises(UserError, match="found another content of the base config"):
+        claim(ablation, out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == held

@@ -18,7 +18,10 @@ PLANNED = {"x": {"x": 1.0, "y": 0.8}, "y": {"x": 0.8, "y": 1.0}}
 
 def some(unit: Unit, *, seeds: int = 4, known: bool = True) -> Summary:
     """Arm `a` helps, `b` hurts."""
-    transfer = [{"affinity": [np.eye(2).tolist()]}, {"affinity": [[[1.0, 0.3], [0.3, 1.0]]]}]
+    transfer = [
+        {"affinity": [np.eye(2).tolist()], "observations": 1},
+        {"affinity": [[[1.0, 0.3], [0.3, 1.0]]], "observations": 2},
+    ]
     units = []
     for seed in range(seeds):
         for arm, gain in (("off", 0.0), ("a", 0.02 + seed / 1000), ("b", -0.02 - seed / 1000)):

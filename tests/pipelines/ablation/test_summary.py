@@ -204,7 +204,7 @@ def related(unit: Unit, arm: str, seed: int, *matrices: np.ndarray, **more: Any)
         a: dict(zip(NAMES, row, strict=True))
         for a, row in zip(NAMES, PLANNED.tolist(), strict=True)
     }
-    transfer = [{"affinity": [matrix.tolist()]} for matrix in matrices]
+    transfer = [{"affinity": [matrix.tolist()], "observations": 1} for matrix in matrices]
     scores = dict.fromkeys(NAMES, 0.5)
     return unit(arm, seed, scores, relation=relation, transfer=transfer, **more)
 
@@ -242,7 +242,12 @@ def test_measures_without_a_sign_are_compared_by_size(unit: Unit) -> None:
 
 def test_without_a_plan_there_is_no_agreement(unit: Unit) -> None:
     units = [
-        unit(arm, s, {"x": 0.5, "y": 0.5}, transfer=[{"affinity": [np.eye(2).tolist()]}])
+        unit(
+            arm,
+            s,
+            {"x": 0.5, "y": 0.5},
+            transfer=[{"affinity": [np.eye(2).tolist()], "observations": 1}],
+        )
         for arm in ("off", "a")
         for s in range(2)
     ]

@@ -1,0 +1,218 @@
+"""What every way of combining task gradients of shared parameters has in common.
+
+Most are maps from Gram matrices to weights, so that whatever the method, the gradients are passed
+over twice: once for the Gram matrices and once for the weighted sum.
+
+Shapes: T tasks, P of them present, d_e columns of gradient tensor e, K blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.gradients.diagnostics import Diagnostics, diagnose, weighted_length
+from recsys_mtl.gradients.partition import Partition
+
+
+class UnsolvedError(Exception):
+    """A method's solver found no finite weights; the step is skipped."""
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What a step's gradients were combined to.
+
+    Attributes:
+        gradients: (d_e,) tensors; zeros where the step has to be skipped.
+        problem: why the caller has to skip the step; None where all is well.
+        diagnostics: None where the step has to be skipped.
+    """
+
+    gradients: list[Tensor]
+    problem: str | None
+    diagnostics: Diagnostics | None
+
+
+class Combiner(nn.Module, ABC):
+    """Turns the tasks' gradients of the parameters they share into one.
+
+    It is for shared parameters only: those of a single task keep their plain gradient. All state is
+    in buffers. Absent tasks are left out: nothing of their rows is read, and they move no state.
+
+    On several processes each has to be given the same gradients (means over all processes,
+    `over_processes`) and the same step: all then find the same weights without talking to each
+    other, as a random draw depends on the seed and the step alone and never touches the training's
+    own random numbers.
+
+    The loop's part::
+
+        combined = combiner.combine(gradients, present, step=step)
+        if combined.problem: ...  # skip this step; combiner.skipped has counted it
+
+    Args:
+        tasks: T.
+        partition: the blocks; the widths are those of the gradients in every call.
+
+    Raises:
+        ValueError: several blocks for a method that has to see whole gradients.
+    """
+
+    blockwise = True
+    """Whether the method may treat blocks each on its own."""
+
+    skipped: Tensor
+
+    def __init__(self, tasks: int, partition: Partition) -> None:
+        super().__init__()
+        if partition.blocks > 1 and not self.blockwise:
+            raise ValueError(
+                f"partition: expected one block, as {type(self).__name__} looks at whole "
+                f"gradients; found {partition.blocks}"
+            )
+        self.tasks = tasks
+        self.partition = partition
+        self.register_buffer("skipped", torch.tensor(0))
+
+    def combine(self, gradients: Sequence[Tensor], present: Tensor, *, step: int) -> Combined:
+        """One gradient of all present tasks' gradients.
+
+        A step with a gradient that is not finite, or whose square is not, is to be skipped: it says
+        so in `problem`, adds to `skipped` and changes no other state. The same holds where a
+        method's solver fails.
+
+        Args:
+            gradients: (T, d_e) tensors, off the graph.
+            present: (T,) bool, the tasks with labelled rows.
+            step: of the training, from 0; the loop owns the time.
+
+        Returns:
+            (d_e,) tensors of the gradients' type; zeros where no task is present.
+
+        Raises:
+            ValueError: gradients or flags of other shapes than declared.
+        """
+        self._check(gradients, present)
+        device = gradients[0].device if gradients else present.device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            nothing = [torch.zeros_like(rows[0]) for rows in gradients]
+            tasks = present.nonzero().squeeze(1).cpu()
+            if not len(tasks) or not gradients:
+                return Combined(nothing, None, None)
+            rows = _only(gradients, tasks)
+            grams = self.partition.grams(rows).cpu()
+            try:
+                _refuse_non_finite(grams, tasks)
+                return self._combined(rows, grams, tasks, step)
+            except UnsolvedError as problem:
+                self.skipped += 1
+                return Combined(nothing, str(problem), None)
+
+    @abstractmethod
+    def _combined(
+        self, rows: Sequence[Tensor], grams: Tensor, tasks: Tensor, step: int
+    ) -> Combined:
+        """As `combine`, of (P, d_e) rows, their (K, P, P) Gram matrices and (P,) tasks.
+
+        Raises:
+            UnsolvedError: no finite answer.
+        """
+
+    def _check(self, gradients: Sequence[Tensor], present: Tensor) -> None:
+        expected = [(self.tasks, width) for width in self.partition.widths]
+        found = [tuple(rows.shape) for rows in gradients]
+        if found != expected:
+            raise ValueError(f"gradients: expected shapes {expected}, found {found}")
+        if present.shape != (self.tasks,):
+            raise ValueError(f"present: expected {self.tasks} flags, found {list(present.shape)}")
+
+
+class GramCombiner(Combiner):
+    """A combiner whose answer is a weighted sum, with weights that Gram matrices determine."""
+
+    @abstractmethod
+    def weights(self, grams: Tensor, *, tasks: Tensor, step: int) -> Tensor:
+        """What each present task's gradient counts for in each block.
+
+        Args:
+            grams: (K, P, P) on the CPU, finite; P ≥ 1.
+            tasks: (P,) the indices of the present tasks.
+            step: of the training.
+
+        Returns:
+            (K, P).
+
+        Raises:
+            UnsolvedError: there are no finite weights.
+        """
+
+    def notes(self, grams: Tensor, *, step: int) -> dict[str, float]:
+        """The method's own numbers of a step, by name."""
+        return {}
+
+    def _combined(
+        self, rows: Sequence[Tensor], grams: Tensor, tasks: Tensor, step: int
+    ) -> Combined:
+        weights = self.weights(grams, tasks=tasks, step=step)
+        if not bool(weights.isfinite().all()):
+            raise UnsolvedError(f"{type(self).__name__} found weights that are not finite")
+        diagnostics = diagnose(
+            grams,
+            tasks,
+            self.tasks,
+            weights=weights,
+            length=weighted_length(grams, weights),
+            extra=self.notes(grams, step=step),
+        )
+        return Combined(self.partition.mix(rows, weights), None, diagnostics)
+
+
+class GradientCombiner(Combiner):
+    """A combiner that has to see the gradients themselves."""
+
+    @abstractmethod
+    def mix(self, rows: Sequence[Tensor], *, step: int) -> list[Tensor]:
+        """(d_e,) tensors of the (P, d_e) gradients of the present tasks."""
+
+    def _combined(
+        self, rows: Sequence[Tensor], grams: Tensor, tasks: Tensor, step: int
+    ) -> Combined:
+        mixed = self.mix(rows, step=step)
+        squares = self.partition.grams([part.unsqueeze(0) for part in mixed]).cpu()
+        diagnostics = diagnose(
+            grams,
+            tasks,
+            self.tasks,
+            weights=None,
+            length=squares[:, 0, 0].sqrt(),
+            extra={},
+        )
+        return Combined(mixed, None, diagnostics)
+
+
+class Sum(GramCombiner):
+    """The plain sum: what a single backward pass of the total loss gives."""
+
+    def weights(self, grams: Tensor, *, tasks: Tensor, step: int) -> Tensor:
+        """Ones."""
+        return torch.ones(grams.shape[:2])
+
+
+def _only(gradients: Sequence[Tensor], tasks: Tensor) -> Sequence[Tensor]:
+    """(P, d_e) rows of the present tasks; a copy only where a task is absent."""
+    if len(tasks) == len(gradients[0]):
+        return gradients
+    return [rows[tasks.to(rows.device)] for rows in gradients]
+
+
+def _refuse_non_finite(grams: Tensor, tasks: Tensor) -> None:
+    """A row that is not finite makes its entries of the Gram matrices so: no pass of its own."""
+    if not bool(grams.isfinite().all()):
+        bad = ~grams.diagonal(dim1=1, dim2=2).isfinite().all(0)
+        raise UnsolvedError(
+            f"the gradients of tasks {tasks[bad].tolist()} are not finite, or too long to square"
+        )

@@ -1,0 +1,149 @@
+"""Blocks of columns that a combiner treats each on its own, and the two passes over gradients.
+
+Shapes: T tasks (or those present), d_e columns of gradient tensor e, K blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """`count` neighbouring blocks of `width` columns each, within one tensor.
+
+    Attributes:
+        tensor: index of the gradient tensor.
+        start: its first column.
+        width: columns of each block.
+        count: how many blocks.
+        block: the number of the first of them.
+    """
+
+    tensor: int
+    start: int
+    width: int
+    count: int
+    block: int
+
+    @property
+    def blocks(self) -> slice:
+        """Which blocks these are."""
+        return slice(self.block, self.block + self.count)
+
+    @property
+    def columns(self) -> slice:
+        """Which columns of the tensor these are."""
+        return slice(self.start, self.start + self.width * self.count)
+
+    def of(self, rows: Tensor) -> Tensor:
+        """The (count, T, width) view of (T, d_e)."""
+        return rows[:, self.columns].view(len(rows), self.count, self.width).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Which block every column of a list of gradient tensors belongs to; fixed for a training.
+
+    Made by `grouped`, `whole`, `each` or `fixed`.
+
+    Attributes:
+        widths: d_e of each tensor.
+        blocks: K.
+        runs: every column once, in order.
+    """
+
+    widths: tuple[int, ...]
+    blocks: int
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def grouped(cls, widths: Sequence[int], groups: Sequence[int]) -> Partition:
+        """Tensor e belongs to block `groups[e]`, for example the parameters of an expert.
+
+        Raises:
+            ValueError: another number of groups than of widths, or numbers that are not 0 … K - 1.
+        """
+        if len(groups) != len(widths) or set(groups) != set(range(len(set(groups)))):
+            raise ValueError(
+                f"groups: expected a block number from 0 without gaps for each of {len(widths)} "
+                f"tensors, found {list(groups)}"
+            )
+        runs = (Run(e, 0, w, 1, k) for e, (w, k) in enumerate(zip(widths, groups, strict=True)))
+        return cls(tuple(widths), len(set(groups)), tuple(runs))
+
+    @classmethod
+    def whole(cls, widths: Sequence[int]) -> Partition:
+        """All columns are one block."""
+        return cls.grouped(widths, [0] * len(widths))
+
+    @classmethod
+    def each(cls, widths: Sequence[int]) -> Partition:
+        """Every tensor is a block: an expert or a parameter, as the caller lists them."""
+        return cls.grouped(widths, range(len(widths)))
+
+    @classmethod
+    def fixed(cls, widths: Sequence[int], size: int) -> Partition:
+        """Blocks of `size` columns of the tensors in a row; they may reach over tensors' ends.
+
+        The last block may be narrower, which is the same as padding it with zeros.
+
+        Raises:
+            ValueError: a size below 1.
+        """
+        if size < 1:
+            raise ValueError(f"size: expected 1 or more columns, found {size}")
+        runs: list[Run] = []
+        before = 0
+        for e, width in enumerate(widths):
+            runs += _cut(e, width, before, size)
+            before += width
+        return cls(tuple(widths), -(-before // size), tuple(runs))
+
+    def grams(self, rows: Sequence[Tensor]) -> Tensor:
+        """The Gram matrix of every block; one pass over the gradients.
+
+        Returns:
+            (K, T, T), float64 for float64 gradients and float32 for all others.
+        """
+        tasks, like = len(rows[0]), rows[0]
+        work = torch.float64 if like.dtype == torch.float64 else torch.float32
+        grams = torch.zeros(self.blocks, tasks, tasks, dtype=work, device=like.device)
+        for run in self.runs:
+            part = run.of(rows[run.tensor]).to(work)
+            grams[run.blocks] += (part @ part.mT).to(like.device)
+        return grams
+
+    def mix(self, rows: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
+        """The weighted sum of the tasks' gradients; one pass over them.
+
+        Args:
+            rows: (T, d_e) gradients.
+            weights: (K, T), a weight of each task in each block.
+
+        Returns:
+            (d_e,) tensors.
+        """
+        mixed = [torch.empty_like(part[0]) for part in rows]
+        for run in self.runs:
+            part = run.of(rows[run.tensor])
+            here = weights[run.blocks].to(part).unsqueeze(1)
+            mixed[run.tensor][run.columns] = (here @ part).reshape(-1)
+        return mixed
+
+
+def _cut(tensor: int, width: int, before: int, size: int) -> Iterator[Run]:
+    """The runs of one tensor that comes after `before` columns: a rest, full blocks, a start."""
+    rest = min(-before % size, width)
+    full = (width - rest) // size
+    tail = width - rest - full * size
+    if rest:
+        yield Run(tensor, 0, rest, 1, before // size)
+    if full:
+        yield Run(tensor, rest, size, full, (before + rest) // size)
+    if tail:
+        yield Run(tensor, width - tail, tail, 1, (before + width - tail) // size)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from recsys_mtl.processes import worker_pool
+
+
+def mark(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+
+
+def take_long(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.slow
+def test_workers_start_with_what_they_are_given_and_end_with_the_block(tmp_path: Path) -> None:
+    with worker_pool(2, mark, str(tmp_path)) as pool:
+        found = set(pool.map(take_long, [0.2, 0.2]))
+    assert {path.name for path in tmp_path.iterdir()} >= {str(pid) for pid in found}
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_an_error_ends_them_at_once() -> None:
+    def interrupted() -> None:
+        with worker_pool(2) as pool:
+            waiting = [pool.submit(take_long, 60.0) for _ in range(4)]
+            while not any(future.running() for future in waiting):
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - begun < 30  # not the 60 s of a task
+    assert multiprocessing.active_children() == []
