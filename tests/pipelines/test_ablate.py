@@ -120,6 +120,7 @@ def refused(*args: Any, **options: Any) -> Iterator[Any]:
     raise AssertionError("something is trained")
 
 
+@pytest.mark.slow  # several trainings
 def test_a_second_call_trains_nothing_and_says_the_same(
     ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     assert {path.name for path in before if before[path] != after[path]} <= {"result.json"}
 
 
+@pytest.mark.slow  # several trainings
 def test_seeds_and_arms_are_added_to_what_is_there(ablation: Any, toy: Any) -> None:
     out = toy.folder / "out"
     run(ablation(arms={}), out=out, processes=1)
@@ -155,6 +157,7 @@ def test_nothing_is_written_for_an_arm_that_does_not_fit(ablation: Any, toy: Any
     assert not out.exists()
 
 
+@pytest.mark.slow  # several trainings
 def test_another_ablation_leaves_the_folder_as_it_is(ablation: Any, toy: Any) -> None:
     out = toy.folder / "out"
     run(ablation(), out=out, processes=1)

@@ -103,7 +103,9 @@ def test_interrupted_it_says_that_it_goes_on(
     assert not (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize(
+    "name", [n if n == "demo" else pytest.param(n, marks=pytest.mark.slow) for n in presets()]
+)
 def test_the_training_config_of_every_preset_validates(name: str, tmp_path: Path) -> None:
     """On few rows, without any warning: no feature gives a label away, every column is named."""
     out = tmp_path / name
