@@ -59,6 +59,7 @@ def test_vocabulary_of_nothing_but_null():
     assert coder.codes(pl.Series(["a", None])).tolist() == [0, 1]
 
 
+@pytest.mark.slow  # a million values
 def test_vocabulary_of_a_million_values_is_stored_and_restored_in_seconds():
     ids = np.arange(1_000_000) * 7 + 10**12
     coder = _fitted(Vocabulary([]), pl.Series(ids))
