@@ -41,7 +41,7 @@ demo: env ## train on generated data, ablate adaTT, show the tables and how to o
 	@echo "  $(BIN)/mlflow ui --backend-store-uri $(DEMO_DB)"
 
 test: check ## check, then the unit tests, then the slow ones
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4
 	$(PY) -m pytest -m slow
 
 check: env ## format, lint, types, import contracts
