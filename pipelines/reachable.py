@@ -42,9 +42,8 @@ def reachable(config: Config, sides: Sides, side: Side, scores: Scores) -> Colum
     Raises:
         UserError: the truth beside the rows is unreadable, or of other rows.
     """
-    reader = sides.sources[side].readers[0]
-    truth = Truth.beside(Path(reader.file.path))
-    if truth is None or "row_id" not in sides.sources[side].columns:
+    truth = truth_of(sides, side)
+    if truth is None:
         return {}
     names = {task: label_of(task, config.tasks[task]) for task in scores.metrics}
     known = {task: column for task, column in names.items() if column in truth.targets}
@@ -72,6 +71,13 @@ def reachable(config: Config, sides: Sides, side: Side, scores: Scores) -> Colum
     return found
 
 
+def truth_of(sides: Sides, side: Side) -> Truth | None:
+    """The truth beside a side's rows, where they have the keys to it."""
+    source = sides.sources[side]
+    truth = Truth.beside(Path(source.readers[0].file.path))
+    return truth if "row_id" in source.columns else None
+
+
 def _oracle(target: Target, linear: Array, labels: Array) -> Array:
     if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
         return np.asarray(target.ranks(linear, np.nan_to_num(labels).astype(np.int64)), np.float64)
@@ -79,11 +85,9 @@ def _oracle(target: Target, linear: Array, labels: Array) -> Array:
 
 
 def _constant(target: Target, linear: Array, labels: Array) -> Array:
-    constant = target.constant()
     if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
-        rank = np.empty(len(constant))
-        rank[np.argsort(-constant, kind="stable")] = np.arange(1, len(constant) + 1)
-        return np.asarray(rank[np.nan_to_num(labels).astype(np.int64)])
+        return np.asarray(target.constant_ranks(np.nan_to_num(labels).astype(np.int64)))
+    constant = target.constant()
     return np.broadcast_to(constant, (len(labels), *constant.shape))
 
 

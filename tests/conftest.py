@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Tiny tensors gain nothing from threads, and on a busy machine threads wait for each other.
 # Set before the first import of a library that reads it.
@@ -23,6 +28,24 @@ def seed() -> int:
 def rng(seed: int) -> np.random.Generator:
     """A seeded generator of the test's own."""
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def two_ranks(tmp_path: Path) -> Callable[[Path], list[Any]]:
+    """Runs `script RANK FOLDER` as two processes; gives what each left in FOLDER/RANK.json."""
+
+    def run(script: Path) -> list[Any]:
+        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, str(script), str(rank), str(tmp_path)], env=environment
+            )
+            for rank in range(2)
+        ]
+        assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+        return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+
+    return run
 
 
 @pytest.fixture

@@ -113,6 +113,13 @@ class ChoiceTarget:
         ranks: Array = rank[self.grid.place(np.asarray(linear) / self.slope), labels]
         return ranks
 
+    def constant_ranks(self, labels: Array) -> Array:
+        """(R,) rank of the labels by the marginal alone, from 1."""
+        rank = np.empty(len(self.marginal))
+        rank[np.argsort(-self.marginal, kind="stable")] = np.arange(1, len(rank) + 1)
+        ranks: Array = rank[labels]
+        return ranks
+
     def constant(self) -> Floats:
         """(C,) the marginal."""
         return self.marginal

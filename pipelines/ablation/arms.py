@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipelines.compare import as_shared_bottom
+from recsys_mtl.adatt import near_best
 from recsys_mtl.config import Config, config_from_yaml, dump_config
 from recsys_mtl.config.adatt import AdaTT, Borrow, Measure, Prior, TaskGroup
 from recsys_mtl.errors import UserError, wrong
-
-_RELATED = 0.3
-_BEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,8 @@ def _planted(config: Config, known: Known) -> Config:
             for other, value in row.items()
             if abs(value) < 1 and config.tasks[other].kind != "retrieval"  # not itself turned
         }
-        best = max(sizes.values(), default=0.0)
-        donors[task] = [n for n, size in sizes.items() if size > max(_RELATED, _BEST * best)]
+        chosen = near_best(torch.tensor([[0.0, *sizes.values()]], dtype=torch.float64))[0, 1:]
+        donors[task] = [name for name, is_donor in zip(sizes, chosen, strict=True) if is_donor]
     return _with_adatt(config, _BORROW | {"borrow": {"donors": donors}})
 
 

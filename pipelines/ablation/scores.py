@@ -75,10 +75,8 @@ def reach(
         known = items[~np.isnan(items)].astype(np.int64)
         if not len(known):
             return float("nan"), float("nan")
-        order = np.empty(len(target.marginal))
-        order[np.argsort(-target.marginal, kind="stable")] = np.arange(1, len(order) + 1)
         oracle = 1 / target.ranks(np.asarray(linear)[~np.isnan(items)], known)
-        return float(np.mean(1 / order[known])), float(np.mean(oracle))
+        return float(np.mean(1 / target.constant_ranks(known))), float(np.mean(oracle))
     if target.kind == "regression":
         return 0.0, 1.0
     chances = np.asarray(target.predict(linear))

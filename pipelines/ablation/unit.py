@@ -24,6 +24,7 @@ from pipelines.ablation.plan import Ablation, arm_config, base_config, synthetic
 from pipelines.ablation.scores import reach, score, true_score
 from pipelines.fitting import Fitted, fit_network, one_task
 from pipelines.measure import peak_memory_mb, reset_peak_memory
+from pipelines.reachable import truth_of
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, label_of
 from recsys_mtl.data.prepare import Prepared, open_sides, prepare
@@ -105,8 +106,8 @@ def _context(ablation: Ablation, seed: int, data: Path, threads: int | None) -> 
 
 def _truth(config: Config) -> tuple[Truth | None, dict[str, Any], dict[str, Any]]:
     sides = open_sides(config)
-    truth = Truth.beside(Path(sides.sources["test"].readers[0].file.path))
-    if truth is None or "row_id" not in sides.sources["test"].columns:
+    truth = truth_of(sides, "test")
+    if truth is None:
         return None, {}, {}
     labels = {label_of(name, task): task.kind for name, task in config.tasks.items()}
     items = [c for c, kind in labels.items() if kind == "retrieval" and c in truth.targets]

@@ -28,7 +28,7 @@ Example::
 
 from __future__ import annotations
 
-from recsys_mtl.adatt.borrow import donors, effective_labels, receivers, scarcity
+from recsys_mtl.adatt.borrow import donors, effective_labels, near_best, receivers, scarcity
 from recsys_mtl.adatt.measures import (
     MEASURES,
     AveragedGradient,
@@ -69,6 +69,7 @@ __all__ = [
     "gradient_coefficients",
     "group_prior",
     "make_measure",
+    "near_best",
     "prior_blend",
     "receivers",
     "scarcity",

@@ -69,13 +69,16 @@ def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
     """
     richer = (effective > effective.unsqueeze(1)).to(correlation.device)  # (i, j): j than i
     others = correlation.masked_fill(~richer, 0.0)
-    size = others.abs()
-    best = size.amax(1, keepdim=True)
-    chosen = (size > _RELATED) & (size > _NEAR_BEST * best) & receiving.unsqueeze(1)
-    weights = torch.where(chosen, effective.sqrt(), torch.zeros_like(size))
+    chosen = near_best(others.abs()) & receiving.unsqueeze(1)
+    weights = torch.where(chosen, effective.sqrt(), torch.zeros_like(others))
     total = weights.sum(1, keepdim=True)
     weights = weights / torch.where(total > 0, total, torch.ones_like(total))
     return weights * others.sign()
+
+
+def near_best(size: Tensor) -> Tensor:
+    """(T, T) bool: |correlation| (T, T) above 0.3 and above half of the largest in its row."""
+    return (size > _RELATED) & (size > _NEAR_BEST * size.amax(1, keepdim=True))
 
 
 def _limit(effective: Tensor) -> Tensor:

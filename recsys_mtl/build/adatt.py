@@ -33,6 +33,7 @@ from recsys_mtl.training.transfer import (
 )
 
 log = logging.getLogger(__name__)
+Mechanism = Callable[[Config, AdaTT, Probe], Transfer]
 
 
 def build_transfer(
@@ -84,12 +85,11 @@ def _settings(section: Section) -> Settings:
     )
 
 
-def _loss(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
-    return LossTransfer(adatt, probe, freeze_gates=config.adatt.freeze_gates)
+def _plain(kind: type[Transfer]) -> Mechanism:
+    def make(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
+        return kind(adatt, probe, freeze_gates=config.adatt.freeze_gates)
 
-
-def _gradient(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
-    return GradientTransfer(adatt, probe, freeze_gates=config.adatt.freeze_gates)
+    return make
 
 
 def _borrow(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
@@ -104,8 +104,8 @@ def _borrow(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
     )
 
 
-_MECHANISMS: dict[str, Callable[[Config, AdaTT, Probe], Transfer]] = {
-    "loss": _loss,
-    "gradient": _gradient,
+_MECHANISMS: dict[str, Mechanism] = {
+    "loss": _plain(LossTransfer),
+    "gradient": _plain(GradientTransfer),
     "borrow": _borrow,
 }

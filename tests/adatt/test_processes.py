@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -62,19 +60,13 @@ def planted(seed: int) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
 
 
 @pytest.mark.slow
-def test_two_processes_are_the_big_batch(seed: int, tmp_path: Path) -> None:
+def test_two_processes_are_the_big_batch(
+    seed: int, tmp_path: Path, two_ranks: Callable[[Path], list[Any]]
+) -> None:
     weight, steps = planted(seed)
     torch.save((weight, steps), tmp_path / "data.pt")
     expected = affinities(weight.requires_grad_(), steps)
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, str(HERE / "rank.py"), str(rank), str(tmp_path)], env=environment
-        )
-        for rank in range(2)
-    ]
-    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
-    results = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    results = two_ranks(HERE / "rank.py")
     assert results[0] == results[1]  # to the last bit
     for name, affinity in expected.items():
         assert results[0][name] == pytest.approx(affinity, abs=1e-5), name

@@ -77,7 +77,7 @@ class Transfer(nn.Module):
             present: (T,) bool, the tasks with labelled rows.
         """
         del present
-        if self.measures and self.adatt.due():
+        if self.adatt.due() and self.measures:
             self.adatt.observe(self._probe.observation(batch, pooled))
 
     def term(self, view: StepView) -> Tensor | None:
