@@ -36,10 +36,9 @@ def worker_pool(
         try:
             yield pool
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - before:
                 process.kill()
-                process.join()
+            pool.shutdown(wait=True, cancel_futures=True)  # the pool's own thread reaps them
             raise
 
 
