@@ -127,6 +127,26 @@ def ablate(
 
 
 @app.command()
+def reproduce(
+    plan: Annotated[
+        str, typer.Argument(metavar="PLAN", help="rot-mnist, celeba, or a plan's YAML file")
+    ],
+    chosen: Set = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder of the images; else $RECSYS_MTL_DATA")
+    ] = None,
+    out: Out = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="runs trained at the same time; else one a core")
+    ] = None,
+) -> None:
+    """Train a paper's methods and set their numbers beside the published (reproductions/NAME)."""
+    _job("reproduce").run(
+        plan, overrides=list(chosen or ()), data=data, out=out, processes=processes
+    )
+
+
+@app.command()
 def predict(
     run_dir: Annotated[
         Path, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")

@@ -11,6 +11,7 @@ from pipelines.baselines import Predictions, constant, gradient_boosting
 from pipelines.fitting import fit_network, one_task
 from recsys_mtl.build.run import build_evaluator, inverses
 from recsys_mtl.config.adatt import AdaTT
+from recsys_mtl.config.combiner import Sum
 from recsys_mtl.config.schema import Config, Gates, MlpExpert, Model, Numeric
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
@@ -92,7 +93,7 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 
 def as_shared_bottom(config: Config) -> Config:
-    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; adaTT off."""
+    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
     seen = [*config.model.shared_experts, *config.model.task_experts]
     mlps = [expert for expert in seen if isinstance(expert, MlpExpert)] or [MlpExpert()]
     times = sum(expert.count for expert in seen)
@@ -106,7 +107,7 @@ def as_shared_bottom(config: Config) -> Config:
             "task_experts": Model().task_experts,  # there are none
         }
     )
-    return config.model_copy(update={"model": model, "adatt": AdaTT()})
+    return config.model_copy(update={"model": model, "adatt": AdaTT(), "combiner": Sum()})
 
 
 def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:

@@ -12,7 +12,8 @@ import torch
 from recsys_mtl.build.network import build_network
 from recsys_mtl.build.run import build_evaluator, build_plan, build_step
 from recsys_mtl.config.adatt import AdaTT
-from recsys_mtl.config.schema import Config
+from recsys_mtl.config.combiner import Sum
+from recsys_mtl.config.schema import Balancing, Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
@@ -100,7 +101,7 @@ def watched(config: Config, scores: Scores) -> float | None:
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
-    """The same run with a single task; what it lacks is the other tasks and adaTT, nothing else.
+    """The same run with a single task; it lacks the other tasks, and what needs two of them.
 
     The network keeps all the experts that the task's gate mixes and has tables of its own. Early
     stopping keeps its metric where that is the task's own, else it watches the loss.
@@ -112,11 +113,15 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     preferred = {name: e for name, e in config.model.gates.preferred.items() if name == task}
     gates = config.model.gates.model_copy(update={"preferred": preferred})
     model = config.model.model_copy(update={"gates": gates, "logit_transfer": []})
+    gradnorm = config.balancing.name == "gradnorm"
+    balancing = Balancing() if gradnorm else config.balancing
     single = config.model_copy(
         update={
             "tasks": {task: config.tasks[task]},
             "model": model,
             "adatt": AdaTT(),
+            "combiner": Sum(),
+            "balancing": balancing,
             "training": config.training.model_copy(update={"early_stopping": stopping}),
         }
     )

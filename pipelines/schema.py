@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pipelines.output import envelope, prepare_out, write_result
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.shape import default_of, describe, inner, sections
+from recsys_mtl.config.shape import default_of, describe, inner, sections, tag_key, tags
 from recsys_mtl.files import atomic_write
 
 _BOUNDS = {
@@ -54,7 +54,7 @@ def _plan() -> type[Section]:
 
 
 def tables(root: type[Section] = Config) -> str:
-    """Every key of `root` with its type, default and meaning: a table a section and kind."""
+    """Every key of `root` with its type, default and meaning: a table a section and tag."""
     places: dict[type[Section], list[str]] = {}
     _visit(root, "", places)
     return "\n\n".join(_table(section, paths) for section, paths in places.items())
@@ -70,8 +70,13 @@ def _visit(section: type[Section], path: str, places: dict[type[Section], list[s
 
 
 def _below(field: FieldInfo) -> dict[str, type[Section]]:
-    """The sections that a key holds, directly, in a list or in a mapping, by kind."""
-    return sections(field.annotation) or sections(inner(field.annotation))
+    """The sections that a key holds, directly, in a list or in a mapping, by tag."""
+    return sections(_holder(field))
+
+
+def _holder(field: FieldInfo) -> Any:
+    """The type that names the sections: the key's own, or that of its entries."""
+    return field.annotation if sections(field.annotation) else inner(field.annotation)
 
 
 def _step(name: str, field: FieldInfo) -> str:
@@ -81,18 +86,20 @@ def _step(name: str, field: FieldInfo) -> str:
 
 
 def _table(section: type[Section], paths: list[str]) -> str:
-    kind = section.model_fields.get("kind")
-    title = " and ".join(f"`{path}`" for path in paths if path) or "Top level"
-    title += f", kind `{get_args(kind.annotation)[0]}`" if kind else ""
-    rows = "\n".join(_row(n, f) for n, f in section.model_fields.items() if n != "kind")
+    names = " or ".join(f"`{name}`" for name in tags(section))
+    title = " and ".join(f"`{path}`" for path in dict.fromkeys(paths) if path) or "Top level"
+    title += f", {section.tag} {names}" if names else ""
+    fields = section.model_fields.items()
+    rows = "\n".join(_row(n, f) for n, f in fields if not (names and n == section.tag))
     head = "| key | type | default | meaning |\n|---|---|---|---|"
     return f"### {title}\n\n{_summary(section)}.\n\n{head}\n{rows}"
 
 
 def _row(name: str, field: FieldInfo) -> str:
     below = _below(field)
-    kinds = "of kind " + ", ".join(f"`{kind}`" for kind in below)
-    one = kinds if len(below) > 1 else _summary(*below.values()) if below else ""
+    one = _summary(*below.values()) if len(below) == 1 else ""
+    if len(below) > 1:
+        one = f"of {tag_key(_holder(field))} " + ", ".join(f"`{name}`" for name in below)
     cells = (f"`{name}`", ", ".join(_type(field)), _default(field), field.description or one)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.mlflow_model import verify_model
-from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves, transfer
+from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training.evaluate import Array, Scores
 from recsys_mtl.training.loop import Epoch
@@ -24,6 +25,7 @@ from recsys_mtl.training.metrics import Metrics, Undefined, reliability
 log = logging.getLogger(__name__)
 Baselines = dict[str, dict[str, Metrics]]
 _LARGEST_DIFFERENCE = 1e-6
+_MOST_BLOCKS = 40
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -62,6 +64,8 @@ class History:
             values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
         if epoch.transfer is not None:
             values |= _transfer_numbers(epoch.transfer)
+        if epoch.conflicts is not None:
+            values |= conflict_numbers(epoch.conflicts)
         self._tracked.metrics(values, epoch.number)
 
     def losses(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
@@ -93,6 +97,9 @@ def track_outcome(
     if last is not None:
         matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
         tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
+    found = history.epochs[-1][0].conflicts
+    if found is not None:
+        tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), found))
     if test.gates:
         uses = {task: use.mean for task, use in test.gates.items()}
         tracked.figure("plots/gate_use.png", gate_use(uses))
@@ -162,6 +169,29 @@ def _transfer_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
         "adatt/blocked_pairs": blocked,
         "adatt/receivers": len(found.get("borrowed", {})),
     }
+
+
+def conflict_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+    """What MLflow shows of an epoch's task gradients; all of it is in result.json.
+
+    Numbers of single blocks only where there are not too many to look at.
+    """
+    values: dict[str, float | None] = {
+        "combiner/steps": found["steps"],
+        "combiner/skipped": found["skipped"],
+    }
+    for name in ("conflict_ratio", "length_ratio"):
+        of_blocks = found[name]
+        known = [value for value in of_blocks.values() if value is not None]
+        values[f"combiner/{name}"] = float(np.mean(known)) if known else None
+        if 1 < len(of_blocks) <= _MOST_BLOCKS:
+            values |= {f"combiner/{name}/{block}": value for block, value in of_blocks.items()}
+    tasks = list(next(iter(found["task_cosine"].values())))
+    for i, j in combinations(range(len(tasks)), 2):
+        values[f"combiner/cosine/{tasks[i]}/{tasks[j]}"] = found["pair_cosine"][i][j]
+    for task, weight in (found["weights"] or {}).items():
+        values[f"combiner/weight/{task}"] = weight
+    return values | {f"combiner/{name}": value for name, value in found["extra"].items()}
 
 
 def _or_nan(value: float | None) -> float:

@@ -213,6 +213,7 @@ def _training(fitted: Fitted, history: History) -> dict[str, Any]:
                 "labelled": epoch.labelled,
                 "skipped_batches": epoch.skipped,
                 "adatt": epoch.transfer,
+                "conflicts": epoch.conflicts,
             }
             for epoch, scores in history.epochs
         ],

@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from pipelines.compare import as_shared_bottom
 from recsys_mtl.adatt import near_best
 from recsys_mtl.config import Config, config_from_yaml, dump_config
 from recsys_mtl.config.adatt import AdaTT, Borrow, Measure, Prior, TaskGroup
+from recsys_mtl.config.combiner import Combiner
+from recsys_mtl.config.schema import Balancing
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.gradients import COMBINERS
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,20 @@ def _large(config: Config, known: Known) -> Config:
     return _off(config.model_copy(update={"model": model}), known)
 
 
+def _combiner(**section: Any) -> Arm:
+    """Off, with another combiner of task gradients."""
+    chosen: Combiner = TypeAdapter(Combiner).validate_python(section)
+
+    def arm(config: Config, known: Known) -> Config:
+        return _off(config.model_copy(update={"combiner": chosen}), known)
+
+    return arm
+
+
+def _gradnorm(config: Config, known: Known) -> Config:
+    return _off(config.model_copy(update={"balancing": Balancing(name="gradnorm")}), known)
+
+
 def _shared_bottom(config: Config, known: Known) -> Config:
     return as_shared_bottom(_off(config, known))
 
@@ -179,6 +197,9 @@ def _wider(config: Config, known: Known) -> Config:
 _BORROW = {"mechanism": "borrow"}
 
 READY: dict[str, Arm] = {
+    **{name: _combiner(name=name) for name in COMBINERS},
+    "cagt_expert": _combiner(name="cagt", block="expert"),
+    "gradnorm": _gradnorm,
     "off": _off,
     "noise_floor": _noise_floor,
     "losses_x1.1": _adatt(

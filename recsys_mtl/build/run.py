@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from recsys_mtl.build.adatt import build_transfer
+from recsys_mtl.build.combiner import build_combiner
 from recsys_mtl.config.schema import (
     Binary,
     Config,
@@ -19,8 +20,10 @@ from recsys_mtl.config.schema import (
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
 from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.training.combining import Combining, shared_parts
 from recsys_mtl.training.device import Precision
 from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
+from recsys_mtl.training.gradnorm import GradNormBalancer
 from recsys_mtl.training.loop import Plan
 from recsys_mtl.training.metrics import larger_is_better
 from recsys_mtl.training.optim import make_optimizer
@@ -36,7 +39,13 @@ def build_losses(config: Config) -> TaskLosses:
 def build_balancer(config: Config, device: torch.device | str) -> Balancer:
     """The balancing of the task losses, the fixed weights included."""
     weights = torch.tensor([task.weight for task in config.tasks.values()])
-    return make_balancer(config.balancing.name, weights).to(device)
+    section = config.balancing
+    if section.name == "gradnorm":
+        gradnorm = GradNormBalancer(
+            weights, alpha=section.alpha, learning_rate=section.learning_rate
+        )
+        return gradnorm.to(device)
+    return make_balancer(section.name, weights).to(device)
 
 
 def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
@@ -59,6 +68,24 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         clip_norm=training.optimizer.clip_norm,
         table_learning_rate=training.tables.learning_rate,
         transfer=transfer,
+        combining=build_combining(config, network),
+    )
+
+
+def build_combining(config: Config, network: MultiTaskNetwork) -> Combining | None:
+    """What combines the tasks' gradients; None where one backward pass of their sum does."""
+    section = config.combiner
+    if section.name == "sum" and section.diagnostics is None:
+        return None
+    parts = shared_parts(network, config.training.batch_size)
+    named = build_combiner(section, parts, tasks=len(network.tasks), seed=config.seed)
+    return Combining(
+        network,
+        named.combiner,
+        named.blocks,
+        parts,
+        interval=section.diagnostics or 1,
+        always=section.name != "sum",
     )
 
 

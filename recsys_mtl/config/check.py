@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_mtl.config.check_adatt import adatt_contradictions
+from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.schema import (
     Binary,
@@ -35,7 +36,7 @@ def contradictions(config: Config) -> list[Finding]:
     """Everything in `config` that is valid by itself but not together with the rest."""
     checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
     found = [finding for check in checks for finding in check(config)]
-    return [*found, *adatt_contradictions(config)]
+    return [*found, *adatt_contradictions(config), *combiner_contradictions(config)]
 
 
 def label_of(name: str, task: Task) -> str:
@@ -210,6 +211,11 @@ def _unused(config: Config) -> Iterator[Finding]:
     for name, feature in config.features.items():
         if isinstance(feature, Numeric) and feature.transform != "piecewise":
             yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")
+    if config.balancing.name != "gradnorm":
+        keys = ("alpha", "learning_rate")
+        yield from _idle(("balancing",), config.balancing, keys, "name: gradnorm")
+    if config.combiner.blocks != "fixed":
+        yield from _idle(("combiner",), config.combiner, ("block_size",), "block: fixed")
 
 
 def _idle(path: KeyPath, section: Section, keys: tuple[str, ...], owner: str) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import ValidationError
 
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.shape import describe, inner, options, sections
+from recsys_mtl.config.shape import describe, inner, options, sections, tag_key
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
 
@@ -72,19 +72,19 @@ def _missing_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
     return Finding(place.path, "missing key", expected=describe(place.annotation))
 
 
-def _missing_kind(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+def _missing_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
     expected = "one of " + ", ".join(sections(place.annotation))
-    return Finding((*place.path, "kind"), "missing key", expected=expected)
+    return Finding((*place.path, tag_key(place.annotation)), "missing key", expected=expected)
 
 
-def _unknown_kind(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    known = sections(place.annotation)
+def _unknown_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    known, key = sections(place.annotation), tag_key(place.annotation)
     return Finding(
-        (*place.path, "kind"),
+        (*place.path, key),
         "unknown choice",
         expected="one of " + ", ".join(known),
-        found=show(value["kind"]),
-        fix=did_you_mean(str(value["kind"]), known),
+        found=show(value[key]),
+        fix=did_you_mean(str(value[key]), known),
     )
 
 
@@ -122,8 +122,8 @@ _TRANSLATIONS: dict[str, Callable[[_Place, Any, dict[str, Any]], Finding]] = {
     "extra_forbidden": _unknown_key,
     "invalid_key": _unknown_key,
     "missing": _missing_key,
-    "union_tag_not_found": _missing_kind,
-    "union_tag_invalid": _unknown_kind,
+    "union_tag_not_found": _missing_tag,
+    "union_tag_invalid": _unknown_tag,
     "literal_error": _unknown_choice,
     "string_pattern_mismatch": _wrong_name,
     "value_error": _contradiction,

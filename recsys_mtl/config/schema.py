@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from recsys_mtl.config.adatt import AdaTT
+from recsys_mtl.config.combiner import Combiner, Sum
 from recsys_mtl.config.section import Fraction, Name, NonNegative, Section
 
 # ---------------------------------------------------------------------------- data
@@ -299,9 +300,11 @@ class Model(Section):
 class Balancing(Section):
     """How task losses are weighed, always on top of the fixed task weights."""
 
-    name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch"] = Field(
+    name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch", "gradnorm"] = Field(
         "fixed", description="the method; fixed: the task weights alone"
     )
+    alpha: NonNegative = Field(1.5, description="how hard gradnorm pulls tasks that lag behind")
+    learning_rate: PositiveFloat = Field(0.025, description="of gradnorm's weights")
 
 
 class DenseOptimizer(Section):
@@ -393,6 +396,7 @@ class Config(Section):
     model: Model = Model()
     balancing: Balancing = Balancing()
     adatt: AdaTT = AdaTT()
+    combiner: Combiner = Sum()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     tracking: Tracking = Tracking()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values finite and not coerced, frozen."""
+    """Base of every section: unknown keys are errors, values finite and not coerced, frozen.
+
+    Where a value may be one of several sections, the key `tag` tells which one is meant.
+    """
+
+    tag: ClassVar[str] = "kind"
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

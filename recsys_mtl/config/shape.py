@@ -21,14 +21,23 @@ def options(annotation: Any) -> list[Any]:
 
 
 def sections(annotation: Any) -> dict[str, type[Section]]:
-    """The sections that a value may be, by their `kind` ("" for a section without one)."""
+    """The sections that a value may be, by their tag ("" for a section without one)."""
     found: dict[str, type[Section]] = {}
     for option in options(annotation):
         if isinstance(option, type) and issubclass(option, Section):
-            kind = option.model_fields.get("kind")
-            tags = get_args(kind.annotation) if kind else ("",)
-            found.update(dict.fromkeys(tags, option))
+            found.update(dict.fromkeys(tags(option) or ("",), option))
     return found
+
+
+def tags(section: type[Section]) -> tuple[str, ...]:
+    """The values of the key that tells a section from its alternatives; none without such a key."""
+    field = section.model_fields.get(section.tag)
+    return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
+
+
+def tag_key(annotation: Any) -> str:
+    """The key that tells which of several sections is meant."""
+    return next(iter(sections(annotation).values())).tag
 
 
 def section_of(annotation: Any, value: Any) -> type[Section] | None:
@@ -36,8 +45,10 @@ def section_of(annotation: Any, value: Any) -> type[Section] | None:
     known = sections(annotation)
     if len(known) == 1:
         return next(iter(known.values()))
-    kind = value.get("kind") if isinstance(value, Mapping) else None
-    return known.get(kind) if isinstance(kind, str) else None
+    if not known or not isinstance(value, Mapping):
+        return None
+    tag = value.get(tag_key(annotation))
+    return known.get(tag) if isinstance(tag, str) else None
 
 
 def inner(annotation: Any) -> Any:
@@ -57,8 +68,8 @@ def default_of(field: FieldInfo) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
-        kind = {"kind": value.kind} if "kind" in type(value).model_fields else {}  # type: ignore[attr-defined]
-        return kind | value.model_dump(exclude_unset=True)
+        tag = {value.tag: getattr(value, value.tag)} if tags(type(value)) else {}
+        return tag | value.model_dump(exclude_unset=True)
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 

@@ -18,6 +18,8 @@ from recsys_mtl.gradients.diagnostics import Diagnostics
 from recsys_mtl.gradients.gradnorm import GradNorm
 from recsys_mtl.gradients.output_gradients import output_gradients
 from recsys_mtl.gradients.partition import Partition
+from recsys_mtl.gradients.parts import Part, Place, add_gradients, partition_of
+from recsys_mtl.gradients.summary import ConflictLog, Conflicts
 from recsys_mtl.gradients.task_gradients import Block, task_gradients
 
 __all__ = [
@@ -25,12 +27,18 @@ __all__ = [
     "Block",
     "Combined",
     "Combiner",
+    "ConflictLog",
+    "Conflicts",
     "Diagnostics",
     "GradNorm",
+    "Part",
     "Partition",
+    "Place",
+    "add_gradients",
     "make_combiner",
     "output_gradients",
     "over_processes",
+    "partition_of",
     "sum_over_processes",
     "task_gradients",
     "weighted_mean",

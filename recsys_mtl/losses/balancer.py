@@ -23,6 +23,8 @@ class Balancer(nn.Module, ABC):
 
     The loop's part::
 
+        if balancer.needs_gradient_lengths:  # GradNorm only
+            balancer.see_lengths(losses, their gradients' lengths on the last shared layer, present)
         total = balancer.total(losses, present)  # every batch
         ...  # backward, optimizer step
         if balancer.needs_losses_after_step:  # FAMO only: one more forward, without gradients
@@ -34,6 +36,7 @@ class Balancer(nn.Module, ABC):
     """
 
     needs_losses_after_step = False
+    needs_gradient_lengths = False
 
     task_weights: Tensor
     last_losses: Tensor
@@ -80,6 +83,12 @@ class Balancer(nn.Module, ABC):
     def observe(self, losses: Tensor, present: Tensor) -> None:
         """Takes note of a batch's losses (T,), off the graph, of the `present` tasks."""
         self.last_losses.copy_(torch.where(present, losses, self.last_losses))
+
+    def see_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
+        """Takes the (T,) lengths of the losses' gradients before this batch's `total`.
+
+        Nothing to do unless `needs_gradient_lengths`.
+        """
 
     def after_step(self, losses: Tensor, present: Tensor) -> None:
         """Takes the losses of the batch just trained on, computed anew after the optimizer step.

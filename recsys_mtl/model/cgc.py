@@ -96,6 +96,7 @@ class CGC(nn.Module):
     def __init__(self, spec: CGCSpec, in_features: int, *, last: bool) -> None:
         super().__init__()
         num_tasks = len(spec.tasks)
+        self.tasks = spec.tasks
         self.num_tasks = num_tasks
         self.num_own = spec.num_own
         self.shared_factors: Tensor | None = None
@@ -154,6 +155,27 @@ class CGC(nn.Module):
             own=own,
             common=common,
         )
+
+    def shared_parameters(self, before: str) -> list[tuple[str, str, nn.Parameter, int | None]]:
+        """See `PLE.shared_parameters`; names begin with `before`."""
+        found: list[tuple[str, str, nn.Parameter, int | None]] = []
+        banks: list[tuple[ExpertBank | None, tuple[str, ...]]] = [
+            (self.shared_experts, ("shared",))
+        ]
+        if self.has_shared_stream:
+            banks.append((self.task_experts, self.tasks))
+        for bank, owners in banks:
+            experts = [] if bank is None else bank.named_parameters_per_expert()
+            for place, parameters in enumerate(experts):
+                owner, number = divmod(place, len(experts) // len(owners))
+                group = f"{before}{owners[owner]}.{number}"
+                found += [(f"{group}.{name}", group, p, index) for name, p, index in parameters]
+        if self.shared_gate is not None:
+            group = f"{before}shared_gate"
+            found += [
+                (f"{group}.{n}", group, p, None) for n, p in self.shared_gate.named_parameters()
+            ]
+        return found
 
     @staticmethod
     def _weights(gate: nn.Module | None, x: Tensor, shape: tuple[int, int]) -> Tensor:

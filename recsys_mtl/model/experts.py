@@ -153,10 +153,28 @@ class ExpertBank(nn.Module):
 
     def parameters_per_expert(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of every expert of the first copy, in order."""
+        first = self.named_parameters_per_expert()[: sum(self.counts)]
+        return [[(p, index) for _, p, index in expert] for expert in first]
+
+    def named_parameters_per_expert(self) -> list[list[tuple[str, nn.Parameter, int]]]:
+        """(name in the expert, parameter, index on its dim 0), copy by copy, expert by expert."""
         return [
-            [(p, index) for module in (expert, project) for p in module.parameters()]
+            [
+                (name, p, copy * count + index)
+                for module in (expert, project)
+                for name, p in module.named_parameters()
+            ]
+            for copy in range(self.copies)
             for expert, project, count in zip(
                 self.experts, self.projections, self.counts, strict=True
             )
             for index in range(count)
         ]
+
+    def last_layers(self) -> list[tuple[nn.Parameter, int]]:
+        """(parameter, index on its dim 0) of the last affine map of each expert."""
+        found = []
+        for expert, project, count in zip(self.experts, self.projections, self.counts, strict=True):
+            maps = [m for m in (*expert.modules(), project) if isinstance(m, GroupedLinear)]
+            found += [(p, index) for index in range(count) for p in maps[-1].parameters()]
+        return found

@@ -149,15 +149,21 @@ class MultiTaskNetwork(nn.Module):
         pooled: Tensor = self.embeddings(batch.ids, batch.list_ids, batch.list_lengths)
         return pooled
 
-    def forward_from(self, pooled: Tensor, batch: Batch) -> Outputs:
-        """The network above the cut: (B, P) pooled embeddings to every task's output."""
-        x = torch.cat([pooled, batch.numeric], 1)
-        device = x.device.type
-        if torch.is_autocast_enabled(device):
-            x = x.to(torch.get_autocast_dtype(device))  # once, not once an expert
-        mixed = self.ple(x)
+    def forward_from(self, pooled: Tensor, batch: Batch, by_task: Tensor | None = None) -> Outputs:
+        """The network above the cut.
+
+        Args:
+            pooled: (B, P) embeddings.
+            batch: the rows.
+            by_task: (T, B, P) the same, a copy for the gate and own experts of each task, for who
+                wants each task's gradient there.
+        """
+        copies = None
+        if by_task is not None:
+            copies = _joined(by_task, batch.numeric.expand(len(by_task), -1, -1))
+        mixed = self.ple(_joined(pooled, batch.numeric), copies)
         gates = mixed.weights[-1].unbind(0) if mixed.weights else ()
-        mean_entropy = x.new_zeros((), dtype=torch.float32)
+        mean_entropy = pooled.new_zeros((), dtype=torch.float32)
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         return Outputs(
@@ -189,23 +195,39 @@ class MultiTaskNetwork(nn.Module):
         """Everything but the tables, which have an optimizer of their own."""
         return [*self.ple.parameters(), *self.towers.parameters(), *self.items.parameters()]
 
+    def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
+        """(name, expert, parameter, index on its dim 0) of what every task's loss passes through.
+
+        The tables, which lie below the cut, are not among them.
+        """
+        return self.ple.shared_parameters()
+
+    def last_shared_parameters(self) -> list[tuple[nn.Parameter, int]]:
+        """(parameter, index on its dim 0) of the last layer of every last shared expert."""
+        return self.ple.last_shared_parameters()
+
     def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of each shared expert, level by level, in order."""
         return self.ple.shared_expert_parameters()
 
     @property
     def tasks_are_separable(self) -> bool:
-        """Whether each task's loss reaches the shared experts through its own mixture alone."""
+        """Whether each task's loss reaches what is below through its own mixture alone."""
         return self.ple.mixes_once and not self.towers.transfers
 
     def shared_weights(self, mixed: PLEOutput) -> Tensor:
-        """(T, B, S) weights of the last level's shared experts, off the graph."""
+        """(T, B, S) what each task's mixture sends back into the shared experts, off the graph.
+
+        The weights of the last level's gates, times `scale_shared_gradients`' factors if there are.
+        """
         assert mixed.common is not None
         experts, rows, _ = mixed.common.shape
-        if mixed.weights:
-            return mixed.weights[-1][..., -experts:].detach()
         size = len(self.task_names), rows, experts  # without gates there are no own experts
-        return mixed.tasks.new_full(size, 1 / experts)
+        weights = mixed.tasks.new_full(size, 1 / experts, dtype=torch.float32)
+        if mixed.weights:
+            weights = mixed.weights[-1][..., -experts:].detach()
+        factors = self.ple.shared_factors
+        return weights if factors is None else weights * factors.unsqueeze(1)
 
 
 def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
@@ -221,6 +243,13 @@ def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
         gated=spec.architecture != "shared_bottom",
         preferred=spec.preferred,
     )
+
+
+def _joined(pooled: Tensor, numeric: Tensor) -> Tensor:
+    """(…, B, I) inputs of the experts, cast once and not once an expert."""
+    x = torch.cat([pooled, numeric], -1)
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 def _item_key(task: str) -> str:

@@ -49,9 +49,15 @@ class PLE(nn.Module):
             for level in range(levels)
         )
 
-    def forward(self, x: Tensor) -> PLEOutput:
-        """(B, I) feature vectors to every task's mixture of experts."""
-        tasks, shared = x, x
+    def forward(self, x: Tensor, by_task: Tensor | None = None) -> PLEOutput:
+        """(B, I) feature vectors to every task's mixture of experts.
+
+        Args:
+            x: (B, I).
+            by_task: (T, B, I) the same vectors, a copy for the gate and own experts of each task,
+                for who wants each task's gradient there; None: all read `x`.
+        """
+        tasks, shared = x if by_task is None else by_task, x
         weights: list[Tensor] = []
         own = common = None
         for level in self.levels:
@@ -64,9 +70,8 @@ class PLE(nn.Module):
 
     @property
     def mixes_once(self) -> bool:
-        """Whether there is one level, with shared experts."""
-        first = self.levels[0]
-        return len(self.levels) == 1 and first.shared_experts is not None
+        """Whether there is one level."""
+        return len(self.levels) == 1
 
     def scale_shared_gradients(self, factors: Tensor | None) -> None:
         """Multiply what each task sends into each shared expert in backward; None: leave it.
@@ -78,10 +83,36 @@ class PLE(nn.Module):
         assert isinstance(level, CGC)
         level.shared_factors = factors
 
+    @property
+    def shared_factors(self) -> Tensor | None:
+        """What `scale_shared_gradients` set."""
+        first = self.levels[0]
+        assert isinstance(first, CGC)
+        return first.shared_factors
+
     def gate_parameters(self) -> list[nn.Parameter]:
         """Of every level's gates."""
         gates = [g for level in self.levels for g in (level.gate, level.shared_gate)]
         return [p for gate in gates if isinstance(gate, nn.Module) for p in gate.parameters()]
+
+    def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
+        """(name, group, parameter, index on its dim 0) of what every task's loss passes through.
+
+        Those are the shared experts and, at levels before the last, all experts and the shared
+        stream's gate. A group is an expert.
+        """
+        found = []
+        for number, level in enumerate(self.levels):
+            assert isinstance(level, CGC)
+            before = f"{number}." if len(self.levels) > 1 else ""
+            found += level.shared_parameters(before)
+        return found
+
+    def last_shared_parameters(self) -> list[tuple[nn.Parameter, int]]:
+        """(parameter, index on its dim 0) of the last layer of every last shared expert."""
+        last = self.levels[-1]
+        assert isinstance(last, CGC)
+        return [] if last.shared_experts is None else last.shared_experts.last_layers()
 
     def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of every shared expert, level by level, in order."""

@@ -6,6 +6,7 @@ Figures are made without pyplot: nothing global is touched and no display is nee
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,35 @@ def transfer(
         image = draw_heatmap(axes, shown, rows=tasks, columns=tasks, low=low, palette=palette)
         axes.set_title(title)
         figure.colorbar(image, ax=axes, shrink=0.7)
+    return figure
+
+
+def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) -> Figure:
+    """Where tasks fight: mean cosines of a task's gradient with the others' in each block, and of
+    each pair over all blocks.
+
+    Args:
+        tasks: T names.
+        found: see `Conflicts.described`.
+        most: so many blocks are shown, those with the largest share of conflicts.
+    """
+    ratio = {name: value for name, value in found["conflict_ratio"].items() if value is not None}
+    worst = sorted(ratio, key=lambda name: -ratio[name])[:most]
+    blocks = [name for name in ratio if name in set(worst)]
+    by_block = [[found["task_cosine"][block][task] for task in tasks] for block in blocks]
+    rows = [f"{block} ({ratio[block]:.0%})" for block in blocks]
+    height = 2.0 + 0.32 * max(len(blocks), len(tasks))
+    figure = Figure(figsize=(5.5 + 0.92 * len(tasks), height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, names, values, title in (
+        (left, rows, by_block, "with the others, by block (share of conflicts)"),
+        (right, tasks, found["pair_cosine"], "of pairs, over all blocks"),
+    ):
+        matrix = np.array(values, dtype=np.float64).reshape(len(names), len(tasks))
+        draw = draw_heatmap(axes, matrix, rows=names, columns=tasks, low=-1.0, palette="RdBu")
+        axes.set_title(title, fontsize=10)
+    figure.suptitle("cosines of the tasks' gradients")
+    figure.colorbar(draw, ax=[left, right], shrink=0.7)
     return figure
 
 

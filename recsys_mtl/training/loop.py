@@ -57,6 +57,7 @@ class Epoch:
     Attributes:
         score: the watched validation value; None: undefined.
         transfer: `AdaTT.diagnostics` at its end; None: adaTT is off.
+        conflicts: `Combining.diagnostics` of it; None: no step's gradients were combined.
     """
 
     number: int
@@ -68,6 +69,7 @@ class Epoch:
     learning_rate_factor: float
     loss_weights: dict[str, float] = field(default_factory=dict)
     transfer: dict[str, Any] | None = None
+    conflicts: dict[str, Any] | None = None
     score: float | None = None
 
     @property
@@ -108,6 +110,8 @@ class Skips:
         self._in_a_row += 1
         names = [self.tasks[i] for i in result.bad_tasks]
         blamed = f"the loss of {', '.join(names)}" if names else "the gradient"
+        if result.problem is not None:
+            blamed = f"the combined gradient ({result.problem})"
         if self._in_a_row == 1:
             log.warning("batch skipped: %s is not finite", blamed)
         if self._in_a_row >= self._limit:
@@ -194,7 +198,7 @@ def _train_epoch(
                 kind=plan.schedule,
             )
             step.set_rate(factor)
-            result = step(batch.to(device))
+            result = step(batch.to(device), number * per_epoch + index)
             skips.see(result)
             if result.updated:
                 sums += result.losses.double() * result.masses
@@ -216,6 +220,7 @@ def _train_epoch(
         learning_rate_factor=factor,
         loss_weights=dict(zip(skips.tasks, step.balancer.weights().tolist(), strict=True)),
         transfer=None if step.transfer is None else step.transfer.diagnostics(),
+        conflicts=None if step.combining is None else step.combining.diagnostics(),
     )
 
 

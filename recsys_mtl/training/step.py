@@ -1,8 +1,9 @@
 """One training step: the only place where gradients are made and spent.
 
 Order: raw masked loss -> fixed weight and balancing -> adaTT -> backward to the cut at the pooled
-embeddings -> clipping -> one update of the dense parameters and one of the tables. A batch with a
-non-finite loss or gradient updates nothing.
+embeddings, the tasks' gradients combined there and on the shared experts -> clipping -> one update
+of the dense parameters and one of the tables. A batch with a non-finite loss or gradient updates
+nothing.
 
 Shapes: B rows, T tasks, P pooled embedding width.
 """
@@ -18,7 +19,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.training.combining import Combining, Cut, Objective
 from recsys_mtl.training.device import Precision, autocast
+from recsys_mtl.training.shared_gradients import shared_gradients
 from recsys_mtl.training.transfer import StepView, Transfer
 
 
@@ -32,6 +35,7 @@ class StepResult:
         masses: (T,) their weight, which a mean over batches has to count by.
         updated: whether the parameters changed.
         bad_tasks: indices of the tasks with a non-finite loss.
+        problem: why a combiner found no gradient.
     """
 
     losses: Tensor
@@ -39,6 +43,7 @@ class StepResult:
     masses: Tensor
     updated: bool
     bad_tasks: tuple[int, ...] = ()
+    problem: str | None = None
 
 
 class TrainingStep:
@@ -54,6 +59,7 @@ class TrainingStep:
             embeddings together; None leaves it as it is.
         table_learning_rate: peak rate of the tables' optimizer.
         transfer: adaTT; None: off, and the step is as if there were no such thing.
+        combining: of the tasks' gradients; None: one backward pass of their sum.
     """
 
     def __init__(
@@ -67,12 +73,14 @@ class TrainingStep:
         clip_norm: float | None,
         table_learning_rate: float,
         transfer: Transfer | None = None,
+        combining: Combining | None = None,
     ) -> None:
         self.network = network
         self.losses = losses
         self.balancer = balancer
         self.optimizer = optimizer
         self.transfer = transfer
+        self.combining = combining
         self._precision = precision
         self._clip_norm = clip_norm
         self.device = network.dense_parameters()[0].device
@@ -91,33 +99,68 @@ class TrainingStep:
             group["lr"] = peak * factor
         self.network.embeddings.set_learning_rate(self._peak_table_rate * factor)
 
-    def __call__(self, batch: Batch) -> StepResult:
-        """Train on one batch (already on the network's device)."""
+    def __call__(self, batch: Batch, number: int = 0) -> StepResult:
+        """Train on one batch.
+
+        Args:
+            batch: already on the network's device.
+            number: of the step in the training, from 0.
+        """
         pooled = self.network.embed(batch)
         features = pooled.detach().requires_grad_()
         masses = self.losses.masses(batch.labels, batch.weights)
         if self.transfer is not None:
             self.transfer.before(batch, pooled.detach(), masses > 0)
+        combining = self.combining if self.combining and self.combining.due(number) else None
+        cut = Cut(features, combining.copies(features) if combining else None)
         with autocast(self._precision, self.device):
-            outputs = self.network.forward_from(features, batch)
+            outputs = self.network.forward_from(features, batch, cut.copies)
         losses, counts = self._losses(outputs, batch)
         detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
         if bad:  # before the balancer has seen them
             return StepResult(detached, counts, masses, False, bad)
-        total = self.balancer.total(losses, present) + outputs.penalty
-        if self.transfer is not None:
-            view = StepView(batch, outputs, losses, present, self.balancer)
-            term = self.transfer.term(view)
-            total = total if term is None else total + term
+        if self.balancer.needs_gradient_lengths:
+            self.balancer.see_lengths(detached, self._lengths(outputs, losses, present), present)
+        objective = self._objective(StepView(batch, outputs, losses, present, self.balancer))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self._scaler.scale(total))
+        if combining is None:
+            torch.autograd.backward(self._scaler.scale(objective.total + objective.beside))
+        else:
+            learned = [*self.balancer.parameters()]
+            learned += [] if self.transfer is None else self.transfer.parameters()
+            scale = self._scale()
+            problem = combining.backward(
+                cut, outputs, objective, present, learned=learned, scale=scale, number=number
+            )
+            if problem is not None:
+                self._back_off()
+                return StepResult(detached, counts, masses, False, problem=problem)
         updated = self._update(pooled, features)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
                 again = self.network(batch)
             self.balancer.after_step(self._losses(again, batch)[0].detach(), present)
         return StepResult(detached, counts, masses, updated)
+
+    def _objective(self, view: StepView) -> Objective:
+        """What the step minimises, after balancing and adaTT."""
+        total, beside = self.balancer.total(view.losses, view.present), view.outputs.penalty
+        tasks = view.losses
+        if self.combining is not None:
+            tasks = self.balancer.weighted(view.losses, view.present)
+        terms = self.transfer.task_terms(view) if self.transfer is not None else None
+        if terms is not None:
+            tasks, total = tasks + terms, total + terms.sum()
+        term = self.transfer.term(view) if self.transfer is not None else None
+        return Objective(tasks, total, beside if term is None else beside + term, terms is None)
+
+    def _lengths(self, outputs: Outputs, losses: Tensor, present: Tensor) -> Tensor:
+        """(T,) lengths of the losses' gradients on the last layer of the shared experts."""
+        scale = self._scale()
+        block = self.network.last_shared_parameters()
+        (rows,) = shared_gradients(self.network, outputs, losses * scale, [block], present)
+        return rows.norm(dim=1) / scale
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         items = self.network.item_tables()
@@ -141,8 +184,15 @@ class TrainingStep:
             if features.grad is not None and pooled.requires_grad:
                 torch.autograd.backward(pooled, features.grad)
             self._scaler.update()
-        elif (
-            self._scaler.is_enabled()
-        ):  # told by hand: the scaler does not see the gradient at the cut
-            self._scaler.update(self._scaler.get_scale() * self._scaler.get_backoff_factor())
+        else:
+            self._back_off()
         return finite
+
+    def _scale(self) -> float:
+        """What the scaler multiplies a loss by; asked of itself, as it begins with its first loss."""
+        return float(self._scaler.scale(torch.ones((), device=self.device)))
+
+    def _back_off(self) -> None:
+        """Told by hand: the scaler sees neither the gradient at the cut nor those of tasks."""
+        if self._scaler.is_enabled():
+            self._scaler.update(self._scaler.get_scale() * self._scaler.get_backoff_factor())

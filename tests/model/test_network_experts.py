@@ -89,7 +89,7 @@ def test_tasks_are_separable_with_one_mixture_and_no_transfer() -> None:
         "ple": True,
         "mmoe": True,
         "shared_bottom": True,
-        "single_task": False,
+        "single_task": True,
     }
     assert not separable(replace(SPEC, levels=2))
     assert not separable(replace(SPEC, logit_transfer=(("ctr", "stage"),)))

@@ -87,10 +87,61 @@ def test_the_last_levels_experts_are_shown(levels: int) -> None:
     torch.testing.assert_close(got.tasks, mixed)
 
 
-def test_mixes_once_with_one_level_and_shared_experts() -> None:
+def test_mixes_once_with_one_level() -> None:
     assert PLE(SPEC, N_IN, 1).mixes_once
     assert not PLE(SPEC, N_IN, 2).mixes_once
-    assert not PLE(CGCSpec(tasks=("a", "b"), shared=(), own=SPEC.own), N_IN, 1).mixes_once
+
+
+def test_a_copy_of_the_input_for_each_task_changes_nothing_but_who_is_told() -> None:
+    torch.manual_seed(0)
+    ple = PLE(SPEC, N_IN, 1).double()
+    x = torch.randn(B, N_IN, dtype=torch.float64, requires_grad=True)
+    copies = x.expand(3, -1, -1)
+    plain, apart = ple(x), ple(x, copies)
+    torch.testing.assert_close(apart.tasks, plain.tasks)
+    sent = torch.randn(3, B, plain.tasks.shape[2], dtype=torch.float64)
+    (at_copies,) = torch.autograd.grad(apart.tasks, copies, sent, retain_graph=True)
+    for task in range(3):
+        alone = torch.zeros_like(sent)
+        alone[task] = sent[task]
+        (here,) = torch.autograd.grad(apart.tasks, copies, alone, retain_graph=True)
+        torch.testing.assert_close(here[task], at_copies[task])
+        assert not here[[t for t in range(3) if t != task]].any()
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_shared_parameters_are_what_every_task_passes_through(levels: int) -> None:
+    ple = PLE(SPEC, N_IN, levels)
+    named = ple.shared_parameters()
+    assert len({name for name, *_ in named}) == len(named)
+    groups = list(dict.fromkeys(group for _, group, _, _ in named))
+    if levels == 1:
+        assert groups == ["shared.0", "shared.1"]
+    else:
+        own = [f"{t}.{i}" for t in SPEC.tasks for i in range(4)]
+        of_level = ["shared.0", "shared.1", *own, "shared_gate"]
+        earlier = [f"{level}.{name}" for level in range(levels - 1) for name in of_level]
+        assert groups == [*earlier, f"{levels - 1}.shared.0", f"{levels - 1}.shared.1"]
+    listed = {id(p) for _, _, p, _ in named}
+    expected = {
+        id(p)
+        for name, p in ple.named_parameters()
+        if ".shared_experts." in name
+        or ".shared_gate." in name
+        or (".task_experts." in name and f"levels.{levels - 1}." not in name)
+    }
+    assert listed == expected
+    places = [(id(p), index) for _, _, p, index in named]
+    assert len(set(places)) == len(places)
+
+
+def test_last_shared_parameters_are_the_last_maps_of_the_last_level() -> None:
+    ple = PLE(SPEC, N_IN, 2)
+    found = ple.last_shared_parameters()
+    assert [index for _, index in found] == [0, 0, 1, 1]
+    of_last = {id(p) for n, p in ple.named_parameters() if n.startswith("levels.1.shared_experts.")}
+    assert {id(p) for p, _ in found} < of_last
+    assert {p.shape[1] for p, _ in found} == {D}
 
 
 def test_factors_are_for_one_level() -> None:

@@ -198,9 +198,9 @@ def test_an_overflow_at_the_cut_alone_lowers_the_scale(scaled, rows):
     before = state(scaled)
     original = scaled.network.forward_from
 
-    def forward_from(features, batch):
+    def forward_from(features, batch, copies):
         features.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
-        return original(features, batch)
+        return original(features, batch, copies)
 
     scaled.network.forward_from = forward_from
     assert not scaled(rows).updated

@@ -10,8 +10,7 @@ from recsys_mtl.training.transfer.transfer import StepView, Transfer
 class LossTransfer(Transfer):
     """Adds Σ_i min(λ Σ_j w_ij L_j, max_ratio L_i), of losses after their weighting."""
 
-    def term(self, view: StepView) -> Tensor | None:
-        """The sum of the transferred losses; None in the warm-up."""
+    def task_terms(self, view: StepView) -> Tensor | None:
+        """(T,) the transferred losses; None in the warm-up."""
         weighted = view.balancer.weighted(view.losses, view.present)
-        terms = self.adatt.transferred(weighted, view.present)
-        return None if terms is None else terms.sum()
+        return self.adatt.transferred(weighted, view.present)

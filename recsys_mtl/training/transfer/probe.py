@@ -1,6 +1,6 @@
 """Shows a (sub-)batch to a measure: one forward pass without dropout, and what it asks for of it.
 
-Shapes: B rows of the sub-batch, T tasks, S shared experts, D width, d_e entries of expert e.
+Shapes: B rows of the sub-batch, T tasks, d_e entries of expert e.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from torch.nn import functional as F
 from recsys_mtl.adatt import Observation
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.schema import TaskSpec
-from recsys_mtl.gradients import (
-    output_gradients,
-    over_processes,
-    sum_over_processes,
-    task_gradients,
-)
+from recsys_mtl.gradients import over_processes, sum_over_processes
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.training.device import Precision, autocast
+from recsys_mtl.training.shared_gradients import shared_gradients
 
 
 @dataclass(frozen=True)
@@ -86,23 +82,8 @@ class Probe:
         """(T, d_e) of every shared expert."""
         items = self.network.item_tables()
         losses, counts = self.losses(outputs.logits, batch.labels, batch.weights, items)
-        blocks, present = self.network.shared_expert_parameters(), counts > 0
-        if not self.network.tasks_are_separable:
-            return task_gradients(losses, blocks, present)
-        mixed = outputs.mixed
-        assert mixed.common is not None
-        # Each task's loss reaches the experts through its own mixture alone: one pass gives every
-        # task's gradient there, and only the shared experts are passed through task by task.
-        (at_mixture,) = torch.autograd.grad(losses.sum(), mixed.tasks, retain_graph=True)
-        weights = self.network.shared_weights(mixed)
-        return output_gradients(
-            mixed.common,
-            lambda task: torch.einsum(
-                "bs,bd->sbd", weights[task].to(at_mixture.dtype), at_mixture[task]
-            ),
-            blocks,
-            present,
-        )
+        blocks = self.network.shared_expert_parameters()
+        return shared_gradients(self.network, outputs, losses, blocks, counts > 0)
 
     def _columns(self, task: TaskSpec, logits: Tensor) -> Tensor:
         """(B, C) whose correlations mean something: a shift of all classes' logits does not."""

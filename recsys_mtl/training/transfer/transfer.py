@@ -42,7 +42,8 @@ class Transfer(nn.Module):
     The parameters belong into the dense optimizer, without weight decay. The step's part::
 
         transfer.before(batch, pooled, present)     # before the forward pass
-        total = total + transfer.term(view)         # where it is not None
+        losses = losses + transfer.task_terms(view) # where it is not None, after weighting
+        total = losses.sum() + transfer.term(view)  # likewise
 
     Args:
         adatt: measures and selects.
@@ -80,8 +81,13 @@ class Transfer(nn.Module):
         if self.adatt.due() and self.measures:
             self.adatt.observe(self._probe.observation(batch, pooled))
 
+    def task_terms(self, view: StepView) -> Tensor | None:
+        """(T,) what to add to each task's weighted loss; None: nothing."""
+        del view
+        return None
+
     def term(self, view: StepView) -> Tensor | None:
-        """What to add to the total loss; None: nothing."""
+        """What to add to the total beside the tasks' losses; None: nothing."""
         del view
         return None
 

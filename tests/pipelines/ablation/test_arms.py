@@ -20,6 +20,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.data.schema import DataSpec, TaskSpec
 from recsys_mtl.errors import UserError
+from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.training.transfer import StepView
 
 BORROW = {"adatt.mechanism": "borrow"}
@@ -99,8 +100,23 @@ def test_every_ready_arm_is_looked_at_here() -> None:
     others = {
         *("noise_floor", "rate_x1.25", "count", "more_experts", "shared_bottom", "borrow_planted"),
         *("published_favoured", "single_task_large"),
+        *(*COMBINERS, "cagt_expert", "gradnorm"),
     }
     assert {*CHANGES, *others} == READY.keys()
+
+
+@pytest.mark.parametrize("name", [*COMBINERS, "cagt_expert", "gradnorm"])
+def test_an_arm_of_a_combiner_changes_that_and_nothing_else(name: str) -> None:
+    config = config_of("scarce", "combiner.name=mgda")
+    arm = READY[name](config, known_of("scarce"))
+    changes = {path.partition(".")[0] for path in differences(config, arm)}
+    if name == "gradnorm":
+        assert changes == {"balancing"}
+        assert arm.balancing.name == "gradnorm"
+    else:
+        assert changes == (set() if name == "mgda" else {"combiner"})
+        assert arm.combiner.name == name.removesuffix("_expert")
+        assert arm.combiner.block == ("expert" if name == "cagt_expert" else None)
 
 
 def test_off_is_off_whatever_the_base_says() -> None:
@@ -289,8 +305,8 @@ def total_of(config: Config, batch: Batch, epoch: int) -> float:
     total = step.balancer.total(losses, counts > 0)
     if step.transfer is not None:
         view = StepView(batch, outputs, losses, counts > 0, step.balancer)
-        term = step.transfer.term(view)
-        total = total if term is None else total + term
+        terms = step.transfer.task_terms(view)
+        total = total if terms is None else total + terms.sum()
     return float(total.detach())
 
 

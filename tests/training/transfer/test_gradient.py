@@ -73,9 +73,9 @@ def stepped(step: TrainingStep, batch: Batch) -> tuple[Tensor, Tensor]:
     cuts: list[Tensor] = []
     usual = step.network.forward_from
 
-    def forward_from(features: Tensor, batch: Batch) -> Any:
+    def forward_from(features: Tensor, batch: Batch, copies: Tensor | None = None) -> Any:
         cuts.append(features)
-        return usual(features, batch)
+        return usual(features, batch, copies)
 
     step.network.forward_from = forward_from  # type: ignore[method-assign]
     assert step(batch).updated

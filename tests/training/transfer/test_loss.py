@@ -65,8 +65,9 @@ def test_adds_the_bounded_shares_of_weighted_losses(
     bound = 0.5 * weighted
     expected = torch.minimum(strength * weights @ weighted, bound)
     assert (expected < bound).any() if strength < 1 else (expected == bound).any()
-    term = transfer.term(view)
-    assert term is not None
+    terms = transfer.task_terms(view)
+    assert terms is not None
+    term = terms.sum()
     torch.testing.assert_close(total + term, total + expected.sum())
     assert term > 0
 
@@ -78,8 +79,9 @@ def test_the_balancer_learns_as_without(
     step = on(balancing)
     view, total, _ = seen(step, rows)
     assert step.transfer is not None
-    term = step.transfer.term(view)
-    assert term is not None
+    terms = step.transfer.task_terms(view)
+    assert terms is not None
+    term = terms.sum()
     learned = list(step.balancer.parameters())
     assert bool(learned) == (balancing in ("uncertainty", "imtl_l"))
     before = {k: v.clone() for k, v in step.balancer.state_dict().items()}
@@ -99,8 +101,9 @@ def test_the_step_descends_on_the_whole_of_it(
     assert twin.transfer is not None
     twin.transfer.before(rows, twin.network.embed(rows).detach(), torch.ones(4, dtype=torch.bool))
     view, total, outputs = seen(twin, rows)
-    term = twin.transfer.term(view)
-    assert term is not None
+    terms = twin.transfer.task_terms(view)
+    assert terms is not None
+    term = terms.sum()
     (total + outputs.penalty + term).backward()
     pairs = zip(step.network.named_parameters(), twin.network.named_parameters(), strict=True)
     for (name, parameter), (_, other) in pairs:
@@ -115,8 +118,9 @@ def test_without_a_bound_it_is_a_reweighting(on: Callable[..., TrainingStep], ro
     step = on(max_ratio=None)
     view, total, _ = seen(step, rows)
     assert isinstance(step.transfer, LossTransfer)
-    term = step.transfer.term(view)
-    assert term is not None
+    terms = step.transfer.task_terms(view)
+    assert terms is not None
+    term = terms.sum()
     factors = step.transfer.adatt.coefficients(view.present)
     assert factors is not None
     fixed = torch.tensor(list(WEIGHTS.values()))

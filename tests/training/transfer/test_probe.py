@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import Probe
+from recsys_mtl.training import shared_gradients
 from recsys_mtl.training.transfer import probe as module
 
 FAST: dict[str, dict[str, Any]] = {
@@ -59,8 +60,8 @@ def by_backward(step: TrainingStep, batch: Batch) -> list[Tensor]:
 def generic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for every call of `task_gradients`."""
     calls: list[int] = []
-    usual = module.task_gradients
-    monkeypatch.setattr(module, "task_gradients", lambda *a: calls.append(1) or usual(*a))
+    usual = shared_gradients.task_gradients
+    monkeypatch.setattr(shared_gradients, "task_gradients", lambda *a: calls.append(1) or usual(*a))
     return calls
 
 

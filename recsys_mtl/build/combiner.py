@@ -1,0 +1,38 @@
+"""From the section `combiner` to what combines gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recsys_mtl.config.combiner import Combiner as Section
+from recsys_mtl.gradients import Combiner, Part, Place, make_combiner, partition_of
+
+_DRAWS = {"pcgrad", "gradvac", "graddrop", "random"}
+_NOT_OPTIONS = {"name", "block", "block_size", "diagnostics"}
+
+
+@dataclass(frozen=True)
+class NamedCombiner:
+    """A combiner, and what its blocks are called."""
+
+    combiner: Combiner
+    blocks: tuple[str, ...]
+
+
+def build_combiner(
+    section: Section, parts: Sequence[Part | Place], *, tasks: int, seed: int
+) -> NamedCombiner:
+    """The combiner of a section for gradients of those parts.
+
+    Args:
+        section: of the config.
+        parts: what the tasks share, in the order of the gradients.
+        tasks: T.
+        seed: of what a method draws.
+    """
+    partition, names = partition_of(parts, section.blocks, size=section.block_size)
+    options = section.model_dump(exclude=_NOT_OPTIONS)
+    if section.name in _DRAWS:
+        options["seed"] = seed
+    return NamedCombiner(make_combiner(section.name, tasks, partition, **options), names)

@@ -1,0 +1,29 @@
+"""Contradictions of the sections `combiner` and `balancing` with the tasks and the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recsys_mtl.config.explain import Finding
+from recsys_mtl.config.schema import Categorical, Config
+
+
+def combiner_contradictions(config: Config) -> Iterator[Finding]:
+    """Nothing to combine, or nothing that is shared."""
+    combiner, balancing = config.combiner, config.balancing
+    alone = config.model.architecture == "single_task"
+    tables = any(isinstance(f, Categorical) for f in config.features.values())
+    if combiner.name != "sum":
+        path = ("combiner", "name")
+        if len(config.tasks) < 2:
+            yield Finding(path, "combining needs two tasks or more", fix="use name: sum")
+        if alone and not tables:
+            what = "single_task without categorical features shares nothing to combine on"
+            yield Finding(path, what, fix="use architecture ple, or name: sum")
+    if balancing.name == "gradnorm":
+        path = ("balancing", "name")
+        if len(config.tasks) < 2:
+            yield Finding(path, "gradnorm needs two tasks or more", fix="use name: fixed")
+        if alone:
+            what = "single_task has no shared experts to measure gradients on"
+            yield Finding(path, what, fix="use architecture ple, or name: fixed")

@@ -1,0 +1,129 @@
+"""The section `combiner`: how the tasks' gradients of what they share become one."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from recsys_mtl.config.section import NonNegative, Section
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
+Block = Literal["all", "expert", "parameter", "fixed"]
+
+
+class Combination(Section):
+    """What every method has."""
+
+    tag: ClassVar[str] = "name"
+
+    name: str
+    block: Block | None = Field(
+        None,
+        description="what is combined on its own: all, each shared expert, each parameter, or a "
+        "fixed size; null: fixed for cagt, all for the others",
+    )
+    block_size: PositiveInt = Field(8192, description="entries of a block of `fixed`")
+    diagnostics: PositiveInt | None = Field(
+        None,
+        description="steps between measurements of where tasks conflict; null: never for sum, "
+        "which needs more passes to measure, and each step for the others",
+    )
+
+    @property
+    def blocks(self) -> Block:
+        """`block`, or what the method takes where it is null."""
+        return self.block or "all"
+
+
+class Sum(Combination):
+    """The plain sum: one backward pass of the total loss."""
+
+    name: Literal["sum"] = "sum"
+
+
+class Cagt(Combination):
+    """CAGT: conflicting tasks take over a mixture of the others' gradients."""
+
+    name: Literal["cagt"]
+    temperature: PositiveFloat = Field(0.6, description="τ of the softmax over peers")
+    coefficient: Share = Field(0.2, description="base λ, the share of the mixture")
+    threshold: Cosine = Field(0.0, description="δ: below this mean cosine a task conflicts")
+    attention: Literal["cosine", "cosine_squared", "euclidean"] = Field(
+        "cosine_squared", description="score that the softmax is taken of"
+    )
+    adaptive: bool = Field(True, description="λ follows step and conflicts, else it is fixed")
+    preserve_norm: bool = Field(False, description="moved gradients get their old length back")
+    active_steps: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="the plain sum after so many steps; null: never"
+    )
+
+    @property
+    def blocks(self) -> Block:
+        """`block`, or the paper's."""
+        return self.block or "fixed"
+
+
+class Plain(Combination):
+    """Methods without options."""
+
+    name: Literal["pcgrad", "config", "imtl_g", "dualproj", "upgrad", "graddrop", "random"]
+
+
+class GradVac(Combination):
+    """GradVac: raises cosines to their moving average."""
+
+    name: Literal["gradvac"]
+    beta: Share = Field(0.5, description="share of the newest cosine in the average")
+
+
+class Mgda(Combination):
+    """MGDA: the shortest convex combination."""
+
+    name: Literal["mgda"]
+    epsilon: PositiveFloat = Field(1e-3, description="step below which the solver stops")
+    max_iters: PositiveInt = Field(100, description="most iterations of the solver")
+
+
+class CaGrad(Combination):
+    """CAGrad: the best worst task within a ball around the mean."""
+
+    name: Literal["cagrad"]
+    c: NonNegative = Field(0.4, description="radius of the ball, in lengths of the mean gradient")
+
+
+class AlignedMtl(Combination):
+    """Aligned-MTL: makes the gradients orthogonal and of one length."""
+
+    name: Literal["aligned_mtl"]
+    scale_mode: Literal["min", "median", "rmse"] = Field(
+        "min", description="eigenvalue that all are set to"
+    )
+
+
+class Whole(Combination):
+    """What every method has that must see whole gradients."""
+
+    block: Literal["all"] | None = Field(None, description="it has to see whole gradients")
+    max_iters: PositiveInt = Field(50, description="most evaluations of the solver")
+
+
+class FairGrad(Whole):
+    """FairGrad: every task gains alike, by α."""
+
+    name: Literal["fairgrad"]
+    alpha: PositiveFloat = Field(2.0, description="fairness; 1 is Nash-MTL's direction")
+
+
+class NashMtl(Whole):
+    """Nash-MTL: the tasks bargain."""
+
+    name: Literal["nash_mtl"]
+    max_norm: NonNegative = Field(1.0, description="most length of the step's gradient; 0: any")
+
+
+Combiner = Annotated[
+    Sum | Cagt | Plain | GradVac | Mgda | CaGrad | AlignedMtl | FairGrad | NashMtl,
+    Field(discriminator="name"),
+]

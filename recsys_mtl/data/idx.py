@@ -1,0 +1,143 @@
+"""MNIST from its four files, and their format IDX: 0, 0, type, D, then D sizes, then the values.
+
+Shapes: D dimensions, whose sizes are big-endian 32-bit numbers; N images of S × S pixels.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys_mtl.errors import UserError, wrong
+
+Bytes = npt.NDArray[np.uint8]
+Pair = tuple[Bytes, Bytes]
+"""(N, S, S) gray values and (N,) digits."""
+Side = Literal["train", "test"]
+SIDES: tuple[Side, ...] = get_args(Side)
+FILES: dict[Side, tuple[str, str]] = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+"""Images and labels of each side; `.gz` may follow."""
+FILE_NAMES = tuple(name for pair in FILES.values() for name in pair)
+FOLDERS = ("", "mnist", "MNIST/raw")
+
+_GZIP = b"\x1f\x8b"
+_UINT8 = 0x08
+
+
+def read_idx(path: Path) -> Bytes:
+    """The array of an IDX file of unsigned bytes; its content tells whether it is gzipped.
+
+    Raises:
+        UserError: the file cannot be read, is of another format or type, or has another length
+            than its sizes say.
+    """
+    content = _content(path)
+    if len(content) < 4 or content[:2] != b"\0\0":
+        raise _not_idx(path, "two zero bytes, a type and a number of dimensions", content[:4])
+    kind, dimensions = content[2], content[3]
+    if kind != _UINT8:
+        raise _not_idx(path, "type 0x08 (unsigned bytes)", f"type 0x{kind:02x}")
+    if not 1 <= dimensions <= 64:  # NumPy has no more
+        raise _not_idx(path, "1 to 64 dimensions", dimensions)
+    start = 4 + 4 * dimensions
+    if len(content) < start:
+        raise _not_idx(path, f"{start} bytes of header", f"a file of {len(content)} bytes")
+    shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
+    if 0 in shape:
+        raise _not_idx(path, "at least one value", f"the shape {shape}")
+    length = start + math.prod(shape)
+    if len(content) != length:
+        expected = f"{length} bytes for the shape {shape}"
+        raise _not_idx(path, expected, f"{len(content)} bytes")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+
+
+def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
+    """Images and digits of MNIST's train and test side; None where there is none of its files.
+
+    The files may lie in `root`, `root/mnist` or `root/MNIST/raw`.
+
+    Raises:
+        UserError: some of the four files are missing, one is broken, or images and labels do not
+            belong together.
+    """
+    found = [_present(root / folder) for folder in FOLDERS] if root is not None else []
+    files = max(found, key=len, default={})  # the first of the fullest folders
+    if not files:
+        return None
+    missing = [name for name in FILE_NAMES if name not in files]
+    if missing:
+        folder = next(iter(files.values())).parent
+        raise wrong(
+            f"missing {', '.join(missing)}",
+            where=str(folder),
+            expected="all four files of MNIST, each as it is or with .gz",
+        )
+    train, test = (_pair(files[images], files[labels]) for images, labels in FILES.values())
+    return train, test
+
+
+def _present(folder: Path) -> dict[str, Path]:
+    """Where each of the files lies that the folder has, gzipped or not."""
+    paths = {name: (folder / name, folder / f"{name}.gz") for name in FILE_NAMES}
+    return {
+        name: next(path for path in both if path.is_file())
+        for name, both in paths.items()
+        if any(path.is_file() for path in both)
+    }
+
+
+def _pair(image_file: Path, label_file: Path) -> Pair:
+    """Square images and their digits."""
+    images, digits = read_idx(image_file), read_idx(label_file)
+    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+        raise wrong(
+            "no square images",
+            where=str(image_file),
+            expected="the shape (N, S, S)",
+            found=images.shape,
+        )
+    if digits.shape != images.shape[:1]:
+        raise wrong(
+            "images and labels do not belong together",
+            where=str(label_file),
+            expected=f"{len(images)} labels, as many as images in '{image_file.name}'",
+            found=f"the shape {digits.shape}",
+        )
+    if (digits > 9).any():
+        raise wrong("no digit", where=str(label_file), expected="0 to 9", found=digits.max())
+    return images, digits
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked where they are gzipped."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise wrong("cannot read the file", where=str(path), found=reason) from error
+    if not raw.startswith(_GZIP):
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _not_idx(path, "a whole gzip file", error) from error
+
+
+def _not_idx(path: Path, expected: str, found: object) -> UserError:
+    return wrong(
+        "broken file, or not an IDX file of bytes",
+        where=str(path),
+        expected=expected,
+        found=found,
+        fix="download it again",
+    )

@@ -1,0 +1,120 @@
+"""What tasks share, by name, and the blocks that it is combined in.
+
+Shapes: T tasks, d_e entries of part e, K blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from recsys_mtl.gradients.partition import Partition, Run
+from recsys_mtl.gradients.task_gradients import Block
+
+Blocks = Literal["all", "expert", "parameter", "fixed"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shared parameter, or a slice of one.
+
+    Attributes:
+        name: its own.
+        group: the expert, or part of a network, that it belongs to.
+        block: where it is.
+    """
+
+    name: str
+    group: str
+    block: Block
+
+    @property
+    def width(self) -> int:
+        """d_e."""
+        return sum(p.numel() if index is None else p[index].numel() for p, index in self.block)
+
+
+@dataclass(frozen=True)
+class Place:
+    """As `Part`, of a gradient that is not a parameter's, such as one at an activation."""
+
+    name: str
+    width: int
+
+    @property
+    def group(self) -> str:
+        """It is a group of its own."""
+        return self.name
+
+
+def partition_of(
+    parts: Sequence[Part | Place], blocks: Blocks, *, size: int = 8192
+) -> tuple[Partition, tuple[str, ...]]:
+    """The blocks that parts are combined in, and what each is called.
+
+    Args:
+        parts: in the order of the gradients.
+        blocks: one of all; one for each group; one for each part; or blocks of `size` entries,
+            whatever parts they reach over, and one for each place.
+        size: of `fixed`.
+
+    Returns:
+        The partition and K names.
+    """
+    widths = [part.width for part in parts]
+    if blocks == "all":
+        return Partition.whole(widths), ("all",)
+    if blocks == "parameter":
+        return Partition.each(widths), tuple(part.name for part in parts)
+    if blocks == "expert":
+        names = tuple(dict.fromkeys(part.group for part in parts))
+        return Partition.grouped(widths, [names.index(part.group) for part in parts]), names
+    partition = _fixed(widths, [isinstance(part, Part) for part in parts], size)
+    return partition, tuple(_fixed_names(parts, partition))
+
+
+def add_gradients(parts: Sequence[Part], combined: Sequence[Tensor]) -> None:
+    """Add (d_e,) combined gradients to the parameters' `.grad`, as a backward pass would."""
+    for part, gradient in zip(parts, combined, strict=True):
+        start = 0
+        for parameter, index in part.block:
+            where = parameter if index is None else parameter[index]
+            new = gradient[start : start + where.numel()].view_as(where)
+            start += where.numel()
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            of_part = parameter.grad if index is None else parameter.grad[index]
+            of_part += new
+
+
+def _fixed(widths: Sequence[int], cut: Sequence[bool], size: int) -> Partition:
+    """Blocks of `size` entries of what is to be cut, then one for each of the others."""
+    inside = Partition.fixed([w for w, c in zip(widths, cut, strict=True) if c], size)
+    kept = [tensor for tensor, c in enumerate(cut) if c]
+    runs = [replace(run, tensor=kept[run.tensor]) for run in inside.runs]
+    others = [tensor for tensor, c in enumerate(cut) if not c]
+    runs += [
+        Run(tensor, 0, widths[tensor], 1, inside.blocks + place)
+        for place, tensor in enumerate(others)
+    ]
+    return Partition(tuple(widths), inside.blocks + len(others), tuple(runs))
+
+
+def _fixed_names(parts: Sequence[Part | Place], partition: Partition) -> list[str]:
+    """Each block is called by the part that it begins in, and its number there; a place's alike."""
+    first: dict[int, Part | Place] = {}
+    for run in partition.runs:
+        for number in range(run.count):
+            first.setdefault(run.block + number, parts[run.tensor])
+    seen: Counter[str] = Counter()
+    names = []
+    for block in range(partition.blocks):
+        part = first[block]
+        names.append(f"{part.name}.{seen[part.name]}" if isinstance(part, Part) else part.name)
+        seen[part.name] += 1
+    return names

@@ -1,0 +1,64 @@
+"""What every backbone has: features of an image, named parts, a stem that can be frozen.
+
+Shapes: B images, C channels, H × W pixels, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import groupby
+
+from torch import Tensor, nn
+
+
+class Backbone(nn.Module, ABC):
+    """Images in, features out: what all tasks on images share.
+
+    Attributes:
+        out_features: F.
+        stem_is_frozen: set by `freeze_stem`.
+    """
+
+    out_features: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem_is_frozen = False
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, F)."""
+
+    @abstractmethod
+    def group_of(self, name: str) -> str:
+        """The part of the network that the parameter of that name belongs to."""
+
+    @abstractmethod
+    def stem(self) -> Sequence[nn.Module]:
+        """The first layers, which `freeze_stem` freezes."""
+
+    @abstractmethod
+    def last_shared(self) -> list[nn.Parameter]:
+        """The parameters of the last layer."""
+
+    def groups(self) -> list[tuple[str, list[tuple[str, nn.Parameter]]]]:
+        """(group, its (name, parameter) pairs), from the image to the features."""
+        named = groupby(self.named_parameters(), key=lambda pair: self.group_of(pair[0]))
+        return [(group, list(pairs)) for group, pairs in named]
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Sets the mode; a frozen stem stays in eval mode, so its BatchNorm statistics stand."""
+        super().train(mode)
+        if self.stem_is_frozen:
+            for module in self.stem():
+                module.eval()
+        return self
+
+
+def freeze_stem(backbone: Backbone) -> None:
+    """Stops the first layers from learning, for good; without this all of it is fine-tuned."""
+    backbone.stem_is_frozen = True
+    for module in backbone.stem():
+        module.requires_grad_(False)
+    backbone.train(backbone.training)

@@ -1,0 +1,112 @@
+"""Weights of a backbone from a local file; nothing in the file is ever run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from recsys_mtl.errors import UserError, wrong
+
+_HEAD = "fc."  # the ImageNet classes of published weights
+_COUNTER = ".num_batches_tracked"  # files older than this counter are complete without it
+_SHOWN = 3
+
+
+def load_weights(backbone: nn.Module, path: Path) -> None:
+    """Copies a file's weights into the backbone, all of them or none.
+
+    A head for ImageNet's classes (`fc.*`) in the file is left out.
+
+    Args:
+        backbone: takes the weights, on the device where it is.
+        path: `.safetensors`, or else a state dict saved by `torch.save`, alone or under
+            `state_dict`.
+
+    Raises:
+        UserError: no such file, a damaged one, one that holds more than tensors, or weights of
+            another network.
+    """
+    own = backbone.state_dict()
+    found = {name: value for name, value in _read(path).items() if not name.startswith(_HEAD)}
+    missing = [name for name in own if name not in found and not name.endswith(_COUNTER)]
+    unexpected = [name for name in found if name not in own]
+    if missing or unexpected:
+        raise _another_network(path, missing, unexpected)
+    misshapen = [name for name in own if name in found and not _fits(found[name], own[name])]
+    if misshapen:
+        raise wrong(
+            "weights of another shape",
+            where=str(path),
+            expected=_first(f"{name} {_shape(own[name])}" for name in misshapen),
+            found=_first(f"{name} {_shape(found[name])}" for name in misshapen),
+            fix="give the weights of this very network",
+        )
+    backbone.load_state_dict({**own, **found})
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of the file by name."""
+    if not path.is_file():
+        raise wrong("no such file of weights", where=str(path), expected="a local file")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            return dict(load_file(path))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails in too many ways to name
+        raise wrong(
+            "cannot read the weights",
+            where=str(path),
+            expected="a whole .safetensors file, or tensors alone saved by torch.save",
+            found=f"{type(error).__name__} (objects other than tensors are never loaded)",
+            fix="get the file again, or save its state dict as .safetensors",
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    return _tensors(content, path)
+
+
+def _tensors(content: object, path: Path) -> dict[str, Tensor]:
+    """The content, where it is a state dict."""
+    if not isinstance(content, Mapping):
+        found = type(content).__name__
+    else:
+        others = [name for name, value in content.items() if not isinstance(value, Tensor)]
+        if not others:
+            return {str(name): value for name, value in content.items()}
+        found = _first(f"{name} ({type(content[name]).__name__})" for name in others)
+    raise wrong(
+        "not a state dict", where=str(path), expected="a tensor under each name", found=found
+    )
+
+
+def _fits(value: Tensor, own: Tensor) -> bool:
+    """Whether copying keeps every number as it is, but for its precision."""
+    plain = value.layout == torch.strided and not value.is_meta
+    same_kind = value.is_floating_point() == own.is_floating_point() and not value.is_complex()
+    return plain and same_kind and value.shape == own.shape
+
+
+def _shape(value: Tensor) -> str:
+    """`float32 (2, 3)`."""
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+def _another_network(path: Path, missing: list[str], unexpected: list[str]) -> UserError:
+    kinds = (("missing", missing), ("unexpected", unexpected))
+    return wrong(
+        "weights of another network",
+        where=str(path),
+        expected="exactly the names of the backbone",
+        found="; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds if names),
+        fix="give the weights of this very network",
+    )
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first three, and … where there are more."""
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

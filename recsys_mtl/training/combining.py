@@ -1,0 +1,200 @@
+"""A backward pass in which the tasks' gradients of what they share are combined.
+
+What they share are the shared experts and the pooled embeddings at the cut. All else (towers,
+gates, own experts, what adaTT and a balancing learn) gets the plain gradient of the total, and so
+do gate entropy and borrowed labels, which are no tasks, everywhere.
+
+Shapes: B rows, T tasks, P pooled embedding width, d_e entries of shared part e, K blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys_mtl.gradients import (
+    Combiner,
+    ConflictLog,
+    Part,
+    Place,
+    add_gradients,
+    task_gradients,
+)
+from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.training.shared_gradients import through_experts
+
+CUT = "embeddings"
+"""What the block of the pooled embeddings is called."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises.
+
+    Attributes:
+        tasks: (T,) losses after balancing and adaTT; their sum has the gradient of `total` with
+            respect to the network.
+        total: scalar; with what the balancing learns.
+        beside: scalar, what belongs to no task.
+        own: whether a task's entry of `tasks` holds no other task's loss.
+    """
+
+    tasks: Tensor
+    total: Tensor
+    beside: Tensor
+    own: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where the graph is cut below the experts.
+
+    Attributes:
+        features: (B, P) leaf.
+        copies: (T, B, P) what `Combining.copies` made of it for the forward pass.
+    """
+
+    features: Tensor
+    copies: Tensor | None = None
+
+
+def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Place]:
+    """What the tasks of a network share, the cut last.
+
+    Args:
+        network: the model.
+        batch_size: most rows of a batch; the gradients of fewer are filled up with zeros.
+    """
+    found: list[Part | Place] = [
+        Part(name, group, [(parameter, index)])
+        for name, group, parameter, index in network.shared_parameters()
+    ]
+    pooled = network.embeddings.width
+    return [*found, Place(CUT, batch_size * pooled)] if pooled else found
+
+
+class Combining:
+    """Gradients of single tasks above the cut, combined, put where an optimizer finds them.
+
+    Args:
+        network: the model.
+        combiner: of gradients of `parts`.
+        blocks: what its K blocks are called.
+        parts: what `shared_parts` gives.
+        interval: steps between those that go into the diagnostics.
+        always: whether each step is combined, or only those that go into the diagnostics.
+    """
+
+    def __init__(
+        self,
+        network: MultiTaskNetwork,
+        combiner: Combiner,
+        blocks: tuple[str, ...],
+        parts: Sequence[Part | Place],
+        *,
+        interval: int = 1,
+        always: bool = True,
+    ) -> None:
+        self.network = network
+        self.combiner = combiner
+        self.blocks = blocks
+        self._parts = [part for part in parts if isinstance(part, Part)]
+        self._width = next((part.width for part in parts if isinstance(part, Place)), 0)
+        self._log = ConflictLog()
+        self._interval = interval
+        self._always = always
+        self._shared = {id(p): p for part in self._parts for p, _ in part.block}
+        self._others = [p for p in network.dense_parameters() if id(p) not in self._shared]
+
+    def due(self, number: int) -> bool:
+        """Whether that step's gradients are combined here."""
+        return self._always or number % self._interval == 0
+
+    def copies(self, features: Tensor) -> Tensor | None:
+        """(B, P) pooled embeddings as `MultiTaskNetwork.forward_from` wants them `by_task`."""
+        if not self.network.tasks_are_separable:
+            return None
+        return features.expand(len(self.network.tasks), -1, -1)
+
+    def backward(
+        self,
+        cut: Cut,
+        outputs: Outputs,
+        objective: Objective,
+        present: Tensor,
+        *,
+        learned: Sequence[nn.Parameter] = (),
+        scale: float = 1.0,
+        number: int = 0,
+    ) -> str | None:
+        """Fill the `.grad` of every dense parameter and of the cut's features.
+
+        Args:
+            cut: what the forward pass read.
+            outputs: of the network, on the graph.
+            objective: what to minimise.
+            present: (T,) bool.
+            learned: parameters outside of the network that the objective reaches.
+            scale: what every gradient is multiplied by; methods see them without.
+            number: of the step.
+
+        Returns:
+            Why the step has to be skipped; None where all is well.
+        """
+        others = [p for p in (*self._others, *learned) if p.requires_grad]
+        rows = self._rows(cut, outputs, objective, present, others, scale)
+        combined = self.combiner.combine(rows, present, step=number)
+        if combined.problem is not None:
+            return combined.problem
+        if combined.diagnostics is not None and number % self._interval == 0:
+            self._log.add(combined.diagnostics)
+        features = cut.features
+        if objective.beside.requires_grad:
+            everything = [*others, *self._shared.values(), features]
+            torch.autograd.backward(objective.beside * scale, inputs=everything)
+        gradients = [part * scale for part in combined.gradients]
+        if self._width:
+            at_cut = gradients[-1][: features.numel()].view_as(features)
+            features.grad = at_cut if features.grad is None else features.grad + at_cut
+        add_gradients(self._parts, gradients[: len(self._parts)])
+        return None
+
+    def diagnostics(self) -> dict[str, Any] | None:
+        """What the steps since the last call said, see `Conflicts.described`; None: nothing."""
+        found = self._log.take(skipped=int(self.combiner.skipped))
+        return None if found is None else found.described(self.blocks, self.network.task_names)
+
+    def _rows(
+        self,
+        cut: Cut,
+        outputs: Outputs,
+        objective: Objective,
+        present: Tensor,
+        others: Sequence[nn.Parameter],
+        scale: float,
+    ) -> list[Tensor]:
+        """(T, d_e) task gradients of every part; puts the others' gradient into their `.grad`."""
+        total = objective.total * scale
+        blocks = [*(part.block for part in self._parts), [(cut.features, None)]]
+        if cut.copies is None or not objective.own:
+            torch.autograd.backward(total, inputs=others, retain_graph=True)
+            rows = task_gradients(objective.tasks * scale, blocks, present)
+        else:
+            ends = [outputs.mixed.tasks, cut.copies, *others]
+            at_mixture, at_copies, *found = torch.autograd.grad(
+                total, ends, retain_graph=True, allow_unused=True
+            )
+            for parameter, gradient in zip(others, found, strict=True):
+                parameter.grad = None if gradient is None else gradient.contiguous()
+            rows = through_experts(self.network, outputs, at_mixture, blocks, present)
+            if at_copies is not None:  # through the tasks' own gates and experts
+                rows[-1] += at_copies.flatten(1)
+        if scale != 1.0:
+            rows = [part / scale for part in rows]
+        missing = self._width - rows[-1].shape[1]
+        return [*rows[:-1], F.pad(rows[-1], (0, missing))] if self._width else rows[:-1]

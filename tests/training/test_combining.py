@@ -1,0 +1,336 @@
+"""The step with a combiner: what is combined, what is left plain, and by which way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from recsys_mtl.build.network import build_network
+from recsys_mtl.build.run import build_step
+from recsys_mtl.config.schema import Config, Model
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.gradients import COMBINERS, Combined, Combiner
+from recsys_mtl.model import MultiTaskNetwork, embeddings_plain
+from recsys_mtl.training.combining import CUT
+from recsys_mtl.training.step import TrainingStep
+
+CPU = torch.device("cpu")
+NETWORKS: dict[str, dict[str, Any]] = {
+    "ple": {},
+    "mmoe": {"architecture": "mmoe", "task_experts": [{"kind": "mlp"}]},
+    "shared_bottom": {"architecture": "shared_bottom", "task_experts": [{"kind": "mlp"}]},
+    "single_task": {"architecture": "single_task"},
+    "kinds of experts": {
+        "shared_experts": [{"kind": "cross", "width": 9}, {"kind": "fm", "width": 12}],
+        "task_experts": [{"kind": "fm", "width": 7}, {"kind": "cross", "width": 12}],
+    },
+    "two levels": {"levels": 2},
+    "logit transfer": {"logit_transfer": [{"source": "click", "target": "value"}]},
+}
+ONE_PASS = [name for name in NETWORKS if name not in ("two levels", "logit transfer")]
+SGD = {
+    "tables": {"name": "sgd", "learning_rate": 0.5},
+    "optimizer": {"clip_norm": None, "warmup": 0.0},
+}
+Make = Callable[..., TrainingStep]
+
+
+@pytest.fixture
+def step_of(config_of: Callable[..., Config], spec: DataSpec) -> Make:
+    """A step with a combiner, from the same initial weights; `model` changes keys of it."""
+
+    def make(combiner: dict[str, Any], model: dict[str, Any] | None = None, **rest: Any):
+        base = {"training": SGD | {"batch_size": 40}, "combiner": combiner}
+        config = config_of(**base | rest)
+        keys = config.model.model_dump(exclude_unset=True) | (model or {})
+        config = config.model_copy(update={"model": Model.model_validate(keys)})
+        torch.manual_seed(3)
+        return build_step(config, build_network(config, spec), CPU)
+
+    return make
+
+
+def gradients(step: TrainingStep, rows: Batch) -> dict[str, Tensor]:
+    """Of every dense parameter, and what each table was moved by, after one step."""
+    before = [table.detach().clone() for table in step.network.embeddings.weights()]
+    assert step(rows).updated
+    after = step.network.embeddings.weights()
+    found = {f"table {i}": b - a for i, (a, b) in enumerate(zip(after, before, strict=True))}
+    for name, parameter in step.network.named_parameters():
+        if parameter.grad is not None:
+            found[name] = parameter.grad.clone()
+    return found
+
+
+def by_backward(step: TrainingStep, rows: Batch) -> tuple[list[Tensor], Tensor]:
+    """(T, d) of each shared part and (T, B · P) at the cut, from one `.backward()` a task."""
+    network = step.network
+    leaf = network.embed(rows).detach().requires_grad_()
+    outputs = network.forward_from(leaf, rows)
+    losses, counts = step._losses(outputs, rows)
+    weighted = step.balancer.weighted(losses, counts > 0)
+    parts = [(p, index) for _, _, p, index in network.shared_parameters()]
+    of_parts: list[list[Tensor]] = []
+    at_cut = []
+    for loss in weighted:
+        network.zero_grad()
+        leaf.grad = None
+        loss.backward(retain_graph=True)
+        slices = [p.grad if i is None or p.grad is None else p.grad[i] for p, i in parts]
+        of_parts.append(
+            [
+                torch.zeros_like(p if i is None else p[i]).flatten() if s is None else s.flatten()
+                for (p, i), s in zip(parts, slices, strict=True)
+            ]
+        )
+        at_cut.append(leaf.grad.flatten())
+    network.zero_grad()
+    return [torch.stack(rows) for rows in zip(*of_parts, strict=True)], torch.stack(at_cut)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
+    """The gradients that a combiner is given."""
+    given: list[list[Tensor]] = []
+    usual = Combiner.combine
+
+    def combine(self: Combiner, rows: list[Tensor], present: Tensor, *, step: int) -> Combined:
+        given.append([part.clone() for part in rows])
+        return usual(self, rows, present, step=step)
+
+    monkeypatch.setattr(Combiner, "combine", combine)
+    return given
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("rest", [{}, {"balancing": {"name": "uncertainty"}}], ids=["", "balanced"])
+def test_a_sum_of_task_gradients_is_the_plain_step(
+    step_of: Make, rows: Batch, network: str, rest: dict[str, Any]
+) -> None:
+    plain = gradients(step_of({"name": "sum"}, NETWORKS[network], **rest), rows)
+    combined = step_of({"name": "sum", "diagnostics": 1}, NETWORKS[network], **rest)
+    found = gradients(combined, rows)
+    assert combined.combining is not None
+    assert found.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    "adatt",
+    [
+        {"mechanism": "loss"},
+        {"mechanism": "gradient", "measure": {"scope": "expert"}},
+        {"mechanism": "borrow", "measure": {"name": "logit_correlation"}},
+    ],
+    ids=lambda section: section["mechanism"],
+)
+def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any]) -> None:
+    def after_warm_up(combiner: dict[str, Any]) -> TrainingStep:
+        step = step_of(combiner, adatt={"warmup_epochs": 1, **adatt})
+        step.start_epoch(0)
+        pooled = step.network.embed(rows).detach()
+        step.transfer.before(rows, pooled, torch.ones(4, dtype=torch.bool))
+        step.start_epoch(1)
+        return step
+
+    plain = gradients(after_warm_up({"name": "sum"}), rows)
+    step = after_warm_up({"name": "sum", "diagnostics": 1})
+    found = gradients(step, rows)
+    learned = dict(step.transfer.named_parameters())
+    assert all(p.grad is not None for p in learned.values() if adatt["mechanism"] == "loss")
+    for name, gradient in plain.items():
+        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=2e-4, msg=name)
+    if adatt["mechanism"] != "borrow":  # with plenty of labels nobody borrows
+        off = step_of({"name": "sum"})
+        without = gradients(off, rows)
+        assert any(not torch.allclose(without[name], g, atol=1e-5) for name, g in plain.items())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_what_is_combined_are_the_gradients_of_single_tasks(
+    step_of: Make, rows: Batch, seen: list[list[Tensor]], network: str
+) -> None:
+    step = step_of({"name": "cagt", "block": "parameter"}, NETWORKS[network])
+    parts, at_cut = by_backward(step, rows)
+    assert step(rows).updated
+    (given,) = seen
+    assert step.combining.blocks[-1] == CUT
+    assert len(given) == len(parts) + 1
+    for mine, theirs in zip(given, [*parts, at_cut], strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+    assert all(part.any() for part in parts)
+
+
+@pytest.mark.parametrize("network", ONE_PASS)
+@pytest.mark.parametrize("block", ["all", "expert", "fixed"])
+def test_the_fast_way_equals_the_generic_one(
+    step_of: Make, rows: Batch, monkeypatch: pytest.MonkeyPatch, network: str, block: str
+) -> None:
+    section = {"name": "cagt", "block": block, "coefficient": 0.3, "threshold": 0.9}
+    if block == "fixed":
+        section["block_size"] = 50
+    fast = gradients(step_of(section, NETWORKS[network]), rows)
+    monkeypatch.setattr(MultiTaskNetwork, "tasks_are_separable", False)
+    slow = gradients(step_of(section, NETWORKS[network]), rows)
+    for name, gradient in slow.items():
+        torch.testing.assert_close(fast[name], gradient, atol=2e-5, rtol=1e-3, msg=name)
+
+
+def test_towers_gates_and_own_experts_keep_their_plain_gradient(step_of: Make, rows: Batch) -> None:
+    plain = gradients(step_of({"name": "sum"}), rows)
+    found = gradients(step_of({"name": "mgda"}), rows)
+    shared = {name for name in plain if ".shared_experts." in name or name.startswith("table")}
+    assert len(shared) == 8 + 3
+    for name, gradient in plain.items():
+        assert torch.allclose(found[name], gradient, atol=1e-6) == (name not in shared), name
+
+
+@pytest.mark.parametrize("name", [*COMBINERS, "gradnorm"])
+def test_tables_are_updated_exactly_once_a_step(
+    step_of: Make, rows: Batch, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name == "gradnorm":
+        step = step_of({"name": "sum"}, balancing={"name": name})
+    else:
+        step = step_of({"name": name, "diagnostics": 1})
+    updates = []
+    original = embeddings_plain._Table.update
+    monkeypatch.setattr(
+        embeddings_plain._Table, "update", lambda *args: updates.append(1) or original(*args)
+    )
+    for number in range(3):
+        assert step(rows, number).updated
+    assert len(updates) == 3 * 3  # three steps, three tables
+
+
+def test_the_cut_gets_the_combined_gradient(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "mgda"})
+    parts, at_cut = by_backward(step, rows)
+    everything = torch.cat([*parts, at_cut], 1).double()
+    combiner = COMBINERS["mgda"](4, step.combining.combiner.partition)
+    grams = (everything @ everything.T).unsqueeze(0)
+    weights = combiner.weights(grams, tasks=torch.arange(4), step=0).squeeze(0)
+    leaf = step.network.embed(rows).detach().requires_grad_()
+    penalty = step.network.forward_from(leaf, rows).penalty
+    (beside,) = torch.autograd.grad(penalty, leaf)
+    wanted = (weights @ at_cut.double()).view_as(leaf) + beside
+    ids = rows.ids[:, 0]
+    before = step.network.embeddings.weights()[0].detach().clone()
+    expected = before.double().index_add(0, ids, wanted[:, :4], alpha=-0.5)
+    assert step(rows).updated
+    moved = step.network.embeddings.weights()[0].double()
+    torch.testing.assert_close(moved, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_an_absent_task_is_left_out(step_of: Make, rows: Batch, seen: list[list[Tensor]]) -> None:
+    labels = rows.labels.clone()
+    labels[:, 1] = torch.nan
+    step = step_of({"name": "cagt", "block": "expert"})
+    assert step(replace(rows, labels=labels)).updated
+    (given,) = seen
+    assert not any(part[1].any() for part in given)
+    found = step.combining.diagnostics()
+    assert found["weights"]["segment"] is None
+    assert found["pair_cosine"][1] == [None] * 4
+    assert found["pair_cosine"][0][2] is not None
+
+
+def test_a_batch_without_labels_is_harmless(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "cagt"})
+    assert step(replace(rows, labels=torch.full_like(rows.labels, torch.nan))).updated
+    assert all(torch.isfinite(p).all() for p in step.network.parameters())
+    assert step.combining.diagnostics() is None
+
+
+def test_fewer_rows_than_a_batch_say_the_same(
+    step_of: Make, rows_of: Callable[..., Batch], seen: list[list[Tensor]]
+) -> None:
+    few = rows_of(23)
+    step = step_of({"name": "cagt", "block": "expert"})
+    parts, at_cut = by_backward(step, few)
+    assert step(few).updated
+    (given,) = seen
+    width = at_cut.shape[1]
+    assert given[-1].shape[1] == 40 * 12
+    torch.testing.assert_close(given[-1][:, :width], at_cut, atol=1e-6, rtol=1e-4)
+    assert not given[-1][:, width:].any()
+
+
+def test_a_task_gradient_that_is_not_finite_skips_the_step(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "upgrad"})
+    before = {name: value.clone() for name, value in step.network.state_dict().items()}
+    usual = step.network.forward_from
+
+    def forward_from(features: Tensor, batch: Batch, copies: Tensor | None) -> Any:
+        outputs = usual(features, batch, copies)
+        outputs.logits["click"].register_hook(lambda g: torch.full_like(g, torch.nan))
+        return outputs
+
+    step.network.forward_from = forward_from  # type: ignore[method-assign]
+    result = step(rows)
+    assert not result.updated
+    assert "tasks [0] are not finite" in result.problem
+    assert int(step.combining.combiner.skipped) == 1
+    now = step.network.state_dict()
+    assert all(torch.equal(now[name], value) for name, value in before.items())
+    step.network.forward_from = usual  # type: ignore[method-assign]
+    assert step(rows).updated
+    assert step.combining.diagnostics()["skipped"] == 1
+
+
+@pytest.mark.parametrize("name", ["cagt", "nash_mtl"])
+def test_loss_scaling_changes_nothing_but_the_scale(step_of: Make, rows: Batch, name: str) -> None:
+    plain, scaled = step_of({"name": name}), step_of({"name": name})
+    scaled._scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    assert plain(rows).updated
+    assert scaled(rows).updated
+    for key, value in scaled.network.state_dict().items():
+        assert torch.allclose(value, plain.network.state_dict()[key], atol=1e-6), key
+
+
+def test_bf16_agrees(step_of: Make, rows: Batch) -> None:
+    section = {"name": "config", "block": "expert"}
+    exact = gradients(step_of(section), rows)
+    training = SGD | {"batch_size": 40, "precision": "bf16"}
+    found = gradients(step_of(section, training=training), rows)
+    ours = torch.cat([found[name].flatten() for name in exact])
+    theirs = torch.cat([gradient.flatten() for gradient in exact.values()])
+    assert torch.cosine_similarity(ours, theirs, 0) > 0.995
+
+
+def test_the_number_of_the_step_reaches_the_method(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "cagt"})
+    step(rows, 3)
+    early = step.combining.diagnostics()["extra"]["lambda"]
+    step(rows, 700)
+    assert early == pytest.approx(0.3)
+    assert step.combining.diagnostics()["extra"]["lambda"] == pytest.approx(0.2)
+
+
+def test_diagnostics_of_a_sum_are_taken_when_due(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "sum", "diagnostics": 3, "block": "expert"})
+    for number in range(7):
+        assert step(rows, number).updated
+    found = step.combining.diagnostics()
+    assert found["steps"] == 3
+    assert list(found["conflict_ratio"]) == ["shared.0", "shared.1", CUT]
+    assert all(0 <= ratio <= 1 for ratio in found["conflict_ratio"].values())
+    assert all(ratio == pytest.approx(1) for ratio in found["length_ratio"].values())
+    assert found["weights"] == dict.fromkeys(step.network.task_names, 1.0)
+    assert step.combining.diagnostics() is None
+
+
+def test_frozen_gates_are_left_alone(step_of: Make, rows: Batch) -> None:
+    step = step_of({"name": "cagt"})
+    gates = step.network.ple.gate_parameters()
+    for gate in gates:
+        gate.requires_grad_(False)
+    assert step(rows).updated
+    assert all(gate.grad is None for gate in gates)
