@@ -44,6 +44,12 @@ Set = Annotated[
 ]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that data paths start from")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="folder for result.json and more")]
+AnyRun = Annotated[
+    str, typer.Argument(metavar="RUN", help="the folder a training wrote, or an MLflow run id")
+]
+TrackingUri = Annotated[
+    str | None, typer.Option(metavar="URI", help="MLflow's store; else as train finds it")
+]
 
 
 class Split(StrEnum):
@@ -51,6 +57,12 @@ class Split(StrEnum):
 
     test = "test"
     valid = "valid"
+
+
+class Format(StrEnum):
+    """What a network can be exported as."""
+
+    torch = "torch"
 
 
 def _job(name: str) -> Any:
@@ -161,6 +173,26 @@ def predict(
 
 
 @app.command()
+def export(
+    output: Annotated[Path, typer.Option(metavar="DIR", help="new folder for the program")],
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="instead of RUN_DIR: models:/NAME@champion"),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    format: Annotated[Format, typer.Option(help="of the program")] = Format.torch,
+    out: Out = None,
+) -> None:
+    """Write a model as a torch.export program, which needs torch but not this package."""
+    _job("export").run(
+        run_dir, output=output, model=model, tracking_uri=tracking_uri, format=format.value, out=out
+    )
+
+
+@app.command()
 def validate(config: Config, chosen: Set = None, data: Data = None, out: Out = None) -> None:
     """Check a config and the schema of its data without training."""
     _job("validate").run(config, overrides=_overrides(chosen, data), out=out)
@@ -191,6 +223,48 @@ def describe(
 ) -> None:
     """Show rates, relations, reachable metrics and missing values of generated rows."""
     _job("describe").run(folder, out=out)
+
+
+@app.command()
+def register(
+    run: AnyRun,
+    name: Annotated[str, typer.Option(help="registered model, created where it is new")],
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+    allow_interrupted: Annotated[
+        bool, typer.Option("--allow-interrupted", help="a killed or failed run too")
+    ] = False,
+) -> None:
+    """Check a trained model in a fresh process and register it with its model card."""
+    _job("register").run(
+        run, name=name, tracking_uri=tracking_uri, out=out, allow_interrupted=allow_interrupted
+    )
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="folders or MLflow run ids")],
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Set trainings side by side: metrics, cost, and what differs in their configs."""
+    _job("runs").run(runs, tracking_uri=tracking_uri, out=out)
+
+
+@app.command()
+def leaderboard(
+    experiment: Annotated[str | None, typer.Option(help="of the runs; else all")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="TASK/METRIC", help="or loss; else the mean over tasks")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="most runs")] = 20,
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Rank the finished runs in MLflow, with the models registered from them."""
+    _job("leaderboard").run(
+        experiment=experiment, metric=metric, limit=limit, tracking_uri=tracking_uri, out=out
+    )
 
 
 @app.command()

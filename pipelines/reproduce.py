@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,16 @@ from pipelines.output import envelope, prepare_out, write_result
 from pipelines.reproduction.images import Images, open_images
 from pipelines.reproduction.load import claim, load_reproduction
 from pipelines.reproduction.plan import Reproduction
-from pipelines.reproduction.recipe import Job, jobs
+from pipelines.reproduction.recipe import jobs
 from pipelines.reproduction.report import make_page
 from pipelines.reproduction.store import missing, same_images, stored
 from pipelines.reproduction.summary import summarize
-from pipelines.reproduction.unit import Unit, run_job
+from pipelines.reproduction.train import train
+from pipelines.reproduction.unit import Unit
 from pipelines.track import flat
 from recsys_mtl.errors import wrong
-from recsys_mtl.processes import worker_pool
 from recsys_mtl.tracking.run import open_run
 from recsys_mtl.training.device import pick_device
-from recsys_mtl.training.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +86,7 @@ def reproduce(
     ) as tracked:
         tracked.params(flat(plan.model_dump(include={"dataset", "model", "training", "weights"})))
         try:
-            _train(plan, missing(wanted, out), root, out, processes)
+            train(plan.name, missing(wanted, out), root, out, processes=processes)
         except KeyboardInterrupt:
             log.warning("the same command goes on behind the runs that are finished")
             raise
@@ -137,35 +135,3 @@ def _check_stored(plan: Reproduction, images: Images, units: Sequence[Unit]) -> 
         rows=(len(images.train), len(images.test)),
         identity=images.identity,
     )
-
-
-def _train(
-    plan: Reproduction, todo: Sequence[Job], root: Path | None, out: Path, processes: int | None
-) -> None:
-    with progress(f"reproduce {plan.name}", len(todo), unit="runs") as advance:
-        for unit in _units(todo, root, out, processes):
-            advance(1, f"{unit['key']}, seed {unit['seed']}, rerun {unit['rerun']}")
-
-
-def _units(
-    todo: Sequence[Job], root: Path | None, out: Path, processes: int | None
-) -> Iterator[Unit]:
-    """Results as they come."""
-    if not todo:
-        return
-    cores = os.cpu_count() or 1
-    workers = min(processes or cores, len(todo))
-    if workers == 1:
-        for job in todo:
-            yield run_job(job, root, out)
-        return
-    with worker_pool(workers, _quiet) as pool:
-        threads = max(1, cores // workers)
-        waiting = {pool.submit(run_job, job, root, out, threads=threads) for job in todo}
-        for done in as_completed(waiting):
-            yield done.result()
-
-
-def _quiet() -> None:
-    """What data and methods warn of has been told once, before."""
-    logging.disable(logging.WARNING)

@@ -82,6 +82,8 @@ def track_outcome(
     """Send the test metrics, those of the baselines, and the plots."""
     step = fitted.result.best_epoch
     values = _flat_metrics("test", test.metrics)
+    weights = {name: task.weight for name, task in config.tasks.items()}
+    values["valid/loss"] = history.epochs[step][1].mean_loss(weights)
     for name, by_task in others.items():
         values |= _flat_metrics(f"baseline/{name}", by_task)
     tracked.metrics(values, step)

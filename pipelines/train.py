@@ -24,6 +24,7 @@ from pipelines.fitting import Fitted, fit_network
 from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.report import print_results
+from pipelines.scoring.reference import take_reference
 from pipelines.track import Baselines, History, flat, prove_model, track_outcome
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
@@ -99,7 +100,11 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         model_uri = log_model(
-            tracked, out / "model", prepared.example, name=config.name.replace(".", "_")
+            tracked,
+            out / "model",
+            prepared.example,
+            name=config.name.replace(".", "_"),
+            step=fitted.result.best_epoch,
         )
         if model_uri is not None:
             result["mlflow"]["model_uri"] = model_uri
@@ -124,6 +129,9 @@ def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None
         prepared.preprocessor,
         fitted.network.state_dict(),
         fingerprint=prepared.fingerprint,
+        reference=take_reference(
+            config, Predictor(config, prepared.preprocessor, fitted.network)
+        ),
     )
 
 

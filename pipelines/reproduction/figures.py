@@ -5,6 +5,7 @@ Shapes: E epochs, K blocks, M images of the panel.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +14,8 @@ import torch
 from matplotlib.figure import Figure
 
 from pipelines.ablation.differences import Floats
+from pipelines.reproduction.methods import MethodSummary
 from pipelines.reproduction.studies import Point
-from pipelines.reproduction.summary import MethodSummary
 from recsys_mtl.data.images import ImageSplit
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
@@ -28,8 +29,9 @@ def curves(methods: Mapping[str, MethodSummary]) -> Figure:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for name, method in methods.items():
-        axes.plot(range(1, len(method.curve) + 1), method.curve, marker="o", label=name)
-    axes.set_yscale("log")
+        epochs = range(1, len(method.curve) + 1)
+        axes.plot(epochs, method.curve, marker="o", label=name)
+        axes.set_xticks(epochs)
     axes.set_xlabel("epoch")
     axes.set_ylabel("train loss, mean over runs")
     axes.legend()
@@ -76,8 +78,8 @@ def conflicts(method: MethodSummary) -> Figure:
 
 def _few_rows(names: Sequence[str], shares: Floats) -> tuple[list[str], Floats]:
     """(K, E) shares and their names; where that is too much, means over blocks of a layer."""
-    for short in (lambda n: n, lambda n: n.split("#")[0], lambda n: n.split(".")[0]):
-        keys = [short(name) for name in names]
+    for pattern in (r"$", r"[.#]\d+$", r"\..*$"):  # blocks, the parts they begin in, layers
+        keys = [re.sub(pattern, "", name) for name in names]
         known = list(dict.fromkeys(keys))
         if len(known) <= _MOST_ROWS:
             break

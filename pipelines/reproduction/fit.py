@@ -1,72 +1,26 @@
 """Trains one network of a reproduction, and measures it on the way.
 
-Shapes: T tasks, K blocks.
+Shapes: T tasks.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.reproduction.fitted import Epoch, Fitted
 from pipelines.reproduction.images import Images, make_network, run_seeds
 from pipelines.reproduction.plan import Threshold
 from pipelines.reproduction.recipe import Recipe
-from pipelines.reproduction.scores import Scores, evaluate
+from pipelines.reproduction.scores import evaluate
 from recsys_mtl.build.combiner import build_combiner
-from recsys_mtl.gradients import ConflictLog, Conflicts, GradNorm
+from recsys_mtl.gradients import ConflictLog, GradNorm
 from recsys_mtl.training.device import pick_device
 from recsys_mtl.training.images import ImageStep, shared_parts
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """An epoch's numbers, those of the training by task.
-
-    Attributes:
-        train_losses: (T,) means over the epoch's steps.
-        scores: on all test images after it.
-        conflicts: what the combiner said; None without one.
-        gradnorm: (T,) its weights after it; None without it.
-        skipped: steps without an update so far.
-        seconds: of its steps.
-    """
-
-    train_losses: list[float]
-    scores: Scores
-    conflicts: Conflicts | None
-    gradnorm: list[float] | None
-    skipped: int
-    seconds: float
-
-
-@dataclass
-class Fitted:
-    """A training's numbers.
-
-    Attributes:
-        blocks: names of the K blocks that gradients were combined in.
-        parameters: that learn.
-        epochs: one by one.
-        looks: (steps so far, (T,) losses) on the fixed test images.
-        step_seconds: of every step, without measuring.
-    """
-
-    blocks: tuple[str, ...]
-    parameters: int
-    epochs: list[Epoch] = field(default_factory=list)
-    looks: list[tuple[int, list[float]]] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-
-    @property
-    def step_ms(self) -> float:
-        """Median milliseconds of a step."""
-        return 1000 * median(self.step_seconds)
 
 
 class Fit:
@@ -151,7 +105,7 @@ class Fit:
     def _batches(self) -> Iterator[Tensor]:
         """Indices in a new order; a last image on its own is left out, it has no variance."""
         order = torch.randperm(len(self.images.train), generator=self._order)
-        for rows in order.split(self.recipe.training.batch_size):
+        for rows in torch.split(order, self.recipe.training.batch_size):
             if len(rows) > 1:
                 yield rows
 
@@ -171,9 +125,7 @@ class Fit:
         threshold, steps = self.recipe.threshold, len(self.fitted.step_seconds)
         if threshold is None or steps % threshold.every or steps > threshold.limit:
             return
-        scores = evaluate(
-            self.network, self.images.test, device=self.device, rows=self._look_rows
-        )
+        scores = evaluate(self.network, self.images.test, device=self.device, rows=self._look_rows)
         self.fitted.looks.append((steps, scores.losses))
 
 

@@ -43,9 +43,7 @@ class Images:
         return f"{self.train.fingerprint()}-{self.test.fingerprint()}"
 
 
-def open_images(
-    dataset: Dataset, root: Path | None, *, seed: int, cached: bool = True
-) -> Images:
+def open_images(dataset: Dataset, root: Path | None, *, seed: int, cached: bool = True) -> Images:
     """Load the images of a seed; those of the last call are kept.
 
     Args:

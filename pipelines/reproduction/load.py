@@ -1,4 +1,4 @@
-"""From a YAML file, or the name of a ready one, to a checked plan; and the folder of its results."""
+"""From a YAML file, or the name of a ready one, to a checked plan; whose folder is whose."""
 
 from __future__ import annotations
 

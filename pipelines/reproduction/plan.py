@@ -6,19 +6,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from pipelines.reproduction.published import AttentionName, Published
 from recsys_mtl.config.combiner import Combiner, Sum
 from recsys_mtl.config.schema import Tracking
 from recsys_mtl.config.section import Name, NonNegative, Section
-
-Value = Annotated[list[float], Field(min_length=1, max_length=2)]
-"""A mean, and the standard deviation where it is published."""
-AttentionName = Literal["cosine", "cosine_squared", "euclidean"]
 
 
 class Rows(Section):
     """How many images are kept."""
 
-    train: PositiveInt = Field(description="at most, the first ones")
+    train: Annotated[int, Field(ge=2)] = Field(description="at most, the first ones")
     test: PositiveInt = Field(description="likewise")
 
 
@@ -132,35 +129,13 @@ class Sweep(Section):
     over: Name = Field("cagt", description="method that is changed")
     temperatures: Annotated[list[PositiveFloat], Field(min_length=1)]
     coefficients: Annotated[list[Annotated[float, Field(ge=0.0, le=1.0)]], Field(min_length=1)]
+    adaptive: bool = Field(
+        False, description="λ follows step and conflicts; it is then at most 0.5 for 500 steps"
+    )
     epochs: PositiveInt = Field(description="of each run")
     seeds: Seeds = Seeds(count=1)
     reruns: PositiveInt = Field(1, description="of each seed")
     rows: Rows | None = Field(None, description="null: those of the data set")
-
-
-class PublishedMethod(Section):
-    """What the paper says of a method."""
-
-    loss: Value | None = None
-    accuracy: dict[Name, Value] = Field({}, description="by task, percent")
-    auroc: Value | None = Field(None, description="mean over tasks")
-    steps: float | None = Field(None, description="to the threshold; null: never")
-
-
-class PublishedAttention(Section):
-    """Losses of an attention."""
-
-    adaptive: Value
-    fixed: Value
-
-
-class Published(Section):
-    """The paper's numbers; they are shown and change nothing."""
-
-    methods: dict[Name, PublishedMethod] = {}
-    attention: dict[AttentionName, PublishedAttention] = {}
-    best: list[float] | None = Field(None, description="[τ, λ] of the sweep")
-    worst: list[float] | None = Field(None, description="likewise")
 
 
 class Reproduction(Section):

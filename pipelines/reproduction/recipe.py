@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.reproduction.plan import (
-    AttentionName,
     Dataset,
     Method,
     Model,
@@ -24,6 +23,7 @@ from pipelines.reproduction.plan import (
     Threshold,
     Training,
 )
+from pipelines.reproduction.published import AttentionName
 from recsys_mtl.config.section import Section
 
 _WHERE: Any = {"training": {"device"}, "dataset": {"cache", "workers"}}
@@ -79,7 +79,11 @@ def sweep_recipe(plan: Reproduction, temperature: float, coefficient: float) -> 
     """Of a point of the sweep."""
     sweep = plan.sweep
     assert sweep is not None
-    change = {"temperature": float(temperature), "coefficient": float(coefficient)}
+    change = {
+        "temperature": float(temperature),
+        "coefficient": float(coefficient),
+        "adaptive": sweep.adaptive,
+    }
     recipe = _recipe(plan, _changed(plan.methods[sweep.over], change))
     training = recipe.training.model_copy(update={"epochs": sweep.epochs})
     rows = sweep.rows or recipe.dataset.rows

@@ -14,6 +14,10 @@ from pipelines.reproduction.plan import Reproduction
 from pipelines.reproduction.summary import Summary
 
 _LARGE = 64  # pixels a side, from which on there is no panel
+_CONFLICTS = (
+    "Conflicts, below: gradients without any relation conflict in half of the pairs; a block of "
+    "units that have died has no gradient and none in conflict."
+)
 
 
 def make_page(plan: Reproduction, summary: Summary, images: Images) -> Page:
@@ -34,7 +38,7 @@ def make_page(plan: Reproduction, summary: Summary, images: Images) -> Page:
     if plan.threshold is not None:
         parts.append(tables.steps(plan, summary))
     if summary.attention:
-        parts.append(tables.attentions(plan, summary))
+        parts += [tables.attentions(plan, summary), tables.adapting(summary)]
     return Page(f"Reproduction {plan.name}", [*parts, *_pictures(plan, summary, images)])
 
 
@@ -53,11 +57,9 @@ def _head(plan: Reproduction, summary: Summary) -> str:
 
 
 def _sentences(plan: Reproduction, summary: Summary) -> Iterator[str]:
-    second = plan.against
-    if second is not None and second != plan.reference:
-        method = summary.methods[second]
-        assert method.saved is not None
-        yield tables.compared(second, plan.reference, method, method.saved)
+    for name, method in summary.methods.items():
+        if method.saved is not None:
+            yield tables.compared(summary, name, plan.reference, method.saved)
     theirs = [name for name in tables.paper_order(plan) if name in summary.methods]
     if len(theirs) > 1:
         yield _order(theirs, [name for name in summary.ranked() if name in theirs])
@@ -96,7 +98,7 @@ def _sweep(plan: Reproduction, summary: Summary) -> str:
     )
 
 
-def _pictures(plan: Reproduction, summary: Summary, images: Images) -> Iterator[Picture]:
+def _pictures(plan: Reproduction, summary: Summary, images: Images) -> Iterator[str | Picture]:
     yield Picture("Train loss", "train_loss", figures.curves(summary.methods))
     if summary.sweep:
         yield Picture("Loss by temperature and coefficient", "sweep", figures.sweep(summary.sweep))
@@ -104,6 +106,7 @@ def _pictures(plan: Reproduction, summary: Summary, images: Images) -> Iterator[
     combined = [n for n in candidates if n and summary.methods[n].conflicts is not None]
     if combined:
         title = f"Share of task pairs in conflict by block and epoch, {combined[0]}"
+        yield _CONFLICTS
         figure = figures.conflicts(summary.methods[combined[0]])
         yield Picture(title, "conflicts", figure)
     if max(summary.images[3:]) < _LARGE:

@@ -54,7 +54,7 @@ def evaluate(
     sums, counts = torch.zeros(tasks, dtype=torch.float64), torch.zeros(tasks)
     logits: list[list[Tensor]] = [[] for _ in range(tasks)]
     found, labels = [], []
-    for part in rows.split(_BATCH):
+    for part in torch.split(rows, _BATCH):
         images, truth = split.batch(part)
         images, truth = images.to(device), truth.to(device)
         outputs = network(images)
@@ -68,11 +68,12 @@ def evaluate(
                 logits[task].append(output.squeeze(1).cpu())
     network.train(was_training)
     predicted, truth = torch.cat(found), torch.cat(labels)
+    columns = zip(logits, truth.unbind(1), strict=True)
     right = ((predicted == truth) & (truth != UNLABELLED)).sum(0)
     return Scores(
         losses=(sums / counts).tolist(),
         accuracy=(right / counts).tolist(),
-        auroc=[_auroc(torch.cat(z), y) if z else float("nan") for z, y in zip(logits, truth.T)],
+        auroc=[_auroc(torch.cat(z), y) if z else float("nan") for z, y in columns],
         predicted=predicted,
     )
 

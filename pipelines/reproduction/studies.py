@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipelines.ablation.differences import Difference
-from pipelines.reproduction.numbers import Spread, saved, spread, final_loss
-from pipelines.reproduction.plan import AttentionName, Reproduction
+from pipelines.reproduction.numbers import Spread, final_loss, saved, spread
+from pipelines.reproduction.plan import Reproduction
+from pipelines.reproduction.published import AttentionName
 from pipelines.reproduction.recipe import attention_recipe, points, sweep_recipe
 from pipelines.reproduction.unit import Unit
 

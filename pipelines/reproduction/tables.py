@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from pipelines.ablation.differences import Difference
 from pipelines.page import Table
-from pipelines.reproduction.numbers import Spread
-from pipelines.reproduction.plan import PublishedMethod, Reproduction, Value
-from pipelines.reproduction.summary import MethodSummary, Summary
+from pipelines.reproduction.cells import as_published, difference_cells, interval, plus_minus
+from pipelines.reproduction.plan import Reproduction
+from pipelines.reproduction.published import PublishedMethod
+from pipelines.reproduction.summary import Summary
 
 _NOTHING = PublishedMethod()
 
@@ -38,9 +37,9 @@ def losses(plan: Reproduction, summary: Summary) -> Table:
     note = (
         "Loss: the sum of the tasks' losses by their fixed weights, on the test images after the "
         "last epoch; the paper does not say what its loss is. Mean ± standard deviation over "
-        f"runs. Rank: by loss. Ms: median of a step, without measuring; ×: over {plan.reference}'s "
-        "(single tasks: all networks together). MiB: largest memory of the process, images "
-        "included."
+        "runs. Rank: by loss. Ms: median of a step in the fastest run, as other work slows some; "
+        f"×: over {plan.reference}'s (single tasks: all networks together). MiB: largest memory of "
+        "the process, images included."
     )
     columns = ("method", "loss", "paper", "rank", "paper", "ms", "×", "MiB")
     return Table("Loss and cost", columns, rows, note=note)
@@ -50,7 +49,9 @@ def differences(plan: Reproduction, summary: Summary) -> Table:
     """Loss saved against the reference and the second one."""
     rows = []
     for name, method in summary.methods.items():
-        rows.append([name, *_difference(method.saved), *_difference(method.saved_against)])
+        rows.append(
+            [name, *difference_cells(method.saved), *difference_cells(method.saved_against)]
+        )
     columns = ["method", f"saved against {plan.reference} [95 %]", "p", "won:lost"]
     second = plan.against not in (None, plan.reference)
     if second:
@@ -136,14 +137,20 @@ def attentions(plan: Reproduction, summary: Summary) -> Table:
             [
                 cell.attention,
                 plus_minus(cell.adaptive, 4),
-                as_published(published and published.adaptive, 4),
+                as_published(published.adaptive if published else None, 4),
                 plus_minus(cell.fixed, 4),
-                as_published(published and published.fixed, 4),
-                *_difference(cell.saved)[:2],
+                as_published(published.fixed if published else None, 4),
             ]
         )
-    columns = ("attention", "adaptive", "paper", "fixed", "paper", "adapting saves [95 %]", "p")
-    return Table("Attentions", columns, rows, dense=True)
+    columns = ("attention", "adaptive λ", "paper", "fixed λ", "paper")
+    return Table("Attentions", columns, rows, note="Test loss, mean ± standard deviation.")
+
+
+def adapting(summary: Summary) -> Table:
+    """What an adaptive coefficient saves."""
+    rows = [[cell.attention, *difference_cells(cell.saved)] for cell in summary.attention]
+    columns = ("attention", "loss saved by adapting [95 %]", "p", "won:lost")
+    return Table("Adaptive against fixed", columns, rows, note="p is not corrected.")
 
 
 def paper_order(plan: Reproduction) -> list[str]:
@@ -152,35 +159,9 @@ def paper_order(plan: Reproduction) -> list[str]:
     return sorted(known, key=known.__getitem__)
 
 
-def plus_minus(found: Spread, digits: int) -> str:
-    """Mean ± standard deviation; nothing where there is none."""
-    return as_published([found.mean, found.sd], digits)
-
-
-def as_published(value: Value | None, digits: int) -> str:
-    """The same of a published number."""
-    known: Sequence[float] = [one for one in value or () if np.isfinite(one)]
-    return " ± ".join(f"{one:.{digits}f}" for one in known)
-
-
-def interval(found: Difference) -> str:
-    """Mean and interval."""
-    if np.isnan(found.mean):
-        return ""
-    reach = "" if np.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    return f"{found.mean:+.4f}{reach}"
-
-
-def _difference(found: Difference | None) -> list[str]:
-    """Three cells; empty ones for the method itself."""
-    if found is None:
-        return ["", "", ""]
-    p = "" if np.isnan(found.adjusted) else f"{found.adjusted:.2g}"
-    return [interval(found), p, f"{found.wins}:{found.losses}"]
-
-
-def compared(name: str, other: str, method: MethodSummary, found: Difference) -> str:
+def compared(summary: Summary, name: str, other: str, found: Difference) -> str:
     """A sentence on one comparison; p is corrected, 0.05 decides."""
+    ratio = summary.methods[name].step_ms / summary.methods[other].step_ms
     known = np.isfinite(found.adjusted)
     if not known:
         return f"{name} against {other}: too few pairs to tell."
@@ -189,5 +170,5 @@ def compared(name: str, other: str, method: MethodSummary, found: Difference) ->
         word = "better" if found.mean > 0 else "worse"
     return (
         f"{name} against {other}: {word}; loss saved {interval(found)}, p = {found.adjusted:.2g} "
-        f"over {found.pairs} pairs, {method.step_ms:.0f} ms a step."
+        f"over {found.pairs} pairs, at {ratio:.2f} times the time of a step."
     )

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from pipelines.measure import peak_memory_mb, reset_peak_memory
-from pipelines.reproduction.fit import Fit, Fitted, task_weights
+from pipelines.reproduction.fit import Fit, task_weights
+from pipelines.reproduction.fitted import Fitted
 from pipelines.reproduction.images import Images, open_images
 from pipelines.reproduction.recipe import Job, Recipe
 from recsys_mtl.files import atomic_write
@@ -52,9 +53,7 @@ def train_job(job: Job, images: Images) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     tasks = images.train.tasks
     alone: Sequence[int | None] = range(len(tasks)) if recipe.method.alone else (None,)
-    fits = [
-        Fit(recipe, images, seed=job.seed, rerun=job.rerun, only=only).run() for only in alone
-    ]
+    fits = [Fit(recipe, images, seed=job.seed, rerun=job.rerun, only=only).run() for only in alone]
     return {
         "key": recipe.key,
         "seed": job.seed,

@@ -214,6 +214,8 @@ def _unused(config: Config) -> Iterator[Finding]:
     if config.balancing.name != "gradnorm":
         keys = ("alpha", "learning_rate")
         yield from _idle(("balancing",), config.balancing, keys, "name: gradnorm")
+    if config.combiner.name == "sum" and config.combiner.diagnostics is None:
+        yield from _idle(("combiner",), config.combiner, ("block",), "diagnostics")
     if config.combiner.blocks != "fixed":
         yield from _idle(("combiner",), config.combiner, ("block_size",), "block: fixed")
 

@@ -84,6 +84,7 @@ class Mgda(Combination):
     name: Literal["mgda"]
     epsilon: PositiveFloat = Field(1e-3, description="step below which the solver stops")
     max_iters: PositiveInt = Field(100, description="most iterations of the solver")
+    normalize: bool = Field(False, description="weights are those of the gradients' directions")
 
 
 class CaGrad(Combination):

@@ -4,7 +4,7 @@ torchjd sees one block's Gram matrix at a time, with three things seen to before
 
 - Tasks whose gradient in the block is zero are left out there, as absent tasks are everywhere: with
   a zero row MGDA and CAGrad would return zero.
-- The matrix is divided by its trace. torchjd takes traces below 1e-4 for zero: on such blocks,
+- The matrix is divided by its trace, in float64. torchjd takes traces below 1e-4 for zero: on such blocks,
   which are common late in training, CAGrad returns zero and UPGrad and DualProj the mean. No
   method's direction depends on the scale; where its length does, the method puts it back.
 - What is drawn comes from the seed and the step (`own_draws`): torchjd draws from torch's global
@@ -39,11 +39,13 @@ from torchjd.aggregation import (
 from torchjd.aggregation import GradDrop as TorchjdGradDrop
 
 from recsys_mtl.gradients.combiner import Combiner, GradientCombiner, GramCombiner, UnsolvedError
-from recsys_mtl.gradients.diagnostics import weighted_length
+from recsys_mtl.gradients.diagnostics import cosines_of, weighted_length
 from recsys_mtl.gradients.draws import own_draws
 from recsys_mtl.gradients.partition import Partition
 
 ScaleMode = Literal["min", "median", "rmse"]
+
+_ROUNDING = 1e-8  # a length beside 1 whose square float64 cannot tell from 0
 
 
 class Weighted(GramCombiner):
@@ -75,7 +77,7 @@ class Weighted(GramCombiner):
 
     def _solved(self, gram: Tensor, block: int, tasks: Tensor) -> Tensor:
         trace = float(gram.diagonal().double().sum())
-        unit = (gram.double() / trace).to(gram)
+        unit = gram.double() / trace
         try:
             return self.solve(unit, trace=trace, block=block, tasks=tasks).to(gram)
         except (ValueError, LinAlgError) as error:
@@ -143,27 +145,43 @@ class GradVac(Weighted):
 class MGDA(Weighted):
     """MGDA (Sener and Koltun 2018, algorithm 2): the shortest convex combination.
 
-    It is never longer than the shortest gradient: a task that has converged slows all others down.
+    It is never longer than the shortest gradient: a task that has converged stops all others.
+    Their code can therefore find the weights with all gradients made length 1 (`normalize`); the
+    paper does not mention it.
 
     Args:
         tasks: T.
         partition: the blocks.
         epsilon: the Frank-Wolfe step below which the solver stops.
         max_iters: its most iterations.
+        normalize: whether the weights are those of the gradients' directions.
     """
 
     def __init__(
-        self, tasks: int, partition: Partition, *, epsilon: float = 1e-3, max_iters: int = 100
+        self,
+        tasks: int,
+        partition: Partition,
+        *,
+        epsilon: float = 1e-3,
+        max_iters: int = 100,
+        normalize: bool = False,
     ) -> None:
         super().__init__(tasks, partition, MGDAWeighting(epsilon, max_iters))
+        self.normalize = normalize
+
+    def solve(self, unit: Tensor, *, trace: float, block: int, tasks: Tensor) -> Tensor:
+        """As in `Weighted`."""
+        if self.normalize:
+            unit = cosines_of(unit.unsqueeze(0))[0].squeeze(0)
+        return super().solve(unit, trace=trace, block=block, tasks=tasks)
 
 
 class CAGrad(Weighted):
     """CAGrad (Liu et al. 2021, arXiv:2110.14048): the best worst task within c of the mean.
 
-    Where the shortest convex combination of the gradients is below 1e-4 of the root of their total
-    square, the answer is zero: torchjd takes that for a Pareto-stationary point. One task with so
-    short a gradient is enough.
+    torchjd takes it for a Pareto-stationary point, and answers zero, where a convex combination is
+    below 1e-4 of the gradients' lengths: one task that has converged is enough, and all others
+    stop. The paper does not stop there, and here only what is rounding counts as zero.
 
     Args:
         tasks: T.
@@ -172,7 +190,7 @@ class CAGrad(Weighted):
     """
 
     def __init__(self, tasks: int, partition: Partition, *, c: float = 0.4) -> None:
-        super().__init__(tasks, partition, CAGradWeighting(c))
+        super().__init__(tasks, partition, CAGradWeighting(c, norm_eps=_ROUNDING))
 
     def solve(self, unit: Tensor, *, trace: float, block: int, tasks: Tensor) -> Tensor:
         """As in `Weighted`."""

@@ -86,6 +86,8 @@ def add_gradients(parts: Sequence[Part], combined: Sequence[Tensor]) -> None:
             where = parameter if index is None else parameter[index]
             new = gradient[start : start + where.numel()].view_as(where)
             start += where.numel()
+            if not parameter.requires_grad:
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             of_part = parameter.grad if index is None else parameter.grad[index]

@@ -27,7 +27,8 @@ class Conflicts:
         task_cosine: (K, T) mean cosine of a task with the others; NaN where never known.
         pair_cosine: (T, T) mean cosine over blocks and steps; NaN on the diagonal.
         length_ratio: (K,) mean length of the combined gradient over that of the plain sum.
-        weights: (T,) mean weight over blocks and steps; None where the method has none.
+        weights: (T,) mean weight over the blocks and steps in which a task has a gradient, NaN
+            where it has none; None where the method does not weigh.
         extra: means of the method's own numbers, such as CAGT's λ, by name.
     """
 
@@ -82,9 +83,9 @@ class ConflictLog:
         self._ratio += torch.where(finite, ratio, 0)
         self._ratios += finite
         if diagnostics.weights is not None:
-            present = diagnostics.weights != 0
+            counted = (diagnostics.weights != 0) | diagnostics.known.any(2)
             self._weights += diagnostics.weights.sum(0)
-            self._weighted += present.sum(0)
+            self._weighted += counted.sum(0)
         for name, value in diagnostics.extra.items():
             self._extra[name] = self._extra.get(name, 0.0) + value
 

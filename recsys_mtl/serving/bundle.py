@@ -3,6 +3,7 @@
 config.yaml          the effective config, without credentials
 preprocessor.json    what was fitted on the training rows
 weights.safetensors  the network's state dict
+reference.json       what inputs and scores looked like in training; older models lack it
 manifest.json        format, package versions, tasks, fingerprint of the data, sha256 of each file
 """
 
@@ -27,10 +28,12 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.serving.reference import Reference
 from recsys_mtl.tracking.uri import redact_uri
 
 FORMAT = 1
 CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"
+REFERENCE = "reference.json"
 MANIFEST = "manifest.json"
 PACKAGES = (  # what inference imports
     "torch",
@@ -52,6 +55,7 @@ def save_bundle(
     state_dict: Mapping[str, Tensor],
     *,
     fingerprint: str = "",
+    reference: Reference | None = None,
 ) -> None:
     """Write a bundle beside `folder`, then rename it there; an older one is replaced.
 
@@ -61,6 +65,7 @@ def save_bundle(
         preprocessor: fitted on the training rows.
         state_dict: of the network.
         fingerprint: of the data that the run was split from; empty where it is not known.
+        reference: what later rows are compared with; None stores none.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -69,6 +74,9 @@ def save_bundle(
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
         new.mkdir(parents=True)
+        if reference is not None:
+            stored = json.dumps(reference.to_dict(), allow_nan=False, ensure_ascii=False)
+            (new / REFERENCE).write_text(stored, encoding="utf-8")
         _write(new, config, preprocessor, state_dict, fingerprint)
         if folder.exists():
             folder.rename(old)
@@ -102,6 +110,18 @@ def load_bundle(folder: str | Path) -> Predictor:
         where = str(folder / WEIGHTS)
         raise wrong("the weights do not fit the config", where=where, found=error) from error
     return Predictor(config, preprocessor, network, str(manifest.get("fingerprint", "")))
+
+
+def load_reference(folder: str | Path) -> Reference | None:
+    """What the model's inputs and scores looked like in training; None where it was not stored.
+
+    Raises:
+        UserError: as `load_bundle`.
+    """
+    folder = Path(folder)
+    if REFERENCE not in _check(folder).get("files", {}):
+        return None
+    return Reference.from_dict(json.loads((folder / REFERENCE).read_text(encoding="utf-8")))
 
 
 def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
@@ -138,7 +158,7 @@ def _write(
         "packages": installed_versions((*PACKAGES, "recsys-mtl")),
         "tasks": {task.name: task.kind for task in preprocessor.spec.tasks},
         "fingerprint": fingerprint,
-        "files": {name: _sha256(folder / name) for name in (CONFIG, PREPROCESSOR, WEIGHTS)},
+        "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -155,7 +175,7 @@ def _check(folder: Path) -> dict[str, Any]:
             fix="load the model with the version of recsys-mtl that saved it",
         )
     files = manifest.get("files", {})
-    for name in (CONFIG, PREPROCESSOR, WEIGHTS):
+    for name in (CONFIG, PREPROCESSOR, WEIGHTS, *([REFERENCE] if REFERENCE in files else [])):
         path = folder / name
         if not path.is_file():
             raise wrong("file of the model is missing", where=str(path), fix="copy it again")

@@ -33,7 +33,9 @@ _TIMEOUT_SECONDS = 600
 _EXACT = 2**53  # larger integers are not exact as floats
 
 
-def log_model(run: Run, bundle: Path, example: pl.DataFrame, *, name: str = "model") -> str | None:
+def log_model(
+    run: Run, bundle: Path, example: pl.DataFrame, *, name: str = "model", step: int = 0
+) -> str | None:
     """Log a bundle with signature, input example and pinned requirements.
 
     Args:
@@ -41,6 +43,7 @@ def log_model(run: Run, bundle: Path, example: pl.DataFrame, *, name: str = "mod
         bundle: folder that `save_bundle` wrote.
         example: raw rows; the first ones become the input example.
         name: name of the logged model.
+        step: the epoch of its weights; MLflow shows the metrics of that step with the model.
 
     Returns:
         The model's URI; None where nothing is tracked or the server failed.
@@ -68,6 +71,7 @@ def log_model(run: Run, bundle: Path, example: pl.DataFrame, *, name: str = "mod
                 "tasks": {task.name: task.kind for task in predictor.tasks},
                 "inputs": {column: str(dtype) for column, dtype in predictor.schema().items()},
             },
+            step=step,
         )
         return run.model(name, model)
 

@@ -19,6 +19,8 @@ from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.model import MultiTaskNetwork
 
 _SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
+_ENCODED_AT_ONCE = 65_536  # rows; what an encoder does once a call is then nothing a row
+_DECODED_AT_ONCE = 4  # batches; small ones decode slowly
 
 
 class Predictor:
@@ -86,7 +88,7 @@ class Predictor:
         each = _columns_by_task(self.preprocessor).values()
         return {name: dtype for columns in each for name, dtype in columns.items()}
 
-    def predict(self, frame: pl.DataFrame, batch_rows: int = 4096) -> pl.DataFrame:
+    def predict(self, frame: pl.DataFrame, batch_rows: int = 1024) -> pl.DataFrame:
         """Predict raw rows, in their order.
 
         Args:
@@ -98,11 +100,31 @@ class Predictor:
             UserError: a column is missing, of a wrong type or infinite.
         """
         parts = [
-            self._decode(self.raw_outputs(self.preprocessor.encode(rows, labels=False)))
-            for rows in frame.iter_slices(batch_rows)
+            self.predict_encoded(self.preprocessor.encode(rows, labels=False), batch_rows)
+            for rows in frame.iter_slices(_ENCODED_AT_ONCE)
             if rows.height
         ]
         return pl.concat(parts) if parts else pl.DataFrame(schema=self.output_schema())
+
+    def predict_encoded(self, rows: Batch, batch_rows: int = 1024) -> pl.DataFrame:
+        """Predict encoded rows, at least one, in their order.
+
+        Args:
+            rows: what `preprocessor.encode` gave.
+            batch_rows: rows that go through the network at once; few enough to stay in the cache.
+        """
+        places = torch.arange(rows.num_rows)
+        outputs = [self.raw_outputs(rows.select(some)) for some in places.split(batch_rows)]
+        joined = (
+            outputs[start : start + _DECODED_AT_ONCE]
+            for start in range(0, len(outputs), _DECODED_AT_ONCE)
+        )
+        return pl.concat(
+            [
+                self._decode({t.name: torch.cat([o[t.name] for o in some]) for t in self.tasks})
+                for some in joined
+            ]
+        )
 
     @torch.no_grad()  # the fused tables have no inference mode
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ PARAMS_PER_REQUEST = 100
 METRICS_PER_REQUEST = 1000
 KEY_LENGTH = 250
 VALUE_LENGTH = 6000
+DESCRIPTION_LENGTH = 5000  # of a registered version; SQLite would take more, other databases not
+TAG_LENGTH = 5000  # of registered models
 
 _Item = TypeVar("_Item")
 
@@ -21,9 +23,9 @@ def key(name: str) -> str:
     return path[:KEY_LENGTH].rstrip("/") or "_"
 
 
-def cut(text: str) -> str:
-    """`text`, cut to the longest value."""
-    return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+def cut(text: str, length: int = VALUE_LENGTH) -> str:
+    """`text`, cut to `length` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

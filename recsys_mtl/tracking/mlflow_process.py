@@ -31,6 +31,17 @@ def patience(retries: int, seconds: int | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def pointed(uri: str) -> Iterator[None]:
+    """MLflow's global URI, which some calls read whatever client they are of; then as before."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
 def active(uri: str, run_id: str) -> Iterator[None]:
     """The run as MLflow's active run, which model logging needs; leaves the process as it was."""
     before, path = os.environ.get("MLFLOW_TRACKING_URI"), list(sys.path)

@@ -152,6 +152,7 @@ class MlflowRun:
                     input_example=model.example,
                     pip_requirements=list(model.requirements),
                     metadata=dict(model.metadata),
+                    step=model.step,
                 )
         except tracking_errors() as error:
             logger.warning("the model could not be logged to MLflow: %s", reason(error))

@@ -114,8 +114,7 @@ def transfer(
 
 
 def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) -> Figure:
-    """Where tasks fight: mean cosines of a task's gradient with the others' in each block, and of
-    each pair over all blocks.
+    """Heatmaps of mean cosines: of each task with the others by block, and of each pair of tasks.
 
     Args:
         tasks: T names.
@@ -127,8 +126,10 @@ def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) ->
     blocks = [name for name in ratio if name in set(worst)]
     by_block = [[found["task_cosine"][block][task] for task in tasks] for block in blocks]
     rows = [f"{block} ({ratio[block]:.0%})" for block in blocks]
-    height = 2.0 + 0.32 * max(len(blocks), len(tasks))
-    figure = Figure(figsize=(5.5 + 0.92 * len(tasks), height), layout="constrained")
+    longest, longest_row = (max(map(len, names), default=0) for names in (tasks, rows))
+    height = 1.6 + 0.32 * max(len(blocks), len(tasks)) + 0.08 * longest
+    width = 4.6 + 0.92 * len(tasks) + 0.08 * (longest + longest_row)
+    figure = Figure(figsize=(width, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, names, values, title in (
         (left, rows, by_block, "with the others, by block (share of conflicts)"),

@@ -27,6 +27,7 @@ class PackagedModel:
         example: a few raw rows, a pandas DataFrame.
         requirements: pinned requirements of inference.
         metadata: JSON-able facts stored with the model.
+        step: the epoch of its weights; the run's metrics of that step are shown with the model.
     """
 
     code: Path
@@ -36,6 +37,7 @@ class PackagedModel:
     example: Any
     requirements: tuple[str, ...]
     metadata: Mapping[str, Any]
+    step: int = 0
 
 
 class Run(Protocol):

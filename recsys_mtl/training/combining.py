@@ -197,4 +197,6 @@ class Combining:
         if scale != 1.0:
             rows = [part / scale for part in rows]
         missing = self._width - rows[-1].shape[1]
-        return [*rows[:-1], F.pad(rows[-1], (0, missing))] if self._width else rows[:-1]
+        if missing > 0:  # padding by nothing would copy
+            rows[-1] = F.pad(rows[-1], (0, missing))
+        return rows if self._width else rows[:-1]

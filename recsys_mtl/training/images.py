@@ -19,9 +19,9 @@ from recsys_mtl.gradients import (
     ConflictLog,
     GradNorm,
     Part,
+    add_gradients,
     output_gradients,
     task_gradients,
-    add_gradients,
 )
 from recsys_mtl.model.image_network import ImageNetwork
 
@@ -116,7 +116,7 @@ class ImageStep:
     def _plain(total: Tensor) -> str | None:
         if not bool(total.isfinite()):
             return "the loss is not finite"
-        total.backward()
+        torch.autograd.backward(total)
         return None
 
     def _combined(
@@ -146,6 +146,7 @@ class ImageStep:
     ) -> list[Tensor]:
         """∂L_i/∂features of each task, (B, F); the heads' own gradients go into their `.grad`."""
         down = torch.autograd.grad(losses[present].sum(), logits, allow_unused=True)
+        sums = [torch.zeros_like(p) for p in self._own]  # zero where absent, as in the plain step
         above = []
         for task, gradient in enumerate(down):
             if gradient is None or not bool(present[task]):
@@ -155,7 +156,9 @@ class ImageStep:
                 logits[task], [cut, *self._own], gradient, retain_graph=True, allow_unused=True
             )
             above.append(to_cut)
-            for parameter, found in zip(self._own, own, strict=True):
+            for total, found in zip(sums, own, strict=True):
                 if found is not None:
-                    parameter.grad = found if parameter.grad is None else parameter.grad + found
+                    total += found
+        for parameter, total in zip(self._own, sums, strict=True):
+            parameter.grad = total
         return above

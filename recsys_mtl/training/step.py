@@ -160,7 +160,7 @@ class TrainingStep:
         scale = self._scale()
         block = self.network.last_shared_parameters()
         (rows,) = shared_gradients(self.network, outputs, losses * scale, [block], present)
-        return rows.norm(dim=1) / scale
+        return torch.linalg.vector_norm(rows, dim=1) / scale
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         items = self.network.item_tables()

@@ -26,18 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 import data
 
 
-def main() -> None:
-    """Train one epoch and print what it took."""
-    begun = time.perf_counter()
-    frame = pd.read_parquet(sys.argv[1])
-    x = {c: frame[c].to_numpy() for c in data.ID_COLUMNS}
-    x |= {c: frame[c].to_numpy() for c in data.NUMBER_COLUMNS}
-    tasks = data.task_columns(Path(sys.argv[1]))
-    y = frame[tasks].to_numpy()
+def network(tasks: list[str]) -> PLE:
+    """The benchmark's shape, as in `ours.py`, before training."""
     torch.manual_seed(0)
     features = [SparseFeature(c, vocab_size=data.VOCABULARY, embed_dim=16) for c in data.ID_COLUMNS]
     features += [DenseFeature(c) for c in data.NUMBER_COLUMNS]
-    model = PLE(
+    return PLE(
         features,
         ["classification"] * len(tasks),
         n_level=1,
@@ -46,6 +40,17 @@ def main() -> None:
         expert_params={"dims": [256, 128], "dropout": 0.1},
         tower_params_list=[{"dims": [64, 32], "dropout": 0.1}] * len(tasks),
     )
+
+
+def main() -> None:
+    """Train one epoch and print what it took."""
+    begun = time.perf_counter()
+    frame = pd.read_parquet(sys.argv[1])
+    x = {c: frame[c].to_numpy() for c in data.ID_COLUMNS}
+    x |= {c: frame[c].to_numpy() for c in data.NUMBER_COLUMNS}
+    tasks = data.task_columns(Path(sys.argv[1]))
+    y = frame[tasks].to_numpy()
+    model = network(tasks)
     loader = DataGenerator(x, y).generate_dataloader(
         x_val=x, y_val=y, x_test=x, y_test=y, batch_size=2048
     )[0]

@@ -1,4 +1,4 @@
-"""`make bench`: throughput beside a peer, memory of a streamed training, generator, adaTT.
+"""`make bench`: throughput beside a peer, streaming memory, generator, adaTT, combiners.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -23,12 +23,13 @@ import psutil
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+import combiners_table  # noqa: E402
 import data  # noqa: E402
 
 PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
-BENCHES = ("throughput", "memory", "synthesize", "adatt")
+BENCHES = ("throughput", "memory", "synthesize", "adatt", "combiners", "serving")
 
 
 def main() -> None:
@@ -39,6 +40,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=131_072, help="rows of the throughput bench")
     parser.add_argument("--memory-rows", type=int, default=5_000_000, help="of a streamed training")
     parser.add_argument("--synthetic-rows", type=int, default=10_000_000, help="to generate")
+    parser.add_argument(
+        "--batch-sizes", type=int, nargs="+", default=[1024, 4096], help="of the combiners' bench"
+    )
+    parser.add_argument("--precision", default="fp32", help="of the combiners' bench, fp32 or bf16")
+    parser.add_argument("--requests", type=int, default=200, help="of the serving bench")
     chosen = parser.parse_args()
     asked = chosen.only or BENCHES
     if unknown := set(asked) - set(BENCHES):
@@ -53,6 +59,11 @@ def main() -> None:
         found["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
     if "adatt" in asked:
         found["adatt"] = adatt(chosen.rounds, chosen.rows)
+    if "combiners" in asked:
+        sizes, precision = chosen.batch_sizes, chosen.precision
+        found["combiners"] = combiners(chosen.rounds, chosen.rows, sizes, precision)
+    if "serving" in asked:
+        found["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
     (WORK / "result.json").write_text(json.dumps(found, indent=2) + "\n")
 
 
@@ -136,6 +147,62 @@ def adatt(rounds: int, rows: int) -> dict[str, Any]:
     return result
 
 
+def combiners(rounds: int, rows: int, sizes: list[int], precision: str) -> dict[str, Any]:
+    """Steps that combine sixteen tasks' gradients, ours beside torchjd's; one thread each."""
+    path = str(_rows(rows, tasks=16))
+
+    def ask(what: str, size: int, *rest: str) -> dict[str, Any]:
+        return _worker("combiners.py", what, path, str(size), precision, *rest, threads=1)
+
+    found: dict[str, Any] = {
+        "rows": rows,
+        "precision": precision,
+        "agree": ask("agree", min(sizes)),
+    }
+    print(f"\ncombiners, {precision}, one thread, median of {rounds} rounds, {machine()}")
+    print(combiners_table.agreement(found["agree"]))
+    for size in sizes:
+        turns = ask("steps", size, str(rounds))
+        peaks = {
+            name: ask("memory", size, *combiners_table.method_and_way(name))["mib"]
+            for name in turns
+        }
+        found[str(size)] = {"seconds": turns, "peak_mib": peaks}
+        print(f"\n{combiners_table.steps(size, turns, peaks)}", flush=True)
+    found["ways"] = ask("ways", min(sizes), str(rounds))
+    found["passes"] = {name: ask("passes", max(sizes), name) for name in combiners_table.CAGT}
+    print(f"\n{combiners_table.ways(min(sizes), found['ways'])}")
+    print(f"\n{combiners_table.passes(max(sizes), found['passes'])}")
+    return found
+
+
+def serving(rounds: int, rows: int, requests: int) -> dict[str, Any]:
+    """Latency of every way to a prediction, and rows/s from file to file beside the peer's."""
+    path, folder = str(_rows(rows, tasks=16)), (WORK / "serving").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    peer = _install_peer()
+
+    def ask(what: str, *rest: str) -> dict[str, Any]:
+        return _worker("serving.py", what, path, str(folder), *rest, threads=1)
+
+    ask("make")
+    print(f"\nserving, one core a process, {requests} requests, {machine()}")
+    seconds = ask("latency", str(requests))
+    for way, values in seconds.items():
+        cuts = statistics.quantiles(values, n=100, method="inclusive")
+        print(f"  {way:15} p50 {1000 * cuts[49]:7.1f} ms   p99 {1000 * cuts[98]:7.1f} ms")
+    ratios, speeds = [], []
+    for turn in range(rounds):
+        ours = ask("predict")["rows_per_second"]
+        theirs = _worker("serving_peer.py", path, path_of_peer=peer, threads=1)["rows_per_second"]
+        ratios.append(ours / theirs)
+        speeds.append((ours, theirs))
+        print(f"round {turn + 1}: predict {ours:9,.0f} rows/s, {PEER} {theirs:9,.0f} rows/s")
+    print(f"  predict {statistics.median(ratios):.2f} x {PEER} ({rows:,} rows)")
+    return {"seconds": seconds, "rows_per_second": speeds, "ratio_to_peer": ratios}
+
+
 def _resident(pid: int) -> int:
     """Bytes that a process and its children hold in memory now."""
     total = 0
@@ -166,9 +233,13 @@ def _install_peer() -> Path:
     return target
 
 
-def _worker(script: str, *arguments: str, path_of_peer: Path | None = None) -> dict[str, float]:
+def _worker(
+    script: str, *arguments: str, path_of_peer: Path | None = None, threads: int | None = None
+) -> dict[str, Any]:
     """Run a worker to its end and read the JSON of its last line."""
     environment = dict(os.environ)
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     if path_of_peer is not None:
         environment["PYTHONPATH"] = str(path_of_peer)
     done = subprocess.run(
@@ -180,7 +251,7 @@ def _worker(script: str, *arguments: str, path_of_peer: Path | None = None) -> d
     )
     if done.returncode != 0:
         sys.exit(f"{script} {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchjd.aggregation as jd
 from torch import Tensor
+from torchjd.aggregation import MGDAWeighting
 
 from recsys_mtl.gradients.combiner import Combiner
 from recsys_mtl.gradients.combiners import make_combiner
@@ -128,6 +129,44 @@ def test_small_gradients_are_zero_to_torchjd(seed: int) -> None:
     g = drawn(seed) * 1e-5
     assert jd.CAGrad(c=0.4)(g).norm() == 0
     torch.testing.assert_close(jd.UPGrad()(g), g.mean(0))
+
+
+def with_one_converged(seed: int) -> Tensor:
+    """Three tasks, one of which has next to nothing left to learn."""
+    g = drawn(seed, 3)
+    g[1] *= 1e-6
+    return g
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
+    """torchjd alone stops; the paper's optimum (its equation 4) is found by another solver."""
+    g, c = with_one_converged(seed), 0.4
+    assert jd.CAGrad(c=c)(g / g.norm()).norm() == 0
+    (found,) = combined("cagrad", g, c=c)
+    mean = g.mean(0)
+    radius = c * mean.norm()
+
+    def dual(first: float, third: float) -> float:  # the second weight is the rest to 1
+        mixed = first * g[0] + (1 - first - third) * g[1] + third * g[2]
+        return float(mixed @ mean + radius * mixed.norm())
+
+    shares = [0.0, *torch.logspace(-9, 0, 181).tolist()]
+    best = min(dual(a, b) for a in shares for b in shares if a + b <= 1)
+    reached = float((g @ found).min())
+    assert float((found - mean).norm()) == pytest.approx(float(radius), rel=1e-4)
+    assert reached <= best + 1e-12  # weak duality
+    assert reached == pytest.approx(best, rel=1e-2)
+
+
+def test_mgda_by_directions_does_not_follow_the_shortest(seed: int) -> None:
+    g = with_one_converged(seed)
+    (plain,) = combined("mgda", g)
+    (found,) = combined("mgda", g, normalize=True)
+    units = g / g.norm(dim=1, keepdim=True)
+    expected = MGDAWeighting(1e-3, 100)(units @ units.T) @ g
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)
+    assert plain.norm() < 1e-4 * found.norm()
 
 
 @pytest.mark.parametrize("name", sorted(TORCHJD))

@@ -94,6 +94,11 @@ def test_the_other_jobs_hand_over_their_options(fake_job: Fake) -> None:
         (Path("a.yaml"),),
         {"overrides": ["seeds.count=3", "x=1"], "out": Path("o"), "processes": 2},
     )
+    arguments = ["celeba", "--data", "d", "--set", "reruns=1", "--processes", "3"]
+    assert calls(fake_job, "reproduce", *arguments) == (
+        ("celeba",),
+        {"overrides": ["reruns=1"], "data": Path("d"), "out": None, "processes": 3},
+    )
     assert calls(fake_job, "doctor", "--out", "o") == ((Path("o"),), {})
     assert calls(fake_job, "schema", "--plan") == ((None,), {"markdown": False, "plan": True})
     assert calls(fake_job, "describe", "d", "--out", "o") == ((Path("d"),), {"out": Path("o")})
@@ -114,6 +119,8 @@ USAGE = {
     "evaluate r --split tset": "'--split'",
     "ablate": "Missing argument 'CONFIG'",
     "ablate a.yaml --processes 0": "'--processes'",
+    "reproduce": "Missing argument 'PLAN'",
+    "reproduce celeba --processes 0": "'--processes'",
     "predict r --input a": "Missing option '--output'",
     "predict r --input a --output b --batch-rows 0": "'--batch-rows'",
 }

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from recsys_mtl.tracking.plots import calibration, gate_use, loss_curves, transfer
+from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
 
 TASKS = [f"task_{i}" for i in range(16)]
 
@@ -66,3 +67,61 @@ def test_transfer_shows_both_matrices_without_their_diagonals(count: int) -> Non
         np.testing.assert_array_equal(shown[off], matrix[off])
         assert np.isnan(shown[~off]).all()
     assert is_png(figure)
+
+
+def found_of(tasks: list[str], ratio: dict[str, float | None]) -> dict[str, Any]:
+    """As `Conflicts.described`, with a cosine of its own in every place."""
+    count = len(tasks)
+    values = iter(np.linspace(-1, 1, (len(ratio) + count) * count).tolist())
+    return {
+        "conflict_ratio": ratio,
+        "task_cosine": {block: {task: next(values) for task in tasks} for block in ratio},
+        "pair_cosine": [
+            [None if i == j else next(values) for j in range(count)] for i in range(count)
+        ],
+    }
+
+
+def shown_in(figure: Figure) -> list[tuple[list[str], list[str], np.ndarray]]:
+    """Rows, columns and values of both heatmaps."""
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    return [
+        (
+            [tick.get_text() for tick in axes.get_yticklabels()],
+            [tick.get_text() for tick in axes.get_xticklabels()],
+            np.ma.filled(axes.get_images()[0].get_array().astype(float), np.nan),
+        )
+        for axes in panels
+    ]
+
+
+def test_conflicts_shows_blocks_by_tasks_and_pairs() -> None:
+    tasks = ["click", "buy", "spend"]
+    found = found_of(tasks, {"shared.0": 0.25, "embeddings": 1.0})
+    found["task_cosine"]["shared.0"]["buy"] = None
+    figure = conflicts(tasks, found)
+    (rows, columns, by_block), (left, under, pairs) = shown_in(figure)
+    assert rows == ["shared.0 (25%)", "embeddings (100%)"]
+    assert left == under == columns == tasks
+    expected = [[found["task_cosine"][b][t] for t in tasks] for b in ("shared.0", "embeddings")]
+    np.testing.assert_array_equal(by_block, np.array(expected, dtype=np.float64))
+    assert np.isnan(by_block[0, 1])
+    np.testing.assert_array_equal(pairs, np.array(found["pair_cosine"], dtype=np.float64))
+    assert np.isnan(pairs.diagonal()).all()
+    assert is_png(figure)
+
+
+def test_conflicts_shows_the_worst_of_many_blocks_in_their_order() -> None:
+    ratio = {f"block {i}": (i * 7 % 10) / 10 for i in range(10)} | {"unknown": None}
+    figure = conflicts(["a", "b"], found_of(["a", "b"], ratio), most=3)
+    (rows, _, values), _ = shown_in(figure)
+    assert rows == ["block 1 (70%)", "block 4 (80%)", "block 7 (90%)"]
+    assert values.shape == (3, 2)
+
+
+@pytest.mark.parametrize(("tasks", "blocks"), [(2, 1), (5, 12)])
+def test_conflicts_has_room_for_long_names(tasks: int, blocks: int) -> None:
+    """Where there is none, matplotlib warns."""
+    names = [f"a_task_with_a_rather_long_name_of_its_own_{i}" for i in range(tasks)]
+    ratio = {f"0.shared_experts.mlp.weights.1.{i}": i / 100 for i in range(blocks)}
+    assert is_png(conflicts(names, found_of(names, ratio)))

@@ -1,0 +1,72 @@
+"""The paired bootstrap over rows: every model and every task sees the same resampled rows.
+
+A resample draws as many rows as there are, with replacement; how often a row was drawn multiplies
+its weight. Rows are taken as independent of each other.
+
+Shapes: R rows, N resamples, M models.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.promotion.scores import Floats, Score
+
+log = logging.getLogger(__name__)
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % percentile interval; NaN where it is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resampled(
+    scores: Mapping[str, Score], weights: Floats, *, resamples: int, seed: int
+) -> dict[str, Floats]:
+    """Every score on every resample.
+
+    Args:
+        scores: of the tasks.
+        weights: (R,) row weights.
+        resamples: how many.
+        seed: of the draws.
+
+    Returns:
+        Per task (N, M); NaN where the drawn rows have no score.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(weights)
+    found: dict[str, list[Floats]] = {task: [] for task in scores}
+    for _ in range(resamples):
+        drawn = np.bincount(rng.integers(count, size=count), minlength=count) * weights
+        for task, score in scores.items():
+            found[task].append(score(drawn))
+    return {task: np.array(values) for task, values in found.items()}
+
+
+def interval(value: float, draws: Floats) -> Interval:
+    """Percentiles of the draws (N,) around a value; draws that are NaN do not count."""
+    known = draws[np.isfinite(draws)]
+    if not len(known):
+        return Interval(value, float("nan"), float("nan"))
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def drawn_rows(count: int, limit: int, seed: int) -> NDArray[np.int64] | None:
+    """Places of at most `limit` of `count` rows, in their order; None where all may stay."""
+    if count <= limit:
+        return None
+    log.info("%d of %d evaluation rows are drawn for the comparison", limit, count)
+    chosen = np.random.default_rng([seed, 1]).choice(count, limit, replace=False)
+    return np.sort(chosen)

@@ -1,0 +1,176 @@
+"""`Reference`: what a model's inputs and scores looked like when it was trained.
+
+It is stored with the model as reference.json. The same counts of later rows tell how far they have
+moved from it. Features are counted on a sample of the training rows, scores on a sample of the
+validation rows, which the network has not learnt from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.encoders import CategoricalFeature, CategoricalListFeature, NumericFeature
+from recsys_mtl.data.encoders.numbers import read_numbers
+from recsys_mtl.data.encoders.rows import Rows
+from recsys_mtl.data.encoders.vocabulary import Vocabulary
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.serving.bins import (
+    Bins,
+    CategoryBins,
+    ClassBins,
+    Counts,
+    NumberBins,
+    bins_from_dict,
+    bins_to_dict,
+)
+from recsys_mtl.serving.predictor import Predictor
+
+FEATURE_ROWS = 200_000
+SCORE_ROWS = 50_000
+Part = Literal["feature", "length", "score"]
+Key = tuple[Part, str]
+"""What is counted: a feature's values (the entries of its lists), the lengths of its lists, or a
+task's score; and the feature's or task's name."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One distribution of the reference: its bins, and (C,) counts in them."""
+
+    bins: Bins
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Distributions of a model's inputs and scores.
+
+    Attributes:
+        expected: each of them.
+        side: rows that the scores are of: valid, test or train.
+    """
+
+    expected: Mapping[Key, Expected]
+    side: str
+
+    @classmethod
+    def of(
+        cls, predictor: Predictor, train: pl.DataFrame, held_out: pl.DataFrame, side: str
+    ) -> Reference:
+        """Count a model's rows.
+
+        Args:
+            predictor: the final model.
+            train: raw training rows, a sample.
+            held_out: raw rows that are scored, a sample.
+            side: what those are.
+        """
+        batch = predictor.preprocessor.encode(train, labels=False)
+        values = dict(_inputs(predictor.preprocessor, train, batch))
+        bins = _bins_of_inputs(predictor.preprocessor, values)
+        scores = dict(_scores(predictor, predictor.predict(held_out)))
+        for task in predictor.tasks:
+            kinds = predictor.preprocessor.labels[task.name]
+            key: Key = ("score", task.name)
+            classes = getattr(kinds, "classes", None)
+            bins[key] = ClassBins(tuple(classes)) if classes else NumberBins.of(scores[key])
+        found = {
+            key: Expected(bins[key], bins[key].count(value))
+            for key, value in {**values, **scores}.items()
+        }
+        return cls(found, side)
+
+    def count(
+        self, predictor: Predictor, frame: pl.DataFrame, batch: Batch, predictions: pl.DataFrame
+    ) -> dict[Key, Counts]:
+        """The same counts of other rows; counts of several frames add up.
+
+        Args:
+            predictor: the model.
+            frame: raw rows.
+            batch: the same rows, encoded.
+            predictions: the same rows, predicted.
+        """
+        values = [
+            *_inputs(predictor.preprocessor, frame, batch),
+            *_scores(predictor, predictions),
+        ]
+        return {key: self.expected[key].bins.count(value) for key, value in values}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able form, restored by `from_dict`."""
+        return {
+            "side": self.side,
+            "expected": [
+                {
+                    "part": part,
+                    "name": name,
+                    "bins": bins_to_dict(e.bins),
+                    "cells": e.bins.cells,
+                    "counts": e.counts.tolist(),
+                    "shares": (e.counts / max(e.counts.sum(), 1)).tolist(),
+                }
+                for (part, name), e in self.expected.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Reference:
+        """The reference that `to_dict` stored."""
+        found = {
+            (e["part"], e["name"]): Expected(
+                bins_from_dict(e["bins"]), np.array(e["counts"], np.int64)
+            )
+            for e in stored["expected"]
+        }
+        return cls(found, stored["side"])
+
+
+def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> Iterator[Any]:
+    """(key, values) of every feature: numbers with NaN for null, table rows, or list lengths."""
+    rows = Rows.of(frame)
+    ids, lists = iter(batch.ids.numpy().T), iter(batch.list_ids)
+    lengths = iter(batch.list_lengths.numpy().T)
+    for feature in preprocessor.features:
+        column = feature.column
+        if isinstance(feature, NumericFeature):
+            yield (
+                ("feature", column),
+                read_numbers(frame[column], where=f"column '{column}'", rows=rows),
+            )
+        elif isinstance(feature, CategoricalListFeature):
+            yield ("feature", column), next(lists).numpy()
+            yield ("length", column), next(lengths)
+        else:
+            yield ("feature", column), next(ids)
+
+
+def _scores(predictor: Predictor, predictions: pl.DataFrame) -> Iterator[Any]:
+    """(key, values) of every task: the best item's score, the likeliest class, or its number."""
+    for task in predictor.tasks:
+        score = predictions[task.name]
+        if task.kind == "retrieval":
+            score = predictions[f"{task.name}_scores"].list.first()
+        yield ("score", task.name), score if task.kind == "multiclass" else score.to_numpy()
+
+
+def _bins_of_inputs(preprocessor: Preprocessor, values: Mapping[Key, Any]) -> dict[Key, Bins]:
+    bins: dict[Key, Bins] = {}
+    for feature in preprocessor.features:
+        key: Key = ("feature", feature.column)
+        if isinstance(feature, CategoricalFeature | CategoricalListFeature):
+            coder = feature.coder
+            known = coder.values if isinstance(coder, Vocabulary) else []
+            bins[key] = CategoryBins.of(values[key], coder.rows, known)
+        else:
+            bins[key] = NumberBins.of(values[key])
+        if isinstance(feature, CategoricalListFeature):
+            length: Key = ("length", feature.column)
+            bins[length] = NumberBins.of(values[length])
+    return bins

@@ -1,0 +1,77 @@
+"""A client of a store that exists; what it raises becomes one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.tracking.mlflow_errors import is_temporary, opening_errors, reason
+from recsys_mtl.tracking.mlflow_process import patience, silence
+from recsys_mtl.tracking.uri import DEFAULT_URI, redact_uri, resolve
+
+FIX = "start the server, or correct --tracking-uri or MLFLOW_TRACKING_URI"
+_SQLITE = "sqlite:///"
+
+
+class Store:
+    """A client of one tracking and registry URI.
+
+    Args:
+        uri: else `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db`; a SQLite file has to exist.
+
+    Raises:
+        UserError: the URI is wrong, or there is no such file.
+    """
+
+    def __init__(self, uri: str | None) -> None:
+        self.uri = _existing(uri)
+        silence()
+        with self.asking("cannot open MLflow's store"):
+            self.client = MlflowClient(self.uri, registry_uri=self.uri)
+
+    @property
+    def shown(self) -> str:
+        """The URI without credentials."""
+        return redact_uri(self.uri)
+
+    @contextmanager
+    def asking(self, what: str) -> Iterator[None]:
+        """Requests to the store; `what` says what failed.
+
+        Raises:
+            UserError: in place of all that MLflow and the clients under it raise.
+        """
+        try:
+            with patience(retries=2, seconds=10):
+                yield
+        except UserError:
+            raise
+        except opening_errors() as error:  # `from None`: the cause would show credentials
+            fix = FIX if is_temporary(error) else ""
+            raise wrong(what, where=self.shown, found=reason(error), fix=fix) from None
+
+
+def pages(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
+    """All that a search of the client finds, page by page."""
+    token = None
+    while True:
+        found = search(page_token=token, **options)
+        yield from found
+        token = found.token
+        if not token:
+            return
+
+
+def _existing(uri: str | None) -> str:
+    """`resolve`, which would create a missing database."""
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    database = Path(chosen.removeprefix(_SQLITE).partition("?")[0])
+    if chosen.startswith(_SQLITE) and not database.is_file():
+        raise wrong("no such MLflow database", where=redact_uri(chosen), fix=FIX)
+    return resolve(uri)

@@ -1,0 +1,87 @@
+"""What the combiners' bench prints, as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+CAGT = ("cagt, fixed 8192", "cagt, expert")
+PEERS = {"mtl_backward": "mtl_backward, one task a pass", "backward": "backward, one task a pass"}
+"""Of torchjd's paths the way that is faster on a CPU; `ways` measures all."""
+
+
+def method_and_way(name: str) -> tuple[str, str]:
+    """What a contestant of `steps` is called in two words: `upgrad, backward` or `upgrad`."""
+    method, _, path = name.rpartition(", ")
+    return (method, PEERS[path]) if path in PEERS else (name, "ours")
+
+
+def steps(batch_size: int, turns: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> str:
+    """A row for each method; a ratio is the median over rounds, with the least and the most."""
+    rows = []
+    for name, seconds in turns.items():
+        if method_and_way(name)[1] != "ours":
+            continue
+        row = [name, _ms(seconds), _ratio(seconds, turns["sum"], spread=False), _mib(peaks[name])]
+        for path in PEERS:
+            peer = f"{name}, {path}"
+            if peer in turns:
+                row += [_ms(turns[peer]), _ratio(seconds, turns[peer]), _mib(peaks[peer])]
+            else:
+                row += ["", "", ""]
+        rows.append(row)
+    peers = [f"{path}: {what}" for path in PEERS for what in ("ms", "ours / it", "MiB")]
+    return _table([f"{batch_size:,} rows", "ms a step", "x sum", "MiB", *peers], rows)
+
+
+def ways(batch_size: int, turns: Mapping[str, Sequence[float]]) -> str:
+    """All ways to ask torchjd for UPGrad."""
+    rows = [[name, _ms(s), _ratio(turns["ours"], s)] for name, s in turns.items()]
+    return _table([f"UPGrad, {batch_size:,} rows", "ms a step", "ours / it"], rows)
+
+
+def agreement(found: Mapping[str, float]) -> str:
+    """The largest difference of each method."""
+    methods: dict[str, float] = {}
+    for name, difference in found.items():
+        method = name.partition(", ")[0]
+        methods[method] = max(difference, methods.get(method, 0.0))
+    rows = [[method, f"{difference:.1e}"] for method, difference in methods.items()]
+    return _table(["method", "largest difference to torchjd's, all ways"], rows)
+
+
+def passes(batch_size: int, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Elements that combining reads and writes, and its time."""
+    rows = [
+        [
+            name,
+            f"{one['elements']:,}",
+            f"{one['reads']:.2f}",
+            f"{one['writes']:.2f}",
+            f"{one['time_in_plain_passes']:.1f} x {one['plain_pass_ms']:.1f} ms",
+        ]
+        for name, one in found.items()
+    ]
+    return _table(
+        [f"{batch_size:,} rows", "elements of G", "reads / G", "writes / G", "time / G.sum()"], rows
+    )
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    return f"{1000 * statistics.median(seconds):,.0f}"
+
+
+def _mib(mib: float) -> str:
+    return f"{mib:,.0f}"
+
+
+def _ratio(mine: Sequence[float], theirs: Sequence[float], *, spread: bool = True) -> str:
+    ratios = [a / b for a, b in zip(mine, theirs, strict=True)]
+    middle = f"{statistics.median(ratios):.2f}"
+    return f"{middle} ({min(ratios):.2f}–{max(ratios):.2f})" if spread else middle
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
