@@ -7,6 +7,7 @@ files differ from the pin, so weights and manifest cannot be exchanged together 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from recsys_mtl.tracking.mlflow_store import Store, pages
 from recsys_mtl.tracking.version import Version, from_mlflow, parse, require_name, tag_texts
 
 __all__ = ["CHAMPION", "PREVIOUS", "Registry", "Version"]
+_VERSIONS = "mlflow.modelVersions"
 CHAMPION, PREVIOUS = "champion", "previous"
 
 
@@ -164,6 +166,7 @@ class Registry(Store):
             except UserError:
                 self.client.delete_model_version(name, made.version)
                 raise
+            self._link(model_uri, made)
         return from_mlflow(made, ())
 
     def download(self, version: Version, into: Path | None = None) -> Path:
@@ -222,3 +225,10 @@ class Registry(Store):
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+    def _link(self, model_uri: str, made: Any) -> None:
+        """MLflow's page of the logged model lists its versions from this tag."""
+        model = self.client.get_logged_model(model_uri.removeprefix("models:/"))
+        known = json.loads(model.tags.get(_VERSIONS, "[]"))
+        linked = json.dumps([*known, {"name": made.name, "version": int(made.version)}])
+        self.client.set_logged_model_tags(model.model_id, {_VERSIONS: linked})

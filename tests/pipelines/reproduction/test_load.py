@@ -19,7 +19,7 @@ def test_the_ready_plans_are_found_by_name() -> None:
     plan = load_reproduction("rot-mnist", ["training.epochs=3"])
     assert plan.training.epochs == 3
     assert [*plan.methods] == [
-        *("sum", "single_task", "pcgrad", "gradnorm", "mgda", "cagrad", "cagt")
+        *("sum", "single_task", "pcgrad", "gradnorm", "mgda", "mgda_normalized", "cagrad", "cagt")
     ]
     assert plan.published.methods["cagt"].loss == [0.2525, 0.021]
     celeba = load_reproduction("celeba")
