@@ -177,7 +177,7 @@ def _pairs(title: str, name: str, matrix: np.ndarray, tasks: Sequence[str], note
     """The pairs of most and of least agreement in a (T, T) matrix, both ways averaged."""
     mean = (matrix + matrix.T) / 2
     pairs = [(float(mean[i, j]), i, j) for i, j in combinations(range(len(tasks)), 2)]
-    known = sorted((pair for pair in pairs if np.isfinite(pair[0])), reverse=True)
+    known = sorted((p for p in pairs if np.isfinite(p[0])), key=lambda pair: -pair[0])
     worst = [pair for pair in known[_PAIRS:][-_PAIRS:] if pair[0] < 0]
     rows = [[tasks[i], tasks[j], f"{value:.3f}"] for value, i, j in known[:_PAIRS] + worst]
     return Table(f"{title}, last epoch", ["task", "with", name], rows, texts=2, note=note)

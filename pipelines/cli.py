@@ -160,16 +160,44 @@ def reproduce(
 
 @app.command()
 def predict(
-    run_dir: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")
-    ],
     input: Annotated[str, typer.Option(metavar="PATH", help="rows to score")],
-    output: Annotated[Path, typer.Option(metavar="PATH", help="Parquet file to write")],
+    output: Annotated[
+        Path, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, with going on")
+    ],
+    run_dir: Annotated[
+        Path | None, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="models:/NAME@champion or models:/NAME/3")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(metavar="URI", help="the registry of --model")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="column to copy to the output; repeat")
+    ] = None,
+    rows_per_file: Annotated[
+        int | None, typer.Option(min=1, help="rows of a part; 1,000,000 without it")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace another scoring in the folder")
+    ] = False,
+    drift: Annotated[
+        bool, typer.Option(help="compare the rows with the training's (drift.html)")
+    ] = True,
     out: Out = None,
     batch_rows: Annotated[int, typer.Option(min=1, help="rows scored at a time")] = 65_536,
 ) -> None:
-    """Score raw rows, Parquet to Parquet, in bounded memory."""
-    _job("predict").run(run_dir, input=input, output=output, out=out, batch_rows=batch_rows)
+    """Score raw rows to Parquet in bounded memory, and measure their drift."""
+    options = {
+        "keep": tuple(keep or ()),
+        "rows_per_file": rows_per_file,
+        "overwrite": overwrite,
+        "drift": drift,
+        "batch_rows": batch_rows,
+    }
+    chosen = {"model": model, "tracking_uri": tracking_uri, "options": options}
+    _job("predict").run(run_dir, input=input, output=output, out=out, **chosen)
 
 
 @app.command()

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.evaluate import model_folder
 from pipelines.output import envelope, prepare_out, write_result
-from recsys_mtl.errors import wrong
+from pipelines.scoring.model import find_model
 from recsys_mtl.serving.bundle import MANIFEST
 from recsys_mtl.serving.export import save_export
 
@@ -58,12 +57,13 @@ def export(
     started = datetime.now(UTC)
     if out is not None:
         out = prepare_out(out)
-    bundle = _bundle(run_dir, model, tracking_uri)
+    found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     output = Path(output)
-    manifest = save_export(bundle, output)
+    manifest = save_export(found.folder, output)
     result = envelope("export", started=started) | {
-        "model": model or str(bundle),
-        "bundle_sha256": manifest["bundle_sha256"],
+        "model": found.folder,
+        "registered": found.registered,
+        "bundle_sha256": found.sha256,
         "format": format,
         "output": output,
         "pin": hashlib.sha256((output / MANIFEST).read_bytes()).hexdigest(),
@@ -72,18 +72,3 @@ def export(
     if out is not None:
         write_result(out, result)
     return result
-
-
-def _bundle(run_dir: str | Path | None, model: str | None, tracking_uri: str | None) -> Path:
-    """Folder of the bundle that is meant."""
-    if (run_dir is None) == (model is None):
-        found = "neither" if model is None else "both"
-        expected = "either RUN_DIR or --model models:/NAME@champion"
-        raise wrong("which model?", where="--model", expected=expected, found=found)
-    if run_dir is not None:
-        return model_folder(run_dir)
-    assert model is not None
-    from recsys_mtl.tracking.registry import Registry  # it imports mlflow
-
-    registry = Registry(tracking_uri)
-    return registry.download(registry.resolve(model, where="--model"))

@@ -1,4 +1,9 @@
-"""`recsys-mtl predict`: raw rows from files to predictions in a Parquet file, in bounded memory."""
+"""`recsys-mtl predict`: raw rows from files to predictions in Parquet, in bounded memory.
+
+A name that ends in .parquet is one file, any other a folder of parts (pipelines/scoring/folder.py)
+that the same command completes after a kill. Beside the predictions, drift.json and drift.html tell
+how far the rows have moved from the training's (pipelines/drift.py).
+"""
 
 from __future__ import annotations
 
@@ -8,114 +13,95 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-import pyarrow.parquet as pq
-
-from pipelines.evaluate import model_folder
 from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
-from recsys_mtl.data.source import Source
-from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
-from recsys_mtl.files import atomic_file
-from recsys_mtl.serving.bundle import load_bundle
-from recsys_mtl.serving.predictor import Predictor
-from recsys_mtl.training.progress import progress
+from pipelines.scoring.job import Job, Options
+from pipelines.scoring.model import Model, find_model
+from pipelines.scoring.place import check_apart, check_place, is_one_file
+from pipelines.scoring.rows import open_rows
+from pipelines.scoring.stream import Scorer
+from recsys_mtl.serving.bundle import load_bundle, load_reference
+from recsys_mtl.training.interrupt import graceful_interrupt
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    run_dir: Path, *, input: str, output: Path, out: Path | None = None, batch_rows: int = 65_536
+    run_dir: Path | None,
+    *,
+    input: str,
+    output: Path,
+    out: Path | None = None,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
-    """Predict and say where the predictions are; see `predict`."""
-    result = predict(run_dir, input=input, output=output, out=out, batch_rows=batch_rows)
-    print(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")
+    """Predict and say where the predictions are; see `predict` and `Options`."""
+    found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
+    result = predict(found, input=input, output=output, out=out, options=Options(**options))
+    if not result["rows_scored"]:
+        print(f"{result['rows']:,} rows, finished before: {output}")
+    else:
+        print(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")
     return result
 
 
 def predict(
-    run_dir: str | Path,
+    model: str | Path | Model,
     *,
     input: str,
     output: str | Path,
     out: str | Path | None = None,
-    batch_rows: int = 65_536,
+    batch_rows: int | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
     """Score every row of the input, in its order.
 
     Args:
-        run_dir: a run's folder, or its model folder.
+        model: a run's folder, its model folder, or what `find_model` gives.
         input: file, folder or glob of raw rows (Parquet or CSV); labels are not needed.
-        output: Parquet file to write; it appears when all rows are in it.
+        output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
         out: folder for result.json; None writes none.
-        batch_rows: rows held in memory at a time.
+        batch_rows: short for that option.
+        options: how they are written.
 
     Raises:
-        UserError: no such model or input, a missing column, or a place that cannot be written, or
-            that is an input file.
+        UserError: no such model or input, columns that the model does not read, or a place that
+            cannot be written, holds another scoring, or is the input.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call goes on.
     """
-    started = datetime.now(UTC)
+    started, output = datetime.now(UTC), Path(output)
+    check_place(output, options.rows_per_file)
     if out is not None:
         out = prepare_out(out)
-    output = Path(output)
-    if output.suffix.lower() == ".csv":
-        fix = "give the output a name that ends in .parquet"
-        raise wrong("predictions are written as Parquet", where=str(output), fix=fix)
-    prepare_out(output.parent)
-    if output.is_dir():
-        fix = "give the name of a Parquet file with --output"
-        raise wrong("cannot write the output file", where=str(output), found="a folder", fix=fix)
-    predictor = load_bundle(model_folder(run_dir))
-    source = _open(predictor, input)
-    if output.exists() and any(output.samefile(reader.file.path) for reader in source.readers):
-        fix = "give another file with --output"
-        raise wrong("the output would replace an input file", where=str(output), fix=fix)
+    if not isinstance(model, Model):
+        model = find_model(model)
+    predictor = load_bundle(model.folder)
+    source = open_rows(predictor, input, options.keep)
+    check_apart(output, source)
+    reference = load_reference(model.folder) if options.drift else None
+    if options.drift and reference is None:
+        log.info("the model tells nothing of its training rows: drift is not measured")
+    rows = batch_rows or options.batch_rows
+    scorer = Scorer(predictor, source, options.keep, reference, rows)
+    job = Job(model, scorer, input, output, options)
+    write = job.write_file if is_one_file(output) else job.write_parts
     begun = time.perf_counter()
-    rows = 0
-    with atomic_file(output) as temporary, progress("predict", source.num_rows) as advance:
-        schema = pl.DataFrame(schema=predictor.output_schema()).to_arrow().schema
-        with pq.ParquetWriter(temporary, schema) as writer:
-            for _, frame in source.frames(predictor.columns, chunk_rows=batch_rows):
-                writer.write_table(predictor.predict(frame).to_arrow().cast(schema))
-                rows += frame.height
-                advance(frame.height)
+    with graceful_interrupt() as stop:
+        scored, drifts = write(stop)
     seconds = time.perf_counter() - begun
     result = envelope("predict", started=started) | {
-        "model": model_folder(run_dir),
+        "model": model.folder,
+        "registered": model.registered,
+        "bundle_sha256": model.sha256,
         "input_fingerprint": source.fingerprint(),
         "output": output,
-        "rows": rows,
-        "rows_per_second": round(rows / max(seconds, 1e-9), 1),
+        "rows": source.num_rows,
+        "rows_scored": scored,
+        "rows_per_second": round(scored / max(seconds, 1e-9), 1),
+        "drift": None if drifts is None else {d.title: d.reading for d in drifts},
         "peak_memory_mb": round(peak_memory_mb(), 1),
     }
     if out is not None:
         write_result(out, result)
     return result
-
-
-def _open(predictor: Predictor, path: str) -> Source:
-    types = predictor.schema()
-    numbers = {column for column, dtype in types.items() if dtype == pl.Float64}
-    source = Source.open(
-        path,
-        root=Path.cwd(),
-        fmt="auto",
-        text_columns=set(types) - numbers,
-        number_columns=numbers,
-        where="--input",
-    )
-    missing = [column for column in predictor.columns if column not in source.columns]
-    if missing:
-        raise UserError(
-            *(
-                Problem(
-                    "missing column",
-                    f"--input {path}",
-                    f"a column '{column}', which the model reads",
-                    "none",
-                    did_you_mean(column, source.columns),
-                )
-                for column in missing
-            )
-        )
-    return source

@@ -129,9 +129,7 @@ def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None
         prepared.preprocessor,
         fitted.network.state_dict(),
         fingerprint=prepared.fingerprint,
-        reference=take_reference(
-            config, Predictor(config, prepared.preprocessor, fitted.network)
-        ),
+        reference=take_reference(config, Predictor(config, prepared.preprocessor, fitted.network)),
     )
 
 

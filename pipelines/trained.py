@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.track import flat
 from recsys_mtl.config.yaml_text import parse
 from recsys_mtl.data.schema import TaskKind
 from recsys_mtl.errors import wrong
-from recsys_mtl.tracking.stored_runs import StoredRuns
+
+if TYPE_CHECKING:
+    from recsys_mtl.tracking.stored_runs import StoredRuns
 
 MAIN: Mapping[TaskKind, str] = {
     "binary": "auc",
@@ -79,6 +81,8 @@ def read_trained(run: str, uri: str | None) -> Trained:
     if folder.is_dir():
         return _from_folder(folder)
     if _RUN_ID.fullmatch(run):
+        from recsys_mtl.tracking.stored_runs import StoredRuns  # folders need no MLflow
+
         return _from_mlflow(run, StoredRuns(uri))
     raise wrong("no such run", where=run, expected="folder of a training, or an MLflow run id")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,7 +56,7 @@ class NumberBins:
         if not self.edges:
             return ["any", NULL]
         texts = [f"{edge:.6g}" for edge in self.edges]
-        inner = [f"{low} – {high}" for low, high in zip(texts, texts[1:], strict=False)]
+        inner = [f"{low} – {high}" for low, high in pairwise(texts)]
         return [f"< {texts[0]}", *inner, f"≥ {texts[-1]}", NULL]
 
     def count(self, numbers: ArrayLike) -> Counts:
@@ -151,10 +152,12 @@ def bins_to_dict(bins: Bins) -> dict[str, Any]:
 
 def bins_from_dict(stored: dict[str, Any]) -> Bins:
     """The bins that `bins_to_dict` stored."""
-    values = {name: value for name, value in stored.items() if name != "kind"}
-    return _KINDS[stored["kind"]](
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    )
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.items()
+        if name != "kind"
+    }
+    return _KINDS[stored["kind"]](**values)
 
 
 def _float32(numbers: ArrayLike) -> NDArray[np.float32]:

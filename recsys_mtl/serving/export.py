@@ -28,7 +28,6 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_file
 from recsys_mtl.model.grouped import GroupedMLP
@@ -39,12 +38,12 @@ from recsys_mtl.serving.bundle import (
     installed_versions,
     load_bundle,
 )
+from recsys_mtl.serving.export_check import CHECKED_ROWS, largest_difference, made_up_rows
 from recsys_mtl.serving.exported import FORMAT, NETWORK, Program, inputs_of, pickled
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tracking.bundle_cache import bundle_hash
 
 TOLERANCE = 1e-6
-_CHECKED_ROWS = (3, 1, 2, 7, 100, 700)
-_LONGEST = 5  # list of the rows that are made up
 
 
 class ExportError(RuntimeError):
@@ -115,7 +114,7 @@ def save_export(bundle: Path, folder: Path) -> dict[str, Any]:
 @torch.no_grad()
 def _trace(predictor: Predictor) -> ExportedProgram:
     """The program for any number of rows and list entries."""
-    batch = _rows(predictor.preprocessor.spec, 3)
+    batch = made_up_rows(predictor.preprocessor.spec, 3)
     rows = {0: Dim("rows")}
     lists = tuple({0: Dim(f"entries_{m}")} for m in range(len(batch.list_ids)))
     shapes = (rows, rows, rows, lists) if lists else (rows, rows, rows)
@@ -136,67 +135,10 @@ def _clean(module: GraphModule) -> None:
     module.recompile()
 
 
-@torch.no_grad()
-def _largest_difference(program: Program, predictor: Predictor) -> float:
-    """From the predictor, over batches of many sizes with and without list entries.
-
-    Absolute up to 1 and relative above, as a large number has fewer digits behind the point.
-    """
-    spec = predictor.preprocessor.spec
-    worst = 0.0
-    for rows in _CHECKED_ROWS:
-        for longest in (_LONGEST, 0):
-            batch = _rows(spec, rows, longest)
-            expected = predictor.raw_outputs(batch)
-            found = program(*inputs_of(batch))
-            for task in predictor.tasks:
-                pairs = [(found[task.name], expected[task.name])]
-                if task.kind == "retrieval":
-                    best = found[f"{task.name}.scores"]
-                    scores = predictor.network.scores(task.name, expected[task.name])
-                    pairs.append((best, scores[:, 1:].topk(best.shape[1]).values))
-                    pairs.append((scores.gather(1, found[f"{task.name}.items"]), best))
-                worst = max(worst, *(_difference(ours, theirs) for ours, theirs in pairs))
-    return worst
-
-
-def _difference(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
-        return float("inf")
-    apart = (found - expected).abs() / expected.abs().clamp_min(1)
-    return float(apart.nan_to_num(nan=torch.inf).max())
-
-
-def _rows(spec: DataSpec, rows: int, longest: int = _LONGEST) -> Batch:
-    """Made-up encoded rows, the same for the same arguments; their first list is empty."""
-    generator = torch.Generator().manual_seed(rows)
-
-    def whole(table_rows: int, *shape: int) -> Tensor:
-        return torch.randint(table_rows, shape, generator=generator)
-
-    lengths = whole(longest + 1, rows, len(spec.list_tables))
-    lengths[0] = 0
-    return Batch(
-        numeric=torch.randn(rows, spec.numeric_width, generator=generator),
-        ids=_side_by_side([whole(table.rows, rows) for table in spec.tables], rows),
-        list_ids=tuple(
-            whole(table.rows, int(lengths[:, m].sum())) for m, table in enumerate(spec.list_tables)
-        ),
-        list_lengths=lengths,
-        labels=torch.full((rows, len(spec.tasks)), torch.nan),
-        weights=torch.ones(rows),
-    )
-
-
-def _side_by_side(columns: list[Tensor], rows: int) -> Tensor:
-    """(B,) columns to (B, number of columns)."""
-    return torch.stack(columns, 1) if columns else torch.empty(rows, 0, dtype=torch.int64)
-
-
 def _manifest(predictor: Predictor, program: Program) -> dict[str, Any]:
     """What it is and how to call it."""
     spec = predictor.preprocessor.spec
-    inputs = inputs_of(_rows(spec, 3))
+    inputs = inputs_of(made_up_rows(spec, 3))
     lists = [table.name for table in spec.list_tables]
     names = ["numeric", "ids", "list_lengths", *(f"list_ids.{name}" for name in lists)]
     return {
@@ -231,14 +173,14 @@ def _write(
     content = (folder / NETWORK).read_bytes()
     assert not pickled(content)
     stored = torch.export.load(io.BytesIO(content)).module()
-    difference = _largest_difference(stored, predictor)
+    difference = largest_difference(stored, predictor)
     if not difference <= TOLERANCE:
         raise ExportError(f"outputs of the exported network differ by {difference}")
     for name in (PREPROCESSOR, CONFIG):
         shutil.copyfile(bundle / name, folder / name)
     manifest = _manifest(predictor, stored) | {
-        "bundle_sha256": _sha256(bundle / MANIFEST),
-        "checked": {"rows": list(_CHECKED_ROWS), "largest_difference": difference},
+        "bundle_sha256": bundle_hash(bundle),
+        "checked": {"rows": list(CHECKED_ROWS), "largest_difference": difference},
         "files": {name: _sha256(folder / name) for name in (NETWORK, PREPROCESSOR, CONFIG)},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

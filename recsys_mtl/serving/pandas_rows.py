@@ -49,6 +49,8 @@ def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
         except (TypeError, ValueError) as error:
             raise wrong("not a number", where=f"column '{name}'", found=error) from error
         return pl.Series(name, numbers, nan_to_null=True)
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
+        return pl.Series(name, values.to_numpy(), nan_to_null=True)  # many times faster than below
     if values.dtype != object:
         return pl.from_pandas(pd.DataFrame({name: values}), nan_to_null=True)[name]
     plain = [_plain(value) for value in values]

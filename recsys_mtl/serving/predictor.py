@@ -114,7 +114,7 @@ class Predictor:
             batch_rows: rows that go through the network at once; few enough to stay in the cache.
         """
         places = torch.arange(rows.num_rows)
-        outputs = [self.raw_outputs(rows.select(some)) for some in places.split(batch_rows)]
+        outputs = [self.raw_outputs(rows.select(some)) for some in torch.split(places, batch_rows)]
         joined = (
             outputs[start : start + _DECODED_AT_ONCE]
             for start in range(0, len(outputs), _DECODED_AT_ONCE)

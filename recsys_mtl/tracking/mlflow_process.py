@@ -38,22 +38,23 @@ def pointed(uri: str) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(None)
+        if before is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 @contextmanager
 def active(uri: str, run_id: str) -> Iterator[None]:
     """The run as MLflow's active run, which model logging needs; leaves the process as it was."""
-    before, path = os.environ.get("MLFLOW_TRACKING_URI"), list(sys.path)
-    mlflow.set_tracking_uri(uri)
+    path = list(sys.path)
     try:
-        mlflow.start_run(run_id=run_id, nested=True)
-        try:
-            yield
-        finally:
-            mlflow.end_run("RUNNING")
+        with pointed(uri):
+            mlflow.start_run(run_id=run_id, nested=True)
+            try:
+                yield
+            finally:
+                mlflow.end_run("RUNNING")
     finally:
-        mlflow.set_tracking_uri(before)
         sys.path[:] = path
 
 

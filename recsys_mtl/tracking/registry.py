@@ -7,12 +7,9 @@ files differ from the pin, so weights and manifest cannot be exchanged together 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from mlflow.exceptions import MlflowException
 
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 from recsys_mtl.tracking import mlflow_limits as limits
@@ -20,10 +17,10 @@ from recsys_mtl.tracking.bundle_cache import PIN, kept, require_pinned
 from recsys_mtl.tracking.logged_model import download_bundle
 from recsys_mtl.tracking.mlflow_process import pointed
 from recsys_mtl.tracking.mlflow_store import Store, pages
+from recsys_mtl.tracking.registered import create_name, find_name, find_versions, link
 from recsys_mtl.tracking.version import Version, from_mlflow, parse, require_name, tag_texts
 
 __all__ = ["CHAMPION", "PREVIOUS", "Registry", "Version"]
-_VERSIONS = "mlflow.modelVersions"
 CHAMPION, PREVIOUS = "champion", "previous"
 
 
@@ -74,11 +71,8 @@ class Registry(Store):
         aliases: dict[int, list[str]] = {}
         for alias, number in self._model(name).aliases.items():
             aliases.setdefault(int(number), []).append(alias)
-        quote = '"' if "'" in name else "'"
         with self.asking("cannot read the model registry"):
-            found = list(
-                pages(self.client.search_model_versions, filter_string=f"name={quote}{name}{quote}")
-            )
+            found = find_versions(self.client, name)
         versions = [from_mlflow(v, aliases.get(int(v.version), ())) for v in found]
         return sorted(versions, key=lambda version: -version.number)
 
@@ -151,7 +145,7 @@ class Registry(Store):
         """
         require_name(name)
         with self.asking(f"cannot register '{name}'"), pointed(self.uri):
-            self._create_name(name)
+            create_name(self.client, name)
             self.require_new(name, model_uri)
             made = self.client.create_model_version(
                 name,
@@ -166,7 +160,7 @@ class Registry(Store):
             except UserError:
                 self.client.delete_model_version(name, made.version)
                 raise
-            self._link(model_uri, made)
+            link(self.client, model_uri, made)
         return from_mlflow(made, ())
 
     def download(self, version: Version, into: Path | None = None) -> Path:
@@ -203,32 +197,9 @@ class Registry(Store):
             self.client.log_text(version.run_id, text, path)
 
     def _model(self, name: str) -> Any:
-        try:
-            with self.asking("cannot read the model registry"):
-                return self._found(name)
-        except LookupError:
+        with self.asking("cannot read the model registry"):
+            found = find_name(self.client, name)
+        if found is None:
             fix = did_you_mean(name, self.names()) or "register one with `recsys-mtl register`"
-            raise wrong(f"no registered model '{name}'", where=self.shown, fix=fix) from None
-
-    def _found(self, name: str) -> Any:
-        try:
-            return self.client.get_registered_model(name)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                raise LookupError(name) from None
-            raise
-
-    def _create_name(self, name: str) -> None:
-        """Another process may create it first."""
-        try:
-            self.client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-    def _link(self, model_uri: str, made: Any) -> None:
-        """MLflow's page of the logged model lists its versions from this tag."""
-        model = self.client.get_logged_model(model_uri.removeprefix("models:/"))
-        known = json.loads(model.tags.get(_VERSIONS, "[]"))
-        linked = json.dumps([*known, {"name": made.name, "version": int(made.version)}])
-        self.client.set_logged_model_tags(model.model_id, {_VERSIONS: linked})
+            raise wrong(f"no registered model '{name}'", where=self.shown, fix=fix)
+        return found

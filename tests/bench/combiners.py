@@ -164,13 +164,13 @@ def _after_one(bench: Bench, step: TrainingStep | TorchjdStep) -> dict[str, Tens
 
 
 def memory(bench: Bench, method: str, way: str) -> dict[str, float]:
-    """MiB that three steps need at most, above what is there before; `way` is `ours` or torchjd's.
+    """MiB that two steps need at most, above what is there before; `way` is `ours` or torchjd's.
 
     For this process only.
     """
     step: Step = bench.ours(method) if way == "ours" else bench.torchjd(method, way)
     before, peak = psutil.Process().memory_info().rss, _peak()
-    for number, batch in enumerate(bench.batches):
+    for number, batch in enumerate(bench.batches[:2]):
         step(batch, number)
     assert _peak() > peak, "preparing needs more than the steps, so nothing is measured"
     return {"mib": (_peak() - before) / 2**20, "before_mib": before / 2**20}

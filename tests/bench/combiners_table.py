@@ -17,22 +17,26 @@ def method_and_way(name: str) -> tuple[str, str]:
     return (method, PEERS[path]) if path in PEERS else (name, "ours")
 
 
-def steps(batch_size: int, turns: Mapping[str, Sequence[float]], peaks: Mapping[str, float]) -> str:
+def steps(batch_size: int, turns: Mapping[str, Sequence[float]]) -> str:
     """A row for each method; a ratio is the median over rounds, with the least and the most."""
     rows = []
-    for name, seconds in turns.items():
-        if method_and_way(name)[1] != "ours":
-            continue
-        row = [name, _ms(seconds), _ratio(seconds, turns["sum"], spread=False), _mib(peaks[name])]
-        for path in PEERS:
-            peer = f"{name}, {path}"
-            if peer in turns:
-                row += [_ms(turns[peer]), _ratio(seconds, turns[peer]), _mib(peaks[peer])]
-            else:
-                row += ["", "", ""]
+    for name in _methods(turns):
+        row = [name, _ms(turns[name]), _ratio(turns[name], turns["sum"])]
+        for peer in (f"{name}, {path}" for path in PEERS):
+            known = peer in turns
+            row += [_ms(turns[peer]), _ratio(turns[name], turns[peer])] if known else ["", ""]
         rows.append(row)
-    peers = [f"{path}: {what}" for path in PEERS for what in ("ms", "ours / it", "MiB")]
-    return _table([f"{batch_size:,} rows", "ms a step", "x sum", "MiB", *peers], rows)
+    peers = [f"{what}{path}" for path in PEERS for what in ("ms by ", "ours / ")]
+    return _table([f"{batch_size:,} rows", "ms a step", "ours / sum", *peers], rows)
+
+
+def memory(batch_size: int, peaks: Mapping[str, float]) -> str:
+    """MiB of each method by our path and by torchjd's."""
+    rows = []
+    for name in _methods(peaks):
+        found = [peaks.get(key) for key in (name, *(f"{name}, {path}" for path in PEERS))]
+        rows.append([name, *("" if mib is None else f"{mib:,.0f}" for mib in found)])
+    return _table([f"{batch_size:,} rows", "MiB", *(f"MiB by {path}" for path in PEERS)], rows)
 
 
 def ways(batch_size: int, turns: Mapping[str, Sequence[float]]) -> str:
@@ -72,14 +76,13 @@ def _ms(seconds: Sequence[float]) -> str:
     return f"{1000 * statistics.median(seconds):,.0f}"
 
 
-def _mib(mib: float) -> str:
-    return f"{mib:,.0f}"
+def _methods(names: Iterable[str]) -> list[str]:
+    return [name for name in names if method_and_way(name)[1] == "ours"]
 
 
-def _ratio(mine: Sequence[float], theirs: Sequence[float], *, spread: bool = True) -> str:
+def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> str:
     ratios = [a / b for a, b in zip(mine, theirs, strict=True)]
-    middle = f"{statistics.median(ratios):.2f}"
-    return f"{middle} ({min(ratios):.2f}–{max(ratios):.2f})" if spread else middle
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -154,25 +154,23 @@ def combiners(rounds: int, rows: int, sizes: list[int], precision: str) -> dict[
     def ask(what: str, size: int, *rest: str) -> dict[str, Any]:
         return _worker("combiners.py", what, path, str(size), precision, *rest, threads=1)
 
-    found: dict[str, Any] = {
-        "rows": rows,
-        "precision": precision,
-        "agree": ask("agree", min(sizes)),
-    }
+    found: dict[str, Any] = {"rows": rows, "precision": precision}
+    found["agree"] = ask("agree", min(256, *sizes))
     print(f"\ncombiners, {precision}, one thread, median of {rounds} rounds, {machine()}")
     print(combiners_table.agreement(found["agree"]))
     for size in sizes:
-        turns = ask("steps", size, str(rounds))
-        peaks = {
-            name: ask("memory", size, *combiners_table.method_and_way(name))["mib"]
-            for name in turns
-        }
-        found[str(size)] = {"seconds": turns, "peak_mib": peaks}
-        print(f"\n{combiners_table.steps(size, turns, peaks)}", flush=True)
-    found["ways"] = ask("ways", min(sizes), str(rounds))
-    found["passes"] = {name: ask("passes", max(sizes), name) for name in combiners_table.CAGT}
-    print(f"\n{combiners_table.ways(min(sizes), found['ways'])}")
-    print(f"\n{combiners_table.passes(max(sizes), found['passes'])}")
+        found[str(size)] = ask("steps", size, str(rounds))
+        print(f"\n{combiners_table.steps(size, found[str(size)])}", flush=True)
+    small, large = min(sizes), max(sizes)
+    found["ways"] = ask("ways", small, str(rounds))
+    print(f"\n{combiners_table.ways(small, found['ways'])}", flush=True)
+    found["passes"] = {name: ask("passes", large, name) for name in combiners_table.CAGT}
+    print(f"\n{combiners_table.passes(large, found['passes'])}", flush=True)
+    found["peak_mib"] = {
+        name: ask("memory", large, *combiners_table.method_and_way(name))["mib"]
+        for name in found[str(large)]
+    }
+    print(f"\n{combiners_table.memory(large, found['peak_mib'])}", flush=True)
     return found
 
 

@@ -86,17 +86,15 @@ def predict(path: Path, folder: Path) -> dict[str, Any]:
 def latency(path: Path, folder: Path, requests: int) -> dict[str, Any]:
     """Seconds of every request, by way and rows."""
     made = json.loads((folder / "made.json").read_text())
-    ways = in_process(folder, made)
+    others = in_process(folder, made)
     seen: dict[str, Any] = {}
     with served(made) as post:
-        ways = {"HTTP": post} | ways
-        for rows, share in SIZES.items():
-            inputs = {"HTTP": body, "pyfunc": frame}
-            slices = pl.read_parquet(path, n_rows=rows * 8)
-            for name, answer in ways.items():
-                given = [
-                    inputs.get(name, lambda part: part)(part) for part in slices.iter_slices(rows)
-                ]
+        ways = {"HTTP": post} | others
+        inputs = {"HTTP": body, "pyfunc": frame}
+        for name, answer in ways.items():  # sizes inside: a server ends connections that rest
+            for rows, share in SIZES.items():
+                slices = pl.read_parquet(path, n_rows=rows * 8).iter_slices(rows)
+                given = [inputs.get(name, lambda part: part)(part) for part in slices]
                 seen[f"{name}, {rows}"] = timed(answer, given, requests // share)
     return seen
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from pipelines.cli import main
 from pipelines.export import export
 from recsys_mtl.errors import UserError
 from recsys_mtl.serving.exported import load_export
+from recsys_mtl.tracking.bundle_cache import bundle_hash
 
-TOLD = {"bundle_sha256": "b" * 64, "checked": {"largest_difference": 2.5e-7}}
+TOLD = {"checked": {"largest_difference": 2.5e-7}}
 
 
 @pytest.fixture
@@ -47,25 +49,30 @@ def test_a_run_is_exported_and_its_pin_told(
     assert "2.5e-07" in told
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["pin"], result["format"], result["job"]) == (pin, "torch", "export")
-    assert result["bundle_sha256"] == "b" * 64
+    assert result["bundle_sha256"] == bundle_hash(toy.run / "model")
 
 
 def test_a_registered_model_is_fetched(
-    saved: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Any, Any], saved: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked = []
+
     class Registry:
         def __init__(self, uri: str | None) -> None:
-            self.uri = uri
+            asked.append(uri)
 
-        def resolve(self, model: str, *, where: str) -> str:
-            return f"{self.uri} {model} {where}"
+        def resolve(self, model: str, *, where: str) -> SimpleNamespace:
+            asked.append(f"{where} {model}")
+            return SimpleNamespace(name="shop", number=7)
 
-        def download(self, version: str) -> Path:
-            return tmp_path / version.replace("/", "-")
+        def download(self, version: SimpleNamespace) -> Path:
+            return trained[0].run / "model"
 
     monkeypatch.setattr("recsys_mtl.tracking.registry.Registry", Registry)
-    export(None, model="models:/shop@champion", tracking_uri="u", output=tmp_path / "e")
-    assert saved == [tmp_path / "u models:-shop@champion --model"]
+    result = export(None, model="models:/shop@champion", tracking_uri="u", output=tmp_path / "e")
+    assert asked == ["u", "--model models:/shop@champion"]
+    assert saved == [trained[0].run / "model"]
+    assert result["registered"] == {"name": "shop", "version": 7, "alias": "champion"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Where predictions may be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recsys_mtl.data.source import Source
+from recsys_mtl.errors import wrong
+
+_ONE_FILE = (".parquet", ".pq", ".parq")
+
+
+def is_one_file(output: Path) -> bool:
+    """Whether the name is of a file and not of a folder of parts."""
+    return output.suffix.lower() in _ONE_FILE
+
+
+def check_place(output: Path, rows_per_file: int | None) -> None:
+    """Check what the output's name alone tells.
+
+    Raises:
+        UserError: it is of another format, or there is something else already.
+    """
+    where, one_file = str(output), is_one_file(output)
+    if output.name.lower().endswith((".csv", ".csv.gz")):
+        fix = "give the output a name that ends in .parquet"
+        raise wrong("predictions are written as Parquet", where=where, fix=fix)
+    if one_file and output.is_dir():
+        fix = "give the name of a Parquet file with --output"
+        raise wrong("cannot write the output file", where=where, found="a folder", fix=fix)
+    if not one_file and output.exists() and not output.is_dir():
+        fix = "give a folder, or a name that ends in .parquet, with --output"
+        raise wrong("cannot write the output folder", where=where, found="a file", fix=fix)
+    if one_file and rows_per_file is not None:
+        fix = "give a folder as --output"
+        raise wrong(
+            "--rows-per-file is for a folder", where="--rows-per-file", found=where, fix=fix
+        )
+
+
+def check_apart(output: Path, source: Source) -> None:
+    """Check that the output neither replaces the input nor lies among it.
+
+    Raises:
+        UserError: it does.
+    """
+    one_file = is_one_file(output)
+    files = [reader.file.path for reader in source.readers]
+    if one_file and output.exists() and any(output.samefile(path) for path in files):
+        fix = "give another file with --output"
+        raise wrong("the output would replace an input file", where=str(output), fix=fix)
+    if not one_file and any(path.resolve().is_relative_to(output.resolve()) for path in files):
+        fix = "give another folder with --output"
+        raise wrong("the output folder holds the input", where=str(output), fix=fix)

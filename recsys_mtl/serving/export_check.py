@@ -1,0 +1,74 @@
+"""Does an exported network say what the network says? Over rows that are made up.
+
+Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.serving.exported import Program, inputs_of
+from recsys_mtl.serving.predictor import Predictor
+
+CHECKED_ROWS = (3, 1, 2, 7, 100, 700)
+_LONGEST = 5  # list of the rows that are made up
+
+
+@torch.no_grad()
+def largest_difference(program: Program, predictor: Predictor) -> float:
+    """From the predictor, over batches of many sizes with and without list entries.
+
+    Absolute up to 1 and relative above, as a large number has fewer digits behind the point.
+    """
+    spec = predictor.preprocessor.spec
+    worst = 0.0
+    for rows in CHECKED_ROWS:
+        for longest in (_LONGEST, 0):
+            batch = made_up_rows(spec, rows, longest)
+            expected = predictor.raw_outputs(batch)
+            found = program(*inputs_of(batch))
+            for task in predictor.tasks:
+                pairs = [(found[task.name], expected[task.name])]
+                if task.kind == "retrieval":
+                    best = found[f"{task.name}.scores"]
+                    scores = predictor.network.scores(task.name, expected[task.name])
+                    pairs.append((best, scores[:, 1:].topk(best.shape[1]).values))
+                    pairs.append((scores.gather(1, found[f"{task.name}.items"]), best))
+                worst = max(worst, *(_difference(ours, theirs) for ours, theirs in pairs))
+    return worst
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    apart = (found - expected).abs() / expected.abs().clamp_min(1)
+    return float(apart.nan_to_num(nan=torch.inf).max())
+
+
+def made_up_rows(spec: DataSpec, rows: int, longest: int = _LONGEST) -> Batch:
+    """Made-up encoded rows, the same for the same arguments; their first list is empty."""
+    generator = torch.Generator().manual_seed(rows)
+
+    def whole(table_rows: int, *shape: int) -> Tensor:
+        return torch.randint(table_rows, shape, generator=generator)
+
+    lengths = whole(longest + 1, rows, len(spec.list_tables))
+    lengths[0] = 0
+    return Batch(
+        numeric=torch.randn(rows, spec.numeric_width, generator=generator),
+        ids=_side_by_side([whole(table.rows, rows) for table in spec.tables], rows),
+        list_ids=tuple(
+            whole(table.rows, int(lengths[:, m].sum())) for m, table in enumerate(spec.list_tables)
+        ),
+        list_lengths=lengths,
+        labels=torch.full((rows, len(spec.tasks)), torch.nan),
+        weights=torch.ones(rows),
+    )
+
+
+def _side_by_side(columns: list[Tensor], rows: int) -> Tensor:
+    """(B,) columns to (B, number of columns)."""
+    return torch.stack(columns, 1) if columns else torch.empty(rows, 0, dtype=torch.int64)

@@ -1,0 +1,206 @@
+"""The life of a model after training, on a real MLflow server, by the commands that people type."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipelines.cli import main
+from recsys_mtl.serving import load_bundle
+from recsys_mtl.serving.exported import load_export
+from recsys_mtl.tracking.registry import Registry
+
+pytestmark = pytest.mark.slow
+
+CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
+UNTRAINED = (
+    "training.optimizer.learning_rate=1e-7",
+    "training.tables.learning_rate=1e-7",
+    "training.epochs=1",
+)
+STEPS = (  # what a version is trained with, and the exit code of its promotion
+    (UNTRAINED, 0),  # a first champion, however poor
+    (("training.epochs=6",), 0),
+    (UNTRAINED, 3),
+)
+TASKS = {"click", "conversion", "churn", "segment", "value"}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Three versions of one model, and who was champion after each decision."""
+
+    folder: Path
+    artifacts: Path
+    champions: list[int]
+
+    def bundle(self, version: int) -> Path:
+        """The training's own folder of that version's model."""
+        return self.folder / f"run-{version}" / "model"
+
+    def rows(self, count: int) -> pl.DataFrame:
+        """Raw rows with labels that no model was trained on."""
+        return pl.read_parquet(self.folder / "fresh/rows/some.parquet").head(count)
+
+
+def do(*arguments: str | Path, code: int = 0) -> None:
+    assert main([str(argument) for argument in arguments]) == code, arguments
+
+
+def alias(name: str) -> int:
+    version = Registry(None).alias("shop", name)
+    assert version is not None
+    return version.number
+
+
+@pytest.fixture(scope="module")
+def shop(tracking: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("shop")
+    do("synthesize", "demo", "--rows", "10000", "--out", folder / "all", "--processes", "1")
+    everything = pl.read_parquet(folder / "all/rows/**/*.parquet", hive_partitioning=True)
+    fresh = everything["row_id"] % 5 < 2
+    for name, chosen in (("data", ~fresh), ("fresh", fresh)):
+        (folder / name / "rows").mkdir(parents=True)
+        everything.filter(chosen).write_parquet(folder / name / "rows/some.parquet")
+    champions = []
+    for number, (changes, code) in enumerate(STEPS, 1):
+        run = folder / f"run-{number}"
+        settings = [word for change in changes for word in ("--set", change)]
+        do("train", CONFIG, "--data", folder / "data", "--out", run, "--seed", f"{number}",
+           *settings)  # fmt: skip
+        do("register", run, "--name", "shop")
+        do("promote", "shop", "--challenger", f"{number}", "--input", folder / "fresh/rows",
+           "--set", "resamples=200", code=code)  # fmt: skip
+        champions.append(alias("champion"))
+    yield Shop(folder, Path(tracking.log).parent / "artifacts", champions)
+
+
+def test_the_better_is_promoted_and_the_worse_rejected(shop: Shop) -> None:
+    assert shop.champions == [1, 2, 2]
+    decisions = [v.tags["decision"] for v in reversed(Registry(None).versions("shop"))]
+    assert decisions == ["promoted", "promoted", "rejected"]
+
+
+def test_a_rollback_and_its_undoing(shop: Shop) -> None:
+    assert (alias("champion"), alias("previous")) == (2, 1)
+    do("rollback", "shop")
+    assert (alias("champion"), alias("previous")) == (1, 2)
+    do("rollback", "shop")
+    assert (alias("champion"), alias("previous")) == (2, 1)
+
+
+def test_runs_are_compared_and_ranked(shop: Shop, tmp_path: Path) -> None:
+    do("compare", shop.folder / "run-1", shop.folder / "run-2", "--out", tmp_path / "compared")
+    do("leaderboard", "--metric", "click/auc", "--out", tmp_path / "ranked")
+    assert "run" in (tmp_path / "compared/result.json").read_text()
+    ranked = (tmp_path / "ranked/result.json").read_text()
+    assert "champion" in ranked
+
+
+def test_the_champion_scores_files(shop: Shop, tmp_path: Path) -> None:
+    rows = shop.rows(1_000)
+    rows.write_parquet(tmp_path / "rows.parquet")
+    do("predict", "--model", "models:/shop@champion", "--input", tmp_path / "rows.parquet",
+       "--output", tmp_path / "scores", "--keep", "row_id", "--rows-per-file", "400")  # fmt: skip
+    names = {path.name for path in (tmp_path / "scores").iterdir()}
+    assert {"part-00002.parquet", "_SUCCESS", "scoring.json", "drift.json", "drift.html"} <= names
+    scored = pl.read_parquet(tmp_path / "scores/*.parquet")
+    expected = load_bundle(shop.bundle(2)).predict(rows)
+    assert_frame_equal(scored, pl.concat([rows.select("row_id"), expected], how="horizontal"))
+
+
+def test_the_champion_is_exported(shop: Shop, tmp_path: Path) -> None:
+    do("export", "--model", "models:/shop@champion", "--output", tmp_path / "network",
+       "--out", tmp_path / "told")  # fmt: skip
+    told = json.loads((tmp_path / "told/result.json").read_text())
+    exported = load_export(tmp_path / "network", pin=told["pin"])
+    predictor = load_bundle(shop.bundle(2))
+    batch = predictor.preprocessor.encode(shop.rows(50), labels=False)
+    outputs = exported.run(batch)
+    for task, values in predictor.raw_outputs(batch).items():
+        assert (outputs[task] - values).abs().max() <= 1e-6 * max(1.0, float(values.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def http(shop: Shop, tracking: Any, serving: Any, tmp_path_factory: Any) -> Iterator[Any]:
+    """The champion behind HTTP."""
+    folder = tmp_path_factory.mktemp("serving")
+    command = ("models", "serve", "-m", "models:/shop@champion", "--env-manager", "local")
+    with serving(folder, "/ping", *command) as server:
+        yield server
+
+
+def raw(shop: Shop, predictor: Any) -> pl.DataFrame:
+    """Rows of features with nulls, unknown categories, and lists that are empty, null or strange."""
+    rows = shop.rows(40).select(predictor.columns)
+    at = pl.int_range(pl.len())
+    changes = [
+        pl.when(at == place).then(None).otherwise(pl.col(name)).alias(name)
+        for place, name in enumerate(predictor.columns)
+    ]
+    rows = rows.with_columns(changes)
+    item = rows.schema["recent_01"].inner(None)  # type: ignore[attr-defined]
+    strange = pl.Series([None, [], [990_001, 990_002]], dtype=pl.List(pl.Int64))
+    lists = strange.cast(pl.List(item)).append(rows["recent_01"][3:])
+    odd = pl.when(at == 5).then(pl.lit(990_003)).otherwise(pl.col("category_01"))
+    return rows.with_columns(lists.alias("recent_01"), odd.cast(rows.schema["category_01"]))
+
+
+@pytest.mark.parametrize("orient", ["dataframe_records", "dataframe_split"])
+def test_it_answers_as_in_process(shop: Shop, http: Any, orient: str) -> None:
+    predictor = load_bundle(shop.bundle(2))
+    rows = raw(shop, predictor)
+    records = rows.to_dicts()
+    split = {"columns": rows.columns, "data": [list(row.values()) for row in records]}
+    content = records if orient == "dataframe_records" else split
+    status, answer = http.post("/invocations", {orient: content})
+    assert status == 200, answer
+    expected = predictor.predict(rows)
+    assert set(expected.columns) >= TASKS
+    found = pl.DataFrame(answer["predictions"], schema=expected.schema)
+    assert_frame_equal(found, expected, abs_tol=1e-6, rel_tol=1e-6)
+
+
+def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Shop, http: Any) -> None:
+    row = shop.rows(1).select(load_bundle(shop.bundle(2)).columns).to_dicts()[0]
+    status, answer = http.post("/invocations", {"dataframe_records": [row | {"age": "old"}]})
+    assert status in (400, 500)
+    assert "age" in json.dumps(answer)
+    less = {name: value for name, value in row.items() if name != "age"}
+    status, answer = http.post("/invocations", {"dataframe_records": [less]})
+    assert status == 400
+    assert "age" in json.dumps(answer)
+    assert http.post("/invocations", {"dataframe_records": [row]})[0] == 200
+
+
+def test_a_tampered_artifact_is_refused(
+    shop: Shop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RECSYS_MTL_CACHE", str(tmp_path / "cache"))
+    original = (shop.bundle(3) / "weights.safetensors").read_bytes()
+    stored = [
+        path
+        for path in shop.artifacts.rglob("weights.safetensors")
+        if path.read_bytes() == original
+    ]
+    assert stored
+    for path in stored:
+        path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+    try:
+        do("predict", "--model", "models:/shop/3", "--input", shop.folder / "fresh/rows",
+           "--output", tmp_path / "scores.parquet", code=2)  # fmt: skip
+    finally:
+        for path in stored:
+            path.write_bytes(original)
+    assert "weights.safetensors is not the file that was registered" in capsys.readouterr().err
+    assert not (tmp_path / "scores.parquet").exists()
