@@ -1,8 +1,9 @@
 """The command line, `recsys-mtl JOB`: options in, exit codes and error lines out.
 
 Exit codes: 0 done; 1 a bug, with its traceback, or an unhealthy `doctor`; 2 the user's input or
-the disk, each problem in one line that starts with `error: `; 130 interrupted, where a training
-has stored the best epoch and its result before it ends.
+the disk, each problem in one line that starts with `error: `; 3 `promote` rejects the challenger,
+and its last line says why; 130 interrupted, where a training has stored the best epoch and its
+result before it ends.
 
 Jobs are imported when they run, so that help and mistakes in the options come at once.
 """
@@ -27,6 +28,7 @@ from recsys_mtl.errors import UserError
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
 _INTERRUPTED = 130
+_REJECTED = 3
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
@@ -50,6 +52,10 @@ AnyRun = Annotated[
 TrackingUri = Annotated[
     str | None, typer.Option(metavar="URI", help="MLflow's store; else as train finds it")
 ]
+RegisteredName = Annotated[str, typer.Argument(metavar="NAME", help="the registered model")]
+BreakLock = Annotated[
+    bool, typer.Option("--break-lock", help="go on though a killed promotion holds the lock")
+]
 
 
 class Split(StrEnum):
@@ -63,6 +69,13 @@ class Format(StrEnum):
     """What a network can be exported as."""
 
     torch = "torch"
+
+
+class Precision(StrEnum):
+    """Of the matrix products when rows are scored."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
 
 
 def _job(name: str) -> Any:
@@ -187,6 +200,9 @@ def predict(
     ] = True,
     out: Out = None,
     batch_rows: Annotated[int, typer.Option(min=1, help="rows scored at a time")] = 65_536,
+    precision: Annotated[
+        Precision, typer.Option(help="bf16 is faster and has three digits")
+    ] = Precision.fp32,
 ) -> None:
     """Score raw rows to Parquet in bounded memory, and measure their drift."""
     options = {
@@ -195,6 +211,7 @@ def predict(
         "overwrite": overwrite,
         "drift": drift,
         "batch_rows": batch_rows,
+        "precision": precision.value,
     }
     chosen = {"model": model, "tracking_uri": tracking_uri, "options": options}
     _job("predict").run(run_dir, input=input, output=output, out=out, **chosen)
@@ -267,6 +284,50 @@ def register(
     _job("register").run(
         run, name=name, tracking_uri=tracking_uri, out=out, allow_interrupted=allow_interrupted
     )
+
+
+@app.command()
+def promote(
+    name: RegisteredName,
+    challenger: Annotated[
+        str, typer.Option(metavar="V", help="number of the version to try, or an alias")
+    ],
+    gate: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="its rules, as configs/gate.yaml")
+    ] = None,
+    input: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="labelled rows; else the challenger's test split"),
+    ] = None,
+    data: Data = None,
+    chosen: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="a rule, such as worst=0.002")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="decide, and leave the registry as it is")
+    ] = False,
+    break_lock: BreakLock = False,
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> int:
+    """Make a version the champion if it passes the gate; exit code 3 where it is rejected."""
+    job = _job("promote")
+    request = job.Request(
+        name, challenger, input=input, data=data, dry_run=dry_run, break_lock=break_lock, out=out
+    )
+    result = job.run(request, gate=gate, overrides=list(chosen or ()), tracking_uri=tracking_uri)
+    return 0 if result["decision"]["passed"] else _REJECTED
+
+
+@app.command()
+def rollback(
+    name: RegisteredName,
+    break_lock: BreakLock = False,
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Let champion and previous champion change places; a second rollback undoes the first."""
+    _job("rollback").run(name, tracking_uri=tracking_uri, break_lock=break_lock, out=out)
 
 
 @app.command()

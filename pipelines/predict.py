@@ -77,6 +77,7 @@ def predict(
     if not isinstance(model, Model):
         model = find_model(model)
     predictor = load_bundle(model.folder)
+    predictor.precision = options.precision
     source = open_rows(predictor, input, options.keep)
     check_apart(output, source)
     reference = load_reference(model.folder) if options.drift else None

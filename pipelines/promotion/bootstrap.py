@@ -3,7 +3,7 @@
 A resample draws as many rows as there are, with replacement; how often a row was drawn multiplies
 its weight. Rows are taken as independent of each other.
 
-Shapes: R rows, N resamples, M models.
+Shapes: R rows, D resamples, M models.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipelines.promotion.scores import Floats, Score
+from pipelines.promotion.scores import Floats, Ints, Score
 
 log = logging.getLogger(__name__)
 LEVEL = 0.95
@@ -30,6 +29,9 @@ class Interval:
     high: float
 
 
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+
+
 def resampled(
     scores: Mapping[str, Score], weights: Floats, *, resamples: int, seed: int
 ) -> dict[str, Floats]:
@@ -42,7 +44,7 @@ def resampled(
         seed: of the draws.
 
     Returns:
-        Per task (N, M); NaN where the drawn rows have no score.
+        Per task (D, M); NaN where the drawn rows have no score.
     """
     rng = np.random.default_rng(seed)
     count = len(weights)
@@ -55,7 +57,7 @@ def resampled(
 
 
 def interval(value: float, draws: Floats) -> Interval:
-    """Percentiles of the draws (N,) around a value; draws that are NaN do not count."""
+    """Percentiles of the draws (D,) around a value; draws that are NaN do not count."""
     known = draws[np.isfinite(draws)]
     if not len(known):
         return Interval(value, float("nan"), float("nan"))
@@ -63,10 +65,10 @@ def interval(value: float, draws: Floats) -> Interval:
     return Interval(value, float(low), float(high))
 
 
-def drawn_rows(count: int, limit: int, seed: int) -> NDArray[np.int64] | None:
-    """Places of at most `limit` of `count` rows, in their order; None where all may stay."""
+def drawn_rows(count: int, limit: int, seed: int) -> Ints:
+    """Places of at most `limit` of `count` rows, in their order."""
     if count <= limit:
-        return None
+        return np.arange(count)
     log.info("%d of %d evaluation rows are drawn for the comparison", limit, count)
     chosen = np.random.default_rng([seed, 1]).choice(count, limit, replace=False)
     return np.sort(chosen)

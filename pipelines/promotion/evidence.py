@@ -1,6 +1,8 @@
 """What two models' predictions of the same rows show: gains with intervals, calibration.
 
-Shapes: R rows, N labelled rows of a task, K classes.
+Pairs are in the order champion, challenger.
+
+Shapes: D resamples.
 """
 
 from __future__ import annotations
@@ -10,37 +12,37 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.promotion.bootstrap import Interval, drawn_rows, interval, resampled
+from pipelines.promotion.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
 from pipelines.promotion.gate import Gate
-from pipelines.promotion.same_task import Tasks, difference_of, labels_differ
-from pipelines.promotion.scores import Floats, Ints, make_score
+from pipelines.promotion.labelled import Labelled, comparable, ready_score
+from pipelines.promotion.same_task import Tasks
+from pipelines.promotion.scores import Floats, Score
 from recsys_mtl.data.schema import TaskKind
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.training.metrics.binary import calibration_error
 
-_LEAST_DEFINED = 0.95  # of the resamples
+_MOST_UNDEFINED = 0.05  # of the resamples
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """A task of the champion that both models have.
+    """A task that both models have.
 
     Attributes:
         kind: of its label.
         rows: labelled rows of positive weight.
-        champion: score; NaN where it is undefined.
-        challenger: likewise.
+        scores: of the models; NaN where they are undefined.
         gain: the challenger's score less the champion's.
-        calibration: errors of champion and challenger; None for kinds that have none.
+        calibration: errors of the models; None for kinds that have none.
         ungated: why no rule looks at the task; empty where they do.
         broken: what is wrong with the challenger's predictions; empty where nothing is.
     """
 
     kind: TaskKind
     rows: int
-    champion: float
-    challenger: float
-    gain: Interval
+    scores: tuple[float, float] = (_NAN, _NAN)
+    gain: Interval = UNKNOWN
     calibration: tuple[float, float] | None = None
     ungated: str = ""
     broken: str = ""
@@ -67,42 +69,97 @@ class Evidence:
     new: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """A task's labelled rows: their places, labels and predictions of champion and challenger."""
-
-    kind: TaskKind
-    rows: Ints
-    labels: tuple[Floats, Floats]
-    predictions: tuple[Floats, Floats]
-
-
 def gather(
     gate: Gate, tasks: tuple[Tasks, Tasks], scores: tuple[Scores, Scores], *, bins: int
 ) -> Evidence:
-    """Compare two models, champion and challenger, on the rows that both were asked for.
+    """Compare two models on rows that both have predicted.
 
     Args:
-        gate: rows, resamples, seed and the rows that a task needs.
+        gate: rows, resamples, seed, and the rows that a task needs.
         tasks: label encoders by task.
-        scores: what they say; weights are those of the challenger.
+        scores: predictions and labels; rows weigh what the challenger says.
         bins: of the calibration error.
     """
-    weights = np.asarray(scores[1].weights, np.float64)
-    assert len(scores[0].weights) == len(weights)
-    chosen = drawn_rows(len(weights), gate.rows, gate.seed)
-    keep = np.arange(len(weights)) if chosen is None else chosen
-    weights = weights[keep]
-    labelled: dict[str, _Labelled] = {}
-    apart: dict[str, str] = {}
-    for task in tasks[0]:
-        why = difference_of(task, *tasks) or labels_differ(task, tasks, scores)
-        if why:
-            apart[task] = why
-        else:
-            labelled[task] = _labelled(task, tasks[1], scores, keep, weights)
-    judged = {name: _judge(found, weights, gate, bins) for name, found in labelled.items()}
-    return _with_intervals(gate, labelled, judged, weights, Evidence(
-        rows=len(scores[1].weights), used=len(keep), tasks={}, mean=_UNKNOWN, apart=apart,
+    count = len(scores[1].weights)
+    assert len(scores[0].weights) == count, "the models were given different rows"
+    keep = drawn_rows(count, gate.rows, gate.seed)
+    weights = np.asarray(scores[1].weights, np.float64)[keep]
+    labelled, apart = comparable(tasks, scores, keep, weights)
+    ready = {name: ready_score(found) for name, found in labelled.items()}
+    functions = {name: score for name, score in ready.items() if score is not None}
+    draws = resampled(functions, weights, resamples=gate.resamples, seed=gate.seed)
+    judged = {}
+    for name, found in labelled.items():
+        judged[name] = _judge(found, ready[name], draws.get(name), weights, gate, bins)
+    gated = [name for name, task in judged.items() if not (task.ungated or task.broken)]
+    return Evidence(
+        rows=count,
+        used=len(weights),
+        tasks=judged,
+        mean=_mean([judged[name] for name in gated], [draws[name] for name in gated]),
+        apart=apart,
         new=tuple(name for name in tasks[1] if name not in tasks[0]),
-    ))  # fmt: skip
+    )
+
+
+def _judge(
+    found: Labelled,
+    score: Score | None,
+    draws: Floats | None,
+    weights: Floats,
+    gate: Gate,
+    bins: int,
+) -> TaskEvidence:
+    count = len(found.rows)
+    few = f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
+    champion_is_finite, challenger_is_finite = found.finite
+    if score is None or draws is None:
+        broken = "" if challenger_is_finite else "its predictions are not finite"
+        other = "" if champion_is_finite else "the champion's predictions are not finite"
+        return TaskEvidence(found.kind, count, ungated=few or other, broken=broken)
+    champion, challenger = (float(value) for value in score(weights))
+    gains = draws[:, 1] - draws[:, 0]
+    undefined = float(np.mean(~np.isfinite(gains)))
+    why = few
+    if not np.isfinite(challenger - champion):
+        why = why or "all labels are equal"
+    elif undefined > _MOST_UNDEFINED:
+        why = why or f"all labels are equal in {undefined:.0%} of the resamples"
+    return TaskEvidence(
+        kind=found.kind,
+        rows=count,
+        scores=(champion, challenger),
+        gain=interval(challenger - champion, gains),
+        calibration=_calibration(found, weights[found.rows], bins),
+        ungated=why,
+    )
+
+
+def _calibration(found: Labelled, weights: Floats, bins: int) -> tuple[float, float] | None:
+    """Expected calibration error, or the mean's error relative to the mean absolute label."""
+    labels = found.labels[1]
+    if found.kind == "binary":
+        first, second = (
+            calibration_error(labels, predicted, weights, bins=bins)
+            for predicted in found.predictions
+        )
+        return first, second
+    size = float(weights @ np.abs(labels))
+    if found.kind != "regression" or size <= 0:
+        return None
+    first, second = (
+        abs(float(weights @ (predicted - labels))) / size for predicted in found.predictions
+    )
+    return first, second
+
+
+def _mean(tasks: list[TaskEvidence], draws: list[Floats]) -> Interval:
+    """Over tasks, on each resample (D,) over those that it gives a score."""
+    if not tasks:
+        return UNKNOWN
+    gains = np.stack([pair[:, 1] - pair[:, 0] for pair in draws])
+    known = np.isfinite(gains)
+    counts = known.sum(axis=0)
+    sums = np.where(known, gains, 0.0).sum(axis=0)
+    means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return interval(float(np.mean([task.gain.value for task in tasks])), means)

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from recsys_mtl.build.run import build_evaluator
 from recsys_mtl.config.schema import Config, Data, FileSplit
 from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tracking.registry import Registry, Version
 from recsys_mtl.training.evaluate import Scores
 
 log = logging.getLogger(__name__)
@@ -100,6 +103,19 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
         return evaluator(predictor.network, loaders["test"]), found
 
 
+def load(registry: Registry, version: Version, role: str) -> Model:
+    """A version's model, whole and able to predict.
+
+    Raises:
+        UserError: it is not.
+    """
+    called = f"{role}, version {version.number}"
+    with told_of(called):
+        model = Model(called, load_bundle(registry.download(version)))
+    check_predicts(model)
+    return model
+
+
 def check_predicts(model: Model) -> None:
     """The model predicts one row of missing values.
 
@@ -109,7 +125,7 @@ def check_predicts(model: Model) -> None:
     schema = model.predictor.schema()
     with told_of(model.called):
         found = model.predictor.predict(pl.DataFrame({c: [None] for c in schema}, schema=schema))
-        numbers = found.select(pl.selectors.float())
+        numbers = found.select(cs.float())
         if not all(numbers.select(pl.all().is_finite().all()).row(0)):
             raise wrong("predicts numbers that are not finite")
 

@@ -22,6 +22,7 @@ from pipelines.scoring.rows import output_schema
 from pipelines.scoring.stream import Scorer
 from pipelines.scoring.tally import Tally
 from recsys_mtl.files import atomic_file
+from recsys_mtl.training.device import Precision
 from recsys_mtl.training.progress import Advance, progress
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Options:
         overwrite: whether an earlier scoring in the folder is deleted.
         drift: whether drift is measured, where the model can tell it.
         batch_rows: rows held in memory at a time.
+        precision: of the network's matrix products; bf16 is faster and has three digits.
     """
 
     keep: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Options:
     overwrite: bool = False
     drift: bool = True
     batch_rows: int = 65_536
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Job:
 
     def write_parts(self, stop: Callable[[], bool]) -> Written:
         """The parts that are missing; their rows, and the drift of all rows."""
+        prepare_out(self.output.parent)
         prepare_out(self.output)
         rows = self.scorer.source.num_rows
         parts = PartFolder(self.output, self._settings(), self.schema, rows)
@@ -133,6 +137,7 @@ class Job:
             "keep": list(self.scorer.keep),
             "rows_per_file": self.options.rows_per_file or ROWS_PER_FILE,
             "drift": self.scorer.reference is not None,
+            "precision": self.options.precision,
         }
 
     def _drift(self, tally: Tally, folder: Path, name: str) -> list[Drift] | None:

@@ -181,7 +181,8 @@ class CAGrad(Weighted):
 
     torchjd takes it for a Pareto-stationary point, and answers zero, where a convex combination is
     below 1e-4 of the gradients' lengths: one task that has converged is enough, and all others
-    stop. The paper does not stop there, and here only what is rounding counts as zero.
+    stop. Here only what is rounding counts as zero, and the answer is then the mean, which is where
+    the authors' code goes as that combination vanishes.
 
     Args:
         tasks: T.
@@ -197,9 +198,10 @@ class CAGrad(Weighted):
         from cvxpy.error import SolverError  # an extra of torchjd's, which no other method needs
 
         try:
-            return super().solve(unit, trace=trace, block=block, tasks=tasks)
+            weights = super().solve(unit, trace=trace, block=block, tasks=tasks)
         except SolverError as error:
             raise ValueError(str(error)) from error
+        return weights if bool(weights.any()) else torch.full_like(weights, 1 / len(weights))
 
 
 class FairGrad(Weighted):

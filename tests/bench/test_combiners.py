@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("bench") / "rows.parquet"
-    script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 300, 5)"
+    script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1200, 5)"
     subprocess.run([sys.executable, "-c", script, str(found)], check=True, cwd=HERE)
     return found
 

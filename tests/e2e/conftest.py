@@ -1,4 +1,4 @@
-"""An MLflow server and a model server as processes of their own, which end with the test."""
+"""Three versions of a model on a real MLflow server; all processes end with the tests."""
 
 from __future__ import annotations
 
@@ -17,10 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from pipelines.cli import main
+from recsys_mtl.tracking.registry import Registry
+
+CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
+UNTRAINED = (
+    "training.optimizer.learning_rate=1e-7",
+    "training.tables.learning_rate=1e-7",
+    "training.epochs=1",
+)
+STEPS = (  # what a version is trained with, and the exit code of its promotion
+    (UNTRAINED, 0),  # a first champion, however poor
+    (("training.epochs=6",), 0),
+    (UNTRAINED, 3),
+)
 _BIN = Path(sys.executable).parent
-_START_SECONDS = 90
+_START_SECONDS = 300  # a busy machine
 
 
 @dataclass(frozen=True)
@@ -43,11 +58,38 @@ class Server:
             {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read())
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Three versions of one model; who was champion after each decision, and the decision."""
+
+    folder: Path
+    artifacts: Path
+    decisions: list[tuple[int, str]]
+
+    def bundle(self, version: int) -> Path:
+        """The training's own folder of that version's model."""
+        return self.folder / f"run-{version}" / "model"
+
+    def rows(self, count: int) -> pl.DataFrame:
+        """Raw rows with labels that no model was trained on."""
+        return pl.read_parquet(self.folder / "fresh/rows/some.parquet").head(count)
+
+    def do(self, *arguments: str | Path, code: int = 0) -> None:
+        """Run a command, which must end with that code."""
+        assert main([str(argument) for argument in arguments]) == code, arguments
+
+    def alias(self, name: str) -> int:
+        """The version that has it."""
+        version = Registry(None).alias("shop", name)
+        assert version is not None
+        return version.number
 
 
 @contextlib.contextmanager
@@ -94,22 +136,66 @@ def _wait(server: Server, ready: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"the server did not start:\n{server.log.read_text()[-3000:]}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An MLflow server with a SQLite store, which this process's MLflow then uses."""
+    """An MLflow server with a SQLite store."""
     folder = tmp_path_factory.mktemp("tracking")
     command = ("server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1")
     artifacts = ("--artifacts-destination", str(folder / "artifacts"))
-    with (
-        serving(folder, "/health", *command, *artifacts) as server,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        patch.setenv("MLFLOW_TRACKING_URI", server.url)
-        patch.setenv("RECSYS_MTL_CACHE", str(folder / "cache"))
+    with serving(folder, "/health", *command, *artifacts) as server:
         yield server
 
 
-@pytest.fixture(name="serving", scope="module")
-def _serving() -> Any:
-    """`serving`, for tests."""
-    return serving
+def use(tracking: Server, patch: pytest.MonkeyPatch) -> None:
+    """Make this process's MLflow, and its children's, talk to that server."""
+    patch.setenv("MLFLOW_TRACKING_URI", tracking.url)
+    patch.setenv("RECSYS_MTL_CACHE", str(tracking.log.parent / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _in_the_shop(tracking: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test here talks to the server."""
+    use(tracking, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def http(
+    shop: Shop, tracking: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The champion behind HTTP."""
+    folder = tmp_path_factory.mktemp("serving")
+    command = ("models", "serve", "-m", "models:/shop@champion", "--env-manager", "local")
+    with pytest.MonkeyPatch.context() as patch:
+        use(tracking, patch)
+        with serving(folder, "/ping", *command) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def shop(tracking: Server, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """Three trainings, registered; the second is promoted over the first, the third rejected."""
+    shop = Shop(tmp_path_factory.mktemp("shop"), tracking.log.parent / "artifacts", [])
+    with pytest.MonkeyPatch.context() as patch:
+        use(tracking, patch)
+        _make_rows(shop)
+        for number, (changes, code) in enumerate(STEPS, 1):
+            run, seed = shop.folder / f"run-{number}", ("--seed", str(number))
+            settings = [word for change in changes for word in ("--set", change)]
+            shop.do("train", CONFIG, "--data", shop.folder / "data", "--out", run, *seed, *settings)
+            shop.do("register", run, "--name", "shop")
+            challenger = ("--challenger", str(number), "--input", shop.folder / "fresh/rows")
+            shop.do("promote", "shop", *challenger, "--set", "resamples=200", code=code)
+            tags = Registry(None).resolve(f"shop/{number}", where="test").tags
+            shop.decisions.append((shop.alias("champion"), tags["decision"]))
+    return shop
+
+
+def _make_rows(shop: Shop) -> None:
+    """Rows to train on, and rows that no model has seen."""
+    everything = shop.folder / "all"
+    shop.do("synthesize", "demo", "--rows", "10000", "--out", everything, "--processes", "1")
+    rows = pl.read_parquet(everything / "rows/**/*.parquet", hive_partitioning=True)
+    fresh = rows["row_id"] % 5 < 2
+    for name, chosen in (("data", ~fresh), ("fresh", fresh)):
+        (shop.folder / name / "rows").mkdir(parents=True)
+        rows.filter(chosen).write_parquet(shop.folder / name / "rows/some.parquet")

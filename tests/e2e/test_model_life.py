@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,102 +10,38 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipelines.cli import main
 from recsys_mtl.serving import load_bundle
 from recsys_mtl.serving.exported import load_export
-from recsys_mtl.tracking.registry import Registry
 
 pytestmark = pytest.mark.slow
 
-CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"
-UNTRAINED = (
-    "training.optimizer.learning_rate=1e-7",
-    "training.tables.learning_rate=1e-7",
-    "training.epochs=1",
-)
-STEPS = (  # what a version is trained with, and the exit code of its promotion
-    (UNTRAINED, 0),  # a first champion, however poor
-    (("training.epochs=6",), 0),
-    (UNTRAINED, 3),
-)
 TASKS = {"click", "conversion", "churn", "segment", "value"}
 
 
-@dataclass(frozen=True)
-class Shop:
-    """Three versions of one model, and who was champion after each decision."""
-
-    folder: Path
-    artifacts: Path
-    champions: list[int]
-
-    def bundle(self, version: int) -> Path:
-        """The training's own folder of that version's model."""
-        return self.folder / f"run-{version}" / "model"
-
-    def rows(self, count: int) -> pl.DataFrame:
-        """Raw rows with labels that no model was trained on."""
-        return pl.read_parquet(self.folder / "fresh/rows/some.parquet").head(count)
+def test_the_better_is_promoted_and_the_worse_rejected(shop: Any) -> None:
+    assert shop.decisions == [(1, "promoted"), (2, "promoted"), (2, "rejected")]
 
 
-def do(*arguments: str | Path, code: int = 0) -> None:
-    assert main([str(argument) for argument in arguments]) == code, arguments
+def test_a_rollback_and_its_undoing(shop: Any) -> None:
+    assert (shop.alias("champion"), shop.alias("previous")) == (2, 1)
+    shop.do("rollback", "shop")
+    assert (shop.alias("champion"), shop.alias("previous")) == (1, 2)
+    shop.do("rollback", "shop")
+    assert (shop.alias("champion"), shop.alias("previous")) == (2, 1)
 
 
-def alias(name: str) -> int:
-    version = Registry(None).alias("shop", name)
-    assert version is not None
-    return version.number
-
-
-@pytest.fixture(scope="module")
-def shop(tracking: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("shop")
-    do("synthesize", "demo", "--rows", "10000", "--out", folder / "all", "--processes", "1")
-    everything = pl.read_parquet(folder / "all/rows/**/*.parquet", hive_partitioning=True)
-    fresh = everything["row_id"] % 5 < 2
-    for name, chosen in (("data", ~fresh), ("fresh", fresh)):
-        (folder / name / "rows").mkdir(parents=True)
-        everything.filter(chosen).write_parquet(folder / name / "rows/some.parquet")
-    champions = []
-    for number, (changes, code) in enumerate(STEPS, 1):
-        run = folder / f"run-{number}"
-        settings = [word for change in changes for word in ("--set", change)]
-        do("train", CONFIG, "--data", folder / "data", "--out", run, "--seed", f"{number}",
-           *settings)  # fmt: skip
-        do("register", run, "--name", "shop")
-        do("promote", "shop", "--challenger", f"{number}", "--input", folder / "fresh/rows",
-           "--set", "resamples=200", code=code)  # fmt: skip
-        champions.append(alias("champion"))
-    yield Shop(folder, Path(tracking.log).parent / "artifacts", champions)
-
-
-def test_the_better_is_promoted_and_the_worse_rejected(shop: Shop) -> None:
-    assert shop.champions == [1, 2, 2]
-    decisions = [v.tags["decision"] for v in reversed(Registry(None).versions("shop"))]
-    assert decisions == ["promoted", "promoted", "rejected"]
-
-
-def test_a_rollback_and_its_undoing(shop: Shop) -> None:
-    assert (alias("champion"), alias("previous")) == (2, 1)
-    do("rollback", "shop")
-    assert (alias("champion"), alias("previous")) == (1, 2)
-    do("rollback", "shop")
-    assert (alias("champion"), alias("previous")) == (2, 1)
-
-
-def test_runs_are_compared_and_ranked(shop: Shop, tmp_path: Path) -> None:
-    do("compare", shop.folder / "run-1", shop.folder / "run-2", "--out", tmp_path / "compared")
-    do("leaderboard", "--metric", "click/auc", "--out", tmp_path / "ranked")
+def test_runs_are_compared_and_ranked(shop: Any, tmp_path: Path) -> None:
+    shop.do("compare", shop.folder / "run-1", shop.folder / "run-2", "--out", tmp_path / "compared")
+    shop.do("leaderboard", "--metric", "click/auc", "--out", tmp_path / "ranked")
     assert "run" in (tmp_path / "compared/result.json").read_text()
     ranked = (tmp_path / "ranked/result.json").read_text()
     assert "champion" in ranked
 
 
-def test_the_champion_scores_files(shop: Shop, tmp_path: Path) -> None:
+def test_the_champion_scores_files(shop: Any, tmp_path: Path) -> None:
     rows = shop.rows(1_000)
     rows.write_parquet(tmp_path / "rows.parquet")
-    do("predict", "--model", "models:/shop@champion", "--input", tmp_path / "rows.parquet",
+    shop.do("predict", "--model", "models:/shop@champion", "--input", tmp_path / "rows.parquet",
        "--output", tmp_path / "scores", "--keep", "row_id", "--rows-per-file", "400")  # fmt: skip
     names = {path.name for path in (tmp_path / "scores").iterdir()}
     assert {"part-00002.parquet", "_SUCCESS", "scoring.json", "drift.json", "drift.html"} <= names
@@ -116,8 +50,8 @@ def test_the_champion_scores_files(shop: Shop, tmp_path: Path) -> None:
     assert_frame_equal(scored, pl.concat([rows.select("row_id"), expected], how="horizontal"))
 
 
-def test_the_champion_is_exported(shop: Shop, tmp_path: Path) -> None:
-    do("export", "--model", "models:/shop@champion", "--output", tmp_path / "network",
+def test_the_champion_is_exported(shop: Any, tmp_path: Path) -> None:
+    shop.do("export", "--model", "models:/shop@champion", "--output", tmp_path / "network",
        "--out", tmp_path / "told")  # fmt: skip
     told = json.loads((tmp_path / "told/result.json").read_text())
     exported = load_export(tmp_path / "network", pin=told["pin"])
@@ -128,17 +62,8 @@ def test_the_champion_is_exported(shop: Shop, tmp_path: Path) -> None:
         assert (outputs[task] - values).abs().max() <= 1e-6 * max(1.0, float(values.abs().max()))
 
 
-@pytest.fixture(scope="module")
-def http(shop: Shop, tracking: Any, serving: Any, tmp_path_factory: Any) -> Iterator[Any]:
-    """The champion behind HTTP."""
-    folder = tmp_path_factory.mktemp("serving")
-    command = ("models", "serve", "-m", "models:/shop@champion", "--env-manager", "local")
-    with serving(folder, "/ping", *command) as server:
-        yield server
-
-
-def raw(shop: Shop, predictor: Any) -> pl.DataFrame:
-    """Rows of features with nulls, unknown categories, and lists that are empty, null or strange."""
+def raw(shop: Any, predictor: Any) -> pl.DataFrame:
+    """Features with nulls, unknown categories, and lists that are empty, null or strange."""
     rows = shop.rows(40).select(predictor.columns)
     at = pl.int_range(pl.len())
     changes = [
@@ -154,7 +79,7 @@ def raw(shop: Shop, predictor: Any) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("orient", ["dataframe_records", "dataframe_split"])
-def test_it_answers_as_in_process(shop: Shop, http: Any, orient: str) -> None:
+def test_it_answers_as_in_process(shop: Any, http: Any, orient: str) -> None:
     predictor = load_bundle(shop.bundle(2))
     rows = raw(shop, predictor)
     records = rows.to_dicts()
@@ -168,7 +93,7 @@ def test_it_answers_as_in_process(shop: Shop, http: Any, orient: str) -> None:
     assert_frame_equal(found, expected, abs_tol=1e-6, rel_tol=1e-6)
 
 
-def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Shop, http: Any) -> None:
+def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Any, http: Any) -> None:
     row = shop.rows(1).select(load_bundle(shop.bundle(2)).columns).to_dicts()[0]
     status, answer = http.post("/invocations", {"dataframe_records": [row | {"age": "old"}]})
     assert status in (400, 500)
@@ -181,7 +106,7 @@ def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Shop, http: A
 
 
 def test_a_tampered_artifact_is_refused(
-    shop: Shop,
+    shop: Any,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -197,7 +122,7 @@ def test_a_tampered_artifact_is_refused(
     for path in stored:
         path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
     try:
-        do("predict", "--model", "models:/shop/3", "--input", shop.folder / "fresh/rows",
+        shop.do("predict", "--model", "models:/shop/3", "--input", shop.folder / "fresh/rows",
            "--output", tmp_path / "scores.parquet", code=2)  # fmt: skip
     finally:
         for path in stored:

@@ -159,6 +159,14 @@ def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
     assert reached == pytest.approx(best, rel=1e-2)
 
 
+def test_cagrad_is_the_mean_where_a_gradient_is_rounding(seed: int) -> None:
+    g = drawn(seed, 3)
+    g[1] *= 1e-12
+    torch.testing.assert_close(combined("cagrad", g)[0], g.mean(0))
+    opposite = torch.stack([g[0], -g[0]])
+    assert combined("cagrad", opposite)[0].norm() <= 1e-12 * g[0].norm()
+
+
 def test_mgda_by_directions_does_not_follow_the_shortest(seed: int) -> None:
     g = with_one_converged(seed)
     (plain,) = combined("mgda", g)

@@ -73,7 +73,21 @@ def test_the_other_jobs_hand_over_their_options(fake_job: Fake) -> None:
     arguments = ["r", "--input", "a", "--output", "b.parquet", "--batch-rows", "10"]
     assert calls(fake_job, "predict", *arguments) == (
         (Path("r"),),
-        {"input": "a", "output": Path("b.parquet"), "out": None, "batch_rows": 10},
+        {
+            "input": "a",
+            "output": Path("b.parquet"),
+            "out": None,
+            "model": None,
+            "tracking_uri": None,
+            "options": {
+                "keep": (),
+                "rows_per_file": None,
+                "overwrite": False,
+                "drift": True,
+                "batch_rows": 10,
+                "precision": "fp32",
+            },
+        },
     )
     assert calls(fake_job, "ablate", "a.yaml") == (
         (Path("a.yaml"),),

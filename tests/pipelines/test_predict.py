@@ -39,6 +39,15 @@ def test_the_file_holds_what_the_predictor_says(trained: Trained, tmp_path: Path
     assert sorted(path.name for path in output.parent.iterdir()) == drift
 
 
+def test_bf16_is_near_and_no_more(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    exact = load_bundle(toy.run / "model").predict(toy.rows())["click"]
+    output = tmp_path / "scores.parquet"
+    predict(toy.run, input=str(toy.data), output=output, options=Options(precision="bf16"))
+    apart = (pl.read_parquet(output)["click"] - exact).abs()
+    assert 0 < apart.max() < 0.02
+
+
 def test_rows_go_through_in_bounded_batches(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -440,17 +440,17 @@ STORED: dict[str, tuple[Spoil, str]] = {
     ),
     "predict into a folder": (
         both(
-            lambda toy, _: (toy.folder / "scores").mkdir(),
+            lambda toy, _: (toy.folder / "scores.parquet").mkdir(),
             job(
                 "predict",
                 "FOLDER/run",
                 "--input",
                 "FOLDER/toy.parquet",
                 "--output",
-                "FOLDER/scores",
+                "FOLDER/scores.parquet",
             ),
         ),
-        r"scores: cannot write the output file; found a folder -> ",
+        r"scores\.parquet: cannot write the output file; found a folder -> ",
     ),
     "predict below a file": (
         job(

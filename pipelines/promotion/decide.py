@@ -1,0 +1,74 @@
+"""The gate's rules on the evidence: each failure in a line of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipelines.promotion.bootstrap import Interval
+from pipelines.promotion.evidence import Evidence, TaskEvidence
+from pipelines.promotion.gate import Gate
+from pipelines.promotion.scores import NAMES
+
+FIRST = "first champion"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether the challenger becomes the champion.
+
+    Attributes:
+        failures: a line for each rule that it breaks; none: it passes.
+        reason: one line for all of them, or for why it passes.
+    """
+
+    failures: tuple[str, ...]
+    reason: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule is broken."""
+        return not self.failures
+
+
+def decide(gate: Gate, evidence: Evidence) -> Decision:
+    """Ask every rule."""
+    failures = [f"{task}: {why}" for task, why in evidence.apart.items()]
+    for name, task in evidence.tasks.items():
+        failures += [f"{name}: {why}" for why in task_failures(gate, name, task)]
+    gated = [task for task in evidence.tasks.values() if not (task.ungated or task.broken)]
+    if not gated:
+        failures.append(f"no task can be judged: each needs {gate.min_rows} labelled rows")
+    elif not evidence.mean.low > gate.mean:
+        shown = with_interval(evidence.mean)
+        failures.append(f"mean gain {shown} is not surely above {gate.mean:g}")
+    if failures:
+        return Decision(tuple(failures), "; ".join(failures))
+    shown = with_interval(evidence.mean)
+    return Decision((), f"mean gain {shown} over {len(gated)} tasks, and no task fails")
+
+
+def task_failures(gate: Gate, name: str, task: TaskEvidence) -> Iterator[str]:
+    """The rules that a task breaks."""
+    if task.broken:
+        yield task.broken
+        return
+    if task.ungated:
+        return
+    worst, gain = gate.worst_of(name), task.gain
+    words = "may lose" if gate.strict else "surely loses"
+    if not (gain.low if gate.strict else gain.high) >= -worst:
+        yield f"{words} more than {worst:g} of {NAMES[task.kind]}: {with_interval(gain)}"
+    if task.calibration is not None:
+        before, after = task.calibration
+        limit = gate.calibration_of(name)
+        if not after - before <= limit:
+            yield (
+                f"calibration error {after:.4f} exceeds the champion's {before:.4f} by more than "
+                f"{limit:g}"
+            )
+
+
+def with_interval(found: Interval) -> str:
+    """A gain as messages show it."""
+    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
