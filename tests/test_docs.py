@@ -15,13 +15,15 @@ import yaml
 from data_synth import load_plan
 from pipelines.ablation.plan import load_ablation
 from pipelines.cli import app
+from pipelines.promotion.gate import Gate, load_gate
 from recsys_mtl.config import config_from_yaml, load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 SYNTHETIC = ROOT / "docs/synthetic.md"
 ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
-CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
+GATE = ROOT / "configs/gate.yaml"
+CONFIGS = sorted(set(ROOT.glob("configs/*.yaml")) - {GATE})
 OTHERS = {"--no-deps"}
 """Options of other programs that stand alone in the text."""
 
@@ -96,6 +98,10 @@ def test_every_ablation_is_valid(tmp_path: Path) -> None:
 @of(CONFIGS)
 def test_every_ready_config_loads(page: Path) -> None:
     assert load_config(page).name == page.stem
+
+
+def test_the_gate_holds_the_defaults() -> None:
+    assert load_gate(GATE) == Gate()
 
 
 # --------------------------------------------------------------------------- links
