@@ -9,8 +9,9 @@ Shapes: R rows, D resamples, M models.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from pipelines.promotion.scores import Floats, Ints, Score
 
 log = logging.getLogger(__name__)
 LEVEL = 0.95
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,27 @@ UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
 
 
 def resampled(
-    scores: Mapping[str, Score], weights: Floats, *, resamples: int, seed: int
-) -> dict[str, Floats]:
+    scores: Mapping[Key, Score], weights: Floats, *, resamples: int, seed: int
+) -> dict[Key, Floats]:
     """Every score on every resample.
 
     Args:
-        scores: of the tasks.
+        scores: by any key.
         weights: (R,) row weights.
         resamples: how many.
         seed: of the draws.
 
     Returns:
-        Per task (D, M); NaN where the drawn rows have no score.
+        Per key (D, M); NaN where the drawn rows have no score.
     """
     rng = np.random.default_rng(seed)
     count = len(weights)
-    found: dict[str, list[Floats]] = {task: [] for task in scores}
+    found: dict[Key, list[Floats]] = {key: [] for key in scores}
     for _ in range(resamples):
         drawn = np.bincount(rng.integers(count, size=count), minlength=count) * weights
-        for task, score in scores.items():
-            found[task].append(score(drawn))
-    return {task: np.array(values) for task, values in found.items()}
+        for key, score in scores.items():
+            found[key].append(score(drawn))
+    return {key: np.array(values) for key, values in found.items()}
 
 
 def interval(value: float, draws: Floats) -> Interval:

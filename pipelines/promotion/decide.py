@@ -36,7 +36,7 @@ def decide(gate: Gate, evidence: Evidence) -> Decision:
     failures = [f"{task}: {why}" for task, why in evidence.apart.items()]
     for name, task in evidence.tasks.items():
         failures += [f"{name}: {why}" for why in task_failures(gate, name, task)]
-    gated = [task for task in evidence.tasks.values() if not (task.ungated or task.broken)]
+    gated = [task for task in evidence.tasks.values() if task.gated]
     if not gated:
         failures.append(f"no task can be judged: each needs {gate.min_rows} labelled rows")
     elif not evidence.mean.low > gate.mean:
@@ -59,16 +59,12 @@ def task_failures(gate: Gate, name: str, task: TaskEvidence) -> Iterator[str]:
     words = "may lose" if gate.strict else "surely loses"
     if not (gain.low if gate.strict else gain.high) >= -worst:
         yield f"{words} more than {worst:g} of {NAMES[task.kind]}: {with_interval(gain)}"
-    if task.calibration is not None:
-        before, after = task.calibration
-        limit = gate.calibration_of(name)
-        if not after - before <= limit:
-            yield (
-                f"calibration error {after:.4f} exceeds the champion's {before:.4f} by more than "
-                f"{limit:g}"
-            )
+    limit, growth = gate.calibration_of(name), task.growth
+    words = "may grow" if gate.strict else "surely grows"
+    if task.calibration and not (growth.high if gate.strict else growth.low) <= limit:
+        yield f"calibration error {words} by more than {limit:g}: {with_interval(growth)}"
 
 
 def with_interval(found: Interval) -> str:
-    """A gain as messages show it."""
+    """A difference as messages show it."""
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"

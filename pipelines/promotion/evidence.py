@@ -8,18 +8,18 @@ Shapes: D resamples.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pipelines.promotion.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
+from pipelines.promotion.calibration import make_calibration
 from pipelines.promotion.gate import Gate
 from pipelines.promotion.labelled import Labelled, comparable, ready_score
 from pipelines.promotion.same_task import Tasks
 from pipelines.promotion.scores import Floats, Score
 from recsys_mtl.data.schema import TaskKind
 from recsys_mtl.training.evaluate import Scores
-from recsys_mtl.training.metrics.binary import calibration_error
 
 _MOST_UNDEFINED = 0.05  # of the resamples
 _NAN = float("nan")
@@ -35,6 +35,7 @@ class TaskEvidence:
         scores: of the models; NaN where they are undefined.
         gain: the challenger's score less the champion's.
         calibration: errors of the models; None for kinds that have none.
+        growth: the challenger's error less the champion's.
         ungated: why no rule looks at the task; empty where they do.
         broken: what is wrong with the challenger's predictions; empty where nothing is.
     """
@@ -44,8 +45,14 @@ class TaskEvidence:
     scores: tuple[float, float] = (_NAN, _NAN)
     gain: Interval = UNKNOWN
     calibration: tuple[float, float] | None = None
+    growth: Interval = UNKNOWN
     ungated: str = ""
     broken: str = ""
+
+    @property
+    def gated(self) -> bool:
+        """Whether its gain counts."""
+        return not (self.ungated or self.broken)
 
 
 @dataclass(frozen=True)
@@ -85,79 +92,79 @@ def gather(
     keep = drawn_rows(count, gate.rows, gate.seed)
     weights = np.asarray(scores[1].weights, np.float64)[keep]
     labelled, apart = comparable(tasks, scores, keep, weights)
-    ready = {name: ready_score(found) for name, found in labelled.items()}
-    functions = {name: score for name, score in ready.items() if score is not None}
-    draws = resampled(functions, weights, resamples=gate.resamples, seed=gate.seed)
+    functions: dict[str, Score] = {}
+    errors: dict[str, Score] = {}
+    for name, found in labelled.items():
+        if (score := ready_score(found)) is not None:
+            functions[name] = score
+            if (error := make_calibration(found, weights, bins)) is not None:
+                errors[name] = error
+    asked = {("score", name): score for name, score in functions.items()}
+    asked |= {("error", name): error for name, error in errors.items()}
+    draws = resampled(asked, weights, resamples=gate.resamples, seed=gate.seed)
     judged = {}
     for name, found in labelled.items():
-        judged[name] = _judge(found, ready[name], draws.get(name), weights, gate, bins)
-    gated = [name for name, task in judged.items() if not (task.ungated or task.broken)]
+        if name not in functions:
+            judged[name] = _unscored(found, gate)
+            continue
+        pair = _pair(functions[name], weights)
+        judged[name] = _judge(found, pair, draws["score", name], gate)
+        if name in errors:
+            before, after = _pair(errors[name], weights)
+            growth = interval(after - before, _gains(draws["error", name]))
+            judged[name] = replace(judged[name], calibration=(before, after), growth=growth)
+    gated = [name for name, task in judged.items() if task.gated]
     return Evidence(
         rows=count,
         used=len(weights),
         tasks=judged,
-        mean=_mean([judged[name] for name in gated], [draws[name] for name in gated]),
+        mean=_mean([judged[name] for name in gated], [draws["score", name] for name in gated]),
         apart=apart,
         new=tuple(name for name in tasks[1] if name not in tasks[0]),
     )
 
 
-def _judge(
-    found: Labelled,
-    score: Score | None,
-    draws: Floats | None,
-    weights: Floats,
-    gate: Gate,
-    bins: int,
-) -> TaskEvidence:
-    count = len(found.rows)
-    few = f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
+def _unscored(found: Labelled, gate: Gate) -> TaskEvidence:
     champion_is_finite, challenger_is_finite = found.finite
-    if score is None or draws is None:
-        broken = "" if challenger_is_finite else "its predictions are not finite"
-        other = "" if champion_is_finite else "the champion's predictions are not finite"
-        return TaskEvidence(found.kind, count, ungated=few or other, broken=broken)
-    champion, challenger = (float(value) for value in score(weights))
-    gains = draws[:, 1] - draws[:, 0]
+    why = _few(found, gate)
+    if not champion_is_finite:
+        why = why or "the champion's predictions are not finite"
+    broken = "" if challenger_is_finite else "the challenger's predictions are not finite"
+    return TaskEvidence(found.kind, len(found.rows), ungated=why, broken=broken)
+
+
+def _judge(found: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate) -> TaskEvidence:
+    gains = _gains(draws)
     undefined = float(np.mean(~np.isfinite(gains)))
-    why = few
-    if not np.isfinite(challenger - champion):
+    why = _few(found, gate)
+    if not np.isfinite(pair[1] - pair[0]):
         why = why or "all labels are equal"
     elif undefined > _MOST_UNDEFINED:
         why = why or f"all labels are equal in {undefined:.0%} of the resamples"
-    return TaskEvidence(
-        kind=found.kind,
-        rows=count,
-        scores=(champion, challenger),
-        gain=interval(challenger - champion, gains),
-        calibration=_calibration(found, weights[found.rows], bins),
-        ungated=why,
-    )
+    gain = interval(pair[1] - pair[0], gains)
+    return TaskEvidence(found.kind, len(found.rows), scores=pair, gain=gain, ungated=why)
 
 
-def _calibration(found: Labelled, weights: Floats, bins: int) -> tuple[float, float] | None:
-    """Expected calibration error, or the mean's error relative to the mean absolute label."""
-    labels = found.labels[1]
-    if found.kind == "binary":
-        first, second = (
-            calibration_error(labels, predicted, weights, bins=bins)
-            for predicted in found.predictions
-        )
-        return first, second
-    size = float(weights @ np.abs(labels))
-    if found.kind != "regression" or size <= 0:
-        return None
-    first, second = (
-        abs(float(weights @ (predicted - labels))) / size for predicted in found.predictions
-    )
+def _few(found: Labelled, gate: Gate) -> str:
+    count = len(found.rows)
+    return f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
+
+
+def _pair(score: Score, weights: Floats) -> tuple[float, float]:
+    first, second = (float(value) for value in score(weights))
     return first, second
+
+
+def _gains(draws: Floats) -> Floats:
+    found: Floats = draws[:, 1] - draws[:, 0]
+    return found
 
 
 def _mean(tasks: list[TaskEvidence], draws: list[Floats]) -> Interval:
     """Over tasks, on each resample (D,) over those that it gives a score."""
     if not tasks:
         return UNKNOWN
-    gains = np.stack([pair[:, 1] - pair[:, 0] for pair in draws])
+    gains = np.stack([_gains(pair) for pair in draws])
     known = np.isfinite(gains)
     counts = known.sum(axis=0)
     sums = np.where(known, gains, 0.0).sum(axis=0)

@@ -30,8 +30,8 @@ class Gate(Section):
     )
     strict: bool = Field(
         False,
-        description="a task fails already when it may lose more than `worst`: when the lower end "
-        "lies below -worst",
+        description="a task fails already when it may lose more than `worst`, or its calibration "
+        "error may grow by more than `calibration`: the other ends of the intervals count",
     )
     mean: float = Field(
         0.0,
@@ -40,9 +40,10 @@ class Gate(Section):
     )
     calibration: NonNegative = Field(
         0.02,
-        description="a task fails when its calibration error exceeds the champion's by more: of "
-        "binary tasks the expected calibration error, of regression the error of the mean "
-        "prediction relative to the mean absolute label",
+        description="a task fails when its calibration error surely grows by more: when the lower "
+        "end of the growth's 95 % interval lies above this; of binary tasks the expected "
+        "calibration error, of regression the error of the mean prediction relative to the mean "
+        "absolute label",
     )
     min_rows: PositiveInt = Field(200, description="labelled rows that a task needs to be gated")
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="of the bootstrap")

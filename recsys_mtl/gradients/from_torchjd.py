@@ -4,9 +4,9 @@ torchjd sees one block's Gram matrix at a time, with three things seen to before
 
 - Tasks whose gradient in the block is zero are left out there, as absent tasks are everywhere: with
   a zero row MGDA and CAGrad would return zero.
-- The matrix is divided by its trace, in float64. torchjd takes traces below 1e-4 for zero: on such blocks,
-  which are common late in training, CAGrad returns zero and UPGrad and DualProj the mean. No
-  method's direction depends on the scale; where its length does, the method puts it back.
+- The matrix is divided by its trace, in float64. torchjd takes traces below 1e-4 for zero: on such
+  blocks, which are common late in training, CAGrad returns zero and UPGrad and DualProj the mean.
+  No method's direction depends on the scale; where its length does, the method puts it back.
 - What is drawn comes from the seed and the step (`own_draws`): torchjd draws from torch's global
   generator, which is the training's.
 

@@ -160,7 +160,8 @@ class TrainingStep:
         scale = self._scale()
         block = self.network.last_shared_parameters()
         (rows,) = shared_gradients(self.network, outputs, losses * scale, [block], present)
-        return torch.linalg.vector_norm(rows, dim=1) / scale
+        lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return lengths / scale
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         items = self.network.item_tables()
@@ -189,7 +190,7 @@ class TrainingStep:
         return finite
 
     def _scale(self) -> float:
-        """What the scaler multiplies a loss by; asked of itself, as it begins with its first loss."""
+        """What the scaler multiplies a loss by; it begins with the first loss that it is given."""
         return float(self._scaler.scale(torch.ones((), device=self.device)))
 
     def _back_off(self) -> None:

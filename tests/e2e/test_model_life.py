@@ -71,11 +71,12 @@ def raw(shop: Any, predictor: Any) -> pl.DataFrame:
         for place, name in enumerate(predictor.columns)
     ]
     rows = rows.with_columns(changes)
-    item = rows.schema["recent_01"].inner(None)  # type: ignore[attr-defined]
+    item = rows.schema["recent_01"].inner  # type: ignore[attr-defined]
     strange = pl.Series([None, [], [990_001, 990_002]], dtype=pl.List(pl.Int64))
     lists = strange.cast(pl.List(item)).append(rows["recent_01"][3:])
     odd = pl.when(at == 5).then(pl.lit(990_003)).otherwise(pl.col("category_01"))
-    return rows.with_columns(lists.alias("recent_01"), odd.cast(rows.schema["category_01"]))
+    odd = odd.cast(rows.schema["category_01"]).alias("category_01")
+    return rows.with_columns(lists.alias("recent_01"), odd)
 
 
 @pytest.mark.parametrize("orient", ["dataframe_records", "dataframe_split"])

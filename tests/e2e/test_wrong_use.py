@@ -70,8 +70,10 @@ def unfinished(shop: Any, folder: Path) -> Arguments:
 
 def never_promoted(shop: Any, folder: Path) -> Arguments:
     first = Registry(None).resolve("models:/shop/1", where="test")
-    MlflowClient().create_registered_model("lonely")
-    MlflowClient().create_model_version("lonely", first.source, tags=dict(first.tags))
+    Registry(None).create(
+        "lonely", model_uri=first.source, run_id=first.run_id, tags=first.tags, description=""
+    )
+    Registry(None).set_alias("lonely", "champion", 1)
     return ["rollback", "lonely"]
 
 
@@ -121,7 +123,8 @@ def state(registry: Registry, folder: Path) -> Any:
     models = {
         name: (registry.versions(name), registry.model_tags(name)) for name in registry.names()
     }
-    return models, sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return models, sorted((path, path.stat().st_mtime_ns) for path in files)
 
 
 @pytest.mark.parametrize("name", CASES)

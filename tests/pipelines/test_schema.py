@@ -10,8 +10,7 @@ from pipelines.cli import main
 from pipelines.schema import tables
 from recsys_mtl.config.schema import Config, CrossExpert
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.shape import tags
-from recsys_mtl.config.shape import inner, sections
+from recsys_mtl.config.shape import inner, sections, tags
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -57,9 +56,7 @@ def test_the_documents_hold_what_the_schema_says(
 
 @of_roots
 def test_every_key_of_every_section_has_a_row(root: type[Section]) -> None:
-    keys = [
-        n for s in every_section(root) for n in s.model_fields if not (tags(s) and n == s.tag)
-    ]
+    keys = [n for s in every_section(root) for n in s.model_fields if not (tags(s) and n == s.tag)]
     assert sorted(cells[0].strip("`") for cells in rows(root)) == sorted(keys)
 
 

@@ -254,7 +254,7 @@ def test_fewer_rows_than_a_batch_say_the_same(
 ) -> None:
     few = rows_of(23)
     step = step_of({"name": "cagt", "block": "expert"})
-    parts, at_cut = by_backward(step, few)
+    _, at_cut = by_backward(step, few)
     assert step(few).updated
     (given,) = seen
     width = at_cut.shape[1]

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.training import shared_gradients
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import Probe
-from recsys_mtl.training import shared_gradients
 from recsys_mtl.training.transfer import probe as module
 
 FAST: dict[str, dict[str, Any]] = {

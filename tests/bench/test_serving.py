@@ -1,0 +1,53 @@
+"""The serving bench runs, and every way to a prediction is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("bench")
+    script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1500, 3)"
+    rows = str(found / "rows.parquet")
+    subprocess.run([sys.executable, "-c", script, rows], check=True, cwd=HERE)
+    ask(found, "make")
+    return found
+
+
+def ask(folder: Path, what: str, *rest: str) -> Any:
+    rows = str(folder / "rows.parquet")
+    done = subprocess.run(
+        [sys.executable, str(HERE / "serving.py"), what, rows, str(folder), *rest],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_way_is_timed_for_both_sizes(folder: Path) -> None:
+    seconds = ask(folder, "latency", "20")
+    assert {name: len(values) for name, values in seconds.items()} == {
+        f"{way}, {rows}": count
+        for way in ("HTTP", "pyfunc", "Predictor", "exported")
+        for rows, count in ((1, 20), (512, 2))
+    }
+    assert all(value > 0 for values in seconds.values() for value in values)
+
+
+def test_files_are_scored(folder: Path) -> None:
+    assert ask(folder, "predict")["rows_per_second"] > 0
+    assert (folder / "scores.parquet").is_file()
