@@ -138,7 +138,7 @@ def with_one_converged(seed: int) -> Tensor:
     return g
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
     """torchjd alone stops; the paper's optimum (its equation 4) is found by another solver."""
     g, c = with_one_converged(seed), 0.4
@@ -151,7 +151,7 @@ def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
         mixed = first * g[0] + (1 - first - third) * g[1] + third * g[2]
         return float(mixed @ mean + radius * mixed.norm())
 
-    shares = [0.0, *torch.logspace(-9, 0, 181).tolist()]
+    shares = [0.0, *torch.logspace(-9, 0, 91).tolist()]
     best = min(dual(a, b) for a in shares for b in shares if a + b <= 1)
     reached = float((g @ found).min())
     assert float((found - mean).norm()) == pytest.approx(float(radius), rel=1e-4)

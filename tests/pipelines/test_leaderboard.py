@@ -10,6 +10,8 @@ from pipelines.cli import main
 from pipelines.leaderboard import run
 from recsys_mtl.tracking.registry import Registry
 
+pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
+
 METRICS = {
     "low": {"test/a/auc": 0.5, "test/b/rmse": 3.0, "test/b/rank_correlation": 0.25},
     "high": {"test/a/auc": 0.75, "test/b/rmse": 2.0, "test/b/rank_correlation": 0.5},

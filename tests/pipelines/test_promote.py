@@ -17,6 +17,8 @@ from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.tracking.bundle_cache import bundle_hash
 from recsys_mtl.tracking.registry import Registry
 
+pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
+
 NUMBERS = count()
 LENIENT = ["--set", "mean=-1", "--set", "worst=1", "--set", "calibration=1"]
 FEW = ["--set", "resamples=100", "--set", "min_rows=20"]

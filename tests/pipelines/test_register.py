@@ -23,6 +23,8 @@ from recsys_mtl.serving.pandas_rows import to_pandas
 from recsys_mtl.tracking.bundle_cache import bundle_hash
 from recsys_mtl.tracking.registry import Registry
 
+pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
+
 
 def same(model_uri: str, uri: str, example: pl.DataFrame, expected: pl.DataFrame) -> float:
     assert example.height == expected.height == 3

@@ -141,7 +141,7 @@ def test_a_ready_plan_is_run_by_its_name(
     arguments = [word for change in changes for word in ("--set", change)]
     assert reproduce("rot-mnist", *arguments) == 0
     shown = capsys.readouterr().out
-    assert len(units(tmp_path / "out")) == 7 + 2 + 4 * 3  # methods, an attention twice, the sweep
+    assert len(units(tmp_path / "out")) == 8 + 2 + 4 * 3  # methods, an attention twice, the sweep
     assert "1071" in shown
     assert "0.3058 ± 0.024" in shown
 

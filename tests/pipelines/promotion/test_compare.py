@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 
@@ -98,5 +97,5 @@ def test_catalogues_of_different_size_are_noted(
     smaller = Predictor(smaller.config, smaller.preprocessor, smaller.network, smaller.fingerprint)
     found = compare(GATE, challenger, Model(champion.called, smaller), input=None, data=None)
     assert "item: 4 items can be found, the champion knew 3." in found.notes
-    assert isinstance(found.evidence, object)
-    assert pl.Series([*found.evidence.tasks]).is_unique().all()  # type: ignore[union-attr]
+    assert found.evidence is not None
+    assert "item" in found.evidence.tasks
