@@ -97,7 +97,7 @@ def test_it_answers_as_in_process(shop: Any, http: Any, orient: str) -> None:
 def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Any, http: Any) -> None:
     row = shop.rows(1).select(load_bundle(shop.bundle(2)).columns).to_dicts()[0]
     status, answer = http.post("/invocations", {"dataframe_records": [row | {"age": "old"}]})
-    assert status in (400, 500)
+    assert status == 400
     assert "age" in json.dumps(answer)
     less = {name: value for name, value in row.items() if name != "age"}
     status, answer = http.post("/invocations", {"dataframe_records": [less]})

@@ -183,7 +183,7 @@ def test_the_default_folder_is_named_after_the_run(
     assert all(task in out for task in TASKS)
 
 
-def interrupt(seconds: float = 10.0) -> threading.Thread:
+def interrupt(seconds: float = 120.0) -> threading.Thread:
     """Send Ctrl-C as soon as the training listens for it."""
     usual = signal.getsignal(signal.SIGINT)
 
