@@ -76,6 +76,7 @@ def reproduce(
     root = _root(data)
     _check(plan)
     images = open_images(plan.dataset, root, seed=plan.seeds.first, cached=False)
+    _check_size(plan, images)
     out = prepare_out(out)
     claim(plan, out)
     wanted = jobs(plan)
@@ -126,6 +127,16 @@ def _check(plan: Reproduction) -> None:
                 "no such file of weights", where="model.weights", found=path,
                 fix="give a file, or null to draw them",
             )  # fmt: skip
+
+
+def _check_size(plan: Reproduction, images: Images) -> None:
+    side = min(images.train.shape[1:])
+    if plan.model.kind == "small_cnn" and side >> len(plan.model.channels) == 0:
+        raise wrong(
+            f"too many stages for images of {side} pixels, each halves them",
+            where="model.channels", expected=f"at most {side.bit_length() - 1}",
+            found=len(plan.model.channels),
+        )  # fmt: skip
 
 
 def _check_stored(plan: Reproduction, images: Images, units: Sequence[Unit]) -> None:

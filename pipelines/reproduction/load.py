@@ -73,6 +73,8 @@ def _contradictions(plan: Reproduction) -> Iterator[Finding]:
         plain = isinstance(method.combiner, Sum)
         if method.alone and not (plain and method.balancing == "fixed"):
             yield Finding((*path, "alone"), "a task alone has nothing to combine or balance")
+        if method.balancing == "gradnorm" and not plain:
+            yield Finding((*path, "balancing"), "gradnorm goes with the plain sum here")
         if plain and method.combiner.model_dump(exclude={"name"}, exclude_defaults=True):
             yield Finding((*path, "combiner"), "the plain sum has no options here")
     for key in ("reference", "against"):

@@ -111,5 +111,5 @@ def _conflicts(units: Sequence[Unit]) -> Floats | None:
     epochs = [[epoch["conflicts"] for epoch in unit["epochs"]] for unit in units]
     if any(one is None for run in epochs for one in run):
         return None
-    shares = [[one["conflict_ratio"] for one in run] for run in epochs]
-    return np.asarray(np.mean(np.array(shares, np.float64), axis=0))
+    shares = np.array([[one["conflict_ratio"] for one in run] for run in epochs], np.float64)
+    return np.asarray(np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan))

@@ -66,6 +66,11 @@ def _sentences(plan: Reproduction, summary: Summary) -> Iterator[str]:
     if summary.sweep:
         yield _sweep(plan, summary)
     skipped = {name: method.skipped for name, method in summary.methods.items() if method.skipped}
+    runs = plan.seeds.count * plan.reruns
+    for name, method in summary.methods.items():
+        if method.loss.count < runs:
+            left = runs - method.loss.count
+            yield f"{name}: {left} of {runs} runs ended without a finite loss and are in no mean."
     if skipped:
         told = ", ".join(f"{name} {count}" for name, count in skipped.items())
         yield f"Steps that were skipped, as their gradients had no finite answer: {told}."

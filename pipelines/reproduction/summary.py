@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -56,8 +57,13 @@ class Summary:
         return values
 
     def ranked(self) -> list[str]:
-        """Methods, the lowest loss first."""
-        return sorted(self.methods, key=lambda name: self.methods[name].loss.mean)
+        """Methods, the lowest loss first; those without a finite one last."""
+
+        def key(name: str) -> tuple[bool, float]:
+            loss = self.methods[name].loss.mean
+            return math.isnan(loss), loss
+
+        return sorted(self.methods, key=key)
 
 
 def summarize(plan: Reproduction, units: Sequence[Unit]) -> Summary:

@@ -71,7 +71,9 @@ def _columns(config: Config) -> Iterator[Finding]:
 
 
 def _tasks(config: Config) -> Iterator[Finding]:
-    """Two tasks that would learn the very same thing."""
+    """A name that experts have, and two tasks that would learn the very same thing."""
+    if "shared" in config.tasks:
+        yield Finding(("tasks", "shared"), "'shared' is the name of the shared experts")
     seen: dict[tuple[str, ...], str] = {}
     for name, task in config.tasks.items():
         positive = (task.positive or "") if isinstance(task, Binary) else ""

@@ -23,7 +23,7 @@ class Conflicts:
     Attributes:
         steps: how many they were.
         skipped: steps without an answer, all since the start.
-        conflict_ratio: (K,) share of known task pairs with a negative cosine.
+        conflict_ratio: (K,) share of known task pairs with a negative cosine; NaN where none is.
         task_cosine: (K, T) mean cosine of a task with the others; NaN where never known.
         pair_cosine: (T, T) mean cosine over blocks and steps; NaN on the diagonal.
         length_ratio: (K,) mean length of the combined gradient over that of the plain sum.
@@ -99,7 +99,7 @@ class ConflictLog:
         return Conflicts(
             steps=steps,
             skipped=skipped,
-            conflict_ratio=self._negative / self._known.sum((1, 2)).clamp_min(1),
+            conflict_ratio=_mean(self._negative.double(), self._known.sum((1, 2))),
             task_cosine=_mean(self._cosines.sum(2), of_task),
             pair_cosine=_mean(cosines, pairs),
             length_ratio=_mean(self._ratio, self._ratios),

@@ -155,7 +155,8 @@ class Combining:
             self._log.add(combined.diagnostics)
         features = cut.features
         if objective.beside.requires_grad:
-            everything = [*others, *self._shared.values(), features]
+            shared = [p for p in self._shared.values() if p.requires_grad]
+            everything = [*others, *shared, features]
             torch.autograd.backward(objective.beside * scale, inputs=everything)
         gradients = [part * scale for part in combined.gradients]
         if self._width:

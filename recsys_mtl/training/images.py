@@ -2,7 +2,8 @@
 
 The plain step is one backward pass of the weighted losses. With a combiner each task has a pass of
 its own through the backbone, the heads keep their plain gradients, and what the combiner makes of
-the tasks' gradients is spent. With GradNorm the losses are weighted anew before either.
+the tasks' gradients is spent. With GradNorm, which goes with the plain step, the losses are
+weighted anew.
 
 Shapes: B images, C channels, H × W pixels, F features, T tasks, d_e entries of shared part e.
 """
@@ -52,7 +53,7 @@ class ImageStep:
         optimizer: of its parameters.
         weights: (T,) fixed weights of the losses; a task of weight 0 takes no part.
         combiner: of the shared parameters' gradients, for `shared_parts`; None: the plain sum.
-        gradnorm: weighs the weighted losses once more; None: nothing does.
+        gradnorm: weighs the weighted losses once more, without a combiner; None: nothing does.
         log: takes what the combiner says of each step.
     """
 
@@ -66,6 +67,7 @@ class ImageStep:
         gradnorm: GradNorm | None = None,
         log: ConflictLog | None = None,
     ) -> None:
+        assert combiner is None or gradnorm is None
         self.network = network
         self.optimizer = optimizer
         self.weights = weights

@@ -110,13 +110,12 @@ class Skips:
         self._in_a_row += 1
         names = [self.tasks[i] for i in result.bad_tasks]
         blamed = f"the loss of {', '.join(names)}" if names else "the gradient"
-        if result.problem is not None:
-            blamed = f"the combined gradient ({result.problem})"
+        told = result.problem or f"{blamed} is not finite"
         if self._in_a_row == 1:
-            log.warning("batch skipped: %s is not finite", blamed)
+            log.warning("batch skipped: %s", told)
         if self._in_a_row >= self._limit:
             raise wrong(
-                f"training diverged: {blamed} was not finite in {self._in_a_row} batches in a row",
+                f"training diverged: {told}, {self._in_a_row} batches in a row",
                 where="training",
                 fix="lower training.optimizer.learning_rate, use fp32 or bf16, or check the labels"
                 " and numeric features for extreme values",

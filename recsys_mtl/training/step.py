@@ -3,7 +3,7 @@
 Order: raw masked loss -> fixed weight and balancing -> adaTT -> backward to the cut at the pooled
 embeddings, the tasks' gradients combined there and on the shared experts -> clipping -> one update
 of the dense parameters and one of the tables. A batch with a non-finite loss or gradient updates
-nothing.
+neither.
 
 Shapes: B rows, T tasks, P pooled embedding width.
 """
@@ -156,7 +156,10 @@ class TrainingStep:
         return Objective(tasks, total, beside if term is None else beside + term, terms is None)
 
     def _lengths(self, outputs: Outputs, losses: Tensor, present: Tensor) -> Tensor:
-        """(T,) lengths of the losses' gradients on the last layer of the shared experts."""
+        """(T,) lengths of the losses' gradients on the last layer of the shared experts.
+
+        They are those that the experts get: after the factors of adaTT's mechanism `gradient`.
+        """
         scale = self._scale()
         block = self.network.last_shared_parameters()
         (rows,) = shared_gradients(self.network, outputs, losses * scale, [block], present)

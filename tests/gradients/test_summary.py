@@ -74,7 +74,7 @@ def literally(steps: list[Diagnostics]) -> dict[str, Any]:
     signs = [[float(c < 0) for b, _, _, c in known if b == block] for block in blocks]
     ratios = [[float(one.length_ratio()[block]) for one in steps] for block in blocks]
     return {
-        "conflict_ratio": [mean(of_block) if of_block else 0.0 for of_block in signs],
+        "conflict_ratio": [mean(of_block) for of_block in signs],
         "task_cosine": [
             [mean([c for b, i, _, c in known if (b, i) == (block, task)]) for task in tasks]
             for block in blocks

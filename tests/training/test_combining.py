@@ -327,8 +327,9 @@ def test_diagnostics_of_a_sum_are_taken_when_due(step_of: Make, rows: Batch) -> 
     assert step.combining.diagnostics() is None
 
 
-def test_frozen_gates_are_left_alone(step_of: Make, rows: Batch) -> None:
-    step = step_of({"name": "cagt"})
+@pytest.mark.parametrize("levels", [1, 2])
+def test_frozen_gates_are_left_alone(step_of: Make, rows: Batch, levels: int) -> None:
+    step = step_of({"name": "cagt"}, {"levels": levels})
     gates = step.network.ple.gate_parameters()
     for gate in gates:
         gate.requires_grad_(False)

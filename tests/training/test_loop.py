@@ -161,8 +161,14 @@ def test_skips_start_anew_after_a_good_batch():
 
 def test_skips_blame_the_gradient_where_every_loss_is_finite():
     skips = Skips(1, ("a",))
-    with pytest.raises(UserError, match="the gradient was not finite"):
+    with pytest.raises(UserError, match="diverged: the gradient is not finite, 1 batches"):
         skips.see(StepResult(*[torch.zeros(1)] * 3, False))
+
+
+def test_skips_tell_why_a_combiner_found_nothing(caplog):
+    skips = Skips(2, ("a",))
+    skips.see(StepResult(*[torch.zeros(1)] * 3, False, problem="CAGrad: no weights in block 0"))
+    assert "batch skipped: CAGrad: no weights in block 0" in caplog.text
 
 
 def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):
