@@ -99,6 +99,8 @@ class GroupedMLP(nn.Module):
         """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input."""
         if not self.linears:
             return x if x.dim() == 3 else x.expand(self.groups, -1, -1)
+        if torch.compiler.is_exporting():  # the choice would fix the range of B
+            return self._batched(x)
         if x.device.type == "cpu" and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
             return self._loop(x)
         return self._batched(x)

@@ -30,7 +30,6 @@ from torch.fx import GraphModule
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_file
-from recsys_mtl.model.grouped import GroupedMLP
 from recsys_mtl.serving.bundle import (
     CONFIG,
     MANIFEST,
@@ -62,9 +61,6 @@ class _Program(nn.Module):
         self.network = predictor.network
         self._tasks = predictor.tasks
         self._top_k = max(predictor.config.evaluation.top_k)
-        for module in self.network.modules():
-            if isinstance(module, GroupedMLP):
-                module._largest = 0  # one way for every B, as the choice would fix B's range
 
     def forward(
         self, numeric: Tensor, ids: Tensor, list_lengths: Tensor, *list_ids: Tensor

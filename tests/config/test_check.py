@@ -71,6 +71,10 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"data": {"ignore": ["*"]}}, []),
     (
+        {"tasks": {"shared": {"kind": "binary"}}},
+        ["tasks.shared: 'shared' is the name of the shared experts"],
+    ),
+    (
         {"tasks": {"again": {"kind": "binary", "label": "buy", "only_where": " click  == 1"}}},
         ["tasks.again.label: task 'again' is task 'buy' again"],
     ),

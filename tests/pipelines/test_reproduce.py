@@ -186,6 +186,11 @@ def test_celeba_with_weights_of_a_resnet(
         (("--data", "nowhere"), "--data: no such folder; found nowhere"),
         (("--set", "dataset={kind: celeba}"), "no folder of CelebA"),
         (
+            ("--set", "model.channels=[4, 4, 4, 4]"),
+            "model.channels: too many stages for images of 8 pixels, each halves them; "
+            "expected at most 3; found 4",
+        ),
+        (
             ("--set", "model={kind: resnet18, weights: none.pt}"),
             "model.weights: no such file of weights; found none.pt",
         ),

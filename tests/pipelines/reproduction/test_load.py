@@ -37,6 +37,10 @@ def test_the_ready_plans_are_found_by_name() -> None:
             "methods.sum.alone: a task alone has nothing to combine or balance",
         ),
         (
+            {"methods": CAGT | {"sum": {"combiner": {"name": "mgda"}, "balancing": "gradnorm"}}},
+            "methods.sum.balancing: gradnorm goes with the plain sum here",
+        ),
+        (
             {"methods": CAGT | {"sum": {"combiner": {"name": "sum", "diagnostics": 5}}}},
             "methods.sum.combiner: the plain sum has no options here",
         ),
