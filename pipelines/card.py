@@ -128,9 +128,12 @@ def _metrics(trained: Trained) -> Table:
         for name in SHOWN[facts["kind"]]:
             found = facts["metrics"].get(name, {})
             low, high = found.get("low"), found.get("high")
-            interval = "no interval" if low is None else f"{low:.4f} to {high:.4f}"
+            interval = "" if low is None else f"{low:.4f} to {high:.4f}"
             rows.append([task, name, _number(found.get("value")), interval])
-    note = "On the test rows; calibration_error is 0 where probabilities mean what they say."
+    note = (
+        "On the test rows; calibration_error is 0 where probabilities mean what they say. "
+        "Intervals: of one metric a task, by the bootstrap over rows; other seeds are not in them."
+    )
     columns = ["task", "metric", "value", "95 % interval"]
     return Table("Test metrics", columns, rows, texts=2, note=note)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.intervals import measured
 from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.reachable import reachable
@@ -19,7 +20,6 @@ from recsys_mtl.config.schema import FileSplit
 from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving.bundle import load_bundle
-from recsys_mtl.training.metrics import to_json
 
 log = logging.getLogger(__name__)
 _CAPTION = (
@@ -79,14 +79,7 @@ def evaluate(
         "rows_per_second": round(sides.counts[split] / max(seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "fingerprint": found,
-        "tasks": {
-            name: {
-                "kind": kinds[name],
-                "labelled": scores.labelled[name],
-                "metrics": to_json(scores.metrics[name]),
-            }
-            for name in kinds
-        },
+        "tasks": measured(scores, kinds, seed=config.seed),
         "reachable": limits_to_json(limits),
     }
     if out is not None:

@@ -21,6 +21,7 @@ import polars as pl
 
 from pipelines.compare import baselines as run_baselines
 from pipelines.fitting import Fitted, fit_network
+from pipelines.intervals import measured
 from pipelines.measure import peak_memory_mb
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.report import print_results
@@ -151,6 +152,7 @@ def _result(
     test: Scores,
     others: Baselines,
 ) -> dict[str, Any]:
+    kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
     return {
         "name": config.name,
         "seed": config.seed,
@@ -163,14 +165,7 @@ def _result(
             "warnings": prepared.warnings,
         },
         "training": _training(fitted, history),
-        "tasks": {
-            task.name: {
-                "kind": task.kind,
-                "labelled": test.labelled[task.name],
-                "metrics": to_json(test.metrics[task.name]),
-            }
-            for task in prepared.preprocessor.spec.tasks
-        },
+        "tasks": measured(test, kinds, seed=config.seed),
         "baselines": {
             name: {task: to_json(metrics) for task, metrics in by_task.items()}
             for name, by_task in others.items()
