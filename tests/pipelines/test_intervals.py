@@ -26,13 +26,13 @@ def test_the_interval_is_that_of_a_bootstrap_by_hand(rng: np.random.Generator) -
     entry = metrics["click"]["auc"]
     places = np.flatnonzero(known)
     draws = []
-    for _ in range(2000):
+    for _ in range(600):
         drawn = rng.choice(places, len(places))
         draws.append(roc_auc_score(labels[drawn], predicted[drawn]))
     low, high = np.quantile(draws, [0.025, 0.975])
     assert RESAMPLES == 200
-    assert entry["low"] == pytest.approx(low, abs=0.015)
-    assert entry["high"] == pytest.approx(high, abs=0.015)
+    assert entry["low"] == pytest.approx(low, abs=0.02)
+    assert entry["high"] == pytest.approx(high, abs=0.02)
     assert entry["low"] < entry["value"] == auc < entry["high"]
     assert metrics["click"]["log_loss"] == {"value": 0.5}
 

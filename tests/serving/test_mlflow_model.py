@@ -30,6 +30,8 @@ from recsys_mtl.serving.pandas_rows import to_pandas
 from recsys_mtl.tracking import NullRun, open_run
 from recsys_mtl.tracking.run import PackagedModel
 
+pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
+
 
 @dataclass(frozen=True)
 class Logged:

@@ -18,6 +18,8 @@ from mlflow import MlflowClient
 from recsys_mtl.errors import UserError
 from recsys_mtl.tracking.registry import CHAMPION, Registry, Version
 
+pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
+
 NUMBERS = count()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,13 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+@cache
 def config_of(preset: str, *overrides: str) -> Config:
     text = train_config(load_plan(preset))
     return config_from_yaml(text, where="test", overrides=("adatt.mechanism=loss", *overrides))
 
 
+@cache
 def known_of(preset: str) -> Known:
     """Labels as planned for 10,000 rows, and the planned relation."""
     plan = load_plan(preset)
