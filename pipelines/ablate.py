@@ -15,7 +15,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from pipelines.ablation.unit import Unit, run_seed, unit_path
 from pipelines.output import envelope, prepare_out, write_result
 from pipelines.track import flat
 from recsys_mtl.errors import UserError, wrong
-from recsys_mtl.processes import worker_pool
+from recsys_mtl.processes import as_they_come
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.training.progress import progress
 
@@ -107,14 +106,12 @@ def _units(ablation: Ablation, out: Path, processes: int | None) -> Iterator[Uni
         for seed in seeds:
             yield from run_seed(ablation, seed, out, threads=None)
         return
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with worker_pool(workers) as pool:
-        waiting = {pool.submit(_work, ablation, seed, out, threads) for seed in seeds}
-        for done in as_completed(waiting):
-            yield from done.result()
+    jobs = [(ablation, seed, out) for seed in seeds]
+    for units in as_they_come(_work, jobs, workers=workers):
+        yield from units
 
 
-def _work(ablation: Ablation, seed: int, out: Path, threads: int) -> list[Unit]:
+def _work(ablation: Ablation, seed: int, out: Path, *, threads: int) -> list[Unit]:
     return list(run_seed(ablation, seed, out, threads=threads))
 
 

@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -40,6 +42,28 @@ def worker_pool(
                 process.kill()
             pool.shutdown(wait=True, cancel_futures=True)  # the pool's own thread reaps them
             raise
+
+
+def as_they_come(
+    work: Callable[..., Result],
+    jobs: Sequence[tuple[Any, ...]],
+    *,
+    workers: int,
+    start: Callable[..., None] | None = None,
+) -> Iterator[Result]:
+    """The results of `work(*job, threads=N)` in a pool, each as soon as it is there.
+
+    Args:
+        work: a function of a module; N is its share of the cores.
+        jobs: its arguments.
+        workers: how many processes.
+        start: see `worker_pool`.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with worker_pool(workers, start) as pool:
+        waiting = {pool.submit(work, *job, threads=threads) for job in jobs}
+        for done in as_completed(waiting):
+            yield done.result()
 
 
 def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from pathlib import Path
 
 from pipelines.reproduction.recipe import Job
 from pipelines.reproduction.unit import Unit, run_job
-from recsys_mtl.processes import worker_pool
+from recsys_mtl.processes import as_they_come
 from recsys_mtl.training.progress import progress
 
 
@@ -41,17 +40,14 @@ def _units(
     """Results as they come."""
     if not todo:
         return
-    cores = os.cpu_count() or 1
-    workers = min(processes or cores, len(todo))
+    workers = min(processes or os.cpu_count() or 1, len(todo))
     if workers == 1:
         for job in todo:
             yield run_job(job, root, out)
         return
-    with worker_pool(workers, _quiet) as pool:
-        threads = max(1, cores // workers)
-        waiting = {pool.submit(run_job, job, root, out, threads=threads) for job in todo}
-        for done in as_completed(waiting):
-            yield done.result()
+    yield from as_they_come(
+        run_job, [(job, root, out) for job in todo], workers=workers, start=_quiet
+    )
 
 
 def _quiet() -> None:

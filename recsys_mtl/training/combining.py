@@ -158,7 +158,9 @@ class Combining:
             shared = [p for p in self._shared.values() if p.requires_grad]
             everything = [*others, *shared, features]
             torch.autograd.backward(objective.beside * scale, inputs=everything)
-        gradients = [part * scale for part in combined.gradients]
+        gradients = combined.gradients
+        if scale != 1.0:
+            gradients = [part * scale for part in gradients]
         if self._width:
             at_cut = gradients[-1][: features.numel()].view_as(features)
             features.grad = at_cut if features.grad is None else features.grad + at_cut

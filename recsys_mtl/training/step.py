@@ -122,7 +122,8 @@ class TrainingStep:
             return StepResult(detached, counts, masses, False, bad)
         if self.balancer.needs_gradient_lengths:
             self.balancer.see_lengths(detached, self._lengths(outputs, losses, present), present)
-        objective = self._objective(StepView(batch, outputs, losses, present, self.balancer))
+        view = StepView(batch, outputs, losses, present, self.balancer)
+        objective = self._objective(view, by_task=combining is not None)
         self.optimizer.zero_grad(set_to_none=True)
         if combining is None:
             torch.autograd.backward(self._scaler.scale(objective.total + objective.beside))
@@ -143,11 +144,11 @@ class TrainingStep:
             self.balancer.after_step(self._losses(again, batch)[0].detach(), present)
         return StepResult(detached, counts, masses, updated)
 
-    def _objective(self, view: StepView) -> Objective:
-        """What the step minimises, after balancing and adaTT."""
+    def _objective(self, view: StepView, *, by_task: bool) -> Objective:
+        """What the step minimises, after balancing and adaTT; `tasks` are right `by_task` only."""
         total, beside = self.balancer.total(view.losses, view.present), view.outputs.penalty
         tasks = view.losses
-        if self.combining is not None:
+        if by_task:
             tasks = self.balancer.weighted(view.losses, view.present)
         terms = self.transfer.task_terms(view) if self.transfer is not None else None
         if terms is not None:
