@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 
+pytest_plugins = ("tests.toy",)
+
 # A shell's background job ignores Ctrl-C, and so would the jobs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

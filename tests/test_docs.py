@@ -13,10 +13,10 @@ import typer
 import yaml
 
 from data_synth import load_plan
-from pipelines.ablation.plan import load_ablation
-from pipelines.cli import app
-from pipelines.promotion.gate import Gate, load_gate
+from recsys_mtl.ablation.plan import load_ablation
+from recsys_mtl.cli.main import app
 from recsys_mtl.config import config_from_yaml, load_config
+from recsys_mtl.lifecycle.gate import Gate, load_gate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]

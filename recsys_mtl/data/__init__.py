@@ -1,9 +1,9 @@
 """Data: raw rows from files, their split, preprocessing fitted on train, and batches of tensors."""
 
+from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskKind, TaskSpec
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.schema import DataSpec, TableSpec, TaskKind, TaskSpec
 
 __all__ = [
     "Batch",

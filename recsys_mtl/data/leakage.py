@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.tree import DecisionTreeClassifier
 
-from recsys_mtl.data.canonical import canonical
+from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.data.where import Condition
 
 TREE_ROWS = 10_000

@@ -18,7 +18,6 @@ import polars as pl
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.schema import Binary, Categorical, Config, GroupSplit, TimeSplit
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.encoders.binary import BinaryLabel
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
@@ -27,6 +26,7 @@ from recsys_mtl.data.source import Source
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.tasks.binary import BinaryLabel
 
 log = logging.getLogger(__name__)
 _LEAK_ROWS = 20_000

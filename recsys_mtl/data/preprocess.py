@@ -15,22 +15,19 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.spec import DataSpec
+from recsys_mtl.columns.weight import Weight
 from recsys_mtl.config.schema import Feature, Task
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.encoders import (
-    CategoricalFeature,
-    CategoricalListFeature,
-    ColumnEncoder,
-    Label,
-    NumericFeature,
-    Rows,
-    Weight,
-    feature_encoder,
-    label_encoder,
-)
-from recsys_mtl.data.schema import DataSpec
+from recsys_mtl.data.encoders import feature_encoder, label_encoder
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.tasks.label import Label
 
 FIT_ROWS = 65_536
 """Rows that a fit takes at a time, however the source cuts its frames: results never depend on

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.hashing import uniform
+from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, Split, TimeSplit
-from recsys_mtl.data.encoders import ROW
-from recsys_mtl.data.hashing import uniform
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
+from recsys_mtl.columns.canonical import canonical, factorize, require_category
+from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
-from recsys_mtl.data.canonical import canonical, factorize, require_category
-from recsys_mtl.data.hashing import uniform
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError, wrong
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys_mtl.data.canonical import canonical, canonical_texts
+from recsys_mtl.columns.canonical import canonical, canonical_texts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recsys_mtl.data.schema import TaskKind
+from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.losses import pointwise
 

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from recsys_mtl.model.backbones import (
-    Backbone,
-    ResNet18,
-    SmallCNN,
-    freeze_stem,
-    load_weights,
-)
 from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
 from recsys_mtl.model.embeddings import Embeddings, make_embeddings
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup
 from recsys_mtl.model.gates import GateStatistics, GateUse
 from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP
-from recsys_mtl.model.image_network import ImageNetwork
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec, Outputs
 from recsys_mtl.model.ple import PLE, PLEOutput
 from recsys_mtl.model.towers import Towers, tower_waves
@@ -22,7 +14,6 @@ from recsys_mtl.model.towers import Towers, tower_waves
 __all__ = [
     "CGC",
     "PLE",
-    "Backbone",
     "CGCOutput",
     "CGCSpec",
     "Embeddings",
@@ -33,16 +24,11 @@ __all__ = [
     "GroupedLayerNorm",
     "GroupedLinear",
     "GroupedMLP",
-    "ImageNetwork",
     "MultiTaskNetwork",
     "NetworkSpec",
     "Outputs",
     "PLEOutput",
-    "ResNet18",
-    "SmallCNN",
     "Towers",
-    "freeze_stem",
-    "load_weights",
     "make_embeddings",
     "tower_waves",
 ]

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import wrong
 
 Backend = Literal["auto", "torchrec", "plain"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
 
 

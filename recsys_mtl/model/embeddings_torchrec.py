@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
 
 with warnings.catch_warnings():

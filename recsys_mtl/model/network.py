@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.model.cgc import CGCSpec
 from recsys_mtl.model.embeddings import Backend, TableOptimizer, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth

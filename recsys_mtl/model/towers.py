@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.model.grouped import GroupedMLP
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from recsys_mtl.data.encoders.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW
+from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW
 
 Counts = NDArray[np.int64]
 NULL, UNKNOWN, OTHER = "null", "unknown", "other known"

@@ -22,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys_mtl.build.network import build_network
 from recsys_mtl.config.load import config_from_yaml, dump_config
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
@@ -30,6 +29,7 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Reference
 from recsys_mtl.tracking.uri import redact_uri
+from recsys_mtl.wiring.network import build_network
 
 FORMAT = 1
 CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"

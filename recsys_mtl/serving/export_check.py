@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.serving.exported import Program, inputs_of
 from recsys_mtl.serving.predictor import Predictor
 

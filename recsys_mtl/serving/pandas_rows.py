@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from recsys_mtl.data.canonical import canonical
+from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.errors import wrong
 
 

@@ -9,14 +9,15 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.encoders import CategoricalListFeature, NumericFeature
-from recsys_mtl.data.encoders.retrieval import RetrievalLabel
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.schema import TaskSpec
 from recsys_mtl.errors import Problem, UserError
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.tasks.retrieval import RetrievalLabel
 from recsys_mtl.training.device import Precision, autocast
 
 _SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once

@@ -14,12 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from recsys_mtl.columns.numbers import read_numbers
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.encoders import CategoricalFeature, CategoricalListFeature, NumericFeature
-from recsys_mtl.data.encoders.numbers import read_numbers
-from recsys_mtl.data.encoders.rows import Rows
-from recsys_mtl.data.encoders.vocabulary import Vocabulary
 from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.bins import (
     Bins,
     CategoryBins,

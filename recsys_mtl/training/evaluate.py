@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.data.loader import Loader
-from recsys_mtl.data.schema import TaskSpec
 from recsys_mtl.losses import TaskLosses
+from recsys_mtl.metrics import Metrics, evaluate_task, true_item_ranks
 from recsys_mtl.model import GateStatistics, GateUse, MultiTaskNetwork
 from recsys_mtl.training.device import Precision, autocast
-from recsys_mtl.training.metrics import Metrics, evaluate_task, true_item_ranks
 
 Array = NDArray[np.floating]
 Inverse = Callable[[Array], Array]

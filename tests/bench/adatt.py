@@ -21,12 +21,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from ours import config
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_step
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 
 BATCH, STEPS = 4096, 10
 WAYS: dict[str, dict[str, Any]] = {

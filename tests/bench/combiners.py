@@ -27,13 +27,13 @@ import data
 from combiners_table import PEERS
 from torchjd_step import AGGREGATORS, WAYS, TorchjdStep
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_step
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.gradients import Combined, Combiner
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 
 IDS, BATCHES = 8, 3
 OURS: dict[str, dict[str, Any]] = {

@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from pipelines.fitting import fit_network
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import prepare
+from recsys_mtl.runs.fitting import fit_network
 
 sys.path.insert(0, str(Path(__file__).parent))
 import data

@@ -17,8 +17,8 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from pipelines.train import train
 from recsys_mtl.config import load_config
+from recsys_mtl.runs.train import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 MODELS = ("model", "constant", "gradient_boosting", "single_task", "shared_bottom")

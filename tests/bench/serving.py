@@ -53,12 +53,12 @@ def main() -> None:
 
 def make(path: Path, folder: Path) -> dict[str, Any]:
     """Bundle, logged model and export in `folder`."""
-    from recsys_mtl.build.network import build_network
     from recsys_mtl.data.prepare import prepare
     from recsys_mtl.serving import save_bundle
     from recsys_mtl.serving.export import save_export
     from recsys_mtl.serving.mlflow_model import log_model
     from recsys_mtl.tracking import open_run
+    from recsys_mtl.wiring.network import build_network
 
     config = ours.config(path, "fp32", "memory")
     prepared = prepare(config)
@@ -76,7 +76,7 @@ def make(path: Path, folder: Path) -> dict[str, Any]:
 
 def predict(path: Path, folder: Path) -> dict[str, Any]:
     """`recsys-mtl predict` of all rows."""
-    from pipelines.predict import predict as run
+    from recsys_mtl.scoring.predict import predict as run
 
     began, cpu = time.perf_counter(), time.process_time()
     rows = run(folder / "model", input=str(path), output=folder / "scores.parquet")["rows"]

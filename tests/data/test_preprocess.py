@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.config.schema import Feature, Task
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.schema import TableSpec
 from recsys_mtl.errors import UserError
 
 FEATURES = TypeAdapter(dict[str, Feature]).validate_python(

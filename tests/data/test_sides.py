@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.schema import Data
-from recsys_mtl.data.encoders import ROW
 from recsys_mtl.data.sides import SIDES, Sides, distinct, open_sources
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError

@@ -10,7 +10,7 @@ import yaml
 from data_synth import Plan, load_plan, presets
 from data_synth.load import dump_plan, plan_hash
 from data_synth.relations import relation_matrix
-from pipelines.cli import main
+from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
 
 RELATIONS = {"a": "click", "b": "buy", "c": "spend"}

@@ -209,7 +209,7 @@ def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:
 def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> None:
     """The command is killed with chunks done and one begun; its workers end; it goes on."""
     chunk = 32 * ROWS
-    command = [sys.executable, "-m", "pipelines.cli", "synthesize", str(plan_files["small"])]
+    command = [sys.executable, "-m", "recsys_mtl.cli.main", "synthesize", str(plan_files["small"])]
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     command += ["--rows", str(4 * chunk), "--processes", "2", "--out", str(killed)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipelines.cli import main
+from recsys_mtl.cli.main import main
 from recsys_mtl.tracking.registry import Registry
 
 CONFIG = Path(__file__).parents[2] / "configs/demo.yaml"

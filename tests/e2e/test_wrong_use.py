@@ -1,8 +1,8 @@
 """Wrong uses of a registered model: one line, exit code 2, nothing half-changed.
 
 Beside these: a server that fails at any call of a promotion (tests/pipelines/promotion), a run that
-was damaged before it is registered (tests/pipelines/test_register.py), two jobs on one folder
-(tests/pipelines/test_predict.py).
+was damaged before it is registered (tests/lifecycle/test_register.py), two jobs on one folder
+(tests/scoring/test_predict.py).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.cli import main
-from pipelines.promotion.lock import FREE, LOCK
+from recsys_mtl.cli.main import main
+from recsys_mtl.lifecycle.lock import FREE, LOCK
 from recsys_mtl.tracking.registry import Registry
 
 pytestmark = pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_mtl.data.schema import TableSpec
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import UserError
 from recsys_mtl.model import embeddings
 from recsys_mtl.model.embeddings import Embeddings, make_embeddings, table_name

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.model.experts import ExpertGroup
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec
 

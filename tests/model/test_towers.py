@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_mtl.data.schema import TaskSpec
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import UserError
 from recsys_mtl.model.towers import Towers, output_bias, tower_waves
 

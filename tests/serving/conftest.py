@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 import torch
 
-from recsys_mtl.build.network import build_network
 from recsys_mtl.config.load import config_from_yaml
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.serving import Predictor, save_bundle
+from recsys_mtl.wiring.network import build_network
 
 CONFIG = """
 name: tiny

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 
-from recsys_mtl.build.network import build_network
 from recsys_mtl.config.load import config_from_yaml, dump_config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
 from recsys_mtl.serving import Predictor, load_bundle, save_bundle
 from recsys_mtl.serving.export import ExportError, save_export
 from recsys_mtl.serving.exported import Exported, inputs_of, load_export, pickled
+from recsys_mtl.wiring.network import build_network
 
 traced = pytest.mark.slow
 """Marks what waits for torch to trace a network."""

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_series_equal
 
-from recsys_mtl.data.canonical import canonical
+from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.errors import UserError
 from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
 

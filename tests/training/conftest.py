@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec, TableSpec, TaskSpec
 
 KINDS = {
     "click": {"kind": "binary"},

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_step
+from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config, Model
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.gradients import COMBINERS, Combined, Combiner
 from recsys_mtl.model import MultiTaskNetwork, embeddings_plain
 from recsys_mtl.training.combining import CUT
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_losses
 from recsys_mtl.data.loader import MemoryLoader
+from recsys_mtl.metrics import Undefined
 from recsys_mtl.training.evaluate import Evaluator
-from recsys_mtl.training.metrics import Undefined
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_losses
 
 
 @pytest.fixture

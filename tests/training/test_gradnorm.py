@@ -7,14 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_step
+from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.gradients import GradNorm
 from recsys_mtl.training.gradnorm import GradNormBalancer
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 
 
 @pytest.fixture

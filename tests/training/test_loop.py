@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_plan, build_step
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import UserError
 from recsys_mtl.training import loop as module
 from recsys_mtl.training.loop import Skips, fit
 from recsys_mtl.training.step import StepResult
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_plan, build_step
 
 TASKS = ("click", "segment", "value", "brand")
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_step
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.model import embeddings_plain
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 
 CPU = torch.device("cpu")
 

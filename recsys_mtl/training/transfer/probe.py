@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys_mtl.adatt import Observation
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.schema import TaskSpec
 from recsys_mtl.gradients import over_processes, sum_over_processes
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs

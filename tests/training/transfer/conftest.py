@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from recsys_mtl.build.network import build_network
-from recsys_mtl.build.run import build_plan, build_step
+from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config, Model
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import MemoryLoader
-from recsys_mtl.data.schema import DataSpec
 from recsys_mtl.training.loop import FitResult, fit
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_plan, build_step
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,233 @@
+"""Ready-made arms: the methods, and the controls without which their effects mean little.
+
+An arm is a change of a config. Some need to know the data: how many labels each task has, and,
+where rows are generated, which tasks are related.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from recsys_mtl.adatt import near_best
+from recsys_mtl.config import Config, config_from_yaml, dump_config
+from recsys_mtl.config.adatt import AdaTT, Borrow, Measure, Prior, TaskGroup
+from recsys_mtl.config.combiner import Combiner
+from recsys_mtl.config.schema import Balancing
+from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.gradients import COMBINERS
+from recsys_mtl.runs.compare_baselines import as_shared_bottom
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of the data of a seed.
+
+    Attributes:
+        labelled: labelled training rows of each task.
+        relation: task -> task -> planned correlation; empty where no truth is known.
+        groups: planned groups of tasks; empty likewise.
+    """
+
+    labelled: Mapping[str, int]
+    relation: Mapping[str, Mapping[str, float]]
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+Arm = Callable[[Config, Known], Config]
+
+
+def changed(config: Config, overrides: list[str], where: str) -> Config:
+    """The config with `path=value` overrides, checked as a whole.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    with told_as(where):
+        return config_from_yaml(dump_config(config), where="config", overrides=overrides)
+
+
+@contextmanager
+def told_as(where: str) -> Iterator[None]:
+    """Mistakes in overrides are told as in the part of the ablation's file that they come from."""
+    try:
+        yield
+    except UserError as error:
+        start = re.compile(r"--set |config(:\d+)?: ")
+        found = [replace(p, where=start.sub(f"{where}: ", p.where, 1)) for p in error.problems]
+        raise UserError(*found) from error
+
+
+def _adatt(**changes: Any) -> Arm:
+    def arm(config: Config, known: Known) -> Config:
+        del known
+        return _with_adatt(config, changes)
+
+    return arm
+
+
+def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A mechanism as it is by default, but for `changes`, which change sections key by key.
+
+    Of the base it keeps when it acts, the prior, how often and on how many rows it measures, and
+    how much is borrowed: an arm is what its name says, whatever else the base has chosen.
+    """
+    base = config.adatt
+    section = AdaTT(
+        warmup_epochs=base.warmup_epochs,
+        freeze_epoch=base.freeze_epoch,
+        freeze_gates=base.freeze_gates,
+        prior=base.prior,
+        measure=Measure(
+            interval=base.measure.interval, rows=base.measure.rows, decay=base.measure.decay
+        ),
+        borrow=Borrow(strength=base.borrow.strength),
+    )
+    for name, value in changes.items():
+        if isinstance(value, dict):
+            value = getattr(section, name).model_copy(update=value)
+        section = section.model_copy(update={name: value})
+    return config.model_copy(update={"adatt": section})
+
+
+def _off(config: Config, known: Known) -> Config:
+    return _adatt(mechanism="off")(config, known)
+
+
+def _noise_floor(config: Config, known: Known) -> Config:
+    """Off again, rows in another order."""
+    training = config.training.model_copy(update={"shuffle_seed": config.seed + 1_000_003})
+    return _off(config.model_copy(update={"training": training}), known)
+
+
+def _faster(config: Config, known: Known) -> Config:
+    """Off with learning rates times 1.25."""
+    training = config.training
+    optimizer, tables = (
+        part.model_copy(update={"learning_rate": 1.25 * part.learning_rate})
+        for part in (training.optimizer, training.tables)
+    )
+    update = {"training": training.model_copy(update={"optimizer": optimizer, "tables": tables})}
+    return _off(config.model_copy(update=update), known)
+
+
+def _count(config: Config, known: Known) -> Config:
+    """Off with task weights by the square root of the labels, 1 in the mean."""
+    roots = {name: np.sqrt(max(known.labelled[name], 1)) for name in config.tasks}
+    mean = float(np.mean(list(roots.values())))
+    tasks = {
+        name: task.model_copy(update={"weight": float(task.weight * roots[name] / mean)})
+        for name, task in config.tasks.items()
+    }
+    return _off(config.model_copy(update={"tasks": tasks}), known)
+
+
+def _planted(config: Config, known: Known) -> Config:
+    """Borrow from the truly related tasks, by the rule that measured donors are chosen by."""
+    if not known.relation:
+        raise wrong(
+            "arm borrow_planted needs rows whose relations are known", where="ready",
+            fix="use synthetic rows, or leave it out",
+        )  # fmt: skip
+    donors = {}
+    for task, row in known.relation.items():
+        sizes = {
+            other: abs(value)
+            for other, value in row.items()
+            if abs(value) < 1 and config.tasks[other].kind != "retrieval"  # not itself turned
+        }
+        chosen = near_best(torch.tensor([[0.0, *sizes.values()]], dtype=torch.float64))[0, 1:]
+        donors[task] = [name for name, is_donor in zip(sizes, chosen, strict=True) if is_donor]
+    return _with_adatt(config, _BORROW | {"borrow": {"donors": donors}})
+
+
+def _favoured(config: Config, known: Known) -> Config:
+    """Published adaTT with every advantage: the planned groups, measured on all rows each step."""
+    groups = {name: TaskGroup(tasks=list(t), strength=0.7) for name, t in known.groups.items()}
+    prior = config.adatt.prior.model_copy(update={"groups": groups}) if groups else Prior()
+    often = {"interval": 1, "rows": None}
+    return _with_adatt(
+        config,
+        {"mechanism": "loss", "masking": "zero_logit", "prior": dict(prior), "measure": often},
+    )
+
+
+def _large(config: Config, known: Known) -> Config:
+    """Off; alone, each task has as many experts as all of them together."""
+    experts = [
+        e.model_copy(update={"count": len(config.tasks) * e.count})
+        for e in config.model.task_experts
+    ]
+    model = config.model.model_copy(update={"task_experts": experts})
+    return _off(config.model_copy(update={"model": model}), known)
+
+
+def _combiner(**section: Any) -> Arm:
+    """Off, with another combiner of task gradients."""
+    chosen: Combiner = TypeAdapter(Combiner).validate_python(section)
+
+    def arm(config: Config, known: Known) -> Config:
+        return _off(config.model_copy(update={"combiner": chosen}), known)
+
+    return arm
+
+
+def _gradnorm(config: Config, known: Known) -> Config:
+    return _off(config.model_copy(update={"balancing": Balancing(name="gradnorm")}), known)
+
+
+def _shared_bottom(config: Config, known: Known) -> Config:
+    return as_shared_bottom(_off(config, known))
+
+
+def _wider(config: Config, known: Known) -> Config:
+    """Off with twice the shared experts."""
+    experts = [e.model_copy(update={"count": 2 * e.count}) for e in config.model.shared_experts]
+    model = config.model.model_copy(update={"shared_experts": experts})
+    return _off(config.model_copy(update={"model": model}), known)
+
+
+_BORROW = {"mechanism": "borrow"}
+
+READY: dict[str, Arm] = {
+    **{name: _combiner(name=name) for name in COMBINERS},
+    "cagt_expert": _combiner(name="cagt", block="expert"),
+    "gradnorm": _gradnorm,
+    "off": _off,
+    "noise_floor": _noise_floor,
+    "losses_x1.1": _adatt(
+        # With equal weights, Σ_i L_i' = 1.1 Σ_i L_i, from the end of the warm-up on.
+        mechanism="loss", temperature=1e6, threshold=-1.0, max_ratio=None, learn_weights=False,
+        prior={"start": 0.0, "end": 0.0},
+    ),
+    "rate_x1.25": _faster,
+    "count": _count,
+    "more_experts": _wider,
+    "shared_bottom": _shared_bottom,
+    "single_task": _off,
+    "single_task_large": _large,
+    "published": _adatt(mechanism="loss", masking="zero_logit"),
+    "published_favoured": _favoured,
+    "exact_masking": _adatt(mechanism="loss", masking="exclude"),
+    "gradient": _adatt(mechanism="gradient", measure={"scope": "expert"}),
+    "borrow": _adatt(**_BORROW),
+    "borrow_uniform": _adatt(**_BORROW, borrow={"donors": "uniform"}),
+    "borrow_planted": _planted,
+    "measure_cosine": _adatt(mechanism="loss", strength=0.0),
+    "measure_cosine_debiased": _adatt(mechanism="loss", strength=0.0, measure={"debias": True}),
+    "measure_logits": _adatt(mechanism="loss", strength=0.0, measure={"name": "logit_correlation"}),
+    "measure_averaged": _adatt(
+        mechanism="loss", strength=0.0, measure={"name": "averaged_gradient"}
+    ),
+}  # fmt: skip
+"""Arms by name."""
+
+ALONE = ("single_task", "single_task_large")
+"""Of these, a network is trained for each task alone."""

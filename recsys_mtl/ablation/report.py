@@ -1,0 +1,178 @@
+"""An ablation's summary as a page: verdicts, differences, scores, affinity beside the plan."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from recsys_mtl.ablation.scores import NAMES
+from recsys_mtl.ablation.summary import ArmSummary, Summary
+from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.tracking.heatmap import draw_heatmap
+
+_HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
+
+
+def make_page(name: str, summary: Summary) -> Page:
+    """The whole report."""
+    others = {n: arm for n, arm in summary.arms.items() if arm.overall is not None}
+    count = len(summary.seeds)
+    measured = "the true probabilities and means" if summary.against_truth else "the labels"
+    head = (
+        f"{len(summary.arms)} arms on {count} paired seeds ({summary.seeds[0]} to "
+        f"{summary.seeds[-1]}), {len(summary.kinds)} tasks; every arm is compared with "
+        f"'{summary.reference}'. Scores are "
+        + ", ".join(f"{NAMES[kind]} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
+        + f", against {measured}; differences are in points, a score times 100."
+    )
+    verdicts = [f"{arm}: {found.sentence}." for arm, found in others.items()]
+    parts: list[str | Table | Picture] = [head, *verdicts, _arms(summary)]
+    parts.append(Picture("Differences", "differences", _forest(summary.reference, others)))
+    parts += [_detail(summary), _by_task(summary, others), _scores(summary)]
+    if any(arm.affinity for arm in others.values()):
+        parts += [_agreement(others), Picture("Affinity", "affinity", _heatmaps(summary))]
+    return Page(f"Ablation {name}", parts)
+
+
+def _arms(summary: Summary) -> Table:
+    rows = []
+    for name, arm in summary.arms.items():
+        found, cells = arm.overall, [""] * (5 if summary.few else 4)
+        if found is not None:
+            cells = [
+                _with_interval(found),
+                *([_with_interval(arm.few)] if arm.few is not None else []),
+                _shown(found.p, ".2g"),
+                f"{found.wins}:{found.losses}",
+                _shown(arm.relative, "+.2f"),
+            ]
+        rows.append([name, *cells, _shown(arm.train_ratio, ".2f")])
+    note = (
+        "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
+        "in percent, over tasks that the reference scores 0.05 or more in; time: training time per "
+        "epoch over the reference's, median."
+    )
+    columns = ["arm", "difference [95 %]", "p", "won:lost", "Δm", "time"]
+    if summary.few:
+        columns.insert(2, "with few labels")
+        note += f" With few labels: the mean over {', '.join(summary.few)}."
+    return Table("Arms", columns, rows, note=note)
+
+
+def _detail(summary: Summary) -> Table:
+    rows = []
+    for name, arm in summary.arms.items():
+        found, cells = arm.overall, ["", ""]
+        if found is not None:
+            cells = [_interval(*found.bootstrap), _shown(found.detectable, ".2f")]
+        cost = (f"{arm.train_seconds:.1f}", f"{arm.peak_memory_mb:,.0f}", f"{arm.epochs:.1f}")
+        rows.append([name, *cells, *cost])
+    note = (
+        "Bootstrap: the 95 % interval of the percentile bootstrap over seeds; detectable: the "
+        "smallest true difference that so many seeds find in 80 of 100 tries."
+    )
+    columns = ("arm", "bootstrap", "detectable", "train seconds", "peak MiB", "epochs")
+    return Table("Arms: bootstrap, power and cost", columns, rows, note=note, printed=False)
+
+
+def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
+    rows = []
+    for task in summary.kinds:
+        for place, (name, arm) in enumerate(others.items()):
+            found = arm.tasks[task]
+            rows.append(
+                [
+                    "" if place else task,
+                    name,
+                    _with_interval(found),
+                    _interval(*found.bootstrap),
+                    _shown(found.p, ".2g"),
+                    _shown(found.adjusted, ".2g"),
+                    f"{found.wins}:{found.losses}",
+                ]
+            )
+    note = "p (Holm) is corrected over the tasks of an arm."
+    columns = ("task", "arm", "difference [95 %]", "bootstrap", "p", "p (Holm)", "won:lost")
+    return Table("Differences by task", columns, rows, texts=2, note=note, printed=False)
+
+
+def _scores(summary: Summary) -> Table:
+    rows = []
+    for task, kind in summary.kinds.items():
+        cells = []
+        for arm in summary.arms.values():
+            reached = _shown(arm.reached.get(task, float("nan")), ".2f")
+            cells.append(_shown(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
+        rows.append([task, NAMES[kind], f"{summary.labelled[task]:,.0f}", *cells])
+    note = "In brackets: share of the reachable, from a constant (0) to an oracle (1)."
+    columns = ("task", "score", "labels", *summary.arms)
+    some = any(arm.reached for arm in summary.arms.values())
+    return Table(
+        "Scores", columns, rows, texts=2, note=note if some else "", printed=len(summary.arms) < 5
+    )
+
+
+def _agreement(others: dict[str, ArmSummary]) -> Table:
+    rows = []
+    for name, arm in others.items():
+        for epoch, found in enumerate(arm.affinity):
+            numbers = (found.spearman, found.first, found.precision, found.recall)
+            cells = [_shown(number, ".2f") for number in numbers]
+            rows.append(["" if epoch else name, str(epoch + 1), *cells])
+    note = (
+        "Spearman: rank correlation of measured affinity and planned relation over pairs of tasks; "
+        "first: share of the tasks that rank their true best relative first; conflicts: pairs "
+        "measured below the threshold, against pairs planned below it."
+    )
+    columns = ("arm", "epoch", "Spearman", "first", "conflict precision", "conflict recall")
+    return Table("Affinity against the plan", columns, rows, texts=1, note=note)
+
+
+def _shown(value: float, how: str) -> str:
+    """Nothing where it is undefined."""
+    return "" if np.isnan(value) else format(value, how)
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]"
+
+
+def _with_interval(found: Difference) -> str:
+    return f"{_shown(found.mean, '+.2f')} {_interval(found.low, found.high)}".strip()
+
+
+def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:
+    figure = Figure(figsize=(8, 1.4 + 0.36 * len(others)), layout="constrained")
+    axes = figure.subplots()
+    axes.axvline(0, color=_NEITHER, linewidth=1)
+    for place, arm in enumerate(others.values()):
+        found = arm.overall
+        assert found is not None
+        colour = {"helps": _HELPS, "hurts": _HURTS}.get(arm.word, _NEITHER)
+        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
+        axes.plot([found.mean], [place], marker="o", color=colour)
+    axes.set_yticks(range(len(others)), list(others))
+    axes.invert_yaxis()
+    axes.set_xlabel(f"points over '{reference}', mean over tasks, 95 % interval")
+    return figure
+
+
+def _heatmaps(summary: Summary) -> Figure:
+    """The planned relation, then every arm's measured affinity after its last epoch."""
+    assert summary.planned is not None
+    matrices = {"planned": summary.planned}
+    matrices |= {n: arm.matrix for n, arm in summary.arms.items() if arm.matrix is not None}
+    tasks, columns = list(summary.kinds), min(3, len(matrices))
+    lines = -(-len(matrices) // columns)
+    side = 1.6 + 0.36 * len(tasks)
+    figure = Figure(figsize=(side * columns + 1, side * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid[len(matrices) :]:
+        axes.remove()
+    for axes, (name, matrix) in zip(grid, matrices.items(), strict=False):
+        shown = matrix.copy()
+        np.fill_diagonal(shown, np.nan)
+        draw_heatmap(axes, shown, rows=tasks, columns=tasks, low=-1.0, palette="RdBu")
+        axes.set_title(name)
+    return figure

@@ -1,0 +1,1 @@
+"""The command line `recsys-mtl`: one file a command."""

@@ -1,0 +1,1 @@
+"""Reading raw columns: canonical values, look-ups, statistics fitted a chunk at a time."""

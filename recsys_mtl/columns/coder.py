@@ -1,0 +1,47 @@
+"""`Coder`: from a category to a row of an embedding table.
+
+Row 0 of every table is for unknown categories, row 1 for null, the known ones start at row 2.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.state import State
+
+UNKNOWN_ROW = 0
+NULL_ROW = 1
+FIRST_ROW = 2
+
+
+@dataclass
+class Coder(State, ABC):
+    """Base of the ways to code categories.
+
+    Attributes:
+        null_values: canonical texts that mean null.
+    """
+
+    null_values: list[str]
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Rows of the table, the reserved ones included."""
+
+    @abstractmethod
+    def update(self, values: pl.Series) -> None:
+        """Learns from a chunk of training values."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Ends the fit."""
+
+    @abstractmethod
+    def codes(self, values: pl.Series) -> NDArray[np.int64]:
+        """(B,) row of each value, always within the table."""

@@ -1,0 +1,45 @@
+"""Categories that share a fixed number of rows by their hash (Weinberger et al. 2009)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.canonical import canonical, factorize
+from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, Coder
+
+
+@dataclass
+class HashBuckets(Coder):
+    """Each category has the row of its hash; nothing is fitted and none is unknown.
+
+    The hash (pandas' keyed SipHash of the canonical text) is the same in every process and version.
+    """
+
+    kind: ClassVar[str] = "hash"
+    buckets: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table, the reserved ones included."""
+        return FIRST_ROW + self.buckets
+
+    def update(self, values: pl.Series) -> None:
+        """Nothing to learn."""
+
+    def finish(self) -> None:
+        """Nothing to end."""
+
+    def codes(self, values: pl.Series) -> NDArray[np.int64]:
+        """(B,) row of each value, always within the table."""
+        places, distinct = factorize(values)
+        texts = canonical(distinct)
+        null = (texts.is_null() | texts.is_in(self.null_values)).fill_null(True).to_numpy()
+        objects = np.array(texts.fill_null("").to_list(), dtype=object)
+        hashes = pd.util.hash_array(objects, categorize=False) % np.uint64(self.buckets)
+        return np.where(null, NULL_ROW, hashes.astype(np.int64) + FIRST_ROW)[places]

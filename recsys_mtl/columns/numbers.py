@@ -1,0 +1,99 @@
+"""Reading numbers, and statistics of a stream in bounded memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.errors import wrong
+
+Floats = NDArray[np.float64]
+SAMPLE_ROWS = 200_000
+
+
+def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
+    """(B,) float64, NaN where the value is null or NaN.
+
+    Raises:
+        UserError: the column is not of numbers or booleans, or holds an infinite value.
+    """
+    dtype = values.dtype
+    if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
+        raise wrong(
+            "wrong type",
+            where=where,
+            expected="numbers or booleans",
+            found=dtype,
+            fix="store it as numbers, or choose another kind in the config",
+        )
+    numbers = values.cast(pl.Float64).to_numpy()
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        first = int(infinite.argmax())
+        raise wrong(
+            "infinite value",
+            where=where,
+            expected="finite numbers, or null",
+            found=rows.found(float(numbers[first]), first),
+            fix="make it null in the data",
+        )
+    return numbers
+
+
+class Moments:
+    """Count, mean and standard deviation, merged by Chan, Golub & LeVeque (1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0
+        self._low = math.inf
+        self._high = -math.inf
+
+    def update(self, numbers: Floats) -> None:
+        """Adds a chunk; it holds no NaN."""
+        added = len(numbers)
+        if not added:
+            return
+        mean = float(numbers.mean())
+        squares = float(((numbers - mean) ** 2).sum())
+        total = self.count + added
+        apart = mean - self.mean
+        self._squares += squares + apart**2 * (self.count / total) * added
+        self.mean += apart * (added / total)
+        self.count = total
+        self._low = min(self._low, float(numbers.min()))
+        self._high = max(self._high, float(numbers.max()))
+
+    @property
+    def sd(self) -> float:
+        """Population standard deviation; exactly 0 where all numbers are equal, or are none."""
+        return math.sqrt(self._squares / self.count) if self._low < self._high else 0.0
+
+
+class Sample:
+    """The values with the smallest row hashes: a uniform sample that ignores chunk boundaries."""
+
+    def __init__(self, size: int = SAMPLE_ROWS) -> None:
+        self._size = size
+        self._values = np.empty(0)
+        self._hashes = np.empty(0, np.uint64)
+        self._limit = np.iinfo(np.uint64).max
+
+    def update(self, numbers: Floats, hashes: NDArray[np.uint64]) -> None:
+        """Adds a chunk of values with the hashes of their rows."""
+        low = hashes <= self._limit
+        self._values = np.concatenate([self._values, numbers[low]])
+        self._hashes = np.concatenate([self._hashes, hashes[low]])
+        if len(self._hashes) > self._size:
+            kept = np.argpartition(self._hashes, self._size - 1)[: self._size]
+            self._values, self._hashes = self._values[kept], self._hashes[kept]
+            self._limit = int(self._hashes.max())
+
+    def sorted_values(self) -> Floats:
+        """The sampled values in rising order; all values where they are fewer than the size."""
+        return np.sort(self._values)

@@ -1,0 +1,54 @@
+"""Transforms of numbers; B rows in, no NaN. Pure functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri
+
+from recsys_mtl.columns.numbers import Floats
+
+MAX_SCORE = 5.2
+"""Largest absolute normal score of `normal_score`: the quantile at 1e-7."""
+MAX_SD = 10.0
+"""Where standardised values, and the outer pieces of `piecewise_linear`, are clipped."""
+
+
+def signed_log1p(x: Floats) -> Floats:
+    """sign(x) · log(1 + |x|)."""
+    return np.copysign(np.log1p(np.abs(x)), x)
+
+
+def signed_expm1(x: Floats) -> Floats:
+    """Inverse of `signed_log1p`; what is beyond float64 becomes its largest number."""
+    largest = np.log(np.finfo(np.float64).max)
+    return np.copysign(np.expm1(np.minimum(np.abs(x), largest)), x)
+
+
+def standardize(x: Floats, mean: float, sd: float) -> Floats:
+    """(x − mean) / sd, clipped at ±`MAX_SD`; `sd` is positive."""
+    return np.clip((x - mean) / sd, -MAX_SD, MAX_SD)
+
+
+def normal_score(x: Floats, quantiles: Floats) -> Floats:
+    """Normal score of the empirical distribution function through evenly spaced `quantiles`.
+
+    Values that several quantiles share get the middle of their range. Clipped at ±`MAX_SCORE`.
+    """
+    levels = np.linspace(0.0, 1.0, len(quantiles))
+    upper = np.interp(x, quantiles, levels)
+    lower = -np.interp(-x, -quantiles[::-1], -levels[::-1])
+    scores: Floats = ndtri(np.clip((lower + upper) / 2, 0.0, 1.0))
+    return np.clip(scores, -MAX_SCORE, MAX_SCORE)
+
+
+def piecewise_linear(x: Floats, edges: Floats) -> Floats:
+    """Piecewise-linear encoding, (B, bins): Gorishniy et al. 2022, "On Embeddings for Numerical
+    Features in Tabular Deep Learning", equation 1.
+
+    Bin t of a value is its place between the bin's edges: 0 below the bin and 1 above it, but the
+    first bin goes on below and the last above (up to ±`MAX_SD`). `edges` rise strictly.
+    """  # noqa: D205
+    low, high = np.zeros(len(edges) - 1), np.ones(len(edges) - 1)
+    low[0], high[-1] = -MAX_SD, MAX_SD
+    with np.errstate(over="ignore"):  # far beyond a bin of next to no width: clipped like infinity
+        return np.clip((x[:, None] - edges[:-1]) / np.diff(edges), low, high)

@@ -1,0 +1,58 @@
+"""Categories with a row each, as seen in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW, Coder
+from recsys_mtl.columns.lookup import Counts, Lookup
+
+
+@dataclass
+class Vocabulary(Coder):
+    """Each training category that is frequent enough has a row of its own.
+
+    Attributes:
+        min_count: rarer categories share the unknown row.
+        max_size: only so many categories, the most frequent ones, are kept.
+        values: the vocabulary, by falling count, equal counts by text; the first has row 2.
+    """
+
+    kind: ClassVar[str] = "vocabulary"
+    min_count: int = 1
+    max_size: int | None = None
+    values: list[str] = field(default_factory=list)
+    _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table, the reserved ones included."""
+        return FIRST_ROW + len(self.values)
+
+    def update(self, values: pl.Series) -> None:
+        """Counts a chunk of training values."""
+        self._counts.update(values)
+
+    def finish(self) -> None:
+        """Keeps the frequent categories."""
+        ranked = self._counts.ranked(without=self.null_values)
+        frequent = (text for text, count in ranked.items() if count >= self.min_count)
+        self.values = list(islice(frequent, self.max_size))
+        self._counts = Counts()
+
+    def codes(self, values: pl.Series) -> NDArray[np.int64]:
+        """(B,) row of each value, always within the table."""
+        return self._lookup.codes(values)
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        table = {text: row for row, text in enumerate(self.values, FIRST_ROW)}
+        table |= dict.fromkeys(self.null_values, NULL_ROW)
+        return Lookup(table, null=NULL_ROW, unknown=UNKNOWN_ROW)

@@ -1,0 +1,124 @@
+"""Numeric features."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.transforms import (
+    normal_score,
+    piecewise_linear,
+    signed_log1p,
+    standardize,
+)
+
+QUANTILES = 1001
+LARGEST = 1e150
+"""Larger magnitudes are read as this one, so that no statistic overflows."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class NumericFeature(ColumnEncoder):
+    """A number becomes one float32 column (`piecewise`: one a bin), with an indicator if needed.
+
+    A missing value (null, NaN) is imputed with the training median before the transform; the last
+    column tells 1 for missing where training had missing values. A feature that was constant in
+    training is all zeros. `standardize` and `log1p` clip at ±10 standard deviations.
+
+    Attributes:
+        transform: standardize, log1p (signed, then standardised), quantile (normal score),
+            piecewise (linear encoding over quantile bins) or none.
+        bins: bins of piecewise, before equal edges are merged.
+        median, mean, sd: of the training values; mean and sd after the logarithm of log1p.
+        edges: quantiles or bin edges.
+        constant: whether training held one value only, or none.
+        indicator: whether training had missing values.
+    """
+
+    kind: ClassVar[str] = "numeric"
+    transform: str
+    bins: int
+    median: float = 0.0
+    mean: float = 0.0
+    sd: float = 0.0
+    edges: list[float] = field(default_factory=list)
+    constant: bool = False
+    indicator: bool = False
+    _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
+    _sample: Sample = field(default_factory=Sample, init=False, repr=False, compare=False)
+
+    @property
+    def width(self) -> int:
+        """Number of encoded columns."""
+        piecewise = self.transform == "piecewise" and not self.constant
+        return (len(self.edges) - 1 if piecewise else 1) + self.indicator
+
+    def update(self, values: pl.Series, rows: Rows) -> None:
+        """Learns from a chunk of training values."""
+        numbers = self._read(values, rows)
+        present = ~np.isnan(numbers)
+        self.indicator |= not present.all()
+        numbers = numbers[present]
+        self._sample.update(numbers, rows.hashes[present])
+        self._moments.update(signed_log1p(numbers) if self.transform == "log1p" else numbers)
+
+    def finish(self) -> None:
+        """Ends the fit: statistics are exact, median and quantiles those of ≤ 200,000 rows."""
+        if not self._moments.count:
+            logger.warning("column '%s' has no value in the training rows", self.column)
+        sample = self._sample.sorted_values()
+        self.median = float(np.median(sample)) if len(sample) else 0.0
+        self.mean, self.sd = float(self._moments.mean), self._moments.sd
+        self.constant = not self.sd > np.finfo(np.float64).tiny
+        if self.transform == "quantile" and not self.constant:
+            count = min(QUANTILES, len(sample))
+            self.edges = np.quantile(sample, np.linspace(0, 1, count)).tolist()
+        if self.transform == "piecewise" and not self.constant:
+            edges = np.quantile(sample, np.linspace(0, 1, self.bins + 1))
+            self.edges = np.unique(edges).tolist()
+            self.constant = len(self.edges) < 2
+        self._moments, self._sample = Moments(), Sample()
+
+    def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
+        """(B, width) float32, finite.
+
+        Raises:
+            UserError: the column is not of numbers, or holds an infinite value.
+        """
+        numbers = self._read(values, rows)
+        missing = np.isnan(numbers)
+        encoded = np.zeros((len(numbers), self.width), np.float32)
+        if not self.constant:
+            transformed = self._transformed(np.where(missing, self.median, numbers))
+            width = self.width - self.indicator
+            encoded[:, :width] = transformed.reshape(len(numbers), width)
+        if self.indicator:
+            encoded[:, -1] = missing
+        return encoded
+
+    def _read(self, values: pl.Series, rows: Rows) -> Floats:
+        numbers = read_numbers(values, where=f"column '{self.column}'", rows=rows)
+        return np.clip(numbers, -LARGEST, LARGEST)
+
+    def _transformed(self, numbers: Floats) -> Floats:
+        match self.transform:
+            case "standardize":
+                return standardize(numbers, self.mean, self.sd)
+            case "log1p":
+                return standardize(signed_log1p(numbers), self.mean, self.sd)
+            case "quantile":
+                return normal_score(numbers, np.array(self.edges))
+            case "piecewise":
+                return piecewise_linear(numbers, np.array(self.edges))
+        largest = np.finfo(np.float32).max
+        return np.clip(numbers, -largest, largest)

@@ -1,0 +1,190 @@
+"""The model card: what a model predicts, from what, how well, and where it must not be trusted.
+
+Everything in it comes from the training's config and result.json.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from shlex import quote
+
+import numpy as np
+
+from recsys_mtl.config import Config
+from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.runs.trained import MAIN, SHOWN, Trained
+
+FEW_ROWS = 200  # labelled test rows below which a metric says little
+_PAIRS = 5
+_CONSTANT = (("auc", 0.5, 1), ("normalized_entropy", 1.0, -1), ("r2", 0.0, 1))
+
+
+def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page:
+    """The page of a trained model.
+
+    Args:
+        trained: the training.
+        config: of its model folder.
+        name: that it is registered under.
+        model_uri: of the logged model.
+    """
+    result = trained.result
+    summary = (
+        f"A multi-task model ({config.model.architecture}) of {len(config.tasks)} tasks, trained on"
+        f" {result['started'][:10]} on {result['device']} by recsys-mtl {result['version']};"
+        f" run {result['mlflow']['run_id']}, config {result['config_hash']}, seed {result['seed']}."
+    )
+    parts: list[str | Table] = [summary, _limits(trained), _use(name, model_uri)]
+    parts += [_tasks(trained, config), _metrics(trained), _data(trained, config)]
+    parts += [*_baselines(trained), *_relations(trained, list(config.tasks))]
+    return Page(f"Model card: {name}", parts)
+
+
+def shortened(text: str, length: int, pointer: str) -> str:
+    """`text`, or as many of its lines as fit into `length` characters with the line `pointer`."""
+    if len(text) <= length:
+        return text
+    end = text.rfind("\n", 0, length - len(pointer) - 2)
+    return f"{text[: max(end, 0)].rstrip()}\n\n{pointer}"
+
+
+def limits(trained: Trained) -> list[str]:
+    """What speaks against trusting the model, one sentence each."""
+    result = trained.result
+    found = []
+    if result["interrupted"]:
+        found.append("The training was interrupted: the model is the best epoch until then.")
+    if result["training"]["skipped_batches"]:
+        found.append(f"{result['training']['skipped_batches']} batches were skipped: not finite.")
+    for task, facts in result["tasks"].items():
+        if facts["labelled"] < FEW_ROWS:
+            found.append(f"{task}: only {facts['labelled']} labelled test rows.")
+        if reason := _useless(trained, task):
+            found.append(f"{task}: no better than a constant ({reason}).")
+    found += [f"Leakage warning: {text}" for text in result["data"]["warnings"]]
+    found.append(f"One seed ({result['seed']}): how much another would change is not known.")
+    return found
+
+
+def _useless(trained: Trained, task: str) -> str | None:
+    """Why the task's predictions are worth no more than a constant; None where they are."""
+    main = MAIN[trained.result["tasks"][task]["kind"]]
+    ours = trained.metric(task, main)
+    constant = trained.result["baselines"].get("constant", {}).get(task, {}).get(main, {})
+    level = constant.get("value")
+    if ours is not None and level is not None and ours <= level:
+        return f"{main} {ours:.4f}, the constant {level:.4f}"
+    for name, limit, sign in _CONSTANT:
+        value = trained.metric(task, name)
+        if value is not None and sign * value <= sign * limit:
+            return f"{name} {value:.4f}"
+    return None
+
+
+def _limits(trained: Trained) -> Table:
+    return Table("Limits", ["limit"], [[text] for text in limits(trained)])
+
+
+def _use(name: str, model_uri: str) -> Table:
+    model = quote(f"models:/{name}/VERSION")
+    rows = [
+        ["load", f'mlflow.pyfunc.load_model("{model_uri}")'],
+        ["serve", f"mlflow models serve --env-manager local -m {model_uri}"],
+        ["score", f"recsys-mtl predict --model {model} --input ROWS --output OUT"],
+    ]
+    note = "VERSION is the number of this version; MLFLOW_TRACKING_URI names the server."
+    return Table("Use", ["to", "command"], rows, texts=2, note=note)
+
+
+def _tasks(trained: Trained, config: Config) -> Table:
+    epoch = trained.result["training"]["epochs"][-1]
+    rows = [
+        [
+            name,
+            task.kind,
+            task.only_where or "all rows",
+            str(getattr(task, "loss", "cross-entropy")),
+            f"{epoch['labelled'].get(name, 0):,}",
+            f"{trained.result['tasks'][name]['labelled']:,}",
+        ]
+        for name, task in config.tasks.items()
+    ]
+    columns = [
+        "task",
+        "kind",
+        "sample space",
+        "loss",
+        "labelled training rows",
+        "labelled test rows",
+    ]
+    return Table("Tasks", columns, rows, texts=4)
+
+
+def _metrics(trained: Trained) -> Table:
+    rows = []
+    for task, facts in trained.result["tasks"].items():
+        for name in SHOWN[facts["kind"]]:
+            found = facts["metrics"].get(name, {})
+            low, high = found.get("low"), found.get("high")
+            interval = "" if low is None else f"{low:.4f} to {high:.4f}"
+            rows.append([task, name, _number(found.get("value")), interval])
+    note = (
+        "On the test rows; calibration_error is 0 where probabilities mean what they say. "
+        "Intervals: of one metric a task, by the bootstrap over rows; other seeds are not in them."
+    )
+    columns = ["task", "metric", "value", "95 % interval"]
+    return Table("Test metrics", columns, rows, texts=2, note=note)
+
+
+def _data(trained: Trained, config: Config) -> Table:
+    data = trained.result["data"]
+    kinds = Counter(feature.kind for feature in config.features.values())
+    rows = [[f"{side} rows", f"{count:,}"] for side, count in data["rows"].items()]
+    rows += [[f"{kind} features", str(count)] for kind, count in sorted(kinds.items())]
+    rows += [["split", config.data.split.kind], ["fingerprint", data["fingerprint"]]]
+    rows.append(["leakage warnings", str(len(data["warnings"]))])
+    return Table("Data", ["fact", "value"], rows, texts=2)
+
+
+def _baselines(trained: Trained) -> Iterator[Table]:
+    baselines = trained.result["baselines"]
+    if not baselines:
+        return
+    rows = []
+    for task, facts in trained.result["tasks"].items():
+        main = MAIN[facts["kind"]]
+        others = [by.get(task, {}).get(main, {}).get("value") for by in baselines.values()]
+        rows.append([task, main, _number(trained.metric(task, main)), *map(_number, others)])
+    columns = ["task", "metric", "model", *(name.replace("_", " ") for name in baselines)]
+    yield Table("Baselines", columns, rows, texts=2)
+
+
+def _relations(trained: Trained, tasks: Sequence[str]) -> Iterator[Table]:
+    """How the tasks related in the last epoch, where that was measured."""
+    epoch = trained.result["training"]["epochs"][-1]
+    if epoch.get("adatt"):
+        affinity = np.nanmean(np.asarray(epoch["adatt"]["affinity"], np.float64), axis=0)
+        blocked = epoch["adatt"]["negative_transfer"]
+        texts = [f"{task} blocks {', '.join(peers)}" for task, peers in blocked.items()]
+        yield _pairs("Affinity of tasks", "affinity", affinity, tasks, "; ".join(texts))
+    if found := epoch.get("conflicts"):
+        cosine = np.asarray(found["pair_cosine"], np.float64)
+        ratios = [share for share in found["conflict_ratio"].values() if share is not None]
+        note = f"{np.mean(ratios):.0%} of the pairs' gradients conflicted." if ratios else ""
+        yield _pairs("Gradients of tasks", "cosine", cosine, tasks, note)
+
+
+def _pairs(title: str, name: str, matrix: np.ndarray, tasks: Sequence[str], note: str) -> Table:
+    """The pairs of most and of least agreement in a (T, T) matrix, both ways averaged."""
+    mean = (matrix + matrix.T) / 2
+    pairs = [(float(mean[i, j]), i, j) for i, j in combinations(range(len(tasks)), 2)]
+    known = sorted((p for p in pairs if np.isfinite(p[0])), key=lambda pair: -pair[0])
+    worst = [pair for pair in known[_PAIRS:][-_PAIRS:] if pair[0] < 0]
+    rows = [[tasks[i], tasks[j], f"{value:.3f}"] for value, i, j in known[:_PAIRS] + worst]
+    return Table(f"{title}, last epoch", ["task", "with", name], rows, texts=2, note=note)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"

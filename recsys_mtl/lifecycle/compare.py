@@ -1,0 +1,119 @@
+"""Champion and challenger, or a first champion alone, on their evaluation rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.lifecycle.decide import FIRST, Decision, decide
+from recsys_mtl.lifecycle.evidence import Evidence, gather
+from recsys_mtl.lifecycle.gate import Gate, check_tasks
+from recsys_mtl.lifecycle.rows import Model, choose_rows, measure, seen_in_training
+from recsys_mtl.metrics import Metrics
+from recsys_mtl.tasks.retrieval import RetrievalLabel
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        decision: of the gate.
+        told: which rows.
+        count: how many; 0 where a first champion could not be measured.
+        fingerprint: of the rows.
+        metrics: all metrics by task, of "champion" and "challenger".
+        evidence: None for a first champion.
+        notes: what a reader has to know.
+    """
+
+    decision: Decision
+    told: str
+    count: int = 0
+    fingerprint: str = ""
+    metrics: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+    evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
+
+
+def compare(
+    gate: Gate, challenger: Model, champion: Model, *, input: str | None, data: str | None
+) -> Comparison:
+    """Measure both models on the same rows and ask the gate.
+
+    Args:
+        gate: the rules.
+        challenger: its test split is measured on where there is no `input`.
+        champion: what it is compared with.
+        input: labelled rows.
+        data: folder that paths start from.
+
+    Raises:
+        UserError: the rows do not fit a model, or the champion may have been trained on them.
+    """
+    check_tasks(gate, champion.predictor.preprocessor.labels)
+    rows = choose_rows(challenger, champion, input=input, data=data)
+    theirs, _ = measure(champion, rows)
+    ours, found = measure(challenger, rows)
+    labels = champion.predictor.preprocessor.labels, challenger.predictor.preprocessor.labels
+    bins = challenger.predictor.config.evaluation.calibration_bins
+    evidence = gather(gate, labels, (theirs, ours), bins=bins)
+    return Comparison(
+        decision=decide(gate, evidence),
+        told=rows.told,
+        count=evidence.rows,
+        fingerprint=found,
+        metrics={"champion": theirs.metrics, "challenger": ours.metrics},
+        evidence=evidence,
+        notes=tuple(_notes(evidence, challenger, champion, found if input else "")),
+    )
+
+
+def first(challenger: Model, *, input: str | None, data: str | None) -> Comparison:
+    """Measure a first champion; where its own test split cannot be read, a note says why.
+
+    Raises:
+        UserError: rows that were asked for with `input` do not fit.
+    """
+    decision = Decision((), FIRST)
+    rows = choose_rows(challenger, None, input=input, data=data)
+    try:
+        scores, found = measure(challenger, rows)
+    except UserError as error:
+        if input is not None:
+            raise
+        log.warning("the first champion is not measured: %s", error)
+        return Comparison(decision, rows.told, notes=(f"Not measured: {error}.",))
+    metrics = {"challenger": scores.metrics}
+    return Comparison(decision, rows.told, len(scores.weights), found, metrics)
+
+
+def _notes(evidence: Evidence, challenger: Model, champion: Model, of_input: str) -> list[str]:
+    notes = ["Rows are resampled as if independent: of groups of alike rows intervals are narrow."]
+    if evidence.used < evidence.rows:
+        notes.append(f"{evidence.used:,} of {evidence.rows:,} rows were drawn for the comparison.")
+    notes += [
+        f"Some of these files are among those that the {model.called} was made from: where they "
+        "hold its training rows, the comparison favours it."
+        for model in (challenger, champion)
+        if of_input and seen_in_training(model.predictor, of_input)
+    ]
+    for notice in notes[1:]:
+        log.warning("%s", notice)
+    if evidence.new:
+        notes.append(f"Only the challenger has, and nothing judges: {', '.join(evidence.new)}.")
+    for task in evidence.tasks:
+        sizes = [
+            len(label.items)
+            for label in (m.predictor.preprocessor.labels[task] for m in (champion, challenger))
+            if isinstance(label, RetrievalLabel)
+        ]
+        if len(set(sizes)) > 1:
+            notes.append(
+                f"{task}: {sizes[1]:,} items can be found, the champion knew {sizes[0]:,}."
+            )
+    return notes

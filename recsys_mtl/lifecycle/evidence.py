@@ -1,0 +1,172 @@
+"""What two models' predictions of the same rows show: gains with intervals, calibration.
+
+Pairs are in the order champion, challenger.
+
+Shapes: D resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from recsys_mtl.columns.spec import TaskKind
+from recsys_mtl.lifecycle.calibration import make_calibration
+from recsys_mtl.lifecycle.gate import Gate
+from recsys_mtl.lifecycle.labelled import Labelled, comparable, ready_score
+from recsys_mtl.lifecycle.same_task import Tasks
+from recsys_mtl.metrics.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
+from recsys_mtl.metrics.fast_scores import Floats, Score
+from recsys_mtl.training.evaluate import Scores
+
+_MOST_UNDEFINED = 0.05  # of the resamples
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class TaskEvidence:
+    """A task that both models have.
+
+    Attributes:
+        kind: of its label.
+        rows: labelled rows of positive weight.
+        scores: of the models; NaN where they are undefined.
+        gain: the challenger's score less the champion's.
+        calibration: errors of the models; None for kinds that have none.
+        growth: the challenger's error less the champion's.
+        ungated: why no rule looks at the task; empty where they do.
+        broken: what is wrong with the challenger's predictions; empty where nothing is.
+    """
+
+    kind: TaskKind
+    rows: int
+    scores: tuple[float, float] = (_NAN, _NAN)
+    gain: Interval = UNKNOWN
+    calibration: tuple[float, float] | None = None
+    growth: Interval = UNKNOWN
+    ungated: str = ""
+    broken: str = ""
+
+    @property
+    def gated(self) -> bool:
+        """Whether its gain counts."""
+        return not (self.ungated or self.broken)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the gate looks at.
+
+    Attributes:
+        rows: evaluation rows.
+        used: of them, those drawn for the comparison.
+        tasks: by name, those that can be compared.
+        mean: gain over gated tasks.
+        apart: tasks of the champion that cannot be compared, and why.
+        new: tasks that only the challenger has.
+    """
+
+    rows: int
+    used: int
+    tasks: Mapping[str, TaskEvidence]
+    mean: Interval
+    apart: Mapping[str, str] = field(default_factory=dict)
+    new: tuple[str, ...] = ()
+
+
+def gather(
+    gate: Gate, tasks: tuple[Tasks, Tasks], scores: tuple[Scores, Scores], *, bins: int
+) -> Evidence:
+    """Compare two models on rows that both have predicted.
+
+    Args:
+        gate: rows, resamples, seed, and the rows that a task needs.
+        tasks: label encoders by task.
+        scores: predictions and labels; rows weigh what the challenger says.
+        bins: of the calibration error.
+    """
+    count = len(scores[1].weights)
+    assert len(scores[0].weights) == count, "the models were given different rows"
+    keep = drawn_rows(count, gate.rows, gate.seed)
+    weights = np.asarray(scores[1].weights, np.float64)[keep]
+    labelled, apart = comparable(tasks, scores, keep, weights)
+    functions: dict[str, Score] = {}
+    errors: dict[str, Score] = {}
+    for name, found in labelled.items():
+        if (score := ready_score(found)) is not None:
+            functions[name] = score
+            if (error := make_calibration(found, weights, bins)) is not None:
+                errors[name] = error
+    asked = {("score", name): score for name, score in functions.items()}
+    asked |= {("error", name): error for name, error in errors.items()}
+    draws = resampled(asked, weights, resamples=gate.resamples, seed=gate.seed)
+    judged = {}
+    for name, found in labelled.items():
+        if name not in functions:
+            judged[name] = _unscored(found, gate)
+            continue
+        pair = _pair(functions[name], weights)
+        judged[name] = _judge(found, pair, draws["score", name], gate)
+        if name in errors:
+            before, after = _pair(errors[name], weights)
+            growth = interval(after - before, _gains(draws["error", name]))
+            judged[name] = replace(judged[name], calibration=(before, after), growth=growth)
+    gated = [name for name, task in judged.items() if task.gated]
+    return Evidence(
+        rows=count,
+        used=len(weights),
+        tasks=judged,
+        mean=_mean([judged[name] for name in gated], [draws["score", name] for name in gated]),
+        apart=apart,
+        new=tuple(name for name in tasks[1] if name not in tasks[0]),
+    )
+
+
+def _unscored(found: Labelled, gate: Gate) -> TaskEvidence:
+    champion_is_finite, challenger_is_finite = found.finite
+    why = _few(found, gate)
+    if not champion_is_finite:
+        why = why or "the champion's predictions are not finite"
+    broken = "" if challenger_is_finite else "the challenger's predictions are not finite"
+    return TaskEvidence(found.kind, len(found.rows), ungated=why, broken=broken)
+
+
+def _judge(found: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate) -> TaskEvidence:
+    gains = _gains(draws)
+    undefined = float(np.mean(~np.isfinite(gains)))
+    why = _few(found, gate)
+    if not np.isfinite(pair[1] - pair[0]):
+        why = why or "all labels are equal"
+    elif undefined > _MOST_UNDEFINED:
+        why = why or f"all labels are equal in {undefined:.0%} of the resamples"
+    gain = interval(pair[1] - pair[0], gains)
+    return TaskEvidence(found.kind, len(found.rows), scores=pair, gain=gain, ungated=why)
+
+
+def _few(found: Labelled, gate: Gate) -> str:
+    count = len(found.rows)
+    return f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
+
+
+def _pair(score: Score, weights: Floats) -> tuple[float, float]:
+    first, second = (float(value) for value in score(weights))
+    return first, second
+
+
+def _gains(draws: Floats) -> Floats:
+    found: Floats = draws[:, 1] - draws[:, 0]
+    return found
+
+
+def _mean(tasks: list[TaskEvidence], draws: list[Floats]) -> Interval:
+    """Over tasks, on each resample (D,) over those that it gives a score."""
+    if not tasks:
+        return UNKNOWN
+    gains = np.stack([_gains(pair) for pair in draws])
+    known = np.isfinite(gains)
+    counts = known.sum(axis=0)
+    sums = np.where(known, gains, 0.0).sum(axis=0)
+    means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+    return interval(float(np.mean([task.gain.value for task in tasks])), means)

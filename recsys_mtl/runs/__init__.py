@@ -1,0 +1,1 @@
+"""A training run: train, evaluate, baselines, and what reads finished runs."""

@@ -1,0 +1,221 @@
+"""What a network has to beat: a constant, and histogram gradient boosting for each task alone.
+
+Both learn from the encoded rows that the network learns from, held in memory, and predict in the
+form of the network's predictions, so that one evaluation serves all:
+
+- binary: (B,) probabilities · multiclass: (B, K) probabilities
+- regression: (B,) in the label's own unit · retrieval: (B, I) scores
+
+Shapes: B rows, K classes, I items, F columns of the boosting's matrix.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from torch import Tensor
+
+from recsys_mtl.columns.spec import DataSpec, TaskSpec
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.metrics import Undefined
+
+logger = logging.getLogger(__name__)
+
+Array: TypeAlias = NDArray[np.floating]
+Inverse: TypeAlias = Callable[[Array], Array]
+Predictions: TypeAlias = dict[str, Array | Undefined]
+
+MAX_CATEGORIES = 255
+"""scikit-learn splits categories of at most this many values; larger tables enter as numbers."""
+
+SETTINGS: dict[str, Any] = {"learning_rate": 0.05, "max_leaf_nodes": 15}
+STOPPING: dict[str, Any] = {"early_stopping": True, "max_iter": 500, "n_iter_no_change": 20}
+"""With validation rows: up to 500 trees, until 20 in a row have not lowered their loss."""
+
+_NO_ROWS = Undefined("no labelled training rows")
+
+
+def constant(
+    train: Batch, test: Batch, tasks: Sequence[TaskSpec], *, inverses: Mapping[str, Inverse]
+) -> Predictions:
+    """One prediction for all rows: base rate, class shares, mean, or the items' popularity.
+
+    Args:
+        train: rows whose (weighted) label distribution is taken.
+        test: rows to predict.
+        tasks: the tasks, in the order of the label columns.
+        inverses: of each regression task, from the transformed target to the label's unit; the
+            mean is taken there, where it is the best constant.
+
+    Returns:
+        Predictions by task; `Undefined` where no training row is labelled.
+    """
+    predictions: Predictions = {}
+    for column, task in enumerate(tasks):
+        rows, labels, weights = _labelled(train, column)
+        if not len(rows):
+            predictions[task.name] = _NO_ROWS
+            continue
+        value = _constant(task, labels, weights, inverses)
+        predictions[task.name] = np.broadcast_to(value, (test.num_rows, *value.shape))
+    return predictions
+
+
+def gradient_boosting(
+    train: Batch,
+    valid: Batch,
+    test: Batch,
+    spec: DataSpec,
+    *,
+    seed: int,
+    inverses: Mapping[str, Inverse],
+) -> Predictions:
+    """scikit-learn's histogram gradient boosting, one model a task, on the task's labelled rows.
+
+    Columns: the encoded numeric ones as they are; ids as categories for tables of at most
+    `MAX_CATEGORIES` rows, else as the number the id is (no statistic of a label enters); a list as
+    its length and its first id. Row weights count. The number of trees is that of the
+    lowest loss on the task's rows of `valid`; without any it is scikit-learn's default of 100.
+
+    Args:
+        train: rows to learn from.
+        valid: rows that stop the training early.
+        test: rows to predict.
+        spec: columns and tasks of the batches.
+        seed: of the boosting.
+        inverses: of each regression task, from the transformed target, which is what the boosting
+            (like the network) learns, to the label's unit.
+
+    Returns:
+        Predictions by task. `Undefined` for retrieval, which boosting cannot do, and where no
+        training row is labelled; training labels of one class give that class.
+    """
+    columns = [_matrix(rows) for rows in (train, valid, test)]
+    categorical = _categorical_columns(spec)
+    predictions: Predictions = {}
+    for column, task in enumerate(spec.tasks):
+        if task.kind == "retrieval":
+            reason = "gradient boosting does not rank a catalogue of items"
+            predictions[task.name] = Undefined(reason)
+            continue
+        rows, labels, weights = _labelled(train, column)
+        if not len(rows):
+            predictions[task.name] = _NO_ROWS
+            continue
+        if labels.min() == labels.max():
+            value = _constant(task, labels, weights, inverses)
+            predictions[task.name] = np.broadcast_to(value, (test.num_rows, *value.shape))
+            continue
+        model = _fit(
+            task,
+            (columns[0][rows], labels, weights),
+            _stopping_rows(task, columns[1], _labelled(valid, column), labels),
+            categorical_features=categorical,
+            random_state=seed,
+        )
+        logger.info(
+            "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), _trees(model)
+        )
+        predictions[task.name] = _predict(task, model, columns[2], inverses)
+    return predictions
+
+
+_Labelled: TypeAlias = tuple[NDArray[np.intp], Array, Array]
+_Rows: TypeAlias = tuple[Array, Array, Array]
+
+
+def _labelled(rows: Batch, column: int) -> _Labelled:
+    """Row numbers, labels and weights of the rows that count for a task."""
+    labels, weights = _numpy(rows.labels[:, column]), _numpy(rows.weights)
+    (kept,) = np.nonzero(~np.isnan(labels) & (weights > 0))
+    return kept, labels[kept].astype(np.float64), weights[kept].astype(np.float64)
+
+
+def _constant(
+    task: TaskSpec, labels: Array, weights: Array, inverses: Mapping[str, Inverse]
+) -> Array:
+    """The prediction of a row: a scalar, (K,) or (I,)."""
+    if task.kind == "binary":
+        return np.asarray(np.average(labels, weights=weights))
+    if task.kind == "regression":
+        return np.asarray(np.average(inverses[task.name](labels), weights=weights))
+    size = task.items if task.kind == "retrieval" else task.outputs
+    shares: Array = np.bincount(labels.astype(np.int64), weights, size) / weights.sum()
+    return shares
+
+
+def _matrix(rows: Batch) -> Array:
+    """(B, F): numeric columns, ids, then length and first id of every list (NaN if empty)."""
+    parts = [_numpy(rows.numeric), _numpy(rows.ids).astype(np.float32)]
+    for m, values in enumerate(rows.list_ids):
+        lengths = _numpy(rows.list_lengths[:, m])
+        first = np.full(len(lengths), np.nan, np.float32)
+        first[lengths > 0] = _numpy(values)[(np.cumsum(lengths) - lengths)[lengths > 0]]
+        parts.append(np.column_stack([lengths, first]).astype(np.float32))
+    return np.concatenate(parts, axis=1)
+
+
+def _categorical_columns(spec: DataSpec) -> list[int]:
+    """The columns of `_matrix` that hold the ids of small tables."""
+    first_ids = spec.numeric_width + len(spec.tables) + 1
+    places = [
+        *((spec.numeric_width + c, table) for c, table in enumerate(spec.tables)),
+        *((first_ids + 2 * m, table) for m, table in enumerate(spec.list_tables)),
+    ]
+    return [place for place, table in places if table.rows <= MAX_CATEGORIES]
+
+
+def _stopping_rows(
+    task: TaskSpec, columns: Array, labelled: _Labelled, train_labels: Array
+) -> _Rows | None:
+    """The validation rows of a task, less those of classes that training did not see."""
+    rows, labels, weights = labelled
+    if task.kind != "regression":
+        seen = np.isin(labels, train_labels)
+        rows, labels, weights = rows[seen], labels[seen], weights[seen]
+    return (columns[rows], labels, weights) if len(rows) else None
+
+
+def _fit(task: TaskSpec, train: _Rows, valid: _Rows | None, **settings: Any) -> Any:
+    """The fitted estimator of a task."""
+    regression = task.kind == "regression"
+    estimator = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    X, y, weights = train
+    if valid is None:
+        model = estimator(early_stopping=False, **SETTINGS, **settings)
+        return model.fit(X, y, sample_weight=weights)
+    X_val, y_val, weights_val = valid
+    model = estimator(**STOPPING, **SETTINGS, **settings)
+    return model.fit(
+        X, y, sample_weight=weights, X_val=X_val, y_val=y_val, sample_weight_val=weights_val
+    )
+
+
+def _predict(task: TaskSpec, model: Any, columns: Array, inverses: Mapping[str, Inverse]) -> Array:
+    """Predictions in the network's form, of the trees up to the best validation loss."""
+    last = _trees(model) - 1
+    if task.kind == "regression":
+        return inverses[task.name](next(islice(model.staged_predict(columns), last, None)))
+    probabilities: Array = next(islice(model.staged_predict_proba(columns), last, None))
+    if task.kind == "binary":
+        return probabilities[:, 1]
+    spread = np.zeros((len(columns), task.outputs))  # a class unseen in training has probability 0
+    spread[:, model.classes_.astype(np.int64)] = probabilities
+    return spread
+
+
+def _trees(model: Any) -> int:
+    """How many trees to use: scikit-learn keeps those it grew after the best one too."""
+    scores = model.validation_score_  # before any tree, then after each; empty without stopping
+    return max(1, int(np.argmax(scores))) if len(scores) else int(model.n_iter_)
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.numpy(force=True)
+    return array

@@ -1,0 +1,157 @@
+"""`recsys-mtl compare`: trainings side by side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.errors import wrong
+from recsys_mtl.metrics import larger_is_better
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.runs.trained import SHOWN, Trained, read_trained
+
+log = logging.getLogger(__name__)
+_ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
+_NOTHING = "–"
+
+
+def run(
+    runs: Sequence[str], *, tracking_uri: str | None = None, out: Path | None = None
+) -> dict[str, Any]:
+    """Set trainings side by side and print the tables.
+
+    Args:
+        runs: output folders, MLflow run ids, or both; two or more.
+        tracking_uri: where ids are looked up.
+        out: folder for result.json and the page.
+
+    Raises:
+        UserError: fewer than two, or one of them is no training.
+    """
+    started = datetime.now(UTC)
+    if len(runs) < 2:
+        raise wrong("nothing to compare", where="RUN", expected="two runs or more")
+    out = None if out is None else prepare_out(out)
+    found = [read_trained(run, tracking_uri) for run in runs]
+    labels = _labels(found)
+    same = len({run.test_rows() for run in found}) == 1
+    if not same:
+        log.warning("the test rows of these runs differ: their metrics cannot be compared")
+    differing = _differing(found)
+    metrics = {
+        f"{task}/{name}": [run.metric(task, name) for run in found] for task, name in _shown(found)
+    }
+    page = Page(
+        f"Comparison of {len(found)} runs",
+        [
+            _metric_table(labels, metrics, marked=same),
+            _cost_table(labels, found),
+            _config_table(labels, differing),
+        ],
+    )
+    page.show()
+    result = envelope("compare", started=started) | {
+        "runs": [_identity(label, run) for label, run in zip(labels, found, strict=True)],
+        "same_test_rows": same,
+        "config": differing,
+        "metrics": metrics,
+    }
+    if out is not None:
+        page.write(out, result["job"], markdown=True)
+        write_result(out, result)
+    return result
+
+
+def _labels(runs: Sequence[Trained]) -> list[str]:
+    """Names of the runs, numbered where two are the same."""
+    names = [run.label for run in runs]
+    return [
+        f"{name} ({place})" if names.count(name) > 1 else name
+        for place, name in enumerate(names, start=1)
+    ]
+
+
+def _differing(runs: Sequence[Trained]) -> dict[str, list[Any]]:
+    """The config's keys that are not the same in all runs; None where a run lacks one."""
+    keys = dict.fromkeys(key for run in runs for key in run.config)
+    values = {
+        key: [run.config.get(key) for run in runs] for key in keys if not key.startswith(_ELSEWHERE)
+    }
+    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+
+
+def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
+    """Task and metric of every row."""
+    return list(
+        dict.fromkeys(
+            (task, name)
+            for run in runs
+            for task, facts in run.result["tasks"].items()
+            for name in SHOWN[facts["kind"]]
+        )
+    )
+
+
+def best(values: Sequence[float | None], metric: str) -> set[int]:
+    """Places of the best of several values of a metric; none where all are equal."""
+    known = {place: value for place, value in enumerate(values) if value is not None}
+    if len(set(known.values())) < 2:
+        return set()
+    top = (max if larger_is_better(metric) else min)(known.values())
+    return {place for place, value in known.items() if value == top}
+
+
+def _metric_table(
+    labels: Sequence[str], metrics: Mapping[str, Sequence[float | None]], *, marked: bool
+) -> Table:
+    rows = []
+    for key, values in metrics.items():
+        task, _, name = key.rpartition("/")
+        stars = best(values, name) if marked else set()
+        cells = [_number(v) + ("*" if place in stars else " ") for place, v in enumerate(values)]
+        rows.append([task, name, *cells])
+    note = "* best" if marked else "The test rows differ: these numbers cannot be compared."
+    return Table("Test metrics", ["task", "metric", *labels], rows, texts=2, note=note)
+
+
+def _cost_table(labels: Sequence[str], runs: Sequence[Trained]) -> Table:
+    results = [run.result for run in runs]
+    rows = [
+        ["training, s", *(f"{r['training']['seconds']:.1f}" for r in results)],
+        ["rows per second", *(f"{r['training']['rows_per_second']:,.0f}" for r in results)],
+        ["best epoch, from 1", *(str(r["training"]["best_epoch"] + 1) for r in results)],
+        ["peak memory, MiB", *(f"{r['peak_memory_mb']:,.0f}" for r in results)],
+        ["device", *(str(r["device"]) for r in results)],
+        ["test rows", *(f"{r['data']['rows']['test']:,}" for r in results)],
+        ["data fingerprint", *(r["data"]["fingerprint"][:12] for r in results)],
+    ]
+    return Table("Cost and data", ["", *labels], rows)
+
+
+def _config_table(labels: Sequence[str], differing: Mapping[str, Sequence[Any]]) -> Table:
+    rows = [
+        [key, *(_NOTHING if value is None else str(value) for value in values)]
+        for key, values in differing.items()
+    ]
+    note = "" if rows else "The configs are equal."
+    return Table("Config: the keys that differ", ["key", *labels], rows, note=note)
+
+
+def _identity(label: str, run: Trained) -> dict[str, Any]:
+    return {
+        "label": label,
+        "folder": run.folder,
+        "run_id": (run.result.get("mlflow") or {}).get("run_id"),
+        "config_hash": run.result["config_hash"],
+        "fingerprint": run.result["data"]["fingerprint"],
+        "seconds": run.result["training"]["seconds"],
+        "peak_memory_mb": run.result["peak_memory_mb"],
+    }
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:.4f}"

@@ -1,0 +1,138 @@
+"""The baselines of `train --baselines`, on the same rows as the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.config.adatt import AdaTT
+from recsys_mtl.config.combiner import Sum
+from recsys_mtl.config.schema import Config, Gates, MlpExpert, Model, Numeric
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.metrics import Metrics, Undefined, evaluate_task, metric_names
+from recsys_mtl.runs.baselines import Predictions, constant, gradient_boosting
+from recsys_mtl.runs.fitting import fit_network, one_task
+from recsys_mtl.training.evaluate import Array, Inverse
+from recsys_mtl.wiring.run import build_evaluator, inverses
+
+log = logging.getLogger(__name__)
+
+
+def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[str, Metrics]]]:
+    """Each baseline's name and its metrics on the test rows by task, as soon as it is trained.
+
+    constant and gradient_boosting see the raw numeric columns, single_task and shared_bottom the
+    network's own encoding. Boosting holds its rows in memory: of a run with more than
+    `data.fit_rows` training rows it gets so many, and all test rows.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, at the first one.
+    """
+    yield from _without_network(config)
+    log.info("baseline: single_task")
+    yield "single_task", _single_task(config, prepared)
+    log.info("baseline: shared_bottom")
+    yield "shared_bottom", _test_metrics(as_shared_bottom(config), prepared)
+
+
+def _without_network(config: Config) -> Iterator[tuple[str, dict[str, Metrics]]]:
+    raw = prepare(_with_raw_numbers(config))
+    train = _rows(raw.loaders["train"], config.data.fit_rows)
+    valid = _rows(raw.loaders["valid"], config.data.fit_rows)
+    test = _rows(raw.loaders["test"], None)
+    spec, to_unit = raw.preprocessor.spec, inverses(raw.preprocessor)
+
+    def judged(predictions: Predictions) -> dict[str, Metrics]:
+        return {
+            task.name: _judge(config, task, predictions[task.name], test, column, to_unit)
+            for column, task in enumerate(spec.tasks)
+        }
+
+    log.info("baseline: constant")
+    yield "constant", judged(constant(train, test, spec.tasks, inverses=to_unit))
+    log.info("baseline: gradient boosting")
+    boosted = gradient_boosting(train, valid, test, spec, seed=config.seed, inverses=to_unit)
+    yield "gradient_boosting", judged(boosted)
+
+
+def _judge(
+    config: Config,
+    task: TaskSpec,
+    predicted: Array | Undefined,
+    test: Batch,
+    column: int,
+    to_unit: Mapping[str, Inverse],
+) -> Metrics:
+    if isinstance(predicted, Undefined):
+        return dict.fromkeys(metric_names(task.kind, config.evaluation.top_k), predicted)
+    labels = test.labels[:, column].numpy()
+    if task.name in to_unit:
+        labels = to_unit[task.name](labels)
+    return evaluate_task(
+        task.kind,
+        labels,
+        np.asarray(predicted),
+        test.weights.numpy(),
+        calibration_bins=config.evaluation.calibration_bins,
+        top_k=config.evaluation.top_k,
+    )
+
+
+def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    found: dict[str, Metrics] = {}
+    for task in config.tasks:
+        log.info("baseline: single_task, %s", task)
+        single, narrowed = one_task(config, prepared, task)
+        found |= _test_metrics(single, narrowed)
+    return found
+
+
+def as_shared_bottom(config: Config) -> Config:
+    """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
+    seen = [*config.model.shared_experts, *config.model.task_experts]
+    mlps = [expert for expert in seen if isinstance(expert, MlpExpert)] or [MlpExpert()]
+    times = sum(expert.count for expert in seen)
+    bottom = MlpExpert(hidden=[width * times for width in mlps[0].hidden])
+    model = config.model.model_copy(
+        update={
+            "architecture": "shared_bottom",
+            "levels": 1,
+            "gates": Gates(),
+            "shared_experts": [bottom],
+            "task_experts": Model().task_experts,  # there are none
+        }
+    )
+    return config.model_copy(update={"model": model, "adatt": AdaTT(), "combiner": Sum()})
+
+
+def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+    fitted = fit_network(config, prepared)
+    if fitted.result.stopped == "interrupted":
+        raise KeyboardInterrupt  # half a baseline is none
+    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
+    return evaluator(fitted.network, prepared.loaders["test"]).metrics
+
+
+def _with_raw_numbers(config: Config) -> Config:
+    raw = {
+        name: Numeric(kind="numeric", transform="none") if isinstance(f, Numeric) else f
+        for name, f in config.features.items()
+    }
+    data = config.data.model_copy(update={"leakage_threshold": 1.0})
+    return config.model_copy(update={"features": raw, "data": data})
+
+
+def _rows(loader: Loader, limit: int | None) -> Batch:
+    """The loader's rows in one batch, at most about `limit` of them."""
+    batches, rows = [], 0
+    for batch in loader.epoch(0):
+        batches.append(batch)
+        rows += batch.num_rows
+        if limit is not None and rows >= limit:
+            break
+    return concat(batches)

@@ -1,0 +1,133 @@
+"""`recsys-mtl evaluate`: a stored model against labelled rows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from recsys_mtl.config import Config, config_hash
+from recsys_mtl.config.schema import FileSplit
+from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
+from recsys_mtl.errors import wrong
+from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.results import print_results
+from recsys_mtl.runs.intervals import measured
+from recsys_mtl.runs.reachable import reachable
+from recsys_mtl.runs.reachable import to_json as limits_to_json
+from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.wiring.run import build_evaluator
+
+log = logging.getLogger(__name__)
+_CAPTION = (
+    "reached: share of the way from the constant (0) to the oracle (1), who knows the true scores"
+)
+
+
+def evaluate(
+    run_dir: str | Path,
+    *,
+    data: str | Path | None = None,
+    input: str | None = None,
+    split: Literal["test", "valid"] = "test",
+    out: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measure a stored model and print the table.
+
+    Args:
+        run_dir: a run's folder, or its model folder.
+        data: folder that relative data paths start from; else that of the run, and for `input`
+            the working folder.
+        input: file, folder or glob of labelled rows, all of them, whatever columns they have
+            beside the model's; else the run's own split.
+        split: which side of the run's own data.
+        out: folder for result.json; None writes none.
+
+    Raises:
+        UserError: no such model, the data do not fit it, or the run's own data have changed, so
+            that its split would be another one and might measure training rows.
+    """
+    started = datetime.now(UTC)
+    if out is not None:
+        out = prepare_out(out)
+    folder = model_folder(run_dir)
+    predictor = load_bundle(folder)
+    config = _with_data(predictor.config, data, input)
+    sides = open_sides(config)
+    found = fingerprint(sides)
+    if input is None:
+        _require_unchanged(predictor.fingerprint, found)
+    begun = time.perf_counter()
+    loaders, _ = make_loaders(config, sides, predictor.preprocessor, only=(split,))
+    evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
+    scores = evaluator(predictor.network, loaders[split])
+    seconds = time.perf_counter() - begun
+    kinds = {task.name: task.kind for task in predictor.tasks}
+    limits = reachable(config, sides, split, scores)
+    print_results(
+        f"{config.name}: {input or split + ' rows'}",
+        kinds,
+        {"model": scores.metrics, **limits},
+        caption=_CAPTION if limits else None,
+    )
+    result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
+        "model": folder,
+        "rows": sides.counts[split],
+        "rows_per_second": round(sides.counts[split] / max(seconds, 1e-9), 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "fingerprint": found,
+        "tasks": measured(scores, kinds, seed=config.seed),
+        "reachable": limits_to_json(limits),
+    }
+    if out is not None:
+        write_result(out, result)
+    return result
+
+
+run = evaluate  # what the command line calls in every job
+
+
+def model_folder(run_dir: str | Path) -> Path:
+    """The model folder of a run, or the folder itself if it is one.
+
+    Raises:
+        UserError: it is neither.
+    """
+    run_dir = Path(run_dir)
+    for folder in (run_dir / "model", run_dir):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise wrong(
+        "no model there",
+        where=str(run_dir),
+        expected="the folder of a finished training (with model/manifest.json)",
+        found="no such folder" if not run_dir.exists() else "none",
+        fix="give the --out folder of `recsys-mtl train`",
+    )
+
+
+def _require_unchanged(expected: str, found: str) -> None:
+    """The run's own rows are those that it was split from."""
+    if not expected:
+        log.warning("the model does not tell its data: whether they have changed is not checked")
+    elif found != expected:
+        raise wrong(
+            "the data have changed since the training, so the run's split is lost",
+            where="data.path",
+            expected=f"fingerprint {expected}",
+            found=found,
+            fix="give the rows with --input, or restore the file",
+        )
+
+
+def _with_data(config: Config, root: str | Path | None, path: str | None) -> Config:
+    changes: dict[str, Any] = {}
+    if path is not None:
+        split = FileSplit(kind="files", valid=path, test=path)
+        changes |= {"path": path, "split": split, "ignore": ["*"], "root": "."}
+    if root is not None:
+        changes["root"] = str(root)
+    return config.model_copy(update={"data": config.data.model_copy(update=changes)})

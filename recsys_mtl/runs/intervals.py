@@ -1,0 +1,76 @@
+"""95 % intervals of the main test metrics, by the bootstrap over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recsys_mtl.columns.spec import TaskKind
+from recsys_mtl.metrics import to_json
+from recsys_mtl.metrics.bootstrap import drawn_rows, interval, resampled
+from recsys_mtl.metrics.fast_scores import Score, make_score
+from recsys_mtl.training.evaluate import Scores
+
+RESAMPLES = 200
+MOST_ROWS = 50_000
+_METRICS: Mapping[TaskKind, str] = {
+    "binary": "auc",
+    "regression": "rank_correlation",
+    "retrieval": "mrr",
+}
+"""Those whose interval is a matter of a cheap score, see recsys_mtl/metrics/fast_scores.py."""
+
+
+def measured(scores: Scores, kinds: Mapping[str, TaskKind], *, seed: int) -> dict[str, Any]:
+    """The section `tasks` of result.json: kind, labelled rows and metrics of each task.
+
+    Args:
+        scores: of the test rows.
+        kinds: of the tasks.
+        seed: of the intervals' draws.
+    """
+    metrics = {task: to_json(scores.metrics[task]) for task in kinds}
+    add_intervals(metrics, kinds, scores, seed=seed)
+    return {
+        task: {"kind": kind, "labelled": scores.labelled[task], "metrics": metrics[task]}
+        for task, kind in kinds.items()
+    }
+
+
+def add_intervals(
+    metrics: Mapping[str, dict[str, dict[str, Any]]],
+    kinds: Mapping[str, TaskKind],
+    scores: Scores,
+    *,
+    seed: int,
+) -> None:
+    """Put `low` and `high` beside the value of each task's metric that has an interval.
+
+    Of more than `MOST_ROWS` rows so many are drawn: the interval is then wider than it has to be.
+
+    Args:
+        metrics: task -> metric -> entry of result.json, changed in place.
+        kinds: of the tasks.
+        scores: of the test rows.
+        seed: of the draws.
+    """
+    places = drawn_rows(len(scores.weights), MOST_ROWS, seed)
+    asked: dict[str, Score] = {}
+    for task, kind in kinds.items():
+        entry = metrics[task].get(_METRICS.get(kind, ""))
+        labels = scores.labels[task][places]
+        rows = np.flatnonzero(~np.isnan(labels))
+        if entry is not None and entry["value"] is not None and len(rows):
+            known = labels[rows].astype(np.float64)
+            predicted = scores.predictions[task][places][rows].astype(np.float64)
+            asked[task] = make_score(kind, rows, [known], [predicted])
+    if not asked:
+        return
+    weights = scores.weights[places].astype(np.float64)
+    for task, draws in resampled(asked, weights, resamples=RESAMPLES, seed=seed).items():
+        entry = metrics[task][_METRICS[kinds[task]]]
+        found = interval(entry["value"], draws[:, 0])
+        if np.isfinite(found.low):
+            entry |= {"low": found.low, "high": found.high}

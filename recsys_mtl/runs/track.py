@@ -1,0 +1,200 @@
+"""What the tracker is told of a training: epochs, outcome, plots, and the proven model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from recsys_mtl.config import Config
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
+from recsys_mtl.metrics import Metrics, Undefined, reliability
+from recsys_mtl.runs.fitting import Fitted
+from recsys_mtl.serving.mlflow_model import verify_model
+from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
+from recsys_mtl.tracking.run import Run
+from recsys_mtl.training.evaluate import Array, Scores
+from recsys_mtl.training.loop import Epoch
+
+log = logging.getLogger(__name__)
+Baselines = dict[str, dict[str, Metrics]]
+_LARGEST_DIFFERENCE = 1e-6
+_MOST_BLOCKS = 40
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as `section.key`; lists stay whole."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+class History:
+    """The epochs so far, sent to the tracker as they end."""
+
+    def __init__(self, tracked: Run) -> None:
+        self._tracked = tracked
+        self.epochs: list[tuple[Epoch, Scores]] = []
+
+    def see(self, epoch: Epoch, scores: Scores) -> None:
+        """Keep an epoch and send its numbers."""
+        self.epochs.append((epoch, scores))
+        values: dict[str, float | None] = {
+            "rows_per_second": epoch.rows_per_second,
+            "skipped_batches": epoch.skipped,
+            "learning_rate_factor": epoch.learning_rate_factor,
+        }
+        values |= {f"train/{task}/loss": loss for task, loss in epoch.train_losses.items()}
+        values |= {f"weight/{task}": weight for task, weight in epoch.loss_weights.items()}
+        values |= {f"valid/{task}/loss": loss for task, loss in scores.losses.items()}
+        values |= _flat_metrics("valid", scores.metrics)
+        for task, use in scores.gates.items():
+            values[f"gate/{task}/entropy"] = use.entropy
+            values[f"gate/{task}/dead_experts"] = len(use.dead)
+            values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
+        if epoch.transfer is not None:
+            values |= _transfer_numbers(epoch.transfer)
+        if epoch.conflicts is not None:
+            values |= conflict_numbers(epoch.conflicts)
+        self._tracked.metrics(values, epoch.number)
+
+    def losses(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        """Per task, one value an epoch: train and valid; NaN where undefined."""
+        tasks = self.epochs[0][0].train_losses
+        train = {t: [e.train_losses[t] for e, _ in self.epochs] for t in tasks}
+        valid = {t: [_or_nan(s.losses[t]) for _, s in self.epochs] for t in tasks}
+        return train, valid
+
+
+def track_outcome(
+    tracked: Run, config: Config, fitted: Fitted, history: History, test: Scores, others: Baselines
+) -> None:
+    """Send the test metrics, those of the baselines, and the plots."""
+    step = fitted.result.best_epoch
+    values = _flat_metrics("test", test.metrics)
+    weights = {name: task.weight for name, task in config.tasks.items()}
+    values["valid/loss"] = history.epochs[step][1].mean_loss(weights)
+    for name, by_task in others.items():
+        values |= _flat_metrics(f"baseline/{name}", by_task)
+    tracked.metrics(values, step)
+    tracked.figure("plots/loss.png", loss_curves(*history.losses()))
+    curves = {
+        task: _reliability(test, task, config.evaluation.calibration_bins)
+        for task, spec in config.tasks.items()
+        if spec.kind == "binary" and test.labelled[task]
+    }
+    if curves:
+        tracked.figure("plots/calibration.png", calibration(curves))
+    last = history.epochs[-1][0].transfer
+    if last is not None:
+        matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
+        tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
+    found = history.epochs[-1][0].conflicts
+    if found is not None:
+        tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), found))
+    if test.gates:
+        uses = {task: use.mean for task, use in test.gates.items()}
+        tracked.figure("plots/gate_use.png", gate_use(uses))
+
+
+def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Array]:
+    rows = ~np.isnan(test.labels[task]) & (test.weights > 0)
+    labels, predicted = test.labels[task][rows], test.predictions[task][rows]
+    return reliability(labels, predicted, test.weights[rows], bins=bins)
+
+
+def prove_model(
+    tracked: Run, model_uri: str, out: Path, example: pl.DataFrame, expected: pl.DataFrame
+) -> float:
+    """Load the logged model in a fresh process and compare its predictions with this one's.
+
+    Args:
+        tracked: the run that holds the model.
+        model_uri: the logged model.
+        out: the run's folder, with the model it was logged from; gets verify.log on failure.
+        example: raw rows to predict.
+        expected: this process's predictions of them.
+
+    Returns:
+        The largest difference, as `verify_model` measures it.
+
+    Raises:
+        UserError: the model does not load or predicts something else there.
+    """
+    assert tracked.uri is not None
+    try:
+        difference = verify_model(model_uri, tracked.uri, example, expected)
+    except RuntimeError as error:
+        reason, difference = str(error), float("inf")
+    else:
+        reason = f"predictions that differ by {difference}"
+    if difference <= _LARGEST_DIFFERENCE:
+        log.info("the logged model predicts the same in a fresh process (within %.1e)", difference)
+        return difference
+    path = atomic_write(out / "verify.log", reason + "\n")
+    raise wrong(
+        "the logged model does not work in a fresh process",
+        where=model_uri,
+        expected=f"the predictions of {out / 'model'} within {_LARGEST_DIFFERENCE}",
+        found=reason.strip().rpartition("\n")[2],
+        fix=f"see {path}; the model in {out / 'model'} is whole",
+    )
+
+
+def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, float | None]:
+    return {
+        f"{prefix}/{task}/{name}": None if isinstance(value, Undefined) else value
+        for task, by_name in metrics.items()
+        for name, value in by_name.items()
+    }
+
+
+def _transfer_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+    """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json."""
+    blocked = sum(len(peers) for peers in found["negative_transfer"].values())
+    values: dict[str, float | None] = {
+        f"adatt/{name}": found[name]
+        for name in ("blend", "clamped_share", "observations", "skipped")
+    }
+    return values | {
+        "adatt/phase": ("warmup", "dynamic", "frozen").index(found["phase"]),
+        "adatt/blocked_pairs": blocked,
+        "adatt/receivers": len(found.get("borrowed", {})),
+    }
+
+
+def conflict_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+    """What MLflow shows of an epoch's task gradients; all of it is in result.json.
+
+    Numbers of single blocks only where there are not too many to look at.
+    """
+    values: dict[str, float | None] = {
+        "combiner/steps": found["steps"],
+        "combiner/skipped": found["skipped"],
+    }
+    for name in ("conflict_ratio", "length_ratio"):
+        of_blocks = found[name]
+        known = [value for value in of_blocks.values() if value is not None]
+        values[f"combiner/{name}"] = float(np.mean(known)) if known else None
+        if 1 < len(of_blocks) <= _MOST_BLOCKS:
+            values |= {f"combiner/{name}/{block}": value for block, value in of_blocks.items()}
+    tasks = list(next(iter(found["task_cosine"].values())))
+    for i, j in combinations(range(len(tasks)), 2):
+        values[f"combiner/cosine/{tasks[i]}/{tasks[j]}"] = found["pair_cosine"][i][j]
+    for task, weight in (found["weights"] or {}).items():
+        values[f"combiner/weight/{task}"] = weight
+    return values | {f"combiner/{name}": value for name, value in found["extra"].items()}
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

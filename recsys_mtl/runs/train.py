@@ -1,0 +1,229 @@
+"""`recsys-mtl train`: data, training, evaluation, baselines, the model folder, the tracked run.
+
+What is left in the output folder:
+
+    config.yaml   the effective config
+    model/        the trained model (see recsys_mtl/serving/bundle.py)
+    result.json   see docs/reference.md
+
+The test metrics are those of the saved weights in fp32, which is how predictions are made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recsys_mtl.config import Config, config_hash, dump_config, load_config
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.files import atomic_write
+from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.metrics import Metrics, to_json
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.results import print_results
+from recsys_mtl.runs.compare_baselines import baselines as run_baselines
+from recsys_mtl.runs.fitting import Fitted, fit_network
+from recsys_mtl.runs.intervals import measured
+from recsys_mtl.runs.reference import take_reference
+from recsys_mtl.runs.track import Baselines, History, flat, prove_model, track_outcome
+from recsys_mtl.serving.bundle import load_bundle, save_bundle
+from recsys_mtl.serving.mlflow_model import log_model
+from recsys_mtl.serving.predictor import Predictor, check_output_columns
+from recsys_mtl.tracking.run import Run, open_run
+from recsys_mtl.tracking.uri import redact_uri
+from recsys_mtl.training.device import check_precision, pick_device
+from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.wiring.run import build_evaluator
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    config: Path, *, overrides: Sequence[str] = (), out: Path | None = None, baselines: bool = False
+) -> dict[str, Any]:
+    """Train from a config file; see `train`."""
+    loaded = load_config(config, overrides)
+    return train(loaded, out or Path("runs") / loaded.name, baselines=baselines)
+
+
+def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[str, Any]:
+    """Train, evaluate, store and track one run.
+
+    Args:
+        config: the run.
+        out: folder for the model, the config and result.json.
+        baselines: whether to train the baselines as well.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        UserError: anything wrong with the config, the data, the device, the tracking server or
+            the output folder, before anything is written there (a wrong training row of a streamed
+            run beyond `data.fit_rows` is found when it is read); or a logged model that does not
+            work in a fresh process, after everything else is written.
+    """
+    started = datetime.now(UTC)
+    out = prepare_out(out)
+    if (out / "result.json").exists():
+        log.warning("%s holds an earlier run, which this one will replace", out)
+    public = _public(config)
+    log.info("effective config:\n%s", dump_config(public))
+    check_precision(config.training.precision, pick_device(config.training.device))
+    prepared = prepare(config)
+    check_output_columns(prepared.preprocessor)
+    tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
+    track = config.tracking
+    with open_run(
+        track.enabled, track.uri, track.experiment, config.name, tags, spool=out
+    ) as tracked:
+        tracked.params(flat(public.model_dump()))
+        tracked.text("config.yaml", dump_config(public))
+        history = History(tracked)
+        fitted = fit_network(config, prepared, on_epoch=history.see)
+        _save(out, config, prepared, fitted)
+        evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
+        test = evaluator(fitted.network, prepared.loaders["test"])
+        interrupted = fitted.result.stopped == "interrupted"
+        others: Baselines = {}
+        if baselines and not interrupted:
+            interrupted = not _finished(run_baselines(config, prepared), others)
+        kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
+        print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
+        track_outcome(tracked, config, fitted, history, test, others)
+        result = envelope("train", started=started, config_hash=config_hash(config))
+        result |= _result(config, prepared, fitted, history, test, others)
+        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
+        write_result(out, result)
+        model_uri = log_model(
+            tracked,
+            out / "model",
+            prepared.example,
+            name=config.name.replace(".", "_"),
+            step=fitted.result.best_epoch,
+        )
+        if model_uri is not None:
+            result["mlflow"]["model_uri"] = model_uri
+            write_result(out, result)
+            expected = _predictions(config, prepared, fitted, out)
+            difference = prove_model(tracked, model_uri, out, prepared.example, expected)
+            result["mlflow"]["largest_difference"] = difference
+        tracked.artifact(write_result(out, result))
+        if interrupted:
+            log.warning("interrupted: %s holds the best epoch until then, and its result", out)
+            tracked.end("KILLED")
+    return result
+
+
+def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None:
+    """The model and its config, in place of those of an earlier run in the same folder."""
+    (out / "result.json").unlink(missing_ok=True)
+    atomic_write(out / "config.yaml", dump_config(_public(config)))
+    save_bundle(
+        out / "model",
+        config,
+        prepared.preprocessor,
+        fitted.network.state_dict(),
+        fingerprint=prepared.fingerprint,
+        reference=take_reference(config, Predictor(config, prepared.preprocessor, fitted.network)),
+    )
+
+
+def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
+    """Keep what comes; Ctrl-C ends it early (False)."""
+    try:
+        into.update(named)
+    except KeyboardInterrupt:
+        log.warning("interrupted: only %s of the baselines finished", ", ".join(into) or "none")
+        return False
+    return True
+
+
+def _result(
+    config: Config,
+    prepared: Prepared,
+    fitted: Fitted,
+    history: History,
+    test: Scores,
+    others: Baselines,
+) -> dict[str, Any]:
+    kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "device": str(fitted.device),
+        "precision": config.training.precision,
+        "data": {
+            "rows": prepared.rows,
+            "fingerprint": prepared.fingerprint,
+            "streamed": prepared.streamed,
+            "warnings": prepared.warnings,
+        },
+        "training": _training(fitted, history),
+        "tasks": measured(test, kinds, seed=config.seed),
+        "baselines": {
+            name: {task: to_json(metrics) for task, metrics in by_task.items()}
+            for name, by_task in others.items()
+        },
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "model": "model",
+    }
+
+
+def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) -> pl.DataFrame:
+    """What the training process predicts for the example; on a GPU the stored model, on the CPU."""
+    if fitted.device.type == "cpu":
+        predictor = Predictor(config, prepared.preprocessor, fitted.network)
+    else:
+        predictor = load_bundle(out / "model")
+    return predictor.predict(prepared.example)
+
+
+def _tracked(tracked: Run) -> dict[str, Any]:
+    return {
+        "run_id": tracked.id,
+        "tracking_uri": None if tracked.uri is None else redact_uri(tracked.uri),
+        "model_uri": None,
+        "largest_difference": None,
+    }
+
+
+def _training(fitted: Fitted, history: History) -> dict[str, Any]:
+    epochs = fitted.result.epochs
+    rows, seconds = sum(e.rows for e in epochs), sum(e.seconds for e in epochs)
+    return {
+        "stopped": fitted.result.stopped,
+        "best_epoch": fitted.result.best_epoch,
+        "best_score": epochs[fitted.result.best_epoch].score,
+        "skipped_batches": fitted.result.skipped,
+        "rows_per_second": round(rows / max(seconds, 1e-9), 1),
+        "seconds": round(seconds, 3),
+        "epochs": [
+            {
+                "epoch": epoch.number,
+                "rows": epoch.rows,
+                "seconds": round(epoch.seconds, 3),
+                "score": epoch.score,
+                "train_losses": epoch.train_losses,
+                "valid_losses": scores.losses,
+                "labelled": epoch.labelled,
+                "skipped_batches": epoch.skipped,
+                "adatt": epoch.transfer,
+                "conflicts": epoch.conflicts,
+            }
+            for epoch, scores in history.epochs
+        ],
+    }
+
+
+def _public(config: Config) -> Config:
+    """The config without credentials in its tracking URI."""
+    if config.tracking.uri is None:
+        return config
+    tracking = config.tracking.model_copy(update={"uri": redact_uri(config.tracking.uri)})
+    return config.model_copy(update={"tracking": tracking})

@@ -1,0 +1,79 @@
+"""drift.json and drift.html: what moved, the most moved first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from recsys_mtl.files import atomic_write
+from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.scoring.drift import FLOOR, LARGE, STABLE, Drift
+
+_PRINTED = 10
+_READ = (
+    f"PSI < {STABLE}: stable, to {LARGE}: moderate, above: large; shares are at least {FLOOR}. "
+    "By chance: what so few rows show without drift, on average; a larger PSI that one batch in a "
+    "thousand reaches without drift is read as chance too."
+)
+
+
+def write_drift(
+    drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, side: str
+) -> list[Path]:
+    """Write `name`.json and `name`.html, and print the top.
+
+    Args:
+        drifts: of `measure`.
+        folder: where to.
+        name: of both files, without suffix.
+        rows: that were scored.
+        side: rows that the reference's scores are of.
+    """
+    page = _page(drifts, rows=rows, side=side)
+    page.show()
+    document = {
+        "rows": rows,
+        "floor": FLOOR,
+        "scores_of": side,
+        "drift": [asdict(drift) for drift in drifts],
+    }
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    return [atomic_write(folder / f"{name}.json", text + "\n"), *page.write(folder, name)]
+
+
+def _page(drifts: Sequence[Drift], *, rows: int, side: str) -> Page:
+    columns = ("", "PSI", "by chance", "reading", "null", "then", "unknown", "then", "moved most")
+    cells = [
+        (
+            drift.title,
+            _number(drift.psi),
+            _number(drift.by_chance),
+            drift.reading,
+            _percent(drift.null),
+            _percent(drift.null_then),
+            _percent(drift.unknown),
+            _percent(drift.unknown_then),
+            ", ".join(drift.moved) if drift.reading in ("moderate", "large") else "",
+        )
+        for drift in drifts
+    ]
+    top = Table(
+        f"drift of {rows:,} rows, the largest", columns[:-1], [c[:-1] for c in cells][:_PRINTED]
+    )
+    whole = Table("all features and scores", columns, cells, note=_READ, printed=False)
+    told = [
+        f"{sum(d.reading == reading for d in drifts)} {reading}"
+        for reading in ("large", "moderate", "by chance", "stable", "no rows")
+    ]
+    then = f"Features against training rows, scores against {side} rows; {', '.join(told)}."
+    return Page("Drift since the training", [then, top, whole])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"

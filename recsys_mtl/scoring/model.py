@@ -1,0 +1,58 @@
+"""Which model scores: a run's folder, or a version of the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.errors import wrong
+from recsys_mtl.runs.evaluate import model_folder
+from recsys_mtl.tracking.bundle_cache import bundle_hash
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle on this disk.
+
+    Attributes:
+        folder: of the bundle.
+        sha256: of its manifest, which holds those of its other files.
+        registered: name, version and the alias that was asked for; None for a run's folder.
+    """
+
+    folder: Path
+    sha256: str
+    registered: dict[str, Any] | None = None
+
+
+def find_model(
+    run_dir: str | Path | None, *, model: str | None = None, tracking_uri: str | None = None
+) -> Model:
+    """The model that a command names.
+
+    Args:
+        run_dir: a run's folder, or its model folder.
+        model: `models:/NAME/3` or `models:/NAME@champion`, in place of `run_dir`.
+        tracking_uri: of the registry; else as everywhere.
+
+    Raises:
+        UserError: none or both are given; no such model; or its files are not the registered ones.
+    """
+    if (run_dir is None) == (model is None):
+        found = "neither" if model is None else "both"
+        raise wrong("which model?", expected="either RUN_DIR or --model", found=found)
+    if model is None:
+        assert run_dir is not None
+        if tracking_uri is not None:
+            raise wrong("--tracking-uri is for --model", fix="leave it out")
+        folder = model_folder(run_dir)
+        return Model(folder, bundle_hash(folder))
+    from recsys_mtl.tracking.registry import Registry  # imports mlflow, which is slow
+
+    registry = Registry(tracking_uri)
+    version = registry.resolve(model, where="--model")
+    folder = registry.download(version)
+    alias = model.partition("@")[2] or None
+    registered = {"name": version.name, "version": version.number, "alias": alias}
+    return Model(folder, bundle_hash(folder), registered)

@@ -1,0 +1,108 @@
+"""`recsys-mtl predict`: raw rows from files to predictions in Parquet, in bounded memory.
+
+A name that ends in .parquet is one file, any other a folder of parts (recsys_mtl/scoring/folder.py)
+that the same command completes after a kill. Beside the predictions, drift.json and drift.html tell
+how far the rows have moved from the training's (recsys_mtl/scoring/drift.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.scoring.job import Job, Options
+from recsys_mtl.scoring.model import Model, find_model
+from recsys_mtl.scoring.place import check_apart, check_place, is_one_file
+from recsys_mtl.scoring.rows import open_rows
+from recsys_mtl.scoring.stream import Scorer
+from recsys_mtl.serving.bundle import load_bundle, load_reference
+from recsys_mtl.training.interrupt import graceful_interrupt
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    run_dir: Path | None,
+    *,
+    input: str,
+    output: Path,
+    out: Path | None = None,
+    model: str | None = None,
+    tracking_uri: str | None = None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Predict and say where the predictions are; see `predict` and `Options`."""
+    found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
+    result = predict(found, input=input, output=output, out=out, options=Options(**options))
+    if not result["rows_scored"]:
+        print(f"{result['rows']:,} rows, finished before: {output}")
+    else:
+        print(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")
+    return result
+
+
+def predict(
+    model: str | Path | Model,
+    *,
+    input: str,
+    output: str | Path,
+    out: str | Path | None = None,
+    batch_rows: int | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
+) -> dict[str, Any]:
+    """Score every row of the input, in its order.
+
+    Args:
+        model: a run's folder, its model folder, or what `find_model` gives.
+        input: file, folder or glob of raw rows (Parquet or CSV); labels are not needed.
+        output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
+        out: folder for result.json; None writes none.
+        batch_rows: short for that option.
+        options: how they are written.
+
+    Raises:
+        UserError: no such model or input, columns that the model does not read, or a place that
+            cannot be written, holds another scoring, or is the input.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call goes on.
+    """
+    started, output = datetime.now(UTC), Path(output)
+    check_place(output, options.rows_per_file)
+    if out is not None:
+        out = prepare_out(out)
+    if not isinstance(model, Model):
+        model = find_model(model)
+    predictor = load_bundle(model.folder)
+    predictor.precision = options.precision
+    source = open_rows(predictor, input, options.keep)
+    check_apart(output, source)
+    reference = load_reference(model.folder) if options.drift else None
+    if options.drift and reference is None:
+        log.info("the model tells nothing of its training rows: drift is not measured")
+    rows = batch_rows or options.batch_rows
+    scorer = Scorer(predictor, source, options.keep, reference, rows)
+    job = Job(model, scorer, input, output, options)
+    write = job.write_file if is_one_file(output) else job.write_parts
+    begun = time.perf_counter()
+    with graceful_interrupt() as stop:
+        scored, drifts = write(stop)
+    seconds = time.perf_counter() - begun
+    result = envelope("predict", started=started) | {
+        "model": model.folder,
+        "registered": model.registered,
+        "bundle_sha256": model.sha256,
+        "input_fingerprint": source.fingerprint(),
+        "output": output,
+        "rows": source.num_rows,
+        "rows_scored": scored,
+        "rows_per_second": round(scored / max(seconds, 1e-9), 1),
+        "drift": None if drifts is None else {d.title: d.reading for d in drifts},
+        "peak_memory_mb": round(peak_memory_mb(), 1),
+    }
+    if out is not None:
+        write_result(out, result)
+    return result

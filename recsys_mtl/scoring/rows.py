@@ -1,0 +1,109 @@
+"""The rows that are scored: opened, and checked against the model before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.data.source import Source
+from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.serving.predictor import Predictor
+
+
+def open_rows(predictor: Predictor, path: str, keep: Sequence[str]) -> Source:
+    """Open the input and check its columns.
+
+    Args:
+        predictor: the model.
+        path: file, folder or glob of raw rows.
+        keep: columns that are copied to the output.
+
+    Raises:
+        UserError: no such input; every column that is missing, of a type that the model does not
+            read, or that cannot be kept, together.
+    """
+    types = predictor.schema()
+    numbers = {column for column, dtype in types.items() if dtype == pl.Float64}
+    source = Source.open(
+        path,
+        root=Path.cwd(),
+        fmt="auto",
+        text_columns=set(types) - numbers,
+        number_columns=numbers,
+        where="--input",
+    )
+    problems = [*_wrong_columns(predictor, source, path), *_wrong_kept(predictor, source, keep)]
+    if problems:
+        raise UserError(*problems)
+    return source
+
+
+def output_schema(predictor: Predictor, source: Source, keep: Iterable[str]) -> pa.Schema:
+    """Columns of the output: the kept ones, then the predictions."""
+    kept = _empty(source).select(list(keep)).schema
+    return pl.DataFrame(schema={**kept, **predictor.output_schema()}).to_arrow().schema
+
+
+def _wrong_columns(predictor: Predictor, source: Source, path: str) -> list[Problem]:
+    empty = _empty(source)
+    problems = []
+    for feature in predictor.preprocessor.features:
+        column = feature.column
+        if column not in source.columns:
+            problems.append(
+                Problem(
+                    "missing column",
+                    f"--input {path}",
+                    f"a column '{column}', which the model reads",
+                    "none",
+                    did_you_mean(column, source.columns),
+                )
+            )
+            continue
+        try:
+            _require_type(feature, empty[column])
+        except UserError as error:
+            problems += [replace(p, where=f"--input {path}: {p.where}") for p in error.problems]
+    return problems
+
+
+def _require_type(feature: ColumnEncoder, values: pl.Series) -> None:
+    """Encoders refuse a column by its type, with or without rows."""
+    if isinstance(feature, NumericFeature):
+        feature.encode(values, Rows(0, 0))
+    elif isinstance(feature, CategoricalFeature | CategoricalListFeature):
+        feature.encode(values)
+
+
+def _wrong_kept(predictor: Predictor, source: Source, keep: Sequence[str]) -> list[Problem]:
+    unknown = [
+        Problem(f"no column '{column}'", "--keep", fix=did_you_mean(column, source.columns))
+        for column in keep
+        if column not in source.columns
+    ]
+    fix = "leave it out, or rename the column of the input"
+    clashes = [
+        Problem(f"'{column}' is a column of the predictions too", "--keep", fix=fix)
+        for column in keep
+        if column in predictor.output_schema()
+    ]
+    twice = [
+        Problem(f"'{column}' is named twice", "--keep", fix="name it once")
+        for column in dict.fromkeys(keep)
+        if keep.count(column) > 1
+    ]
+    return unknown + clashes + twice
+
+
+def _empty(source: Source) -> pl.DataFrame:
+    """The columns without rows."""
+    return pl.DataFrame(pa.schema(list(source.columns.items())).empty_table())

@@ -1,0 +1,1 @@
+"""Jobs on generated data: synthesize and describe."""

@@ -1,0 +1,209 @@
+"""`recsys-mtl describe`: one page about a generated data set, for the terminal and the browser."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from data_synth import Truth
+from data_synth.profile import Profile, profile
+from data_synth.targets import ChoiceTarget, RegressionTarget
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.tracking.heatmap import draw_heatmap
+
+_CONSTANT, _ORACLE, _LINE = "#999999", "#4477aa", "#cccccc"
+_FIRST = {"binary": "auc", "multiclass": "accuracy", "retrieval": "mrr", "regression": "r2"}
+
+
+def describe(folder: str | Path, *, out: str | Path | None = None) -> dict[str, Any]:
+    """Describe what `recsys-mtl synthesize` wrote: print it, write describe.html and describe.png.
+
+    Args:
+        folder: the data set's.
+        out: folder for the page and result.json; None puts the page beside the data, without
+            result.json, which is there that of synthesize.
+
+    Raises:
+        UserError: there is no finished data set, or the page cannot be written.
+    """
+    started = datetime.now(UTC)
+    truth = Truth.open(Path(folder))
+    written_to = prepare_out(folder if out is None else out)
+    found = profile(truth)
+    page = _page(truth, found)
+    page.show()
+    written = page.write(written_to, "describe")
+    print("\n" + "\n".join(str(path) for path in written))
+    result = envelope("describe", started=started) | {
+        "name": truth.content["name"],
+        "rows": found.rows,
+        "tasks": {name: _summary(truth, found, name) for name in truth.targets},
+        "columns": {name: vars(column) for name, column in found.columns.items()},
+        "relation": truth.content["relation"],
+        "page": written[-1],
+    }
+    if out is not None:
+        write_result(written_to, result)
+    return result
+
+
+run = describe  # what the command line calls in every job
+
+
+def _summary(truth: Truth, found: Profile, task: str) -> dict[str, Any]:
+    told = truth.content["tasks"][task]
+    return {
+        "kind": truth.targets[task].kind,
+        "labelled": told["labelled"],
+        "mean": found.means.get(task),
+        "classes": len(found.shares[task]) if task in found.shares else None,
+        "constant": told.get("constant"),
+        "oracle": told.get("oracle"),
+        "observable": told["observable"],
+    }
+
+
+def _page(truth: Truth, found: Profile) -> Page:
+    content = truth.content
+    head = (
+        f"{found.rows:,} rows, {found.months[0]} to {found.months[-1]}, "
+        f"{len(found.columns)} columns and {len(truth.targets)} labels, seed {content['seed']}."
+    )
+    picture = Picture("At a glance", "describe", _picture(truth, found))
+    tables = _tasks(truth, found), _relations(content["relation"]), _columns(found)
+    return Page(f"Synthetic data set {content['name']}", [head, picture, *tables])
+
+
+def _tasks(truth: Truth, found: Profile) -> Table:
+    rows = []
+    for name, target in truth.targets.items():
+        told = truth.content["tasks"][name]
+        metric = _FIRST[target.kind]
+        reach = [told.get(who, {}).get(metric) for who in ("constant", "oracle")]
+        rows.append(
+            [
+                name,
+                target.kind,
+                f"{told['labelled'] / found.rows:.1%}",
+                _rate(found, name, target),
+                metric,
+                *("" if value is None else f"{value:.4f}" for value in reach),
+                f"{told['observable']:.2f}",
+            ]
+        )
+    note = (
+        "constant, oracle: expected metric of who knows no row, and of who knows the true scores, "
+        "over these rows. observable: share of a score's variance that the columns determine, at "
+        "most."
+    )
+    columns = ("task", "kind", "labelled", "label", "metric", "constant", "oracle", "observable")
+    return Table("Tasks", columns, rows, texts=2, note=note)
+
+
+def _rate(found: Profile, task: str, target: Any) -> str:
+    """What the labels look like in a few words."""
+    if isinstance(target, ChoiceTarget):
+        shares = found.shares[task] or [float("nan")]
+        few = f"{len(shares)}: {shares[0]:.0%} … {shares[-1]:.0%}"
+        return few if target.kind == "multiclass" else f"{len(shares)} items"
+    mean = found.means[task]
+    if np.isnan(mean):
+        return "none"
+    return f"mean {mean:.3g}" if isinstance(target, RegressionTarget) else f"{mean:.2%}"
+
+
+def _relations(relation: dict[str, Any]) -> Table:
+    """Planned correlations below the diagonal, measured ones above."""
+    tasks, matrix = relation["tasks"], _halves(relation)
+    rows = [
+        [f"{place + 1} {name}", *("" if np.isnan(v) else f"{100 * v:z.0f}" for v in values)]
+        for place, (name, values) in enumerate(zip(tasks, matrix, strict=True))
+    ]
+    columns = ["task", *(str(place + 1) for place in range(len(tasks)))]
+    note = (
+        "Correlation of true scores in hundredths: planned below the diagonal, measured on these "
+        "rows above."
+    )
+    return Table("Relations", columns, rows, note=note, dense=True)
+
+
+def _halves(relation: dict[str, Any]) -> NDArray[np.float64]:
+    planned, measured = (np.array(relation[who], float) for who in ("planned", "measured"))
+    matrix: NDArray[np.float64] = np.tril(planned, -1) + np.triu(measured, 1)
+    np.fill_diagonal(matrix, np.nan)
+    return matrix
+
+
+def _columns(found: Profile) -> Table:
+    rows = [
+        [
+            name,
+            column.type,
+            f"{column.missing:.1%}" if column.missing else "",
+            "" if column.distinct is None else f"{column.distinct:,}",
+            "" if column.mean is None else f"{column.mean:,.4g}",
+        ]
+        for name, column in found.columns.items()
+    ]
+    note = (
+        "distinct is approximate beyond a million rows; the mean of a list column is that of its "
+        "lengths."
+    )
+    return Table("Columns", ("column", "type", "missing", "distinct", "mean"), rows, 2, note)
+
+
+def _picture(truth: Truth, found: Profile) -> Figure:
+    """Relations on the left; reachable metrics, missing values and labels by month on the right."""
+    relation = truth.content["relation"]
+    tasks = relation["tasks"]
+    figure = Figure(figsize=(15, 3 + 0.42 * max(len(tasks), 16)), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1.3, 1), squeeze=False)[0]
+    axes = left.subplots()
+    image = draw_heatmap(
+        axes, _halves(relation), rows=tasks, columns=tasks, low=-1.0, palette="RdBu"
+    )
+    axes.set_title("relations: planned below the diagonal, measured above")
+    left.colorbar(image, ax=axes, shrink=0.6)
+    reach, missing, months = right.subplots(3, 1)
+    _draw_reach(reach, truth)
+    _draw_missing(missing, found)
+    _draw_months(months, found)
+    return figure
+
+
+def _draw_reach(axes: Axes, truth: Truth) -> None:
+    names: list[str] = []
+    for name, told in truth.content["tasks"].items():
+        metric = _FIRST[truth.targets[name].kind]
+        low, high = (told.get(who, {}).get(metric) for who in ("constant", "oracle"))
+        if low is None or high is None:
+            continue
+        axes.plot([low, high], [len(names)] * 2, color=_LINE, linewidth=1.5)
+        axes.scatter([low, high], [len(names)] * 2, color=(_CONSTANT, _ORACLE), zorder=3)
+        names.append(f"{name} ({metric})")
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_title("from the constant (grey) to the oracle (blue)")
+
+
+def _draw_missing(axes: Axes, found: Profile) -> None:
+    shares = {name: column.missing for name, column in found.columns.items() if column.missing}
+    axes.bar(list(shares), list(shares.values()), color=_ORACLE)
+    axes.tick_params(axis="x", labelsize=7, rotation=60)
+    axes.set_title("missing values, share of the rows")
+
+
+def _draw_months(axes: Axes, found: Profile) -> None:
+    for name, means in found.by_month.items():
+        moved = (np.array(means) - found.means[name]) / (found.spreads[name] or 1.0)
+        axes.plot(found.months, moved, marker=".", label=name)
+    axes.tick_params(axis="x", labelsize=8, rotation=30)
+    axes.legend(fontsize=7, ncols=2)
+    axes.set_title("mean label by month, in standard deviations from the mean")

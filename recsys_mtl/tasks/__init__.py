@@ -1,0 +1,1 @@
+"""Kinds of tasks, one file a kind."""

@@ -1,0 +1,103 @@
+"""`Label`: base of the four kinds of label."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.lookup import Lookup
+from recsys_mtl.columns.numbers import Floats
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.errors import UserError, wrong
+
+UNLABELLED = -1
+OUTSIDE = -2
+
+Labels = NDArray[np.float32]
+
+
+@dataclass
+class Label(ColumnEncoder, ABC):
+    """Turns a label column into targets, and the network's outputs back into columns.
+
+    Attributes:
+        task: task name.
+        null_values: canonical texts that mean unlabelled, as null and NaN do.
+    """
+
+    task: str
+    null_values: list[str] = field(kw_only=True, default_factory=list)
+
+    @property
+    @abstractmethod
+    def spec(self) -> TaskSpec:
+        """What the network needs to know."""
+
+    @abstractmethod
+    def encode(self, values: pl.Series, rows: Rows) -> Labels:
+        """(B,) targets, NaN where unlabelled.
+
+        Raises:
+            UserError: a value is none that this kind of label may take.
+        """
+
+    @abstractmethod
+    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+        """Columns of predictions from (B, outputs) logits or values."""
+
+    @property
+    def where(self) -> str:
+        """Place of the label in messages."""
+        return f"tasks.{self.task}: label column '{self.column}'"
+
+    def lookup(self, table: dict[str, int], *, unknown: int = OUTSIDE) -> Lookup:
+        """Codes of `table`, and those of this label for unlabelled and outside."""
+        table = table | dict.fromkeys(self.null_values, UNLABELLED)
+        return Lookup(table, null=UNLABELLED, unknown=unknown)
+
+    def codes(self, values: pl.Series, lookup: Lookup) -> NDArray[np.int64]:
+        """(B,) codes of the labels.
+
+        Raises:
+            UserError: the column has a type that has no category.
+        """
+        require_category(values, self.where)
+        return lookup.codes(values)
+
+    def outside(self, values: pl.Series, codes: NDArray[np.int64], rows: Rows) -> str | None:
+        """Value and row of the first label outside the table, None where there is none."""
+        beyond = codes == OUTSIDE
+        first = int(beyond.argmax()) if beyond.any() else None
+        return None if first is None else rows.found(values[first], first)
+
+    def no_labels(self) -> UserError:
+        """The error of a label that is never set."""
+        return wrong(
+            "no label in the training rows",
+            where=self.where,
+            expected="labelled rows",
+            found="only null (or rows outside only_where)",
+            fix="remove the task, or check the label, only_where and the split",
+        )
+
+    def one_class(self, found: str) -> UserError:
+        """The error of a label that is always the same."""
+        return wrong(
+            "the label has only one class in the training rows",
+            where=self.where,
+            expected="two classes or more",
+            found=f"only '{found}'",
+            fix="remove the task, or check the label and the split",
+        )
+
+
+def targets(codes: NDArray[np.int64]) -> Labels:
+    """Codes as float32, NaN where they are negative."""
+    return np.where(codes < 0, np.float32(np.nan), codes.astype(np.float32))

@@ -1,0 +1,1 @@
+"""Images: adapters, backbones, the image network and the papers' plans."""

@@ -1,0 +1,182 @@
+"""The two lists of CelebA: the attributes of each image, and the split that it belongs to.
+
+Shapes: N images, T attributes that were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys_mtl.data.sides import SIDES, Side
+from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+from recsys_mtl.vision.celeba.layout import find_list
+
+Labels = NDArray[np.int8]
+_CLASSES = {"-1": 0, "1": 1}
+_PARTS: dict[str, Side] = {str(number): side for number, side in enumerate(SIDES)}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The images that the lists give to a split.
+
+    Attributes:
+        names: of the N files, sorted.
+        labels: (N, T) 0 no, 1 yes.
+    """
+
+    names: tuple[str, ...]
+    labels: Labels
+
+    def first(self, count: int) -> Listed:
+        """At most that many of the images, by name."""
+        return Listed(self.names[:count], self.labels[:count])
+
+
+def read_lists(root: Path, attributes: Sequence[str]) -> dict[Side, Listed]:
+    """The images of each split with the attributes that are asked for.
+
+    Raises:
+        UserError: a list is missing or broken, an attribute is not in it, the lists name other
+            images, or a split has none.
+    """
+    labels = _labels(find_list(root, "list_attr_celeba"), attributes)
+    partition = find_list(root, "list_eval_partition")
+    parts = _parts(partition)
+    for what, absent in (
+        ("attributes", parts.keys() - labels.keys()),
+        ("a split", labels.keys() - parts.keys()),
+    ):
+        if absent:
+            found = f"{len(absent)}, such as {', '.join(sorted(absent)[:5])}"
+            raise wrong(f"images without {what}", where=str(root), found=found)
+    names: dict[Side, list[str]] = {side: [] for side in SIDES}
+    for name in sorted(parts):
+        names[parts[name]].append(name)
+    empty = [side for side in SIDES if not names[side]]
+    if empty:
+        raise wrong(f"no images in {' and '.join(empty)}", where=str(partition))
+    return {
+        side: Listed(tuple(mine), np.array([labels[name] for name in mine], dtype=np.int8))
+        for side, mine in names.items()
+    }
+
+
+def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
+    """Classes of the attributes that are asked for, by image."""
+    rows = _rows(path)
+    known, count = _header(path, rows)
+    columns = [known.index(name) + 1 for name in _checked(path, attributes, known)]
+    labels: dict[str, list[int]] = {}
+    for number, fields in rows:
+        _check_row(path, number, fields, 1 + len(known), labels)
+        try:
+            labels[fields[0]] = [_CLASSES[fields[column]] for column in columns]
+        except KeyError as error:
+            raise wrong(
+                f"no value of an attribute of {fields[0]}",
+                where=f"{path}: line {number}",
+                expected="-1 or 1",
+                found=f"'{error.args[0]}'",
+            ) from error
+    if count is not None and count != len(labels):
+        raise wrong(
+            "not the whole list",
+            where=str(path),
+            expected=f"{count} images, as its first line says",
+            found=f"{len(labels)} images",
+            fix="download it again",
+        )
+    return labels
+
+
+def _parts(path: Path) -> dict[str, Side]:
+    """The split of each image."""
+    rows = _rows(path)
+    if path.suffix == ".csv":
+        next(rows, None)
+    parts: dict[str, Side] = {}
+    for number, fields in rows:
+        _check_row(path, number, fields, 2, parts)
+        if fields[1] not in _PARTS:
+            raise wrong(
+                f"no split of {fields[0]}",
+                where=f"{path}: line {number}",
+                expected="0 (train), 1 (valid) or 2 (test)",
+                found=f"'{fields[1]}'",
+            )
+        parts[fields[0]] = _PARTS[fields[1]]
+    return parts
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not blank."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise wrong("cannot read the list", where=str(path), found=error) from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        if path.suffix == ".csv":
+            yield number, [field.strip().strip('"') for field in line.split(",")]
+        else:
+            yield number, line.split()
+
+
+def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], int | None]:
+    """Names of the attributes, and how many images follow, which only the text file says."""
+    csv = path.suffix == ".csv"
+    head = [fields for _, fields in islice(rows, 1 if csv else 2)]
+    whole = len(head) == (1 if csv else 2)
+    counted = whole and (csv or (len(head[0]) == 1 and head[0][0].isdecimal()))
+    names = head[-1][1 if csv else 0 :] if counted else []
+    is_row = any(name.lower().endswith(".jpg") for fields in head for name in fields)
+    if not names or is_row or len(set(names)) < len(names):
+        raise wrong(
+            "malformed head",
+            where=str(path),
+            expected="image_id and the distinct names of the attributes in the first line"
+            if csv
+            else "the number of images in the first line, the distinct names of the attributes "
+            "in the second",
+            found=" / ".join(" ".join(fields)[:60] for fields in head) or "an empty file",
+        )
+    return names, None if csv else int(head[0][0])
+
+
+def _checked(path: Path, attributes: Sequence[str], known: list[str]) -> Sequence[str]:
+    """The same attributes, where the list has each of them and none is asked for twice."""
+    if not attributes:
+        raise wrong("no attribute", where=str(path), expected="at least one to be asked for")
+    problems = [
+        Problem(f"unknown attribute '{name}'", str(path), fix=did_you_mean(name, known))
+        for name in attributes
+        if name not in known
+    ]
+    twice = sorted({name for name in attributes if list(attributes).count(name) > 1})
+    problems += [Problem(f"attribute '{name}' is asked for twice", str(path)) for name in twice]
+    if problems:
+        raise UserError(*problems)
+    return attributes
+
+
+def _check_row(
+    path: Path, number: int, fields: list[str], width: int, before: Container[str]
+) -> None:
+    name = fields[0]
+    if len(fields) != width:
+        what, found = "malformed line", f"{len(fields)} fields instead of {width}"
+    elif not name or "/" in name or "\\" in name:
+        what, found = "no name of a file", f"'{name}'"
+    elif name in before:
+        what, found = "an image twice", name
+    else:
+        return
+    raise wrong(what, where=f"{path}: line {number}", found=found)

@@ -1,0 +1,123 @@
+"""From a folder of CelebA to its three splits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from recsys_mtl.data.sides import SIDES, Side
+from recsys_mtl.errors import wrong
+from recsys_mtl.vision.celeba.cache import Pixels, Plan, build, cached
+from recsys_mtl.vision.celeba.decode import Broken, Look
+from recsys_mtl.vision.celeba.layout import find_images
+from recsys_mtl.vision.celeba.lists import Listed, read_lists
+from recsys_mtl.vision.celeba.room import make_room
+from recsys_mtl.vision.celeba.split import CelebaSplit
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 5  # names of broken images in a message
+
+
+def load_celeba(
+    root: Path,
+    *,
+    attributes: Sequence[str],
+    size: int,
+    crop: int | None = 178,
+    cache: Path | None,
+    workers: int,
+    max_broken: float = 0.01,
+    rows: tuple[int, int, int] | None = None,
+) -> dict[Side, CelebaSplit]:
+    """The splits that the data set itself defines, decoded by the first call and then reused.
+
+    Missing and unreadable images are logged and left out.
+
+    Args:
+        root: folder with `img_align_celeba/`, `list_attr_celeba` and `list_eval_partition`, the
+            lists as .txt or .csv; the official `Img/`, `Anno/` and `Eval/` will do.
+        attributes: names of the tasks, such as `Smiling`.
+        size: height and width of the images that come out.
+        crop: side of the centre square that is kept, in pixels; None for the largest one.
+        cache: folder of the decoded images; None for `root/cache`.
+        workers: processes that decode; with 1, this one does.
+        max_broken: largest share of a split that may be broken.
+        rows: how many train, valid and test images to keep at most, the first by name.
+
+    Raises:
+        UserError: the folder is not one of CelebA, an attribute is unknown, too many images are
+            broken, or the cache cannot be written.
+    """
+    _check(size, crop, workers, max_broken, rows)
+    listed = read_lists(root, attributes)
+    if rows is not None:
+        kept = dict(zip(SIDES, rows, strict=True))
+        listed = {side: mine.first(kept[side]) for side, mine in listed.items()}
+    look, folder = Look(size, crop), cache or root / "cache"
+    plans = _plan(listed, find_images(root), look, folder, cut=rows is not None)
+    for plan in plans.values():
+        _require_few(plan, plan.missing, max_broken)
+    pixels = _pixels(plans, workers)
+    for side, plan in plans.items():
+        _require_few(plan, pixels[side].broken, max_broken)
+        if pixels[side].broken:
+            log.warning("%s: left out %s", side, _told(pixels[side].broken, len(plan.names)))
+    return {side: CelebaSplit(listed[side], pixels[side], attributes) for side in SIDES}
+
+
+def _check(
+    size: int,
+    crop: int | None,
+    workers: int,
+    max_broken: float,
+    rows: tuple[int, int, int] | None,
+) -> None:
+    """Raises a `UserError` for numbers out of their range."""
+    numbers = {"size": size, "crop": 1 if crop is None else crop, "workers": workers}
+    for name, number in numbers.items():
+        if number < 1:
+            raise wrong(name, expected="at least 1", found=number)
+    if not 0 <= max_broken <= 1:
+        raise wrong("max_broken", expected="a share from 0 to 1", found=max_broken)
+    if rows is not None and min(rows) < 1:
+        raise wrong("rows", expected="at least one image of each split", found=rows)
+
+
+def _plan(
+    listed: Mapping[Side, Listed], images: Path, look: Look, cache: Path, *, cut: bool
+) -> dict[Side, Plan]:
+    """The pixels that are wanted; other settings do not write over each other's files."""
+    plans = {}
+    for side, mine in listed.items():
+        name = f"celeba_{side}_{look.size}_{look.crop or 'full'}"
+        name += f"_first{len(mine.names)}" if cut else ""
+        plans[side] = Plan(side, images, mine.names, look, cache, name)
+    return plans
+
+
+def _pixels(plans: Mapping[Side, Plan], workers: int) -> dict[Side, Pixels]:
+    found = {side: kept for side, plan in plans.items() if (kept := cached(plan))}
+    wanted = {side: plan for side, plan in plans.items() if side not in found}
+    if wanted:
+        make_room(wanted.values())
+        found |= dict(zip(wanted, build(wanted.values(), workers), strict=True))
+    return found
+
+
+def _require_few(plan: Plan, broken: tuple[Broken, ...], share: float) -> None:
+    if len(broken) > share * len(plan.names) or len(broken) == len(plan.names):
+        raise wrong(
+            f"too many broken images in {plan.side}",
+            where=str(plan.folder),
+            expected=f"at most {share:.2%}, and not all",
+            found=_told(broken, len(plan.names)),
+        )
+
+
+def _told(broken: tuple[Broken, ...], count: int) -> str:
+    """How many there are, and the first of them."""
+    first = ", ".join(f"{name} ({reason})" for name, reason in broken[:_SHOWN])
+    more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+    return f"{len(broken)} of {count} images that are missing or unreadable: {first}{more}"

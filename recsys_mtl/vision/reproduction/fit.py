@@ -1,0 +1,142 @@
+"""Trains one network of a reproduction, and measures it on the way.
+
+Shapes: T tasks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys_mtl.gradients import ConflictLog, GradNorm
+from recsys_mtl.training.device import pick_device
+from recsys_mtl.vision.reproduction.fitted import Epoch, Fitted
+from recsys_mtl.vision.reproduction.images import Images, make_network, run_seeds
+from recsys_mtl.vision.reproduction.plan import Threshold
+from recsys_mtl.vision.reproduction.recipe import Recipe
+from recsys_mtl.vision.reproduction.scores import evaluate
+from recsys_mtl.vision.training import ImageStep, shared_parts
+from recsys_mtl.wiring.combiner import build_combiner
+
+
+class Fit:
+    """One training.
+
+    Args:
+        recipe: what to train.
+        images: what on.
+        seed: of the data.
+        rerun: of the seed.
+        only: the task that is trained alone; None: all.
+    """
+
+    def __init__(
+        self, recipe: Recipe, images: Images, *, seed: int, rerun: int, only: int | None = None
+    ) -> None:
+        initial, order, draws = run_seeds(seed, rerun)
+        self.recipe, self.images, self.only = recipe, images, only
+        self.device = pick_device(recipe.training.device)
+        self.network = make_network(recipe.model, images, seed=initial).to(self.device)
+        self._order = torch.Generator().manual_seed(order)
+        self._log = ConflictLog()
+        self.step, blocks = self._make_step(draws)
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        self.fitted = Fitted(blocks, sum(p.numel() for p in learning))
+        self._look_rows = _look_rows(recipe.threshold, len(images.test))
+
+    def run(self) -> Fitted:
+        """Train all epochs."""
+        for _ in range(self.recipe.training.epochs):
+            self.fitted.epochs.append(self._epoch())
+        return self.fitted
+
+    def _make_step(self, draws: int) -> tuple[ImageStep, tuple[str, ...]]:
+        training, method = self.recipe.training, self.recipe.method
+        learning = [p for p in self.network.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            learning, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
+        )
+        tasks = len(self.images.train.tasks)
+        named = None
+        if method.combiner.name != "sum":
+            parts = shared_parts(self.network)
+            named = build_combiner(method.combiner, parts, tasks=tasks, seed=draws)
+            named.combiner.to(self.device)
+        balanced = method.balancing == "gradnorm"
+        step = ImageStep(
+            self.network,
+            optimizer,
+            self._weights(),
+            combiner=None if named is None else named.combiner,
+            gradnorm=GradNorm(tasks).to(self.device) if balanced else None,
+            log=self._log,
+        )
+        return step, () if named is None else named.blocks
+
+    def _weights(self) -> Tensor:
+        """(T,) of the losses; zero for those that are not trained."""
+        weights = torch.tensor(task_weights(self.recipe, self.images), device=self.device)
+        if self.only is not None:
+            weights[torch.arange(len(weights), device=self.device) != self.only] = 0
+        return weights
+
+    def _epoch(self) -> Epoch:
+        self.network.train()
+        sums = torch.zeros(len(self.images.train.tasks), device=self.device)
+        steps = len(self.fitted.step_seconds)
+        for rows in self._batches():
+            sums += self._train_on(rows)
+            self._look()
+        seconds = self.fitted.step_seconds[steps:]
+        gradnorm = self.step.gradnorm
+        return Epoch(
+            train_losses=(sums / len(seconds)).tolist(),
+            scores=evaluate(self.network, self.images.test, device=self.device),
+            conflicts=self._log.take(skipped=self.step.skipped),
+            gradnorm=None if gradnorm is None else gradnorm.weights.tolist(),
+            skipped=self.step.skipped,
+            seconds=sum(seconds),
+        )
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Indices in a new order; a last image on its own is left out, it has no variance."""
+        order = torch.randperm(len(self.images.train), generator=self._order)
+        for rows in torch.split(order, self.recipe.training.batch_size):
+            if len(rows) > 1:
+                yield rows
+
+    def _train_on(self, rows: Tensor) -> Tensor:
+        """(T,) losses."""
+        begun = time.perf_counter()
+        images, labels = self.images.train.batch(rows)
+        images, labels = images.to(self.device), labels.to(self.device)
+        losses = self.step(images, labels, step=len(self.fitted.step_seconds)).losses
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.fitted.step_seconds.append(time.perf_counter() - begun)
+        return losses
+
+    def _look(self) -> None:
+        """Measure on the fixed test images, where it is time to."""
+        threshold, steps = self.recipe.threshold, len(self.fitted.step_seconds)
+        if threshold is None or steps % threshold.every or steps > threshold.limit:
+            return
+        scores = evaluate(self.network, self.images.test, device=self.device, rows=self._look_rows)
+        self.fitted.looks.append((steps, scores.losses))
+
+
+def task_weights(recipe: Recipe, images: Images) -> list[float]:
+    """Of the losses, in the order of the tasks."""
+    return [recipe.weights.get(task.name, 1.0) for task in images.train.tasks]
+
+
+def _look_rows(threshold: Threshold | None, total: int) -> Tensor | None:
+    """Indices of the test images of each look, the same for every run."""
+    if threshold is None:
+        return None
+    chosen = np.random.default_rng(0).permutation(total)[: threshold.images]
+    return torch.from_numpy(np.sort(chosen))

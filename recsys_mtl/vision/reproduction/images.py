@@ -1,0 +1,126 @@
+"""The images of a reproduction, and its networks."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from recsys_mtl.errors import wrong
+from recsys_mtl.vision.backbones import Backbone, ResNet18, SmallCNN, freeze_stem, load_weights
+from recsys_mtl.vision.celeba import load_celeba
+from recsys_mtl.vision.images import ImageSplit
+from recsys_mtl.vision.network import ImageNetwork
+from recsys_mtl.vision.reproduction.plan import CelebaData, Dataset, Model, RotMnistData
+from recsys_mtl.vision.rot_mnist import load_rot_mnist
+
+_DATASET: TypeAdapter[Dataset] = TypeAdapter(Dataset)
+_DIGITS_SIDE = 8
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a seed trains and is measured on.
+
+    Attributes:
+        train: images to train on.
+        test: images that are measured.
+        source: what they are, for people.
+    """
+
+    train: ImageSplit
+    test: ImageSplit
+    source: str
+
+    @property
+    def identity(self) -> str:
+        """Another one for other images or labels."""
+        return f"{self.train.fingerprint()}-{self.test.fingerprint()}"
+
+
+def open_images(dataset: Dataset, root: Path | None, *, seed: int, cached: bool = True) -> Images:
+    """Load the images of a seed; those of the last call are kept.
+
+    Args:
+        dataset: which.
+        root: folder of the data.
+        seed: of what is drawn of the data.
+        cached: painted images are kept in memory, which training needs for its speed.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    return _opened(dataset.model_dump_json(), root, seed, cached)
+
+
+@lru_cache(maxsize=1)
+def _opened(dataset: str, root: Path | None, seed: int, cached: bool) -> Images:
+    """Sections cannot be hashed, so JSON stands for one."""
+    parsed: Dataset = _DATASET.validate_json(dataset)
+    if isinstance(parsed, RotMnistData):
+        return _rot_mnist(parsed, root, seed, cached)
+    return _celeba(parsed, root)
+
+
+def _rot_mnist(dataset: RotMnistData, root: Path | None, seed: int, cached: bool) -> Images:
+    rows = None if dataset.rows is None else (dataset.rows.train, dataset.rows.test)
+    train, test = load_rot_mnist(root, seed=seed, cached=cached, rows=rows)
+    small = train.shape[-1] == _DIGITS_SIDE
+    return Images(train, test, "scikit-learn's digits, not MNIST" if small else "MNIST")
+
+
+def _celeba(dataset: CelebaData, root: Path | None) -> Images:
+    if root is None:
+        raise wrong(
+            "no folder of CelebA", where="dataset", expected="--data DIR or $RECSYS_MTL_DATA",
+            fix="download CelebA and give its folder",
+        )  # fmt: skip
+    inside = root / "celeba"
+    rows = dataset.rows
+    splits = load_celeba(
+        inside if inside.is_dir() else root,
+        attributes=dataset.attributes,
+        size=dataset.size,
+        crop=dataset.crop,
+        cache=None if dataset.cache is None else Path(dataset.cache),
+        workers=dataset.workers or os.cpu_count() or 1,
+        rows=None if rows is None else (rows.train, rows.test, rows.test),
+    )
+    source = f"CelebA, its official train and {dataset.tested} splits"
+    return Images(splits["train"], splits[dataset.tested], source)
+
+
+def make_backbone(model: Model, shape: tuple[int, int, int]) -> Backbone:
+    """A backbone for (C, H, W) images, its weights drawn with torch's own random numbers.
+
+    Raises:
+        UserError: the file of the weights is missing or of another network.
+    """
+    channels, side, _ = shape
+    if model.kind == "small_cnn":
+        return SmallCNN(channels, side, channels=tuple(model.channels), width=model.width)
+    backbone = ResNet18(channels)
+    if model.weights is not None:
+        load_weights(backbone, Path(model.weights))
+    if model.freeze_stem:
+        freeze_stem(backbone)
+    return backbone
+
+
+def make_network(model: Model, images: Images, *, seed: int) -> ImageNetwork:
+    """The network of a run: the same weights for every method."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = make_backbone(model, images.train.shape)
+        return ImageNetwork(backbone, images.train.tasks)
+
+
+def run_seeds(seed: int, rerun: int) -> tuple[int, int, int]:
+    """Seeds of the initial weights, of the order of images, and of what methods draw."""
+    weights, order, draws = np.random.SeedSequence((seed, rerun)).generate_state(3)
+    return int(weights), int(order), int(draws)

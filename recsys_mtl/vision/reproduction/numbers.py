@@ -1,0 +1,92 @@
+"""Numbers of one run, and their mean and spread over runs.
+
+Shapes: R runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsys_mtl.metrics.differences import Difference, Floats, difference
+from recsys_mtl.vision.reproduction.unit import Unit
+
+Run = tuple[int, int]
+"""Seed and rerun: what two methods have in common in a pair."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Over runs.
+
+    Attributes:
+        mean: NaN without a run.
+        sd: with R − 1; NaN for fewer than two.
+        count: R.
+    """
+
+    mean: float
+    sd: float
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of those that are finite."""
+    known = finite(values)
+    count = len(known)
+    return Spread(
+        mean=float(known.mean()) if count else float("nan"),
+        sd=float(known.std(ddof=1)) if count > 1 else float("nan"),
+        count=count,
+    )
+
+
+def finite(values: Sequence[float]) -> Floats:
+    """Without those that are undefined."""
+    found = np.asarray(values, np.float64)
+    return found[np.isfinite(found)]
+
+
+def floats(values: Sequence[float | None]) -> list[float]:
+    """Null is NaN."""
+    return [float("nan") if value is None else float(value) for value in values]
+
+
+def run_of(unit: Unit) -> Run:
+    """Its seed and rerun."""
+    return unit["seed"], unit["rerun"]
+
+
+def weighted(unit: Unit, losses: Sequence[float | None]) -> float:
+    """The loss: the sum of the tasks' losses by their fixed weights."""
+    return float(np.dot(unit["weights"], floats(losses)))
+
+
+def final_loss(unit: Unit) -> float:
+    """After the last epoch."""
+    return weighted(unit, unit["epochs"][-1]["losses"])
+
+
+def train_curve(unit: Unit) -> list[float]:
+    """Loss of each epoch's steps."""
+    return [weighted(unit, epoch["train_losses"]) for epoch in unit["epochs"]]
+
+
+def mean_auroc(unit: Unit) -> float:
+    """Over tasks, after the last epoch; NaN where it is undefined."""
+    return float(np.mean(floats(unit["epochs"][-1]["auroc"])))
+
+
+def steps_to(unit: Unit, loss: float) -> int | None:
+    """Steps until the first look at a loss below; None: at no look."""
+    below = (steps for steps, losses in unit["looks"] if weighted(unit, losses) < loss)
+    return next(below, None)
+
+
+def saved(found: Sequence[Unit], reference: Sequence[Unit]) -> Difference:
+    """Loss of the reference minus that of a method, pair by pair: above 0 the method is better."""
+    others = {run_of(unit): final_loss(unit) for unit in reference}
+    pairs = [others[run_of(u)] - final_loss(u) for u in found if run_of(u) in others]
+    return difference(np.array(pairs, np.float64))

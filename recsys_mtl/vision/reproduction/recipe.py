@@ -1,0 +1,138 @@
+"""The runs that a reproduction stands for; equal ones are trained once.
+
+A recipe is all that determines a training but for its seed and rerun. Its key names the file of
+the result, so that the tables of a plan share runs and a plan may grow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.config.section import Section
+from recsys_mtl.vision.reproduction.plan import (
+    Dataset,
+    Method,
+    Model,
+    Reproduction,
+    Seeds,
+    Sweep,
+    Threshold,
+    Training,
+)
+from recsys_mtl.vision.reproduction.published import AttentionName
+
+_WHERE: Any = {"training": {"device"}, "dataset": {"cache", "workers"}}
+
+
+class Recipe(Section):
+    """All that determines a training but for its seed and rerun."""
+
+    dataset: Dataset
+    model: Model
+    weights: dict[str, float]
+    training: Training
+    method: Method
+    threshold: Threshold | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Every key but for where it is computed."""
+        return self.model_dump(exclude=_WHERE)
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits; an option that later versions add does not change them."""
+        data = self.model_dump(exclude=_WHERE, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training, or one a task where they are alone."""
+
+    recipe: Recipe
+    seed: int
+    rerun: int
+
+    def path(self, out: Path) -> Path:
+        """Where its result is kept."""
+        return out / "units" / self.recipe.key / f"seed-{self.seed}-rerun-{self.rerun}.json"
+
+
+def method_recipe(plan: Reproduction, name: str) -> Recipe:
+    """Of a method of the tables."""
+    return _recipe(plan, plan.methods[name])
+
+
+def attention_recipe(plan: Reproduction, attention: AttentionName, *, adaptive: bool) -> Recipe:
+    """Of a cell of the table of attentions."""
+    assert plan.attention is not None
+    change = {"attention": attention, "adaptive": adaptive}
+    return _recipe(plan, _changed(plan.methods[plan.attention.over], change))
+
+
+def sweep_recipe(plan: Reproduction, temperature: float, coefficient: float) -> Recipe:
+    """Of a point of the sweep."""
+    sweep = plan.sweep
+    assert sweep is not None
+    change = {
+        "temperature": float(temperature),
+        "coefficient": float(coefficient),
+        "adaptive": sweep.adaptive,
+    }
+    recipe = _recipe(plan, _changed(plan.methods[sweep.over], change))
+    training = recipe.training.model_copy(update={"epochs": sweep.epochs})
+    rows = sweep.rows or recipe.dataset.rows
+    dataset = recipe.dataset.model_copy(update={"rows": rows})
+    return recipe.model_copy(update={"training": training, "dataset": dataset, "threshold": None})
+
+
+def points(sweep: Sweep) -> Iterator[tuple[float, float]]:
+    """(temperature, coefficient) of the grid."""
+    for temperature in sweep.temperatures:
+        for coefficient in sweep.coefficients:
+            yield temperature, coefficient
+
+
+def jobs(plan: Reproduction) -> list[Job]:
+    """Every run once: those of the methods first, seed by seed, then attentions, then the sweep."""
+    recipes = [method_recipe(plan, name) for name in plan.methods]
+    found = [*_runs(recipes, plan.seeds, plan.reruns)]
+    if plan.attention is not None:
+        recipes = [
+            attention_recipe(plan, attention, adaptive=adaptive)
+            for attention in plan.attention.attentions
+            for adaptive in (True, False)
+        ]
+        found += _runs(recipes, plan.seeds, plan.reruns)
+    if plan.sweep is not None:
+        recipes = [sweep_recipe(plan, *point) for point in points(plan.sweep)]
+        found += _runs(recipes, plan.sweep.seeds, plan.sweep.reruns)
+    return list({(job.recipe.key, job.seed, job.rerun): job for job in found}.values())
+
+
+def _runs(recipes: list[Recipe], seeds: Seeds, reruns: int) -> Iterator[Job]:
+    for rerun in range(reruns):
+        for seed in seeds.values:
+            for recipe in recipes:
+                yield Job(recipe, seed, rerun)
+
+
+def _recipe(plan: Reproduction, method: Method) -> Recipe:
+    return Recipe.model_construct(
+        dataset=plan.dataset,
+        model=plan.model,
+        weights=dict(plan.weights),
+        training=plan.training,
+        method=method,
+        threshold=plan.threshold,
+    )
+
+
+def _changed(method: Method, change: dict[str, Any]) -> Method:
+    combiner = method.combiner.model_copy(update=change)
+    return method.model_copy(update={"combiner": combiner})

@@ -1,0 +1,87 @@
+"""What a network does on a split: losses, accuracies, areas under the ROC curve.
+
+Shapes: N images of the split, M of them looked at, T tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from recsys_mtl.vision.images import ImageSplit
+from recsys_mtl.vision.network import UNLABELLED, ImageNetwork
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers of a split, one a task; NaN where they are undefined.
+
+    Attributes:
+        losses: means over labelled images.
+        accuracy: shares of labelled images.
+        auroc: of yes/no tasks.
+        predicted: (M, T) class numbers.
+    """
+
+    losses: list[float]
+    accuracy: list[float]
+    auroc: list[float]
+    predicted: Tensor
+
+
+@torch.no_grad()
+def evaluate(
+    network: ImageNetwork, split: ImageSplit, *, device: torch.device, rows: Tensor | None = None
+) -> Scores:
+    """Measure a network; it is left in the mode that it was in.
+
+    Args:
+        network: on `device`.
+        split: what to look at.
+        device: where.
+        rows: (M,) indices; None: all.
+    """
+    was_training = network.training
+    network.eval()
+    rows = torch.arange(len(split)) if rows is None else rows
+    tasks = len(split.tasks)
+    sums, counts = torch.zeros(tasks, dtype=torch.float64), torch.zeros(tasks)
+    logits: list[list[Tensor]] = [[] for _ in range(tasks)]
+    found, labels = [], []
+    for part in torch.split(rows, _BATCH):
+        images, truth = split.batch(part)
+        images, truth = images.to(device), truth.to(device)
+        outputs = network(images)
+        losses, here = network.task_losses(outputs, truth)
+        sums += (losses.double() * here).cpu()
+        counts += here.cpu()
+        found.append(network.predictions(outputs).cpu())
+        labels.append(truth.cpu())
+        for task, output in enumerate(outputs):
+            if output.shape[1] == 1:
+                logits[task].append(output.squeeze(1).cpu())
+    network.train(was_training)
+    predicted, truth = torch.cat(found), torch.cat(labels)
+    columns = zip(logits, truth.unbind(1), strict=True)
+    right = ((predicted == truth) & (truth != UNLABELLED)).sum(0)
+    return Scores(
+        losses=(sums / counts).tolist(),
+        accuracy=(right / counts).tolist(),
+        auroc=[_auroc(torch.cat(z), y) if z else float("nan") for z, y in columns],
+        predicted=predicted,
+    )
+
+
+def _auroc(logits: Tensor, labels: Tensor) -> float:
+    """Of (M,) logits; NaN where the labelled images have one class only."""
+    some = labels != UNLABELLED
+    classes = np.unique(labels[some].numpy())
+    if len(classes) < 2:
+        return float("nan")
+    return float(roc_auc_score(labels[some].numpy(), logits[some].numpy()))

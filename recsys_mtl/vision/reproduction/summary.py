@@ -1,0 +1,100 @@
+"""What the runs of a reproduction say together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from recsys_mtl.metrics.differences import holm
+from recsys_mtl.vision.reproduction.methods import MethodSummary, method_summary
+from recsys_mtl.vision.reproduction.plan import Reproduction
+from recsys_mtl.vision.reproduction.recipe import method_recipe
+from recsys_mtl.vision.reproduction.studies import Cell, Point, attention_cells, sweep_points
+from recsys_mtl.vision.reproduction.unit import Unit
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything that the report shows.
+
+    Attributes:
+        tasks: names.
+        source: what the images are.
+        images: (train, test, C, H, W).
+        device: that it was computed on.
+        methods: by name.
+        attention: cells of the table of attentions; empty without.
+        sweep: points of the sweep; empty without.
+    """
+
+    tasks: list[str]
+    source: str
+    images: list[int]
+    device: str
+    methods: dict[str, MethodSummary]
+    attention: list[Cell]
+    sweep: list[Point]
+
+    def to_json(self) -> dict[str, Any]:
+        """For result.json."""
+        found = asdict(self)
+        for method in found["methods"].values():
+            matrix = method["conflicts"]
+            method["conflicts"] = None if matrix is None else matrix.tolist()
+        return found
+
+    def numbers(self) -> dict[str, float | None]:
+        """For the tracker."""
+        values: dict[str, float | None] = {}
+        for name, method in self.methods.items():
+            values |= {f"{name}/loss": method.loss.mean, f"{name}/step_ms": method.step_ms}
+            if method.saved is not None:
+                values |= {f"{name}/saved": method.saved.mean, f"{name}/saved_p": method.saved.p}
+            for task, accuracy in zip(self.tasks, method.accuracy, strict=True):
+                values[f"{name}/accuracy/{task}"] = accuracy.mean
+        return values
+
+    def ranked(self) -> list[str]:
+        """Methods, the lowest loss first; those without a finite one last."""
+
+        def key(name: str) -> tuple[bool, float]:
+            loss = self.methods[name].loss.mean
+            return math.isnan(loss), loss
+
+        return sorted(self.methods, key=key)
+
+
+def summarize(plan: Reproduction, units: Sequence[Unit]) -> Summary:
+    """Bring the results of all runs together.
+
+    Args:
+        plan: which of them belong to what.
+        units: results, in any order.
+    """
+    by_key: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_key.setdefault(unit["key"], []).append(unit)
+    found = {name: by_key[method_recipe(plan, name).key] for name in plan.methods}
+    first = found[plan.reference][0]
+    methods = {name: method_summary(plan, name, found) for name in found}
+    return Summary(
+        tasks=first["tasks"],
+        source=first["source"],
+        images=first["images"],
+        device=", ".join(sorted({unit["device"] for unit in units})),
+        methods=_corrected(methods),
+        attention=attention_cells(plan, by_key),
+        sweep=sweep_points(plan, by_key),
+    )
+
+
+def _corrected(methods: dict[str, MethodSummary]) -> dict[str, MethodSummary]:
+    """Holm's correction over methods, for either comparison."""
+    for key in ("saved", "saved_against"):
+        compared = {n: d for n, m in methods.items() if (d := getattr(m, key)) is not None}
+        adjusted = holm([one.p for one in compared.values()])
+        for (name, one), p in zip(compared.items(), adjusted, strict=True):
+            methods[name] = replace(methods[name], **{key: replace(one, adjusted=p)})
+    return methods

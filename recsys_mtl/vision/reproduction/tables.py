@@ -1,0 +1,179 @@
+"""The tables of a reproduction's report, published numbers beside ours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.reports.page import Table
+from recsys_mtl.vision.reproduction.cells import (
+    as_published,
+    difference_cells,
+    interval,
+    plus_minus,
+)
+from recsys_mtl.vision.reproduction.plan import Reproduction
+from recsys_mtl.vision.reproduction.published import PublishedMethod
+from recsys_mtl.vision.reproduction.summary import Summary
+
+_NOTHING = PublishedMethod()
+
+
+def losses(plan: Reproduction, summary: Summary) -> Table:
+    """Loss, rank and cost of every method."""
+    published = plan.published.methods
+    ranked = summary.ranked()
+    theirs = [name for name in paper_order(plan) if name in summary.methods]
+    base = summary.methods[plan.reference].step_ms
+    rows = []
+    for name, method in summary.methods.items():
+        rows.append(
+            [
+                name,
+                plus_minus(method.loss, 4),
+                as_published(published.get(name, _NOTHING).loss, 4),
+                str(ranked.index(name) + 1),
+                str(theirs.index(name) + 1) if name in theirs else "",
+                f"{method.step_ms:.1f}",
+                f"{method.step_ms / base:.2f}",
+                f"{method.peak_memory_mb:,.0f}",
+            ]
+        )
+    note = (
+        "Loss: the sum of the tasks' losses by their fixed weights, on the test images after the "
+        "last epoch; the paper does not say what its loss is. Mean ± standard deviation over "
+        "runs. Rank: by loss. Ms: median of a step in the fastest run, as other work slows some; "
+        f"×: over {plan.reference}'s (single tasks: all networks together). MiB: largest memory of "
+        "the process, images included."
+    )
+    columns = ("method", "loss", "paper", "rank", "paper", "ms", "×", "MiB")
+    return Table("Loss and cost", columns, rows, note=note)
+
+
+def differences(plan: Reproduction, summary: Summary) -> Table:
+    """Loss saved against the reference and the second one."""
+    rows = []
+    for name, method in summary.methods.items():
+        rows.append(
+            [name, *difference_cells(method.saved), *difference_cells(method.saved_against)]
+        )
+    columns = ["method", f"saved against {plan.reference} [95 %]", "p", "won:lost"]
+    second = plan.against not in (None, plan.reference)
+    if second:
+        columns += [f"against {plan.against} [95 %]", "p", "won:lost"]
+    note = (
+        "Loss saved, above 0 the method is better: mean over pairs of the same seed and rerun "
+        "(same images, initial weights and order) with its 95 % interval by Student's t; p of the "
+        "paired t test, corrected over methods (Holm). Reruns of a seed share their images."
+    )
+    cut = len(columns)
+    shown = [row[:cut] for row in rows]
+    return Table("Paired differences", columns, shown, note=note, dense=True)
+
+
+def accuracies(plan: Reproduction, summary: Summary) -> Table:
+    """Of every task, in percent."""
+    columns = ["method"]
+    for task in summary.tasks:
+        columns += [task, "paper"]
+    rows = []
+    for name, method in summary.methods.items():
+        published = plan.published.methods.get(name, _NOTHING).accuracy
+        cells = [name]
+        for task, found in zip(summary.tasks, method.accuracy, strict=True):
+            cells += [plus_minus(found, 2), as_published(published.get(task), 2)]
+        rows.append(cells)
+    filled = [0, *(place for place in range(1, len(columns)) if any(row[place] for row in rows))]
+    return Table(
+        "Accuracy in percent",
+        [columns[place] for place in filled],
+        [[row[place] for place in filled] for row in rows],
+        dense=True,
+    )
+
+
+def aurocs(plan: Reproduction, summary: Summary) -> Table:
+    """Area under the ROC curve of yes/no tasks."""
+    rows = []
+    for name, method in summary.methods.items():
+        published = plan.published.methods.get(name, _NOTHING).auroc
+        mean = [plus_minus(method.mean_auroc, 4), as_published(published, 4)]
+        rows.append([name, *mean, *(plus_minus(one, 4) for one in method.auroc)])
+    columns = ("method", "mean", "paper", *summary.tasks)
+    return Table("Area under the ROC curve", columns, rows, dense=True)
+
+
+def task_losses(summary: Summary) -> Table:
+    """Without weights."""
+    rows = [
+        [name, *(plus_minus(one, 4) for one in method.losses)]
+        for name, method in summary.methods.items()
+    ]
+    return Table("Test loss of each task, unweighted", ("method", *summary.tasks), rows)
+
+
+def steps(plan: Reproduction, summary: Summary) -> Table:
+    """Until the loss is below the threshold."""
+    threshold = plan.threshold
+    assert threshold is not None
+    rows = []
+    for name, method in summary.methods.items():
+        mean = f"{np.mean(method.steps):.0f}" if method.steps else "—"
+        published = plan.published.methods.get(name)
+        paper = "" if published is None else "—"
+        if published is not None and published.steps is not None:
+            paper = f"{published.steps:.0f}"
+        rows.append([name, mean, f"{len(method.steps)} of {method.loss.count}", paper])
+    note = (
+        f"Looked at every {threshold.every} steps, up to step {threshold.limit}, on the same "
+        f"{min(threshold.images, summary.images[1]):,} test images; the mean is over the runs that "
+        "reached it, as in the paper. It does not say how often it looked, nor how many reached it."
+    )
+    title = f"Steps to a loss below {threshold.loss:g}"
+    return Table(title, ("method", "steps", "runs that reached it", "paper"), rows, note=note)
+
+
+def attentions(plan: Reproduction, summary: Summary) -> Table:
+    """Losses with an adaptive and a fixed coefficient."""
+    rows = []
+    for cell in summary.attention:
+        published = plan.published.attention.get(cell.attention)
+        rows.append(
+            [
+                cell.attention,
+                plus_minus(cell.adaptive, 4),
+                as_published(published.adaptive if published else None, 4),
+                plus_minus(cell.fixed, 4),
+                as_published(published.fixed if published else None, 4),
+            ]
+        )
+    columns = ("attention", "adaptive λ", "paper", "fixed λ", "paper")
+    return Table("Attentions", columns, rows, note="Test loss, mean ± standard deviation.")
+
+
+def adapting(summary: Summary) -> Table:
+    """What an adaptive coefficient saves."""
+    rows = [[cell.attention, *difference_cells(cell.saved)] for cell in summary.attention]
+    columns = ("attention", "loss saved by adapting [95 %]", "p", "won:lost")
+    return Table("Adaptive against fixed", columns, rows, note="p is not corrected.")
+
+
+def paper_order(plan: Reproduction) -> list[str]:
+    """Methods by published loss, the lowest first."""
+    known = {n: p.loss[0] for n, p in plan.published.methods.items() if p.loss is not None}
+    return sorted(known, key=known.__getitem__)
+
+
+def compared(summary: Summary, name: str, other: str, found: Difference) -> str:
+    """A sentence on one comparison; p is corrected, 0.05 decides."""
+    ratio = summary.methods[name].step_ms / summary.methods[other].step_ms
+    known = np.isfinite(found.adjusted)
+    if not known:
+        return f"{name} against {other}: too few pairs to tell."
+    word = "no difference shown"
+    if found.adjusted < 0.05:
+        word = "better" if found.mean > 0 else "worse"
+    return (
+        f"{name} against {other}: {word}; loss saved {interval(found)}, p = {found.adjusted:.2g} "
+        f"over {found.pairs} pairs, at {ratio:.2f} times the time of a step."
+    )

@@ -1,0 +1,144 @@
+"""One run of a reproduction: trained, measured, stored as one JSON file that appears whole."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recsys_mtl.files import atomic_write
+from recsys_mtl.gradients import Conflicts
+from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
+from recsys_mtl.training.device import pick_device
+from recsys_mtl.vision.reproduction.fit import Fit, task_weights
+from recsys_mtl.vision.reproduction.fitted import Fitted
+from recsys_mtl.vision.reproduction.images import Images, open_images
+from recsys_mtl.vision.reproduction.recipe import Job, Recipe
+
+Unit = Mapping[str, Any]
+_SHOWN = 12
+
+
+def run_job(job: Job, root: Path | None, out: Path, *, threads: int | None = None) -> Unit:
+    """Train a job and store its result.
+
+    Args:
+        job: what to train.
+        root: folder of the data.
+        out: the reproduction's folder.
+        threads: of the CPU.
+
+    Raises:
+        UserError: the data or the weights are missing or damaged.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    images = open_images(job.recipe.dataset, root, seed=job.seed)
+    unit: Unit = json.loads(json.dumps(train_job(job, images)), parse_constant=lambda _: None)
+    atomic_write(job.path(out), json.dumps(unit, allow_nan=False) + "\n")
+    return unit
+
+
+def train_job(job: Job, images: Images) -> dict[str, Any]:
+    """A job's result, with NaN where a number is undefined; it is null when it is stored."""
+    recipe = job.recipe
+    begun = time.perf_counter()
+    reset_peak_memory()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    tasks = images.train.tasks
+    alone: Sequence[int | None] = range(len(tasks)) if recipe.method.alone else (None,)
+    fits = [Fit(recipe, images, seed=job.seed, rerun=job.rerun, only=only).run() for only in alone]
+    return {
+        "key": recipe.key,
+        "seed": job.seed,
+        "rerun": job.rerun,
+        "settings": recipe.settings(),
+        "source": images.source,
+        "images": [len(images.train), len(images.test), *images.train.shape],
+        "identity": images.identity,
+        "tasks": [task.name for task in tasks],
+        "weights": task_weights(recipe, images),
+        "device": _device(recipe),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(fit.parameters for fit in fits),
+        "blocks": list(fits[0].blocks),
+        "epochs": _epochs(fits),
+        "looks": _looks(fits),
+        "steps": len(fits[0].step_seconds),
+        "step_ms": sum(fit.step_ms for fit in fits),
+        "peak_memory_mb": peak_memory_mb(),
+        "peak_gpu_mb": _peak_gpu_mb(),
+        "seconds": time.perf_counter() - begun,
+        "shown": _shown(fits, images),
+    }
+
+
+def _epochs(fits: Sequence[Fitted]) -> list[dict[str, Any]]:
+    """Each epoch's lists by task; of networks trained alone, each its own task's."""
+    found = []
+    for epochs in zip(*(fit.epochs for fit in fits), strict=True):
+        scores = [epoch.scores for epoch in epochs]
+        found.append(
+            {
+                "train_losses": _own([epoch.train_losses for epoch in epochs]),
+                "losses": _own([one.losses for one in scores]),
+                "accuracy": _own([one.accuracy for one in scores]),
+                "auroc": _own([one.auroc for one in scores]),
+                "conflicts": _conflicts(epochs[0].conflicts),
+                "gradnorm": epochs[0].gradnorm,
+                "skipped": sum(epoch.skipped for epoch in epochs),
+                "seconds": sum(epoch.seconds for epoch in epochs),
+            }
+        )
+    return found
+
+
+def _looks(fits: Sequence[Fitted]) -> list[tuple[int, list[float]]]:
+    """(steps, losses by task)."""
+    together = zip(*(fit.looks for fit in fits), strict=True)
+    return [(looks[0][0], _own([losses for _, losses in looks])) for looks in together]
+
+
+def _own(lists: Sequence[list[float]]) -> list[float]:
+    """One list of all tasks, or of each task's own network its own number."""
+    if len(lists) == 1:
+        return lists[0]
+    return [values[task] for task, values in enumerate(lists)]
+
+
+def _conflicts(found: Conflicts | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "steps": found.steps,
+        "conflict_ratio": found.conflict_ratio.tolist(),
+        "pair_cosine": found.pair_cosine.tolist(),
+        "length_ratio": found.length_ratio.tolist(),
+        "weights": None if found.weights is None else found.weights.tolist(),
+        "extra": found.extra,
+    }
+
+
+def _shown(fits: Sequence[Fitted], images: Images) -> dict[str, Any]:
+    """A few random test images with what the network says of them."""
+    rows = np.random.default_rng(1).permutation(len(images.test))[:_SHOWN]
+    _, labels = images.test.batch(torch.from_numpy(rows))
+    found = [fit.epochs[-1].scores.predicted[rows].T.tolist() for fit in fits]  # by task
+    predicted = _own(found)
+    return {"rows": rows.tolist(), "true": labels.T.tolist(), "predicted": predicted}
+
+
+def _device(recipe: Recipe) -> str:
+    """Its name, for people."""
+    device = pick_device(recipe.training.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def _peak_gpu_mb() -> float | None:
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None

@@ -1,0 +1,166 @@
+"""One training step of a network for tasks on images.
+
+The plain step is one backward pass of the weighted losses. With a combiner each task has a pass of
+its own through the backbone, the heads keep their plain gradients, and what the combiner makes of
+the tasks' gradients is spent. With GradNorm, which goes with the plain step, the losses are
+weighted anew.
+
+Shapes: B images, C channels, H × W pixels, F features, T tasks, d_e entries of shared part e.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recsys_mtl.gradients import (
+    Combiner,
+    ConflictLog,
+    GradNorm,
+    Part,
+    add_gradients,
+    output_gradients,
+    task_gradients,
+)
+from recsys_mtl.vision.network import ImageNetwork
+
+
+@dataclass(frozen=True)
+class ImageStepResult:
+    """What a step saw.
+
+    Attributes:
+        losses: (T,) mean loss over labelled images, before any weight.
+        problem: why nothing was updated; None where all is well.
+    """
+
+    losses: Tensor
+    problem: str | None
+
+
+def shared_parts(network: ImageNetwork) -> list[Part]:
+    """What the tasks share, in the order that combined gradients have."""
+    return [Part(name, group, [(p, None)]) for name, group, p in network.shared_parameters()]
+
+
+class ImageStep:
+    """Forward, backward and one update of every parameter; a step without an answer updates none.
+
+    Args:
+        network: the model, in training mode.
+        optimizer: of its parameters.
+        weights: (T,) fixed weights of the losses; a task of weight 0 takes no part.
+        combiner: of the shared parameters' gradients, for `shared_parts`; None: the plain sum.
+        gradnorm: weighs the weighted losses once more, without a combiner; None: nothing does.
+        log: takes what the combiner says of each step.
+    """
+
+    def __init__(
+        self,
+        network: ImageNetwork,
+        optimizer: torch.optim.Optimizer,
+        weights: Tensor,
+        *,
+        combiner: Combiner | None = None,
+        gradnorm: GradNorm | None = None,
+        log: ConflictLog | None = None,
+    ) -> None:
+        assert combiner is None or gradnorm is None
+        self.network = network
+        self.optimizer = optimizer
+        self.weights = weights
+        self.combiner = combiner
+        self.gradnorm = gradnorm
+        self.log = log
+        self.skipped = 0
+        self._parts = shared_parts(network)
+        self._own = [p for p in network.heads.parameters() if p.requires_grad]
+        self._last = [(p, None) for p in network.last_shared()]
+
+    def __call__(self, images: Tensor, labels: Tensor, *, step: int) -> ImageStepResult:
+        """Train on one batch.
+
+        Args:
+            images: (B, C, H, W) on the network's device.
+            labels: (B, T) there too.
+            step: of the training, from 0.
+        """
+        features = self.network.features(images)
+        cut = features if self.combiner is None else features.detach().requires_grad_()
+        logits = self.network.heads(cut)
+        losses, counts = self.network.task_losses(logits, labels)
+        present = (counts > 0) & (self.weights > 0)
+        weighted = self._balanced(losses * self.weights, present)
+        self.optimizer.zero_grad(set_to_none=True)
+        problem = None
+        if self.combiner is None:
+            problem = self._plain(weighted[present].sum())
+        else:
+            problem = self._combined(features, cut, logits, weighted, present, step)
+        if problem is None:
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        return ImageStepResult(losses.detach(), problem)
+
+    def _balanced(self, losses: Tensor, present: Tensor) -> Tensor:
+        """(T,) losses times GradNorm's weights of this step; then those of the next are found."""
+        if self.gradnorm is None:
+            return losses
+        now = self.gradnorm.weights.clone()
+        (last,) = task_gradients(losses, [self._last], present)
+        self.gradnorm.update(losses.detach(), last.norm(dim=1), present)
+        return losses * now
+
+    @staticmethod
+    def _plain(total: Tensor) -> str | None:
+        if not bool(total.isfinite()):
+            return "the loss is not finite"
+        torch.autograd.backward(total)
+        return None
+
+    def _combined(
+        self,
+        features: Tensor,
+        cut: Tensor,
+        logits: list[Tensor],
+        losses: Tensor,
+        present: Tensor,
+        step: int,
+    ) -> str | None:
+        assert self.combiner is not None
+        above = self._through_heads(cut, logits, losses, present)
+        rows = output_gradients(
+            features, above.__getitem__, [part.block for part in self._parts], present
+        )
+        combined = self.combiner.combine(rows, present, step=step)
+        if combined.problem is not None:
+            return combined.problem
+        if self.log is not None and combined.diagnostics is not None:
+            self.log.add(combined.diagnostics)
+        add_gradients(self._parts, combined.gradients)
+        return None
+
+    def _through_heads(
+        self, cut: Tensor, logits: list[Tensor], losses: Tensor, present: Tensor
+    ) -> list[Tensor]:
+        """∂L_i/∂features of each task, (B, F); the heads' own gradients go into their `.grad`."""
+        down = torch.autograd.grad(losses[present].sum(), logits, allow_unused=True)
+        sums = [torch.zeros_like(p) for p in self._own]  # zero where absent, as in the plain step
+        above = []
+        for task, gradient in enumerate(down):
+            if gradient is None or not bool(present[task]):
+                above.append(torch.zeros_like(cut))
+                continue
+            to_cut, *own = torch.autograd.grad(
+                logits[task], [cut, *self._own], gradient, retain_graph=True, allow_unused=True
+            )
+            above.append(to_cut)
+            for total, found in zip(sums, own, strict=True):
+                if found is not None:
+                    total += found
+        for parameter, total in zip(self._own, sums, strict=True):
+            parameter.grad = total
+        return above

@@ -1,0 +1,52 @@
+"""From the `model` section to a network."""
+
+from __future__ import annotations
+
+import torch
+
+from recsys_mtl.columns.spec import DataSpec
+from recsys_mtl.config.schema import Config, CrossExpert, Expert, FmExpert, Model
+from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
+
+
+def build_network(
+    config: Config, spec: DataSpec, *, device: torch.device | str = "cpu"
+) -> MultiTaskNetwork:
+    """The untrained network of a config for data of that shape.
+
+    Raises:
+        UserError: names in `model` that do not exist, a cycle in `logit_transfer`, or a table
+            backend that does not import.
+    """
+    return MultiTaskNetwork(
+        spec,
+        _network_spec(config.model),
+        backend=config.model.embedding.backend,
+        table_optimizer=config.training.tables.name,
+        table_learning_rate=config.training.tables.learning_rate,
+        device=device,
+    )
+
+
+def _network_spec(model: Model) -> NetworkSpec:
+    return NetworkSpec(
+        architecture=model.architecture,
+        levels=model.levels,
+        shared_experts=tuple(_expert_group(e) for e in model.shared_experts),
+        task_experts=tuple(_expert_group(e) for e in model.task_experts),
+        match_width=model.match_width,
+        gate_entropy=model.gates.entropy,
+        preferred=model.gates.preferred,
+        tower_hidden=tuple(model.tower.hidden),
+        dropout=model.dropout,
+        tower_dropout=model.tower_dropout,
+        logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
+    )
+
+
+def _expert_group(expert: Expert) -> ExpertGroup:
+    if isinstance(expert, CrossExpert):
+        return ExpertGroup("cross", expert.count, layers=expert.layers, width=expert.width)
+    if isinstance(expert, FmExpert):
+        return ExpertGroup("fm", expert.count, fields=expert.fields, width=expert.width)
+    return ExpertGroup("mlp", expert.count, hidden=tuple(expert.hidden))

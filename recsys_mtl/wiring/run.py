@@ -1,0 +1,147 @@
+"""From a config to what a training run consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from recsys_mtl.config.schema import (
+    Binary,
+    Config,
+    Regression,
+    Retrieval,
+    Task,
+)
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
+from recsys_mtl.metrics import larger_is_better
+from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.training.combining import Combining, shared_parts
+from recsys_mtl.training.device import Precision
+from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
+from recsys_mtl.training.gradnorm import GradNormBalancer
+from recsys_mtl.training.loop import Plan
+from recsys_mtl.training.optim import make_optimizer
+from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.training.transfer import Transfer
+from recsys_mtl.wiring.adatt import build_transfer
+from recsys_mtl.wiring.combiner import build_combiner
+
+
+def build_losses(config: Config) -> TaskLosses:
+    """One loss per task, in the config's order."""
+    return TaskLosses({name: _task_loss(task) for name, task in config.tasks.items()})
+
+
+def build_balancer(config: Config, device: torch.device | str) -> Balancer:
+    """The balancing of the task losses, the fixed weights included."""
+    weights = torch.tensor([task.weight for task in config.tasks.values()])
+    section = config.balancing
+    if section.name == "gradnorm":
+        gradnorm = GradNormBalancer(
+            weights, alpha=section.alpha, learning_rate=section.learning_rate
+        )
+        return gradnorm.to(device)
+    return make_balancer(section.name, weights).to(device)
+
+
+def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
+    """The training step of a config for that network."""
+    training = config.training
+    balancer, losses = build_balancer(config, device), build_losses(config)
+    transfer = build_transfer(config, network, losses, device)
+    dense = {id(parameter) for parameter in network.dense_parameters()}
+    named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
+    return TrainingStep(
+        network,
+        losses,
+        balancer,
+        make_optimizer(
+            [*named, *balancer.named_parameters(), *_learned(transfer)],
+            learning_rate=training.optimizer.learning_rate,
+            weight_decay=training.optimizer.weight_decay,
+        ),
+        precision=training.precision,
+        clip_norm=training.optimizer.clip_norm,
+        table_learning_rate=training.tables.learning_rate,
+        transfer=transfer,
+        combining=build_combining(config, network),
+    )
+
+
+def build_combining(config: Config, network: MultiTaskNetwork) -> Combining | None:
+    """What combines the tasks' gradients; None where one backward pass of their sum does."""
+    section = config.combiner
+    if section.name == "sum" and section.diagnostics is None:
+        return None
+    parts = shared_parts(network, config.training.batch_size)
+    named = build_combiner(section, parts, tasks=len(network.tasks), seed=config.seed)
+    return Combining(
+        network,
+        named.combiner,
+        named.blocks,
+        parts,
+        interval=section.diagnostics or 1,
+        always=section.name != "sum",
+    )
+
+
+def _learned(transfer: Transfer | None) -> Iterable[tuple[str, nn.Parameter]]:
+    return () if transfer is None else transfer.named_parameters()
+
+
+def build_evaluator(
+    config: Config, preprocessor: Preprocessor, *, precision: Precision
+) -> Evaluator:
+    """The evaluation of a config's tasks in the given precision."""
+    return Evaluator(
+        tasks=preprocessor.spec.tasks,
+        losses=build_losses(config),
+        inverse=inverses(preprocessor),
+        precision=precision,
+        calibration_bins=config.evaluation.calibration_bins,
+        top_k=config.evaluation.top_k,
+    )
+
+
+def inverses(preprocessor: Preprocessor) -> Mapping[str, Inverse]:
+    """For each regression task, the way from its transformed target to the label's own unit."""
+
+    def inverse(task: str) -> Inverse:
+        def to_label_unit(values: Array) -> Array:
+            outputs = np.asarray(values, np.float64)[:, None]
+            return preprocessor.decode(task, outputs)[task].to_numpy()
+
+        return to_label_unit
+
+    return {t.name: inverse(t.name) for t in preprocessor.spec.tasks if t.kind == "regression"}
+
+
+def build_plan(config: Config) -> Plan:
+    """How long to train and when to stop."""
+    training, stopping = config.training, config.training.early_stopping
+    metric = stopping.metric.rpartition("/")[2]
+    return Plan(
+        epochs=training.epochs,
+        schedule=training.optimizer.schedule,
+        warmup=training.optimizer.warmup,
+        larger_is_better=metric != "loss" and larger_is_better(metric),
+        patience=stopping.patience,
+        min_delta=stopping.min_delta,
+        keep_best=stopping.keep == "best",
+        max_nonfinite=training.max_nonfinite,
+    )
+
+
+def _task_loss(task: Task) -> TaskLoss:
+    match task:
+        case Binary():
+            return TaskLoss("binary", task.loss, gamma=task.gamma, alpha=task.alpha)
+        case Regression():
+            return TaskLoss("regression", task.loss, delta=task.delta)
+        case Retrieval():
+            return TaskLoss("retrieval", temperature=task.temperature)
+    return TaskLoss("multiclass")

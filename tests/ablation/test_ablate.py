@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+import recsys_mtl.ablation.ablate as ablate_job
+from recsys_mtl.ablation.ablate import run
+from recsys_mtl.cli.main import main
+from recsys_mtl.errors import UserError
+
+Document = dict[str, Any]
+COST = ("train_seconds", "seconds", "peak_memory_mb", "train_ratio")
+FILES = {
+    *(
+        "ablation.yaml",
+        "base.yaml",
+        "units",
+        "report.md",
+        "report.html",
+        "result.json",
+        "differences.png",
+    ),
+}
+
+
+@pytest.fixture
+def ablation(toy: Any) -> Callable[..., Path]:
+    """The file of an ablation of the toy data, with keys changed."""
+
+    def write(**keys: Any) -> Path:
+        document = {
+            "name": "toys",
+            "base": str(toy.folder / "toy.yaml"),
+            "change": {"training.epochs": 1},
+            "seeds": {"first": 5, "count": 2},
+            "ready": ["off", "published"],
+            "arms": {"slow": {"training.optimizer.learning_rate": 1e-5}},
+            "tracking": {"enabled": False},
+        }
+        path: Path = toy.folder / "ablation.yaml"
+        path.write_text(yaml.safe_dump(document | keys, sort_keys=False))
+        return path
+
+    return write
+
+
+SYNTHETIC: Document = {
+    "base": None,
+    "synthetic": {"plan": "demo", "rows": 3000, "change": {"features.items": [100]}},
+    "change": {
+        "training.epochs": 2,
+        "training.batch_size": 256,
+        "model.embedding.backend": "plain",
+    },
+}
+
+
+def stored(out: Path) -> dict[str, Document]:
+    """The results of all units, by path."""
+    paths = sorted(path for path in (out / "units").rglob("*") if path.is_file())
+    return {str(path.relative_to(out)): json.loads(path.read_text()) for path in paths}
+
+
+def result_of(out: Path) -> Document:
+    """What result.json holds, NaN being null."""
+    found: Document = json.loads((out / "result.json").read_text(), parse_constant=pytest.fail)
+    return found
+
+
+def numbers(value: Any) -> Any:
+    """A result without what it cost, and without where its data lay."""
+    if isinstance(value, dict):
+        left_out = (*COST, "config_hash")
+        return {key: numbers(v) for key, v in value.items() if key not in left_out}
+    return [numbers(v) for v in value] if isinstance(value, list) else value
+
+
+def test_an_ablation_of_given_rows(
+    ablation: Any, toy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = toy.folder / "out"
+    result = run(ablation(), out=out, processes=1)
+    assert {path.name for path in out.iterdir()} == FILES
+    names = ("off", "published", "slow")
+    assert {*stored(out)} == {f"units/{n}/seed-{s}.json" for n in names for s in (5, 6)}
+    assert (result["job"], result["name"]) == ("ablate", "toys")
+    summary = result["summary"]
+    assert (summary["reference"], summary["seeds"]) == ("off", [5, 6])
+    assert not summary["against_truth"]
+    assert [*summary["arms"]] == [*names]
+    units = stored(out)
+    gains = [
+        units[f"units/slow/seed-{s}.json"]["scores"]["click"]
+        - units[f"units/off/seed-{s}.json"]["scores"]["click"]
+        for s in (5, 6)
+    ]
+    found = summary["arms"]["slow"]["tasks"]["click"]
+    assert found["mean"] == pytest.approx(50 * sum(gains))
+    assert found["mean"] < 0
+    shown = capsys.readouterr().out
+    assert f"slow: {summary['arms']['slow']['sentence']}." in " ".join(shown.split())
+    assert str(out / "report.md") in shown
+    assert result_of(out)["summary"]["arms"]["slow"] == json.loads(
+        json.dumps(summary["arms"]["slow"])
+    )
+
+
+def refused(*args: Any, **options: Any) -> Iterator[Any]:
+    raise AssertionError("something is trained")
+
+
+@pytest.mark.slow  # several trainings
+def test_a_second_call_trains_nothing_and_says_the_same(
+    ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = toy.folder / "out"
+    run(ablation(), out=out, processes=1)
+    first = result_of(out)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    monkeypatch.setattr(ablate_job, "run_seed", refused)
+    run(ablation(), out=out)
+    assert result_of(out)["summary"] == first["summary"]
+    after = {path: path.read_bytes() for path in out.rglob("*.*")}
+    assert {path.name for path in before if before[path] != after[path]} <= {"result.json"}
+
+
+@pytest.mark.slow  # several trainings
+def test_seeds_and_arms_are_added_to_what_is_there(ablation: Any, toy: Any) -> None:
+    out = toy.folder / "out"
+    run(ablation(arms={}), out=out, processes=1)
+    before = {path: path.stat().st_mtime_ns for path in (out / "units").rglob("*.json")}
+    more = ablation(seeds={"first": 5, "count": 3}, ready=["off", "count"])
+    result = run(more, out=out, processes=1)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert result["summary"]["seeds"] == [5, 6, 7]
+    assert [*result["summary"]["arms"]] == ["off", "count", "slow"]  # `published` is not asked for
+    assert len(stored(out)) == 2 * 2 + 1 + 2 * 3
+    fewer = run(ablation(ready=["off"]), out=out, processes=1)
+    assert fewer["summary"]["seeds"] == [5, 6]
+
+
+def test_nothing_is_written_for_an_arm_that_does_not_fit(ablation: Any, toy: Any) -> None:
+    out = toy.folder / "out"
+    with pytest.raises(UserError, match=r"arms\.bad: training\.epoch=1"):
+        run(ablation(arms={"bad": {"training.epoch": 1}}), out=out)
+    assert not out.exists()
+
+
+@pytest.mark.slow  # several trainings
+def test_another_ablation_leaves_the_folder_as_it_is(ablation: Any, toy: Any) -> None:
+    out = toy.folder / "out"
+    run(ablation(), out=out, processes=1)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    with pytest.raises(UserError, match="the folder holds another ablation"):
+        run(ablation(arms={"slow": {"training.optimizer.learning_rate": 1e-4}}), out=out)
+    assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
+
+
+def test_an_interrupt_keeps_whole_units(
+    ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ablate_job.run_seed
+
+    def interrupted(*args: Any, **options: Any) -> Iterator[Any]:
+        yield from [next(train(*args, **options))]
+        raise KeyboardInterrupt
+
+    out = toy.folder / "out"
+    monkeypatch.setattr(ablate_job, "run_seed", interrupted)
+    arguments = ["ablate", str(ablation()), "--out", str(out), "--processes", "1"]
+    assert main(arguments) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+    assert [*stored(out)] == ["units/slow/seed-5.json"]  # the arms take turns in being the first
+    assert not (out / "result.json").exists()
+    monkeypatch.setattr(ablate_job, "run_seed", train)
+    assert main(arguments) == 0
+    assert len(stored(out)) == 6
+
+
+def test_the_default_folder_is_named_after_the_ablation(
+    ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy.folder)
+    arguments = ["--set", "ready=[off]", "--set", "seeds.first=1", "--processes", "1"]
+    assert main(["ablate", str(ablation()), *arguments]) == 0
+    result = json.loads((toy.folder / "ablations" / "toys" / "result.json").read_text())
+    assert result["summary"]["seeds"] == [1, 2]
+    assert [*result["summary"]["arms"]] == ["off", "slow"]
+
+
+@pytest.mark.slow  # generated rows, seven trainings
+def test_an_ablation_of_generated_rows(ablation: Any, toy: Any) -> None:
+    out = toy.folder / "out"
+    ready = ["off", "published", "borrow_planted"]
+    result = run(ablation(**SYNTHETIC, ready=ready), out=out, processes=1)
+    assert {path.name for path in out.iterdir()} - {"data"} == FILES | {"affinity.png", "plan.yaml"}
+    assert not [*(out / "data").glob("*")]
+    summary = result["summary"]
+    assert summary["against_truth"]
+    assert len(summary["planned"]) == 5
+    assert len(summary["arms"]["published"]["affinity"]) == 2
+    assert summary["arms"]["off"]["reached"].keys() == summary["kinds"].keys()
+    seeds = [stored(out)[f"units/off/seed-{s}.json"] for s in (5, 6)]
+    assert seeds[0]["labelled"] != seeds[1]["labelled"]  # rows of their own
+
+
+@pytest.mark.slow  # mlflow
+def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
+    from mlflow import MlflowClient
+
+    uri, out = f"sqlite:///{toy.folder}/mlflow.db", toy.folder / "out"
+    path = ablation(tracking={"uri": uri, "experiment": "tries"})
+    result = run(path, out=out, processes=1)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("tries")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    nested = [run for run in runs if run is not parent]
+    assert parent.info.run_name == "toys"
+    assert parent.data.tags["job"] == "ablate"
+    assert parent.data.params["arms.slow.training.optimizer.learning_rate"] == "1e-05"
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {parent.info.run_id}
+    found = {(run.data.params["arm"], int(run.data.params["seed"])): run for run in nested}
+    assert found.keys() == {(n, s) for n in ("off", "published", "slow") for s in (5, 6)}
+    units = stored(out)
+    for (name, seed), one in found.items():
+        unit = units[f"units/{name}/seed-{seed}.json"]
+        assert one.info.run_name == f"{name}, seed {seed}"
+        assert one.data.tags["config_hash"] == unit["config_hash"]
+        assert one.data.metrics["score/click"] == pytest.approx(unit["scores"]["click"])
+        assert one.data.metrics["epochs"] == 1
+    overall = result["summary"]["arms"]["slow"]["overall"]
+    assert parent.data.metrics["slow/difference/mean"] == pytest.approx(overall["mean"])
+    logged = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert logged == {"report.md", "report.html", "result.json", "differences.png"}
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """The command line in a process of its own, which does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "recsys_mtl.cli.main", *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=hear_ctrl_c,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def hear_ctrl_c() -> None:
+    """What runs in the background of a shell ignores it, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow  # processes
+def test_a_killed_ablation_goes_on_and_says_what_an_undisturbed_one_does(
+    ablation: Any, toy: Any, start: Start
+) -> None:
+    path, out = ablation(**SYNTHETIC), toy.folder / "out"
+    run(path, out=toy.folder / "undisturbed", processes=1)
+    process = start("ablate", str(path), "--out", str(out), "--processes", "1")
+    wait_for(lambda: (out / "units" / "published" / "seed-5.json").exists())
+    process.kill()
+    process.communicate()
+    assert not (out / "result.json").exists()
+    some = stored(out)
+    assert 2 <= len(some) < 6
+    run(path, out=out, processes=1)
+    assert {key: stored(out)[key] for key in some} == some
+    assert numbers(stored(out)) == numbers(stored(toy.folder / "undisturbed"))
+    expected = result_of(toy.folder / "undisturbed")
+    assert numbers(result_of(out)["summary"]) == numbers(expected["summary"])
+
+
+@pytest.mark.slow  # processes
+def test_two_processes_give_the_same_units_as_one(ablation: Any, toy: Any) -> None:
+    path = ablation(**SYNTHETIC)
+    one, two = toy.folder / "one", toy.folder / "two"
+    run(path, out=one, processes=1)
+    run(path, out=two, processes=2)
+    assert numbers(stored(two)) == numbers(stored(one))
+    assert numbers(result_of(two)["summary"]) == numbers(result_of(one)["summary"])
+    assert not [*(two / "data").glob("*")]
+
+
+@pytest.mark.slow  # processes
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_ends_soon_and_keeps_whole_units(
+    processes: int, ablation: Any, toy: Any, start: Start
+) -> None:
+    long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
+    path = ablation(
+        change={}, seeds={"first": 0, "count": 8},
+        ready=["off"], arms={"endless": long},
+    )  # fmt: skip
+    out = toy.folder / "out"
+    process = start("ablate", str(path), "--out", str(out), "--processes", str(processes))
+    wait_for(lambda: [*(out / "units").glob("off/*.json")])  # seed 1 begins with the endless arm
+    time.sleep(0.3)  # into the endless one
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [line for line in err.splitlines() if line.startswith("error")] == ["error: interrupted"]
+    assert len(stored(out)) == 1  # no other seed was begun
+    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
+
+
+@pytest.mark.slow  # processes
+def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any, start: Start) -> None:
+    """Else they would write into the folder that the next call goes on with."""
+    long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
+    path = ablation(ready=["off"], arms={"endless": long})
+    out = toy.folder / "out"
+    process = start("ablate", str(path), "--out", str(out), "--processes", "2")
+    wait_for(lambda: [*(out / "units").glob("off/*.json")])  # seed 5 begins with the endless arm
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert len(workers) >= 2
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
+    assert [*stored(out)] == ["units/off/seed-6.json"]
+
+
+@pytest.mark.slow  # processes
+def test_a_mistake_in_a_worker_is_one_line(ablation: Any, toy: Any, start: Start) -> None:
+    toy.rows().drop("age").write_parquet(toy.data)
+    arguments = ["ablate", str(ablation()), "--out", str(toy.folder / "out"), "--processes", "2"]
+    process = start(*arguments)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert [line for line in err.splitlines() if "missing column" in line] == err.splitlines()
+    assert err.count("\n") == 1

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys_mtl.ablation.summary import Summary, summarize
+from recsys_mtl.metrics.differences import difference, holm
+from recsys_mtl.reports.output import write_result
+
+Unit = Callable[..., dict[str, Any]]
+SEEDS = range(6)
+
+
+@pytest.fixture
+def units(unit: Unit, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Two tasks; arm `a` gains on x, `b` does nothing."""
+    found = []
+    for seed in SEEDS:
+        x, y = rng.normal(0.7, 0.05, 2)
+        more, less = rng.normal(0.02, 0.002), rng.normal(0.0, 0.01)
+        found += [
+            unit("off", seed, {"x": x, "y": y}),
+            unit("a", seed, {"x": x + more, "y": y + less}, train_seconds=12.0),
+            unit("b", seed, {"x": x, "y": y}, epochs=2),
+        ]
+    return found
+
+
+def of(units: list[dict[str, Any]], arm: str, task: str) -> np.ndarray:
+    return np.array([unit["scores"][task] for unit in units if unit["arm"] == arm], float)
+
+
+def test_differences_are_paired_by_seed(units: list[dict[str, Any]]) -> None:
+    summary = summarize(units[::-1], ("off", "a", "b"), alpha=0.005)
+    assert (summary.reference, summary.seeds, summary.against_truth) == ("off", [*SEEDS], False)
+    assert summary.kinds == {"x": "binary", "y": "binary"}
+    assert summary.labelled == {"x": 102.5, "y": 102.5}
+    assert [*summary.arms] == ["off", "a", "b"]
+    found = summary.arms["a"]
+    gains = {task: 100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"}
+    for task in "xy":
+        want = difference(gains[task])
+        assert found.tasks[task].mean == pytest.approx(want.mean)
+        assert (found.tasks[task].low, found.tasks[task].p) == pytest.approx((want.low, want.p))
+        assert found.tasks[task].pairs == len(SEEDS)
+        assert found.scores[task] == pytest.approx(of(units, "a", task).mean())
+
+
+def test_the_overall_difference_is_that_of_the_mean_over_tasks(units: list[dict[str, Any]]) -> None:
+    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["a"]
+    gains = [100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"]
+    want = difference(np.mean(gains, axis=0))
+    assert found.overall is not None
+    assert found.overall.mean == pytest.approx(want.mean)
+    assert (found.overall.low, found.overall.high) == pytest.approx((want.low, want.high))
+    assert (found.overall.wins, found.overall.losses) == (want.wins, want.losses)
+    relative = [
+        np.mean([100 * (of(units, "a", t)[s] / of(units, "off", t)[s] - 1) for t in ("x", "y")])
+        for s in SEEDS
+    ]
+    assert found.relative == pytest.approx(np.mean(relative))
+
+
+def test_holm_is_applied_over_the_tasks_of_an_arm(units: list[dict[str, Any]]) -> None:
+    summary = summarize(units, ("off", "a", "b"), alpha=0.005)
+    for name in ("a", "b"):
+        tasks = summary.arms[name].tasks
+        assert [d.adjusted for d in tasks.values()] == pytest.approx(
+            holm([d.p for d in tasks.values()])
+        )
+    x = summary.arms["a"].tasks["x"]
+    assert x.adjusted == pytest.approx(2 * x.p)  # of two tasks, not of four differences
+
+
+def test_an_arm_that_does_nothing_is_told_so(units: list[dict[str, Any]]) -> None:
+    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["b"]
+    assert found.word == "no difference shown"
+    assert found.sentence.startswith("no difference shown larger than 0.00 points")
+    assert found.relative == 0.0
+    assert found.overall is not None
+    assert (found.overall.wins, found.overall.losses, found.overall.p) == (0, 0, 1.0)
+
+
+def test_the_level_of_the_verdict_is_the_ablation_s(unit: Unit) -> None:
+    gains = [0.002, 0.005, 0.003, 0.006]
+    units = [unit("off", s, {"x": 0.5}) for s in range(4)]
+    units += [unit("a", s, {"x": 0.5 + gain}) for s, gain in enumerate(gains)]
+    assert summarize(units, ("off", "a"), alpha=0.05).arms["a"].word == "helps"
+    assert summarize(units, ("off", "a"), alpha=0.005).arms["a"].word == "no difference shown"
+
+
+def test_the_reference_has_no_difference_to_itself(units: list[dict[str, Any]]) -> None:
+    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["off"]
+    assert (found.tasks, found.overall, found.sentence) == ({}, None, "the reference")
+    assert np.isnan(found.relative)
+    assert found.train_ratio == 1.0
+
+
+def test_cost_is_told_by_epoch(units: list[dict[str, Any]]) -> None:
+    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    assert arms["a"].train_ratio == 1.5  # 12 s against 8 s for four epochs
+    assert arms["b"].train_ratio == 2.0  # two epochs in the same time
+    assert (arms["b"].epochs, arms["a"].train_seconds) == (2.0, 12.0)
+    assert arms["a"].peak_memory_mb == 100.0
+
+
+def test_seeds_without_a_partner_are_left_out(units: list[dict[str, Any]]) -> None:
+    some = [
+        unit
+        for unit in units
+        if (unit["arm"], unit["seed"]) not in {("off", 0), ("a", 5), ("b", 1), ("b", 2)}
+    ]
+    summary = summarize(some, ("off", "a", "b"), alpha=0.005)
+    assert summary.seeds == [1, 2, 3, 4, 5]
+    gains = 100 * (of(units, "a", "x") - of(units, "off", "x"))[1:5]
+    found = summary.arms["a"].tasks["x"]
+    assert found.pairs == 4
+    assert found.mean == pytest.approx(gains.mean())
+    assert summary.arms["b"].tasks["x"].pairs == 3
+    assert summary.arms["a"].scores["x"] == pytest.approx(of(units, "a", "x")[:5].mean())
+
+
+def test_an_arm_without_any_partner_says_nothing(unit: Unit) -> None:
+    units = [unit("off", 0, {"x": 0.5}), unit("a", 1, {"x": 0.6})]
+    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    assert "b" not in found  # nothing of it is there
+    assert found["a"].overall is not None
+    assert found["a"].overall.pairs == 0
+    assert found["a"].sentence == "no difference can be shown: fewer than two pairs"
+    assert np.isnan(found["a"].relative)
+    assert np.isnan(found["a"].train_ratio)
+
+
+def test_a_score_that_is_undefined_counts_nowhere(unit: Unit) -> None:
+    units = [unit("off", s, {"x": 0.5, "y": None if s == 0 else 0.6}) for s in range(3)]
+    units += [unit("a", s, {"x": 0.51, "y": 0.63}) for s in range(3)]
+    summary = summarize(units, ("off", "a"), alpha=0.005)
+    found = summary.arms["a"]
+    assert (found.tasks["x"].pairs, found.tasks["y"].pairs) == (3, 2)
+    assert found.tasks["y"].mean == pytest.approx(3.0)
+    assert found.overall is not None
+    assert found.overall.pairs == 3
+    assert found.overall.mean == pytest.approx((1.0 + 2.0 + 2.0) / 3)  # of x alone for seed 0
+    assert summary.arms["off"].scores["y"] == pytest.approx(0.6)
+    assert found.relative == pytest.approx((2.0 + 3.5 + 3.5) / 3)
+
+
+def test_a_task_that_is_never_defined_is_nan_and_no_more(unit: Unit) -> None:
+    units = [unit(arm, s, {"x": 0.5, "y": None}) for arm in ("off", "a") for s in range(3)]
+    found = summarize(units, ("off", "a"), alpha=0.005).arms["a"]
+    assert found.tasks["y"].pairs == 0
+    assert np.isnan(found.tasks["y"].adjusted)
+    assert np.isnan(found.scores["y"])
+    assert found.tasks["x"].adjusted == 1.0
+    nothing = [unit(arm, s, {"y": None}) for arm in ("off", "a") for s in range(3)]
+    overall = summarize(nothing, ("off", "a"), alpha=0.005).arms["a"].overall
+    assert overall is not None
+    assert (overall.pairs, overall.wins) == (0, 0)
+
+
+def test_the_truth_is_compared_with_where_it_is_known(unit: Unit) -> None:
+    units = [unit("off", s, {"x": 0.5}, true={"x": 0.6}) for s in range(3)]
+    units += [unit("a", s, {"x": 0.4}, true={"x": 0.7}) for s in range(3)]
+    summary = summarize(units, ("off", "a"), alpha=0.005)
+    assert summary.against_truth
+    found = summary.arms["a"]
+    assert found.scores == {"x": pytest.approx(0.7)}
+    assert found.reached == {"x": pytest.approx(0.5)}  # 0.7, from 0.5 to 0.9
+    assert found.tasks["x"].mean == pytest.approx(10.0)
+    assert found.word == "helps"
+
+
+def test_labels_are_compared_with_where_the_truth_lacks_a_task(unit: Unit) -> None:
+    units = [
+        unit(arm, s, {"x": 0.5, "y": 0.5}, true={"x": 0.6}) for arm in ("off", "a") for s in (0, 1)
+    ]
+    summary = summarize(units, ("off", "a"), alpha=0.005)
+    assert not summary.against_truth
+    assert summary.arms["a"].scores == {"x": 0.5, "y": 0.5}
+    assert [*summary.arms["a"].reached] == ["x"]
+
+
+def test_what_cannot_be_reached_is_nan(unit: Unit) -> None:
+    limits = {"x": [0.5, 0.5], "y": [None, None]}
+    true = {"x": 0.5, "y": None}
+    units = [
+        unit(arm, s, true, true=true, reachable=limits) for arm in ("off", "a") for s in range(2)
+    ]
+    reached = summarize(units, ("off", "a"), alpha=0.005).arms["a"].reached
+    assert all(np.isnan(share) for share in reached.values())
+
+
+NAMES = ("x", "y", "z")
+PLANNED = np.array([[1.0, 0.8, -0.5], [0.8, 1.0, 0.1], [-0.5, 0.1, 1.0]])
+
+
+def related(unit: Unit, arm: str, seed: int, *matrices: np.ndarray, **more: Any) -> dict[str, Any]:
+    relation = {
+        a: dict(zip(NAMES, row, strict=True))
+        for a, row in zip(NAMES, PLANNED.tolist(), strict=True)
+    }
+    transfer = [{"affinity": [matrix.tolist()], "observations": 1} for matrix in matrices]
+    scores = dict.fromkeys(NAMES, 0.5)
+    return unit(arm, seed, scores, relation=relation, transfer=transfer, **more)
+
+
+def test_affinity_is_compared_with_the_plan_epoch_by_epoch(unit: Unit) -> None:
+    units = [related(unit, "off", s) for s in range(2)]
+    units += [
+        related(unit, "a", 0, -PLANNED, PLANNED),
+        related(unit, "a", 1, PLANNED, PLANNED, PLANNED / 2),
+    ]
+    summary = summarize(units, ("off", "a"), alpha=0.005)
+    assert summary.planned is not None
+    np.testing.assert_array_equal(summary.planned, PLANNED)
+    assert summary.arms["off"].affinity == []
+    assert summary.arms["off"].matrix is None
+    found = summary.arms["a"]
+    assert [one.spearman for one in found.affinity] == pytest.approx([0.0, 1.0])
+    assert [one.recall for one in found.affinity] == [0.5, 1.0]
+    assert found.matrix is not None
+    np.testing.assert_allclose(found.matrix, 0.75 * PLANNED)  # after each seed's last epoch
+
+
+def test_measures_without_a_sign_are_compared_by_size(unit: Unit) -> None:
+    kinds = {"x": "binary", "y": "binary", "z": "multiclass"}
+    sizes = np.abs(PLANNED)
+    units = [related(unit, "off", s, kinds=kinds) for s in range(2)]
+    units += [
+        related(unit, "a", s, sizes, kinds=kinds, measure="logit_correlation") for s in range(2)
+    ]
+    units += [related(unit, "b", s, sizes, kinds=kinds) for s in range(2)]
+    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    assert arms["a"].affinity[0].spearman == pytest.approx(1.0)
+    assert arms["b"].affinity[0].spearman == pytest.approx(0.5)
+
+
+def test_without_a_plan_there_is_no_agreement(unit: Unit) -> None:
+    units = [
+        unit(
+            arm,
+            s,
+            {"x": 0.5, "y": 0.5},
+            transfer=[{"affinity": [np.eye(2).tolist()], "observations": 1}],
+        )
+        for arm in ("off", "a")
+        for s in range(2)
+    ]
+    summary = summarize(units, ("off", "a"), alpha=0.005)
+    assert summary.planned is None
+    assert summary.arms["a"].affinity == []
+    assert summary.arms["a"].matrix is not None
+
+
+def test_a_summary_is_strict_json(unit: Unit, tmp_path: Path) -> None:
+    units = [related(unit, "off", s) for s in range(2)]
+    units += [related(unit, "a", s, PLANNED) for s in range(2)]
+    units += [unit("b", 9, dict.fromkeys(NAMES))]  # all that is undefined
+    summary = summarize(units, ("off", "a", "b"), alpha=0.005)
+    path = write_result(tmp_path, {"summary": summary.to_json()})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    found = json.loads(path.read_text(), parse_constant=refuse)["summary"]
+    assert found.keys() == Summary.__dataclass_fields__.keys()
+    assert found["planned"] == PLANNED.tolist()
+    assert found["arms"]["a"]["matrix"] == PLANNED.tolist()
+    assert found["arms"]["a"]["overall"]["mean"] == 0.0
+    assert found["arms"]["off"]["overall"] is None
+    assert found["arms"]["b"]["scores"]["x"] is None

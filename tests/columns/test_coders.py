@@ -1,0 +1,88 @@
+"""Vocabulary and hash buckets: what every coder promises, and what each does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_mtl.columns.coder import Coder
+from recsys_mtl.columns.hashed import HashBuckets
+from recsys_mtl.columns.vocabulary import Vocabulary
+
+_TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1)
+
+
+def _fitted(coder: Coder, *chunks: pl.Series) -> Coder:
+    for chunk in chunks:
+        coder.update(chunk)
+    coder.finish()
+    return coder
+
+
+@pytest.mark.parametrize("make", [lambda: Vocabulary(["?"], 2, 3), lambda: HashBuckets(["?"], 7)])
+@given(train=_TEXTS, later=_TEXTS)
+def test_codes_are_always_within_the_table(make, train, later):
+    coder = _fitted(make(), pl.Series(train, dtype=pl.String))
+    codes = coder.codes(pl.Series(later, dtype=pl.String))
+    assert ((codes >= 0) & (codes < coder.rows)).all()
+    assert ((codes == 1) == [v is None or v == "?" for v in later]).all()
+
+
+@pytest.mark.parametrize("make", [lambda: Vocabulary(["0"]), lambda: HashBuckets(["0"], 5)])
+def test_null_values_also_match_numbers(make):
+    coder = _fitted(make(), pl.Series([0, 1]))
+    assert coder.codes(pl.Series([0])).tolist() == [1]
+    assert coder.codes(pl.Series([0.0])).tolist() == [1]
+    assert coder.codes(pl.Series([1])).tolist() != [1]
+
+
+def test_vocabulary_keeps_frequent_values_ties_by_text():
+    values = pl.Series(["c", "b", "b", "a", "a", "d", "d", "d", None, None])
+    assert _fitted(Vocabulary([]), values).values == ["d", "a", "b", "c"]
+    assert _fitted(Vocabulary([], min_count=2), values).values == ["d", "a", "b"]
+    coder = _fitted(Vocabulary([], max_size=2), values)
+    assert coder.values == ["d", "a"]
+    assert coder.rows == 4
+    assert coder.codes(values.unique(maintain_order=True)).tolist() == [0, 0, 3, 2, 1]
+
+
+def test_vocabulary_of_nothing_but_null():
+    coder = _fitted(Vocabulary([]), pl.Series([None, None]))
+    assert coder.rows == 2
+    assert coder.codes(pl.Series(["a", None])).tolist() == [0, 1]
+
+
+@pytest.mark.slow  # a million values
+def test_vocabulary_of_a_million_values_is_stored_and_restored_in_seconds():
+    ids = np.arange(1_000_000) * 7 + 10**12
+    coder = _fitted(Vocabulary([]), pl.Series(ids))
+    restored = Coder.from_dict(json.loads(json.dumps(coder.to_dict())))
+    assert restored == coder
+    assert sorted(restored.codes(pl.Series(ids)).tolist()) == list(range(2, 1_000_002))
+
+
+def test_hash_is_the_same_for_every_type_and_in_another_process():
+    coder = HashBuckets([], 1000)
+    codes = coder.codes(pl.Series([3, 40])).tolist()
+    assert coder.codes(pl.Series(["3", "40"])).tolist() == codes
+    assert coder.codes(pl.Series([3.0, 40.0])).tolist() == codes
+    program = (
+        "import polars as pl; from recsys_mtl.columns.hashed import HashBuckets as H;"
+        "print(H([], 1000).codes(pl.Series(['3', '40'])).tolist())"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert json.loads(other.stdout) == codes == [611, 749]
+
+
+def test_state_of_another_class_is_refused():
+    with pytest.raises(TypeError, match="Vocabulary"):
+        Vocabulary.from_dict(HashBuckets([], 3).to_dict())

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_mtl.columns.lookup import Counts, Lookup
+
+_TABLE = {"3": 10, "-1": 11, "x": 12, "true": 13, "2.5": 14, "03": 15, str(2**63 - 1): 16}
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        (pl.Series([3, -1, 4, None]), [10, 11, 0, 1]),
+        (pl.Series([3, 4], dtype=pl.UInt8), [10, 0]),
+        (pl.Series([2**63 - 1, -(2**63)], dtype=pl.Int64), [16, 0]),
+        (pl.Series([2**63 - 1, 2**64 - 1], dtype=pl.UInt64), [16, 0]),
+        (pl.Series([3.0, 2.5, float("nan"), None, float("inf")]), [10, 14, 1, 1, 0]),
+        (pl.Series(["x", "03", "3", "y", None]), [12, 15, 10, 0, 1]),
+        (pl.Series([True, False, None]), [13, 0, 1]),
+        (pl.Series([None, None]), [1, 1]),
+        (pl.Series([], dtype=pl.Int64), []),
+        (pl.Series([], dtype=pl.String), []),
+        (pl.Series(["x", "3"], dtype=pl.Categorical), [12, 10]),
+    ],
+)
+def test_codes_of_every_type(values, codes):
+    assert Lookup(_TABLE, null=1, unknown=0).codes(values).tolist() == codes
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-50, 50))), st.sets(st.integers(-50, 50)))
+def test_integers_and_their_texts_have_the_same_codes(values, known):
+    lookup = Lookup({str(k): i for i, k in enumerate(sorted(known), 2)}, null=1, unknown=0)
+    integers = pl.Series(values, dtype=pl.Int64)
+    assert lookup.codes(integers).tolist() == lookup.codes(integers.cast(pl.String)).tolist()
+
+
+def test_counts_are_ranked_by_count_then_text_across_chunks_and_types():
+    counts = Counts()
+    for chunk in (pl.Series(["b", "a", None, "z"]), pl.Series([2, 2, 2]), pl.Series([2.0, None])):
+        counts.update(chunk)
+    counts.update(pl.Series(["b", "skip", "a"]))
+    ranked = counts.ranked(without=["skip"])
+    assert list(ranked.items()) == [("2", 4), ("a", 2), ("b", 2), ("z", 1)]

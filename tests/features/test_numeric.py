@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.errors import UserError
+from recsys_mtl.features.numeric import NumericFeature
+
+TRANSFORMS = ["standardize", "log1p", "quantile", "piecewise", "none"]
+_NUMBERS = st.lists(st.one_of(st.none(), st.floats(allow_infinity=False)), max_size=30)
+
+
+def _fitted(values: list[float | None], transform: str = "standardize", bins: int = 4):
+    feature = NumericFeature("x", transform, bins)
+    feature.update(_series(values), Rows(0, len(values)))
+    feature.finish()
+    return feature
+
+
+def _series(values: list[float | None]) -> pl.Series:
+    return pl.Series(values, dtype=pl.Float64)
+
+
+def _encode(feature: NumericFeature, values: list[float | None]) -> np.ndarray:
+    return feature.encode(_series(values), Rows(0, len(values)))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@given(train=_NUMBERS, later=_NUMBERS)
+def test_encoding_is_always_finite_and_as_wide_as_told(transform, train, later):
+    feature = _fitted(train, transform)
+    for values in (train, later):
+        encoded = _encode(feature, values)
+        assert encoded.dtype == np.float32
+        assert encoded.shape == (len(values), feature.width)
+        assert np.isfinite(encoded).all()
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@given(train=_NUMBERS)
+def test_state_round_trips_exactly(transform, train):
+    feature = _fitted(train, transform)
+    assert NumericFeature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature
+
+
+def test_standardize_and_log1p_have_mean_0_and_deviation_1():
+    x = np.random.default_rng(0).lognormal(size=5000)
+    for transform, bound in (("standardize", 0.05), ("log1p", 1e-3)):
+        encoded = _encode(_fitted(x.tolist(), transform), x.tolist())
+        assert abs(encoded.mean()) < bound
+        assert abs(encoded.std() - 1) < bound
+
+
+def test_quantile_gives_normal_scores():
+    x = np.random.default_rng(0).exponential(size=20_000).tolist()
+    encoded = _encode(_fitted(x, "quantile"), x)
+    assert abs(encoded.mean()) < 0.01
+    assert abs(encoded.std() - 1) < 0.01
+    assert np.abs(encoded).max() == pytest.approx(5.2)
+
+
+def test_piecewise_has_a_column_a_bin_and_merges_equal_edges():
+    assert _fitted([0.0, 1.0, 2.0, 3.0, 4.0], "piecewise").width == 4
+    assert _fitted([0.0] * 50 + [1.0, 2.0], "piecewise").width < 4
+
+
+def test_missing_values_are_the_median_with_an_indicator():
+    feature = _fitted([1.0, None, 2.0, 9.0, float("nan")], "none")
+    np.testing.assert_array_equal(_encode(feature, [None, 5.0]), [[2.0, 1.0], [5.0, 0.0]])
+
+
+def test_without_missing_values_in_train_there_is_no_indicator():
+    feature = _fitted([1.0, 2.0, 9.0], "none")
+    np.testing.assert_array_equal(_encode(feature, [None, 5.0]), [[2.0], [5.0]])
+
+
+@pytest.mark.parametrize("transform", ["standardize", "log1p", "quantile", "piecewise"])
+def test_a_constant_column_is_zero(transform):
+    feature = _fitted([0.1, 0.1, None, 0.1], transform)
+    np.testing.assert_array_equal(
+        _encode(feature, [0.1, 7.0, None]), [[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+    )
+
+
+def test_a_column_without_values_warns_and_is_zero(caplog):
+    feature = _fitted([None, None])
+    assert "column 'x' has no value" in caplog.text
+    np.testing.assert_array_equal(_encode(feature, [None, 3.0]), [[0.0, 1.0], [0.0, 0.0]])
+
+
+def test_wrong_values_are_refused():
+    feature = _fitted([1.0, 2.0])
+    with pytest.raises(UserError, match="column 'x': infinite value"):
+        _encode(feature, [1.0, float("inf")])
+    with pytest.raises(UserError, match="column 'x': wrong type"):
+        feature.encode(pl.Series(["1"]), Rows(0, 1))
+    assert feature.encode(pl.Series([True]), Rows(0, 1)).shape == (1, 1)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.lifecycle.lock import FREE, LOCK, locked
+
+Make = Callable[..., Any]
+
+
+def mark(hours: float) -> str:
+    since = datetime.now(UTC) - timedelta(hours=hours)
+    return f"elsewhere:42:c0ffee:{since.isoformat()}"
+
+
+def test_it_is_held_inside_and_free_after(make_registry: Make) -> None:
+    registry = make_registry()
+    with locked(registry, "shop", break_lock=False) as check:
+        check()
+        held = registry.own_tags[LOCK]
+        with (
+            pytest.raises(UserError, match=r"^shop: another promotion .* held by process \d+ on"),
+            locked(registry, "shop", break_lock=False),
+        ):
+            pytest.fail("two at once")
+        assert registry.own_tags[LOCK] == held
+    assert registry.own_tags == {LOCK: FREE}
+
+
+def test_it_is_free_after_an_error(make_registry: Make) -> None:
+    registry = make_registry()
+    with pytest.raises(KeyboardInterrupt), locked(registry, "shop", break_lock=False):
+        raise KeyboardInterrupt
+    assert registry.own_tags == {LOCK: FREE}
+
+
+def test_who_holds_it_is_told(make_registry: Make) -> None:
+    registry = make_registry()
+    registry.own_tags[LOCK] = mark(0.9)
+    with (
+        pytest.raises(UserError, match=r"process 42 on elsewhere since 20.*--break-lock"),
+        locked(registry, "shop", break_lock=False),
+    ):
+        pytest.fail("it was held")
+    assert registry.own_tags[LOCK].startswith("elsewhere")
+
+
+@pytest.mark.parametrize(("hours", "broken"), [(1.1, False), (0.1, True)])
+def test_a_stale_one_and_a_broken_one_are_taken_over(
+    make_registry: Make, hours: float, broken: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = make_registry()
+    registry.own_tags[LOCK] = mark(hours)
+    with caplog.at_level(logging.WARNING), locked(registry, "shop", break_lock=broken) as check:
+        check()
+    assert "the lock of shop is broken: it was held by process 42 on elsewhere" in caplog.text
+    assert registry.own_tags[LOCK] == FREE
+
+
+@pytest.mark.parametrize("text", ["somebody", "a:b:c:d", "a:1:b:2026-01-01T00:00:00", ""])
+def test_a_mark_of_others_is_never_stale(make_registry: Make, text: str) -> None:
+    registry = make_registry()
+    registry.own_tags[LOCK] = text
+    with (
+        pytest.raises(UserError, match=f"held by '{text}'"),
+        locked(registry, "shop", break_lock=False),
+    ):
+        pytest.fail("it was held")
+
+
+def test_of_two_who_write_at_once_the_last_goes_on(make_registry: Make) -> None:
+    registry = make_registry()
+    set_model_tags = registry.set_model_tags
+
+    def overwritten(name: str, tags: dict[str, str]) -> None:
+        set_model_tags(name, tags)
+        set_model_tags(name, {LOCK: mark(0)})
+
+    registry.set_model_tags = overwritten
+    with (
+        pytest.raises(UserError, match="held by process 42"),
+        locked(registry, "shop", break_lock=False),
+    ):
+        pytest.fail("the other was last")
+    assert registry.own_tags[LOCK].startswith("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(mark(0), "held by process 42"), (FREE, "one that has ended since")],
+    ids=["held", "free"],
+)
+def test_a_lock_that_is_lost_is_noticed_and_left_alone(
+    make_registry: Make, after: str, told: str
+) -> None:
+    registry = make_registry()
+
+    def lose() -> None:
+        with locked(registry, "shop", break_lock=False) as check:
+            registry.own_tags[LOCK] = after
+            check()
+
+    with pytest.raises(UserError, match=told):
+        lose()
+    assert registry.own_tags[LOCK] == after
+
+
+def test_a_server_that_is_down_at_the_end(
+    make_registry: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = make_registry()
+    with locked(registry, "shop", break_lock=False):
+        registry.fail(1, "for good")
+    assert "the lock of shop stays for an hour, or until --break-lock" in caplog.text
+    assert registry.own_tags[LOCK] != FREE

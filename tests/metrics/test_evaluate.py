@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import math
+import time
+
+import numpy as np
+import pytest
+
+from recsys_mtl.columns.spec import TaskKind
+from recsys_mtl.errors import UserError
+from recsys_mtl.metrics import (
+    LARGER_IS_BETTER,
+    Undefined,
+    evaluate_task,
+    larger_is_better,
+    metric_names,
+    to_json,
+)
+
+KINDS: tuple[TaskKind, ...] = ("binary", "multiclass", "regression", "retrieval")
+
+
+def predictions(kind: TaskKind, rows: int) -> np.ndarray:
+    random = np.random.default_rng(0)
+    if kind == "multiclass":
+        return random.dirichlet(np.ones(3), rows)
+    return random.random((rows, 4)) if kind == "retrieval" else random.random(rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_are_those_declared(kind: TaskKind) -> None:
+    labels = np.array([0.0, 1, 1, 2]) if kind != "binary" else np.array([0.0, 1, 1, 0])
+    metrics = evaluate_task(kind, labels, predictions(kind, 4))
+    assert tuple(metrics) == metric_names(kind)
+    assert all(isinstance(value, float) for value in metrics.values())
+    for name in set(metrics) - {"calibration_ratio"}:
+        assert isinstance(larger_is_better(name), bool)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("why", ["no rows", "no labels", "no weight"])
+def test_nothing_to_measure(kind: TaskKind, why: str) -> None:
+    rows = 0 if why == "no rows" else 3
+    labels = np.full(rows, math.nan if why == "no labels" else 1.0)
+    weights = np.full(rows, 0.0 if why == "no weight" else 1.0)
+    metrics = evaluate_task(kind, labels, predictions(kind, rows), weights)
+    assert tuple(metrics) == metric_names(kind)
+    assert set(metrics.values()) == {Undefined("no labelled rows")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unlabelled_and_weightless_rows_change_nothing(kind: TaskKind) -> None:
+    p = predictions(kind, 8)
+    labels = np.array([1.0, 0, 1, 1, 0, 1, 1, 0])
+    weights = np.array([1.0, 2, 1, 3, 1, 1, 1, 1])
+    expected = evaluate_task(kind, labels[:6], p[:6], weights[:6])
+    p[6:] = math.nan
+    labels[6], weights[7] = math.nan, 0.0
+    assert evaluate_task(kind, labels, p, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_predictions_that_are_not_finite(kind: TaskKind) -> None:
+    p = predictions(kind, 4)
+    p[2] = math.nan
+    metrics = evaluate_task(kind, np.array([0.0, 1, 0, 1]), p)
+    assert set(metrics.values()) == {Undefined("some predictions are not finite")}
+
+
+def test_json_form() -> None:
+    text = json.dumps(to_json({"auc": Undefined("one class"), "log_loss": 0.25}))
+    assert json.loads(text) == {
+        "auc": {"value": None, "reason": "one class"},
+        "log_loss": {"value": 0.25},
+    }
+    assert str(Undefined("one class")) == "undefined (one class)"
+
+
+def test_which_way_is_better() -> None:
+    assert larger_is_better("auc")
+    assert larger_is_better("recall_at_20")
+    assert not larger_is_better("rmse")
+    assert "calibration_ratio" not in LARGER_IS_BETTER
+    with pytest.raises(UserError, match="not a metric that can be optimised"):
+        larger_is_better("calibration_ratio")
+    with pytest.raises(UserError, match="did you mean 'log_loss'"):
+        larger_is_better("logloss")
+
+
+def test_a_million_rows_take_seconds() -> None:
+    random = np.random.default_rng(0)
+    p = random.random(1_000_000).astype(np.float32)
+    labels = (random.random(1_000_000) < p).astype(np.float32)
+    start = time.perf_counter()
+    metrics = evaluate_task("binary", labels, p)
+    assert time.perf_counter() - start < 20
+    assert metrics["auc"] == pytest.approx(5 / 6, abs=0.002)

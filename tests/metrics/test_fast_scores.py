@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from recsys_mtl.ablation.scores import explained
+from recsys_mtl.metrics import evaluate_task
+from recsys_mtl.metrics.fast_scores import NAMES, make_score
+
+Rng = np.random.Generator
+COUNT = 211
+
+
+def made(kind: str, rng: Rng) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Labels of all rows, and what three models say: ties in the second, nothing in the third."""
+    z = rng.normal(size=COUNT)
+    noisy = z + rng.normal(size=COUNT)
+    if kind == "binary":
+        return (noisy > 0) * 1.0, [z, np.round(z), np.zeros(COUNT)]
+    if kind == "regression":
+        return np.round(noisy, 1), [z, np.round(z), np.full(COUNT, 0.3)]
+    if kind == "retrieval":
+        ranks = rng.integers(1, 6, COUNT) * 1.0
+        return ranks, [ranks, np.where(rng.random(COUNT) < 0.2, np.inf, ranks), ranks + 2]
+    predictions = [rng.dirichlet(np.ones(4) * k, COUNT) for k in (1, 3)]
+    return rng.integers(0, 4, COUNT) * 1.0, [*predictions, np.full((COUNT, 4), 0.25)]
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression", "retrieval"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_they_are_the_metrics_of_evaluation(kind: str, weighted: bool, rng: Rng) -> None:
+    labels, predictions = made(kind, rng)
+    weights = rng.choice([0.0, 0.5, 2.0], COUNT) if weighted else np.ones(COUNT)
+    found = make_score(kind, np.arange(COUNT), [labels] * 3, predictions)(weights)
+    metric = {"binary": "auc", "regression": "rank_correlation", "retrieval": "mrr"}[kind]
+    for value, predicted in zip(found, predictions, strict=True):
+        expected = evaluate_task(kind, labels, predicted, weights)[metric]
+        assert value == pytest.approx(expected if isinstance(expected, float) else 0.0, abs=1e-12)
+
+
+def test_multiclass_is_the_score_of_ablations(rng: Rng) -> None:
+    labels, predictions = made("multiclass", rng)
+    found = make_score("multiclass", np.arange(COUNT), [labels] * 3, predictions)(np.ones(COUNT))
+    expected = [explained(p, np.eye(4)[labels.astype(int)]) for p in predictions]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_classes_may_be_numbered_differently(rng: Rng) -> None:
+    labels, (predicted, *_) = made("multiclass", rng)
+    order = np.array([2, 0, 3, 1])
+    renamed = np.argsort(order)[labels.astype(int)] * 1.0
+    pair = [labels, renamed], [predicted, predicted[:, order]]
+    first, second = make_score("multiclass", np.arange(COUNT), *pair)(np.ones(COUNT))
+    assert first == pytest.approx(second, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_a_row_of_weight_three_is_as_three_rows(kind: str, rng: Rng) -> None:
+    labels, predictions = made(kind, rng)
+    counts = rng.integers(0, 4, COUNT)
+    weighted = make_score(kind, np.arange(COUNT), [labels] * 3, predictions)(counts * 1.0)
+    repeated = np.repeat(np.arange(COUNT), counts)
+    several = [labels[repeated]] * 3, [predicted[repeated] for predicted in predictions]
+    loop = make_score(kind, np.arange(len(repeated)), *several)(np.ones(len(repeated)))
+    assert weighted == pytest.approx(loop, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_rows_are_places_among_all(kind: str, rng: Rng) -> None:
+    labels, predictions = made(kind, rng)
+    weights = rng.random(COUNT)
+    rows = np.flatnonzero(rng.random(COUNT) < 0.5)
+    some = [labels[rows]] * 3, [predicted[rows] for predicted in predictions]
+    found = make_score(kind, rows, *some)(weights)
+    alone = make_score(kind, np.arange(len(rows)), *some)(weights[rows])
+    assert found == pytest.approx(alone, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
+def test_labels_that_are_all_equal_have_no_score(kind: str, rng: Rng) -> None:
+    _, predictions = made(kind, rng)
+    score = make_score(kind, np.arange(COUNT), [np.ones(COUNT)] * 3, predictions)
+    assert np.isnan(score(np.ones(COUNT))).all()
+
+
+@pytest.mark.parametrize("kind", list(NAMES))
+def test_no_weight_has_no_score(kind: str, rng: Rng) -> None:
+    labels, predictions = made(kind, rng)
+    score = make_score(kind, np.arange(COUNT), [labels] * 3, predictions)
+    assert np.isnan(score(np.zeros(COUNT))).all()
+    assert np.isfinite(score(np.ones(COUNT))).all()

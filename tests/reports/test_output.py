@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+
+
+def test_a_result_is_strict_json_in_its_envelope(tmp_path: Path) -> None:
+    head = envelope("train", started=datetime.now(UTC), config_hash="abc")
+    body = {
+        "auc": np.float64(0.5),
+        "bad": float("nan"),
+        "big": [float("inf"), np.int64(3), np.float32("nan")],
+        "path": tmp_path,
+        1: True,
+    }
+    path = write_result(tmp_path, head | body)
+    read = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert path == tmp_path / "result.json"
+    assert list(read)[:5] == ["job", "version", "started", "seconds", "config_hash"]
+    assert read["job"] == "train"
+    assert datetime.fromisoformat(read["started"]).tzinfo is not None
+    assert 0 <= read["seconds"] < 60
+    assert read["auc"] == 0.5
+    assert read["bad"] is None
+    assert read["big"] == [None, 3, None]
+    assert read["path"] == str(tmp_path)
+    assert read["1"] is True
+
+
+def test_a_result_that_is_no_json_leaves_the_old_one(tmp_path: Path) -> None:
+    write_result(tmp_path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_result(tmp_path, {"a": object()})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"a": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_prepare_out(tmp_path: Path) -> None:
+    assert prepare_out(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "under"):
+        with pytest.raises(UserError, match="cannot write to the output folder") as caught:
+            prepare_out(out)
+        assert str(out) in str(caught.value)
+        assert "--out" in str(caught.value)

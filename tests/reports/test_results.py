@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from recsys_mtl.metrics import Metrics, Undefined
+from recsys_mtl.reports.results import print_results
+
+
+def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None:
+    model: dict[str, Metrics] = {
+        "click": {"auc": 0.71234, "log_loss": 0.5, "normalized_entropy": 0.9},
+        "item": {"recall_at_5": 0.25, "mrr": 0.125},
+    }
+    boosting: dict[str, Metrics] = {
+        "click": {"auc": 0.7, "log_loss": 0.51, "normalized_entropy": 0.91},
+        "item": dict.fromkeys(model["item"], Undefined("no items")),
+    }
+    columns = {"model": model, "gradient_boosting": boosting}
+    print_results("test rows", {"click": "binary", "item": "retrieval"}, columns)
+    lines = [line.split() for line in capsys.readouterr().out.replace("│", " ").splitlines()]
+    assert lines[0] == ["test", "rows"]
+    assert ["click", "auc", "0.7123", "0.7000"] in lines
+    assert ["log_loss", "0.5000", "0.5100"] in lines
+    assert ["item", "recall_at_5", "0.2500", "undefined"] in lines
+    assert ["mrr", "0.1250", "undefined"] in lines
+    assert not any("normalized_entropy" in line for line in lines)

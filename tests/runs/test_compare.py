@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from recsys_mtl.cli.main import main
+from recsys_mtl.errors import UserError
+from recsys_mtl.runs.compare import best, run
+
+Copy = Callable[..., Path]
+
+
+@pytest.fixture
+def copied(trained: Any, tmp_path: Path) -> Copy:
+    """Copies of the shared training, their results and configs changed."""
+
+    def copy(name: str, config: dict[str, str] | None = None, **changes: Any) -> Path:
+        folder = Path(shutil.copytree(trained[0].run, tmp_path / name))
+        result = json.loads((folder / "result.json").read_text())
+        for key, value in changes.items():
+            result[key] = result[key] | value if isinstance(value, dict) else value
+        (folder / "result.json").write_text(json.dumps(result))
+        text = (folder / "config.yaml").read_text()
+        for old, new in (config or {}).items():
+            assert old in text
+            text = text.replace(old, new)
+        (folder / "config.yaml").write_text(text)
+        return folder
+
+    return copy
+
+
+def better(trained: Any, auc: float) -> dict[str, Any]:
+    click = trained[1]["tasks"]["click"]
+    return {"click": click | {"metrics": click["metrics"] | {"auc": {"value": auc}}}}
+
+
+def test_runs_side_by_side(
+    trained: Any, copied: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = copied("first", tasks=better(trained, 0.625), peak_memory_mb=1234.0)
+    second = copied("second", {"epochs: 2": "epochs: 9"}, tasks=better(trained, 0.875))
+    result = run([str(first), str(second)], out=tmp_path / "out")
+    assert result["same_test_rows"]
+    assert result["config"] == {"training.epochs": [2, 9]}
+    assert result["metrics"]["click/auc"] == [0.625, 0.875]
+    text = (tmp_path / "out" / "compare.md").read_text()
+    assert "| click | auc | 0.6250  | 0.8750* |" in text
+    assert "| training.epochs | 2 | 9 |" in text
+    assert "| peak memory, MiB | 1,234 |" in text
+    assert (tmp_path / "out" / "compare.html").is_file()
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [entry["label"] for entry in stored["runs"]] == ["first", "second"]
+    assert "0.8750*" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("config", "changes"),
+    [
+        ({}, {"data": {"fingerprint": "other"}}),
+        ({}, {"seed": 5}),
+        ({"test: 0.25": "test: 0.5"}, {}),
+    ],
+)
+def test_other_test_rows_are_told(
+    copied: Copy, config: dict[str, str], changes: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    result = run([str(copied("first")), str(copied("second", config, **changes))])
+    assert not result["same_test_rows"]
+    (record,) = caplog.records
+    assert record.message.endswith("their metrics cannot be compared")
+
+
+def test_a_seed_does_not_move_a_time_split(copied: Copy) -> None:
+    split = {"kind: fraction": "kind: time"}
+    result = run([str(copied("first", split)), str(copied("second", split, seed=5))])
+    assert result["same_test_rows"]
+
+
+def test_equal_names_are_numbered(copied: Copy) -> None:
+    result = run([str(copied("a/run")), str(copied("b/run")), str(copied("c"))])
+    assert [entry["label"] for entry in result["runs"]] == ["run (1)", "run (2)", "c"]
+
+
+def test_a_task_that_one_run_lacks(trained: Any, copied: Copy) -> None:
+    alone = copied("alone")
+    result = json.loads((alone / "result.json").read_text())
+    del result["tasks"]["item"]
+    (alone / "result.json").write_text(json.dumps(result))
+    found = run([str(alone), str(copied("all"))])["metrics"]["item/mrr"]
+    assert found == [None, trained[1]["tasks"]["item"]["metrics"]["mrr"]["value"]]
+
+
+@pytest.mark.slow  # a database of its own
+def test_a_run_of_mlflow_beside_a_folder(copied: Copy, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    artifacts = (tmp_path / "mlartifacts").as_uri()
+    experiment = client.create_experiment("e", artifact_location=artifacts)
+    run_id = client.create_run(experiment, run_name="tracked").info.run_id
+    folder = copied("here")
+    with pytest.raises(UserError, match=r"no result\.json and config\.yaml"):
+        run([str(folder), run_id], tracking_uri=uri)
+    for name in ("result.json", "config.yaml"):
+        client.log_artifact(run_id, str(folder / name))
+    result = run([str(folder), run_id], tracking_uri=uri)
+    assert [entry["label"] for entry in result["runs"]] == ["here", "tracked"]
+    assert result["config"] == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "places"),
+    [
+        ([0.5, 0.75, 0.75], "auc", {1, 2}),
+        ([0.5, 0.75, None], "rmse", {0}),
+        ([0.5, 0.5], "auc", set()),
+        ([None, 0.5], "auc", set()),
+        ([0.1, 0.2, 0.3], "recall_at_7", {2}),
+    ],
+)
+def test_the_best(values: list[float | None], metric: str, places: set[int]) -> None:
+    assert best(values, metric) == places
+
+
+def test_wrong_uses_are_one_line(copied: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = copied("first")
+    for arguments, told in (
+        ([str(folder)], "two runs or more"),
+        ([str(folder), "nowhere"], "no such run"),
+        ([str(folder), str(folder.parent)], "no result.json"),
+    ):
+        assert main(["compare", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert told in error
+        assert error.count("\n") == 1

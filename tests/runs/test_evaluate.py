@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys_mtl.cli.main import main
+from recsys_mtl.data.prepare import make_loaders, open_sides
+from recsys_mtl.errors import UserError
+from recsys_mtl.runs.evaluate import evaluate, model_folder
+from recsys_mtl.runs.train import train
+from recsys_mtl.serving.bundle import load_bundle, save_bundle
+from recsys_mtl.wiring.run import build_evaluator
+
+Trained = tuple[Any, dict[str, Any]]
+
+
+def test_it_repeats_the_test_metrics_of_the_training(trained: Trained, tmp_path: Path) -> None:
+    toy, result = trained
+    found = evaluate(toy.run, out=tmp_path)
+    assert found["tasks"] == result["tasks"]
+    assert found["rows"] == result["data"]["rows"]["test"]
+    assert found["fingerprint"] == result["data"]["fingerprint"]
+    assert evaluate(toy.run / "model")["tasks"] == result["tasks"]
+    stored = json.loads((tmp_path / "result.json").read_text())
+    assert stored["rows_per_second"] > 0
+    assert stored["peak_memory_mb"] > 0
+    assert stored == json.loads(json.dumps(found, default=str))
+    assert (stored["job"], stored["model"]) == ("evaluate", str(toy.run / "model"))
+
+
+def test_valid_is_another_side(trained: Trained) -> None:
+    toy, result = trained
+    found = evaluate(toy.run, split="valid")
+    assert found["rows"] == result["data"]["rows"]["valid"]
+    assert found["tasks"]["click"]["labelled"] == found["rows"]
+    assert found["tasks"]["band"]["metrics"] != result["tasks"]["band"]["metrics"]
+
+
+def test_streamed_rows_give_the_same_metrics(trained: Trained) -> None:
+    toy, _ = trained
+    predictor = load_bundle(toy.run / "model")
+    metrics = []
+    for loading in ("memory", "stream"):
+        config = toy.config(f"data.loading={loading}")
+        sides = open_sides(config)
+        loaders, streamed = make_loaders(config, sides, predictor.preprocessor, only=("test",))
+        assert streamed == (loading == "stream")
+        evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
+        metrics.append(evaluator(predictor.network, loaders["test"]).metrics)
+    assert metrics[0] == metrics[1]
+
+
+def test_other_rows_are_all_evaluated(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their paths start where one stands, and columns that the model does not know are no harm."""
+    toy, _ = trained
+    new = toy.rows().head(90).drop("customer").with_columns(pl.lit("x").alias("remark"))
+    (tmp_path / "sub").mkdir()
+    new.write_parquet(tmp_path / "sub" / "new.parquet")
+    monkeypatch.chdir(tmp_path)
+    found = evaluate(toy.run, input="sub/*.parquet")
+    assert found["rows"] == 90
+    assert found["tasks"]["click"]["labelled"] == 90
+    assert found["tasks"]["spend"]["labelled"] == 90 - new["spend"].null_count()
+    assert evaluate(toy.run, data=tmp_path / "sub", input="new.parquet")["tasks"] == found["tasks"]
+
+
+@pytest.mark.parametrize("column", ["customer", "day"])
+def test_other_rows_may_still_have_the_split_column(toy: Any, column: str) -> None:
+    ignored = {"customer": "day", "day": "customer"}[column]
+    kind = {"customer": "group", "day": "time"}[column]
+    split = f"data.split={{kind: {kind}, column: {column}}}"
+    train(toy.config(f'data.ignore=["{ignored}"]', split, "training.epochs=1"), toy.run)
+    found = evaluate(toy.run, input=str(toy.data))
+    assert found["rows"] == 500
+    toy.rows().drop(column).write_parquet(toy.data)
+    assert evaluate(toy.run, input=str(toy.data))["tasks"] == found["tasks"]
+
+
+def test_changed_data_are_no_test_rows(toy: Any, trained: Trained) -> None:
+    """The split goes by position: with a row more in front, test rows are training rows."""
+    shared, result = trained
+    fingerprint = result["data"]["fingerprint"]
+    predictor = load_bundle(shared.run / "model")
+    parts = toy.config(), predictor.preprocessor, predictor.network.state_dict()
+    save_bundle(toy.folder / "model", *parts, fingerprint=fingerprint)
+    assert evaluate(toy.folder)["tasks"] == result["tasks"]
+    rows = toy.rows()
+    pl.concat([rows.tail(1), rows]).write_parquet(toy.data)
+    with pytest.raises(UserError, match=f"expected fingerprint {fingerprint}.* --input"):
+        evaluate(toy.folder)
+    assert evaluate(toy.folder, input=str(toy.data))["rows"] == 501
+
+
+def test_moved_data_are_found_below_another_folder(trained: Trained, tmp_path: Path) -> None:
+    toy, result = trained
+    (tmp_path / "toy.parquet").write_bytes(toy.data.read_bytes())
+    assert evaluate(toy.run, data=tmp_path)["fingerprint"] == result["data"]["fingerprint"]
+
+
+def test_the_command_prints_a_table(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    toy, result = trained
+    assert main(["evaluate", str(toy.run)]) == 0
+    out = capsys.readouterr().out
+    assert "toy: test rows" in out
+    for task in result["tasks"]:
+        assert task in out
+    assert f"{result['tasks']['click']['metrics']['auc']['value']:.4f}" in out
+
+
+def test_model_folder(trained: Trained) -> None:
+    toy, _ = trained
+    assert model_folder(toy.run) == model_folder(toy.run / "model") == toy.run / "model"

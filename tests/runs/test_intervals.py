@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from recsys_mtl.runs.intervals import RESAMPLES, add_intervals
+from recsys_mtl.training.evaluate import Scores
+
+
+def scores(labels: dict[str, np.ndarray], predictions: dict[str, np.ndarray]) -> Scores:
+    count = len(next(iter(labels.values())))
+    return Scores({}, {}, {}, predictions, labels, np.ones(count), {})
+
+
+def test_the_interval_is_that_of_a_bootstrap_by_hand(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 2, 300).astype(float)
+    predicted = labels + rng.normal(0, 1.5, 300)
+    labels[::7] = np.nan
+    known = ~np.isnan(labels)
+    auc = roc_auc_score(labels[known], predicted[known])
+    metrics = {"click": {"auc": {"value": auc}, "log_loss": {"value": 0.5}}}
+    add_intervals(
+        metrics, {"click": "binary"}, scores({"click": labels}, {"click": predicted}), seed=3
+    )
+    entry = metrics["click"]["auc"]
+    places = np.flatnonzero(known)
+    draws = []
+    for _ in range(600):
+        drawn = rng.choice(places, len(places))
+        draws.append(roc_auc_score(labels[drawn], predicted[drawn]))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert RESAMPLES == 200
+    assert entry["low"] == pytest.approx(low, abs=0.02)
+    assert entry["high"] == pytest.approx(high, abs=0.02)
+    assert entry["low"] < entry["value"] == auc < entry["high"]
+    assert metrics["click"]["log_loss"] == {"value": 0.5}
+
+
+def test_what_is_undefined_has_none(rng: np.random.Generator) -> None:
+    nothing = np.full(20, np.nan)
+    metrics = {
+        "a": {"auc": {"value": None, "reason": "no rows"}},
+        "b": {"accuracy": {"value": 1.0}},
+    }
+    kinds = {"a": "binary", "b": "multiclass"}
+    given = scores({"a": nothing, "b": np.zeros(20)}, {"a": nothing, "b": np.ones((20, 1))})
+    add_intervals(metrics, kinds, given, seed=0)
+    assert metrics == {
+        "a": {"auc": {"value": None, "reason": "no rows"}},
+        "b": {"accuracy": {"value": 1.0}},
+    }
+
+
+def test_other_kinds(rng: np.random.Generator) -> None:
+    value = rng.normal(size=200)
+    ranks = rng.integers(1, 9, 200).astype(float)
+    given = scores(
+        {"v": value, "item": np.ones(200)}, {"v": value + rng.normal(size=200), "item": ranks}
+    )
+    mrr = float((1 / ranks).mean())
+    metrics = {"v": {"rank_correlation": {"value": 0.7}}, "item": {"mrr": {"value": mrr}}}
+    add_intervals(metrics, {"v": "regression", "item": "retrieval"}, given, seed=0)
+    assert (
+        0.5
+        < metrics["v"]["rank_correlation"]["low"]
+        < metrics["v"]["rank_correlation"]["high"]
+        < 0.9
+    )
+    assert metrics["item"]["mrr"]["low"] < mrr < metrics["item"]["mrr"]["high"]

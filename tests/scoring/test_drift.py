@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_mtl.scoring.drift import FLOOR, measure, psi
+from recsys_mtl.scoring.drift_page import write_drift
+from recsys_mtl.scoring.tally import Tally
+from recsys_mtl.serving.bins import CategoryBins, NumberBins
+from recsys_mtl.serving.reference import Expected, Key, Reference
+
+AGE: Key = ("feature", "age")
+CITY: Key = ("feature", "city")
+CLICK: Key = ("score", "click")
+
+
+@pytest.fixture
+def reference(rng: np.random.Generator) -> Reference:
+    numbers = rng.normal(size=20_000)
+    ages = NumberBins.of(numbers)
+    cities = CategoryBins((2, 3), ("Bern", "Oslo"), 4)
+    found = {
+        AGE: Expected(ages, ages.count(numbers)),
+        CITY: Expected(cities, np.array([12_000, 7_000, 0, 0, 1_000])),
+        CLICK: Expected(ages, ages.count(numbers)),
+    }
+    return Reference(found, "valid")
+
+
+def tally(reference: Reference, **changed: list[int]) -> Tally:
+    counts = {key: e.counts // 10 for key, e in reference.expected.items()}
+    for key in counts:
+        if key[1] in changed:
+            counts[key] = np.array(changed[key[1]])
+    return Tally(2_000, counts)
+
+
+def test_psi_of_a_worked_example() -> None:
+    terms = psi(np.array([50, 30, 20]), np.array([20, 30, 50]))
+    assert terms.sum() == pytest.approx(2 * 0.3 * math.log(2.5))
+    assert terms[1] == 0
+
+
+def test_an_empty_cell_counts_as_the_floor() -> None:
+    terms = psi(np.array([90, 10, 0]), np.array([10, 0, 0]))
+    assert terms[1] == pytest.approx((0.1 - FLOOR) * math.log(0.1 / FLOOR))
+    assert terms[2] == 0
+
+
+def test_the_same_shares_are_stable(reference: Reference) -> None:
+    drifts = measure(reference, tally(reference))
+    assert {d.reading for d in drifts} == {"stable"}
+    assert max(d.psi or 0 for d in drifts) < 1e-3
+
+
+def test_what_moved_comes_first(reference: Reference) -> None:
+    city, *others = measure(reference, tally(reference, city=[300, 1_000, 0, 500, 200]))
+    assert (city.title, city.reading) == ("city", "large")
+    assert city.moved[0] == "unknown"
+    assert (city.unknown, city.unknown_then) == (0.25, 0.0)
+    assert (city.null, city.null_then) == (0.1, 0.05)
+    assert city.by_chance == pytest.approx(3 * (1 / 20_000 + 1 / 2_000))
+    assert {d.reading for d in others} == {"stable"}
+    assert [d.null for d in others if d.part == "score"] == [None]
+
+
+@pytest.mark.parametrize("rows", [13, 50, 200])
+def test_a_small_batch_is_not_called_drift(reference: Reference, seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    expected = reference.expected[AGE].counts
+    readings = set()
+    for _ in range(20):
+        counts = rng.multinomial(rows, expected / expected.sum())
+        whole = {**tally(reference).counts, AGE: counts}
+        found = {d.title: d for d in measure(reference, Tally(rows, whole))}
+        readings.add(found["age"].reading)
+    assert readings <= {"stable", "by chance"}
+
+
+def test_nothing_to_compare(reference: Reference) -> None:
+    drifts = {d.title: d for d in measure(reference, tally(reference, city=[0, 0, 0, 0, 0]))}
+    assert drifts["city"].reading == "no rows"
+    assert drifts["city"].psi is None
+
+
+def test_what_is_written(
+    reference: Reference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drifts = measure(reference, tally(reference, city=[300, 1_000, 0, 500, 200]))
+    paths = write_drift(drifts, tmp_path, "x.drift", rows=2_000, side="valid")
+    assert sorted(p.name for p in paths) == ["x.drift.html", "x.drift.json"]
+    stored = json.loads((tmp_path / "x.drift.json").read_text())
+    assert (stored["rows"], stored["floor"]) == (2_000, FLOOR)
+    assert stored["drift"][0]["name"] == "city"
+    printed = capsys.readouterr().out
+    assert "drift of 2,000 rows" in printed
+    assert "1 large" in printed
+    assert "score of click" in (tmp_path / "x.drift.html").read_text()

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.scoring.lock import LOCK, locked
+
+
+def test_the_second_job_is_told_who_works_there(tmp_path: Path) -> None:
+    message = f"another job writes there; found process {os.getpid()} on {socket.gethostname()}"
+    with locked(tmp_path):
+        with pytest.raises(UserError, match=message), locked(tmp_path):
+            pass
+        assert (tmp_path / LOCK).exists()
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), locked(tmp_path):
+        raise KeyError
+    assert not (tmp_path / LOCK).exists()
+    with locked(tmp_path):
+        assert (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"pid": 1}'])
+def test_what_a_killed_job_left_is_taken_over(tmp_path: Path, content: str) -> None:
+    (tmp_path / LOCK).write_text(content)
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from recsys_mtl.scoring.lock import locked;"
+        f"lock = locked(Path({str(tmp_path)!r})); lock.__enter__();"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert (tmp_path / LOCK).exists()
+    with locked(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+
+
+def test_a_job_of_another_machine_is_left_alone(tmp_path: Path) -> None:
+    text = json.dumps({"pid": 4, "host": "elsewhere"})
+    (tmp_path / LOCK).write_text(text)
+    message = "found process 4 on elsewhere -> if it does not run any more, delete .*_lock.json"
+    with pytest.raises(UserError, match=message), locked(tmp_path):
+        pass
+    assert (tmp_path / LOCK).read_text() == text

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys_mtl.cli.main import main
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.errors import UserError
+from recsys_mtl.runs.train import train
+from recsys_mtl.scoring.job import Options
+from recsys_mtl.scoring.lock import locked
+from recsys_mtl.scoring.predict import predict
+from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.serving.predictor import Predictor
+
+Trained = tuple[Any, dict[str, Any]]
+
+
+def test_the_file_holds_what_the_predictor_says(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    output = tmp_path / "new" / "scores.parquet"
+    result = predict(toy.run, input=str(toy.data), output=output, out=tmp_path / "out")
+    expected = load_bundle(toy.run / "model").predict(toy.rows())
+    assert pl.read_parquet(output).equals(expected)
+    assert (result["rows"], result["output"]) == (500, output)
+    assert result["rows_per_second"] > 0
+    stored = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert (stored["job"], stored["output"]) == ("predict", str(output))
+    assert stored.keys() == result.keys()
+    drift = ["scores.drift.html", "scores.drift.json", "scores.parquet"]
+    assert sorted(path.name for path in output.parent.iterdir()) == drift
+
+
+def test_bf16_is_near_and_no_more(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    exact = load_bundle(toy.run / "model").predict(toy.rows())["click"]
+    output = tmp_path / "scores.parquet"
+    predict(toy.run, input=str(toy.data), output=output, options=Options(precision="bf16"))
+    apart = (pl.read_parquet(output)["click"] - exact).abs()
+    assert 0 < apart.max() < 0.02
+
+
+def test_rows_go_through_in_bounded_batches(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy, _ = trained
+    heights = []
+    whole = load_bundle(toy.run / "model").predict(toy.rows())
+    usual = Predictor.predict_encoded
+
+    def watched(self: Predictor, rows: Batch) -> pl.DataFrame:
+        heights.append(rows.num_rows)
+        return usual(self, rows)
+
+    monkeypatch.setattr(Predictor, "predict_encoded", watched)
+    output = tmp_path / "scores.parquet"
+    predict(toy.run, input=str(toy.data), output=output, batch_rows=64)
+    assert sum(heights) == 500
+    assert max(heights) == 64
+    scores = pl.read_parquet(output)
+    assert scores.drop("click", "buy").columns == whole.drop("click", "buy").columns
+    for task in ("click", "buy", "spend"):
+        assert scores[task].to_numpy() == pytest.approx(whole[task].to_numpy(), abs=1e-5)
+
+
+def test_labels_are_not_needed_and_other_columns_no_harm(trained: Trained, tmp_path: Path) -> None:
+    toy, result = trained
+    bare = toy.rows().drop(*result["tasks"], "customer", "day", "importance")
+    bare.with_columns(pl.lit(1).alias("more")).write_parquet(tmp_path / "bare.parquet")
+    predict(toy.run, input=str(tmp_path / "bare.parquet"), output=tmp_path / "scores.parquet")
+    expected = load_bundle(toy.run / "model").predict(toy.rows())
+    assert pl.read_parquet(tmp_path / "scores.parquet").equals(expected)
+
+
+def test_a_csv_gives_the_same(toy: Any, tmp_path: Path) -> None:
+    separator = "features.seen={kind: categorical_list, max_length: 3, separator: '|'}"
+    config = toy.config(separator, "training.epochs=1")
+    rows = toy.rows().with_columns(pl.col("seen").list.join("|"))
+    rows.write_parquet(toy.data)
+    rows.write_csv(toy.folder / "toy.csv")
+    train(config, toy.run)
+    scores = []
+    for name in ("toy.parquet", "toy.csv"):
+        predict(toy.run, input=str(toy.folder / name), output=tmp_path / "scores.parquet")
+        scores.append(pl.read_parquet(tmp_path / "scores.parquet"))
+    assert scores[0].height == 500
+    assert scores[0].equals(scores[1])
+
+
+def test_a_failure_on_the_way_leaves_what_was_there(toy: Any, trained: Trained) -> None:
+    last = pl.int_range(pl.len()) == 499
+    bad = pl.when(last).then(pl.lit(float("inf"))).otherwise("age").alias("age")
+    toy.rows().with_columns(bad).write_parquet(toy.data)
+    output = toy.folder / "scores" / "scores.parquet"
+    for before in ([], [output]):
+        with pytest.raises(UserError, match="column 'age': infinite value"):
+            predict(trained[0].run, input=str(toy.data), output=output, batch_rows=100)
+        assert list(output.parent.iterdir()) == before
+        output.write_bytes(b"old")
+    assert output.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_an_input_file_is_not_replaced(trained: Trained, tmp_path: Path, link: bool) -> None:
+    toy, _ = trained
+    (tmp_path / "in").mkdir()
+    for name in ("a", "b"):
+        toy.rows().write_parquet(tmp_path / "in" / f"{name}.parquet")
+    output = before = tmp_path / "in" / "b.parquet"
+    content = before.read_bytes()
+    if link:
+        output = tmp_path / "scores.parquet"
+        output.symlink_to(before)
+    with pytest.raises(UserError, match="the output would replace an input file"):
+        predict(toy.run, input=str(tmp_path / "in"), output=output)
+    assert before.read_bytes() == content
+
+
+def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy, _ = trained
+    output = tmp_path / "scores.parquet"
+    assert main(["predict", str(toy.run), "--input", str(toy.data), "--output", str(output)]) == 0
+    assert "500 rows, " in capsys.readouterr().out
+    assert pl.read_parquet(output).height == 500
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+PARTS = Options(keep=("customer", "city"), rows_per_file=120)
+WHOLE = [
+    *("_SUCCESS", "drift.html", "drift.json"),
+    *(f"part-0000{n}.{suffix}" for n in range(5) for suffix in ("counts.json", "parquet")),
+    "scoring.json",
+]
+
+
+@pytest.fixture
+def scored(trained: Trained, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    output = tmp_path / "scores"
+    return output, predict(trained[0].run, input=str(trained[0].data), output=output, options=PARTS)
+
+
+def test_parts_hold_the_rows_in_their_order(trained: Trained, scored: Any) -> None:
+    output, result = scored
+    assert names(output) == WHOLE
+    heights = [pl.read_parquet(output / f"part-0000{n}.parquet").height for n in range(5)]
+    assert heights == [120, 120, 120, 120, 20]
+    rows = trained[0].rows()
+    found = pl.read_parquet(output / "part-*.parquet")
+    assert found.columns[:2] == ["customer", "city"]
+    assert found.select("customer", "city").equals(rows.select("customer", "city"))
+    expected = load_bundle(trained[0].run / "model").predict(rows)
+    assert found["click"].to_numpy() == pytest.approx(expected["click"].to_numpy(), abs=1e-5)
+    assert result["rows"] == result["rows_scored"] == 500
+    settings = json.loads((output / "scoring.json").read_text())
+    assert settings["bundle_sha256"] == result["bundle_sha256"]
+    assert settings["fingerprint"] == result["input_fingerprint"]
+
+
+def test_a_finished_folder_is_left_as_it_is(
+    trained: Trained, scored: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, _ = scored
+    before = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    arguments = ["--input", str(trained[0].data), "--output", str(output), "--rows-per-file", "120"]
+    kept = ["--keep", "customer", "--keep", "city"]
+    assert main(["predict", str(trained[0].run), *arguments, *kept]) == 0
+    assert "500 rows, finished before" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == before
+    assert main(["predict", str(trained[0].run), *arguments]) == 2
+    assert "keep (['customer', 'city'] there, [] here)" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in output.iterdir()} == before
+    assert main(["predict", str(trained[0].run), *arguments, "--overwrite"]) == 0
+    assert "customer" not in pl.read_parquet(output / "part-00004.parquet").columns
+
+
+def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
+    output, _ = scored
+    whole = pl.read_parquet(output / "part-*.parquet")
+    drift = (output / "drift.json").read_text()
+    for name in ("_SUCCESS", "drift.json", "part-00001.parquet", "part-00004.parquet"):
+        (output / name).unlink()
+    kept = (output / "part-00002.parquet").stat().st_mtime_ns
+    data = str(trained[0].data)
+    again = predict(trained[0].run, input=data, output=output, options=PARTS)
+    assert again["rows_scored"] == 140
+    assert names(output) == WHOLE
+    assert (output / "part-00002.parquet").stat().st_mtime_ns == kept
+    assert pl.read_parquet(output / "part-*.parquet").equals(whole)
+    assert (output / "drift.json").read_text() == drift
+
+
+def test_an_interrupted_job_goes_on(
+    trained: Trained,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    output, usual, calls = tmp_path / "scores", Predictor.predict_encoded, []
+
+    def interrupted(self: Predictor, rows: Batch) -> pl.DataFrame:
+        calls.append(rows.num_rows)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return usual(self, rows)
+
+    monkeypatch.setattr(Predictor, "predict_encoded", interrupted)
+    arguments = ["predict", str(trained[0].run), "--input", str(trained[0].data)]
+    arguments += ["--output", str(output), "--rows-per-file", "120"]
+    assert main(arguments) == 130
+    assert "3 of 5 parts are in" in caplog.text
+    assert "the same command goes on" in caplog.text
+    assert [n for n in names(output) if n.endswith(("parquet", "S"))] == [
+        f"part-0000{n}.parquet" for n in range(3)
+    ]
+    assert main(arguments) == 0
+    assert calls == [120, 120, 120, 120, 20]
+    assert names(output) == WHOLE
+
+
+def test_two_jobs_do_not_share_a_folder(trained: Trained, scored: Any) -> None:
+    output, _ = scored
+    with locked(output), pytest.raises(UserError, match="another job writes there"):
+        predict(trained[0].run, input=str(trained[0].data), output=output, options=PARTS)
+
+
+def test_drift_of_moved_rows(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    moved = toy.rows().with_columns(
+        pl.col("age") + 30, pl.lit("lima").alias("city"), pl.lit(None, pl.Float64).alias("income")
+    )
+    moved.write_parquet(tmp_path / "moved.parquet")
+    output = tmp_path / "scores.parquet"
+    result = predict(toy.run, input=str(tmp_path / "moved.parquet"), output=output)
+    drift = {
+        d["name"]: d for d in json.loads((tmp_path / "scores.drift.json").read_text())["drift"]
+    }
+    assert [drift[n]["reading"] for n in ("age", "city", "income")] == ["large"] * 3
+    assert (drift["city"]["unknown"], drift["city"]["unknown_then"]) == (1.0, 0.0)
+    assert (drift["income"]["null"], drift["income"]["null_then"]) == (1.0, 0.0)
+    assert result["drift"]["city"] == "large"
+    assert drift["seen"]["reading"] == "stable"
+
+
+def test_without_drift(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    parts = tmp_path / "parts"
+    for output in (tmp_path / "scores.parquet", parts):
+        predict(toy.run, input=str(toy.data), output=output, options=Options(drift=False))
+    assert names(tmp_path) == ["parts", "scores.parquet"]
+    assert not [name for name in names(parts) if "drift" in name]
+
+
+def test_an_older_model_tells_no_drift(
+    trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy, _ = trained
+    model = Path(shutil.copytree(toy.run / "model", tmp_path / "model"))
+    (model / "reference.json").unlink()
+    manifest = json.loads((model / "manifest.json").read_text())
+    del manifest["files"]["reference.json"]
+    (model / "manifest.json").write_text(json.dumps(manifest))
+    caplog.set_level("INFO")
+    result = predict(model, input=str(toy.data), output=tmp_path / "scores.parquet")
+    assert result["drift"] is None
+    assert "drift is not measured" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"age": pl.col("city")}, "column 'age': wrong type; expected numbers or booleans; found"),
+        ({"city": pl.col("seen")}, "column 'city': lists in a single-valued column"),
+        ({"seen": pl.col("age")}, "column 'seen': no lists; expected lists; found Float64"),
+        ({}, "missing column; expected a column 'income'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["scores.parquet", "scores"])
+def test_other_columns_than_in_training(
+    trained: Trained, tmp_path: Path, change: Any, message: str, name: str
+) -> None:
+    rows = trained[0].rows()
+    rows = rows.with_columns(**change) if change else rows.drop("income")
+    rows.write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match=message):
+        predict(trained[0].run, input=str(tmp_path / "rows.parquet"), output=tmp_path / name)
+    assert names(tmp_path) == ["rows.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.parquet", Options(keep=("custmer",)), "--keep: no column 'custmer' -> did you mean"),
+        ("a.parquet", Options(keep=("click",)), "'click' is a column of the predictions too"),
+        ("a", Options(keep=("age", "age")), "'age' is named twice"),
+        ("a.parquet", Options(rows_per_file=5), "--rows-per-file is for a folder"),
+        ("a.csv", Options(), "predictions are written as Parquet"),
+        ("file", Options(), "cannot write the output folder; found a file"),
+        ("folder.parquet", Options(), "cannot write the output file; found a folder"),
+    ],
+)
+def test_wrong_uses(
+    trained: Trained, tmp_path: Path, name: str, options: Options, message: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(UserError) as caught:
+        predict(trained[0].run, input=str(trained[0].data), output=tmp_path / name, options=options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["file", "folder.parquet"]
+
+
+def test_the_output_is_not_among_the_input(trained: Trained, tmp_path: Path) -> None:
+    trained[0].rows().write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(UserError, match="the output folder holds the input"):
+        predict(trained[0].run, input=str(tmp_path / "rows.parquet"), output=tmp_path)
+    assert names(tmp_path) == ["rows.parquet"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_input(trained: Trained, tmp_path: Path) -> None:
+    toy, _ = trained
+    pl.concat([toy.rows()] * 40).write_parquet(tmp_path / "1.parquet")
+    (tmp_path / "20").mkdir()
+    for number in range(20):
+        shutil.copy(tmp_path / "1.parquet", tmp_path / "20" / f"{number}.parquet")
+    peaks = []
+    for name in ("1.parquet", "20"):
+        command = [sys.executable, "-m", "recsys_mtl.cli.main", "predict", str(toy.run)]
+        command += [
+            "--input",
+            str(tmp_path / name),
+            "--output",
+            str(tmp_path / f"scores-{name[:2]}"),
+        ]
+        command += ["--rows-per-file", "50000", "--batch-rows", "5000"]
+        out = tmp_path / f"out-{name[:2]}"
+        subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
+        result = json.loads((out / "result.json").read_text())
+        peaks.append((result["rows"], result["peak_memory_mb"]))
+    assert [rows for rows, _ in peaks] == [20_000, 400_000]
+    assert peaks[1][1] - peaks[0][1] < 60

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_mtl import memory as measure
+from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
+
+LARGE = 64  # MiB
+
+
+def touch(megabytes: int) -> None:
+    """Memory that is used and given back."""
+    np.ones(megabytes * 2**17)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start the count anew")
+def test_the_peak_counts_from_the_reset() -> None:
+    touch(4 * LARGE)
+    before = peak_memory_mb()
+    reset_peak_memory()
+    after = peak_memory_mb()
+    assert after < before - LARGE
+    touch(2 * LARGE)
+    assert peak_memory_mb() > after + LARGE
+
+
+def test_where_the_system_tells_nothing_the_whole_processs_peak_counts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(measure, "_STATUS", tmp_path / "none")
+    monkeypatch.setattr(measure, "_RESET", tmp_path / "no" / "folder")
+    before = peak_memory_mb()
+    reset_peak_memory()
+    assert peak_memory_mb() >= before > 10

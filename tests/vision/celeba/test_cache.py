@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys_mtl.files import BESIDE
+from recsys_mtl.vision.celeba import cache
+from recsys_mtl.vision.celeba.cache import Plan, build, cached
+from recsys_mtl.vision.celeba.decode import Chunk, Decoded, Look, decode, decode_chunk
+from tests.vision.fake_celeba import FakeCeleba
+
+
+def plan_of(celeba: FakeCeleba, **other: Any) -> Plan:
+    settings = {"look": Look(9, 178), "names": celeba.names, **other}
+    folder = celeba.root / "cache"
+    return Plan("train", celeba.images, cache=folder, name="part", **settings)
+
+
+def test_the_array_holds_each_image_in_order(celeba: FakeCeleba) -> None:
+    plan = plan_of(celeba)
+    assert cached(plan) is None
+    (pixels,) = build([plan], 1)
+    assert pixels.array.shape == (23, 3, 9, 9)
+    for place, name in enumerate(celeba.names):
+        assert np.array_equal(pixels.array[place], decode(celeba.images / name, plan.look))
+    assert isinstance(pixels.array, np.memmap)
+    told = json.loads(plan.sidecar.read_text())
+    assert (told["size"], told["crop"], told["images"]) == (9, 178, 23)
+    again = cached(plan_of(celeba))
+    assert again is not None
+    assert (again.digest, again.broken) == (pixels.digest, ())
+    assert np.array_equal(again.array, pixels.array)
+    assert {path.name for path in plan.cache.iterdir()} == {"part.npy", "part.json"}
+
+
+def test_chunks_do_not_change_the_pixels(
+    celeba: FakeCeleba, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (whole,) = build([plan_of(celeba)], 1)
+    expected = np.array(whole.array)
+    monkeypatch.setattr(cache, "_CHUNK_BYTES", 2 * 3 * 9 * 9 + 5)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    (pixels,) = build([plan_of(celeba)], 1)
+    assert np.array_equal(pixels.array, expected)
+    shares = [line for line in caplog.messages if "decoded" in line and "%" in line]
+    assert len(shares) == 10
+    assert shares[-1] == "train: decoded 100 %"
+
+
+def test_broken_images_are_remembered(celeba: FakeCeleba) -> None:
+    (celeba.images / celeba.names[3]).unlink()
+    (celeba.images / celeba.names[7]).write_bytes(b"text")
+    plan = plan_of(celeba)
+    assert plan.missing == ((celeba.names[3], "missing"),)
+    (pixels,) = build([plan], 1)
+    again = cached(plan)
+    assert again is not None
+    assert again.broken == pixels.broken
+    assert [name for name, _ in again.broken] == [celeba.names[3], celeba.names[7]]
+
+
+def replaced(celeba: FakeCeleba) -> Plan:
+    path = celeba.images / celeba.names[5]
+    path.write_bytes((celeba.images / celeba.names[6]).read_bytes())
+    return plan_of(celeba)
+
+
+def touched(celeba: FakeCeleba) -> Plan:
+    os.utime(celeba.images / celeba.names[5], (1, 1))
+    return plan_of(celeba)
+
+
+def removed(celeba: FakeCeleba) -> Plan:
+    (celeba.images / celeba.names[5]).unlink()
+    return plan_of(celeba)
+
+
+def cut_array(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    plan.array.write_bytes(plan.array.read_bytes()[:-1])
+    return plan
+
+
+def other_type(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    np.save(plan.array, np.zeros(plan.shape, np.int8))
+    return plan
+
+
+def other_shape(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    np.save(plan.array, np.zeros((2, *plan.look.shape), np.uint8))
+    return plan
+
+
+def empty_array(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    plan.array.write_bytes(b"")
+    return plan
+
+
+def no_sidecar(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    plan.sidecar.unlink()
+    return plan
+
+
+def other_sidecar(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    plan.sidecar.write_text("[1, 2]")
+    return plan
+
+
+def cut_sidecar(celeba: FakeCeleba) -> Plan:
+    plan = plan_of(celeba)
+    plan.sidecar.write_text(plan.sidecar.read_text()[:-9])
+    return plan
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(replaced, touched, removed, cut_array, other_type, other_shape, empty_array),
+        *(no_sidecar, other_sidecar, cut_sidecar),
+        lambda celeba: plan_of(celeba, names=celeba.names[:-1]),
+        lambda celeba: plan_of(celeba, look=Look(9, None)),
+        lambda celeba: plan_of(celeba, look=Look(8, 178)),
+    ],
+)
+def test_a_stale_cache_is_not_used_and_built_again(celeba: FakeCeleba, change: Any) -> None:
+    list(build([plan_of(celeba)], 1))
+    plan = change(celeba)
+    assert cached(plan) is None
+    (pixels,) = build([plan], 1)
+    again = cached(plan)
+    assert again is not None
+    assert again.digest == pixels.digest
+
+
+def test_a_run_that_is_stopped_leaves_no_cache(
+    celeba: FakeCeleba, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(celeba)
+    partial = plan.cache / f"part.npy{BESIDE}1-ab"  # as a kill leaves it
+    partial.parent.mkdir()
+    partial.write_bytes(b"half")
+    monkeypatch.setattr(cache, "_CHUNK_IMAGES", 4)
+    calls: list[Chunk] = []
+
+    def stop(chunk: Chunk) -> Decoded:
+        calls.append(chunk)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode_chunk(chunk)
+
+    monkeypatch.setattr(cache, "decode_chunk", stop)
+    with pytest.raises(KeyboardInterrupt):
+        list(build([plan], 1))
+    assert list(plan.cache.iterdir()) == [partial]
+    assert cached(plan) is None

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_mtl.data.sides import SIDES
+from recsys_mtl.errors import UserError
+from recsys_mtl.vision.celeba.lists import read_lists
+from tests.vision.fake_celeba import ATTRIBUTES, write_celeba
+
+TEXT = "4\nMale Young Smiling \na.jpg -1  1 -1\nb.jpg  1 -1  1\nc.jpg 1 1 1\nd.jpg -1 -1 -1 \n"
+PARTS = "a.jpg 0\nb.jpg 1\nc.jpg 2\nd.jpg 0\n"
+CSV = "image_id,Male,Young\na.jpg,-1,1\nb.jpg,1,-1\nc.jpg,1,1\n"
+CSV_PARTS = "image_id,partition\na.jpg,0\nb.jpg,1\nc.jpg,2\n"
+
+
+def write(root: Path, text: str = TEXT, parts: str = PARTS, suffix: str = "txt") -> Path:
+    (root / f"list_attr_celeba.{suffix}").write_text(text, encoding="utf-8")
+    (root / f"list_eval_partition.{suffix}").write_text(parts, encoding="utf-8")
+    return root
+
+
+def refused(root: Path, *attributes: str) -> str:
+    with pytest.raises(UserError) as error:
+        read_lists(root, attributes or ("Male",))
+    return str(error.value)
+
+
+def test_names_and_classes_of_the_attributes_asked_for_in_their_order(tmp_path: Path) -> None:
+    listed = read_lists(write(tmp_path), ("Smiling", "Male"))
+    assert list(listed) == list(SIDES)
+    assert listed["train"].names == ("a.jpg", "d.jpg")
+    assert listed["train"].labels.tolist() == [[0, 0], [0, 0]]
+    assert listed["valid"].labels.tolist() == [[1, 1]]
+    young = read_lists(tmp_path, ("Young",))
+    assert [young[side].labels.tolist() for side in SIDES] == [[[1], [0]], [[0]], [[1]]]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n\n", "  \n"])
+def test_line_ends_blank_lines_and_a_mark_do_not_matter(tmp_path: Path, end: str) -> None:
+    write(tmp_path, "\ufeff" + TEXT.replace("\n", end), PARTS.replace("\n", end))
+    assert read_lists(tmp_path, ("Young",))["train"].labels.tolist() == [[1], [0]]
+
+
+def test_the_csv_variant_says_the_same(tmp_path: Path) -> None:
+    for csv in (False, True):
+        write_celeba(tmp_path / str(csv), csv=csv)
+    text, csv_ = (read_lists(tmp_path / name, ATTRIBUTES[1:4]) for name in ("False", "True"))
+    for side in SIDES:
+        assert text[side].names == csv_[side].names
+        assert np.array_equal(text[side].labels, csv_[side].labels)
+
+
+def test_quoted_csv(tmp_path: Path) -> None:
+    quoted = "\n".join(
+        ",".join(f'"{field}"' for field in line.split(",")) for line in CSV.splitlines()
+    )
+    listed = read_lists(write(tmp_path, quoted, CSV_PARTS, "csv"), ("Young",))
+    assert [listed[side].labels.item() for side in SIDES] == [1, 0, 1]
+
+
+def test_the_order_of_the_lists_does_not_matter(tmp_path: Path) -> None:
+    backwards = "\n".join(reversed(PARTS.splitlines()))
+    assert read_lists(write(tmp_path, parts=backwards), ("Male",))["train"].names == (
+        "a.jpg",
+        "d.jpg",
+    )
+
+
+def test_unknown_attributes_are_told_together(tmp_path: Path) -> None:
+    told = refused(write(tmp_path), "Yuong", "Male", "Hat", "Male").splitlines()
+    assert len(told) == 3
+    assert "unknown attribute 'Yuong'" in told[0]
+    assert "did you mean 'Young'?" in told[0]
+    assert "use one of: Male, Smiling, Young" in told[1]
+    assert "'Male' is asked for twice" in told[2]
+    with pytest.raises(UserError, match="no attribute"):
+        read_lists(tmp_path, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "malformed head; expected the number of images in the first line"),
+        ("Male Young\na.jpg -1 1\n", "found Male Young / a.jpg -1 1"),
+        ("x\nMale Young\na.jpg -1 1\n", "malformed head"),
+        ("4\n", "malformed head"),
+        ("4\na.jpg -1 1\n", "malformed head"),
+        ("4\nMale Male\na.jpg -1 1\n", "distinct names"),
+        (TEXT.replace("4\n", "5\n"), "not the whole list; expected 5 images"),
+        (TEXT.replace("b.jpg  1", "b.jpg"), "line 4: malformed line; found 3 fields instead of 4"),
+        (TEXT.replace("b.jpg  1", "b.jpg 0"), "line 4: no value of an attribute of b.jpg"),
+        (TEXT.replace("d.jpg", "a.jpg"), "line 6: an image twice; found a.jpg"),
+        (TEXT.replace("d.jpg", "../d.jpg"), "line 6: no name of a file"),
+        (TEXT.replace("d.jpg", "e.jpg"), "images without attributes; found 1, such as d.jpg"),
+    ],
+)
+def test_broken_attributes_are_one_line(tmp_path: Path, text: str, told: str) -> None:
+    message = refused(write(tmp_path, text))
+    assert told in message
+    assert "\n" not in message
+    assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ("", "images without a split; found 4, such as a.jpg, b.jpg"),
+        (PARTS.replace("b.jpg 1", "b.jpg 3"), "line 2: no split of b.jpg; expected 0 (train)"),
+        (PARTS.replace("b.jpg 1", "b.jpg"), "line 2: malformed line"),
+        (PARTS.replace("b.jpg 1\n", ""), "images without a split; found 1, such as b.jpg"),
+        (PARTS + "a.jpg 1\n", "line 5: an image twice; found a.jpg"),
+        (PARTS + "z.jpg 1\n", "images without attributes; found 1, such as z.jpg"),
+        (PARTS.replace("b.jpg 1", "b.jpg 2"), "no images in valid"),
+    ],
+)
+def test_a_broken_partition_is_one_line(tmp_path: Path, parts: str, told: str) -> None:
+    message = refused(write(tmp_path, parts=parts))
+    assert told in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "parts", "told"),
+    [
+        ("", CSV_PARTS, "malformed head; expected image_id and the distinct names"),
+        (CSV.split("\n", 1)[1], CSV_PARTS, "malformed head"),
+        (CSV, CSV_PARTS.replace("0", "train"), "line 2: no split of a.jpg"),
+        (CSV, "", "images without a split; found 3"),
+        (CSV.replace("b.jpg,1,-1", "b.jpg,,-1"), CSV_PARTS, "line 3: no value of an attribute"),
+        (CSV.replace(",", ";"), CSV_PARTS, "malformed head"),
+    ],
+)
+def test_broken_csv_files(tmp_path: Path, text: str, parts: str, told: str) -> None:
+    assert told in refused(write(tmp_path, text, parts, "csv"))
+
+
+def test_a_list_that_is_no_text(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "list_attr_celeba.txt").write_bytes(b"PK\x03\x04\xff\xfe")
+    assert "cannot read the list" in refused(tmp_path)

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recsys_mtl.data.sides import SIDES
+from recsys_mtl.errors import UserError
+from recsys_mtl.files import BESIDE
+from recsys_mtl.vision.celeba import CelebaSplit, cache, load_celeba
+from recsys_mtl.vision.celeba.decode import Chunk, Decoded, decode_chunk
+from recsys_mtl.vision.images import ImageSplit
+from tests.vision.fake_celeba import FakeCeleba, write_celeba
+
+TASKS = ("Smiling", "Male", "Bald")
+
+
+def load(root: Path, **other: Any) -> dict[Any, CelebaSplit]:
+    given = {"attributes": TASKS, "size": 13, "cache": None, "workers": 1, **other}
+    return load_celeba(root, **given)
+
+
+def all_of(split: ImageSplit) -> tuple[torch.Tensor, torch.Tensor]:
+    return split.batch(torch.arange(len(split)))
+
+
+@pytest.fixture
+def decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images that are decoded."""
+    names: list[str] = []
+
+    def counted(chunk: Chunk) -> Decoded:
+        names.extend(chunk.names)
+        return decode_chunk(chunk)
+
+    monkeypatch.setattr(cache, "decode_chunk", counted)
+    return names
+
+
+def test_the_three_splits(celeba: FakeCeleba, caplog: pytest.LogCaptureFixture) -> None:
+    splits = load(celeba.root)
+    assert list(splits) == list(SIDES)
+    assert [len(split) for split in splits.values()] == [11, 5, 7]
+    for number, split in enumerate(splits.values()):
+        images, labels = all_of(split)
+        assert images.shape == (len(split), 3, 13, 13)
+        assert labels.tolist() == celeba.labels_of(number, *TASKS).tolist()
+        assert [task.name for task in split.tasks] == list(TASKS)
+        assert split.broken == ()
+    assert len({split.fingerprint() for split in splits.values()}) == 3
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"csv": True},
+        {"images": "img_align_celeba/img_align_celeba"},
+        {"images": "Img/img_align_celeba", "lists": ("Anno", "Eval")},
+        {"csv": True, "images": "img_align_celeba/img_align_celeba", "lists": ("Anno", "Eval")},
+    ],
+)
+def test_every_layout_gives_the_same(
+    celeba: FakeCeleba, tmp_path: Path, layout: dict[str, Any]
+) -> None:
+    write_celeba(tmp_path / "other", **layout)
+    expected, found = load(celeba.root), load(tmp_path / "other")
+    for side in SIDES:
+        assert found[side].fingerprint() == expected[side].fingerprint()
+        assert torch.equal(all_of(found[side])[0], all_of(expected[side])[0])
+
+
+def test_the_second_time_nothing_is_decoded(celeba: FakeCeleba, decodes: list[str]) -> None:
+    first = load(celeba.root)
+    assert decodes == list(celeba.names)
+    second = load(celeba.root, attributes=("Young",))
+    assert len(decodes) == 23
+    for side in SIDES:
+        assert torch.equal(all_of(first[side])[0], all_of(second[side])[0])
+        assert first[side].fingerprint() != second[side].fingerprint()
+    assert load(celeba.root)["train"].fingerprint() == first["train"].fingerprint()
+
+
+def test_only_a_stale_split_is_decoded_again(celeba: FakeCeleba, decodes: list[str]) -> None:
+    before = load(celeba.root)
+    valid = celeba.of(1)
+    shutil.copy(celeba.images / celeba.names[0], celeba.images / valid[2])
+    decodes.clear()
+    after = load(celeba.root)
+    assert decodes == valid
+    assert after["valid"].fingerprint() != before["valid"].fingerprint()
+    assert after["train"].fingerprint() == before["train"].fingerprint()
+    assert torch.equal(all_of(after["valid"])[0][2], all_of(after["train"])[0][0])
+
+
+def test_settings_lie_side_by_side(celeba: FakeCeleba, decodes: list[str]) -> None:
+    settings: list[dict[str, Any]] = [{}, {"size": 8}, {"crop": None}, {"crop": 99}]
+    settings.append({"rows": (4, 3, 2)})
+    found = [load(celeba.root, **other)["train"].fingerprint() for other in settings]
+    assert len(decodes) == 4 * 23 + 9
+    assert [load(celeba.root, **other)["train"].fingerprint() for other in settings] == found
+    assert len(decodes) == 4 * 23 + 9
+    assert len(set(found)) == 4, "the largest square of these is 178, the usual crop"
+
+
+def test_a_copy_elsewhere_has_the_same_fingerprint(celeba: FakeCeleba, tmp_path: Path) -> None:
+    before = load(celeba.root, cache=tmp_path / "mine")
+    assert not (celeba.root / "cache").exists()
+    shutil.copytree(celeba.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    after = load(tmp_path / "copy", cache=tmp_path / "other")
+    assert [s.fingerprint() for s in after.values()] == [s.fingerprint() for s in before.values()]
+
+
+def test_rows_keep_the_first_images(celeba: FakeCeleba) -> None:
+    whole, some = load(celeba.root), load(celeba.root, rows=(4, 50, 2))
+    assert [len(split) for split in some.values()] == [4, 5, 2]
+    assert torch.equal(all_of(some["train"])[0], all_of(whole["train"])[0][:4])
+    assert torch.equal(all_of(some["test"])[1], all_of(whole["test"])[1][:2])
+
+
+def spoil(celeba: FakeCeleba) -> list[str]:
+    """Breaks four images of train, in the order of their names."""
+    missing, cut, text, empty = names = [celeba.names[i] for i in (1, 3, 4, 8)]
+    (celeba.images / missing).unlink()
+    content = (celeba.images / cut).read_bytes()
+    (celeba.images / cut).write_bytes(content[: len(content) // 2])
+    (celeba.images / text).write_text("not an image")
+    (celeba.images / empty).write_bytes(b"")
+    return names
+
+
+def test_broken_images_are_left_out_and_told(
+    celeba: FakeCeleba, caplog: pytest.LogCaptureFixture, decodes: list[str]
+) -> None:
+    whole = load(celeba.root)["train"]
+    names = spoil(celeba)
+    for _ in range(2):  # decoded, then from the cache
+        caplog.clear()
+        split = load(celeba.root, max_broken=0.5)["train"]
+        assert split.broken == tuple(names)
+        kept = [i for i in range(11) if celeba.names[i] not in names]
+        assert len(split) == 7
+        for found, expected in zip(all_of(split), all_of(whole), strict=True):
+            assert torch.equal(found, expected[kept])
+        (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert told.startswith("train: left out 4 of 11 images")
+        assert f"{names[0]} (missing), {names[1]} (" in told
+    assert decodes == [*celeba.names, *celeba.of(0)]
+
+
+def test_too_many_broken_images_are_refused_and_not_decoded_again(
+    celeba: FakeCeleba, decodes: list[str]
+) -> None:
+    spoil(celeba)
+    for share in (0.1, 0.36):
+        with pytest.raises(UserError, match=r"too many broken images in train.* 4 of 11 images"):
+            load(celeba.root, max_broken=share)
+    assert len(load(celeba.root, max_broken=0.37)["train"]) == 7
+    assert decodes == list(celeba.names)
+
+
+def test_missing_images_are_told_before_anything_is_decoded(
+    celeba: FakeCeleba, decodes: list[str]
+) -> None:
+    for name in celeba.of(2):
+        (celeba.images / name).unlink()
+    for share in (0.01, 1.0):
+        with pytest.raises(UserError) as error:
+            load(celeba.root, max_broken=share)
+        assert "7 of 7 images" in str(error.value)
+        assert f"{celeba.of(2)[4]} (missing) and 2 more" in str(error.value)
+        assert celeba.of(2)[5] not in str(error.value)
+    assert decodes == []
+
+
+def test_a_cache_that_cannot_be_written(celeba: FakeCeleba) -> None:
+    (celeba.root / "cache").write_text("in the way")
+    with pytest.raises(UserError, match="name a folder that can be written to as the cache"):
+        load(celeba.root)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"size": 0}, "size; expected at least 1; found 0"),
+        ({"crop": 0}, "crop; expected at least 1"),
+        ({"workers": 0}, "workers; expected at least 1"),
+        ({"max_broken": 1.5}, "max_broken; expected a share"),
+        ({"rows": (3, 0, 2)}, "rows; expected at least one image of each split"),
+        ({"attributes": ("Smilling",)}, "did you mean 'Smiling'?"),
+        ({"crop": 200}, "178 x 218 pixels, smaller than the crop of 200"),
+    ],
+)
+def test_wrong_settings_are_one_line(celeba: FakeCeleba, given: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(celeba.root, **given)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from recsys_mtl.vision.celeba import cache, load_celeba
+from recsys_mtl.vision.celeba.decode import decode_chunk
+
+def decode_or_die(chunk):
+    if "000009.jpg" in chunk.names:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return decode_chunk(chunk)
+
+cache._CHUNK_IMAGES, cache.decode_chunk = 3, decode_or_die
+load_celeba(Path(sys.argv[1]), attributes=("Male",), size=13, cache=None, workers=1)
+"""
+
+
+@pytest.mark.slow
+def test_after_a_kill_in_the_middle(celeba: FakeCeleba, tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(celeba.root)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (partial,) = (celeba.root / "cache").iterdir()
+    assert BESIDE in partial.name
+    found, expected = load(celeba.root), load(celeba.root, cache=tmp_path / "other")
+    assert not partial.exists()
+    for side in SIDES:
+        assert found[side].fingerprint() == expected[side].fingerprint()
+
+
+@pytest.mark.slow
+def test_two_processes_decode_the_same(
+    celeba: FakeCeleba, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(celeba)
+    expected = load(celeba.root, max_broken=0.5)
+    monkeypatch.setattr(cache, "_CHUNK_IMAGES", 3)
+    plain = load(celeba.root, max_broken=0.5, cache=tmp_path / "plain")
+    found = load(celeba.root, max_broken=0.5, cache=tmp_path / "two", workers=2)
+    assert multiprocessing.active_children() == []
+    for side in SIDES:
+        assert found[side].broken == expected[side].broken
+        assert found[side].fingerprint() == plain[side].fingerprint()
+        for one, other in zip(all_of(found[side]), all_of(expected[side]), strict=True):
+            assert np.array_equal(one.numpy(), other.numpy())

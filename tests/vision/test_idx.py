@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.vision.idx import FILE_NAMES, read_idx, read_mnist
+
+VALUES = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5) * 8
+
+
+def idx(values: np.ndarray, kind: int = 0x08) -> bytes:
+    head = bytes([0, 0, kind, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+    return head + values.tobytes()
+
+
+def write_mnist(folder: Path, rng: np.random.Generator, size: int = 6) -> dict[str, np.ndarray]:
+    """Four small files, two of them gzipped; what is in them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        FILE_NAMES[0]: rng.integers(0, 256, (13, size, size), dtype=np.uint8),
+        FILE_NAMES[1]: rng.integers(0, 10, 13, dtype=np.uint8),
+        FILE_NAMES[2]: rng.integers(0, 256, (7, size, size), dtype=np.uint8),
+        FILE_NAMES[3]: rng.integers(0, 10, 7, dtype=np.uint8),
+    }
+    for place, (name, values) in enumerate(content.items()):
+        zipped = place % 2 == 0
+        data = gzip.compress(idx(values)) if zipped else idx(values)
+        (folder / f"{name}{'.gz' * zipped}").write_bytes(data)
+    return content
+
+
+# --- one file
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_content_tells_whether_it_is_gzipped(tmp_path: Path, name: str, pack: object) -> None:
+    path = tmp_path / name
+    path.write_bytes(pack(idx(VALUES)))
+    read = read_idx(path)
+    assert read.dtype == np.uint8
+    assert (read == VALUES).all()
+    assert read.flags.writeable
+
+
+def test_sizes_are_big_endian_and_of_any_number(tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_bytes(b"\0\0\x08\x01" + b"\0\0\x01\x02" + bytes(258))
+    assert read_idx(path).shape == (258,)
+    values = VALUES.reshape(1, 2, 3, 5)
+    path.write_bytes(idx(values))
+    assert (read_idx(path) == values).all()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_every_truncated_file_is_told(tmp_path: Path, pack: object) -> None:
+    path, whole = tmp_path / "cut", pack(idx(VALUES))
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="cut: broken file, or not an IDX file"):
+            read_idx(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PNG\0" + bytes(40), r"expected two zero bytes.* found b'PNG\\x00'"),
+        (idx(VALUES, kind=0x0D), r"expected type 0x08 .* found type 0x0d"),
+        (b"\0\0\x08\0\x01", "expected 1 to 64 dimensions; found 0"),
+        (b"\0\0\x08\x41" + b"\0\0\0\x01" * 65 + b"\x05", "1 to 64 dimensions; found 65"),
+        (idx(np.zeros((0, 3), np.uint8)), r"at least one value; found the shape \(0, 3\)"),
+        (idx(VALUES) + b"\0", r"expected 46 bytes for the shape \(2, 3, 5\); found 47 bytes"),
+        (gzip.compress(idx(VALUES)) + b"more", "expected a whole gzip file"),
+        (gzip.compress(bytes(500))[:10] + b"\xff" * 30, "expected a whole gzip file"),
+    ],
+)
+def test_other_files_are_told(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "other-file"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"other-file: broken file.*{told}"):
+        read_idx(path)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent: cannot read the file; found No such file"):
+        read_idx(tmp_path / "absent")
+    with pytest.raises(UserError, match="cannot read the file; found Is a directory"):
+        read_idx(tmp_path)
+
+
+# --- the four files of MNIST
+
+
+@pytest.mark.parametrize("folder", ["", "mnist", "MNIST/raw"])
+def test_the_four_files_are_found(tmp_path: Path, rng: np.random.Generator, folder: str) -> None:
+    content = write_mnist(tmp_path / folder, rng)
+    pairs = read_mnist(tmp_path)
+    assert pairs is not None
+    read = [values for pair in pairs for values in pair]
+    for found, values in zip(read, content.values(), strict=True):
+        assert found.shape == values.shape
+        assert (found == values).all()
+
+
+def test_a_whole_folder_goes_before_a_part(tmp_path: Path, rng: np.random.Generator) -> None:
+    content = write_mnist(tmp_path / "mnist", rng)
+    (tmp_path / FILE_NAMES[0]).write_bytes(idx(VALUES))
+    pairs = read_mnist(tmp_path)
+    assert pairs is not None
+    assert (pairs[0][0] == content[FILE_NAMES[0]]).all()
+
+
+def test_no_files_are_none(tmp_path: Path) -> None:
+    assert read_mnist(None) is None
+    assert read_mnist(tmp_path) is None
+    assert read_mnist(tmp_path / "absent") is None
+
+
+def test_missing_files_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_mnist(tmp_path / "mnist", rng)
+    (tmp_path / "mnist" / FILE_NAMES[1]).unlink()
+    (tmp_path / "mnist" / f"{FILE_NAMES[2]}.gz").unlink()
+    with pytest.raises(UserError) as caught:
+        read_mnist(tmp_path)
+    assert f"mnist: missing {FILE_NAMES[1]}, {FILE_NAMES[2]};" in str(caught.value)
+    assert FILE_NAMES[0] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (np.zeros(6, np.uint8), r"expected 7 labels, .*; found the shape \(6,\)"),
+        (np.zeros((7, 1), np.uint8), r"expected 7 labels, .*; found the shape \(7, 1\)"),
+        (np.full(7, 10, np.uint8), "no digit; expected 0 to 9; found 10"),
+    ],
+)
+def test_labels_that_do_not_fit_are_told(
+    tmp_path: Path, rng: np.random.Generator, values: np.ndarray, told: str
+) -> None:
+    write_mnist(tmp_path, rng)
+    (tmp_path / FILE_NAMES[3]).write_bytes(idx(values))
+    with pytest.raises(UserError, match=f"{FILE_NAMES[3]}: .*{told}"):
+        read_mnist(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 6), (7, 36)])
+def test_images_that_are_not_square_are_told(
+    tmp_path: Path, rng: np.random.Generator, shape: tuple[int, ...]
+) -> None:
+    write_mnist(tmp_path, rng)
+    (tmp_path / FILE_NAMES[2]).write_bytes(idx(np.zeros(shape, np.uint8)))
+    with pytest.raises(UserError, match=r"no square images; expected the shape \(N, S, S\)"):
+        read_mnist(tmp_path)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from recsys_mtl.config.combiner import Combiner
+from recsys_mtl.gradients import COMBINERS, Part, Place, make_combiner
+from recsys_mtl.gradients.cagt import CAGT
+from recsys_mtl.wiring import combiner as built
+from recsys_mtl.wiring.combiner import NamedCombiner, build_combiner
+
+TASKS, SEED = 3, 17
+WEIGHT, BIAS = nn.Parameter(torch.zeros(2, 3, 5)), nn.Parameter(torch.zeros(2, 4))
+PARTS: list[Part | Place] = [
+    Part("shared.0.weight", "shared.0", [(WEIGHT, 0)]),
+    Part("shared.0.bias", "shared.0", [(BIAS, 0)]),
+    Part("shared.1.weight", "shared.1", [(WEIGHT, 1)]),
+    Part("shared.1.bias", "shared.1", [(BIAS, 1)]),
+    Place("embeddings", 7),
+]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cagt": {
+        "temperature": 0.9,
+        "coefficient": 0.3,
+        "threshold": -0.2,
+        "attention": "euclidean",
+        "adaptive": False,
+        "preserve_norm": True,
+        "active_steps": 12,
+    },
+    "gradvac": {"beta": 0.25},
+    "mgda": {"epsilon": 1e-2, "max_iters": 7, "normalize": True},
+    "cagrad": {"c": 0.7},
+    "aligned_mtl": {"scale_mode": "rmse"},
+    "fairgrad": {"alpha": 3.0, "max_iters": 8},
+    "nash_mtl": {"max_norm": 0.5, "max_iters": 9},
+}
+WHOLE = ("fairgrad", "nash_mtl")
+BLOCKS = {
+    "all": ("all",),
+    "expert": ("shared.0", "shared.1", "embeddings"),
+    "parameter": tuple(part.name for part in PARTS),
+    "fixed": ("shared.0.weight.0", "embeddings"),
+}
+
+
+def section(name: str, **keys: Any) -> Combiner:
+    found: Combiner = TypeAdapter(Combiner).validate_python({"name": name, **keys})
+    return found
+
+
+def build(name: str, **keys: Any) -> NamedCombiner:
+    return build_combiner(section(name, **keys), PARTS, tasks=TASKS, seed=SEED)
+
+
+def told(name: str, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> dict[str, Any]:
+    """The options that a method is made with."""
+    calls: list[dict[str, Any]] = []
+    usual = make_combiner
+
+    def make(name: str, tasks: int, partition: Any, **options: Any) -> Any:
+        calls.append(options)
+        return usual(name, tasks, partition, **options)
+
+    monkeypatch.setattr(built, "make_combiner", make)
+    build(name, **keys)
+    (options,) = calls
+    return options
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_every_method_is_built_from_its_name_alone(name: str) -> None:
+    found = build(name)
+    assert type(found.combiner) is COMBINERS[name]
+    assert found.combiner.tasks == TASKS
+    assert found.blocks == BLOCKS["fixed" if name == "cagt" else "all"]
+    assert found.combiner.partition.widths == (15, 4, 15, 4, 7)
+    assert found.combiner.partition.blocks == len(found.blocks)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("name", [name for name in COMBINERS if name not in WHOLE])
+def test_every_block_of_every_method(name: str, block: str) -> None:
+    found = build(name, block=block)
+    assert found.blocks == BLOCKS[block]
+    generator = torch.Generator().manual_seed(3)
+    rows = [torch.randn(TASKS, part.width, generator=generator) for part in PARTS]
+    combined = found.combiner.combine(rows, torch.ones(TASKS, dtype=torch.bool), step=0)
+    assert combined.problem is None
+    assert combined.diagnostics is not None
+    assert combined.diagnostics.cosines.shape == (len(found.blocks), TASKS, TASKS)
+
+
+def test_the_size_of_fixed_blocks_arrives() -> None:
+    found = build("pcgrad", block="fixed", block_size=10)
+    assert found.blocks == (
+        *("shared.0.weight.0", "shared.0.weight.1", "shared.1.weight.0", "shared.1.weight.1"),
+        "embeddings",
+    )
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_every_option_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = OPTIONS.get(name, {})
+    plain = section(name)
+    assert all(getattr(plain, key) != value for key, value in keys.items())
+    own = type(plain).model_fields.keys() - {"name", "block", "block_size", "diagnostics"}
+    assert own == keys.keys()
+    options = told(name, monkeypatch, **keys)
+    options.pop("seed", None)
+    assert options == keys
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_those_that_draw_get_the_seed_of_the_run(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = "seed" in inspect.signature(COMBINERS[name]).parameters
+    assert told(name, monkeypatch).get("seed") == (SEED if draws else None)
+    assert draws == (name in ("pcgrad", "gradvac", "graddrop", "random"))
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_defaults_are_those_of_the_method(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = inspect.signature(COMBINERS[name]).parameters
+    options = told(name, monkeypatch)
+    options.pop("seed", None)
+    assert options == {key: parameters[key].default for key in options}
+
+
+def test_cagt_holds_what_the_section_says() -> None:
+    combiner = build("cagt", **OPTIONS["cagt"]).combiner
+    assert isinstance(combiner, CAGT)
+    assert {key: getattr(combiner, key) for key in OPTIONS["cagt"]} == OPTIONS["cagt"]
+
+
+@pytest.mark.parametrize("name", COMBINERS)
+def test_diagnostics_are_no_business_of_the_method(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert told(name, monkeypatch, diagnostics=5) == told(name, monkeypatch)
+
+
+def test_places_may_be_missing() -> None:
+    parts = PARTS[:-1]
+    found = build_combiner(section("upgrad", block="expert"), parts, tasks=TASKS, seed=SEED)
+    assert found.blocks == ("shared.0", "shared.1")
