@@ -18,9 +18,15 @@ from pydantic import TypeAdapter
 
 from recsys_mtl.adatt import near_best
 from recsys_mtl.config import Config, config_from_yaml, dump_config
-from recsys_mtl.config.adatt import AdaTT, Borrow, Measure, Prior, TaskGroup
-from recsys_mtl.config.combiner import Combiner
-from recsys_mtl.config.schema import Balancing
+from recsys_mtl.config.adatt import (
+    AdaTTConfig,
+    BorrowConfig,
+    MeasureConfig,
+    PriorConfig,
+    TaskGroupConfig,
+)
+from recsys_mtl.config.combiner import CombinerConfig
+from recsys_mtl.config.training import BalancingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
@@ -80,15 +86,15 @@ def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
     how much is borrowed: an arm is what its name says, whatever else the base has chosen.
     """
     base = config.adatt
-    section = AdaTT(
+    section = AdaTTConfig(
         warmup_epochs=base.warmup_epochs,
         freeze_epoch=base.freeze_epoch,
         freeze_gates=base.freeze_gates,
         prior=base.prior,
-        measure=Measure(
+        measure=MeasureConfig(
             interval=base.measure.interval, rows=base.measure.rows, decay=base.measure.decay
         ),
-        borrow=Borrow(strength=base.borrow.strength),
+        borrow=BorrowConfig(strength=base.borrow.strength),
     )
     for name, value in changes.items():
         if isinstance(value, dict):
@@ -150,8 +156,10 @@ def _planted(config: Config, known: Known) -> Config:
 
 def _favoured(config: Config, known: Known) -> Config:
     """Published adaTT with every advantage: the planned groups, measured on all rows each step."""
-    groups = {name: TaskGroup(tasks=list(t), strength=0.7) for name, t in known.groups.items()}
-    prior = config.adatt.prior.model_copy(update={"groups": groups}) if groups else Prior()
+    groups = {
+        name: TaskGroupConfig(tasks=list(t), strength=0.7) for name, t in known.groups.items()
+    }
+    prior = config.adatt.prior.model_copy(update={"groups": groups}) if groups else PriorConfig()
     often = {"interval": 1, "rows": None}
     return _with_adatt(
         config,
@@ -171,7 +179,7 @@ def _large(config: Config, known: Known) -> Config:
 
 def _combiner(**section: Any) -> Arm:
     """Off, with another combiner of task gradients."""
-    chosen: Combiner = TypeAdapter(Combiner).validate_python(section)
+    chosen: CombinerConfig = TypeAdapter(CombinerConfig).validate_python(section)
 
     def arm(config: Config, known: Known) -> Config:
         return _off(config.model_copy(update={"combiner": chosen}), known)
@@ -180,7 +188,7 @@ def _combiner(**section: Any) -> Arm:
 
 
 def _gradnorm(config: Config, known: Known) -> Config:
-    return _off(config.model_copy(update={"balancing": Balancing(name="gradnorm")}), known)
+    return _off(config.model_copy(update={"balancing": BalancingConfig(name="gradnorm")}), known)
 
 
 def _shared_bottom(config: Config, known: Known) -> Config:

@@ -23,7 +23,7 @@ from recsys_mtl.config import (
     yaml_text,
 )
 from recsys_mtl.config.explain import Finding
-from recsys_mtl.config.schema import Tracking
+from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean, wrong
@@ -70,7 +70,7 @@ class Ablation(Section):
     alpha: Annotated[float, Field(gt=0.0, le=0.1)] = Field(
         0.005, description="p below which a verdict says helps or hurts"
     )
-    tracking: Tracking = Tracking()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _has_data(self) -> Ablation:

@@ -13,23 +13,23 @@ MeasureName = Literal["gradient_cosine", "logit_correlation", "averaged_gradient
 Affinity = Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
-class TaskGroup(Section):
+class TaskGroupConfig(Section):
     """Tasks that are believed to be related."""
 
     tasks: list[str] = Field(min_length=1, description="names of tasks; a task is in one group")
     strength: Share = Field(description="prior strength within the group")
 
 
-class Prior(Section):
+class PriorConfig(Section):
     """What is believed of the tasks before anything is measured."""
 
-    groups: dict[str, TaskGroup] = Field({}, description="by a name of your choice")
+    groups: dict[str, TaskGroupConfig] = Field({}, description="by a name of your choice")
     between: Share = Field(0.3, description="prior strength for two tasks that share no group")
     start: Share = Field(0.5, description="share of the prior at the end of the warm-up")
     end: Share = Field(0.1, description="share of the prior from freeze_epoch on; linear between")
 
 
-class Measure(Section):
+class MeasureConfig(Section):
     """How the affinity of two tasks is measured."""
 
     name: MeasureName | None = Field(
@@ -53,7 +53,7 @@ class Measure(Section):
     )
 
 
-class Borrow(Section):
+class BorrowConfig(Section):
     """Settings of mechanism `borrow`."""
 
     strength: NonNegative = Field(4.0, description="of the borrowed losses")
@@ -64,7 +64,7 @@ class Borrow(Section):
     )
 
 
-class AdaTT(Section):
+class AdaTTConfig(Section):
     """Adaptive task transfer: measure how tasks agree, select peers, transfer by phases."""
 
     mechanism: Literal["off", "loss", "gradient", "borrow"] = Field(
@@ -79,8 +79,8 @@ class AdaTT(Section):
         7, description="first epoch (from 0) with frozen weights and no measuring"
     )
     freeze_gates: bool = Field(False, description="the gates stand still from freeze_epoch too")
-    measure: Measure = Measure()
-    prior: Prior = Prior()
+    measure: MeasureConfig = MeasureConfig()
+    prior: PriorConfig = PriorConfig()
     threshold: Affinity = Field(-0.1, description="peers of a lower affinity are blocked")
     temperature: PositiveFloat = Field(1.0, description="of the softmax over peers")
     masking: Literal["exclude", "zero_logit"] = Field(
@@ -92,7 +92,7 @@ class AdaTT(Section):
     max_ratio: NonNegative | None = Field(
         0.5, description="largest share of a task's loss that is added to it; mechanism loss"
     )
-    borrow: Borrow = Borrow()
+    borrow: BorrowConfig = BorrowConfig()
 
     @property
     def measure_name(self) -> MeasureName:
@@ -103,7 +103,7 @@ class AdaTT(Section):
         return self.measure.name or by_mechanism
 
     @model_validator(mode="after")
-    def _phases_in_order(self) -> AdaTT:
+    def _phases_in_order(self) -> AdaTTConfig:
         if self.freeze_epoch <= self.warmup_epochs:
             raise ValueError(
                 f"freeze_epoch ({self.freeze_epoch}) must be more than warmup_epochs "

@@ -8,18 +8,12 @@ from typing import Any
 
 from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
+from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
-from recsys_mtl.config.schema import (
-    Binary,
-    Config,
-    FileSplit,
-    GroupSplit,
-    Numeric,
-    Regression,
-    Task,
-    TimeSplit,
-)
+from recsys_mtl.config.features import NumericConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
+from recsys_mtl.config.tasks import BinaryConfig, RegressionConfig, TaskConfig
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
 
@@ -39,12 +33,12 @@ def contradictions(config: Config) -> list[Finding]:
     return [*found, *adatt_contradictions(config), *combiner_contradictions(config)]
 
 
-def label_of(name: str, task: Task) -> str:
+def label_of(name: str, task: TaskConfig) -> str:
     """The label column of a task."""
     return task.label or name
 
 
-def _label_path(name: str, task: Task) -> KeyPath:
+def _label_path(name: str, task: TaskConfig) -> KeyPath:
     return ("tasks", name, "label") if task.label else ("tasks", name)
 
 
@@ -59,7 +53,10 @@ def _columns(config: Config) -> Iterator[Finding]:
             yield Finding(path, f"label column '{label}' is also in data.ignore")
         if label == data.weight:
             yield Finding(path, f"label column '{label}' is also data.weight")
-        if isinstance(data.split, GroupSplit | TimeSplit) and label == data.split.column:
+        if (
+            isinstance(data.split, GroupSplitConfig | TimeSplitConfig)
+            and label == data.split.column
+        ):
             yield Finding(path, f"label column '{label}' is also data.split.column")
     if data.weight in features:
         what = f"weight column '{data.weight}' is also a feature"
@@ -76,7 +73,7 @@ def _tasks(config: Config) -> Iterator[Finding]:
         yield Finding(("tasks", "shared"), "'shared' is the name of the shared experts")
     seen: dict[tuple[str, ...], str] = {}
     for name, task in config.tasks.items():
-        positive = (task.positive or "") if isinstance(task, Binary) else ""
+        positive = (task.positive or "") if isinstance(task, BinaryConfig) else ""
         space = " ".join((task.only_where or "").split())
         first = seen.setdefault((task.kind, label_of(name, task), space, positive), name)
         if first != name:
@@ -90,9 +87,13 @@ def _tasks(config: Config) -> Iterator[Finding]:
 
 def _split(config: Config) -> Iterator[Finding]:
     split, path = config.data.split, ("data", "split")
-    if isinstance(split, FileSplit):
+    if isinstance(split, FileSplitConfig):
         return
-    if not isinstance(split, TimeSplit) or split.valid_from is None or split.test_from is None:
+    if (
+        not isinstance(split, TimeSplitConfig)
+        or split.valid_from is None
+        or split.test_from is None
+    ):
         for name, share in (("valid", split.valid), ("test", split.test)):
             if share == 0.0:
                 yield Finding((*path, name), "leaves no rows", "more than 0", show(share))
@@ -206,12 +207,12 @@ def _unused(config: Config) -> Iterator[Finding]:
     """Values that another choice beside them leaves without effect."""
     for name, task in config.tasks.items():
         path = ("tasks", name)
-        if isinstance(task, Binary) and task.loss != "focal":
+        if isinstance(task, BinaryConfig) and task.loss != "focal":
             yield from _idle(path, task, ("gamma", "alpha"), "loss: focal")
-        if isinstance(task, Regression) and task.loss != "huber":
+        if isinstance(task, RegressionConfig) and task.loss != "huber":
             yield from _idle(path, task, ("delta",), "loss: huber")
     for name, feature in config.features.items():
-        if isinstance(feature, Numeric) and feature.transform != "piecewise":
+        if isinstance(feature, NumericConfig) and feature.transform != "piecewise":
             yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")
     if config.balancing.name != "gradnorm":
         keys = ("alpha", "learning_rate")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recsys_mtl.config.explain import Finding
-from recsys_mtl.config.schema import Categorical, Config
+from recsys_mtl.config.features import CategoricalConfig
+from recsys_mtl.config.schema import Config
 
 
 def combiner_contradictions(config: Config) -> Iterator[Finding]:
     """Nothing to combine, or nothing that is shared."""
     combiner, balancing = config.combiner, config.balancing
     alone = config.model.architecture == "single_task"
-    tables = any(isinstance(f, Categorical) for f in config.features.values())
+    tables = any(isinstance(f, CategoricalConfig) for f in config.features.values())
     if combiner.name != "sum":
         path = ("combiner", "name")
         if len(config.tasks) < 2:

@@ -13,7 +13,7 @@ Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
 Block = Literal["all", "expert", "parameter", "fixed"]
 
 
-class Combination(Section):
+class CombinerConfigBase(Section):
     """What every method has."""
 
     tag: ClassVar[str] = "name"
@@ -37,13 +37,13 @@ class Combination(Section):
         return self.block or "all"
 
 
-class Sum(Combination):
+class SumConfig(CombinerConfigBase):
     """The plain sum: one backward pass of the total loss."""
 
     name: Literal["sum"] = "sum"
 
 
-class Cagt(Combination):
+class CagtConfig(CombinerConfigBase):
     """CAGT: conflicting tasks take over a mixture of the others' gradients."""
 
     name: Literal["cagt"]
@@ -65,20 +65,20 @@ class Cagt(Combination):
         return self.block or "fixed"
 
 
-class Plain(Combination):
+class PlainCombinerConfig(CombinerConfigBase):
     """Methods without options."""
 
     name: Literal["pcgrad", "config", "imtl_g", "dualproj", "upgrad", "graddrop", "random"]
 
 
-class GradVac(Combination):
+class GradVacConfig(CombinerConfigBase):
     """GradVac: raises cosines to their moving average."""
 
     name: Literal["gradvac"]
     beta: Share = Field(0.5, description="share of the newest cosine in the average")
 
 
-class Mgda(Combination):
+class MgdaConfig(CombinerConfigBase):
     """MGDA: the shortest convex combination."""
 
     name: Literal["mgda"]
@@ -87,14 +87,14 @@ class Mgda(Combination):
     normalize: bool = Field(False, description="weights are those of the gradients' directions")
 
 
-class CaGrad(Combination):
+class CaGradConfig(CombinerConfigBase):
     """CAGrad: the best worst task within a ball around the mean."""
 
     name: Literal["cagrad"]
     c: NonNegative = Field(0.4, description="radius of the ball, in lengths of the mean gradient")
 
 
-class AlignedMtl(Combination):
+class AlignedMtlConfig(CombinerConfigBase):
     """Aligned-MTL: makes the gradients orthogonal and of one length."""
 
     name: Literal["aligned_mtl"]
@@ -103,28 +103,36 @@ class AlignedMtl(Combination):
     )
 
 
-class Whole(Combination):
+class WholeCombinerConfig(CombinerConfigBase):
     """What every method has that must see whole gradients."""
 
     block: Literal["all"] | None = Field(None, description="it has to see whole gradients")
     max_iters: PositiveInt = Field(50, description="most evaluations of the solver")
 
 
-class FairGrad(Whole):
+class FairGradConfig(WholeCombinerConfig):
     """FairGrad: every task gains alike, by α."""
 
     name: Literal["fairgrad"]
     alpha: PositiveFloat = Field(2.0, description="fairness; 1 is Nash-MTL's direction")
 
 
-class NashMtl(Whole):
+class NashMtlConfig(WholeCombinerConfig):
     """Nash-MTL: the tasks bargain."""
 
     name: Literal["nash_mtl"]
     max_norm: NonNegative = Field(1.0, description="most length of the step's gradient; 0: any")
 
 
-Combiner = Annotated[
-    Sum | Cagt | Plain | GradVac | Mgda | CaGrad | AlignedMtl | FairGrad | NashMtl,
+CombinerConfig = Annotated[
+    SumConfig
+    | CagtConfig
+    | PlainCombinerConfig
+    | GradVacConfig
+    | MgdaConfig
+    | CaGradConfig
+    | AlignedMtlConfig
+    | FairGradConfig
+    | NashMtlConfig,
     Field(discriminator="name"),
 ]

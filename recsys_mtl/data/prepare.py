@@ -16,7 +16,10 @@ from pathlib import Path
 import polars as pl
 
 from recsys_mtl.config.check import label_of
-from recsys_mtl.config.schema import Binary, Categorical, Config, GroupSplit, TimeSplit
+from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
+from recsys_mtl.config.features import CategoricalConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
@@ -67,13 +70,13 @@ def open_sides(config: Config) -> Sides:
     Raises:
         UserError: every unknown, missing or unmentioned column, together.
     """
-    text = {n for n, f in config.features.items() if isinstance(f, Categorical)}
+    text = {n for n, f in config.features.items() if isinstance(f, CategoricalConfig)}
     numbers = {n for n in config.features if n not in text}
     for name, task in config.tasks.items():
         column = label_of(name, task)
         if task.kind == "regression":
             numbers.add(column)
-        elif not isinstance(task, Binary) or task.positive is not None:
+        elif not isinstance(task, BinaryConfig) or task.positive is not None:
             text.add(column)
     if config.data.weight:
         numbers.add(config.data.weight)
@@ -199,7 +202,7 @@ def _column_problems(config: Config, source: Source) -> list[Problem]:
     if config.data.weight:
         wanted.append((config.data.weight, "data.weight"))
     split = config.data.split
-    if isinstance(split, GroupSplit | TimeSplit):
+    if isinstance(split, GroupSplitConfig | TimeSplitConfig):
         wanted.append((split.column, "data.split.column"))
     problems = [
         Problem(

@@ -19,7 +19,8 @@ from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.columns.weight import Weight
-from recsys_mtl.config.schema import Feature, Task
+from recsys_mtl.config.features import FeatureConfig
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.encoders import feature_encoder, label_encoder
 from recsys_mtl.data.where import Condition, parse
@@ -56,8 +57,8 @@ class Preprocessor:
     def fit(
         cls,
         frames: Iterable[pl.DataFrame],
-        features: dict[str, Feature],
-        tasks: dict[str, Task],
+        features: dict[str, FeatureConfig],
+        tasks: dict[str, TaskConfig],
         *,
         weight: str | None,
         default_dim: int,

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.columns.rows import ROW
-from recsys_mtl.config.schema import Data, FileSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.config.data import (
+    DataConfig,
+    FileSplitConfig,
+    GroupSplitConfig,
+    SplitConfig,
+    TimeSplitConfig,
+)
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 
@@ -26,7 +32,7 @@ SIDES: tuple[Side, ...] = ("train", "valid", "test")
 
 
 def open_sources(
-    data: Data, root: Path, *, text: set[str], numbers: set[str]
+    data: DataConfig, root: Path, *, text: set[str], numbers: set[str]
 ) -> dict[Side, Source]:
     """Open the source of each side: one and the same unless the split is by files.
 
@@ -51,7 +57,7 @@ def open_sources(
         )
 
     train = source(data.path, "data.path")
-    if not isinstance(data.split, FileSplit):
+    if not isinstance(data.split, FileSplitConfig):
         return dict.fromkeys(SIDES, train)
     return {
         "train": train,
@@ -84,12 +90,12 @@ class Sides:
 
     sources: dict[Side, Source]
     counts: dict[str, int]
-    _split: Split
+    _split: SplitConfig
     _seed: int
     _bounds: Bounds | None
 
     @classmethod
-    def of(cls, sources: dict[Side, Source], split: Split, seed: int) -> Sides:
+    def of(cls, sources: dict[Side, Source], split: SplitConfig, seed: int) -> Sides:
         """Cut the sources and count the rows of each side.
 
         Args:
@@ -100,12 +106,12 @@ class Sides:
         Raises:
             UserError: the split's column is unknown or cannot be read, or a side is empty.
         """
-        if isinstance(split, FileSplit):
+        if isinstance(split, FileSplitConfig):
             counts = {side: sources[side].num_rows for side in SIDES} | {"dropped": 0}
             require_rows(counts, split)
             return cls(sources, counts, split, seed, None)
         whole = sources["train"]
-        bounds = time_bounds(whole, split) if isinstance(split, TimeSplit) else None
+        bounds = time_bounds(whole, split) if isinstance(split, TimeSplitConfig) else None
         sides = cls(sources, {}, split, seed, bounds)
         counted = np.zeros(4, dtype=np.int64)
         read = sides.split_columns or list(whole.columns)[:1]  # any column tells the height
@@ -118,7 +124,7 @@ class Sides:
     @property
     def split_columns(self) -> list[str]:
         """Raw columns that the split itself reads."""
-        if isinstance(self._split, GroupSplit | TimeSplit):
+        if isinstance(self._split, GroupSplitConfig | TimeSplitConfig):
             return [self._split.column]
         return []
 
@@ -130,7 +136,7 @@ class Sides:
         Within a side the order is that of the files; no frame is empty. Beside the columns there is
         `encoders.ROW`, the row's number within its source, for messages.
         """
-        if isinstance(self._split, FileSplit):
+        if isinstance(self._split, FileSplitConfig):
             for side in sides:
                 for first_row, frame in self.sources[side].frames(columns):
                     yield side, frame.with_row_index(ROW, first_row)
@@ -154,5 +160,5 @@ class Sides:
         return (thinned(frame, share, self._seed) for frame in self.frames(side, columns))
 
     def _assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.int8]:
-        assert not isinstance(self._split, FileSplit)
+        assert not isinstance(self._split, FileSplitConfig)
         return assign(frame, first_row, self._split, self._seed, self._bounds)

@@ -18,7 +18,13 @@ import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, factorize, require_category
 from recsys_mtl.columns.hashing import uniform
-from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.config.data import (
+    FileSplitConfig,
+    FractionSplitConfig,
+    GroupSplitConfig,
+    SplitConfig,
+    TimeSplitConfig,
+)
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError, wrong
 
@@ -50,7 +56,7 @@ class Bounds:
 def assign(
     frame: pl.DataFrame,
     first_row: int,
-    split: FractionSplit | GroupSplit | TimeSplit,
+    split: FractionSplitConfig | GroupSplitConfig | TimeSplitConfig,
     seed: int,
     bounds: Bounds | None = None,
 ) -> npt.NDArray[np.int8]:
@@ -66,10 +72,10 @@ def assign(
     Raises:
         UserError: a null group or time (names column and row), or a time that cannot be read.
     """
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplitConfig):
         assert bounds is not None, "a time split needs its bounds"
         return _by_time(_times(frame[split.column], first_row)[0], bounds)
-    if isinstance(split, GroupSplit):
+    if isinstance(split, GroupSplitConfig):
         require_category(frame[split.column], f"{_WHERE}.column")
         groups = canonical(frame[split.column])
         _no_null(groups, split.column, first_row)
@@ -82,7 +88,7 @@ def assign(
     return (chance >= border_valid).astype(np.int8) + (chance >= border_test).astype(np.int8)
 
 
-def time_bounds(source: Source, split: TimeSplit) -> Bounds:
+def time_bounds(source: Source, split: TimeSplitConfig) -> Bounds:
     """The borders of a time split; those the config leaves out are quantiles of the column.
 
     Quantiles are exact up to two million rows; beyond, they are those of a hashed sample of about
@@ -114,17 +120,17 @@ def time_bounds(source: Source, split: TimeSplit) -> Bounds:
     return Bounds(valid_from, test_from, gap, dates)
 
 
-def require_rows(counts: Mapping[str, int], split: Split) -> None:
+def require_rows(counts: Mapping[str, int], split: SplitConfig) -> None:
     """Raise a `UserError` if a side has no rows; `counts` by side, "dropped" may be among them."""
     empty = [side for side, count in counts.items() if not count and side != "dropped"]
     if not empty:
         return
-    if isinstance(split, TimeSplit):
+    if isinstance(split, TimeSplitConfig):
         fix = "move data.split.valid_from or test_from, change the fractions, or lower the gap"
-    elif isinstance(split, FileSplit):
+    elif isinstance(split, FileSplitConfig):
         fix = "give files with rows"
     else:
-        kind = "groups" if isinstance(split, GroupSplit) else "rows"
+        kind = "groups" if isinstance(split, GroupSplitConfig) else "rows"
         fix = f"change data.split.valid and data.split.test, or give more {kind}"
     raise wrong(
         f"no rows in {' and '.join(empty)}",
@@ -144,7 +150,7 @@ def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
     return sides
 
 
-def _column_times(source: Source, split: TimeSplit) -> tuple[Times, bool]:
+def _column_times(source: Source, split: TimeSplitConfig) -> tuple[Times, bool]:
     """The column's times (a sample of them where there are many), sorted, and if it has dates."""
     keep = QUANTILE_ROWS / source.num_rows
     parts: list[Times] = []

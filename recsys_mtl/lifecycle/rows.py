@@ -11,7 +11,8 @@ from typing import Any
 import polars as pl
 import polars.selectors as cs
 
-from recsys_mtl.config.schema import Config, Data, FileSplit
+from recsys_mtl.config.data import DataConfig, FileSplitConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving.bundle import load_bundle
@@ -42,7 +43,7 @@ class Rows:
         fingerprint: that they have to have; None: whatever is there.
     """
 
-    data: Data
+    data: DataConfig
     seed: int
     told: str
     fingerprint: str | None = None
@@ -66,7 +67,7 @@ def choose_rows(
     config = challenger.predictor.config
     changes: dict[str, Any] = {} if data is None else {"root": data}
     if input is not None:
-        split = FileSplit(kind="files", valid=input, test=input)
+        split = FileSplitConfig(kind="files", valid=input, test=input)
         changes = {"root": ".", "path": input, "split": split} | changes
         return Rows(config.data.model_copy(update=changes), config.seed, f"all rows of {input}")
     if champion is not None:

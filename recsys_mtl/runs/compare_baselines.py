@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.config.adatt import AdaTT
-from recsys_mtl.config.combiner import Sum
-from recsys_mtl.config.schema import Config, Gates, MlpExpert, Model, Numeric
+from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.combiner import SumConfig
+from recsys_mtl.config.features import NumericConfig
+from recsys_mtl.config.model import GatesConfig, MlpExpertConfig, ModelConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared, prepare
@@ -95,19 +97,21 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 def as_shared_bottom(config: Config) -> Config:
     """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
     seen = [*config.model.shared_experts, *config.model.task_experts]
-    mlps = [expert for expert in seen if isinstance(expert, MlpExpert)] or [MlpExpert()]
+    mlps = [expert for expert in seen if isinstance(expert, MlpExpertConfig)] or [MlpExpertConfig()]
     times = sum(expert.count for expert in seen)
-    bottom = MlpExpert(hidden=[width * times for width in mlps[0].hidden])
+    bottom = MlpExpertConfig(hidden=[width * times for width in mlps[0].hidden])
     model = config.model.model_copy(
         update={
             "architecture": "shared_bottom",
             "levels": 1,
-            "gates": Gates(),
+            "gates": GatesConfig(),
             "shared_experts": [bottom],
-            "task_experts": Model().task_experts,  # there are none
+            "task_experts": ModelConfig().task_experts,  # there are none
         }
     )
-    return config.model_copy(update={"model": model, "adatt": AdaTT(), "combiner": Sum()})
+    return config.model_copy(
+        update={"model": model, "adatt": AdaTTConfig(), "combiner": SumConfig()}
+    )
 
 
 def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
@@ -120,7 +124,7 @@ def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 def _with_raw_numbers(config: Config) -> Config:
     raw = {
-        name: Numeric(kind="numeric", transform="none") if isinstance(f, Numeric) else f
+        name: NumericConfig(kind="numeric", transform="none") if isinstance(f, NumericConfig) else f
         for name, f in config.features.items()
     }
     data = config.data.model_copy(update={"leakage_threshold": 1.0})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recsys_mtl.config import Config, config_hash
-from recsys_mtl.config.schema import FileSplit
+from recsys_mtl.config.data import FileSplitConfig
 from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
@@ -126,7 +126,7 @@ def _require_unchanged(expected: str, found: str) -> None:
 def _with_data(config: Config, root: str | Path | None, path: str | None) -> Config:
     changes: dict[str, Any] = {}
     if path is not None:
-        split = FileSplit(kind="files", valid=path, test=path)
+        split = FileSplitConfig(kind="files", valid=path, test=path)
         changes |= {"path": path, "split": split, "ignore": ["*"], "root": "."}
     if root is not None:
         changes["root"] = str(root)

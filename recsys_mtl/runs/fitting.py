@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from recsys_mtl.config.adatt import AdaTT
-from recsys_mtl.config.combiner import Sum
-from recsys_mtl.config.schema import Balancing, Config
+from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.combiner import SumConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.training import BalancingConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
@@ -114,13 +115,13 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     gates = config.model.gates.model_copy(update={"preferred": preferred})
     model = config.model.model_copy(update={"gates": gates, "logit_transfer": []})
     gradnorm = config.balancing.name == "gradnorm"
-    balancing = Balancing() if gradnorm else config.balancing
+    balancing = BalancingConfig() if gradnorm else config.balancing
     single = config.model_copy(
         update={
             "tasks": {task: config.tasks[task]},
             "model": model,
-            "adatt": AdaTT(),
-            "combiner": Sum(),
+            "adatt": AdaTTConfig(),
+            "combiner": SumConfig(),
             "balancing": balancing,
             "training": config.training.model_copy(update={"early_stopping": stopping}),
         }

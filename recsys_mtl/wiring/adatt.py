@@ -18,7 +18,7 @@ from recsys_mtl.adatt import (
     make_measure,
 )
 from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.config.adatt import AdaTT as Section
+from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.config.schema import Config
 from recsys_mtl.losses import TaskLosses
@@ -67,13 +67,13 @@ def build_transfer(
     return _MECHANISMS[section.mechanism](config, adatt, probe).to(device)
 
 
-def _prior(section: Section, tasks: tuple[TaskSpec, ...]) -> Tensor:
+def _prior(section: AdaTTConfig, tasks: tuple[TaskSpec, ...]) -> Tensor:
     groups = {n: (g.tasks, g.strength) for n, g in section.prior.groups.items()}
     names = [task.name for task in tasks]
     return group_prior(names, groups, inter_strength=section.prior.between)
 
 
-def _settings(section: Section) -> Settings:
+def _settings(section: AdaTTConfig) -> Settings:
     return Settings(
         strength=section.strength,
         max_ratio=section.max_ratio,

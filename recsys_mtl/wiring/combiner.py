@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recsys_mtl.config.combiner import Combiner as Section
+from recsys_mtl.config.combiner import CombinerConfig
 from recsys_mtl.gradients import Combiner, Part, Place, make_combiner, partition_of
 
 _DRAWS = {"pcgrad", "gradvac", "graddrop", "random"}
@@ -21,7 +21,7 @@ class NamedCombiner:
 
 
 def build_combiner(
-    section: Section, parts: Sequence[Part | Place], *, tasks: int, seed: int
+    section: CombinerConfig, parts: Sequence[Part | Place], *, tasks: int, seed: int
 ) -> NamedCombiner:
     """The combiner of a section for gradients of those parts.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 
 from recsys_mtl.columns.spec import DataSpec
-from recsys_mtl.config.schema import Config, CrossExpert, Expert, FmExpert, Model
+from recsys_mtl.config.model import (
+    CrossExpertConfig,
+    ExpertConfig,
+    FmExpertConfig,
+    ModelConfig,
+)
+from recsys_mtl.config.schema import Config
 from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
 
 
@@ -28,7 +34,7 @@ def build_network(
     )
 
 
-def _network_spec(model: Model) -> NetworkSpec:
+def _network_spec(model: ModelConfig) -> NetworkSpec:
     return NetworkSpec(
         architecture=model.architecture,
         levels=model.levels,
@@ -44,9 +50,9 @@ def _network_spec(model: Model) -> NetworkSpec:
     )
 
 
-def _expert_group(expert: Expert) -> ExpertGroup:
-    if isinstance(expert, CrossExpert):
+def _expert_group(expert: ExpertConfig) -> ExpertGroup:
+    if isinstance(expert, CrossExpertConfig):
         return ExpertGroup("cross", expert.count, layers=expert.layers, width=expert.width)
-    if isinstance(expert, FmExpert):
+    if isinstance(expert, FmExpertConfig):
         return ExpertGroup("fm", expert.count, fields=expert.fields, width=expert.width)
     return ExpertGroup("mlp", expert.count, hidden=tuple(expert.hidden))

@@ -8,13 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from recsys_mtl.config.schema import (
-    Binary,
-    Config,
-    Regression,
-    Retrieval,
-    Task,
-)
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tasks import BinaryConfig, RegressionConfig, RetrievalConfig, TaskConfig
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
 from recsys_mtl.metrics import larger_is_better
@@ -136,12 +131,12 @@ def build_plan(config: Config) -> Plan:
     )
 
 
-def _task_loss(task: Task) -> TaskLoss:
+def _task_loss(task: TaskConfig) -> TaskLoss:
     match task:
-        case Binary():
+        case BinaryConfig():
             return TaskLoss("binary", task.loss, gamma=task.gamma, alpha=task.alpha)
-        case Regression():
+        case RegressionConfig():
             return TaskLoss("regression", task.loss, delta=task.delta)
-        case Retrieval():
+        case RetrievalConfig():
             return TaskLoss("retrieval", temperature=task.temperature)
     return TaskLoss("multiclass")

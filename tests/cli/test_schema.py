@@ -8,7 +8,8 @@ import pytest
 from data_synth import Plan
 from recsys_mtl.cli.main import main
 from recsys_mtl.cli.schema import tables
-from recsys_mtl.config.schema import Config, CrossExpert
+from recsys_mtl.config.model import CrossExpertConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import inner, sections, tags
 
@@ -69,7 +70,7 @@ def test_no_cell_is_empty(root: type[Section]) -> None:
 def test_a_section_that_two_keys_share_has_one_table() -> None:
     title = "### `model.shared_experts.N` and `model.task_experts.N`, kind `cross`"
     assert tables().count(title) == 1
-    assert tables().count((CrossExpert.__doc__ or "").strip()) == 1
+    assert tables().count((CrossExpertConfig.__doc__ or "").strip()) == 1
 
 
 @pytest.mark.parametrize(

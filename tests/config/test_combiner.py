@@ -8,9 +8,10 @@ import pytest
 from recsys_mtl.cli.schema import tables
 from recsys_mtl.config import Config, config_from_yaml, config_hash, dump_config
 from recsys_mtl.config.check import contradictions
-from recsys_mtl.config.combiner import Combination, Combiner, Sum
-from recsys_mtl.config.schema import Balancing, Feature
+from recsys_mtl.config.combiner import CombinerConfig, CombinerConfigBase, SumConfig
+from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.shape import section_of, sections, tag_key, tags
+from recsys_mtl.config.training import BalancingConfig
 from recsys_mtl.config.yaml_text import dotted
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients import COMBINERS
@@ -51,35 +52,37 @@ def problems(text: str, *overrides: str) -> list[str]:
 
 
 def test_without_the_section_gradients_are_summed() -> None:
-    assert read().combiner == Sum()
-    assert read("combiner: {name: sum}\n").combiner == Sum()
+    assert read().combiner == SumConfig()
+    assert read("combiner: {name: sum}\n").combiner == SumConfig()
 
 
 @pytest.mark.parametrize("name", COMBINERS)
 def test_every_method_has_its_section(name: str) -> None:
     found = read(f"combiner: {{name: {name}}}\n").combiner
-    assert isinstance(found, Combination)
+    assert isinstance(found, CombinerConfigBase)
     assert (found.name, found.block, found.diagnostics) == (name, None, None)
     assert found.blocks == ("fixed" if name == "cagt" else "all")
-    assert type(found) is sections(Combiner)[name]
+    assert type(found) is sections(CombinerConfig)[name]
 
 
 def test_no_section_names_a_method_that_is_not_there() -> None:
-    assert sections(Combiner).keys() == COMBINERS.keys()
+    assert sections(CombinerConfig).keys() == COMBINERS.keys()
     assert set(OPTIONS) <= COMBINERS.keys()
 
 
 def test_tags() -> None:
-    assert tag_key(Combiner) == "name"
-    assert tag_key(Feature) == "kind"
-    assert tags(Sum) == ("sum",)
-    assert tags(Balancing) == ()  # a section of its own, whatever its `name` is
-    assert section_of(Combiner, {"name": "sum"}) is Sum
+    assert tag_key(CombinerConfig) == "name"
+    assert tag_key(FeatureConfig) == "kind"
+    assert tags(SumConfig) == ("sum",)
+    assert tags(BalancingConfig) == ()  # a section of its own, whatever its `name` is
+    assert section_of(CombinerConfig, {"name": "sum"}) is SumConfig
     for unclear in ({"kind": "sum"}, {"name": "sun"}, {"name": 3}, {}, "sum", None):
-        assert section_of(Combiner, unclear) is None
-    assert section_of(Feature, {"name": "numeric"}) is None
-    assert {s.tag for s in sections(Combiner).values()} == {"name"}
-    assert all(get_args(s.model_fields["name"].annotation) for s in sections(Combiner).values())
+        assert section_of(CombinerConfig, unclear) is None
+    assert section_of(FeatureConfig, {"name": "numeric"}) is None
+    assert {s.tag for s in sections(CombinerConfig).values()} == {"name"}
+    assert all(
+        get_args(s.model_fields["name"].annotation) for s in sections(CombinerConfig).values()
+    )
 
 
 OWN_KEYS = "use one of: block, block_size, diagnostics, name"

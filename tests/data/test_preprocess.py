@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from recsys_mtl.columns.spec import TableSpec
-from recsys_mtl.config.schema import Feature, Task
+from recsys_mtl.config.features import FeatureConfig
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
 
-FEATURES = TypeAdapter(dict[str, Feature]).validate_python(
+FEATURES = TypeAdapter(dict[str, FeatureConfig]).validate_python(
     {
         "age": {"kind": "numeric"},
         "city": {"kind": "categorical", "dim": 3},
@@ -26,7 +27,7 @@ FEATURES = TypeAdapter(dict[str, Feature]).validate_python(
         "user": {"kind": "categorical", "encoding": "hash", "buckets": 7},
     }
 )
-TASKS = TypeAdapter(dict[str, Task]).validate_python(
+TASKS = TypeAdapter(dict[str, TaskConfig]).validate_python(
     {
         "click": {"kind": "binary"},
         "buy": {"kind": "binary", "label": "bought", "only_where": "click == 1"},

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from recsys_mtl.columns.rows import ROW
-from recsys_mtl.config.schema import Data
+from recsys_mtl.config.data import DataConfig
 from recsys_mtl.data.sides import SIDES, Sides, distinct, open_sources
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def cut(folder: Path, split: dict[str, Any], path: str = "whole.parquet", seed: int = 0) -> Sides:
-    data = Data.model_validate({"path": path, "split": split})
+    data = DataConfig.model_validate({"path": path, "split": split})
     return Sides.of(open_sources(data, folder, text=set(), numbers=set()), data.split, seed)
 
 

@@ -7,14 +7,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_mtl.config.schema import FileSplit, FractionSplit, GroupSplit, Split, TimeSplit
+from recsys_mtl.config.data import (
+    FileSplitConfig,
+    FractionSplitConfig,
+    GroupSplitConfig,
+    SplitConfig,
+    TimeSplitConfig,
+)
 from recsys_mtl.data import split as split_module
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 from recsys_mtl.errors import UserError
 
-FRACTION = FractionSplit(kind="fraction", valid=0.15, test=0.25)
-GROUP = GroupSplit(kind="group", column="user", valid=0.15, test=0.25)
+FRACTION = FractionSplitConfig(kind="fraction", valid=0.15, test=0.25)
+GROUP = GroupSplitConfig(kind="group", column="user", valid=0.15, test=0.25)
 
 
 def shares(sides: np.ndarray) -> np.ndarray:
@@ -26,11 +32,11 @@ def source_of(folder: Path, values: object) -> Source:
     return Source.open("t.parquet", root=folder)
 
 
-def time(**options: object) -> TimeSplit:
-    return TimeSplit(kind="time", column="t", **options)
+def time(**options: object) -> TimeSplitConfig:
+    return TimeSplitConfig(kind="time", column="t", **options)
 
 
-def sides_of(folder: Path, values: object, split: TimeSplit) -> list[int]:
+def sides_of(folder: Path, values: object, split: TimeSplitConfig) -> list[int]:
     bounds = time_bounds(source_of(folder, values), split)
     return assign(pl.DataFrame({"t": values}), 0, split, 0, bounds).tolist()
 
@@ -50,13 +56,13 @@ def test_fractions_are_met_and_depend_on_the_seed() -> None:
 
 def test_the_test_side_stays_when_valid_changes() -> None:
     frame = pl.DataFrame({"x": np.zeros(5000)})
-    wide = FractionSplit(kind="fraction", valid=0.4, test=0.25)
+    wide = FractionSplitConfig(kind="fraction", valid=0.4, test=0.25)
     same = assign(frame, 0, FRACTION, 0) == 2
     assert (same == (assign(frame, 0, wide, 0) == 2)).all()
 
 
 @pytest.mark.parametrize("split", [FRACTION, GROUP])
-def test_sides_do_not_depend_on_the_chunks(split: FractionSplit | GroupSplit) -> None:
+def test_sides_do_not_depend_on_the_chunks(split: FractionSplitConfig | GroupSplitConfig) -> None:
     frame = pl.DataFrame({"user": np.random.default_rng(0).integers(0, 50, 1000)})
     whole = assign(frame, 0, split, 7)
     for size in (1, 13, 999):
@@ -181,7 +187,7 @@ def test_wrong_times(
 
 def test_an_unknown_time_column(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing column 'tt'"):
-        time_bounds(source_of(tmp_path, DAYS), TimeSplit(kind="time", column="tt"))
+        time_bounds(source_of(tmp_path, DAYS), TimeSplitConfig(kind="time", column="tt"))
 
 
 def test_gap_wider_than_a_side_drops_it() -> None:
@@ -196,10 +202,10 @@ def test_gap_wider_than_a_side_drops_it() -> None:
         (FRACTION, "give more rows"),
         (GROUP, "give more groups"),
         (time(), "lower the gap"),
-        (FileSplit(kind="files", valid="v", test="t"), "give files with rows"),
+        (FileSplitConfig(kind="files", valid="v", test="t"), "give files with rows"),
     ],
 )
-def test_an_empty_side_is_an_error(split: Split, part: str) -> None:
+def test_an_empty_side_is_an_error(split: SplitConfig, part: str) -> None:
     require_rows({"dropped": 0, "train": 1, "valid": 1, "test": 1}, split)
     with pytest.raises(UserError) as error:
         require_rows({"train": 9, "valid": 0, "test": 0}, split)

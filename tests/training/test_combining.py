@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.columns.spec import DataSpec
-from recsys_mtl.config.schema import Config, Model
+from recsys_mtl.config.model import ModelConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import COMBINERS, Combined, Combiner
 from recsys_mtl.model import MultiTaskNetwork, embeddings_plain
@@ -49,7 +50,7 @@ def step_of(config_of: Callable[..., Config], spec: DataSpec) -> Make:
         base = {"training": SGD | {"batch_size": 40}, "combiner": combiner}
         config = config_of(**base | rest)
         keys = config.model.model_dump(exclude_unset=True) | (model or {})
-        config = config.model_copy(update={"model": Model.model_validate(keys)})
+        config = config.model_copy(update={"model": ModelConfig.model_validate(keys)})
         torch.manual_seed(3)
         return build_step(config, build_network(config, spec), CPU)
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from recsys_mtl.config.combiner import Combiner
+from recsys_mtl.config.combiner import CombinerConfig
 from recsys_mtl.gradients import COMBINERS, Part, Place, make_combiner
 from recsys_mtl.gradients.cagt import CAGT
 from recsys_mtl.wiring import combiner as built
@@ -49,8 +49,8 @@ BLOCKS = {
 }
 
 
-def section(name: str, **keys: Any) -> Combiner:
-    found: Combiner = TypeAdapter(Combiner).validate_python({"name": name, **keys})
+def section(name: str, **keys: Any) -> CombinerConfig:
+    found: CombinerConfig = TypeAdapter(CombinerConfig).validate_python({"name": name, **keys})
     return found
 
 

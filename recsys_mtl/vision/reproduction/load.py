@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
-from recsys_mtl.config.combiner import Sum
+from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.files import atomic_write
@@ -70,7 +70,7 @@ def claim(plan: Reproduction, out: Path) -> None:
 def _contradictions(plan: Reproduction) -> Iterator[Finding]:
     for name, method in plan.methods.items():
         path = ("methods", name)
-        plain = isinstance(method.combiner, Sum)
+        plain = isinstance(method.combiner, SumConfig)
         if method.alone and not (plain and method.balancing == "fixed"):
             yield Finding((*path, "alone"), "a task alone has nothing to combine or balance")
         if method.balancing == "gradnorm" and not plain:

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from recsys_mtl.config.combiner import Combiner, Sum
-from recsys_mtl.config.schema import Tracking
+from recsys_mtl.config.combiner import CombinerConfig, SumConfig
+from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, NonNegative, Section
 from recsys_mtl.vision.reproduction.published import AttentionName, Published
 
@@ -97,7 +97,7 @@ class Threshold(Section):
 class Method(Section):
     """How the tasks are trained together."""
 
-    combiner: Combiner = Field(Sum(), description="of the gradients of what is shared")
+    combiner: CombinerConfig = Field(SumConfig(), description="of the gradients of what is shared")
     balancing: Literal["fixed", "gradnorm"] = Field("fixed", description="of the losses")
     alone: bool = Field(False, description="a network for each task, put together")
 
@@ -155,4 +155,4 @@ class Reproduction(Section):
     attention: AttentionStudy | None = None
     sweep: Sweep | None = None
     published: Published = Published()
-    tracking: Tracking = Tracking()
+    tracking: TrackingConfig = TrackingConfig()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from recsys_mtl.columns.spec import DataSpec
-from recsys_mtl.config.schema import Config, Model
+from recsys_mtl.config.model import ModelConfig
+from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.training.loop import FitResult, fit
@@ -28,7 +29,9 @@ def step_of(config_of: Callable[..., Config], spec: DataSpec) -> Callable[..., T
         adatt: dict[str, Any] | None = None, *, model: dict[str, Any] | None = None, **sections: Any
     ) -> TrainingStep:
         config = config_of(adatt=adatt or {}, **sections)
-        changed = Model.model_validate(config.model.model_dump(exclude_unset=True) | (model or {}))
+        changed = ModelConfig.model_validate(
+            config.model.model_dump(exclude_unset=True) | (model or {})
+        )
         config = config.model_copy(update={"model": changed})
         torch.manual_seed(3)
         return build_step(config, build_network(config, spec), CPU)

@@ -1,0 +1,103 @@
+"""The section `model`: the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from recsys_mtl.config.section import Fraction, NonNegative, Section
+
+
+class EmbeddingConfig(Section):
+    """Embedding tables and their backend."""
+
+    dim: PositiveInt = Field(16, description="width of tables that name none")
+    backend: Literal["auto", "torchrec", "plain"] = Field(
+        "auto", description="auto takes torchrec's fused tables where they import, else plain"
+    )
+
+
+class MlpExpertConfig(Section):
+    """Feed-forward experts: Linear, LayerNorm, SiLU, dropout per hidden layer."""
+
+    kind: Literal["mlp"] = "mlp"
+    count: PositiveInt = Field(1, description="number of such experts")
+    hidden: list[PositiveInt] = Field(
+        [128, 64], min_length=1, description="layer widths; the last is the output"
+    )
+
+
+class CrossExpertConfig(Section):
+    """DCN-v2 cross layers (Wang et al. 2021), then a projection to `width`."""
+
+    kind: Literal["cross"]
+    count: PositiveInt = Field(1, description="number of such experts")
+    layers: PositiveInt = Field(2, description="cross layers")
+    width: PositiveInt = Field(64, description="output width")
+
+
+class FmExpertConfig(Section):
+    """DeepFM's pairwise part (Guo et al. 2017) over `fields` projections to `width`."""
+
+    kind: Literal["fm"]
+    count: PositiveInt = Field(1, description="number of such experts")
+    fields: Annotated[int, Field(ge=2)] = Field(8, description="projections that are paired")
+    width: PositiveInt = Field(64, description="output width")
+
+
+ExpertConfig = Annotated[
+    MlpExpertConfig | CrossExpertConfig | FmExpertConfig, Field(discriminator="kind")
+]
+
+
+class GatesConfig(Section):
+    """Prior and regularisation of the CGC gates."""
+
+    entropy: NonNegative = Field(0.01, description="weight of the entropy regulariser")
+    preferred: dict[str, list[str]] = Field(
+        {},
+        description="task -> expert names (shared.0, ctr.1): gate bias +1 there, -1 on the task's "
+        "other experts",
+    )
+
+
+class TowerConfig(Section):
+    """A task's own network on top of its experts."""
+
+    hidden: list[PositiveInt] = Field([64, 32], description="layer widths; may be empty")
+
+
+class LogitTransferConfig(Section):
+    """A residual from one task's output into another's tower input."""
+
+    source: str = Field(description="task whose logit is read; not a retrieval task")
+    target: str = Field(description="task whose tower input it is added to")
+
+
+class ModelConfig(Section):
+    """The network: embeddings, experts, gates, towers."""
+
+    architecture: Literal["ple", "mmoe", "shared_bottom", "single_task"] = Field(
+        "ple",
+        description="mmoe has no task experts; shared_bottom averages the shared experts, without "
+        "gates; single_task has task experts only",
+    )
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    levels: PositiveInt = Field(1, description="CGC levels; more than one only for ple")
+    shared_experts: list[ExpertConfig] = Field(
+        [MlpExpertConfig(count=2)], min_length=1, description="experts of all tasks, at every level"
+    )
+    task_experts: list[ExpertConfig] = Field(
+        [MlpExpertConfig(count=1)], min_length=1, description="experts of each task, at every level"
+    )
+    match_width: Literal["project", "scale"] = Field(
+        "project",
+        description="experts of unequal width: project to the widest, or zero-pad and scale by "
+        "sqrt(mean width / width)",
+    )
+    gates: GatesConfig = GatesConfig()
+    tower: TowerConfig = TowerConfig()
+    dropout: Fraction = Field(0.1, description="after each hidden layer of mlp experts")
+    tower_dropout: Fraction = Field(0.2, description="after each hidden layer of a tower")
+    logit_transfer: list[LogitTransferConfig] = Field([], description="task pairs, without a cycle")
