@@ -18,7 +18,7 @@ class FractionSplitConfig(Section):
 
 
 class GroupSplitConfig(Section):
-    """All rows of one group (a customer) go to the same side, by a seeded hash of its value."""
+    """All rows of one group (a customer) go to the same split, by a seeded hash of its value."""
 
     kind: Literal["group"]
     column: str = Field(description="the group of a row, never null; need not be a feature")

@@ -1,6 +1,6 @@
 """From a config to loaders: open, check, split, fit the preprocessing on train, encode.
 
-`prepare` is the whole road; `open_sides` is its first half, shared with jobs that bring a fitted
+`prepare` is the whole road; `open_splits` is its first half, shared with jobs that bring a fitted
 preprocessor (evaluate).
 """
 
@@ -24,8 +24,8 @@ from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.data.sides import SIDES, Side, Sides, distinct, open_sources, thinned
 from recsys_mtl.data.source import Source
+from recsys_mtl.data.splits import SPLITS, SplitName, Splits, distinct, open_sources, thinned
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
@@ -42,8 +42,8 @@ class Prepared:
 
     Attributes:
         preprocessor: fitted on the training rows; part of the model.
-        loaders: one loader a side; train is shuffled, the others are in file order.
-        rows: rows of each side, and "dropped".
+        loaders: one loader a split; train is shuffled, the others are in file order.
+        rows: rows of each split, and "dropped".
         fingerprint: sha256 of the sources' content.
         streamed: whether rows are read again every epoch instead of held in memory.
         warnings: what looks wrong without being an error (leaks).
@@ -51,7 +51,7 @@ class Prepared:
     """
 
     preprocessor: Preprocessor
-    loaders: Mapping[Side, Loader]
+    loaders: Mapping[SplitName, Loader]
     rows: dict[str, int]
     fingerprint: str
     streamed: bool
@@ -64,7 +64,7 @@ def data_root(config: Config) -> Path:
     return Path(config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
 
 
-def open_sides(config: Config) -> Sides:
+def open_splits(config: Config) -> Splits:
     """Open the run's sources and check their columns against the config.
 
     Raises:
@@ -85,7 +85,7 @@ def open_sides(config: Config) -> Sides:
         problems = _column_problems(config, source)
         if problems:
             raise UserError(*problems)
-    return Sides.of(sources, config.data.split, config.seed)
+    return Splits.of(sources, config.data.split, config.seed)
 
 
 def prepare(config: Config) -> Prepared:
@@ -94,11 +94,11 @@ def prepare(config: Config) -> Prepared:
     Raises:
         UserError: the data contradict the config; all problems that one pass finds, together.
     """
-    sides = open_sides(config)
+    splits = open_splits(config)
     kept: list[pl.DataFrame] = []
-    fitted_on = sides.sample("train", _raw_columns(config), config.data.fit_rows)
+    fitted_on = splits.sample("train", _raw_columns(config), config.data.fit_rows)
     preprocessor = Preprocessor.fit(
-        _keeping(fitted_on, kept, _LEAK_ROWS / sides.counts["train"], config.seed),
+        _keeping(fitted_on, kept, _LEAK_ROWS / splits.counts["train"], config.seed),
         config.features,
         config.tasks,
         weight=config.data.weight,
@@ -108,14 +108,14 @@ def prepare(config: Config) -> Prepared:
     warnings = _leaks(config, preprocessor, sample)
     for warning in warnings:
         log.warning("%s", warning)
-    loaders, streamed = make_loaders(config, sides, preprocessor)
+    loaders, streamed = make_loaders(config, splits, preprocessor)
     if streamed:
         _read_through(loaders["valid"], loaders["test"])
     return Prepared(
         preprocessor=preprocessor,
         loaders=loaders,
-        rows=dict(sides.counts),
-        fingerprint=fingerprint(sides),
+        rows=dict(splits.counts),
+        fingerprint=fingerprint(splits),
         streamed=streamed,
         warnings=warnings,
         example=sample.select(preprocessor.columns(labels=False)).head(_EXAMPLE_ROWS),
@@ -123,41 +123,41 @@ def prepare(config: Config) -> Prepared:
 
 
 def make_loaders(
-    config: Config, sides: Sides, preprocessor: Preprocessor, only: tuple[Side, ...] = SIDES
-) -> tuple[dict[Side, Loader], bool]:
-    """A loader for each of the given sides, and whether they stream."""
+    config: Config, splits: Splits, preprocessor: Preprocessor, only: tuple[SplitName, ...] = SPLITS
+) -> tuple[dict[SplitName, Loader], bool]:
+    """A loader for each of the given splits, and whether they stream."""
     columns = preprocessor.columns(labels=True)
     own, size = config.training.shuffle_seed, config.training.batch_size
     seed = config.seed if own is None else own
-    if not _must_stream(config, sides, preprocessor, only):
-        encoded: dict[Side, list[Batch]] = {side: [] for side in only}
-        for side, frame in sides.walk(columns, only):
-            encoded[side].append(preprocessor.encode(frame))
+    if not _must_stream(config, splits, preprocessor, only):
+        encoded: dict[SplitName, list[Batch]] = {split: [] for split in only}
+        for split, frame in splits.walk(columns, only):
+            encoded[split].append(preprocessor.encode(frame))
         return {
-            side: MemoryLoader(
-                concat(encoded.pop(side)), batch_size=size, shuffle=side == "train", seed=seed
+            split: MemoryLoader(
+                concat(encoded.pop(split)), batch_size=size, shuffle=split == "train", seed=seed
             )
-            for side in only
+            for split in only
         }, False
 
-    def stream(side: Side) -> Loader:
+    def stream(split: SplitName) -> Loader:
         def batches() -> Iterator[Batch]:
-            return (preprocessor.encode(frame) for frame in sides.frames(side, columns))
+            return (preprocessor.encode(frame) for frame in splits.frames(split, columns))
 
         return StreamLoader(
             batches,
-            num_rows=sides.counts[side],
+            num_rows=splits.counts[split],
             batch_size=size,
-            shuffle_buffer=config.data.shuffle_buffer if side == "train" else 0,
+            shuffle_buffer=config.data.shuffle_buffer if split == "train" else 0,
             seed=seed,
         )
 
-    return {side: stream(side) for side in only}, True
+    return {split: stream(split) for split in only}, True
 
 
-def fingerprint(sides: Sides) -> str:
+def fingerprint(splits: Splits) -> str:
     """One name for the content of all sources."""
-    return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(sides.sources)))
+    return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(splits.sources)))
 
 
 def _read_through(*loaders: Loader) -> None:
@@ -168,13 +168,13 @@ def _read_through(*loaders: Loader) -> None:
 
 
 def _must_stream(
-    config: Config, sides: Sides, preprocessor: Preprocessor, only: tuple[Side, ...]
+    config: Config, splits: Splits, preprocessor: Preprocessor, only: tuple[SplitName, ...]
 ) -> bool:
     if config.data.loading != "auto":
         return config.data.loading == "stream"
-    sample = next(sides.frames(only[0], preprocessor.columns(labels=True))).head(1000)
+    sample = next(splits.frames(only[0], preprocessor.columns(labels=True))).head(1000)
     bytes_per_row = preprocessor.encode(sample).num_bytes / sample.height
-    total = bytes_per_row * sum(sides.counts[side] for side in only)
+    total = bytes_per_row * sum(splits.counts[split] for split in only)
     streams = total > config.data.memory_limit_mb * 2**20
     log.info(
         "encoded rows take %.0f MB: %s", total / 2**20, "streamed" if streams else "held in memory"

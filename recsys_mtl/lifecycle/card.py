@@ -141,7 +141,7 @@ def _metrics(trained: Trained) -> Table:
 def _data(trained: Trained, config: Config) -> Table:
     data = trained.result["data"]
     kinds = Counter(feature.kind for feature in config.features.values())
-    rows = [[f"{side} rows", f"{count:,}"] for side, count in data["rows"].items()]
+    rows = [[f"{split} rows", f"{count:,}"] for split, count in data["rows"].items()]
     rows += [[f"{kind} features", str(count)] for kind, count in sorted(kinds.items())]
     rows += [["split", config.data.split.kind], ["fingerprint", data["fingerprint"]]]
     rows.append(["leakage warnings", str(len(data["warnings"]))])

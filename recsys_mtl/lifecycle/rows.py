@@ -13,7 +13,7 @@ import polars.selectors as cs
 
 from recsys_mtl.config.data import DataConfig, FileSplitConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
+from recsys_mtl.data.prepare import fingerprint, make_loaders, open_splits
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
@@ -37,7 +37,7 @@ class Rows:
     """Labelled rows that models are measured on.
 
     Attributes:
-        data: where they are: the rows of its test side.
+        data: where they are: the rows of its test split.
         seed: of its split.
         told: what the report calls them.
         fingerprint: that they have to have; None: whatever is there.
@@ -88,8 +88,8 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
     predictor = model.predictor
     config = _reading(predictor.config, rows)
     with told_of(model.called):
-        sides = open_sides(config)
-        found = fingerprint(sides)
+        splits = open_splits(config)
+        found = fingerprint(splits)
         if rows.fingerprint is not None and found != rows.fingerprint:
             raise wrong(
                 "the data have changed since the training, so the test split is lost",
@@ -98,9 +98,9 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
                 found=found,
                 fix="give labelled rows with --input, or restore the file",
             )
-        loaders, _ = make_loaders(config, sides, predictor.preprocessor, only=("test",))
+        loaders, _ = make_loaders(config, splits, predictor.preprocessor, only=("test",))
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
-        log.info("%s: %d rows", model.called, sides.counts["test"])
+        log.info("%s: %d rows", model.called, splits.counts["test"])
         return evaluator(predictor.network, loaders["test"]), found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.data import FileSplitConfig
-from recsys_mtl.data.prepare import fingerprint, make_loaders, open_sides
+from recsys_mtl.data.prepare import fingerprint, make_loaders, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
@@ -43,7 +43,7 @@ def evaluate(
             the working folder.
         input: file, folder or glob of labelled rows, all of them, whatever columns they have
             beside the model's; else the run's own split.
-        split: which side of the run's own data.
+        split: which split of the run's own data.
         out: folder for result.json; None writes none.
 
     Raises:
@@ -56,17 +56,17 @@ def evaluate(
     folder = model_folder(run_dir)
     predictor = load_bundle(folder)
     config = _with_data(predictor.config, data, input)
-    sides = open_sides(config)
-    found = fingerprint(sides)
+    splits = open_splits(config)
+    found = fingerprint(splits)
     if input is None:
         _require_unchanged(predictor.fingerprint, found)
     begun = time.perf_counter()
-    loaders, _ = make_loaders(config, sides, predictor.preprocessor, only=(split,))
+    loaders, _ = make_loaders(config, splits, predictor.preprocessor, only=(split,))
     evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
     scores = evaluator(predictor.network, loaders[split])
     seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
-    limits = reachable(config, sides, split, scores)
+    limits = reachable(config, splits, split, scores)
     print_results(
         f"{config.name}: {input or split + ' rows'}",
         kinds,
@@ -75,8 +75,8 @@ def evaluate(
     )
     result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
         "model": folder,
-        "rows": sides.counts[split],
-        "rows_per_second": round(sides.counts[split] / max(seconds, 1e-9), 1),
+        "rows": splits.counts[split],
+        "rows_per_second": round(splits.counts[split] / max(seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "fingerprint": found,
         "tasks": measured(scores, kinds, seed=config.seed),

@@ -132,7 +132,7 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
         labels={task: pre.labels[task]},
         conditions={name: c for name, c in pre.conditions.items() if name == task},
     )
-    loaders = {side: _OneLabel(loader, column) for side, loader in prepared.loaders.items()}
+    loaders = {split: _OneLabel(loader, column) for split, loader in prepared.loaders.items()}
     return single, replace(prepared, preprocessor=narrowed, loaders=loaders)
 
 

@@ -16,7 +16,7 @@ import polars as pl
 from data_synth import Truth
 from data_synth.targets import ChoiceTarget, Target
 from recsys_mtl.config import Config, label_of
-from recsys_mtl.data.sides import Side, Sides
+from recsys_mtl.data.splits import SplitName, Splits
 from recsys_mtl.metrics import Metrics, Undefined, evaluate_task
 from recsys_mtl.metrics import to_json as metrics_to_json
 from recsys_mtl.training.evaluate import Array, Scores
@@ -30,25 +30,25 @@ _LEAST_ROOM = 1e-4  # between constant and oracle, for a share to mean something
 Columns = dict[str, dict[str, Metrics]]
 
 
-def reachable(config: Config, sides: Sides, side: Side, scores: Scores) -> Columns:
+def reachable(config: Config, splits: Splits, split: SplitName, scores: Scores) -> Columns:
     """Metrics by column ("constant", "oracle", "reached") and task; empty without a truth.
 
     Args:
         config: of the model, its data those that were scored.
-        sides: of those data.
-        side: the side that was scored.
+        splits: of those data.
+        split: the split that was scored.
         scores: what the model got there.
 
     Raises:
         UserError: the truth beside the rows is unreadable, or of other rows.
     """
-    truth = truth_of(sides, side)
+    truth = truth_of(splits, split)
     if truth is None:
         return {}
     names = {task: label_of(task, config.tasks[task]) for task in scores.metrics}
     known = {task: column for task, column in names.items() if column in truth.targets}
     read = list(dict.fromkeys(["row_id", *known.values()]))
-    rows = pl.concat([frame.select(read) for frame in sides.frames(side, read)])
+    rows = pl.concat([frame.select(read) for frame in splits.frames(split, read)])
     linear = truth.linear(rows["row_id"].to_numpy(), list(dict.fromkeys(known.values())))
     found: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():
@@ -71,9 +71,9 @@ def reachable(config: Config, sides: Sides, side: Side, scores: Scores) -> Colum
     return found
 
 
-def truth_of(sides: Sides, side: Side) -> Truth | None:
-    """The truth beside a side's rows, where they have the keys to it."""
-    source = sides.sources[side]
+def truth_of(splits: Splits, split: SplitName) -> Truth | None:
+    """The truth beside a split's rows, where they have the keys to it."""
+    source = splits.sources[split]
     truth = Truth.beside(Path(source.readers[0].file.path))
     return truth if "row_id" in source.columns else None
 

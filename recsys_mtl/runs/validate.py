@@ -35,7 +35,7 @@ def validate(config: Config, out: Path | None = None) -> dict[str, Any]:
         out: folder for result.json; None writes none.
 
     Returns:
-        Rows a side, the network's size and the warnings.
+        Rows a split, the network's size and the warnings.
 
     Raises:
         UserError: everything that is wrong.

@@ -20,7 +20,7 @@ _READ = (
 
 
 def write_drift(
-    drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, side: str
+    drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, split: str
 ) -> list[Path]:
     """Write `name`.json and `name`.html, and print the top.
 
@@ -29,21 +29,21 @@ def write_drift(
         folder: where to.
         name: of both files, without suffix.
         rows: that were scored.
-        side: rows that the reference's scores are of.
+        split: rows that the reference's scores are of.
     """
-    page = _page(drifts, rows=rows, side=side)
+    page = _page(drifts, rows=rows, split=split)
     page.show()
     document = {
         "rows": rows,
         "floor": FLOOR,
-        "scores_of": side,
+        "scores_of": split,
         "drift": [asdict(drift) for drift in drifts],
     }
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     return [atomic_write(folder / f"{name}.json", text + "\n"), *page.write(folder, name)]
 
 
-def _page(drifts: Sequence[Drift], *, rows: int, side: str) -> Page:
+def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
     columns = ("", "PSI", "by chance", "reading", "null", "then", "unknown", "then", "moved most")
     cells = [
         (
@@ -67,7 +67,7 @@ def _page(drifts: Sequence[Drift], *, rows: int, side: str) -> Page:
         f"{sum(d.reading == reading for d in drifts)} {reading}"
         for reading in ("large", "moderate", "by chance", "stable", "no rows")
     ]
-    then = f"Features against training rows, scores against {side} rows; {', '.join(told)}."
+    then = f"Features against training rows, scores against {split} rows; {', '.join(told)}."
     return Page("Drift since the training", [then, top, whole])
 
 

@@ -145,7 +145,7 @@ class Job:
         if reference is None:
             return None
         drifts = measure(reference, tally)
-        write_drift(drifts, folder, name, rows=tally.rows, side=reference.side)
+        write_drift(drifts, folder, name, rows=tally.rows, split=reference.split)
         return drifts
 
 

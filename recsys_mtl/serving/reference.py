@@ -55,15 +55,15 @@ class Reference:
 
     Attributes:
         expected: each of them.
-        side: rows that the scores are of: valid, test or train.
+        split: rows that the scores are of: valid, test or train.
     """
 
     expected: Mapping[Key, Expected]
-    side: str
+    split: str
 
     @classmethod
     def of(
-        cls, predictor: Predictor, train: pl.DataFrame, held_out: pl.DataFrame, side: str
+        cls, predictor: Predictor, train: pl.DataFrame, held_out: pl.DataFrame, split: str
     ) -> Reference:
         """Count a model's rows.
 
@@ -71,7 +71,7 @@ class Reference:
             predictor: the final model.
             train: raw training rows, a sample.
             held_out: raw rows that are scored, a sample.
-            side: what those are.
+            split: what those are.
         """
         batch = predictor.preprocessor.encode(train, labels=False)
         values = dict(_inputs(predictor.preprocessor, train, batch))
@@ -86,7 +86,7 @@ class Reference:
             key: Expected(bins[key], bins[key].count(value))
             for key, value in {**values, **scores}.items()
         }
-        return cls(found, side)
+        return cls(found, split)
 
     def count(
         self, predictor: Predictor, frame: pl.DataFrame, batch: Batch, predictions: pl.DataFrame
@@ -108,7 +108,7 @@ class Reference:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, restored by `from_dict`."""
         return {
-            "side": self.side,
+            "side": self.split,
             "expected": [
                 {
                     "part": part,

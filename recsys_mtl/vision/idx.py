@@ -19,13 +19,13 @@ from recsys_mtl.errors import UserError, wrong
 Bytes = npt.NDArray[np.uint8]
 Pair = tuple[Bytes, Bytes]
 """(N, S, S) gray values and (N,) digits."""
-Side = Literal["train", "test"]
-SIDES: tuple[Side, ...] = get_args(Side)
-FILES: dict[Side, tuple[str, str]] = {
+SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+FILES: dict[SplitName, tuple[str, str]] = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-"""Images and labels of each side; `.gz` may follow."""
+"""Images and labels of each split; `.gz` may follow."""
 FILE_NAMES = tuple(name for pair in FILES.values() for name in pair)
 FOLDERS = ("", "mnist", "MNIST/raw")
 
@@ -62,7 +62,7 @@ def read_idx(path: Path) -> Bytes:
 
 
 def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
-    """Images and digits of MNIST's train and test side; None where there is none of its files.
+    """Images and digits of MNIST's train and test split; None where there is none of its files.
 
     The files may lie in `root`, `root/mnist` or `root/MNIST/raw`.
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.vision.idx import FILE_NAMES, SIDES, Bytes, Pair, Side, read_mnist
+from recsys_mtl.vision.idx import FILE_NAMES, SPLITS, Bytes, Pair, SplitName, read_mnist
 from recsys_mtl.vision.images import ImageSplit, ImageTask
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _CHUNK = 4096  # images that are painted at once
 class RotMnist(ImageSplit):
     """Digits of one split, each with a rotation and a colour drawn for its place in the split.
 
-    The draws depend on the seed, the side and the place only, not on the digit nor on how many
+    The draws depend on the seed, the split and the place only, not on the digit nor on how many
     images follow.
 
     Attributes:
@@ -53,7 +53,7 @@ class RotMnist(ImageSplit):
     )
 
     def __init__(
-        self, images: Bytes, digits: Bytes, *, seed: int, side: Side, cached: bool = True
+        self, images: Bytes, digits: Bytes, *, seed: int, split: SplitName, cached: bool = True
     ) -> None:
         """Draws the rotations and colours.
 
@@ -61,14 +61,14 @@ class RotMnist(ImageSplit):
             images: (N, S, S) gray values.
             digits: (N,) each below 10.
             seed: of the draws, not negative.
-            side: of the draws; the same seed gives train and test other ones.
+            split: of the draws; the same seed gives train and test other ones.
             cached: keep the painted images in memory, three times the size of `images`;
                 otherwise each batch is painted when it is asked for.
         """
         count, size = len(images), images.shape[-1]
         self.shape = (3, size, size)
         self._gray = np.ascontiguousarray(images).reshape(count, size * size)
-        streams = np.random.SeedSequence(seed, spawn_key=(SIDES.index(side),)).spawn(2)
+        streams = np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split),)).spawn(2)
         drawn = [
             np.random.default_rng(stream).integers(0, task.classes, count)
             for stream, task in zip(streams, self.tasks[1:], strict=True)
@@ -138,14 +138,14 @@ def load_rot_mnist(
         raise wrong("rows", expected="at least one train and one test image", found=rows)
     pairs = read_mnist(root) or _digits(root)
     train, test = (
-        RotMnist(images[:kept], digits[:kept], seed=seed, side=side, cached=cached)
-        for side, (images, digits), kept in zip(SIDES, pairs, rows or (None, None), strict=True)
+        RotMnist(images[:kept], digits[:kept], seed=seed, split=split, cached=cached)
+        for split, (images, digits), kept in zip(SPLITS, pairs, rows or (None, None), strict=True)
     )
     return train, test
 
 
 def _digits(root: Path | None) -> tuple[Pair, Pair]:
-    """Scikit-learn's digits, a fifth of each digit as the test side, always the same."""
+    """Scikit-learn's digits, a fifth of each digit as the test split, always the same."""
     log.warning(
         "no MNIST files in %s: 1,797 digits of 8 x 8 pixels from scikit-learn take their place; "
         "MNIST needs %s there (or in mnist/ or MNIST/raw/), each as it is or with .gz",

@@ -333,9 +333,9 @@ def test_the_noise_floor_is_another_order_of_the_same_rows(toy: Any) -> None:
     assert differences(config, arm) == {"training.shuffle_seed": config.seed + 1_000_003}
     usual, other = prepare(config), prepare(arm)
     assert usual.rows == other.rows
-    for side in ("train", "valid", "test"):
-        a, b = (rows_of(p.loaders[side]) for p in (usual, other))
-        assert torch.equal(a, b) == (side != "train")
+    for split in ("train", "valid", "test"):
+        a, b = (rows_of(p.loaders[split]) for p in (usual, other))
+        assert torch.equal(a, b) == (split != "train")
         assert torch.equal(sorted_rows(a), sorted_rows(b))
     networks = []
     for one, prepared in ((config, usual), (arm, other)):

@@ -11,9 +11,9 @@ import torch
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.prepare import Prepared, data_root, make_loaders, open_sides, prepare
-from recsys_mtl.data.sides import thinned
+from recsys_mtl.data.prepare import Prepared, data_root, make_loaders, open_splits, prepare
 from recsys_mtl.data.source import Source
+from recsys_mtl.data.splits import thinned
 from recsys_mtl.errors import UserError
 
 COUNT = 900
@@ -64,8 +64,8 @@ def config(folder: Path, **data: Any) -> Config:
     )
 
 
-def rows(prepared: Prepared, side: Any, epoch: int = 0) -> Batch:
-    return concat(list(prepared.loaders[side].epoch(epoch)))
+def rows(prepared: Prepared, split: Any, epoch: int = 0) -> Batch:
+    return concat(list(prepared.loaders[split].epoch(epoch)))
 
 
 def same(a: Batch, b: Batch) -> bool:
@@ -84,12 +84,12 @@ def test_everything_that_a_training_needs(folder: Path) -> None:
     prepared = prepare(config(folder))
     assert sum(prepared.rows.values()) == COUNT
     assert prepared.rows["dropped"] == 0
-    for side, loader in prepared.loaders.items():
-        assert loader.num_rows == prepared.rows[side] == rows(prepared, side).num_rows
+    for split, loader in prepared.loaders.items():
+        assert loader.num_rows == prepared.rows[split] == rows(prepared, split).num_rows
         assert max(batch.num_rows for batch in loader.epoch(0)) == 64
     assert prepared.streamed is False
     assert prepared.warnings == []
-    assert prepared.fingerprint == open_sides(config(folder)).sources["train"].fingerprint()
+    assert prepared.fingerprint == open_splits(config(folder)).sources["train"].fingerprint()
     assert prepared.example.columns == ["age", "city", "seen"]
     assert prepared.example.height == 5
     raw = pl.read_parquet(folder / "rows.parquet")
@@ -99,12 +99,12 @@ def test_everything_that_a_training_needs(folder: Path) -> None:
 def test_train_is_shuffled_and_the_others_keep_the_order_of_the_file(folder: Path) -> None:
     prepared = prepare(config(folder))
     assert not same(rows(prepared, "train", 0), rows(prepared, "train", 1))
-    sides = open_sides(config(folder))
+    splits = open_splits(config(folder))
     columns = prepared.preprocessor.columns(labels=True)
-    for side in ("valid", "test"):
-        raw = pl.concat(list(sides.frames(side, columns)))  # type: ignore[arg-type]
-        assert same(rows(prepared, side), prepared.preprocessor.encode(raw))
-        assert same(rows(prepared, side, 0), rows(prepared, side, 1))
+    for split in ("valid", "test"):
+        raw = pl.concat(list(splits.frames(split, columns)))  # type: ignore[arg-type]
+        assert same(rows(prepared, split), prepared.preprocessor.encode(raw))
+        assert same(rows(prepared, split, 0), rows(prepared, split, 1))
 
 
 def test_labels_outside_their_sample_space_are_unlabelled(folder: Path) -> None:
@@ -126,8 +126,8 @@ def test_streamed_or_cut_otherwise_the_rows_are_the_same(
         assert other.preprocessor.to_dict() == whole.preprocessor.to_dict()
         assert other.rows == whole.rows
         assert other.example.equals(whole.example)
-        for side in ("valid", "test"):
-            assert same(rows(other, side), rows(whole, side))
+        for split in ("valid", "test"):
+            assert same(rows(other, split), rows(whole, split))
         ages = [rows(p, "train").numeric[:, 0].sort().values for p in (whole, other)]
         assert torch.equal(*ages)
 
@@ -143,9 +143,9 @@ def test_auto_streams_what_does_not_fit(folder: Path, caplog: pytest.LogCaptureF
     assert prepare(config(folder, memory_limit_mb=1, loading="memory")).streamed is False
 
 
-def test_only_the_sides_that_are_asked_for(folder: Path) -> None:
+def test_only_the_splits_that_are_asked_for(folder: Path) -> None:
     made = config(folder)
-    loaders, _ = make_loaders(made, open_sides(made), prepare(made).preprocessor, only=("test",))
+    loaders, _ = make_loaders(made, open_splits(made), prepare(made).preprocessor, only=("test",))
     assert list(loaders) == ["test"]
 
 
@@ -157,7 +157,7 @@ def test_fitting_reads_the_training_rows_only(folder: Path) -> None:
     prepared = prepare(config(folder, split=split))
     assert "paris" not in str(prepared.preprocessor.to_dict())
     assert (rows(prepared, "test").ids == 0).all()  # the unknown row
-    sources = open_sides(config(folder, split=split)).sources
+    sources = open_splits(config(folder, split=split)).sources
     train, held_out_rows = sources["train"].fingerprint(), sources["test"].fingerprint()
     assert prepared.fingerprint == f"{train}-{held_out_rows}"  # a file that serves twice, once
 
@@ -165,12 +165,12 @@ def test_fitting_reads_the_training_rows_only(folder: Path) -> None:
 def test_a_sorted_file_is_fitted_on_rows_from_all_over_it(folder: Path) -> None:
     frame = pl.read_parquet(folder / "rows.parquet").sort("age")
     frame.write_parquet(folder / "rows.parquet")
-    ages = pl.concat(list(open_sides(config(folder)).frames("train", ["age"])))["age"]
+    ages = pl.concat(list(open_splits(config(folder)).frames("train", ["age"])))["age"]
     fitted = prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
     assert fitted != prepare(config(folder)).preprocessor.to_dict()
     assert fitted == prepare(config(folder, fit_rows=100)).preprocessor.to_dict()
     assert fitted["features"][0]["mean"] == pytest.approx(40.0, abs=4 * 10 / 100**0.5)
-    sampled = pl.concat(list(open_sides(config(folder)).sample("train", ["age"], 100)))
+    sampled = pl.concat(list(open_splits(config(folder)).sample("train", ["age"], 100)))
     assert 60 < len(sampled) < 140
     few = thinned(sampled, 0.1, 0)
     assert 0 < len(few) < len(sampled)
@@ -241,7 +241,7 @@ def test_a_leak_is_a_warning_that_names_the_feature(
     assert warning in caplog.text
 
 
-def test_values_are_checked_on_every_side(folder: Path) -> None:
+def test_values_are_checked_in_every_split(folder: Path) -> None:
     here = pl.int_range(pl.len())
     frame = pl.read_parquet(folder / "rows.parquet")
     bad = frame.with_columns(

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys_mtl.cli.main import main
-from recsys_mtl.data.prepare import make_loaders, open_sides
+from recsys_mtl.data.prepare import make_loaders, open_splits
 from recsys_mtl.errors import UserError
 from recsys_mtl.runs.evaluate import evaluate, model_folder
 from recsys_mtl.runs.train import train
@@ -32,7 +32,7 @@ def test_it_repeats_the_test_metrics_of_the_training(trained: Trained, tmp_path:
     assert (stored["job"], stored["model"]) == ("evaluate", str(toy.run / "model"))
 
 
-def test_valid_is_another_side(trained: Trained) -> None:
+def test_valid_is_another_split(trained: Trained) -> None:
     toy, result = trained
     found = evaluate(toy.run, split="valid")
     assert found["rows"] == result["data"]["rows"]["valid"]
@@ -46,8 +46,8 @@ def test_streamed_rows_give_the_same_metrics(trained: Trained) -> None:
     metrics = []
     for loading in ("memory", "stream"):
         config = toy.config(f"data.loading={loading}")
-        sides = open_sides(config)
-        loaders, streamed = make_loaders(config, sides, predictor.preprocessor, only=("test",))
+        splits = open_splits(config)
+        loaders, streamed = make_loaders(config, splits, predictor.preprocessor, only=("test",))
         assert streamed == (loading == "stream")
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
         metrics.append(evaluator(predictor.network, loaders["test"]).metrics)

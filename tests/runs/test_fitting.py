@@ -70,8 +70,8 @@ def test_one_task_narrows_everything(config: Config, prepared: Prepared, task: s
     assert [spec.name for spec in narrowed.preprocessor.spec.tasks] == [task]
     assert set(narrowed.preprocessor.conditions) == ({"buy"} if task == "buy" else set())
     column = list(config.tasks).index(task)
-    for side, loader in narrowed.loaders.items():
-        whole = prepared.loaders[side]
+    for split, loader in narrowed.loaders.items():
+        whole = prepared.loaders[split]
         assert (loader.num_rows, loader.num_batches) == (whole.num_rows, whole.num_batches)
         for batch, full in zip(loader.epoch(0), whole.epoch(0), strict=True):
             torch.testing.assert_close(
@@ -146,9 +146,9 @@ def test_the_shuffle_seed_moves_the_order_of_rows_alone(shared_toy: Any) -> None
             batches(of, "training.shuffle_seed=6"),
         )
         assert plain[1] == same[1] == other[1]
-        for side in ("train", "valid", "test"):
-            assert torch.equal(plain[0][side], same[0][side])
-            assert torch.equal(plain[0][side], other[0][side]) == (side != "train")
+        for split in ("train", "valid", "test"):
+            assert torch.equal(plain[0][split], same[0][split])
+            assert torch.equal(plain[0][split], other[0][split]) == (split != "train")
 
 
 def test_the_shuffle_seed_leaves_the_initial_weights(shared_toy: Any) -> None:

@@ -55,7 +55,7 @@ def test_the_command_prints_and_warns(toy: Any, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("loading", ["memory", "stream"])
 @pytest.mark.parametrize("row", [0, 499])
-def test_a_wrong_label_on_any_side_is_found(toy: Any, loading: str, row: int) -> None:
+def test_a_wrong_label_in_any_split_is_found(toy: Any, loading: str, row: int) -> None:
     """Sorted by time: the first row is a training row, the last one a test row."""
     here = pl.int_range(pl.len()) == row
     wrong = pl.when(here).then(pl.lit("huge")).otherwise("band").alias("band")

@@ -91,7 +91,7 @@ def test_what_is_written(
     reference: Reference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drifts = measure(reference, tally(reference, city=[300, 1_000, 0, 500, 200]))
-    paths = write_drift(drifts, tmp_path, "x.drift", rows=2_000, side="valid")
+    paths = write_drift(drifts, tmp_path, "x.drift", rows=2_000, split="valid")
     assert sorted(p.name for p in paths) == ["x.drift.html", "x.drift.json"]
     stored = json.loads((tmp_path / "x.drift.json").read_text())
     assert (stored["rows"], stored["floor"]) == (2_000, FLOOR)

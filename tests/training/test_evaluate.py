@@ -77,7 +77,7 @@ def test_ranks_are_over_the_whole_catalogue_without_the_unknown_item(evaluator, 
             assert ranks[row] == 1 + better
 
 
-def test_a_side_without_labels_is_undefined_not_nan(evaluator, network, rows_of):
+def test_a_split_without_labels_is_undefined_not_nan(evaluator, network, rows_of):
     rows = rows_of(20)
     labels = rows.labels.clone()
     labels[:, 0] = torch.nan

@@ -32,24 +32,24 @@ class FakeCeleba:
         root: folder of the data set.
         images: folder of the images.
         names: of the N files.
-        sides: (N,) 0 train, 1 valid, 2 test.
+        splits: (N,) 0 train, 1 valid, 2 test.
         labels: (N, A) 0 no, 1 yes.
     """
 
     root: Path
     images: Path
     names: tuple[str, ...]
-    sides: NDArray[np.int64]
+    splits: NDArray[np.int64]
     labels: NDArray[np.int64]
 
-    def of(self, side: int) -> list[str]:
+    def of(self, split: int) -> list[str]:
         """Names of a split's files."""
-        return [self.names[i] for i in np.flatnonzero(self.sides == side)]
+        return [self.names[i] for i in np.flatnonzero(self.splits == split)]
 
-    def labels_of(self, side: int, *attributes: str) -> NDArray[np.int64]:
+    def labels_of(self, split: int, *attributes: str) -> NDArray[np.int64]:
         """Labels of a split, by the names of the attributes."""
         columns = [ATTRIBUTES.index(name) for name in attributes]
-        return self.labels[np.ix_(self.sides == side, columns)]
+        return self.labels[np.ix_(self.splits == split, columns)]
 
 
 def write_celeba(
@@ -73,7 +73,7 @@ def write_celeba(
     """
     rng = np.random.default_rng(seed)
     names = tuple(f"{number:06}.jpg" for number in range(1, sum(counts) + 1))
-    sides = np.repeat(np.arange(3), counts)
+    splits = np.repeat(np.arange(3), counts)
     labels = rng.integers(0, 2, (len(names), len(ATTRIBUTES)))
     folder = root / images
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,24 +85,24 @@ def write_celeba(
     for place in (attributes, partition):
         place.mkdir(parents=True, exist_ok=True)
     if csv:
-        _write_csv(attributes, partition, names, sides, labels)
+        _write_csv(attributes, partition, names, splits, labels)
     else:
-        _write_text(attributes, partition, names, sides, labels)
-    return FakeCeleba(root, folder, names, sides, labels)
+        _write_text(attributes, partition, names, splits, labels)
+    return FakeCeleba(root, folder, names, splits, labels)
 
 
 def _write_text(
     attributes: Path,
     partition: Path,
     names: Sequence[str],
-    sides: NDArray[np.int64],
+    splits: NDArray[np.int64],
     labels: NDArray[np.int64],
 ) -> None:
     lines = [str(len(names)), " ".join(ATTRIBUTES) + " "]
     for name, row in zip(names, labels, strict=True):
         lines.append(f"{name} " + " ".join("-1" if label == 0 else " 1" for label in row))
     (attributes / "list_attr_celeba.txt").write_text("\n".join(lines) + "\n")
-    pairs = [f"{name} {side}" for name, side in zip(names, sides, strict=True)]
+    pairs = [f"{name} {split}" for name, split in zip(names, splits, strict=True)]
     (partition / "list_eval_partition.txt").write_text("\n".join(pairs) + "\n")
 
 
@@ -110,12 +110,12 @@ def _write_csv(
     attributes: Path,
     partition: Path,
     names: Sequence[str],
-    sides: NDArray[np.int64],
+    splits: NDArray[np.int64],
     labels: NDArray[np.int64],
 ) -> None:
     lines = [",".join(("image_id", *ATTRIBUTES))]
     for name, row in zip(names, labels, strict=True):
         lines.append(",".join((name, *(str(2 * label - 1) for label in row))))
     (attributes / "list_attr_celeba.csv").write_text("\n".join(lines) + "\n")
-    pairs = [f"{name},{side}" for name, side in zip(names, sides, strict=True)]
+    pairs = [f"{name},{split}" for name, split in zip(names, splits, strict=True)]
     (partition / "list_eval_partition.csv").write_text("\n".join(("image_id,partition", *pairs)))

@@ -25,12 +25,12 @@ IMAGES = DRAW.integers(0, 256, (N, S, S), dtype=np.uint8)
 DIGITS = DRAW.integers(0, 10, N, dtype=np.uint8)
 
 
-def split(seed: int = 3, side: str = "train", kept: int = N, **options: object) -> RotMnist:
-    return RotMnist(IMAGES[:kept], DIGITS[:kept], seed=seed, side=side, **options)
+def rotated(seed: int = 3, split: str = "train", kept: int = N, **options: object) -> RotMnist:
+    return RotMnist(IMAGES[:kept], DIGITS[:kept], seed=seed, split=split, **options)
 
 
 def write_mnist(folder: Path, counts: tuple[int, int] = (23, 11)) -> None:
-    """The four files, gzipped, with the first images as both sides."""
+    """The four files, gzipped, with the first images as both splits."""
     for count, names in zip(counts, (FILE_NAMES[:2], FILE_NAMES[2:]), strict=True):
         for values, name in zip((IMAGES[:count], DIGITS[:count]), names, strict=True):
             head = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
@@ -60,7 +60,7 @@ def test_tasks_and_constants() -> None:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_each_image_is_turned_and_painted_as_its_labels_say(cached: bool) -> None:
-    data = split(cached=cached)
+    data = rotated(cached=cached)
     images, labels = data.batch(torch.arange(N))
     assert len(data) == N
     assert data.shape == (3, S, S)
@@ -78,7 +78,7 @@ def test_each_image_is_turned_and_painted_as_its_labels_say(cached: bool) -> Non
 def test_90_degrees_are_counter_clockwise() -> None:
     corner = np.zeros((64, 4, 4), np.uint8)
     corner[:, 0, 3] = 255  # upper right
-    data = RotMnist(corner, np.zeros(64, np.uint8), seed=0, side="train")
+    data = RotMnist(corner, np.zeros(64, np.uint8), seed=0, split="train")
     images, labels = data.batch(torch.arange(64))
     lit = images.amax(dim=1)
     for rotation, (row, column) in enumerate([(0, 3), (0, 0), (3, 0), (3, 3)]):
@@ -89,7 +89,7 @@ def test_90_degrees_are_counter_clockwise() -> None:
 
 
 def test_painting_at_once_or_by_batch_gives_the_same_bits() -> None:
-    held, made = split(cached=True), split(cached=False)
+    held, made = rotated(cached=True), rotated(cached=False)
     rows = torch.tensor([310, 0, 17, 17, 4])
     for indices in (rows, rows[:1], rows[:0], torch.randperm(N)):
         for one, other in zip(held.batch(indices), made.batch(indices), strict=True):
@@ -99,13 +99,13 @@ def test_painting_at_once_or_by_batch_gives_the_same_bits() -> None:
 
 
 def test_chunks_of_the_cache_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = split().batch(torch.arange(N))[0]
+    whole = rotated().batch(torch.arange(N))[0]
     monkeypatch.setattr("recsys_mtl.vision.rot_mnist._CHUNK", 100)
-    assert torch.equal(split().batch(torch.arange(N))[0], whole)
+    assert torch.equal(rotated().batch(torch.arange(N))[0], whole)
 
 
 def test_a_batch_is_the_callers_own() -> None:
-    data = split()
+    data = rotated()
     images, labels = data.batch(torch.arange(5))
     images.zero_()
     labels.zero_()
@@ -117,21 +117,21 @@ def test_a_batch_is_the_callers_own() -> None:
 # --- draws
 
 
-def test_draws_depend_on_seed_and_side_only() -> None:
-    drawn = split().labels[:, 1:]
-    assert torch.equal(split().labels[:, 1:], drawn)
-    for other in (split(seed=4), split(side="test"), split(seed=4, side="test")):
+def test_draws_depend_on_seed_and_split_only() -> None:
+    drawn = rotated().labels[:, 1:]
+    assert torch.equal(rotated().labels[:, 1:], drawn)
+    for other in (rotated(seed=4), rotated(split="test"), rotated(seed=4, split="test")):
         agree = (other.labels[:, 1:] == drawn).double().mean(dim=0)
         assert agree[0] == pytest.approx(1 / 4, abs=0.1)
         assert agree[1] == pytest.approx(1 / 6, abs=0.1)
-    swapped = RotMnist(IMAGES[::-1], DIGITS[::-1], seed=3, side="train")
+    swapped = RotMnist(IMAGES[::-1], DIGITS[::-1], seed=3, split="train")
     assert torch.equal(swapped.labels[:, 1:], drawn)
 
 
 def test_an_image_keeps_its_draws_when_fewer_are_kept() -> None:
-    whole = split()
+    whole = rotated()
     for kept in (1, 2, 101):
-        images, labels = split(kept=kept).batch(torch.arange(kept))
+        images, labels = rotated(kept=kept).batch(torch.arange(kept))
         assert torch.equal(labels, whole.labels[:kept])
         assert torch.equal(images, whole.batch(torch.arange(kept))[0])
 
@@ -139,7 +139,7 @@ def test_an_image_keeps_its_draws_when_fewer_are_kept() -> None:
 def test_all_classes_occur_equally_often_and_independently() -> None:
     count = 24_000
     digits = (np.arange(count) % 10).astype(np.uint8)
-    data = RotMnist(np.zeros((count, 1, 1), np.uint8), digits, seed=0, side="train", cached=False)
+    data = RotMnist(np.zeros((count, 1, 1), np.uint8), digits, seed=0, split="train", cached=False)
     digit, rotation, colour = data.labels.unbind(1)
     cells = torch.bincount((digit * 4 + rotation) * 6 + colour, minlength=240)
     expected = count / 240
@@ -150,18 +150,18 @@ def test_fingerprints_tell_pixels_labels_and_draws_apart() -> None:
     pixel, digit = IMAGES.copy(), DIGITS.copy()
     pixel[9, 1, 2] ^= 1
     digit[9] = (digit[9] + 1) % 10
-    options = {"seed": 3, "side": "train"}
-    first = split().fingerprint()
+    options = {"seed": 3, "split": "train"}
+    first = rotated().fingerprint()
     others = [
         RotMnist(pixel, DIGITS, **options),
         RotMnist(IMAGES, digit, **options),
-        split(seed=4),
-        split(side="test"),
-        split(kept=N - 1),
+        rotated(seed=4),
+        rotated(split="test"),
+        rotated(kept=N - 1),
     ]
     prints = {first, *(other.fingerprint() for other in others)}
     assert len(prints) == 6
-    assert split().fingerprint() == first
+    assert rotated().fingerprint() == first
     assert len(first) == 16
     assert int(first, 16) >= 0
 
@@ -174,8 +174,8 @@ def test_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
     train, test = load_rot_mnist(tmp_path, seed=3)
     assert not caplog.records
     assert (len(train), len(test)) == (23, 11)
-    assert train.fingerprint() == split(kept=23).fingerprint()
-    assert test.fingerprint() == split(side="test", kept=11).fingerprint()
+    assert train.fingerprint() == rotated(kept=23).fingerprint()
+    assert test.fingerprint() == rotated(split="test", kept=11).fingerprint()
 
 
 @pytest.mark.parametrize(("rows", "kept"), [((5, 3), (5, 3)), ((99, 1), (23, 1))])
@@ -185,7 +185,7 @@ def test_the_first_rows_are_kept(
     write_mnist(tmp_path)
     train, test = load_rot_mnist(tmp_path, seed=3, cached=False, rows=rows)
     assert (len(train), len(test)) == kept
-    assert train.fingerprint() == split(kept=kept[0]).fingerprint()
+    assert train.fingerprint() == rotated(kept=kept[0]).fingerprint()
 
 
 def test_no_rows_are_told(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_without_files_small_digits_take_their_place(
         assert torch.allclose(shares, torch.full((10,), 0.1), atol=0.005)
 
 
-def test_the_stand_ins_sides_do_not_depend_on_the_seed() -> None:
+def test_the_stand_ins_splits_do_not_depend_on_the_seed() -> None:
     one, other = (load_rot_mnist(None, seed=seed)[1] for seed in (0, 1))
     assert torch.equal(one.labels[:, 0], other.labels[:, 0])
     assert not torch.equal(one.labels[:, 1:], other.labels[:, 1:])

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_mtl.data.sides import Side
+from recsys_mtl.data.splits import SplitName
 from recsys_mtl.files import atomic_file, atomic_write
 from recsys_mtl.processes import worker_pool
 from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, Look, decode_chunk
@@ -55,7 +55,7 @@ class Plan:
     """The pixels of a split that are wanted.
 
     Attributes:
-        side: the split.
+        split: the split.
         folder: of the images.
         names: of the N files.
         look: what is made of them.
@@ -63,7 +63,7 @@ class Plan:
         name: of the array's file, without a suffix.
     """
 
-    side: Side
+    split: SplitName
     folder: Path
     names: tuple[str, ...]
     look: Look
@@ -145,7 +145,7 @@ def _runner(workers: int) -> Iterator[Run]:
 
 
 def _build(plan: Plan, run: Run) -> Pixels:
-    log.info("%s: decoding %d images into %s", plan.side, len(plan.names), plan.array)
+    log.info("%s: decoding %d images into %s", plan.split, len(plan.names), plan.array)
     broken: list[Broken] = []
     digest = hashlib.sha256()
     done = 0
@@ -155,7 +155,7 @@ def _build(plan: Plan, run: Run) -> Pixels:
             digest.update(decoded.digest)
             before, done = done, done + decoded.count
             if 10 * done // len(plan.names) > 10 * before // len(plan.names):
-                log.info("%s: decoded %d %%", plan.side, 100 * done // len(plan.names))
+                log.info("%s: decoded %d %%", plan.split, 100 * done // len(plan.names))
     told = {
         "size": plan.look.size,
         "crop": plan.look.crop,

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_mtl.data.sides import SIDES, Side
+from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
 from recsys_mtl.vision.celeba.layout import find_list
 
 Labels = NDArray[np.int8]
 _CLASSES = {"-1": 0, "1": 1}
-_PARTS: dict[str, Side] = {str(number): side for number, side in enumerate(SIDES)}
+_PARTS: dict[str, SplitName] = {str(number): split for number, split in enumerate(SPLITS)}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Listed:
         return Listed(self.names[:count], self.labels[:count])
 
 
-def read_lists(root: Path, attributes: Sequence[str]) -> dict[Side, Listed]:
+def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]:
     """The images of each split with the attributes that are asked for.
 
     Raises:
@@ -56,15 +56,15 @@ def read_lists(root: Path, attributes: Sequence[str]) -> dict[Side, Listed]:
         if absent:
             found = f"{len(absent)}, such as {', '.join(sorted(absent)[:5])}"
             raise wrong(f"images without {what}", where=str(root), found=found)
-    names: dict[Side, list[str]] = {side: [] for side in SIDES}
+    names: dict[SplitName, list[str]] = {split: [] for split in SPLITS}
     for name in sorted(parts):
         names[parts[name]].append(name)
-    empty = [side for side in SIDES if not names[side]]
+    empty = [split for split in SPLITS if not names[split]]
     if empty:
         raise wrong(f"no images in {' and '.join(empty)}", where=str(partition))
     return {
-        side: Listed(tuple(mine), np.array([labels[name] for name in mine], dtype=np.int8))
-        for side, mine in names.items()
+        split: Listed(tuple(mine), np.array([labels[name] for name in mine], dtype=np.int8))
+        for split, mine in names.items()
     }
 
 
@@ -96,12 +96,12 @@ def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
     return labels
 
 
-def _parts(path: Path) -> dict[str, Side]:
+def _parts(path: Path) -> dict[str, SplitName]:
     """The split of each image."""
     rows = _rows(path)
     if path.suffix == ".csv":
         next(rows, None)
-    parts: dict[str, Side] = {}
+    parts: dict[str, SplitName] = {}
     for number, fields in rows:
         _check_row(path, number, fields, 2, parts)
         if fields[1] not in _PARTS:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recsys_mtl.data.sides import SIDES, Side
+from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
 from recsys_mtl.vision.celeba.cache import Pixels, Plan, build, cached
 from recsys_mtl.vision.celeba.decode import Broken, Look
@@ -30,7 +30,7 @@ def load_celeba(
     workers: int,
     max_broken: float = 0.01,
     rows: tuple[int, int, int] | None = None,
-) -> dict[Side, CelebaSplit]:
+) -> dict[SplitName, CelebaSplit]:
     """The splits that the data set itself defines, decoded by the first call and then reused.
 
     Missing and unreadable images are logged and left out.
@@ -53,18 +53,18 @@ def load_celeba(
     _check(size, crop, workers, max_broken, rows)
     listed = read_lists(root, attributes)
     if rows is not None:
-        kept = dict(zip(SIDES, rows, strict=True))
-        listed = {side: mine.first(kept[side]) for side, mine in listed.items()}
+        kept = dict(zip(SPLITS, rows, strict=True))
+        listed = {split: mine.first(kept[split]) for split, mine in listed.items()}
     look, folder = Look(size, crop), cache or root / "cache"
     plans = _plan(listed, find_images(root), look, folder, cut=rows is not None)
     for plan in plans.values():
         _require_few(plan, plan.missing, max_broken)
     pixels = _pixels(plans, workers)
-    for side, plan in plans.items():
-        _require_few(plan, pixels[side].broken, max_broken)
-        if pixels[side].broken:
-            log.warning("%s: left out %s", side, _told(pixels[side].broken, len(plan.names)))
-    return {side: CelebaSplit(listed[side], pixels[side], attributes) for side in SIDES}
+    for split, plan in plans.items():
+        _require_few(plan, pixels[split].broken, max_broken)
+        if pixels[split].broken:
+            log.warning("%s: left out %s", split, _told(pixels[split].broken, len(plan.names)))
+    return {split: CelebaSplit(listed[split], pixels[split], attributes) for split in SPLITS}
 
 
 def _check(
@@ -86,20 +86,20 @@ def _check(
 
 
 def _plan(
-    listed: Mapping[Side, Listed], images: Path, look: Look, cache: Path, *, cut: bool
-) -> dict[Side, Plan]:
+    listed: Mapping[SplitName, Listed], images: Path, look: Look, cache: Path, *, cut: bool
+) -> dict[SplitName, Plan]:
     """The pixels that are wanted; other settings do not write over each other's files."""
     plans = {}
-    for side, mine in listed.items():
-        name = f"celeba_{side}_{look.size}_{look.crop or 'full'}"
+    for split, mine in listed.items():
+        name = f"celeba_{split}_{look.size}_{look.crop or 'full'}"
         name += f"_first{len(mine.names)}" if cut else ""
-        plans[side] = Plan(side, images, mine.names, look, cache, name)
+        plans[split] = Plan(split, images, mine.names, look, cache, name)
     return plans
 
 
-def _pixels(plans: Mapping[Side, Plan], workers: int) -> dict[Side, Pixels]:
-    found = {side: kept for side, plan in plans.items() if (kept := cached(plan))}
-    wanted = {side: plan for side, plan in plans.items() if side not in found}
+def _pixels(plans: Mapping[SplitName, Plan], workers: int) -> dict[SplitName, Pixels]:
+    found = {split: kept for split, plan in plans.items() if (kept := cached(plan))}
+    wanted = {split: plan for split, plan in plans.items() if split not in found}
     if wanted:
         make_room(wanted.values())
         found |= dict(zip(wanted, build(wanted.values(), workers), strict=True))
@@ -109,7 +109,7 @@ def _pixels(plans: Mapping[Side, Plan], workers: int) -> dict[Side, Pixels]:
 def _require_few(plan: Plan, broken: tuple[Broken, ...], share: float) -> None:
     if len(broken) > share * len(plan.names) or len(broken) == len(plan.names):
         raise wrong(
-            f"too many broken images in {plan.side}",
+            f"too many broken images in {plan.split}",
             where=str(plan.folder),
             expected=f"at most {share:.2%}, and not all",
             found=_told(broken, len(plan.names)),

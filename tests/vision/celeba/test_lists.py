@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys_mtl.data.sides import SIDES
+from recsys_mtl.data.splits import SPLITS
 from recsys_mtl.errors import UserError
 from recsys_mtl.vision.celeba.lists import read_lists
 from tests.vision.fake_celeba import ATTRIBUTES, write_celeba
@@ -30,12 +30,12 @@ def refused(root: Path, *attributes: str) -> str:
 
 def test_names_and_classes_of_the_attributes_asked_for_in_their_order(tmp_path: Path) -> None:
     listed = read_lists(write(tmp_path), ("Smiling", "Male"))
-    assert list(listed) == list(SIDES)
+    assert list(listed) == list(SPLITS)
     assert listed["train"].names == ("a.jpg", "d.jpg")
     assert listed["train"].labels.tolist() == [[0, 0], [0, 0]]
     assert listed["valid"].labels.tolist() == [[1, 1]]
     young = read_lists(tmp_path, ("Young",))
-    assert [young[side].labels.tolist() for side in SIDES] == [[[1], [0]], [[0]], [[1]]]
+    assert [young[split].labels.tolist() for split in SPLITS] == [[[1], [0]], [[0]], [[1]]]
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\n\n", "  \n"])
@@ -48,9 +48,9 @@ def test_the_csv_variant_says_the_same(tmp_path: Path) -> None:
     for csv in (False, True):
         write_celeba(tmp_path / str(csv), csv=csv)
     text, csv_ = (read_lists(tmp_path / name, ATTRIBUTES[1:4]) for name in ("False", "True"))
-    for side in SIDES:
-        assert text[side].names == csv_[side].names
-        assert np.array_equal(text[side].labels, csv_[side].labels)
+    for split in SPLITS:
+        assert text[split].names == csv_[split].names
+        assert np.array_equal(text[split].labels, csv_[split].labels)
 
 
 def test_quoted_csv(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_quoted_csv(tmp_path: Path) -> None:
         ",".join(f'"{field}"' for field in line.split(",")) for line in CSV.splitlines()
     )
     listed = read_lists(write(tmp_path, quoted, CSV_PARTS, "csv"), ("Young",))
-    assert [listed[side].labels.item() for side in SIDES] == [1, 0, 1]
+    assert [listed[split].labels.item() for split in SPLITS] == [1, 0, 1]
 
 
 def test_the_order_of_the_lists_does_not_matter(tmp_path: Path) -> None:

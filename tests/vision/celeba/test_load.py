@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsys_mtl.data.sides import SIDES
+from recsys_mtl.data.splits import SPLITS
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import BESIDE
 from recsys_mtl.vision.celeba import CelebaSplit, cache, load_celeba
@@ -48,7 +48,7 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_the_three_splits(celeba: FakeCeleba, caplog: pytest.LogCaptureFixture) -> None:
     splits = load(celeba.root)
-    assert list(splits) == list(SIDES)
+    assert list(splits) == list(SPLITS)
     assert [len(split) for split in splits.values()] == [11, 5, 7]
     for number, split in enumerate(splits.values()):
         images, labels = all_of(split)
@@ -74,9 +74,9 @@ def test_every_layout_gives_the_same(
 ) -> None:
     write_celeba(tmp_path / "other", **layout)
     expected, found = load(celeba.root), load(tmp_path / "other")
-    for side in SIDES:
-        assert found[side].fingerprint() == expected[side].fingerprint()
-        assert torch.equal(all_of(found[side])[0], all_of(expected[side])[0])
+    for split in SPLITS:
+        assert found[split].fingerprint() == expected[split].fingerprint()
+        assert torch.equal(all_of(found[split])[0], all_of(expected[split])[0])
 
 
 def test_the_second_time_nothing_is_decoded(celeba: FakeCeleba, decodes: list[str]) -> None:
@@ -84,9 +84,9 @@ def test_the_second_time_nothing_is_decoded(celeba: FakeCeleba, decodes: list[st
     assert decodes == list(celeba.names)
     second = load(celeba.root, attributes=("Young",))
     assert len(decodes) == 23
-    for side in SIDES:
-        assert torch.equal(all_of(first[side])[0], all_of(second[side])[0])
-        assert first[side].fingerprint() != second[side].fingerprint()
+    for split in SPLITS:
+        assert torch.equal(all_of(first[split])[0], all_of(second[split])[0])
+        assert first[split].fingerprint() != second[split].fingerprint()
     assert load(celeba.root)["train"].fingerprint() == first["train"].fingerprint()
 
 
@@ -231,8 +231,8 @@ def test_after_a_kill_in_the_middle(celeba: FakeCeleba, tmp_path: Path) -> None:
     assert BESIDE in partial.name
     found, expected = load(celeba.root), load(celeba.root, cache=tmp_path / "other")
     assert not partial.exists()
-    for side in SIDES:
-        assert found[side].fingerprint() == expected[side].fingerprint()
+    for split in SPLITS:
+        assert found[split].fingerprint() == expected[split].fingerprint()
 
 
 @pytest.mark.slow
@@ -245,8 +245,8 @@ def test_two_processes_decode_the_same(
     plain = load(celeba.root, max_broken=0.5, cache=tmp_path / "plain")
     found = load(celeba.root, max_broken=0.5, cache=tmp_path / "two", workers=2)
     assert multiprocessing.active_children() == []
-    for side in SIDES:
-        assert found[side].broken == expected[side].broken
-        assert found[side].fingerprint() == plain[side].fingerprint()
-        for one, other in zip(all_of(found[side]), all_of(expected[side]), strict=True):
+    for split in SPLITS:
+        assert found[split].broken == expected[split].broken
+        assert found[split].fingerprint() == plain[split].fingerprint()
+        for one, other in zip(all_of(found[split]), all_of(expected[split]), strict=True):
             assert np.array_equal(one.numpy(), other.numpy())

@@ -1,7 +1,7 @@
-"""Which side of the train/valid/test split a row is on, whatever the chunks it arrives in.
+"""Which split (train, valid, test) a row belongs to, whatever the chunks it arrives in.
 
-Fraction and group splits hash: a row's side depends on its position or group and the seed only, and
-the test side stays the same when the valid fraction changes.
+Fraction and group splits hash: a row's split depends on its position or group and the seed only,
+and the test split stays the same when the valid fraction changes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def assign(
     seed: int,
     bounds: Bounds | None = None,
 ) -> npt.NDArray[np.int8]:
-    """The side of each row: 0 train, 1 valid, 2 test, -1 dropped (in a time split's gap).
+    """The split of each row: 0 train, 1 valid, 2 test, -1 dropped (in a time split's gap).
 
     Args:
         frame: rows, with the split's column.
@@ -121,8 +121,8 @@ def time_bounds(source: Source, split: TimeSplitConfig) -> Bounds:
 
 
 def require_rows(counts: Mapping[str, int], split: SplitConfig) -> None:
-    """Raise a `UserError` if a side has no rows; `counts` by side, "dropped" may be among them."""
-    empty = [side for side, count in counts.items() if not count and side != "dropped"]
+    """Raise a `UserError` if a split has no rows; `counts` may have "dropped" among its keys."""
+    empty = [name for name, count in counts.items() if not count and name != "dropped"]
     if not empty:
         return
     if isinstance(split, TimeSplitConfig):
@@ -135,19 +135,19 @@ def require_rows(counts: Mapping[str, int], split: SplitConfig) -> None:
     raise wrong(
         f"no rows in {' and '.join(empty)}",
         where=f"{_WHERE} (kind {split.kind})",
-        expected="rows on every side",
-        found=", ".join(f"{side} {count}" for side, count in counts.items()),
+        expected="rows in every split",
+        found=", ".join(f"{name} {count}" for name, count in counts.items()),
         fix=fix,
     )
 
 
 def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
-    sides = np.zeros(len(times), dtype=np.int8)
+    codes = np.zeros(len(times), dtype=np.int8)
     for border in (bounds.valid_from, bounds.test_from):
         after = times >= border
-        sides[after & (sides != DROPPED)] += 1
-        sides[~after & (times >= border - bounds.gap)] = DROPPED
-    return sides
+        codes[after & (codes != DROPPED)] += 1
+        codes[~after & (times >= border - bounds.gap)] = DROPPED
+    return codes
 
 
 def _column_times(source: Source, split: TimeSplitConfig) -> tuple[Times, bool]:

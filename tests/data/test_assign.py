@@ -14,17 +14,17 @@ from recsys_mtl.config.data import (
     SplitConfig,
     TimeSplitConfig,
 )
-from recsys_mtl.data import split as split_module
+from recsys_mtl.data import assign as assign_module
+from recsys_mtl.data.assign import Bounds, assign, require_rows, time_bounds
 from recsys_mtl.data.source import Source
-from recsys_mtl.data.split import Bounds, assign, require_rows, time_bounds
 from recsys_mtl.errors import UserError
 
 FRACTION = FractionSplitConfig(kind="fraction", valid=0.15, test=0.25)
 GROUP = GroupSplitConfig(kind="group", column="user", valid=0.15, test=0.25)
 
 
-def shares(sides: np.ndarray) -> np.ndarray:
-    return np.bincount(sides, minlength=3) / len(sides)
+def shares(splits: np.ndarray) -> np.ndarray:
+    return np.bincount(splits, minlength=3) / len(splits)
 
 
 def source_of(folder: Path, values: object) -> Source:
@@ -36,7 +36,7 @@ def time(**options: object) -> TimeSplitConfig:
     return TimeSplitConfig(kind="time", column="t", **options)
 
 
-def sides_of(folder: Path, values: object, split: TimeSplitConfig) -> list[int]:
+def splits_of(folder: Path, values: object, split: TimeSplitConfig) -> list[int]:
     bounds = time_bounds(source_of(folder, values), split)
     return assign(pl.DataFrame({"t": values}), 0, split, 0, bounds).tolist()
 
@@ -46,15 +46,17 @@ def sides_of(folder: Path, values: object, split: TimeSplitConfig) -> list[int]:
 
 def test_fractions_are_met_and_depend_on_the_seed() -> None:
     frame = pl.DataFrame({"x": np.zeros(50_000)})
-    sides = assign(frame, 0, FRACTION, 0)
-    assert sides.dtype == np.int8
-    assert np.allclose(shares(sides), [0.6, 0.15, 0.25], atol=0.01)
+    splits = assign(frame, 0, FRACTION, 0)
+    assert splits.dtype == np.int8
+    assert np.allclose(shares(splits), [0.6, 0.15, 0.25], atol=0.01)
     other = assign(frame, 0, FRACTION, 1)
-    assert np.isclose(np.mean(sides == other), 0.6**2 + 0.15**2 + 0.25**2, atol=0.02), "independent"
-    assert (assign(frame, 0, FRACTION, 0) == sides).all()
+    assert np.isclose(np.mean(splits == other), 0.6**2 + 0.15**2 + 0.25**2, atol=0.02), (
+        "independent"
+    )
+    assert (assign(frame, 0, FRACTION, 0) == splits).all()
 
 
-def test_the_test_side_stays_when_valid_changes() -> None:
+def test_the_test_split_stays_when_valid_changes() -> None:
     frame = pl.DataFrame({"x": np.zeros(5000)})
     wide = FractionSplitConfig(kind="fraction", valid=0.4, test=0.25)
     same = assign(frame, 0, FRACTION, 0) == 2
@@ -62,7 +64,7 @@ def test_the_test_side_stays_when_valid_changes() -> None:
 
 
 @pytest.mark.parametrize("split", [FRACTION, GROUP])
-def test_sides_do_not_depend_on_the_chunks(split: FractionSplitConfig | GroupSplitConfig) -> None:
+def test_splits_do_not_depend_on_the_chunks(split: FractionSplitConfig | GroupSplitConfig) -> None:
     frame = pl.DataFrame({"user": np.random.default_rng(0).integers(0, 50, 1000)})
     whole = assign(frame, 0, split, 7)
     for size in (1, 13, 999):
@@ -70,19 +72,19 @@ def test_sides_do_not_depend_on_the_chunks(split: FractionSplitConfig | GroupSpl
         assert (np.concatenate(parts) == whole).all()
 
 
-def test_a_group_is_on_one_side_whatever_its_type() -> None:
+def test_a_group_is_in_one_split_whatever_its_type() -> None:
     users = np.random.default_rng(0).integers(0, 5000, 40_000)
-    sides = assign(pl.DataFrame({"user": users}), 0, GROUP, 3)
-    per_user = pl.DataFrame({"u": users, "s": sides}).group_by("u").agg(pl.col("s").n_unique())
+    splits = assign(pl.DataFrame({"user": users}), 0, GROUP, 3)
+    per_user = pl.DataFrame({"u": users, "s": splits}).group_by("u").agg(pl.col("s").n_unique())
     assert per_user["s"].max() == 1
-    assert np.allclose(shares(sides), [0.6, 0.15, 0.25], atol=0.03)
+    assert np.allclose(shares(splits), [0.6, 0.15, 0.25], atol=0.03)
     for same in (
         users.astype(float),
         users.astype(str),
         pl.Series(users.astype(str)).cast(pl.Categorical),
     ):
-        assert (assign(pl.DataFrame({"user": same}), 0, GROUP, 3) == sides).all()
-    assert (assign(pl.DataFrame({"user": users}), 0, GROUP, 4) != sides).any()
+        assert (assign(pl.DataFrame({"user": same}), 0, GROUP, 3) == splits).all()
+    assert (assign(pl.DataFrame({"user": users}), 0, GROUP, 4) != splits).any()
 
 
 def test_a_null_group_is_told_with_its_row() -> None:
@@ -111,9 +113,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_dates_of_every_kind(tmp_path: Path, kind: str) -> None:
     given = time(valid_from="2024-01-06", test_from="2024-01-09T00:00", gap=2.0)
-    assert sides_of(tmp_path, KINDS[kind], given) == [0, 0, 0, -1, -1, 1, -1, -1, 2, 2]
+    assert splits_of(tmp_path, KINDS[kind], given) == [0, 0, 0, -1, -1, 1, -1, -1, 2, 2]
     quantiles = time(valid=0.3, test=0.2)
-    assert sides_of(tmp_path, KINDS[kind], quantiles) == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert splits_of(tmp_path, KINDS[kind], quantiles) == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64])
@@ -122,32 +124,32 @@ def test_numbers(tmp_path: Path, dtype: type) -> None:
     ordered = np.argsort(values)
     given = time(valid_from=5, test_from=8.0, gap=1)
     expected = [0, 0, 0, 0, -1, 1, 1, -1, 2, 2]
-    assert np.array(sides_of(tmp_path, values, given))[ordered].tolist() == expected
+    assert np.array(splits_of(tmp_path, values, given))[ordered].tolist() == expected
     quantiles = time(valid=0.3, test=0.2)
     expected = [0] * 5 + [1] * 3 + [2] * 2
-    assert np.array(sides_of(tmp_path, values, quantiles))[ordered].tolist() == expected
+    assert np.array(splits_of(tmp_path, values, quantiles))[ordered].tolist() == expected
 
 
-def test_no_row_of_a_later_side_is_older_and_ties_stay_together(tmp_path: Path) -> None:
+def test_no_row_of_a_later_split_is_older_and_ties_stay_together(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 40, 3000)
-    sides = np.array(sides_of(tmp_path, values, time(valid=0.2, test=0.2)))
-    assert values[sides == 0].max() < values[sides == 1].min()
-    assert values[sides == 1].max() < values[sides == 2].min()
-    assert np.allclose(shares(sides), [0.6, 0.2, 0.2], atol=0.03)
+    splits = np.array(splits_of(tmp_path, values, time(valid=0.2, test=0.2)))
+    assert values[splits == 0].max() < values[splits == 1].min()
+    assert values[splits == 1].max() < values[splits == 2].min()
+    assert np.allclose(shares(splits), [0.6, 0.2, 0.2], atol=0.03)
 
 
-def test_a_fraction_of_zero_leaves_the_side_empty(tmp_path: Path) -> None:
-    assert sides_of(tmp_path, np.arange(4), time(valid=0.0, test=0.5)) == [0, 0, 2, 2]
-    assert sides_of(tmp_path, np.arange(4), time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
-    assert sides_of(tmp_path, DAYS[:4], time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
+def test_a_fraction_of_zero_leaves_the_split_empty(tmp_path: Path) -> None:
+    assert splits_of(tmp_path, np.arange(4), time(valid=0.0, test=0.5)) == [0, 0, 2, 2]
+    assert splits_of(tmp_path, np.arange(4), time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
+    assert splits_of(tmp_path, DAYS[:4], time(valid=0.5, test=0.0)) == [0, 0, 1, 1]
 
 
 def test_quantiles_of_many_rows_come_from_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(split_module, "QUANTILE_ROWS", 20_000)
-    sides = sides_of(tmp_path, np.arange(200_000), time(valid=0.2, test=0.3))
-    assert np.allclose(shares(np.array(sides)), [0.5, 0.2, 0.3], atol=0.01)
+    monkeypatch.setattr(assign_module, "QUANTILE_ROWS", 20_000)
+    splits = splits_of(tmp_path, np.arange(200_000), time(valid=0.2, test=0.3))
+    assert np.allclose(shares(np.array(splits)), [0.5, 0.2, 0.3], atol=0.01)
 
 
 def test_the_bounds_are_plain_numbers(tmp_path: Path) -> None:
@@ -190,10 +192,10 @@ def test_an_unknown_time_column(tmp_path: Path) -> None:
         time_bounds(source_of(tmp_path, DAYS), TimeSplitConfig(kind="time", column="tt"))
 
 
-def test_gap_wider_than_a_side_drops_it() -> None:
+def test_gap_wider_than_a_split_drops_it() -> None:
     bounds = Bounds(valid_from=5, test_from=7, gap=3, dates=False)
-    sides = assign(pl.DataFrame({"t": range(9)}), 0, time(), 0, bounds)
-    assert sides.tolist() == [0, 0, -1, -1, -1, -1, -1, 2, 2]
+    splits = assign(pl.DataFrame({"t": range(9)}), 0, time(), 0, bounds)
+    assert splits.tolist() == [0, 0, -1, -1, -1, -1, -1, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_gap_wider_than_a_side_drops_it() -> None:
         (FileSplitConfig(kind="files", valid="v", test="t"), "give files with rows"),
     ],
 )
-def test_an_empty_side_is_an_error(split: SplitConfig, part: str) -> None:
+def test_an_empty_split_is_an_error(split: SplitConfig, part: str) -> None:
     require_rows({"dropped": 0, "train": 1, "valid": 1, "test": 1}, split)
     with pytest.raises(UserError) as error:
         require_rows({"train": 9, "valid": 0, "test": 0}, split)
@@ -216,4 +218,4 @@ def test_an_empty_side_is_an_error(split: SplitConfig, part: str) -> None:
 def test_a_number_beyond_64_bits_is_told(tmp_path: Path) -> None:
     times = pl.Series([1, 2**63, 3], dtype=pl.UInt64)
     with pytest.raises(UserError, match=r"cannot be read as time.*9223372036854775808.* in row 1"):
-        sides_of(tmp_path, times, time())
+        splits_of(tmp_path, times, time())

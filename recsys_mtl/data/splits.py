@@ -1,0 +1,164 @@
+"""The rows of a run as raw frames, by split: train, valid, test.
+
+A single source is cut by `assign`; given files are three sources. Either way the same rows
+come out in the same order whenever they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recsys_mtl.columns.hashing import uniform
+from recsys_mtl.columns.rows import ROW
+from recsys_mtl.config.data import (
+    DataConfig,
+    FileSplitConfig,
+    GroupSplitConfig,
+    SplitConfig,
+    TimeSplitConfig,
+)
+from recsys_mtl.data.assign import Bounds, assign, require_rows, time_bounds
+from recsys_mtl.data.source import Source
+
+SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+def open_sources(
+    data: DataConfig, root: Path, *, text: set[str], numbers: set[str]
+) -> dict[SplitName, Source]:
+    """Open the source of each split: one and the same unless the split is by files.
+
+    Args:
+        data: the config's section.
+        root: folder that relative paths start from.
+        text: columns that a CSV file's values are read as text from.
+        numbers: columns that a CSV file's values are read as float64 from.
+
+    Raises:
+        UserError: a source cannot be opened.
+    """
+
+    def source(paths: str | list[str], where: str) -> Source:
+        return Source.open(
+            paths,
+            root=root,
+            fmt=data.format,
+            text_columns=text,
+            number_columns=numbers,
+            where=where,
+        )
+
+    train = source(data.path, "data.path")
+    if not isinstance(data.split, FileSplitConfig):
+        return dict.fromkeys(SPLITS, train)
+    return {
+        "train": train,
+        "valid": source(data.split.valid, "data.split.valid"),
+        "test": source(data.split.test, "data.split.test"),
+    }
+
+
+def distinct(sources: Mapping[SplitName, Source]) -> list[Source]:
+    """Each source once."""
+    return list({id(source): source for source in sources.values()}.values())
+
+
+def thinned(frame: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
+    """The rows that a hash of row number and seed keeps; a smaller share keeps some of the same."""
+    if share >= 1.0:
+        return frame
+    chance = uniform(frame[ROW].cast(pl.UInt64).to_numpy(), seed + 1)  # the seed itself splits
+    return frame.filter(pl.Series(chance < share))
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of a run's data.
+
+    Attributes:
+        sources: the source of each split; one and the same unless the split is by files.
+        counts: rows of each split, and "dropped": rows in a time split's gap.
+    """
+
+    sources: dict[SplitName, Source]
+    counts: dict[str, int]
+    _config: SplitConfig
+    _seed: int
+    _bounds: Bounds | None
+
+    @classmethod
+    def of(cls, sources: dict[SplitName, Source], config: SplitConfig, seed: int) -> Splits:
+        """Cut the sources and count the rows of each split.
+
+        Args:
+            sources: of `open_sources`.
+            config: how to split.
+            seed: decides the splits of fraction and group splits.
+
+        Raises:
+            UserError: the split's column is unknown or cannot be read, or a split is empty.
+        """
+        if isinstance(config, FileSplitConfig):
+            counts = {split: sources[split].num_rows for split in SPLITS} | {"dropped": 0}
+            require_rows(counts, config)
+            return cls(sources, counts, config, seed, None)
+        whole = sources["train"]
+        bounds = time_bounds(whole, config) if isinstance(config, TimeSplitConfig) else None
+        splits = cls(sources, {}, config, seed, bounds)
+        counted = np.zeros(4, dtype=np.int64)
+        read = splits.split_columns or list(whole.columns)[:1]  # any column tells the height
+        for first_row, frame in whole.frames(read):
+            counted += np.bincount(splits._assign(frame, first_row) + 1, minlength=4)
+        counts = dict(zip(("dropped", *SPLITS), counted.tolist(), strict=True))
+        require_rows(counts, config)
+        return cls(sources, counts, config, seed, bounds)
+
+    @property
+    def split_columns(self) -> list[str]:
+        """Raw columns that the split itself reads."""
+        if isinstance(self._config, GroupSplitConfig | TimeSplitConfig):
+            return [self._config.column]
+        return []
+
+    def walk(
+        self, columns: list[str], splits: tuple[SplitName, ...] = SPLITS
+    ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
+        """The rows of the given splits in one pass, each frame with the split it belongs to.
+
+        Within a split the order is that of the files; no frame is empty. Each frame has `ROW`, the
+        row's number within its source, before the columns.
+        """
+        if isinstance(self._config, FileSplitConfig):
+            for split in splits:
+                for first_row, frame in self.sources[split].frames(columns):
+                    yield split, frame.with_row_index(ROW, first_row)
+            return
+        read = [*columns, *(c for c in self.split_columns if c not in columns)]
+        for first_row, frame in self.sources["train"].frames(read):
+            codes = self._assign(frame, first_row)
+            numbered = frame.with_row_index(ROW, first_row).select(ROW, *columns)
+            for split in splits:
+                mine = codes == SPLITS.index(split)
+                if mine.any():
+                    yield split, numbered.filter(pl.Series(mine))
+
+    def frames(self, split: SplitName, columns: list[str]) -> Iterator[pl.DataFrame]:
+        """The rows of one split, in the order of the files."""
+        return (frame for _, frame in self.walk(columns, (split,)))
+
+    def sample(self, split: SplitName, columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
+        """About so many rows of a split, from all over it; all of them where they are fewer."""
+        share = rows / self.counts[split]
+        return (thinned(frame, share, self._seed) for frame in self.frames(split, columns))
+
+    def _assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.int8]:
+        assert not isinstance(self._config, FileSplitConfig)
+        return assign(frame, first_row, self._config, self._seed, self._bounds)
