@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.scoring.job import Job, Options
@@ -21,7 +22,6 @@ from recsys_mtl.scoring.place import check_apart, check_place, is_one_file
 from recsys_mtl.scoring.rows import open_rows
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.serving.bundle import load_bundle, load_reference
-from recsys_mtl.training.interrupt import graceful_interrupt
 
 log = logging.getLogger(__name__)
 

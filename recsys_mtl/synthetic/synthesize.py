@@ -13,8 +13,8 @@ from data_synth import Plan, load_plan
 from data_synth import synthesize as fill
 from data_synth.load import plan_hash
 from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.training.progress import progress
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.errors import wrong
-from recsys_mtl.training.interrupt import graceful_interrupt
+from recsys_mtl.interrupt import graceful_interrupt
+from recsys_mtl.progress import progress
 from recsys_mtl.training.optim import schedule_factor
-from recsys_mtl.training.progress import progress
 from recsys_mtl.training.step import StepResult, TrainingStep
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recsys_mtl.processes import as_they_come
-from recsys_mtl.training.progress import progress
+from recsys_mtl.progress import progress
 from recsys_mtl.vision.reproduction.recipe import Job
 from recsys_mtl.vision.reproduction.unit import Unit, run_job
 

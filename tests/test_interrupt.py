@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from recsys_mtl.training.interrupt import graceful_interrupt
+from recsys_mtl.interrupt import graceful_interrupt
 
 
 def test_the_first_signal_only_asks():

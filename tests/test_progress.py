@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from recsys_mtl.training import progress as module
+from recsys_mtl import progress as module
 
 
 def test_lines_tell_rows_rate_and_time_left_where_there_is_no_terminal(monkeypatch, caplog):
