@@ -9,7 +9,7 @@ PINS := .ci/requirements-cpu.txt
 DEMO_DB := sqlite:///.demo/mlflow.db
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check bench clean
+.PHONY: help env demo test check house bench clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -49,6 +49,9 @@ check: env ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+house: ## counts of the code: lines, long files, circles, copies; ROOTS compares checkouts
+	@$(PYTHON) tests/house/house.py $(ROOTS)
 
 bench: env ## throughput beside a peer, memory, the generator
 	$(PY) tests/bench/run.py
