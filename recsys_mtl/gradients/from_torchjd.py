@@ -19,24 +19,11 @@ Shapes: P present tasks, N ≤ P of them with a gradient that is not zero in a b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
-from torchjd.aggregation import (
-    AlignedMTLWeighting,
-    CAGradWeighting,
-    DualProjWeighting,
-    FairGradWeighting,
-    GradVacWeighting,
-    IMTLGWeighting,
-    MGDAWeighting,
-    PCGradWeighting,
-    RandomWeighting,
-    UPGradWeighting,
-)
-from torchjd.aggregation import GradDrop as TorchjdGradDrop
 
 from recsys_mtl.gradients.combiner import Combiner, GradientCombiner, GramCombiner, UnsolvedError
 from recsys_mtl.gradients.diagnostics import cosines_of, weighted_length
@@ -46,6 +33,13 @@ from recsys_mtl.gradients.partition import Partition
 ScaleMode = Literal["min", "median", "rmse"]
 
 _ROUNDING = 1e-8  # a length beside 1 whose square float64 cannot tell from 0
+
+
+def _torchjd() -> Any:
+    """Imported by the first combiner that needs it: the others train without it."""
+    from torchjd import aggregation
+
+    return aggregation
 
 
 class Weighted(GramCombiner):
@@ -105,7 +99,7 @@ class PCGrad(Weighted):
     """PCGrad (Yu et al. 2020, arXiv:2001.06782): projects out what conflicts, in random order."""
 
     def __init__(self, tasks: int, partition: Partition, *, seed: int = 0) -> None:
-        super().__init__(tasks, partition, PCGradWeighting(), seed=seed)
+        super().__init__(tasks, partition, _torchjd().PCGradWeighting(), seed=seed)
 
 
 class GradVac(Weighted):
@@ -121,13 +115,13 @@ class GradVac(Weighted):
         beta: share of the newest cosine in the average.
     """
 
-    weighting: GradVacWeighting
+    weighting: Any
     averages: Tensor
 
     def __init__(
         self, tasks: int, partition: Partition, *, seed: int = 0, beta: float = 0.5
     ) -> None:
-        super().__init__(tasks, partition, GradVacWeighting(beta), seed=seed)
+        super().__init__(tasks, partition, _torchjd().GradVacWeighting(beta), seed=seed)
         size = (partition.blocks, tasks, tasks)
         self.register_buffer("averages", torch.zeros(size, dtype=torch.float64))
 
@@ -166,7 +160,7 @@ class MGDA(Weighted):
         max_iters: int = 100,
         normalize: bool = False,
     ) -> None:
-        super().__init__(tasks, partition, MGDAWeighting(epsilon, max_iters))
+        super().__init__(tasks, partition, _torchjd().MGDAWeighting(epsilon, max_iters))
         self.normalize = normalize
 
     def solve(self, unit: Tensor, *, trace: float, block: int, tasks: Tensor) -> Tensor:
@@ -191,7 +185,7 @@ class CAGrad(Weighted):
     """
 
     def __init__(self, tasks: int, partition: Partition, *, c: float = 0.4) -> None:
-        super().__init__(tasks, partition, CAGradWeighting(c, norm_eps=_ROUNDING))
+        super().__init__(tasks, partition, _torchjd().CAGradWeighting(c, norm_eps=_ROUNDING))
 
     def solve(self, unit: Tensor, *, trace: float, block: int, tasks: Tensor) -> Tensor:
         """As in `Weighted`."""
@@ -225,7 +219,7 @@ class FairGrad(Weighted):
     ) -> None:
         if alpha <= 0:
             raise ValueError(f"alpha: expected above 0, found {alpha}")
-        super().__init__(tasks, partition, FairGradWeighting(alpha, max_iters))
+        super().__init__(tasks, partition, _torchjd().FairGradWeighting(alpha, max_iters))
         self.power = -alpha / (1 + alpha)
 
     def solve(self, unit: Tensor, *, trace: float, block: int, tasks: Tensor) -> Tensor:
@@ -271,7 +265,7 @@ class IMTLG(Weighted):
     """
 
     def __init__(self, tasks: int, partition: Partition) -> None:
-        super().__init__(tasks, partition, IMTLGWeighting())
+        super().__init__(tasks, partition, _torchjd().IMTLGWeighting())
 
 
 class AlignedMTL(Weighted):
@@ -287,21 +281,21 @@ class AlignedMTL(Weighted):
         if scale_mode not in get_args(ScaleMode):
             expected = " | ".join(get_args(ScaleMode))
             raise ValueError(f"scale_mode: expected {expected}, found {scale_mode}")
-        super().__init__(tasks, partition, AlignedMTLWeighting(scale_mode=scale_mode))
+        super().__init__(tasks, partition, _torchjd().AlignedMTLWeighting(scale_mode=scale_mode))
 
 
 class DualProj(Weighted):
     """The mean projected on the cone of what harms no task (Lopez-Paz and Ranzato 2017, eq. 11)."""
 
     def __init__(self, tasks: int, partition: Partition) -> None:
-        super().__init__(tasks, partition, DualProjWeighting())
+        super().__init__(tasks, partition, _torchjd().DualProjWeighting())
 
 
 class UPGrad(Weighted):
     """UPGrad (Quinton and Rey 2024, arXiv:2406.16232): the mean of each gradient's projection."""
 
     def __init__(self, tasks: int, partition: Partition) -> None:
-        super().__init__(tasks, partition, UPGradWeighting())
+        super().__init__(tasks, partition, _torchjd().UPGradWeighting())
 
 
 class Random(Weighted):
@@ -311,7 +305,7 @@ class Random(Weighted):
     """
 
     def __init__(self, tasks: int, partition: Partition, *, seed: int = 0) -> None:
-        super().__init__(tasks, partition, RandomWeighting(), seed=seed)
+        super().__init__(tasks, partition, _torchjd().RandomWeighting(), seed=seed)
 
 
 class GradDrop(GradientCombiner):
@@ -331,7 +325,7 @@ class GradDrop(GradientCombiner):
 
     def mix(self, rows: Sequence[Tensor], *, step: int) -> list[Tensor]:
         """torchjd's, tensor by tensor."""
-        drop = cast(Callable[[Tensor], Tensor], TorchjdGradDrop())
+        drop: Callable[[Tensor], Tensor] = _torchjd().GradDrop()
         with own_draws(self.seed, step, rows[0].device):
             return [drop(part) for part in rows]
 

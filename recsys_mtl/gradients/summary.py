@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_mtl.gradients.diagnostics import Diagnostics
 
@@ -64,59 +64,81 @@ class Conflicts:
         }
 
 
-class ConflictLog:
-    """Sums diagnostics up until they are taken."""
+class ConflictLog(nn.Module):
+    """Sums diagnostics up until they are taken. Its `state_dict` holds all of it.
 
-    def __init__(self) -> None:
+    Args:
+        blocks: K.
+        tasks: T.
+    """
+
+    negative: Tensor
+    known: Tensor
+    cosines: Tensor
+    ratio: Tensor
+    ratios: Tensor
+    weights: Tensor
+    weighted: Tensor
+
+    def __init__(self, blocks: int, tasks: int) -> None:
+        super().__init__()
+        counts, sums = torch.int64, torch.float64
+        for name, size, dtype in (
+            ("negative", (blocks,), counts),
+            ("known", (blocks, tasks, tasks), counts),
+            ("cosines", (blocks, tasks, tasks), sums),
+            ("ratio", (blocks,), sums),
+            ("ratios", (blocks,), counts),
+            ("weights", (tasks,), sums),
+            ("weighted", (tasks,), counts),
+        ):
+            self.register_buffer(name, torch.zeros(size, dtype=dtype))
         self._steps = 0
+        self._extra: dict[str, float] = {}
 
     def add(self, diagnostics: Diagnostics) -> None:
         """Note a step."""
-        if not self._steps:
-            self._start(diagnostics)
         self._steps += 1
-        self._negative += (diagnostics.cosines < 0).sum((1, 2))
-        self._known += diagnostics.known
-        self._cosines += diagnostics.cosines
+        self.negative += (diagnostics.cosines < 0).sum((1, 2))
+        self.known += diagnostics.known
+        self.cosines += diagnostics.cosines
         ratio = diagnostics.length_ratio()
         finite = ratio.isfinite()
-        self._ratio += torch.where(finite, ratio, 0)
-        self._ratios += finite
+        self.ratio += torch.where(finite, ratio, 0)
+        self.ratios += finite
         if diagnostics.weights is not None:
             counted = (diagnostics.weights != 0) | diagnostics.known.any(2)
-            self._weights += diagnostics.weights.sum(0)
-            self._weighted += counted.sum(0)
+            self.weights += diagnostics.weights.sum(0)
+            self.weighted += counted.sum(0)
         for name, value in diagnostics.extra.items():
             self._extra[name] = self._extra.get(name, 0.0) + value
 
     def take(self, *, skipped: int) -> Conflicts | None:
         """What was noted since the last time; None: nothing."""
-        steps, self._steps = self._steps, 0
-        if not steps:
+        if not self._steps:
             return None
-        pairs, cosines = self._known.sum(0), self._cosines.sum(0)
-        of_task = self._known.sum(2)
-        return Conflicts(
-            steps=steps,
+        conflicts = Conflicts(
+            steps=self._steps,
             skipped=skipped,
-            conflict_ratio=_mean(self._negative.double(), self._known.sum((1, 2))),
-            task_cosine=_mean(self._cosines.sum(2), of_task),
-            pair_cosine=_mean(cosines, pairs),
-            length_ratio=_mean(self._ratio, self._ratios),
-            weights=_mean(self._weights, self._weighted) if self._weighted.any() else None,
-            extra={name: value / steps for name, value in self._extra.items()},
+            conflict_ratio=_mean(self.negative.double(), self.known.sum((1, 2))),
+            task_cosine=_mean(self.cosines.sum(2), self.known.sum(2)),
+            pair_cosine=_mean(self.cosines.sum(0), self.known.sum(0)),
+            length_ratio=_mean(self.ratio, self.ratios),
+            weights=_mean(self.weights, self.weighted) if self.weighted.any() else None,
+            extra={name: value / self._steps for name, value in self._extra.items()},
         )
+        for buffer in self.buffers():
+            buffer.zero_()
+        self._steps, self._extra = 0, {}
+        return conflicts
 
-    def _start(self, like: Diagnostics) -> None:
-        blocks, tasks, _ = like.cosines.shape
-        self._negative = torch.zeros(blocks, dtype=torch.int64)
-        self._known = torch.zeros(blocks, tasks, tasks, dtype=torch.int64)
-        self._cosines = torch.zeros(blocks, tasks, tasks, dtype=torch.float64)
-        self._ratio = torch.zeros(blocks, dtype=torch.float64)
-        self._ratios = torch.zeros(blocks, dtype=torch.int64)
-        self._weights = torch.zeros(tasks, dtype=torch.float64)
-        self._weighted = torch.zeros(tasks, dtype=torch.int64)
-        self._extra: dict[str, float] = {}
+    def get_extra_state(self) -> dict[str, Any]:
+        """What no tensor holds; plain values, as in `torch.nn.Module`."""
+        return {"steps": self._steps, "extra": dict(self._extra)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take what `get_extra_state` gave."""
+        self._steps, self._extra = state["steps"], dict(state["extra"])
 
 
 def _mean(sums: Tensor, counts: Tensor) -> Tensor:

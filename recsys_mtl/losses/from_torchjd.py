@@ -7,15 +7,22 @@ all T tasks, and a scalarizer of the P present tasks is made for each call, whic
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torchjd.scalarization import DWA, FAMO, IMTLL, STCH
 
 from recsys_mtl.losses.balancer import Balancer
 
 _TINY = 1e-8  # torchjd's own floor under FAMO's losses
+
+
+def _torchjd() -> Any:
+    """Imported by the first balancer that needs it: the others train without it."""
+    from torchjd import scalarization
+
+    return scalarization
 
 
 class Scalarized(Balancer):
@@ -41,7 +48,7 @@ class Stch(Scalarized):
 
     def scalarize(self, losses: Tensor, index: Tensor) -> Tensor:
         """The scalarizer's value with the task weights as preferences."""
-        value: Tensor = STCH(self.mu, weights=self.task_weights[index])(losses)
+        value: Tensor = _torchjd().STCH(self.mu, weights=self.task_weights[index])(losses)
         return value
 
 
@@ -58,7 +65,7 @@ class ImtlL(Scalarized):
     def scalarize(self, losses: Tensor, index: Tensor) -> Tensor:
         """The scalarizer's value of the unweighted losses, with weighted gradients."""
         weighted = _weigh_gradient(losses, self.task_weights[index])
-        return _call(IMTLL(len(index)), self.log_scale[index], weighted)
+        return _call(_torchjd().IMTLL(len(index)), self.log_scale[index], weighted)
 
 
 class Famo(Scalarized):
@@ -88,7 +95,7 @@ class Famo(Scalarized):
     def scalarize(self, losses: Tensor, index: Tensor) -> Tensor:
         """The scalarizer's value of the unweighted losses, with weighted gradients."""
         weighted = _weigh_gradient(losses, self.task_weights[index])
-        return _call(FAMO(len(index)), self.logits[index], weighted)
+        return _call(_torchjd().FAMO(len(index)), self.logits[index], weighted)
 
     @torch.no_grad()
     def after_step(self, losses: Tensor, present: Tensor) -> None:
@@ -141,7 +148,7 @@ class Dwa(Scalarized):
 
     def scalarize(self, losses: Tensor, index: Tensor) -> Tensor:
         """The scalarizer's value of the weighted losses, after two epochs of one batch each."""
-        scalarizer = DWA()
+        scalarizer = _torchjd().DWA()
         for average in (self.older, self.newer):
             scalarizer(average[index])
             scalarizer.step()

@@ -105,7 +105,7 @@ class Combining:
         self.blocks = blocks
         self._parts = [part for part in parts if isinstance(part, Part)]
         self._width = next((part.width for part in parts if isinstance(part, Place)), 0)
-        self._log = ConflictLog()
+        self.log = ConflictLog(len(blocks), len(network.tasks))
         self._interval = interval
         self._always = always
         self._shared = {id(p): p for part in self._parts for p, _ in part.block}
@@ -152,7 +152,7 @@ class Combining:
         if combined.problem is not None:
             return combined.problem
         if combined.diagnostics is not None and number % self._interval == 0:
-            self._log.add(combined.diagnostics)
+            self.log.add(combined.diagnostics)
         features = cut.features
         if objective.beside.requires_grad:
             shared = [p for p in self._shared.values() if p.requires_grad]
@@ -169,7 +169,7 @@ class Combining:
 
     def diagnostics(self) -> dict[str, Any] | None:
         """What the steps since the last call said, see `Conflicts.described`; None: nothing."""
-        found = self._log.take(skipped=int(self.combiner.skipped))
+        found = self.log.take(skipped=int(self.combiner.skipped))
         return None if found is None else found.described(self.blocks, self.network.task_names)
 
     def _rows(

@@ -48,7 +48,7 @@ def one_step(combiner: Combiner, gradients: list[Tensor], present: Tensor) -> Di
 
 def taken(*seen: Diagnostics, skipped: int = 0) -> Conflicts:
     """What a log says of steps."""
-    log = ConflictLog()
+    log = ConflictLog(*seen[0].cosines.shape[:2])
     for one in seen:
         log.add(one)
     found = log.take(skipped=skipped)
@@ -95,7 +95,7 @@ def close(found: Tensor, expected: Any) -> None:
 @pytest.mark.parametrize("name", ["sum", "cagt", "graddrop", "random"])
 @pytest.mark.parametrize("count", [1, 7])
 def test_means_are_those_taken_literally(name: str, count: int) -> None:
-    log = ConflictLog()
+    log = ConflictLog(len(WIDTHS), TASKS)
     for seed in (1, 2, 3):  # nothing is left of what was taken
         seen = steps(name, seed, count)
         assert seen
@@ -113,7 +113,29 @@ def test_means_are_those_taken_literally(name: str, count: int) -> None:
 
 
 def test_nothing_was_noted() -> None:
-    assert ConflictLog().take(skipped=3) is None
+    assert ConflictLog(2, 3).take(skipped=3) is None
+
+
+@pytest.mark.parametrize("name", ["cagt", "graddrop"])
+def test_a_stored_log_resumes_between_any_two_steps(name: str) -> None:
+    seen = steps(name, 8)
+    for at in range(len(seen) + 1):
+        log, again = ConflictLog(len(WIDTHS), TASKS), ConflictLog(len(WIDTHS), TASKS)
+        for one in seen[:at]:
+            log.add(one)
+        stored = {k: v.clone() if isinstance(v, Tensor) else v for k, v in log.state_dict().items()}
+        again.add(seen[0])  # what it held is replaced
+        again.load_state_dict(stored)
+        for one in seen[at:]:
+            log.add(one)
+            again.add(one)
+        expected, resumed = log.take(skipped=0), again.take(skipped=0)
+        assert expected is not None
+        assert resumed is not None
+        described = expected.described(BLOCKS, NAMES)
+        assert resumed.described(BLOCKS, NAMES) == described
+        assert list(resumed.extra) == list(expected.extra)
+        assert log.take(skipped=0) is None
 
 
 def test_absent_tasks_do_not_thin_out_weights() -> None:

@@ -153,7 +153,7 @@ def test_gradnorm_weighs_the_losses_of_the_next_step(batches: list[Batch]) -> No
 
 
 def test_the_log_takes_what_the_combiner_says(batches: list[Batch]) -> None:
-    log = ConflictLog()
+    log = ConflictLog(3, 3)
     trained(
         batches,
         lambda n: ImageStep(n, adamw(n), WEIGHTS, combiner=combiner_of(n, "mgda"), log=log),

@@ -42,7 +42,6 @@ class Fit:
         self.device = pick_device(recipe.training.device)
         self.network = make_network(recipe.model, images, seed=initial).to(self.device)
         self._order = torch.Generator().manual_seed(order)
-        self._log = ConflictLog()
         self.step, blocks = self._make_step(draws)
         learning = [p for p in self.network.parameters() if p.requires_grad]
         self.fitted = Fitted(blocks, sum(p.numel() for p in learning))
@@ -61,11 +60,12 @@ class Fit:
             learning, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True
         )
         tasks = len(self.images.train.tasks)
-        named = None
+        named = log = None
         if method.combiner.name != "sum":
             parts = shared_parts(self.network)
             named = build_combiner(method.combiner, parts, tasks=tasks, seed=draws)
             named.combiner.to(self.device)
+            log = ConflictLog(len(named.blocks), tasks)
         balanced = method.balancing == "gradnorm"
         step = ImageStep(
             self.network,
@@ -73,7 +73,7 @@ class Fit:
             self._weights(),
             combiner=None if named is None else named.combiner,
             gradnorm=GradNorm(tasks).to(self.device) if balanced else None,
-            log=self._log,
+            log=log,
         )
         return step, () if named is None else named.blocks
 
@@ -92,11 +92,11 @@ class Fit:
             sums += self._train_on(rows)
             self._look()
         seconds = self.fitted.step_seconds[steps:]
-        gradnorm = self.step.gradnorm
+        gradnorm, log = self.step.gradnorm, self.step.log
         return Epoch(
             train_losses=(sums / len(seconds)).tolist(),
             scores=evaluate(self.network, self.images.test, device=self.device),
-            conflicts=self._log.take(skipped=self.step.skipped),
+            conflicts=None if log is None else log.take(skipped=self.step.skipped),
             gradnorm=None if gradnorm is None else gradnorm.weights.tolist(),
             skipped=self.step.skipped,
             seconds=sum(seconds),
