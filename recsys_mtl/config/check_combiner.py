@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recsys_mtl.config.explain import Finding
-from recsys_mtl.config.features import CategoricalConfig
 from recsys_mtl.config.schema import Config
 
 
@@ -13,7 +12,7 @@ def combiner_contradictions(config: Config) -> Iterator[Finding]:
     """Nothing to combine, or nothing that is shared."""
     combiner, balancing = config.combiner, config.balancing
     alone = config.model.architecture == "single_task"
-    tables = any(isinstance(f, CategoricalConfig) for f in config.features.values())
+    tables = any(f.has_table for f in config.features.values())
     if combiner.name != "sum":
         path = ("combiner", "name")
         if len(config.tasks) < 2:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from recsys_mtl.config.section import Section
+from recsys_mtl.config.open_union import Members, OpenUnion
 
 
-class CategoricalConfig(Section):
-    """A feature that takes one of many values; each becomes a row of an embedding table."""
+class FeatureConfig(OpenUnion):
+    """A feature of one of the registered kinds."""
 
-    kind: Literal["categorical"]
+    members: ClassVar[Members] = {}
+    has_table: ClassVar[bool] = False
+    """Whether its values are rows of an embedding table."""
+
+    kind: str
+
+    def raw(self) -> FeatureConfig:
+        """The same column with as little encoding as there can be, for baselines."""
+        return self
+
+
+class CategoryConfigBase(FeatureConfig):
+    """What every feature with categories has."""
+
+    has_table: ClassVar[bool] = True
+
     encoding: Literal["vocabulary", "hash"] = Field(
         "vocabulary", description="vocabulary fitted on the training rows, or hashed buckets"
     )
@@ -25,7 +40,7 @@ class CategoricalConfig(Section):
     null_values: list[str] = Field([], description="values that mean missing, beside null")
 
     @model_validator(mode="after")
-    def _buckets_belong_to_hash(self) -> CategoricalConfig:
+    def _buckets_belong_to_hash(self) -> Self:
         if self.encoding == "hash" and self.buckets is None:
             raise ValueError("encoding hash needs buckets")
         if self.encoding == "vocabulary" and self.buckets is not None:
@@ -33,16 +48,25 @@ class CategoricalConfig(Section):
         return self
 
 
-class CategoricalListConfig(CategoricalConfig):
+@FeatureConfig.register
+class CategoricalConfig(CategoryConfigBase):
+    """A feature that takes one of many values; each becomes a row of an embedding table."""
+
+    kind: Literal["categorical"]
+
+
+@FeatureConfig.register
+class CategoricalListConfig(CategoryConfigBase):
     """A list-valued categorical feature (recent merchants); its embeddings are pooled."""
 
-    kind: Literal["categorical_list"]  # type: ignore[assignment]
+    kind: Literal["categorical_list"]
     pooling: Literal["mean", "sum"] = Field("mean", description="how a list becomes one vector")
     max_length: PositiveInt = Field(50, description="longer lists keep their first values")
     separator: str | None = Field(None, description="splits a text column into a list (CSV)")
 
 
-class NumericConfig(Section):
+@FeatureConfig.register
+class NumericConfig(FeatureConfig):
     """A number; null is imputed with the training median and flagged by an indicator."""
 
     kind: Literal["numeric"]
@@ -53,7 +77,6 @@ class NumericConfig(Section):
     )
     bins: Annotated[int, Field(ge=2, le=256)] = Field(16, description="bins of `piecewise`")
 
-
-FeatureConfig = Annotated[
-    CategoricalConfig | CategoricalListConfig | NumericConfig, Field(discriminator="kind")
-]
+    def raw(self) -> NumericConfig:
+        """The numbers as they are."""
+        return NumericConfig(kind="numeric", transform="none")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from recsys_mtl.config.open_union import OpenUnion
 from recsys_mtl.config.section import Section
 
 
@@ -17,6 +18,8 @@ def options(annotation: Any) -> list[Any]:
         return options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return [option for member in get_args(annotation) for option in options(member)]
+    if isinstance(annotation, type) and issubclass(annotation, OpenUnion) and annotation.is_union():
+        return list(dict.fromkeys(annotation.members.values()))
     return [] if annotation is type(None) else [annotation]
 
 

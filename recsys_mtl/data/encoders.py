@@ -8,8 +8,8 @@ from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import (
-    CategoricalConfig,
     CategoricalListConfig,
+    CategoryConfigBase,
     FeatureConfig,
     NumericConfig,
 )
@@ -33,6 +33,7 @@ def feature_encoder(name: str, feature: FeatureConfig, default_dim: int) -> Colu
     """An unfitted encoder of a feature; `default_dim` is the width of an embedding."""
     if isinstance(feature, NumericConfig):
         return NumericFeature(name, feature.transform, feature.bins)
+    assert isinstance(feature, CategoryConfigBase)
     dim, coder = feature.dim or default_dim, _coder(feature)
     if not isinstance(feature, CategoricalListConfig):
         return CategoricalFeature(name, dim, coder)
@@ -54,7 +55,7 @@ def label_encoder(name: str, task: TaskConfig) -> Label:
     return RetrievalLabel(column, name, task.dim, task.max_items, null_values=nulls)
 
 
-def _coder(feature: CategoricalConfig | CategoricalListConfig) -> Coder:
+def _coder(feature: CategoryConfigBase) -> Coder:
     nulls = canonical_texts(feature.null_values)
     if feature.buckets is not None:
         return HashBuckets(nulls, feature.buckets)

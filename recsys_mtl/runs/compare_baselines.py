@@ -10,7 +10,6 @@ import numpy as np
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.combiner import SumConfig
-from recsys_mtl.config.features import NumericConfig
 from recsys_mtl.config.model import GatesConfig, MlpExpertConfig, ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
@@ -123,10 +122,7 @@ def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 
 def _with_raw_numbers(config: Config) -> Config:
-    raw = {
-        name: NumericConfig(kind="numeric", transform="none") if isinstance(f, NumericConfig) else f
-        for name, f in config.features.items()
-    }
+    raw = {name: feature.raw() for name, feature in config.features.items()}
     data = config.data.model_copy(update={"leakage_threshold": 1.0})
     return config.model_copy(update={"features": raw, "data": data})
 
