@@ -1,17 +1,31 @@
 """Metrics of a yes/no label.
 
-All functions take labels (B,) in {0, 1}, probabilities (B,) and positive weights (B,), B ≥ 1.
+All functions take labels (B,), probabilities (B,) and positive weights (B,), B ≥ 1. A label may be
+a probability in place of 0 or 1: the metric is then against the truth, the expectation over labels
+that are drawn with it (of a quotient, numerator and denominator each).
+
+Shapes: V distinct probabilities, in rising order.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from sklearn.metrics import average_precision_score, roc_auc_score
+from collections.abc import Callable
 
-from recsys_mtl.metrics.undefined import Array, Metric, Metrics, Undefined, mean
+import numpy as np
+
+from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, defined
+from recsys_mtl.metrics.weighing import (
+    Array,
+    Floats,
+    Weighing,
+    dense_ranks,
+    mean,
+    running_sum,
+    sums,
+)
 
 _CLIP = 1e-7  # float32 probabilities come this close to 0 and 1 and no closer
-_ONE_CLASS = Undefined("all labels are of one class")
+_ONE_CLASS = "all labels are of one class"
 
 
 def binary_metrics(labels: Array, probabilities: Array, weights: Array, *, bins: int) -> Metrics:
@@ -26,39 +40,108 @@ def binary_metrics(labels: Array, probabilities: Array, weights: Array, *, bins:
     }
 
 
-def auc(labels: Array, probabilities: Array, weights: Array) -> Metric:
-    """Area under the ROC curve; ties count one half."""
-    if _one_class(labels):
-        return _ONE_CLASS
-    return float(roc_auc_score(labels, probabilities, sample_weight=weights))
+def auc(labels: Array, scores: Array, weights: Array) -> Metric:
+    """Area under the ROC curve of any scores (B,); ties count one half."""
+    return defined(prepare_auc(labels, scores)(weights), _ONE_CLASS)
 
 
-def pr_auc(labels: Array, probabilities: Array, weights: Array) -> Metric:
+def prepare_auc(labels: Array, scores: Array) -> Weighing:
+    """`auc` as a function of the weights.
+
+    Σ_{i≠j} w_i p_i w_j (1 - p_j) [s_i > s_j] / Σ_{i≠j} w_i p_i w_j (1 - p_j) with labels p, ties
+    half: a row is no pair with itself.
+    """
+    chance = np.asarray(labels, np.float64)
+    positive, negative = np.flatnonzero(chance > 0), np.flatnonzero(chance < 1)
+    ranks = dense_ranks(scores)
+    # Scores without a positive label between them share a cell: the fewer, the faster.
+    with_positive = np.bincount(ranks[positive], minlength=int(ranks.max(initial=0)) + 1) > 0
+    cells = (2 * np.cumsum(with_positive) - with_positive)[ranks]
+    of_positive, of_negative = cells[positive], cells[negative]
+    count = int(cells.max(initial=0)) + 1
+    soft = len(positive) + len(negative) > len(chance)
+
+    def weigh(weights: Array) -> float:
+        right, wrong, itself = weights.take(positive), weights.take(negative), 0.0
+        if soft:
+            right, wrong = right * chance[positive], wrong * (1 - chance[negative])
+            itself = float((weights * chance) @ (weights * (1 - chance)))
+        return auc_of_masses(
+            sums(of_positive, right, count), sums(of_negative, wrong, count), itself
+        )
+
+    return weigh
+
+
+def auc_of_masses(positive: Floats, negative: Floats, itself: float = 0.0) -> float:
+    """Share of (positive, negative) pairs in the right order, ties half; NaN without a pair.
+
+    Args:
+        positive: (V,) weight of positive labels at each score.
+        negative: (V,) weight of negative labels.
+        itself: weight of pairs of a row with itself, which do not count.
+    """
+    below = running_sum(negative)
+    pairs = float(positive.sum() * below[-1]) - itself
+    if not pairs > 0:
+        return float("nan")
+    below -= negative / 2
+    return (float(positive @ below) - itself / 2) / pairs
+
+
+def pr_auc(labels: Array, scores: Array, weights: Array) -> Metric:
     """Average precision: the area under the precision-recall steps, without interpolation."""
-    if _one_class(labels):
-        return _ONE_CLASS
-    return float(average_precision_score(labels, probabilities, sample_weight=weights))
+    chance, ranks = np.asarray(labels, np.float64), dense_ranks(scores)
+    positive = sums(ranks, weights * chance)
+    negative = sums(ranks, weights * (1 - chance))
+    return defined(pr_auc_of_masses(positive, negative), _ONE_CLASS)
+
+
+def pr_auc_of_masses(positive: Floats, negative: Floats) -> float:
+    """`pr_auc` of the weight of positive and of negative labels (V,); NaN without either."""
+    hits, misses = (np.cumsum(mass[::-1])[::-1] for mass in (positive, negative))
+    if not (hits[0] > 0 and misses[0] > 0):
+        return float("nan")
+    predicted = hits + misses
+    precision = hits / np.where(predicted > 0, predicted, 1.0)
+    recall = np.append(hits / hits[0], 0.0)
+    return float((-np.diff(recall) * precision).sum())
 
 
 def log_loss(labels: Array, probabilities: Array, weights: Array) -> float:
     """Mean negative log-likelihood in nats; probabilities are clipped to 1e-7 from 0 and 1."""
+    chance = np.asarray(labels, np.float64)
     p = np.clip(np.asarray(probabilities, np.float64), _CLIP, 1 - _CLIP)
-    return mean(-np.log(np.where(labels == 1, p, 1 - p)), weights)
+    return mean(-(chance * np.log(p) + (1 - chance) * np.log(1 - p)), weights)
 
 
 def normalized_entropy(labels: Array, probabilities: Array, weights: Array) -> Metric:
     """Log loss over the entropy of these rows' base rate (He et al. 2014); 1 is no better."""
-    if _one_class(labels):
-        return _ONE_CLASS
     rate = mean(labels, weights)
-    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
-    return float(log_loss(labels, probabilities, weights) / entropy)
+    if not 0 < rate < 1:
+        return Undefined(_ONE_CLASS)
+    uncertainty = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+    return float(log_loss(labels, probabilities, weights) / uncertainty)
 
 
 def calibration_error(labels: Array, probabilities: Array, weights: Array, *, bins: int) -> float:
     """Expected calibration error, Σ share · |mean label - mean probability|, of `reliability`."""
-    predicted, observed, mass = reliability(labels, probabilities, weights, bins=bins)
-    return float((mass * np.abs(predicted - observed)).sum() / mass.sum())
+    return prepare_calibration_error(labels, probabilities, weights, bins=bins)(weights)
+
+
+def prepare_calibration_error(
+    labels: Array, probabilities: Array, weights: Array, *, bins: int
+) -> Weighing:
+    """`calibration_error` as a function of the weights, in the bins of these weights."""
+    in_bins = _prepare_reliability(labels, probabilities, weights, bins=bins)
+
+    def weigh(weights: Array) -> float:
+        predicted, observed, mass = in_bins(weights)
+        total = mass.sum()
+        gaps = float((mass * np.abs(predicted - observed)).sum())
+        return gaps / float(total) if total > 0 else float("nan")
+
+    return weigh
 
 
 def reliability(
@@ -75,19 +158,30 @@ def reliability(
         weights: (B,), positive.
         bins: most bins there may be.
     """
+    return _prepare_reliability(labels, probabilities, weights, bins=bins)(weights)
+
+
+def _prepare_reliability(
+    labels: Array, probabilities: Array, weights: Array, *, bins: int
+) -> Callable[[Array], tuple[Array, Array, Array]]:
     order = np.argsort(np.asarray(probabilities, np.float64))
     p = np.asarray(probabilities, np.float64)[order]
-    w = np.asarray(weights, np.float64)[order]
-    mass = np.cumsum(w)
+    chance = np.asarray(labels, np.float64)[order]
+    mass = np.cumsum(np.asarray(weights, np.float64)[order])
     # Bin b is (edge b-1, edge b]; the rounding error of the sum must not move an edge by a row.
     targets = mass[-1] * np.arange(1, bins) / bins * (1 - 1e-12)
     edges = np.unique(p[np.searchsorted(mass, targets)])
     starts = np.unique(np.r_[0, np.searchsorted(p, edges, side="right")])
     starts = starts[starts < len(p)]
-    of_bin = np.add.reduceat(w, starts)
-    predicted = np.add.reduceat(w * p, starts) / of_bin
-    observed = np.add.reduceat(w * np.asarray(labels, np.float64)[order], starts) / of_bin
-    return predicted, observed, of_bin
+
+    def weigh(weights: Array) -> tuple[Array, Array, Array]:
+        w = np.asarray(weights, np.float64)[order]
+        of_bin = np.add.reduceat(w, starts)
+        divisor = np.where(of_bin > 0, of_bin, 1.0)  # a resample may leave a bin empty
+        predicted = np.add.reduceat(w * p, starts) / divisor
+        return predicted, np.add.reduceat(w * chance, starts) / divisor, of_bin
+
+    return weigh
 
 
 def calibration_ratio(labels: Array, probabilities: Array, weights: Array) -> Metric:
@@ -96,7 +190,3 @@ def calibration_ratio(labels: Array, probabilities: Array, weights: Array) -> Me
     if observed == 0:
         return Undefined("no positive label")
     return mean(probabilities, weights) / observed
-
-
-def _one_class(labels: Array) -> bool:
-    return bool(labels.min() == labels.max())

@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from recsys_mtl.metrics.fast_scores import Floats, Ints, Score
+from recsys_mtl.metrics.fast_scores import Score
+from recsys_mtl.metrics.weighing import Floats, Ints
 
 log = logging.getLogger(__name__)
 LEVEL = 0.95

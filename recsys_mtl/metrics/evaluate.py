@@ -13,7 +13,8 @@ from recsys_mtl.metrics.binary import binary_metrics
 from recsys_mtl.metrics.multiclass import multiclass_metrics
 from recsys_mtl.metrics.regression import regression_metrics
 from recsys_mtl.metrics.retrieval import retrieval_metrics, true_item_ranks
-from recsys_mtl.metrics.undefined import Array, Metrics, Undefined
+from recsys_mtl.metrics.undefined import Metrics, Undefined
+from recsys_mtl.metrics.weighing import Array
 
 LARGER_IS_BETTER: dict[str, bool] = {
     "auc": True,

@@ -1,20 +1,24 @@
 """Metrics of a label that is one of K classes.
 
 All functions take labels (B,) of class indices, probabilities (B, K) and positive weights (B,),
-B ≥ 1.
+B ≥ 1. Where labels may be (B, K), they are the classes' true probabilities: the metric is then the
+expectation over labels that are drawn with them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Array, Metric, Metrics, Undefined, mean
+from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, defined
+from recsys_mtl.metrics.weighing import Array, Weighing, entropy, mean
 
-_CLIP = 1e-7
+_CLIP = 1e-7  # a float32 softmax may say 0
+_LEAST_ENTROPY = 1e-12  # the rounding error of shares that are all of one class
+_ONE_CLASS = "all labels are of one class"
 
 
 def multiclass_metrics(labels: Array, probabilities: Array, weights: Array) -> Metrics:
-    """All metrics of this file, by name."""
+    """All metrics of a result, by name."""
     return {
         "accuracy": accuracy(labels, probabilities, weights),
         "macro_f1": macro_f1(labels, probabilities, weights),
@@ -31,7 +35,7 @@ def accuracy(labels: Array, probabilities: Array, weights: Array) -> float:
 def macro_f1(labels: Array, probabilities: Array, weights: Array) -> Metric:
     """Mean F1 over the classes that occur as label or as prediction, each counting the same."""
     if labels.min() == labels.max():
-        return Undefined("all labels are of one class")
+        return Undefined(_ONE_CLASS)
     k = probabilities.shape[1]
     actual, predicted = labels.astype(np.int64), probabilities.argmax(1)
     hit = actual == predicted
@@ -42,8 +46,35 @@ def macro_f1(labels: Array, probabilities: Array, weights: Array) -> Metric:
 
 
 def log_loss(labels: Array, probabilities: Array, weights: Array) -> float:
-    """Mean negative log-probability of the label in nats, clipped at 1e-7."""
-    return mean(-np.log(np.maximum(_of_label(labels, probabilities), _CLIP)), weights)
+    """Mean negative log-probability of the label, (B,) or (B, K), in nats, clipped at 1e-7."""
+    return mean(_losses(labels, probabilities), weights)
+
+
+def mcfadden_r2(labels: Array, probabilities: Array, weights: Array) -> Metric:
+    """1 - log loss / log loss of these rows' class shares (McFadden 1974); labels (B,) or (B, K).
+
+    0 is no better than the shares, which know no row; below is worse.
+    """
+    return defined(prepare_mcfadden_r2(labels, probabilities)(weights), _ONE_CLASS)
+
+
+def prepare_mcfadden_r2(labels: Array, probabilities: Array) -> Weighing:
+    """`mcfadden_r2` as a function of the weights."""
+    losses, count = _losses(labels, probabilities), probabilities.shape[1]
+    classes = None if labels.ndim == 2 else labels.astype(np.int64)
+
+    def weigh(weights: Array) -> float:
+        total = weights.sum()
+        if not total > 0:
+            return float("nan")
+        if classes is None:
+            shares = np.average(labels, axis=0, weights=weights)
+        else:
+            shares = np.bincount(classes, weights, count) / total
+        constant = entropy(shares)
+        return 1 - mean(losses, weights) / constant if constant > _LEAST_ENTROPY else float("nan")
+
+    return weigh
 
 
 def ndcg_at_3(labels: Array, probabilities: Array, weights: Array) -> float:
@@ -53,6 +84,14 @@ def ndcg_at_3(labels: Array, probabilities: Array, weights: Array) -> float:
     """
     rank = (probabilities >= _of_label(labels, probabilities)[:, None]).sum(1)
     return mean(np.where(rank <= 3, 1 / np.log2(1.0 + rank), 0.0), weights)
+
+
+def _losses(labels: Array, probabilities: Array) -> Array:
+    """(B,) negative log-likelihoods, clipped."""
+    if labels.ndim == 2:
+        losses: Array = -(labels * np.log(np.maximum(probabilities, _CLIP))).sum(axis=1)
+        return losses
+    return -np.log(np.maximum(_of_label(labels, probabilities), _CLIP))
 
 
 def _of_label(labels: Array, probabilities: Array) -> Array:

@@ -1,17 +1,32 @@
 """Metrics of a number, in the label's own unit.
 
-All functions take labels (B,), predictions (B,) and positive weights (B,), B ≥ 1.
+All functions take labels (B,), predictions (B,) and positive weights (B,), B ≥ 1. A label may be
+the true mean in place of what was observed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Array, Metric, Metrics, Undefined, mean
+from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined
+from recsys_mtl.metrics.weighing import (
+    Array,
+    Floats,
+    Ints,
+    Weighing,
+    centred_ranks,
+    dense_ranks,
+    mean,
+)
+
+_EQUAL_LABELS = Undefined("all labels are equal")
 
 
 def regression_metrics(labels: Array, predictions: Array, weights: Array) -> Metrics:
-    """All metrics of this file, by name."""
+    """All metrics of a result, by name."""
     y, p = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     return {
         "rmse": rmse(y, p, weights),
@@ -33,36 +48,68 @@ def mae(labels: Array, predictions: Array, weights: Array) -> float:
 
 def r2(labels: Array, predictions: Array, weights: Array) -> Metric:
     """1 - mean squared error / variance of these rows' labels."""
-    if _constant(labels):
-        return Undefined("all labels are equal")
+    if is_constant(labels):
+        return _EQUAL_LABELS
     variance = mean((labels - mean(labels, weights)) ** 2, weights)
     return 1 - mean((predictions - labels) ** 2, weights) / variance
 
 
 def rank_correlation(labels: Array, predictions: Array, weights: Array) -> Metric:
-    """Spearman's: Pearson's correlation of ranks; ties share their mean rank.
-
-    A row of weight 2 is as two rows, in the ranks too.
-    """
-    if _constant(labels):
-        return Undefined("all labels are equal")
-    if _constant(predictions):
+    """Spearman's: Pearson's correlation of ranks; ties share their mean rank."""
+    if is_constant(labels):
+        return _EQUAL_LABELS
+    if is_constant(predictions):
         return Undefined("all predictions are equal")
-    a, b = (_centred_ranks(values, weights) for values in (labels, predictions))
-    scale = np.sqrt(mean(a * a, weights)) * np.sqrt(mean(b * b, weights))
-    return float(np.clip(mean(a * b, weights) / scale, -1.0, 1.0))
+    return float(prepare_rank_correlation(labels, [predictions])(weights)[0])
 
 
-def _centred_ranks(values: Array, weights: Array) -> Array:
-    """Weighted mid-ranks less their mean: weight of the smaller values + half that of equal ones.
+def prepare_rank_correlation(
+    labels: Array, predictions: Sequence[Array]
+) -> Callable[[Array], Floats]:
+    """`rank_correlation` of several models as a function of the weights.
 
-    Divided by the total weight, so that squares of millions of rows stay small.
+    Returns:
+        Weights (B,) -> (models,); NaN where all labels are equal, 0 for a model that predicts one
+        value for all rows.
     """
-    _, place = np.unique(values, return_inverse=True)
-    mass = np.bincount(place, weights)
-    ranks: Array = ((np.cumsum(mass) - mass / 2) / mass.sum())[place]
-    return ranks - mean(ranks, weights)
+    ranks = [dense_ranks(predicted) for predicted in predictions]
+    return partial(correlate_ranks, dense_ranks(labels), ranks)
 
 
-def _constant(values: Array) -> bool:
+def correlate_ranks(labels: Ints, predictions: Sequence[Ints], weights: Array) -> Floats:
+    """`prepare_rank_correlation` of what are dense ranks already."""
+    truth = centred_ranks(labels, weights)
+    weighted = truth * weights
+    spread = float(weighted @ truth)
+    if not spread > 0:
+        return np.full(len(predictions), np.nan)
+    correlations = []
+    for codes in predictions:
+        ranks = centred_ranks(codes, weights)
+        product = float(weighted @ ranks)
+        ranks *= ranks
+        scale = np.sqrt(spread * float(weights @ ranks))
+        correlations.append(np.clip(product / scale, -1.0, 1.0) if scale > 0 else 0.0)
+    return np.array(correlations)
+
+
+def error_of_mean(labels: Array, predictions: Array, weights: Array) -> Metric:
+    """|Σ (prediction - label)| / Σ |label|: the error of the mean, 0 is calibrated in the large."""
+    error = prepare_error_of_mean(labels, predictions)(weights)
+    return Undefined("all labels are 0") if np.isnan(error) else error
+
+
+def prepare_error_of_mean(labels: Array, predictions: Array) -> Weighing:
+    """`error_of_mean` as a function of the weights."""
+    errors, sizes = predictions - labels, np.abs(labels)
+
+    def weigh(weights: Array) -> float:
+        size = float(weights @ sizes)
+        return abs(float(weights @ errors)) / size if size > 0 else float("nan")
+
+    return weigh
+
+
+def is_constant(values: Array) -> bool:
+    """Whether all are equal."""
     return bool(values.min() == values.max())

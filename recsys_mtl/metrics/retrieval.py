@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Array, Metrics, mean
+from recsys_mtl.metrics.undefined import Metrics
+from recsys_mtl.metrics.weighing import Array, Weighing, mean, prepare_mean
 
 _CHUNK = 4_000_000  # scores compared at once
 
@@ -32,6 +33,11 @@ def recall_at_k(ranks: Array, weights: Array, *, k: int) -> float:
 def mrr(ranks: Array, weights: Array) -> float:
     """Mean of 1 / rank over the whole catalogue; a miss counts 0."""
     return mean(1 / np.asarray(ranks, np.float64), weights)
+
+
+def prepare_mrr(ranks: Array) -> Weighing:
+    """`mrr` as a function of the weights."""
+    return prepare_mean(1 / np.asarray(ranks, np.float64))
 
 
 def true_item_ranks(scores: Array, labels: Array) -> Array:

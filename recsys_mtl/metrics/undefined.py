@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
-
-Array: TypeAlias = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -26,6 +22,16 @@ Metric: TypeAlias = float | Undefined
 Metrics: TypeAlias = dict[str, Metric]
 
 
+def defined(value: float, reason: str) -> Metric:
+    """The value, or why there is none where it is NaN."""
+    return Undefined(reason) if math.isnan(value) else value
+
+
+def as_float(metric: Metric) -> float:
+    """The value, NaN where there is none."""
+    return float("nan") if isinstance(metric, Undefined) else metric
+
+
 def to_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float | str | None]]:
     """`{"auc": {"value": 0.7}}`, or `{"auc": {"value": null, "reason": "..."}}` if undefined."""
     return {
@@ -34,8 +40,3 @@ def to_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float | str | 
         else {"value": metric}
         for name, metric in metrics.items()
     }
-
-
-def mean(values: Array, weights: Array) -> float:
-    """The weighted mean, in float64."""
-    return float(np.average(values, weights=weights))

@@ -1,0 +1,79 @@
+"""Sums and ranks under weights: what the metrics are made of.
+
+All that does not depend on the weights (sorting) is done once, so that a metric is cheap to take
+anew for each resample. A row of weight 2 is as two rows, in ranks too.
+
+Shapes: N rows, V distinct values.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.floating]
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Weighing: TypeAlias = Callable[[Array], float]
+"""Weights (N,), not negative -> a metric of these rows; NaN where they have none."""
+
+
+def mean(values: Array, weights: Array) -> float:
+    """The weighted mean, in float64."""
+    return float(np.average(values, weights=weights))
+
+
+def prepare_mean(values: Array) -> Weighing:
+    """The weighted mean of values (N,), as a function of the weights."""
+
+    def weigh(weights: Array) -> float:
+        return mean(values, weights) if weights.sum() > 0 else float("nan")
+
+    return weigh
+
+
+def entropy(shares: Array) -> float:
+    """Of shares that sum to 1, in nats."""
+    return -float((shares * np.log(np.where(shares > 0, shares, 1.0))).sum())
+
+
+def dense_ranks(values: Array) -> Ints:
+    """(N,) the index of each value among the distinct ones, in rising order."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def centred_ranks(ranks: Ints, weights: Array) -> Floats:
+    """Twice the weighted mid-rank of each row, less the mean of that: whole for whole weights.
+
+    Args:
+        ranks: (N,) dense ranks.
+        weights: (N,).
+    """
+    mass = sums(ranks, weights)
+    centred = running_sum(mass)
+    total = centred[-1]
+    centred *= 2
+    centred -= mass
+    centred -= total
+    return centred.take(ranks)
+
+
+def sums(index: Ints, values: Array, count: int = 0) -> Floats:
+    """(at least `count`,) the sum of the values (N,) of each index (N,)."""
+    return np.bincount(index, np.asarray(values, np.float64), count).astype(np.float64, copy=False)
+
+
+def running_sum(values: Floats) -> Floats:
+    """The cumulated sum of (V,).
+
+    Torch's is four times as fast as numpy's, and has the same digits, but is not worth an import.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return np.cumsum(values)
+    cumulated: Floats = torch.cumsum(torch.from_numpy(values), 0).numpy()
+    return cumulated
