@@ -56,7 +56,7 @@ def make_score(
 
 
 def score_of(rows: Ints, models: Sequence[Weighing]) -> Score:
-    """One metric of several models on rising rows (N,) among all, as a function of the weights of all."""
+    """One metric of several models, on rising rows (N,) of all, by the weights of all (R,)."""
 
     def score(weights: Floats) -> Floats:
         own = _of_rows(weights, rows)
