@@ -23,11 +23,11 @@ from recsys_mtl.ablation.plan import Ablation, check_arms, claim, load_ablation
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.summary import Summary, summarize
 from recsys_mtl.ablation.unit import Unit, run_seed, unit_path
+from recsys_mtl.config.flat import flat
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.processes import as_they_come
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.runs.track import flat
 from recsys_mtl.tracking.run import Run, open_run
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from recsys_mtl.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # slow to import, and most pages have no picture
 
 _WIDTH_IN_FILES = 100
 _DPI = 110

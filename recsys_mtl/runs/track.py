@@ -28,17 +28,6 @@ _LARGEST_DIFFERENCE = 1e-6
 _MOST_BLOCKS = 40
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as `section.key`; lists stay whole."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 class History:
     """The epochs so far, sent to the tracker as they end."""
 

@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from recsys_mtl.config import Config, config_hash, dump_config, load_config
+from recsys_mtl.config.flat import flat
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
@@ -30,7 +31,7 @@ from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.fitting import Fitted, fit_network
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import take_reference
-from recsys_mtl.runs.track import Baselines, History, flat, prove_model, track_outcome
+from recsys_mtl.runs.track import Baselines, History, prove_model, track_outcome
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns

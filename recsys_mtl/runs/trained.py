@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_mtl.columns.spec import TaskKind
+from recsys_mtl.config.flat import flat
 from recsys_mtl.config.yaml_text import parse
 from recsys_mtl.errors import wrong
-from recsys_mtl.runs.track import flat
 
 if TYPE_CHECKING:
     from recsys_mtl.tracking.stored_runs import StoredRuns

@@ -14,12 +14,12 @@ from recsys_mtl.ablation.arms import READY, Known, changed
 from recsys_mtl.adatt import donors
 from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.config import Config, config_from_yaml
+from recsys_mtl.config.flat import flat
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
-from recsys_mtl.runs.track import flat
 from recsys_mtl.training.transfer import StepView
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step

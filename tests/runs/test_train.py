@@ -15,8 +15,9 @@ import pytest
 
 from recsys_mtl.cli.main import main
 from recsys_mtl.config import config_hash, load_config
+from recsys_mtl.config.flat import flat
 from recsys_mtl.runs import train as train_job
-from recsys_mtl.runs.train import flat, train
+from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
 
 Trained = tuple[Any, dict[str, Any]]
@@ -234,11 +235,6 @@ def test_an_interrupt_during_the_baselines_keeps_those_that_finished(
     assert result["training"]["stopped"] == "finished"
     assert list(result["baselines"]) == ["constant"]
     assert (toy.run / "result.json").is_file()
-
-
-def test_flat() -> None:
-    nested = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": {}, "f": None}
-    assert flat(nested) == {"a.b": 1, "a.c.d": [1, 2], "e": {}, "f": None}
 
 
 @pytest.mark.slow  # mlflow, and the model loaded in a process of its own

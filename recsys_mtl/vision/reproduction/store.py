@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl.config.flat import flat
 from recsys_mtl.errors import wrong
-from recsys_mtl.runs.track import flat
 from recsys_mtl.vision.reproduction.recipe import Job
 from recsys_mtl.vision.reproduction.unit import Unit
 
