@@ -19,6 +19,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.data.where import Condition
+from recsys_mtl.features.registry import KINDS
 
 TREE_ROWS = 10_000
 MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
@@ -90,7 +91,7 @@ def find_leaks(
 
     Args:
         frame: a sample of the training rows, before any preprocessing.
-        features: feature column → kind (numeric, categorical, categorical_list).
+        features: feature column → kind.
         tasks: task → its label.
         threshold: least score that is reported.
     """
@@ -179,11 +180,8 @@ def _null_pattern(feature: _Column, label: _Label) -> Score | None:
 
 
 def _feature(values: pl.Series, kind: str) -> _Column:
-    if kind == "numeric":
-        return _Column(_codes(values.cast(pl.Float64, strict=False)), numeric=True)
-    if isinstance(values.dtype, pl.List | pl.Array):
-        values = values.cast(pl.List(pl.String)).list.join("\x1f")
-    return _Column(_codes(canonical(values)), numeric=False)
+    comparable = KINDS[kind].comparable(values)
+    return _Column(_codes(comparable), numeric=comparable.dtype.is_numeric())
 
 
 def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:

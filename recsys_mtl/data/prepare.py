@@ -17,7 +17,6 @@ import polars as pl
 
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
-from recsys_mtl.config.features import CategoricalConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.data.batch import Batch, concat
@@ -29,6 +28,7 @@ from recsys_mtl.data.splits import SPLITS, SplitName, Splits, distinct, open_sou
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.registry import KINDS
 from recsys_mtl.tasks.binary import BinaryLabel
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,9 @@ def open_splits(config: Config) -> Splits:
     Raises:
         UserError: every unknown, missing or unmentioned column, together.
     """
-    text = {n for n, f in config.features.items() if isinstance(f, CategoricalConfig)}
-    numbers = {n for n in config.features if n not in text}
+    reads = {name: KINDS[feature.kind].reads for name, feature in config.features.items()}
+    text = {name for name, as_what in reads.items() if as_what == "text"}
+    numbers = {name for name, as_what in reads.items() if as_what == "numbers"}
     for name, task in config.tasks.items():
         column = label_of(name, task)
         if task.kind == "regression":

@@ -22,12 +22,14 @@ from recsys_mtl.columns.weight import Weight
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.encoders import feature_encoder, label_encoder
+from recsys_mtl.data.encoders import label_encoder
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.features.registry import KINDS
 from recsys_mtl.tasks.label import Label
 
 FIT_ROWS = 65_536
@@ -48,7 +50,7 @@ class Preprocessor:
         weight: row weights; None gives every row the weight 1.
     """
 
-    features: tuple[ColumnEncoder, ...]
+    features: tuple[Feature, ...]
     labels: dict[str, Label]
     conditions: dict[str, Condition]
     weight: Weight | None
@@ -77,7 +79,9 @@ class Preprocessor:
             UserError: everything that is wrong with columns, values and labels, together.
         """
         fitted = cls(
-            tuple(feature_encoder(name, f, default_dim) for name, f in features.items()),
+            tuple(
+                KINDS[f.kind].of(name, f, default_dim=default_dim) for name, f in features.items()
+            ),
             {name: label_encoder(name, task) for name, task in tasks.items()},
             {
                 name: parse(task.only_where, f"tasks.{name}.only_where")
@@ -133,8 +137,8 @@ class Preprocessor:
         """
         self._require(frame, labels=labels)
         rows = Rows.of(frame)
-        ids = [f.encode(frame[f.column]) for f in self._of(CategoricalFeature)]
-        lists = [f.encode(frame[f.column]) for f in self._of(CategoricalListFeature)]
+        ids = [f.encode(frame[f.column], rows) for f in self._of(CategoricalFeature)]
+        lists = [f.encode(frame[f.column], rows) for f in self._of(CategoricalListFeature)]
         numeric = [f.encode(frame[f.column], rows) for f in self._of(NumericFeature)]
         target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
         weights = np.ones(frame.height, np.float32)
@@ -183,7 +187,7 @@ class Preprocessor:
         """The preprocessor that `to_dict` stored."""
         weight = stored["weight"]
         return cls(
-            tuple(ColumnEncoder.from_dict(f) for f in stored["features"]),
+            tuple(Feature.from_dict(f) for f in stored["features"]),
             {name: Label.from_dict(label) for name, label in stored["labels"].items()},
             {n: parse(text, f"tasks.{n}.only_where") for n, text in stored["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
-from recsys_mtl.columns.coder import Coder
-from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.config.features import CategoricalConfig, FeatureConfig
+from recsys_mtl.features.table import TableFeature, coder_of
 
 
 @dataclass
-class CategoricalFeature(ColumnEncoder):
-    """One value a row becomes one row of an embedding table.
-
-    Attributes:
-        dim: embedding width.
-        coder: from category to table row.
-    """
+class CategoricalFeature(TableFeature):
+    """One value a row becomes one row of an embedding table."""
 
     kind: ClassVar[str] = "categorical"
-    dim: int
-    coder: Coder
+
+    @classmethod
+    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
+        """The unfitted feature of a column."""
+        assert isinstance(section, CategoricalConfig)
+        return cls(column, section.dim or default_dim, coder_of(section))
 
     @property
     def table(self) -> TableSpec:
@@ -39,11 +38,7 @@ class CategoricalFeature(ColumnEncoder):
         require_category(values, f"column '{self.column}'")
         self.coder.update(values)
 
-    def finish(self) -> None:
-        """Ends the fit."""
-        self.coder.finish()
-
-    def encode(self, values: pl.Series) -> NDArray[np.int64]:
+    def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.int64]:
         """(B,) table row of each value.
 
         Raises:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.transforms import (
@@ -19,6 +18,8 @@ from recsys_mtl.columns.transforms import (
     signed_log1p,
     standardize,
 )
+from recsys_mtl.config.features import FeatureConfig, NumericConfig
+from recsys_mtl.features.feature import Feature
 
 QUANTILES = 1001
 LARGEST = 1e150
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class NumericFeature(ColumnEncoder):
+class NumericFeature(Feature):
     """A number becomes one float32 column (`piecewise`: one a bin), with an indicator if needed.
 
     A missing value (null, NaN) is imputed with the training median before the transform; the last
@@ -46,6 +47,8 @@ class NumericFeature(ColumnEncoder):
     """
 
     kind: ClassVar[str] = "numeric"
+    reads: ClassVar[Literal["text", "numbers"]] = "numbers"
+    dtype: ClassVar[pl.DataType] = pl.Float64()
     transform: str
     bins: int
     median: float = 0.0
@@ -56,6 +59,12 @@ class NumericFeature(ColumnEncoder):
     indicator: bool = False
     _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
     _sample: Sample = field(default_factory=Sample, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
+        """The unfitted feature of a column."""
+        assert isinstance(section, NumericConfig)
+        return cls(column, section.transform, section.bins)
 
     @property
     def width(self) -> int:
@@ -105,6 +114,11 @@ class NumericFeature(ColumnEncoder):
         if self.indicator:
             encoded[:, -1] = missing
         return encoded
+
+    @classmethod
+    def comparable(cls, values: pl.Series) -> pl.Series:
+        """(B,) float64."""
+        return values.cast(pl.Float64, strict=False)
 
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
         numbers = read_numbers(values, where=f"column '{self.column}'", rows=rows)

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.bins import NULL, UNKNOWN, Counts
 from recsys_mtl.scoring.tally import Tally
-from recsys_mtl.serving.bins import NULL, UNKNOWN, Counts
 from recsys_mtl.serving.reference import Key, Reference
 
 FLOOR = 1e-4

@@ -9,13 +9,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import Problem, UserError, did_you_mean
-from recsys_mtl.features.categorical import CategoricalFeature
-from recsys_mtl.features.categorical_list import CategoricalListFeature
-from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.predictor import Predictor
 
 
@@ -31,14 +27,13 @@ def open_rows(predictor: Predictor, path: str, keep: Sequence[str]) -> Source:
         UserError: no such input; every column that is missing, of a type that the model does not
             read, or that cannot be kept, together.
     """
-    types = predictor.schema()
-    numbers = {column for column, dtype in types.items() if dtype == pl.Float64}
+    reads = {feature.column: feature.reads for feature in predictor.preprocessor.features}
     source = Source.open(
         path,
         root=Path.cwd(),
         fmt="auto",
-        text_columns=set(types) - numbers,
-        number_columns=numbers,
+        text_columns={column for column, as_what in reads.items() if as_what == "text"},
+        number_columns={column for column, as_what in reads.items() if as_what == "numbers"},
         where="--input",
     )
     problems = [*_wrong_columns(predictor, source, path), *_wrong_kept(predictor, source, keep)]
@@ -70,18 +65,10 @@ def _wrong_columns(predictor: Predictor, source: Source, path: str) -> list[Prob
             )
             continue
         try:
-            _require_type(feature, empty[column])
+            feature.encode(empty[column], Rows(0, 0))  # refuses a column by its type
         except UserError as error:
             problems += [replace(p, where=f"--input {path}: {p.where}") for p in error.problems]
     return problems
-
-
-def _require_type(feature: ColumnEncoder, values: pl.Series) -> None:
-    """Encoders refuse a column by its type, with or without rows."""
-    if isinstance(feature, NumericFeature):
-        feature.encode(values, Rows(0, 0))
-    elif isinstance(feature, CategoricalFeature | CategoricalListFeature):
-        feature.encode(values)
 
 
 def _wrong_kept(predictor: Predictor, source: Source, keep: Sequence[str]) -> list[Problem]:

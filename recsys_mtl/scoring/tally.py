@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recsys_mtl.columns.bins import Counts
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.serving.bins import Counts
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Key, Reference
 

@@ -14,8 +14,6 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
-from recsys_mtl.features.categorical_list import CategoricalListFeature
-from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.tasks.retrieval import RetrievalLabel
 from recsys_mtl.training.device import Precision, autocast
@@ -76,15 +74,7 @@ class Predictor:
         Where it says text, numbers and booleans are read as the text that they were in training;
         a list column with a separator may hold text too.
         """
-        types: dict[str, pl.DataType] = {}
-        for feature in self.preprocessor.features:
-            if isinstance(feature, NumericFeature):
-                types[feature.column] = pl.Float64()
-            elif isinstance(feature, CategoricalListFeature):
-                types[feature.column] = pl.List(pl.String())
-            else:
-                types[feature.column] = pl.String()
-        return types
+        return {feature.column: feature.dtype for feature in self.preprocessor.features}
 
     def output_schema(self) -> dict[str, pl.DataType]:
         """Columns of `predict` and their types."""

@@ -14,15 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.numbers import read_numbers
-from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.vocabulary import Vocabulary
-from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.features.categorical import CategoricalFeature
-from recsys_mtl.features.categorical_list import CategoricalListFeature
-from recsys_mtl.features.numeric import NumericFeature
-from recsys_mtl.serving.bins import (
+from recsys_mtl.columns.bins import (
     Bins,
     CategoryBins,
     ClassBins,
@@ -31,6 +23,14 @@ from recsys_mtl.serving.bins import (
     bins_from_dict,
     bins_to_dict,
 )
+from recsys_mtl.columns.numbers import read_numbers
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.vocabulary import Vocabulary
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.predictor import Predictor
 
 FEATURE_ROWS = 200_000

@@ -15,7 +15,7 @@ def test_rows_of_the_table():
     feature.update(pl.Series(["b", "a", "b"]), Rows(0, 3))
     feature.finish()
     assert feature.table == TableSpec("city", 4, 5)
-    assert feature.encode(pl.Series(["a", "b", "?", None])).tolist() == [3, 2, 0, 1]
+    assert feature.encode(pl.Series(["a", "b", "?", None]), Rows(0, 4)).tolist() == [3, 2, 0, 1]
 
 
 def test_lists_are_refused():
@@ -23,4 +23,4 @@ def test_lists_are_refused():
     with pytest.raises(UserError, match=r"column 'city'.*categorical_list"):
         feature.update(pl.Series([["a"]]), Rows(0, 1))
     with pytest.raises(UserError, match="column 'city'"):
-        feature.encode(pl.Series([["a"]]))
+        feature.encode(pl.Series([["a"]]), Rows(0, 1))

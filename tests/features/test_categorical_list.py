@@ -22,10 +22,14 @@ def _fitted(values=_TRAIN, *, max_length=50, separator=None) -> CategoricalListF
     return feature
 
 
+def _encode(feature: CategoricalListFeature, values: pl.Series):
+    return feature.encode(values, Rows(0, len(values)))
+
+
 def test_lists_one_after_another_with_their_lengths():
     feature = _fitted()
     assert feature.table == TableSpec("seen", 5, 4, "mean")
-    ids, lengths = feature.encode(pl.Series([["c", None], [], None, ["b", "?"]]))
+    ids, lengths = _encode(feature, pl.Series([["c", None], [], None, ["b", "?"]]))
     assert ids.tolist() == [4, 1, 2, 0]
     assert lengths.tolist() == [2, 0, 0, 2]
 
@@ -33,14 +37,14 @@ def test_lists_one_after_another_with_their_lengths():
 def test_long_lists_keep_their_first_values_in_fit_and_encode():
     feature = _fitted(max_length=2)
     assert feature.coder.values == ["b", "a"]
-    ids, lengths = feature.encode(pl.Series([["a", "b", "b", "b"], ["b"]]))
+    ids, lengths = _encode(feature, pl.Series([["a", "b", "b", "b"], ["b"]]))
     assert ids.tolist() == [3, 2, 2]
     assert lengths.tolist() == [2, 1]
 
 
 def test_text_is_split_and_empty_pieces_left_out():
     feature = _fitted(pl.Series(["b|b|a", "a|b|", "", None]), separator="|")
-    ids, lengths = feature.encode(pl.Series(["a|b", "", None, "|b"]))
+    ids, lengths = _encode(feature, pl.Series(["a|b", "", None, "|b"]))
     assert ids.tolist() == [3, 2, 2]
     assert lengths.tolist() == [2, 0, 0, 1]
 
@@ -54,13 +58,13 @@ def test_text_is_split_and_empty_pieces_left_out():
     ],
 )
 def test_lists_of_any_type(values):
-    ids, lengths = _fitted(pl.Series([[2, 2, 1]])).encode(values)
+    ids, lengths = _encode(_fitted(pl.Series([[2, 2, 1]])), values)
     assert ids.tolist() == [3, 2, 2, 2]
     assert lengths.tolist() == [2, 2]
 
 
 def test_a_column_of_null_is_empty_lists():
-    ids, lengths = _fitted().encode(pl.Series([None, None]))
+    ids, lengths = _encode(_fitted(), pl.Series([None, None]))
     assert ids.tolist() == []
     assert lengths.tolist() == [0, 0]
 
@@ -68,7 +72,7 @@ def test_a_column_of_null_is_empty_lists():
 @given(st.lists(st.one_of(st.none(), st.lists(st.sampled_from(["a", "b", "?", None]), max_size=6))))
 def test_encoding_equals_the_row_by_row_one(lists):
     feature = _fitted(max_length=3)
-    ids, lengths = feature.encode(pl.Series(lists, dtype=pl.List(pl.String)))
+    ids, lengths = _encode(feature, pl.Series(lists, dtype=pl.List(pl.String)))
     rows = {"b": 2, "a": 3, "c": 4, None: 1}
     expected = [[rows.get(v, 0) for v in (row or [])[:3]] for row in lists]
     assert lengths.tolist() == [len(row) for row in expected]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recsys_mtl.columns.bins import CategoryBins, NumberBins
 from recsys_mtl.scoring.drift import FLOOR, measure, psi
 from recsys_mtl.scoring.drift_page import write_drift
 from recsys_mtl.scoring.tally import Tally
-from recsys_mtl.serving.bins import CategoryBins, NumberBins
 from recsys_mtl.serving.reference import Expected, Key, Reference
 
 AGE: Key = ("feature", "age")

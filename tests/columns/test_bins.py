@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_mtl.serving.bins import (
+from recsys_mtl.columns.bins import (
     Bins,
     CategoryBins,
     ClassBins,
