@@ -14,9 +14,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Self, TypeVar, Union, get_args
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    TypeAdapter,
+)
 
 from recsys_mtl.config.section import Section
 
@@ -78,13 +82,13 @@ class OpenUnion(Section):
         return member
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
         if not cls.is_union():
             return handler(source)
-        return core_schema.no_info_plain_validator_function(cls._validated)
+        return handler.generate_schema(Annotated[Any, PlainValidator(cls._validated)])
 
     @classmethod
     def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+        cls, schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         return handler(TypeAdapter(cls._closed()).core_schema if cls.is_union() else schema)
