@@ -30,8 +30,15 @@ class Advance(Protocol):
 
 
 @contextmanager
-def progress(title: str, total: int, unit: str = "rows") -> Iterator[Advance]:
-    """Show how many of `total` rows (or other units) are done."""
+def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> Iterator[Advance]:
+    """Show how many of `total` rows (or other units) are done.
+
+    Args:
+        title: of the bar or the lines.
+        total: all there are.
+        unit: what is counted.
+        done: of them before the start; they count for the time left but not for the rate.
+    """
     started, digits = time.perf_counter(), 0 if unit == "rows" else 2
     if sys.stderr.isatty():
         bar = Progress(
@@ -45,30 +52,30 @@ def progress(title: str, total: int, unit: str = "rows") -> Iterator[Advance]:
             transient=True,
         )
         with bar:
-            line = bar.add_task(title, total=total, rate="-", note="")
-            done = 0
+            line = bar.add_task(title, total=total, completed=done, rate="-", note="")
+            completed = done
 
             def advance_bar(rows: int, note: str = "") -> None:
-                nonlocal done
-                done += rows
-                rate = done / max(time.perf_counter() - started, 1e-9)
-                bar.update(line, completed=done, rate=f"{rate:,.{digits}f}", note=note)
+                nonlocal completed
+                completed += rows
+                rate = (completed - done) / max(time.perf_counter() - started, 1e-9)
+                bar.update(line, completed=completed, rate=f"{rate:,.{digits}f}", note=note)
 
             yield advance_bar
         return
-    done, last = 0, started
+    completed, last = done, started
 
     def advance_line(rows: int, note: str = "") -> None:
-        nonlocal done, last
-        done += rows
+        nonlocal completed, last
+        completed += rows
         now = time.perf_counter()
         if now - last >= _SECONDS_BETWEEN_LINES:
             last = now
-            rate = done / (now - started)
-            left = max(total - done, 0) / rate
+            rate = (completed - done) / (now - started)
+            left = max(total - completed, 0) / rate
             log.info(
                 "%s: %d of %d %s, %.*f %s/s, %.0f s left; %s",
-                title, done, total, unit, digits, rate, unit, left, note,
+                title, completed, total, unit, digits, rate, unit, left, note,
             )  # fmt: skip
 
     yield advance_line

@@ -19,6 +19,18 @@ def test_lines_tell_rows_rate_and_time_left_where_there_is_no_terminal(monkeypat
     ]
 
 
+def test_what_was_done_before_counts_for_the_time_left_only(monkeypatch, caplog):
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    caplog.set_level(logging.INFO)
+    with module.progress("epoch 1/2", 100, done=60) as advance:
+        advance(20)
+    assert [r.getMessage() for r in caplog.records] == [
+        "epoch 1/2: 80 of 100 rows, 1 rows/s, 20 s left; "
+    ]
+
+
 def test_a_bar_on_a_terminal_leaves_no_lines(monkeypatch, caplog, capsys):
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
     caplog.set_level(logging.INFO)

@@ -26,10 +26,11 @@ from recsys_mtl.config import Config, config_hash, label_of
 from recsys_mtl.data.prepare import Prepared, open_splits, prepare
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
-from recsys_mtl.runs.fitting import Fitted, fit_network, one_task
+from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.runs.reachable import truth_of
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator
+from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 log = logging.getLogger(__name__)
 Unit = Mapping[str, Any]

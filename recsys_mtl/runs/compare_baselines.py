@@ -17,9 +17,10 @@ from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.metrics import Metrics, Undefined, evaluate_task, metric_names
 from recsys_mtl.runs.baselines import Predictions, constant, gradient_boosting
-from recsys_mtl.runs.fitting import fit_network, one_task
+from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.training.evaluate import Array, Inverse
 from recsys_mtl.wiring.run import build_evaluator, inverses
+from recsys_mtl.wiring.trainer import fit_network
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics import Metrics, Undefined, reliability
-from recsys_mtl.runs.fitting import Fitted
 from recsys_mtl.serving.mlflow_model import verify_model
 from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
 from recsys_mtl.tracking.run import Run
-from recsys_mtl.training.evaluate import Array, Scores
-from recsys_mtl.training.loop import Epoch
+from recsys_mtl.training import Epoch
+from recsys_mtl.training.evaluate import Array, Scores, mean_loss
+from recsys_mtl.wiring.trainer import Fitted
 
 log = logging.getLogger(__name__)
 Baselines = dict[str, dict[str, Metrics]]
@@ -28,55 +28,40 @@ _LARGEST_DIFFERENCE = 1e-6
 _MOST_BLOCKS = 40
 
 
-class History:
-    """The epochs so far, sent to the tracker as they end."""
-
-    def __init__(self, tracked: Run) -> None:
-        self._tracked = tracked
-        self.epochs: list[tuple[Epoch, Scores]] = []
-
-    def see(self, epoch: Epoch, scores: Scores) -> None:
-        """Keep an epoch and send its numbers."""
-        self.epochs.append((epoch, scores))
-        values: dict[str, float | None] = {
-            "rows_per_second": epoch.rows_per_second,
-            "skipped_batches": epoch.skipped,
-            "learning_rate_factor": epoch.learning_rate_factor,
-        }
-        values |= {f"train/{task}/loss": loss for task, loss in epoch.train_losses.items()}
-        values |= {f"weight/{task}": weight for task, weight in epoch.loss_weights.items()}
-        values |= {f"valid/{task}/loss": loss for task, loss in scores.losses.items()}
-        values |= _flat_metrics("valid", scores.metrics)
-        for task, use in scores.gates.items():
-            values[f"gate/{task}/entropy"] = use.entropy
-            values[f"gate/{task}/dead_experts"] = len(use.dead)
-            values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
-        if epoch.transfer is not None:
-            values |= _transfer_numbers(epoch.transfer)
-        if epoch.conflicts is not None:
-            values |= conflict_numbers(epoch.conflicts)
-        self._tracked.metrics(values, epoch.number)
-
-    def losses(self) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-        """Per task, one value an epoch: train and valid; NaN where undefined."""
-        tasks = self.epochs[0][0].train_losses
-        train = {t: [e.train_losses[t] for e, _ in self.epochs] for t in tasks}
-        valid = {t: [_or_nan(s.losses[t]) for _, s in self.epochs] for t in tasks}
-        return train, valid
+def track_epoch(tracked: Run, epoch: Epoch) -> None:
+    """Send the numbers of a finished epoch."""
+    values: dict[str, float | None] = {
+        "rows_per_second": epoch.rows_per_second,
+        "skipped_batches": epoch.skipped,
+        "learning_rate_factor": epoch.learning_rate_factor,
+    }
+    values |= {f"train/{task}/loss": loss for task, loss in epoch.train_losses.items()}
+    values |= {f"weight/{task}": weight for task, weight in epoch.loss_weights.items()}
+    values |= {f"valid/{task}/loss": loss for task, loss in epoch.validation.losses.items()}
+    values |= _flat_metrics("valid", epoch.validation.metrics)
+    for task, use in epoch.validation.gates.items():
+        values[f"gate/{task}/entropy"] = use.entropy
+        values[f"gate/{task}/dead_experts"] = len(use.dead)
+        values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
+    if epoch.transfer is not None:
+        values |= _transfer_numbers(epoch.transfer)
+    if epoch.conflicts is not None:
+        values |= conflict_numbers(epoch.conflicts)
+    tracked.metrics(values, epoch.number)
 
 
 def track_outcome(
-    tracked: Run, config: Config, fitted: Fitted, history: History, test: Scores, others: Baselines
+    tracked: Run, config: Config, fitted: Fitted, test: Scores, others: Baselines
 ) -> None:
     """Send the test metrics, those of the baselines, and the plots."""
-    step = fitted.result.best_epoch
+    epochs, step = fitted.result.epochs, fitted.result.best_epoch
     values = _flat_metrics("test", test.metrics)
     weights = {name: task.weight for name, task in config.tasks.items()}
-    values["valid/loss"] = history.epochs[step][1].mean_loss(weights)
+    values["valid/loss"] = mean_loss(epochs[step].validation.losses, weights)
     for name, by_task in others.items():
         values |= _flat_metrics(f"baseline/{name}", by_task)
     tracked.metrics(values, step)
-    tracked.figure("plots/loss.png", loss_curves(*history.losses()))
+    tracked.figure("plots/loss.png", loss_curves(*_losses(epochs)))
     curves = {
         task: _reliability(test, task, config.evaluation.calibration_bins)
         for task, spec in config.tasks.items()
@@ -84,11 +69,11 @@ def track_outcome(
     }
     if curves:
         tracked.figure("plots/calibration.png", calibration(curves))
-    last = history.epochs[-1][0].transfer
+    last = epochs[-1].transfer
     if last is not None:
         matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
         tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
-    found = history.epochs[-1][0].conflicts
+    found = epochs[-1].conflicts
     if found is not None:
         tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), found))
     if test.gates:
@@ -183,6 +168,14 @@ def conflict_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
     for task, weight in (found["weights"] or {}).items():
         values[f"combiner/weight/{task}"] = weight
     return values | {f"combiner/{name}": value for name, value in found["extra"].items()}
+
+
+def _losses(epochs: Sequence[Epoch]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Per task, one value an epoch: training and validation; NaN where undefined."""
+    tasks = epochs[0].train_losses
+    train = {t: [e.train_losses[t] for e in epochs] for t in tasks}
+    valid = {t: [_or_nan(e.validation.losses[t]) for e in epochs] for t in tasks}
+    return train, valid
 
 
 def _or_nan(value: float | None) -> float:

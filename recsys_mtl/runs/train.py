@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +26,21 @@ from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
+from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.results import print_results
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
-from recsys_mtl.runs.fitting import Fitted, fit_network
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import take_reference
-from recsys_mtl.runs.track import Baselines, History, prove_model, track_outcome
+from recsys_mtl.runs.track import Baselines, prove_model, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.run import Run, open_run
 from recsys_mtl.tracking.uri import redact_uri
-from recsys_mtl.training.device import check_precision, pick_device
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator
+from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,7 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
     ) as tracked:
         tracked.params(flat(public.model_dump()))
         tracked.text("config.yaml", dump_config(public))
-        history = History(tracked)
-        fitted = fit_network(config, prepared, on_epoch=history.see)
+        fitted = fit_network(config, prepared, on_epoch=partial(track_epoch, tracked))
         _save(out, config, prepared, fitted)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
@@ -96,9 +96,9 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
             interrupted = not _finished(run_baselines(config, prepared), others)
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
         print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
-        track_outcome(tracked, config, fitted, history, test, others)
+        track_outcome(tracked, config, fitted, test, others)
         result = envelope("train", started=started, config_hash=config_hash(config))
-        result |= _result(config, prepared, fitted, history, test, others)
+        result |= _result(config, prepared, fitted, test, others)
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         model_uri = log_model(
@@ -149,7 +149,6 @@ def _result(
     config: Config,
     prepared: Prepared,
     fitted: Fitted,
-    history: History,
     test: Scores,
     others: Baselines,
 ) -> dict[str, Any]:
@@ -165,7 +164,7 @@ def _result(
             "streamed": prepared.streamed,
             "warnings": prepared.warnings,
         },
-        "training": _training(fitted, history),
+        "training": _training(fitted),
         "tasks": measured(test, kinds, seed=config.seed),
         "baselines": {
             name: {task: to_json(metrics) for task, metrics in by_task.items()}
@@ -194,7 +193,7 @@ def _tracked(tracked: Run) -> dict[str, Any]:
     }
 
 
-def _training(fitted: Fitted, history: History) -> dict[str, Any]:
+def _training(fitted: Fitted) -> dict[str, Any]:
     epochs = fitted.result.epochs
     rows, seconds = sum(e.rows for e in epochs), sum(e.seconds for e in epochs)
     return {
@@ -211,13 +210,13 @@ def _training(fitted: Fitted, history: History) -> dict[str, Any]:
                 "seconds": round(epoch.seconds, 3),
                 "score": epoch.score,
                 "train_losses": epoch.train_losses,
-                "valid_losses": scores.losses,
+                "valid_losses": epoch.validation.losses,
                 "labelled": epoch.labelled,
                 "skipped_batches": epoch.skipped,
                 "adatt": epoch.transfer,
                 "conflicts": epoch.conflicts,
             }
-            for epoch, scores in history.epochs
+            for epoch in epochs
         ],
     }
 

@@ -10,9 +10,9 @@ from typing import Any
 from recsys_mtl.config import Config, config_hash, load_config
 from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.data.prepare import prepare
+from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.serving.predictor import check_output_columns
-from recsys_mtl.training.device import check_precision, pick_device
 from recsys_mtl.wiring.network import build_network
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_mtl.files import atomic_file
+from recsys_mtl.model.device import Precision
 from recsys_mtl.progress import Advance, progress
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.scoring.drift import Drift, measure
@@ -23,7 +24,6 @@ from recsys_mtl.scoring.model import Model
 from recsys_mtl.scoring.rows import output_schema
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.scoring.tally import Tally
-from recsys_mtl.training.device import Precision
 
 log = logging.getLogger(__name__)
 ROWS_PER_FILE = 1_000_000

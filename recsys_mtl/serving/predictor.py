@@ -15,8 +15,8 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.tasks.retrieval import RetrievalLabel
-from recsys_mtl.training.device import Precision, autocast
 
 _SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
 _ENCODED_AT_ONCE = 65_536  # rows; what an encoder does once a call is then nothing a row

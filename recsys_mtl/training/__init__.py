@@ -1,1 +1,23 @@
-"""Training: the step, the loop (sole owner of time), evaluation and metrics."""
+"""Training: the step, the trainer (sole owner of time and state), evaluation.
+
+    trainer = Trainer(step, loader, validate, plan)
+    result = trainer.fit()
+
+needs neither files nor a command line; `recsys_mtl.wiring` makes all of it from a config.
+"""
+
+from recsys_mtl.training.history import Epoch, Validation
+from recsys_mtl.training.state import State
+from recsys_mtl.training.step import StepResult, TrainingStep
+from recsys_mtl.training.trainer import FitResult, Plan, Trainer
+
+__all__ = [
+    "Epoch",
+    "FitResult",
+    "Plan",
+    "State",
+    "StepResult",
+    "Trainer",
+    "TrainingStep",
+    "Validation",
+]

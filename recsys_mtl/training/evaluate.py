@@ -18,7 +18,7 @@ from recsys_mtl.data.loader import Loader
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.metrics import Metrics, evaluate_task, true_item_ranks
 from recsys_mtl.model import GateStatistics, GateUse, MultiTaskNetwork
-from recsys_mtl.training.device import Precision, autocast
+from recsys_mtl.model.device import Precision, autocast
 
 Array = NDArray[np.floating]
 Inverse = Callable[[Array], Array]
@@ -49,12 +49,13 @@ class Scores:
     weights: Array = field(repr=False)
     gates: dict[str, GateUse]
 
-    def mean_loss(self, weights: Mapping[str, float]) -> float | None:
-        """Mean loss over the tasks that have one, weighted; None where none has."""
-        seen = {task: loss for task, loss in self.losses.items() if loss is not None}
-        if not seen:
-            return None
-        return sum(weights[t] * loss for t, loss in seen.items()) / sum(weights[t] for t in seen)
+
+def mean_loss(losses: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
+    """Mean loss over the tasks that have one, weighted; None where none has."""
+    seen = {task: loss for task, loss in losses.items() if loss is not None}
+    if not seen:
+        return None
+    return sum(weights[t] * loss for t, loss in seen.items()) / sum(weights[t] for t in seen)
 
 
 @dataclass(frozen=True)

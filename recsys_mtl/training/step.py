@@ -19,8 +19,8 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.training.combining import Combining, Cut, Objective
-from recsys_mtl.training.device import Precision, autocast
 from recsys_mtl.training.shared_gradients import shared_gradients
 from recsys_mtl.training.transfer import StepView, Transfer
 
@@ -87,6 +87,11 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
         self._peak_table_rate = table_learning_rate
+
+    @property
+    def scaler(self) -> torch.amp.GradScaler:
+        """Of the loss in fp16; it does nothing in other precisions."""
+        return self._scaler
 
     def start_epoch(self, epoch: int) -> None:
         """Tell what has phases that an epoch begins."""

@@ -14,11 +14,11 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
 from recsys_mtl.metrics import larger_is_better
 from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.model.device import Precision
+from recsys_mtl.training import Plan
 from recsys_mtl.training.combining import Combining, shared_parts
-from recsys_mtl.training.device import Precision
 from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
 from recsys_mtl.training.gradnorm import GradNormBalancer
-from recsys_mtl.training.loop import Plan
 from recsys_mtl.training.optim import make_optimizer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import Transfer

@@ -17,9 +17,9 @@ from recsys_mtl.config import config_hash
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import UserError
 from recsys_mtl.runs.evaluate import evaluate
-from recsys_mtl.runs.fitting import Fitted
 from recsys_mtl.runs.train import train
 from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.trainer import Fitted
 
 COST = ("train_seconds", "seconds", "peak_memory_mb")
 ARMS = ("off", "published", "single_task")

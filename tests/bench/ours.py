@@ -16,7 +16,7 @@ from pathlib import Path
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import prepare
-from recsys_mtl.runs.fitting import fit_network
+from recsys_mtl.wiring.trainer import fit_network
 
 sys.path.insert(0, str(Path(__file__).parent))
 import data

@@ -18,7 +18,7 @@ from torchjd.autojac import backward, jac_to_grad, mtl_backward
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients.draws import own_draws
 from recsys_mtl.model import Outputs
-from recsys_mtl.training.device import autocast
+from recsys_mtl.model.device import autocast
 from recsys_mtl.training.step import TrainingStep
 
 AGGREGATORS = {

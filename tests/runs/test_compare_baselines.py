@@ -11,7 +11,7 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs.compare_baselines import as_shared_bottom, baselines
-from recsys_mtl.runs.fitting import Fitted, fit_network
+from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 NAMES = ["constant", "gradient_boosting", "single_task", "shared_bottom"]
 Found = dict[str, dict[str, Metrics]]

@@ -16,9 +16,9 @@ from recsys_mtl.ablation import ablate
 from recsys_mtl.config import Config
 from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs import train as train_job
-from recsys_mtl.runs.fitting import Fitted, fit_network
 from recsys_mtl.runs.train import train
 from recsys_mtl.tracking.run import NullRun
+from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 Document = dict[str, Any]
 CAGT = ("combiner.name=cagt", "combiner.block=expert")

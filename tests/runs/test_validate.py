@@ -11,16 +11,16 @@ import pytest
 from recsys_mtl.cli.main import main
 from recsys_mtl.config import config_hash
 from recsys_mtl.errors import UserError
-from recsys_mtl.runs import fitting
 from recsys_mtl.runs.validate import validate
 from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.wiring import trainer
 
 Trained = tuple[Any, dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "fit", lambda *args, **options: pytest.fail("it trains"))
+    monkeypatch.setattr(trainer, "Trainer", lambda *args, **options: pytest.fail("it trains"))
 
 
 def test_it_tells_what_would_be_trained(trained: Trained, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import over_processes, sum_over_processes
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
-from recsys_mtl.training.device import Precision, autocast
+from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.training.shared_gradients import shared_gradients
 
 

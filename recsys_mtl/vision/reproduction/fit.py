@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.gradients import ConflictLog, GradNorm
-from recsys_mtl.training.device import pick_device
+from recsys_mtl.model.device import pick_device
 from recsys_mtl.vision.reproduction.fitted import Epoch, Fitted
 from recsys_mtl.vision.reproduction.images import Images, make_network, run_seeds
 from recsys_mtl.vision.reproduction.plan import Threshold

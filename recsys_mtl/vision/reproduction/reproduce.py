@@ -19,9 +19,9 @@ from typing import Any
 
 from recsys_mtl.config.flat import flat
 from recsys_mtl.errors import wrong
+from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.tracking.run import open_run
-from recsys_mtl.training.device import pick_device
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import claim, load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction

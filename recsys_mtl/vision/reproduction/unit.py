@@ -14,7 +14,7 @@ import torch
 from recsys_mtl.files import atomic_write
 from recsys_mtl.gradients import Conflicts
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
-from recsys_mtl.training.device import pick_device
+from recsys_mtl.model.device import pick_device
 from recsys_mtl.vision.reproduction.fit import Fit, task_weights
 from recsys_mtl.vision.reproduction.fitted import Fitted
 from recsys_mtl.vision.reproduction.images import Images, open_images

@@ -13,7 +13,7 @@ from recsys_mtl.config.model import ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import MemoryLoader
-from recsys_mtl.training.loop import FitResult, fit
+from recsys_mtl.training import FitResult, Trainer, Validation
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
@@ -53,13 +53,12 @@ def trained(
         step = step_of(phases | adatt if adatt else None, training=training, **rest)
         torch.manual_seed(5)  # of the dropout
         size = -(-batch.num_rows // 3)
-        result = fit(
+        trainer = Trainer(
             step,
             MemoryLoader(batch, batch_size=size, shuffle=True, seed=0),
-            lambda epoch: -float(epoch),  # the last epoch is the best
+            lambda epoch: Validation(-float(epoch)),  # the last epoch is the best
             build_plan(config_of(training=training)),
-            tasks=step.network.task_names,
         )
-        return step, result
+        return step, trainer.fit()
 
     return make

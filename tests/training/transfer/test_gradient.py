@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.training.device import autocast
+from recsys_mtl.model.device import autocast
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import GradientTransfer
 

@@ -10,9 +10,10 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import UserError
 from recsys_mtl.metrics import Undefined
-from recsys_mtl.runs.fitting import fit_network, one_task, watched
-from recsys_mtl.training.evaluate import Scores
-from recsys_mtl.training.loop import Epoch
+from recsys_mtl.runs.one_task import one_task
+from recsys_mtl.training import Epoch
+from recsys_mtl.training.evaluate import Scores, mean_loss
+from recsys_mtl.wiring.trainer import fit_network, watched
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +27,19 @@ def prepared(config: Config) -> Prepared:
     return prepare(config)
 
 
-def test_every_epoch_is_told_and_the_best_weights_are_back(
+def test_every_epoch_is_reported_and_the_best_weights_are_back(
     config: Config, prepared: Prepared
 ) -> None:
-    told: list[tuple[Epoch, Scores]] = []
-    fitted = fit_network(config, prepared, on_epoch=lambda *seen: told.append(seen))
-    assert [epoch.number for epoch, _ in told] == [0, 1]
-    assert tuple(epoch for epoch, _ in told) == fitted.result.epochs
-    scores = [watched(config, seen) for _, seen in told]
-    assert [epoch.score for epoch, _ in told] == scores
+    reported: list[Epoch] = []
+    fitted = fit_network(config, prepared, on_epoch=reported.append)
+    assert [epoch.number for epoch in reported] == [0, 1]
+    assert tuple(reported) == fitted.result.epochs
+    weights = {name: task.weight for name, task in config.tasks.items()}
+    scores = [epoch.score for epoch in reported]
+    assert scores == [mean_loss(epoch.validation.losses, weights) for epoch in reported]
+    for epoch in reported:
+        assert epoch.validation.metrics.keys() == config.tasks.keys()
+        assert epoch.validation.gates.keys() == config.tasks.keys()
     assert scores[fitted.result.best_epoch] == min(scores)  # type: ignore[type-var]
     assert fitted.device == torch.device("cpu")
 

@@ -5,9 +5,8 @@ import torch
 
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import UserError
-from recsys_mtl.training import loop as module
-from recsys_mtl.training.loop import Skips, fit
-from recsys_mtl.training.step import StepResult
+from recsys_mtl.training import Trainer, Validation
+from recsys_mtl.training import trainer as module
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
 
@@ -44,17 +43,12 @@ def run(config_of, spec, rows_of):
         def validate(epoch):
             weight = step.network.embeddings.weights()[0]
             states.append(weight.detach().clone())
-            return scores[epoch]
+            return Validation(scores[epoch])
 
-        result = fit(
-            step,
-            loader,
-            validate,
-            build_plan(config),
-            tasks=TASKS,
-            on_epoch=on_epoch or (lambda epoch: None),
+        trainer = Trainer(
+            step, loader, validate, build_plan(config), on_epoch=on_epoch or (lambda epoch: None)
         )
-        return result, step, states
+        return trainer.fit(), step, states
 
     return go
 
@@ -145,30 +139,6 @@ def test_one_bad_batch_is_skipped_and_training_goes_on(run, rows_of, caplog):
     assert [epoch.skipped for epoch in result.epochs] == [1, 1]
     assert "the loss of value is not finite" in caplog.text
     assert all(torch.isfinite(p).all() for p in step.network.parameters())
-
-
-def test_skips_start_anew_after_a_good_batch():
-    skips = Skips(2, ("a", "b"))
-    zeros = torch.zeros(2)
-    bad = StepResult(zeros, zeros, zeros, False, (1,))
-    skips.see(bad)
-    skips.see(StepResult(zeros, zeros, zeros, True))
-    skips.see(bad)
-    assert skips.total == 2
-    with pytest.raises(UserError, match="loss of b"):
-        skips.see(bad)
-
-
-def test_skips_blame_the_gradient_where_every_loss_is_finite():
-    skips = Skips(1, ("a",))
-    with pytest.raises(UserError, match="diverged: the gradient is not finite, 1 batches"):
-        skips.see(StepResult(*[torch.zeros(1)] * 3, False))
-
-
-def test_skips_tell_why_a_combiner_found_nothing(caplog):
-    skips = Skips(2, ("a",))
-    skips.see(StepResult(*[torch.zeros(1)] * 3, False, problem="CAGrad: no weights in block 0"))
-    assert "batch skipped: CAGrad: no weights in block 0" in caplog.text
 
 
 def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.training.device import autocast, check_precision, pick_device
+from recsys_mtl.model.device import autocast, check_precision, pick_device
 
 
 def test_auto_is_what_torch_finds():

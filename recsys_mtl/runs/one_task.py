@@ -1,0 +1,70 @@
+"""A run with one of its tasks alone, for baselines and ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.combiner import SumConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.training import BalancingConfig
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.prepare import Prepared
+
+
+def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
+    """The same run with a single task; it lacks the other tasks, and what needs two of them.
+
+    The network keeps all the experts that the task's gate mixes and has tables of its own. Early
+    stopping keeps its metric where that is the task's own, else it watches the loss.
+    """
+    column = list(config.tasks).index(task)
+    stopping = config.training.early_stopping
+    if stopping.metric.rpartition("/")[0] != task:
+        stopping = stopping.model_copy(update={"metric": "loss"})
+    preferred = {name: e for name, e in config.model.gates.preferred.items() if name == task}
+    gates = config.model.gates.model_copy(update={"preferred": preferred})
+    model = config.model.model_copy(update={"gates": gates, "logit_transfer": []})
+    gradnorm = config.balancing.name == "gradnorm"
+    balancing = BalancingConfig() if gradnorm else config.balancing
+    single = config.model_copy(
+        update={
+            "tasks": {task: config.tasks[task]},
+            "model": model,
+            "adatt": AdaTTConfig(),
+            "combiner": SumConfig(),
+            "balancing": balancing,
+            "training": config.training.model_copy(update={"early_stopping": stopping}),
+        }
+    )
+    pre = prepared.preprocessor
+    narrowed = replace(
+        pre,
+        labels={task: pre.labels[task]},
+        conditions={name: c for name, c in pre.conditions.items() if name == task},
+    )
+    loaders = {split: _OneLabel(loader, column) for split, loader in prepared.loaders.items()}
+    return single, replace(prepared, preprocessor=narrowed, loaders=loaders)
+
+
+@dataclass(frozen=True)
+class _OneLabel:
+    """A loader that shows one label column of another."""
+
+    loader: Loader
+    column: int
+
+    @property
+    def num_rows(self) -> int:
+        return self.loader.num_rows
+
+    @property
+    def num_batches(self) -> int:
+        return self.loader.num_batches
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        kept = slice(self.column, self.column + 1)
+        for batch in self.loader.epoch(epoch, start_batch):
+            yield replace(batch, labels=batch.labels[:, kept])

@@ -1,0 +1,87 @@
+"""The weights of the best epoch, in one buffer beside the network's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.training.state import Part
+
+
+class Best(Part):
+    """Remembers the best epoch and its weights; the latest while no score is defined.
+
+    The buffer is allocated once and copied into, so that with it a training needs the memory of
+    its weights twice and never three times.
+
+    Args:
+        network: whose weights are kept.
+        larger_is_better: direction of the score.
+        min_delta: what a gain has to exceed to count.
+        keep_weights: whether to keep weights at all.
+    """
+
+    def __init__(
+        self, network: nn.Module, *, larger_is_better: bool, min_delta: float, keep_weights: bool
+    ) -> None:
+        self.epoch = 0
+        self.score: float | None = None
+        self._network = network
+        self._larger_is_better = larger_is_better
+        self._min_delta = min_delta
+        self._keep_weights = keep_weights
+        self._weights: dict[str, Tensor] | None = None
+
+    def see(self, epoch: int, score: float | None) -> None:
+        """Compare an epoch's score with the best so far, and keep the weights if it is better."""
+        if not self._is_better(score):
+            return
+        self.epoch, self.score = epoch, score
+        if self._keep_weights:
+            self._make_room()
+            assert self._weights is not None
+            for name, value in self._network.state_dict().items():
+                self._weights[name].copy_(value)
+
+    def restore(self) -> None:
+        """Put the best weights into the network, and let go of the buffer."""
+        if self._weights is not None:
+            self._network.load_state_dict(self._weights)
+            self._weights = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights, where there are any."""
+        return self._weights or {}
+
+    def values(self) -> dict[str, Any]:
+        """Which epoch it is; `weights`: whether there are any."""
+        return {"epoch": self.epoch, "score": self.score, "weights": self._weights is not None}
+
+    def reserve(self, values: Any) -> None:
+        """The buffer, if it is needed."""
+        if values["weights"]:
+            self._make_room()
+        else:
+            self._weights = None
+
+    def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
+        """Take over the epoch and its weights."""
+        self.epoch, self.score = values["epoch"], values["score"]
+        for name, weights in self.tensors().items():
+            weights.copy_(tensors[name])
+
+    def _make_room(self) -> None:
+        if self._weights is None:
+            state = self._network.state_dict()
+            self._weights = {name: torch.empty_like(value) for name, value in state.items()}
+
+    def _is_better(self, score: float | None) -> bool:
+        if self.score is None:
+            return True  # nothing to compare with: the latest weights are kept
+        if score is None:
+            return False
+        gain = score - self.score if self._larger_is_better else self.score - score
+        return gain > self._min_delta

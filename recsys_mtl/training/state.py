@@ -1,0 +1,115 @@
+"""The state of a training as tensors by name and plain values, each part's by its owner.
+
+The two are apart so that tensors can be written without pickle and the values as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import torch
+from torch import Tensor
+
+
+class State(TypedDict):
+    """What `Trainer.state_dict` gives.
+
+    Attributes:
+        tensors: `PART.NAME` -> tensor. They are live: the next step changes them.
+        values: part -> what JSON can hold.
+    """
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+class Part:
+    """An owner of state; the methods here are those of one without any."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Live tensors by name."""
+        return {}
+
+    def values(self) -> Any:
+        """What JSON can hold."""
+        return None
+
+    def reserve(self, values: Any) -> None:
+        """Make the tensors that a part with these values has, with any content."""
+
+    def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
+        """Take over a state, into the tensors that `reserve` made or that were there."""
+
+
+class Rng(Part):
+    """Torch's global random numbers, on the CPU and on the training's accelerator.
+
+    Nothing else draws: the order of rows and what combiners draw follow from seed and step.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def tensors(self) -> dict[str, Tensor]:
+        """(bytes,) uint8 each; copies, as torch gives no others."""
+        states = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self._device)
+        return states
+
+    def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
+        """Set both generators."""
+        torch.set_rng_state(tensors["cpu"].cpu())
+        if "cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["cuda"].cpu(), self._device)
+
+
+def collect(parts: Mapping[str, Part]) -> State:
+    """The state of all parts."""
+    tensors = {
+        f"{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.tensors().items()
+    }
+    return {"tensors": tensors, "values": {name: part.values() for name, part in parts.items()}}
+
+
+def reserve(parts: Mapping[str, Part], values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The live tensors of parts with these values, ready to be read into.
+
+    Raises:
+        ValueError: the values of other parts.
+    """
+    _refuse("parts", dict.fromkeys(values, "a part"), dict.fromkeys(parts, "a part"))
+    for name, part in parts.items():
+        part.reserve(values[name])
+    return collect(parts)["tensors"]
+
+
+def restore(parts: Mapping[str, Part], state: State) -> None:
+    """Load a state into all parts.
+
+    Raises:
+        ValueError: the state of something else; the tensors that were there are as before.
+    """
+    tensors, values = state["tensors"], state["values"]
+    _refuse("tensors", _kinds(tensors), _kinds(reserve(parts, values)))
+    for name, part in parts.items():
+        start = f"{name}."
+        own = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+        part.load(own, values[name])
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    return {name: f"{tuple(value.shape)} {value.dtype}" for name, value in tensors.items()}
+
+
+def _refuse(what: str, given: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    names = sorted(n for n in given.keys() | expected.keys() if given.get(n) != expected.get(n))
+    if names:
+        name = names[0]
+        raise ValueError(
+            f"state: {len(names)} {what} differ from this training's; the first is {name}: "
+            f"expected {expected.get(name, 'none')}, found {given.get(name, 'none')}"
+        )

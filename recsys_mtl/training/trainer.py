@@ -1,0 +1,234 @@
+"""The trainer: the only owner of time (epoch, step) and of a run's whole state.
+
+It trains, evaluates on the validation rows after every epoch, keeps the best weights and stops
+early. It knows nothing of files, trackers or method names.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import Tensor
+
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.interrupt import graceful_interrupt
+from recsys_mtl.progress import progress
+from recsys_mtl.training.best import Best
+from recsys_mtl.training.history import Epoch, History, Validation
+from recsys_mtl.training.optim import schedule_factor
+from recsys_mtl.training.running import RunningEpoch
+from recsys_mtl.training.skips import Skips
+from recsys_mtl.training.state import Part, Rng, State, collect, reserve, restore
+from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.training.step_state import step_parts
+
+log = logging.getLogger(__name__)
+Stopped = Literal["finished", "early", "interrupted"]
+_STOPPED = {"finished": "finished", "early": "stopped early", "interrupted": "was interrupted"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and when to stop.
+
+    Attributes:
+        epochs: passes over the training rows.
+        schedule: what follows the warm-up of the learning rate.
+        warmup: share of all steps with a rising rate.
+        larger_is_better: direction of the watched score.
+        patience: epochs without a better score before stopping; None never stops.
+        min_delta: what a gain has to exceed to count as better.
+        keep_best: whether the best epoch's weights are kept, or the last one's.
+        max_nonfinite: skipped batches in a row that end the run.
+    """
+
+    epochs: int
+    schedule: Literal["cosine", "constant"]
+    warmup: float
+    larger_is_better: bool
+    patience: int | None
+    min_delta: float
+    keep_best: bool
+    max_nonfinite: int
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The whole training; `best_epoch` is the one whose weights are kept."""
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    stopped: Stopped
+    skipped: int
+
+
+class Trainer:
+    """Trains by a plan; its state can be stored after any batch and any epoch.
+
+    A trainer made anew from the same settings and data that loads a stored state ends with the
+    same weights, numbers and results, bit for bit on the same CPU, as one that was never stopped::
+
+        trainer = Trainer(step, loader, validate, plan, on_step=lambda: store(trainer.state_dict()))
+        trainer.load_state_dict(stored)  # where there is something stored
+        result = trainer.fit()
+
+    Args:
+        step: one training step; owns the network, the optimizers and the methods.
+        loader: the training rows.
+        validate: evaluates the network after the epoch of that number.
+        plan: how long, and when to stop.
+        on_epoch: called with every finished epoch, when the state includes it.
+        on_step: called after every batch, when the state includes it.
+    """
+
+    def __init__(
+        self,
+        step: TrainingStep,
+        loader: Loader,
+        validate: Callable[[int], Validation],
+        plan: Plan,
+        *,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.step = step
+        self.plan = plan
+        self._loader = loader
+        self._validate = validate
+        self._on_epoch = on_epoch
+        self._on_step = on_step
+        self._restored = False
+        self._history = History()
+        self._running = RunningEpoch(step.network.task_names, step.device)
+        self._skips = Skips(plan.max_nonfinite, step.network.task_names)
+        self._best = Best(
+            step.network,
+            larger_is_better=plan.larger_is_better,
+            min_delta=plan.min_delta,
+            keep_weights=plan.keep_best,
+        )
+        self._parts: dict[str, Part] = {
+            **step_parts(step),
+            "rng": Rng(step.device),
+            "running": self._running,
+            "skips": self._skips,
+            "best": self._best,
+            "history": self._history,
+        }
+
+    def fit(self) -> FitResult:
+        """Train to the end and leave the best epoch's weights in the network, or the last one's.
+
+        The first Ctrl-C or SIGTERM ends it after the batch in hand, with what was learned.
+
+        Raises:
+            UserError: the losses stay non-finite.
+        """
+        stopped = self._reason_to_stop()
+        if self._restored and stopped is None:
+            raise RuntimeError("fit: the best weights are back after an interrupt; load a state")
+        with graceful_interrupt() as asked_to_stop:
+            while stopped is None:
+                self._run_epoch(asked_to_stop)
+                stopped = "interrupted" if asked_to_stop() else self._reason_to_stop()
+        self._best.restore()
+        self._restored = True
+        epochs, best = self._history.epochs, self._best.epoch
+        if all(epoch.score is None for epoch in epochs):
+            log.warning("the metric of early stopping was never defined: the last weights are kept")
+        log.info("training %s; best epoch %d of %d", _STOPPED[stopped], best + 1, len(epochs))
+        kept = best if self.plan.keep_best else epochs[-1].number
+        return FitResult(epochs, kept, stopped, self._skips.total)
+
+    def state_dict(self) -> State:
+        """All that a training resumes from: live tensors, and values that JSON can hold.
+
+        After `fit` has put back the best weights there is nothing left to resume.
+        """
+        return collect(self._parts)
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over the state of a trainer with the same settings and data, before `fit`.
+
+        Raises:
+            ValueError: the state of another kind of training.
+        """
+        restore(self._parts, state)
+        self._restored = False
+
+    def reserve(self, values: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The live tensors of a state with these values, for a reader that fills them in place.
+
+        They then go into `load_state_dict` with the same values.
+        """
+        return reserve(self._parts, values)
+
+    def _reason_to_stop(self) -> Stopped | None:
+        """Why there is no further epoch; None: there is one."""
+        done, patience = self._running.number, self.plan.patience
+        stale = done - 1 - self._best.epoch
+        if patience is not None and self._best.score is not None and stale >= patience:
+            return "early"
+        return "finished" if done >= self.plan.epochs else None
+
+    def _run_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
+        """Train what is left of the epoch, then evaluate."""
+        number = self._running.number
+        self.step.start_epoch(number)
+        self._train(asked_to_stop)
+        trained = self._trained_epoch()
+        self.step.balancer.epoch_end()
+        epoch = replace(trained, validation=self._validate(number))
+        self._history.add(epoch)
+        self._best.see(number, epoch.score)
+        self._running.start(number + 1)
+        self._on_epoch(epoch)
+
+    def _train(self, asked_to_stop: Callable[[], bool]) -> None:
+        step, running, plan, loader = self.step, self._running, self.plan, self._loader
+        per_epoch = max(1, loader.num_batches)
+        if running.batch >= per_epoch:
+            return  # a stream would read the whole epoch to find nothing left of it
+        step.network.train()
+        title = f"epoch {running.number + 1}/{plan.epochs}"
+        begun = time.perf_counter()
+        with progress(title, loader.num_rows, done=running.rows) as advance:
+            for batch in loader.epoch(running.number, running.batch):
+                index = running.number * per_epoch + running.batch
+                factor = schedule_factor(
+                    index,
+                    total_steps=plan.epochs * per_epoch,
+                    warmup=plan.warmup,
+                    kind=plan.schedule,
+                )
+                step.set_rate(factor)
+                result = step(batch.to(step.device), index)
+                self._skips.see(result)
+                running.add(result, rows=batch.num_rows, rate_factor=factor)
+                advance(batch.num_rows, f"loss {result.losses.mean().item():.4f}")
+                running.seconds += time.perf_counter() - begun
+                self._on_step()
+                begun = time.perf_counter()
+                if asked_to_stop():
+                    break
+
+    def _trained_epoch(self) -> Epoch:
+        """What the epoch's training says, still without its validation."""
+        step, running = self.step, self._running
+        weights = step.balancer.weights().tolist()
+        return Epoch(
+            number=running.number,
+            train_losses=running.losses(),
+            labelled=running.labelled(),
+            seconds=running.seconds,
+            rows=running.rows,
+            skipped=running.skipped,
+            learning_rate_factor=running.rate_factor,
+            loss_weights=dict(zip(step.network.task_names, weights, strict=True)),
+            transfer=None if step.transfer is None else step.transfer.diagnostics(),
+            conflicts=None if step.combining is None else step.combining.diagnostics(),
+        )

@@ -1,0 +1,109 @@
+"""From a config and its data to a trainer; what `train`, its baselines and ablations share."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.prepare import Prepared
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.data.splits import SplitName
+from recsys_mtl.metrics import Undefined
+from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.training import Epoch, FitResult, Trainer, Validation
+from recsys_mtl.training.evaluate import Scores, mean_loss
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_evaluator, build_plan, build_step
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network with the best epoch's weights, and how it came to be."""
+
+    network: MultiTaskNetwork
+    result: FitResult
+    device: torch.device
+
+
+def fit_network(
+    config: Config, prepared: Prepared, *, on_epoch: Callable[[Epoch], None] = lambda epoch: None
+) -> Fitted:
+    """Build the config's network and train it on the prepared data; see `build_trainer`.
+
+    Raises:
+        UserError: the device or precision cannot be had, or training diverges.
+    """
+    trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
+    result = trainer.fit()
+    return Fitted(trainer.step.network, result, trainer.step.device)
+
+
+def build_trainer(
+    config: Config,
+    preprocessor: Preprocessor,
+    loaders: Mapping[SplitName, Loader],
+    *,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[], None] = lambda: None,
+) -> Trainer:
+    """The trainer of a config, with an untrained network.
+
+    The config's seed governs initialisation, dropout and the order of the rows: it is set here, as
+    torch's global seed, so `fit` follows without other draws in between.
+
+    Args:
+        config: the run.
+        preprocessor: fitted.
+        loaders: of the encoded rows, `train` and `valid`.
+        on_epoch: called with every finished epoch.
+        on_step: called after every batch.
+
+    Raises:
+        UserError: the device or precision cannot be had.
+    """
+    training = config.training
+    device = pick_device(training.device)
+    check_precision(training.precision, device)
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    torch.manual_seed(config.seed)
+    network = build_network(config, preprocessor.spec, device=device)
+    step = build_step(config, network, device)
+    evaluator = build_evaluator(config, preprocessor, precision=training.precision)
+
+    def validate(epoch: int) -> Validation:
+        scores = evaluator(network, loaders["valid"])
+        return Validation(watched(config, scores), scores.losses, scores.metrics, scores.gates)
+
+    def report(epoch: Epoch) -> None:
+        log.info(
+            "epoch %d/%d: %.0f rows/s, validation %s %s",
+            epoch.number + 1,
+            training.epochs,
+            epoch.rows_per_second,
+            training.early_stopping.metric,
+            "undefined" if epoch.score is None else f"{epoch.score:.5f}",
+        )
+        on_epoch(epoch)
+
+    plan = build_plan(config)
+    return Trainer(step, loaders["train"], validate, plan, on_epoch=report, on_step=on_step)
+
+
+def watched(config: Config, scores: Scores) -> float | None:
+    """The value that early stopping watches; None where it is undefined."""
+    task, _, metric = config.training.early_stopping.metric.rpartition("/")
+    if not task:
+        loss = mean_loss(scores.losses, {name: t.weight for name, t in config.tasks.items()})
+        return None if loss is None or math.isnan(loss) else loss
+    value = scores.metrics[task][metric]
+    return None if isinstance(value, Undefined) or math.isnan(value) else value
