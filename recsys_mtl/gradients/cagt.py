@@ -141,10 +141,12 @@ class CAGT(GramCombiner):
             conflicting: r, the share of conflicting (task, block).
         """
         base = self.coefficient
-        if not self.adaptive or EARLY <= step < LATE:
+        if not self.adaptive:
             return base
         if step < EARLY:
             return min(1.5 * base, 0.5)
+        if step < LATE:
+            return base
         return min(1.0, base * (1 + 0.5 * conflicting) * max(0.5, 1 - (step - LATE) / FADE))
 
     def _active(self, step: int) -> bool:

@@ -57,6 +57,14 @@ def test_a_task_that_lags_behind_counts_for_more() -> None:
     assert balancer.weights[1] > balancer.weights[0]
 
 
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, [-1, 1]), (1.0, [-1, 1]), (2.0, [1, -1])])
+def test_alpha_bends_the_pace_that_gradients_follow(alpha: float, expected: list[int]) -> None:
+    # Ḡ = 1, and the pace of 0.5 and 1.5 to the power of α is on either side of G = 0.4 and 1.6.
+    ratios, lengths = torch.tensor([0.5, 1.5]), torch.tensor([0.4, 1.6])
+    gradient = GradNorm(2, alpha=alpha).gradient(ratios, lengths, EVERYBODY[:2])
+    torch.testing.assert_close(gradient, torch.tensor(expected) * lengths)
+
+
 def test_who_is_absent_or_not_finite_takes_no_part(seed: int) -> None:
     pair = GradNorm(2)
     three = GradNorm(TASKS)

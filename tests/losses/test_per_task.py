@@ -155,3 +155,12 @@ def test_all_tasks_equal_one_by_one() -> None:
         torch.testing.assert_close(losses[t], value)
         assert counts[t] == count
         torch.testing.assert_close(gradients[t], gradient)
+
+
+def test_the_mass_is_that_of_the_rows_that_losses_are_means_over() -> None:
+    tasks = TaskLosses({name: TaskLoss(name) for name in LOSSES})
+    labels = torch.tensor([[0.0], [1.0], [NAN]]).expand(3, len(LOSSES))
+    weights = torch.tensor([1.0, 2.0, 4.0])
+    masses = dict(zip(tasks.names, tasks.masses(labels, weights).tolist(), strict=True))
+    assert masses.pop("retrieval") == 2  # 0 is an item that the table does not know
+    assert set(masses.values()) == {3.0}

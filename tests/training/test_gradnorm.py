@@ -60,6 +60,23 @@ def test_fixed_weights_act_on_top() -> None:
     assert float(total) == pytest.approx(float(2 * w[0] * 3 + w[1] * 7))
 
 
+@pytest.mark.parametrize(("alpha", "first_grows"), [(1.0, True), (2.0, False)])
+def test_alpha_reaches_the_weights(alpha: float, first_grows: bool) -> None:
+    balancer = GradNormBalancer(torch.ones(2), alpha=alpha, learning_rate=0.1)
+    present = torch.tensor([True, True])
+    balancer.see_lengths(torch.ones(2), torch.ones(2), present)
+    # G = 0.4 is below Ḡ · 0.5 and above Ḡ · 0.5².
+    balancer.see_lengths(torch.tensor([0.5, 1.5]), torch.tensor([0.4, 1.6]), present)
+    first, second = balancer.gradnorm.weights.tolist()
+    assert (first > 1 > second) == first_grows
+    assert (second > 1 > first) != first_grows
+
+
+def test_the_config_s_settings_reach_it(step: TrainingStep) -> None:
+    gradnorm = step.balancer.gradnorm
+    assert (gradnorm.alpha, gradnorm.learning_rate) == (0.7, 0.05)
+
+
 def test_its_state_comes_back(step: TrainingStep, rows: Batch) -> None:
     step(rows)
     other = GradNormBalancer(torch.ones(4), alpha=0.7, learning_rate=0.05)
