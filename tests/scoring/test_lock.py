@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.scoring.lock import LOCK, locked
+from recsys_mtl.scoring.lock import HOLDER, LOCK, locked
 
 
 def test_the_second_job_is_told_who_works_there(tmp_path: Path) -> None:
@@ -18,23 +18,42 @@ def test_the_second_job_is_told_who_works_there(tmp_path: Path) -> None:
     with locked(tmp_path):
         with pytest.raises(UserError, match=message), locked(tmp_path):
             pass
+        assert (tmp_path / HOLDER).exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_of_a_job_that_ends_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = locked(tmp_path)
+    first.__enter__()
+    waits: list[float] = []
+
+    def ends(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            first.__exit__(None, None, None)
+
+    monkeypatch.setattr("time.sleep", ends)
+    with locked(tmp_path):
+        assert len(waits) == 1
         assert (tmp_path / LOCK).exists()
-    assert not (tmp_path / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:
     with pytest.raises(KeyError), locked(tmp_path):
         raise KeyError
-    assert not (tmp_path / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
     with locked(tmp_path):
-        assert (tmp_path / LOCK).exists()
+        assert (tmp_path / HOLDER).exists()
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": 1}'])
 def test_what_a_killed_job_left_is_taken_over(tmp_path: Path, content: str) -> None:
-    (tmp_path / LOCK).write_text(content)
+    (tmp_path / HOLDER).write_text(content)
     with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
@@ -44,15 +63,15 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert (tmp_path / LOCK).exists()
+    assert (tmp_path / HOLDER).exists()
     with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
 
 
 def test_a_job_of_another_machine_is_left_alone(tmp_path: Path) -> None:
     text = json.dumps({"pid": 4, "host": "elsewhere"})
-    (tmp_path / LOCK).write_text(text)
+    (tmp_path / HOLDER).write_text(text)
     message = "found process 4 on elsewhere -> if it does not run any more, delete .*_lock.json"
     with pytest.raises(UserError, match=message), locked(tmp_path):
         pass
-    assert (tmp_path / LOCK).read_text() == text
+    assert (tmp_path / HOLDER).read_text() == text
