@@ -93,13 +93,13 @@ def product(root: Path) -> list[File]:
 def kinds(files: list[File]) -> dict[str, str]:
     """Name of a kind of task or feature -> the name of its section."""
     nodes = [n for file in files if "recsys_mtl/config/" in file.name for n in file.nodes]
-    members: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in UNIONS:
-            members |= {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+    unions = [n for n in nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) in UNIONS]
+    members = {n.id for union in unions for n in ast.walk(union) if isinstance(n, ast.Name)}
+    registers = {f"{union}.register" for union in UNIONS}
     result = {}
-    for section in (n for n in nodes if isinstance(n, ast.ClassDef) and n.name in members):
-        for line in section.body:
+    for section in (n for n in nodes if isinstance(n, ast.ClassDef)):
+        member = section.name in members or registers & {*map(ast.unparse, section.decorator_list)}
+        for line in section.body if member else ():
             if isinstance(line, ast.AnnAssign) and ast.unparse(line.target) == "kind":
                 choice = next(n for n in ast.walk(line.annotation) if isinstance(n, ast.Constant))
                 result[str(choice.value)] = section.name

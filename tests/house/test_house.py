@@ -51,6 +51,9 @@ class CountConfig(Section):
 class SplitConfig(Section):
     kind: Literal["split"]
 TaskConfig = Annotated[RedConfig | CountConfig, Field(discriminator="kind")]
+@FeatureConfig.register
+class BlueConfig(FeatureConfig):
+    kind: Literal["blue"]
 """
 
 
@@ -75,6 +78,7 @@ def count(tmp_path: Path):
     "text",
     [
         'x = "red"',
+        'x = ["blue"]',
         'if kind == "count": pass',
         'match kind:\n    case "count": pass',
         'x: Literal["count"]',
