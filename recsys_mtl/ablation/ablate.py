@@ -28,7 +28,8 @@ from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.processes import as_they_come
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.tracking.run import Run, open_run
+from recsys_mtl.tracking.open import open_run
+from recsys_mtl.tracking.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
-from recsys_mtl.model.embeddings import Embeddings, make_embeddings
+from recsys_mtl.model.embeddings import Embeddings
+from recsys_mtl.model.embeddings_backend import make_embeddings
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup
 from recsys_mtl.model.gates import GateStatistics, GateUse
 from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP

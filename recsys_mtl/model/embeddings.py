@@ -1,12 +1,10 @@
-"""Embedding tables that update themselves inside backward, behind one interface.
+"""Embedding tables that update themselves inside backward: what both backends have in common.
 
-Two backends with the same names and the same numbers: TorchRec's fused tables and plain PyTorch.
 Shapes: B rows, C single-valued features, M list-valued features, P sum of all widths.
 """
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -15,14 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.columns.spec import TableSpec
-from recsys_mtl.errors import wrong
 
-Backend = Literal["auto", "torchrec", "plain"]
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
 INITIAL_STD = 0.01
 ADAGRAD_EPS = 1e-8
-
-_log = logging.getLogger(__name__)
 
 
 def table_name(feature: str) -> str:
@@ -125,58 +119,3 @@ class Embeddings(nn.Module, ABC):
         with torch.no_grad():
             for name, value in live.items():
                 value.copy_(state[name])
-
-
-def make_embeddings(
-    tables: Sequence[TableSpec],
-    list_tables: Sequence[TableSpec],
-    *,
-    backend: Backend = "auto",
-    optimizer: TableOptimizer = "rowwise_adagrad",
-    learning_rate: float = 0.02,
-    device: torch.device | str = "cpu",
-) -> Embeddings:
-    """Embeddings of the asked backend; the same seed gives the same weights in both.
-
-    `auto` takes TorchRec, or plain tables, with a log line, where TorchRec does not import or a
-    width does not suit it.
-
-    Raises:
-        UserError: backend `torchrec` cannot be had.
-    """
-    device = torch.device(device)
-    obstacle = "" if backend == "plain" else _torchrec_obstacle((*tables, *list_tables))
-    if backend == "torchrec" and obstacle:
-        raise wrong(
-            "TorchRec's tables cannot be used",
-            where="model.embedding.backend",
-            expected="torchrec and fbgemm that import, and widths that are multiples of 4",
-            found=obstacle,
-            fix="use backend: plain, or see `recsys-mtl doctor`",
-        )
-    if obstacle:
-        _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
-    made: Embeddings
-    if backend == "plain" or obstacle or not (tables or list_tables):
-        from recsys_mtl.model.embeddings_plain import PlainEmbeddings
-
-        made = PlainEmbeddings(tables, list_tables, optimizer, learning_rate, device)
-    else:
-        from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
-
-        with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
-            made = TorchrecEmbeddings(tables, list_tables, optimizer, learning_rate, device)
-    made.initialise()
-    return made
-
-
-def _torchrec_obstacle(tables: Sequence[TableSpec]) -> str:
-    """Why TorchRec's tables cannot be used, empty where they can."""
-    odd = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
-    if odd:
-        return f"width not a multiple of 4: {', '.join(odd)}"
-    try:
-        import recsys_mtl.model.embeddings_torchrec  # noqa: F401
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        return f"torchrec does not import: {error}"
-    return ""

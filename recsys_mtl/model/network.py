@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.model.cgc import CGCSpec
-from recsys_mtl.model.embeddings import Backend, TableOptimizer, make_embeddings
+from recsys_mtl.model.embeddings import TableOptimizer
+from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import entropy, expert_names
 from recsys_mtl.model.ple import PLE, PLEOutput

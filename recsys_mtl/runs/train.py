@@ -36,7 +36,8 @@ from recsys_mtl.runs.track import Baselines, prove_model, track_epoch, track_out
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
-from recsys_mtl.tracking.run import Run, open_run
+from recsys_mtl.tracking.open import open_run
+from recsys_mtl.tracking.run import Run
 from recsys_mtl.tracking.uri import redact_uri
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,34 +124,3 @@ class NullRun:
         trace: TracebackType | None,
     ) -> None:
         return None
-
-
-def open_run(
-    enabled: bool,
-    uri: str | None,
-    experiment: str,
-    name: str,
-    tags: Mapping[str, str] | None = None,
-    *,
-    spool: Path | None = None,
-) -> Run:
-    """Open a run before training, so that a wrong or unreachable server is told at once.
-
-    Only the process of rank 0 (`RANK` unset or 0) writes; MLflow is imported only when it does.
-
-    Args:
-        enabled: False gives a `NullRun`.
-        uri: tracking URI; else `MLFLOW_TRACKING_URI`, else `sqlite:///mlflow.db` in the cwd.
-        experiment: experiment name, created where it does not exist.
-        name: run name.
-        tags: tags of the run.
-        spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
-
-    Raises:
-        UserError: the URI is wrong, or what it names cannot be reached or written.
-    """
-    if not enabled or os.environ.get("RANK", "0") != "0":
-        return NullRun()
-    from recsys_mtl.tracking.mlflow_run import open_mlflow_run
-
-    return open_mlflow_run(uri, experiment, name, tags or {}, spool)

@@ -14,11 +14,11 @@ BOUNDS = {
     "lines": 32_500,  # goal 27,000
     "median lines of a file": 109,
     "files over 400 lines": 1,  # goal 0
-    "kind files": 45,  # goal 8
+    "kind files": 43,  # goal 8
     "auc": 5,  # goal 1
     "spearman": 5,  # goal 1
     "circles": 0,
-    "circles with functions' imports": 2,  # goal 0
+    "circles with functions' imports": 0,
     "model_copy(update=)": 51,  # goal: none that disguises a wish as a user's setting
     "pipelines installed": 0,
 }

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import UserError
-from recsys_mtl.model import embeddings
-from recsys_mtl.model.embeddings import Embeddings, make_embeddings, table_name
+from recsys_mtl.model import embeddings_backend
+from recsys_mtl.model.embeddings import Embeddings, table_name
+from recsys_mtl.model.embeddings_backend import make_embeddings
 
 TABLES = (TableSpec("city", 9, 4), TableSpec("a.b", 5, 8))
 LISTS = (TableSpec("brands", 7, 4, "mean"), TableSpec("shops", 6, 12, "sum"))
@@ -26,7 +27,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def have_torchrec() -> bool:
-    return embeddings._torchrec_obstacle(()) == ""
+    return embeddings_backend._torchrec_obstacle(()) == ""
 
 
 def make(backend: str, optimizer: str = "rowwise_adagrad", seed: int = 0) -> Embeddings:
@@ -193,7 +194,7 @@ def test_no_tables() -> None:
 
 
 def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "recsys_mtl.model.embeddings"):
+    with caplog.at_level(logging.INFO, "recsys_mtl.model.embeddings_backend"):
         made = make_embeddings((TableSpec("x", 3, 5),), (), backend="auto")
     assert "x (5)" in caplog.text
     assert type(made).__name__ == "PlainEmbeddings"

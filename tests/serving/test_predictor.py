@@ -13,7 +13,7 @@ from scipy.special import expit
 from recsys_mtl.config.load import config_from_yaml, dump_config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
-from recsys_mtl.model.embeddings import _torchrec_obstacle as torchrec_obstacle
+from recsys_mtl.model.embeddings_backend import _torchrec_obstacle as torchrec_obstacle
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.wiring.network import build_network
 

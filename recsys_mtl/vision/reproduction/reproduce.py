@@ -21,7 +21,7 @@ from recsys_mtl.config.flat import flat
 from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.tracking.run import open_run
+from recsys_mtl.tracking.open import open_run
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import claim, load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction

@@ -1,0 +1,74 @@
+"""Which backend holds the embedding tables: TorchRec's fused ones, or plain PyTorch.
+
+Both have the same names and the same numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.errors import wrong
+from recsys_mtl.model.embeddings import Embeddings, TableOptimizer
+from recsys_mtl.model.embeddings_plain import PlainEmbeddings
+
+Backend = Literal["auto", "torchrec", "plain"]
+
+_log = logging.getLogger(__name__)
+
+
+def make_embeddings(
+    tables: Sequence[TableSpec],
+    list_tables: Sequence[TableSpec],
+    *,
+    backend: Backend = "auto",
+    optimizer: TableOptimizer = "rowwise_adagrad",
+    learning_rate: float = 0.02,
+    device: torch.device | str = "cpu",
+) -> Embeddings:
+    """Embeddings of the asked backend; the same seed gives the same weights in both.
+
+    `auto` takes TorchRec, or plain tables, with a log line, where TorchRec does not import or a
+    width does not suit it.
+
+    Raises:
+        UserError: backend `torchrec` cannot be had.
+    """
+    device = torch.device(device)
+    obstacle = "" if backend == "plain" else _torchrec_obstacle((*tables, *list_tables))
+    if backend == "torchrec" and obstacle:
+        raise wrong(
+            "TorchRec's tables cannot be used",
+            where="model.embedding.backend",
+            expected="torchrec and fbgemm that import, and widths that are multiples of 4",
+            found=obstacle,
+            fix="use backend: plain, or see `recsys-mtl doctor`",
+        )
+    if obstacle:
+        _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
+    made: Embeddings
+    if backend == "plain" or obstacle or not (tables or list_tables):
+        made = PlainEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+    else:
+        from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
+
+        with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
+            made = TorchrecEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+    made.initialise()
+    return made
+
+
+def _torchrec_obstacle(tables: Sequence[TableSpec]) -> str:
+    """Why TorchRec's tables cannot be used, empty where they can."""
+    odd = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
+    if odd:
+        return f"width not a multiple of 4: {', '.join(odd)}"
+    try:
+        import recsys_mtl.model.embeddings_torchrec  # noqa: F401
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        return f"torchrec does not import: {error}"
+    return ""
