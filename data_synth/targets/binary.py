@@ -12,6 +12,7 @@ from scipy.special import expit, xlogy
 from data_synth.grid import FINE, Grid
 from data_synth.response import Floats
 from data_synth.targets.base import Array, Rng, with_noise
+from recsys_mtl.metrics.binary import auc_of_masses, pr_auc_of_masses
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,20 @@ class BinaryTarget:
     def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
         """Expected AUC, PR-AUC and log loss."""
         chance = self.predict(self.linear(self.grid.points))
-        order = np.argsort(-chance, kind="stable")
+        order = np.argsort(chance, kind="stable")
         chance, mass = chance[order], np.asarray(counts, np.float64)[order]
         positive, negative = mass * chance, mass * (1 - chance)
-        found, wrong = positive.cumsum(), negative.cumsum()
-        total, others = found[-1], wrong[-1]
-        auc = 1 - float(positive @ (wrong - negative / 2)) / (total * others)
-        precision = found / np.maximum(found + wrong, 1e-300)
+        rate = float(positive.sum() / mass.sum())
         return {
             "oracle": {
-                "auc": auc,
-                "pr_auc": float(positive @ precision) / total,
+                "auc": auc_of_masses(positive, negative),
+                "pr_auc": pr_auc_of_masses(positive, negative),
                 "log_loss": float(mass @ _entropy(chance)) / mass.sum(),
             },
             "constant": {
                 "auc": 0.5,
-                "pr_auc": total / mass.sum(),
-                "log_loss": float(_entropy(np.asarray(total / mass.sum()))),
+                "pr_auc": rate,
+                "log_loss": float(_entropy(np.asarray(rate))),
             },
         }
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+
+from recsys_mtl.metrics.regression import rank_correlation
+from recsys_mtl.metrics.undefined import as_float
 
 Floats = NDArray[np.float64]
 _UNSIGNED = ("multiclass", "retrieval")
@@ -61,11 +63,10 @@ def agreement(measured: Floats, planned: Floats, *, threshold: float) -> Agreeme
     """Compare two (T, T); `threshold` is the affinity below which a pair is in conflict."""
     upper = np.triu_indices(len(planned), 1)
     a, b = measured[upper], planned[upper]
-    varied = len(np.unique(a)) > 1 and len(np.unique(b)) > 1
     found, true = a < threshold, b < threshold
     both = int((found & true).sum())
     return Agreement(
-        spearman=float(spearmanr(a, b).statistic) if varied else float("nan"),
+        spearman=as_float(rank_correlation(b, a, np.ones(len(a)))),
         first=_first(measured, planned),
         precision=both / int(found.sum()) if found.any() else float("nan"),
         recall=both / int(true.sum()) if true.any() else float("nan"),

@@ -20,13 +20,15 @@ from sklearn.tree import DecisionTreeClassifier
 from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
+from recsys_mtl.metrics.binary import auc_of_masses
+from recsys_mtl.metrics.regression import correlate_ranks
+from recsys_mtl.metrics.weighing import Floats, centred_ranks, sums
 
 TREE_ROWS = 10_000
 MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
 MIN_SIDE = 5
 
 Codes = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 class LabelInfo(NamedTuple):
@@ -145,16 +147,17 @@ def _score(feature: _Column, label: _Label, folds: npt.NDArray[np.bool_]) -> Sco
     if len(target) < MIN_ROWS or len(counts) < 2:
         return None
     if label.kind == "regression":
-        score = codes if feature.numeric else _other_fold_means(codes, _ranks(target), fold)
-        return Score(abs(_spearman(score, target)), "|rank correlation|")
+        ones = np.ones(len(target))
+        ranks = centred_ranks(target, ones)
+        score = codes if feature.numeric else _other_fold_means(codes, ranks, fold)
+        return Score(abs(float(correlate_ranks(target, [score], ones)[0])), "|rank correlation|")
     if np.sort(counts)[-2] < MIN_SIDE:
         return None
     if label.kind == "binary":
         positive = target.astype(np.float64)
-        if feature.numeric:
-            area = _auc(codes, positive)
-            return Score(max(area, 1.0 - area), "AUC")
-        return Score(_auc(_other_fold_means(codes, positive, fold), positive), "AUC")
+        score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
+        area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
+        return Score(max(area, 1.0 - area) if feature.numeric else area, "AUC")
     shallow = feature.numeric and label.kind == "multiclass"
     guess = _tree_guess(codes, target, fold) if shallow else _mode_guess(codes, target, fold)
     judged = guess >= 0
@@ -208,28 +211,6 @@ def _codes(values: pl.Series) -> Codes:
     """Dense ranks from 0 on in the order of the values, -1 for null and NaN."""
     known = values.fill_nan(None) if values.dtype.is_float() else values
     return known.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
-
-
-def _ranks(codes: Codes) -> Floats:
-    """Average ranks, ties sharing theirs."""
-    count = np.bincount(codes)
-    mean: Floats = np.cumsum(count) - (count - 1) / 2.0
-    return mean[codes]
-
-
-def _auc(codes: Codes, positive: Floats) -> float:
-    """Area under the ROC curve (the Mann-Whitney statistic) of integer scores."""
-    ones = positive.sum()
-    above = (_ranks(codes) * positive).sum() - ones * (ones + 1) / 2
-    return float(above / (ones * (len(positive) - ones)))
-
-
-def _spearman(first: Codes, second: Codes) -> float:
-    """Spearman's rank correlation; 0 where one of them is constant."""
-    a, b = _ranks(first), _ranks(second)
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt((a * a).sum() * (b * b).sum())
-    return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
 def _other_fold_means(codes: Codes, target: Floats, fold: npt.NDArray[np.bool_]) -> Codes:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from recsys_mtl.lifecycle.labelled import Labelled
 from recsys_mtl.metrics.binary import prepare_calibration_error
-from recsys_mtl.metrics.fast_scores import Score, score_of
 from recsys_mtl.metrics.regression import prepare_error_of_mean
-from recsys_mtl.metrics.weighing import Floats
+from recsys_mtl.metrics.weighing import Floats, Score, on_rows, together
 
 
 def make_calibration(task: Labelled, weights: Floats, bins: int) -> Score | None:
@@ -33,4 +32,4 @@ def make_calibration(task: Labelled, weights: Floats, bins: int) -> Score | None
         errors = [prepare_error_of_mean(labels, predicted) for predicted in task.predictions]
     else:
         return None
-    return score_of(task.rows, errors)
+    return on_rows(task.rows, together(errors))

@@ -18,8 +18,7 @@ from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.lifecycle.labelled import Labelled, comparable, ready_score
 from recsys_mtl.lifecycle.same_task import Tasks
 from recsys_mtl.metrics.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
-from recsys_mtl.metrics.fast_scores import Score
-from recsys_mtl.metrics.weighing import Floats
+from recsys_mtl.metrics.weighing import Floats, Score
 from recsys_mtl.training.evaluate import Scores
 
 _MOST_UNDEFINED = 0.05  # of the resamples

@@ -13,8 +13,8 @@ import numpy as np
 
 from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.lifecycle.same_task import Tasks, difference_of_kind, difference_of_labels
-from recsys_mtl.metrics.fast_scores import Score, make_score
-from recsys_mtl.metrics.weighing import Floats, Ints
+from recsys_mtl.metrics.fast_scores import make_score
+from recsys_mtl.metrics.weighing import Floats, Ints, Score
 from recsys_mtl.training.evaluate import Scores
 
 

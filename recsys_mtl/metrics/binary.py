@@ -92,20 +92,27 @@ def auc_of_masses(positive: Floats, negative: Floats, itself: float = 0.0) -> fl
 def pr_auc(labels: Array, scores: Array, weights: Array) -> Metric:
     """Average precision: the area under the precision-recall steps, without interpolation."""
     chance, ranks = np.asarray(labels, np.float64), dense_ranks(scores)
-    positive = sums(ranks, weights * chance)
-    negative = sums(ranks, weights * (1 - chance))
-    return defined(pr_auc_of_masses(positive, negative), _ONE_CLASS)
+    right, wrong = weights * chance, weights * (1 - chance)
+    masses = (sums(ranks, values) for values in (right, wrong, right * wrong))
+    return defined(pr_auc_of_masses(*masses), _ONE_CLASS)
 
 
-def pr_auc_of_masses(positive: Floats, negative: Floats) -> float:
-    """`pr_auc` of the weight of positive and of negative labels (V,); NaN without either."""
+def pr_auc_of_masses(positive: Floats, negative: Floats, itself: Floats | float = 0.0) -> float:
+    """`pr_auc` of the weight of positive and of negative labels (V,); NaN without either.
+
+    Args:
+        positive: (V,) weight of positive labels at each score.
+        negative: (V,) weight of negative labels.
+        itself: (V,) weight of pairs of a row with itself: where it is positive, it is so for sure.
+    """
     hits, misses = (np.cumsum(mass[::-1])[::-1] for mass in (positive, negative))
     if not (hits[0] > 0 and misses[0] > 0):
         return float("nan")
     predicted = hits + misses
-    precision = hits / np.where(predicted > 0, predicted, 1.0)
+    predicted = np.where(predicted > 0, predicted, 1.0)
     recall = np.append(hits / hits[0], 0.0)
-    return float((-np.diff(recall) * precision).sum())
+    area = float((-np.diff(recall) * (hits / predicted)).sum())
+    return area + float((itself / predicted).sum() / hits[0])
 
 
 def log_loss(labels: Array, probabilities: Array, weights: Array) -> float:

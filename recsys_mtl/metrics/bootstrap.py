@@ -15,8 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from recsys_mtl.metrics.fast_scores import Score
-from recsys_mtl.metrics.weighing import Floats, Ints
+from recsys_mtl.metrics.weighing import Floats, Ints, Score
 
 log = logging.getLogger(__name__)
 LEVEL = 0.95
@@ -51,12 +50,12 @@ def resampled(
     """
     rng = np.random.default_rng(seed)
     count = len(weights)
-    found: dict[Key, list[Floats]] = {key: [] for key in scores}
+    draws: dict[Key, list[Floats]] = {key: [] for key in scores}
     for _ in range(resamples):
         drawn = np.bincount(rng.integers(count, size=count), minlength=count) * weights
         for key, score in scores.items():
-            found[key].append(score(drawn))
-    return {key: np.array(values) for key, values in found.items()}
+            draws[key].append(score(drawn))
+    return {key: np.array(values) for key, values in draws.items()}
 
 
 def interval(value: float, draws: Floats) -> Interval:
@@ -69,7 +68,7 @@ def interval(value: float, draws: Floats) -> Interval:
 
 
 def drawn_rows(count: int, limit: int, seed: int) -> Ints:
-    """Places of at most `limit` of `count` rows, in their order."""
+    """Indices of at most `limit` of `count` rows, in their order."""
     if count <= limit:
         return np.arange(count)
     log.info("%d of %d evaluation rows are drawn for the comparison", limit, count)

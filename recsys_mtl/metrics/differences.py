@@ -7,28 +7,30 @@ weights, same order of rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
-Floats = NDArray[np.float64]
+from recsys_mtl.metrics.bootstrap import LEVEL, interval
+from recsys_mtl.metrics.weighing import Floats
+
 Verdict = Literal["helps", "hurts", "no difference shown"]
-_LEVEL, _POWER = 0.95, 0.8
+_POWER = 0.8
 _DRAWS = 9999
 _LEAST = 0.05
+_NAN = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Difference:
-    """An arm minus the reference, over paired seeds.
+    """An arm minus the reference, over paired seeds; NaN where there are fewer than two.
 
     Attributes:
         pairs: seeds that both have.
-        mean: in points.
-        low: of the 95 % interval by Student's t; NaN for fewer than two pairs.
+        mean: in points; NaN without a pair.
+        low: of the 95 % interval by Student's t.
         high: likewise.
         bootstrap: 95 % interval of the percentile bootstrap over seeds.
         p: of the paired t test, two-sided.
@@ -40,43 +42,37 @@ class Difference:
 
     pairs: int
     mean: float
-    low: float
-    high: float
-    bootstrap: tuple[float, float]
-    p: float
-    adjusted: float
+    low: float = _NAN
+    high: float = _NAN
+    bootstrap: tuple[float, float] = (_NAN, _NAN)
+    p: float = _NAN
+    adjusted: float = _NAN
     wins: int
     losses: int
-    detectable: float
+    detectable: float = _NAN
 
 
 def difference(values: Floats, *, seed: int = 0) -> Difference:
     """Of paired differences (n,) in points; not finite ones are left out."""
     values = values[np.isfinite(values)]
     count = len(values)
+    mean = float(values.mean()) if count else _NAN
+    plain = Difference(
+        pairs=count, mean=mean, wins=int((values > 0).sum()), losses=int((values < 0).sum())
+    )
     if count < 2:
-        mean = float(values.mean()) if count else float("nan")
-        unknown = float("nan")
-        edges = unknown, unknown
-        return Difference(
-            count, mean, *edges, edges, unknown, unknown, int((values > 0).sum()),
-            int((values < 0).sum()), unknown,
-        )  # fmt: skip
+        return plain
     error = float(values.std(ddof=1) / np.sqrt(count))
-    reach = float(stats.t.ppf((1 + _LEVEL) / 2, count - 1))
-    mean = float(values.mean())
-    p = float(2 * stats.t.sf(abs(mean) / error, count - 1)) if error > 0 else float(mean == 0)
-    return Difference(
-        pairs=count,
-        mean=mean,
+    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2))
+    p = float(2 * stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    return replace(
+        plain,
         low=mean - reach * error,
         high=mean + reach * error,
         bootstrap=_bootstrap(values, seed),
         p=p,
         adjusted=p,
-        wins=int((values > 0).sum()),
-        losses=int((values < 0).sum()),
-        detectable=(reach + float(stats.t.ppf(_POWER, count - 1))) * error,
+        detectable=(reach + float(stdtrit(count - 1, _POWER))) * error,
     )
 
 
@@ -86,8 +82,8 @@ def holm(p: Sequence[float]) -> list[float]:
     adjusted = np.full(len(values), np.nan)
     order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     highest = 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - place) * values[index]))
+    for step, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - step) * values[index]))
         adjusted[index] = highest
     return [float(value) for value in adjusted]
 
@@ -105,20 +101,20 @@ def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> f
     return float(np.mean(gains)) if gains else float("nan")
 
 
-def verdict(found: Difference, alpha: float) -> tuple[Verdict, str]:
+def verdict(one: Difference, alpha: float) -> tuple[Verdict, str]:
     """One plain word, and the sentence around it."""
-    if not np.isfinite(found.p):
+    if not np.isfinite(one.p):
         return "no difference shown", "no difference can be shown: fewer than two pairs"
-    interval = f"{found.mean:+.2f} points [{found.low:+.2f}, {found.high:+.2f}], p = {found.p:.2g}"
-    if found.p < alpha and found.mean != 0:
-        word: Verdict = "helps" if found.mean > 0 else "hurts"
-        return word, f"{word}: {interval}"
-    most = max(abs(found.low), abs(found.high))
-    return "no difference shown", f"no difference shown larger than {most:.2f} points: {interval}"
+    numbers = f"{one.mean:+.2f} points [{one.low:+.2f}, {one.high:+.2f}], p = {one.p:.2g}"
+    if one.p < alpha and one.mean != 0:
+        word: Verdict = "helps" if one.mean > 0 else "hurts"
+        return word, f"{word}: {numbers}"
+    most = max(abs(one.low), abs(one.high))
+    return "no difference shown", f"no difference shown larger than {most:.2f} points: {numbers}"
 
 
 def _bootstrap(values: Floats, seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     means = values[rng.integers(len(values), size=(_DRAWS, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return float(low), float(high)
+    edges = interval(float(values.mean()), means)
+    return edges.low, edges.high

@@ -10,20 +10,14 @@ Shapes: R rows of the set, N labelled rows, M models, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.metrics.binary import prepare_auc
 from recsys_mtl.metrics.multiclass import prepare_mcfadden_r2
 from recsys_mtl.metrics.regression import prepare_rank_correlation
 from recsys_mtl.metrics.retrieval import prepare_mrr
-from recsys_mtl.metrics.weighing import Floats, Ints, Weighing
-
-Score: TypeAlias = Callable[[Floats], Floats]
-"""Weights (R,) -> the scores of the models (M,); NaN where these rows have none."""
+from recsys_mtl.metrics.weighing import Floats, Ints, Score, on_rows, together
 
 NAMES: Mapping[TaskKind, str] = {
     "binary": "AUC",
@@ -44,26 +38,15 @@ def make_score(
         labels: per model (N,): only class indices may differ from model to model.
         predictions: per model (N,) probabilities, values or ranks, or (N, K) probabilities.
     """
+    return on_rows(rows, _score(kind, labels, predictions))
+
+
+def _score(kind: TaskKind, labels: Sequence[Floats], predictions: Sequence[Floats]) -> Score:
+    pairs = zip(labels, predictions, strict=True)
     if kind == "binary":
-        return score_of(rows, [prepare_auc(labels[0], predicted) for predicted in predictions])
+        return together([prepare_auc(*pair) for pair in pairs])
     if kind == "multiclass":
-        pairs = zip(labels, predictions, strict=True)
-        return score_of(rows, [prepare_mcfadden_r2(own, predicted) for own, predicted in pairs])
+        return together([prepare_mcfadden_r2(*pair) for pair in pairs])
     if kind == "regression":
-        correlations = prepare_rank_correlation(labels[0], predictions)
-        return lambda weights: correlations(_of_rows(weights, rows))
-    return score_of(rows, [prepare_mrr(ranks) for ranks in predictions])
-
-
-def score_of(rows: Ints, models: Sequence[Weighing]) -> Score:
-    """One metric of several models, on rising rows (N,) of all, by the weights of all (R,)."""
-
-    def score(weights: Floats) -> Floats:
-        own = _of_rows(weights, rows)
-        return np.array([weigh(own) for weigh in models])
-
-    return score
-
-
-def _of_rows(weights: Floats, rows: Ints) -> Floats:
-    return weights if len(rows) == len(weights) else weights.take(rows)
+        return prepare_rank_correlation(labels[0], predictions)
+    return together([prepare_mrr(ranks) for ranks in predictions])

@@ -6,7 +6,7 @@ the true mean in place of what was observed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from recsys_mtl.metrics.weighing import (
     Array,
     Floats,
     Ints,
+    Score,
     Weighing,
     centred_ranks,
     dense_ranks,
@@ -63,14 +64,11 @@ def rank_correlation(labels: Array, predictions: Array, weights: Array) -> Metri
     return float(prepare_rank_correlation(labels, [predictions])(weights)[0])
 
 
-def prepare_rank_correlation(
-    labels: Array, predictions: Sequence[Array]
-) -> Callable[[Array], Floats]:
+def prepare_rank_correlation(labels: Array, predictions: Sequence[Array]) -> Score:
     """`rank_correlation` of several models as a function of the weights.
 
     Returns:
-        Weights (B,) -> (models,); NaN where all labels are equal, 0 for a model that predicts one
-        value for all rows.
+        NaN where all labels are equal, 0 for a model that predicts one value for all rows.
     """
     ranks = [dense_ranks(predicted) for predicted in predictions]
     return partial(correlate_ranks, dense_ranks(labels), ranks)
@@ -111,5 +109,5 @@ def prepare_error_of_mean(labels: Array, predictions: Array) -> Weighing:
 
 
 def is_constant(values: Array) -> bool:
-    """Whether all are equal."""
-    return bool(values.min() == values.max())
+    """Whether all are equal; true of none."""
+    return not len(values) or bool(values.min() == values.max())

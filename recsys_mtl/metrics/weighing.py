@@ -3,13 +3,13 @@
 All that does not depend on the weights (sorting) is done once, so that a metric is cheap to take
 anew for each resample. A row of weight 2 is as two rows, in ranks too.
 
-Shapes: N rows, V distinct values.
+Shapes: R rows of a set, N labelled rows among them, M models, V distinct values.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +20,18 @@ Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Weighing: TypeAlias = Callable[[Array], float]
 """Weights (N,), not negative -> a metric of these rows; NaN where they have none."""
+Score: TypeAlias = Callable[[Array], Floats]
+"""Weights -> a metric of several models (M,); NaN where the rows have none."""
+
+
+def together(models: Sequence[Weighing]) -> Score:
+    """One metric of several models."""
+    return lambda weights: np.array([weigh(weights) for weigh in models])
+
+
+def on_rows(rows: Ints, score: Score) -> Score:
+    """A score of rising rows (N,) of all, as a function of the weights of all (R,)."""
+    return lambda weights: score(weights if len(rows) == len(weights) else weights.take(rows))
 
 
 def mean(values: Array, weights: Array) -> float:

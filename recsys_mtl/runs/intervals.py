@@ -10,7 +10,8 @@ import numpy as np
 from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.metrics import to_json
 from recsys_mtl.metrics.bootstrap import drawn_rows, interval, resampled
-from recsys_mtl.metrics.fast_scores import Score, make_score
+from recsys_mtl.metrics.fast_scores import make_score
+from recsys_mtl.metrics.weighing import Score
 from recsys_mtl.training.evaluate import Scores
 
 RESAMPLES = 200

@@ -6,7 +6,6 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from recsys_mtl.data import leakage
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.where import parse
 
@@ -133,11 +132,14 @@ def test_a_shared_label_column_is_reported() -> None:
 
 
 def test_auc_and_spearman_equal_the_libraries() -> None:
-    codes = RNG.integers(0, 20, 500)
-    positive = (RNG.random(500) < codes / 25).astype(float)
-    other = codes + RNG.integers(0, 5, 500)
-    assert leakage._auc(codes, positive) == pytest.approx(roc_auc_score(positive, codes))
-    assert leakage._spearman(codes, other) == pytest.approx(spearmanr(codes, other).statistic)
+    clicks, spends = (np.round(label + 3 * NOISE, 1) for label in (CLICK, SPEND))
+    area = roc_auc_score(CLICK, clicks)
+    shown = f"'click' (AUC {np.floor(area * 1000) / 1000:.3f})"
+    assert any(shown in warning for warning in leaks("numeric", clicks, 0.0))
+    assert any(shown in warning for warning in leaks("numeric", -clicks, 0.0))
+    correlation = spearmanr(SPEND, spends).statistic
+    shown = f"'spend' (|rank correlation| {np.floor(correlation * 1000) / 1000:.3f})"
+    assert any(shown in warning for warning in leaks("numeric", spends, 0.0))
 
 
 @pytest.mark.parametrize("kind", ["binary", "regression"])

@@ -15,8 +15,8 @@ BOUNDS = {
     "median lines of a file": 109,
     "files over 400 lines": 1,  # goal 0
     "kind files": 43,  # goal 8
-    "auc": 5,  # goal 1
-    "spearman": 5,  # goal 1
+    "auc": 1,
+    "spearman": 1,
     "circles": 0,
     "circles with functions' imports": 0,
     "model_copy(update=)": 51,  # goal: none that disguises a wish as a user's setting

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recsys_mtl.ablation.scores import explained
 from recsys_mtl.metrics import evaluate_task
 from recsys_mtl.metrics.fast_scores import NAMES, make_score
+from recsys_mtl.metrics.multiclass import mcfadden_r2
 
 Rng = np.random.Generator
 COUNT = 211
@@ -39,11 +39,11 @@ def test_they_are_the_metrics_of_evaluation(kind: str, weighted: bool, rng: Rng)
         assert value == pytest.approx(expected if isinstance(expected, float) else 0.0, abs=1e-12)
 
 
-def test_multiclass_is_the_score_of_ablations(rng: Rng) -> None:
+def test_multiclass_is_mcfadden_s(rng: Rng) -> None:
     labels, predictions = made("multiclass", rng)
-    found = make_score("multiclass", np.arange(COUNT), [labels] * 3, predictions)(np.ones(COUNT))
-    expected = [explained(p, np.eye(4)[labels.astype(int)]) for p in predictions]
-    assert found == pytest.approx(expected, abs=1e-12)
+    weights = rng.choice([0.0, 0.5, 2.0], COUNT)
+    found = make_score("multiclass", np.arange(COUNT), [labels] * 3, predictions)(weights)
+    assert found == pytest.approx([mcfadden_r2(labels, p, weights) for p in predictions], abs=1e-12)
 
 
 def test_classes_may_be_numbered_differently(rng: Rng) -> None:

@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics as reference
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from recsys_mtl.metrics import Undefined, evaluate_task
+from recsys_mtl.metrics.regression import error_of_mean, prepare_rank_correlation, rank_correlation
 
 
 def example(rows: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,3 +67,45 @@ def test_float32_sums_do_not_drift() -> None:
     metrics = evaluate_task("regression", labels, np.full(2000, 16_777_217.0))
     assert metrics["rmse"] == pytest.approx(1.0)
     assert metrics["r2"] == pytest.approx(0.0, abs=1e-9)
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3)), min_size=2, max_size=12
+)
+
+
+@given(ROWS)
+def test_rank_correlation_is_pearson_s_of_ranks_counted_one_by_one(
+    rows: list[tuple[int, int, int]],
+) -> None:
+    labels, predictions, weights = np.array(rows, float).T
+    found = rank_correlation(labels, predictions, weights)
+    if labels.min() == labels.max():
+        assert found == Undefined("all labels are equal")
+    elif predictions.min() == predictions.max():
+        assert found == Undefined("all predictions are equal")
+    else:
+        ranks = [
+            [sum(weights * ((v < own) + 0.5 * (v == own))) for own in v]
+            for v in (labels, predictions)
+        ]
+        table = np.cov(*ranks, aweights=weights)
+        expected = table[0, 1] / math.sqrt(table[0, 0] * table[1, 1])
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_one_preparation_serves_all_weights_and_models(rng: np.random.Generator) -> None:
+    labels, predictions, weights = example()
+    models = [predictions, labels + predictions, np.zeros(len(labels))]
+    weigh, some = prepare_rank_correlation(labels, models), rng.random(len(labels)) < 0.5
+    expected = [rank_correlation(labels[some], p[some], weights[some]) for p in models[:2]]
+    assert weigh(weights * some) == pytest.approx([*expected, 0.0], abs=1e-12)
+    assert np.isnan(weigh(np.zeros(len(labels)))).all()
+    assert np.isnan(prepare_rank_correlation(np.ones(3), [np.arange(3.0)])(np.ones(3))).all()
+
+
+def test_error_of_mean() -> None:
+    labels, predictions = np.array([-1.0, 3.0, 4.0]), np.array([2.0, 2.0, 4.0])
+    assert error_of_mean(labels, predictions, np.ones(3)) == pytest.approx(2 / 8)
+    assert error_of_mean(labels, predictions, np.array([1.0, 3.0, 0.0])) == pytest.approx(0.0)
+    assert error_of_mean(np.zeros(2), np.ones(2), np.ones(2)) == Undefined("all labels are 0")

@@ -67,3 +67,11 @@ def test_one_row_of_scores_for_all_is_not_copied() -> None:
 def test_no_labelled_rows() -> None:
     metrics = evaluate_task("retrieval", np.array([math.nan]), np.zeros((1, 3)))
     assert set(metrics.values()) == {Undefined("no labelled rows")}
+
+
+def test_one_preparation_serves_all_weights() -> None:
+    ranks = np.array([1.0, 2.0, math.inf])
+    weigh = retrieval.prepare_mrr(ranks)
+    for weights in ([1.0, 1.0, 1.0], [0.0, 3.0, 1.0]):
+        assert weigh(np.array(weights)) == retrieval.mrr(ranks, np.array(weights))
+    assert math.isnan(weigh(np.zeros(3)))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from recsys_mtl.metrics.differences import Floats
+from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.tracking.heatmap import draw_heatmap
 from recsys_mtl.vision.images import ImageSplit
 from recsys_mtl.vision.reproduction.methods import MethodSummary

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from recsys_mtl.metrics.differences import Difference, Floats
+from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.vision.reproduction.numbers import (
     Spread,
     final_loss,

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_mtl.metrics.differences import Difference, Floats, difference
+from recsys_mtl.metrics.differences import Difference, difference
+from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.vision.reproduction.unit import Unit
 
 Run = tuple[int, int]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from recsys_mtl.metrics.binary import prepare_auc
 from recsys_mtl.vision.images import ImageSplit
 from recsys_mtl.vision.network import UNLABELLED, ImageNetwork
 
@@ -73,15 +73,13 @@ def evaluate(
     return Scores(
         losses=(sums / counts).tolist(),
         accuracy=(right / counts).tolist(),
-        auroc=[_auroc(torch.cat(z), y) if z else float("nan") for z, y in columns],
+        auroc=[_area(torch.cat(z), y) if z else float("nan") for z, y in columns],
         predicted=predicted,
     )
 
 
-def _auroc(logits: Tensor, labels: Tensor) -> float:
+def _area(logits: Tensor, labels: Tensor) -> float:
     """Of (M,) logits; NaN where the labelled images have one class only."""
-    some = labels != UNLABELLED
-    classes = np.unique(labels[some].numpy())
-    if len(classes) < 2:
-        return float("nan")
-    return float(roc_auc_score(labels[some].numpy(), logits[some].numpy()))
+    known = labels != UNLABELLED
+    area = prepare_auc(labels[known].numpy(), logits[known].numpy())
+    return area(np.ones(int(known.sum())))
