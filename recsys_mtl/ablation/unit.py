@@ -23,7 +23,8 @@ from recsys_mtl.ablation.arms import ALONE, Known
 from recsys_mtl.ablation.plan import Ablation, arm_config, base_config, synthetic_plan
 from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.config import Config, config_hash, label_of
-from recsys_mtl.data.prepare import Prepared, open_splits, prepare
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.data.raw import RawRows
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
@@ -101,19 +102,18 @@ def _context(ablation: Ablation, seed: int, data: Path, threads: int | None) -> 
         training = config.training.model_copy(update={"threads": threads})
         config = config.model_copy(update={"training": training})
     prepared = prepare(config)
-    truth, linear, items = _truth(config)
+    truth, linear, items = _truth(config, prepared.splits.rows("test"))
     return Context(config, prepared, _known(config, prepared, truth), truth, linear, items)
 
 
-def _truth(config: Config) -> tuple[Truth | None, dict[str, Any], dict[str, Any]]:
-    splits = open_splits(config)
-    truth = truth_of(splits, "test")
+def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any], dict[str, Any]]:
+    truth = truth_of(test)
     if truth is None:
         return None, {}, {}
     labels = {label_of(name, task): task.kind for name, task in config.tasks.items()}
     items = [c for c, kind in labels.items() if kind == "retrieval" and c in truth.targets]
     read = ["row_id", *items]
-    rows = pl.concat([frame.select(read) for frame in splits.frames("test", read)])
+    rows = pl.concat([frame.select(read) for frame in test.frames(read)])
     linear = truth.linear(rows["row_id"].to_numpy(), sorted(labels.keys() & truth.targets.keys()))
     return truth, linear, {c: truth.label_index(c, rows[c].to_arrow()) for c in items}
 

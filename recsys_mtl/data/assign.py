@@ -7,7 +7,7 @@ and the test split stays the same when the valid fraction changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,28 @@ from recsys_mtl.config.data import (
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError, wrong
 
-Times = npt.NDArray[Any]  # int64 or float64
+Codes = npt.NDArray[np.int8]
 DROPPED = -1
 QUANTILE_ROWS = 2_000_000
+_COUNTED_ROWS = 1_000_000  # at a time
 _WHERE = "data.split"
 _DAY = 86_400_000_000  # microseconds
 _ZONED, _TIMED = "%Y-%m-%d %H:%M:%S%.f%#z", ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+
+
+@dataclass(frozen=True)
+class Times:
+    """A column's times: numbers as they are, dates as microseconds since 1970 (UTC).
+
+    Attributes:
+        values: (N,) int64 or float64, sorted.
+        dates: whether the column holds dates.
+        complete: whether these are all of them, not a sample.
+    """
+
+    values: npt.NDArray[Any]
+    dates: bool
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ def assign(
     split: FractionSplitConfig | GroupSplitConfig | TimeSplitConfig,
     seed: int,
     bounds: Bounds | None = None,
-) -> npt.NDArray[np.int8]:
+) -> Codes:
     """The split of each row: 0 train, 1 valid, 2 test, -1 dropped (in a time split's gap).
 
     Args:
@@ -74,7 +90,7 @@ def assign(
     """
     if isinstance(split, TimeSplitConfig):
         assert bounds is not None, "a time split needs its bounds"
-        return _by_time(_times(frame[split.column], first_row)[0], bounds)
+        return _by_time(_as_numbers(frame[split.column], first_row)[0], bounds)
     if isinstance(split, GroupSplitConfig):
         require_category(frame[split.column], f"{_WHERE}.column")
         groups = canonical(frame[split.column])
@@ -83,22 +99,48 @@ def assign(
         keys = pd.util.hash_array(distinct.to_numpy().astype(object), categorize=False)[rows]
     else:
         keys = np.arange(first_row, first_row + frame.height, dtype=np.uint64)
-    chance = uniform(keys, seed)
-    border_test, border_valid = 1.0 - split.test, 1.0 - split.test - split.valid
-    return (chance >= border_valid).astype(np.int8) + (chance >= border_test).astype(np.int8)
+    return _by_chance(keys, split, seed)
 
 
-def time_bounds(source: Source, split: TimeSplitConfig) -> Bounds:
-    """The borders of a time split; those the config leaves out are quantiles of the column.
+def count_rows(
+    source: Source, split: FractionSplitConfig | GroupSplitConfig | TimeSplitConfig, seed: int
+) -> tuple[list[int], Bounds | None]:
+    """Rows that are dropped, of train, valid and test; and the bounds of a time split.
 
-    Quantiles are exact up to two million rows; beyond, they are those of a hashed sample of about
-    as many, so that borders move by some 0.1 % of the rows at most.
+    One pass over the split's column, none for a fraction of the rows of Parquet; a second pass for
+    a time split of more than `QUANTILE_ROWS` rows.
 
     Raises:
-        UserError: the column is missing, has nulls or times that cannot be read, a border is of
-            another type than the column, or valid starts after test.
+        UserError: the split's column is missing or cannot be read; see `time_bounds`.
     """
-    values, dates = _column_times(source, split)
+    bounds = None
+    codes: Iterable[Codes]
+    if isinstance(split, TimeSplitConfig):
+        times = read_times(source, split.column)
+        bounds = time_bounds(times, split)
+    if isinstance(split, FractionSplitConfig):
+        starts = range(0, source.num_rows, _COUNTED_ROWS)
+        ends = (min(start + _COUNTED_ROWS, source.num_rows) for start in starts)
+        positions = (np.arange(*p, dtype=np.uint64) for p in zip(starts, ends, strict=True))
+        codes = (_by_chance(rows, split, seed) for rows in positions)
+    elif bounds is not None and times.complete:
+        codes = [_by_time(times.values, bounds)]
+    else:
+        frames = source.frames([split.column])
+        codes = (assign(frame, first_row, split, seed, bounds) for first_row, frame in frames)
+    counted = np.zeros(4, dtype=np.int64)
+    for some in codes:
+        counted += np.bincount(some + 1, minlength=4)
+    return counted.tolist(), bounds
+
+
+def time_bounds(times: Times, split: TimeSplitConfig) -> Bounds:
+    """The borders of a time split; those the config leaves out are quantiles of the column.
+
+    Raises:
+        UserError: a border is of another type than the column, or valid starts after test.
+    """
+    values, dates = times.values, times.dates
     gap = split.gap * _DAY if dates else split.gap
 
     def border(name: str, given: str | float | None, quantile: float) -> float:
@@ -141,7 +183,48 @@ def require_rows(counts: Mapping[str, int], split: SplitConfig) -> None:
     )
 
 
-def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
+def read_times(source: Source, column: str) -> Times:
+    """A column's times: all up to `QUANTILE_ROWS` rows, else a hashed sample of about as many.
+
+    Quantiles of the sample move borders by some 0.1 % of the rows at most.
+
+    Raises:
+        UserError: the column is missing, has nulls, or times that cannot be read.
+    """
+    held: list[tuple[npt.NDArray[Any], npt.NDArray[np.float64]]] = []
+    rows, height, dates = 0, 0, False
+    for first_row, frame in source.frames([column]):
+        values, dates = _as_numbers(frame[column], first_row)
+        rows, height = first_row + len(values), height + len(values)
+        held.append((values, uniform(np.arange(first_row, rows, dtype=np.uint64), 0)))
+        if height > 2 * QUANTILE_ROWS:
+            held = [_thinned_times(held, rows)]
+            height = len(held[0][0])
+    times, _ = _thinned_times(held, rows)
+    times.sort()
+    return Times(times, dates, complete=len(times) == rows)
+
+
+def _thinned_times(
+    held: list[tuple[npt.NDArray[Any], npt.NDArray[np.float64]]], rows: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """The times, and their chances, that a sample of that many rows keeps."""
+    values, chances = (np.concatenate(parts) for parts in zip(*held, strict=True))
+    if rows <= QUANTILE_ROWS:
+        return values, chances
+    kept = chances < QUANTILE_ROWS / rows
+    return values[kept], chances[kept]
+
+
+def _by_chance(
+    keys: npt.NDArray[np.uint64], split: FractionSplitConfig | GroupSplitConfig, seed: int
+) -> Codes:
+    chance = uniform(keys, seed)
+    border_test, border_valid = 1.0 - split.test, 1.0 - split.test - split.valid
+    return (chance >= border_valid).astype(np.int8) + (chance >= border_test).astype(np.int8)
+
+
+def _by_time(times: npt.NDArray[Any], bounds: Bounds) -> Codes:
     codes = np.zeros(len(times), dtype=np.int8)
     for border in (bounds.valid_from, bounds.test_from):
         after = times >= border
@@ -150,23 +233,7 @@ def _by_time(times: Times, bounds: Bounds) -> npt.NDArray[np.int8]:
     return codes
 
 
-def _column_times(source: Source, split: TimeSplitConfig) -> tuple[Times, bool]:
-    """The column's times (a sample of them where there are many), sorted, and if it has dates."""
-    keep = QUANTILE_ROWS / source.num_rows
-    parts: list[Times] = []
-    dates = False
-    for first_row, frame in source.frames([split.column]):
-        values, dates = _times(frame[split.column], first_row)
-        if keep < 1.0:
-            rows = np.arange(first_row, first_row + len(values), dtype=np.uint64)
-            values = values[uniform(rows, 0) < keep]
-        parts.append(values)
-    times = np.concatenate(parts)
-    times.sort()
-    return times, dates
-
-
-def _times(values: pl.Series, first_row: int) -> tuple[Times, bool]:
+def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bool]:
     """Times as numbers (dates: microseconds since 1970, UTC), and whether they are dates."""
     column = values.name
     _no_null(values.fill_nan(None) if values.dtype.is_float() else values, column, first_row)

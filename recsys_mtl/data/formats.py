@@ -156,6 +156,7 @@ class CsvReader:
                 for chunk in frame.iter_slices(chunk_rows):
                     yield row, chunk
                     row += chunk.height
+        self.num_rows = row  # a whole pass has counted them
 
     def _open(
         self, types: Mapping[str, pa.DataType], *, only: bool = False

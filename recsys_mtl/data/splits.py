@@ -7,15 +7,14 @@ come out in the same order whenever they are asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.data import (
     DataConfig,
@@ -24,7 +23,8 @@ from recsys_mtl.config.data import (
     SplitConfig,
     TimeSplitConfig,
 )
-from recsys_mtl.data.assign import Bounds, assign, require_rows, time_bounds
+from recsys_mtl.data.assign import Bounds, assign, count_rows, require_rows
+from recsys_mtl.data.raw import RawRows, thinned
 from recsys_mtl.data.source import Source
 
 SplitName = Literal["train", "valid", "test"]
@@ -32,7 +32,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 def open_sources(
-    data: DataConfig, root: Path, *, text: set[str], numbers: set[str]
+    data: DataConfig, root: Path, *, text: AbstractSet[str], numbers: AbstractSet[str]
 ) -> dict[SplitName, Source]:
     """Open the source of each split: one and the same unless the split is by files.
 
@@ -71,14 +71,6 @@ def distinct(sources: Mapping[SplitName, Source]) -> list[Source]:
     return list({id(source): source for source in sources.values()}.values())
 
 
-def thinned(frame: pl.DataFrame, share: float, seed: int) -> pl.DataFrame:
-    """The rows that a hash of row number and seed keeps; a smaller share keeps some of the same."""
-    if share >= 1.0:
-        return frame
-    chance = uniform(frame[ROW].cast(pl.UInt64).to_numpy(), seed + 1)  # the seed itself splits
-    return frame.filter(pl.Series(chance < share))
-
-
 @dataclass(frozen=True)
 class Splits:
     """The three splits of a run's data.
@@ -107,26 +99,21 @@ class Splits:
             UserError: the split's column is unknown or cannot be read, or a split is empty.
         """
         if isinstance(config, FileSplitConfig):
-            counts = {split: sources[split].num_rows for split in SPLITS} | {"dropped": 0}
-            require_rows(counts, config)
-            return cls(sources, counts, config, seed, None)
-        whole = sources["train"]
-        bounds = time_bounds(whole, config) if isinstance(config, TimeSplitConfig) else None
-        splits = cls(sources, {}, config, seed, bounds)
-        counted = np.zeros(4, dtype=np.int64)
-        read = splits.split_columns or list(whole.columns)[:1]  # any column tells the height
-        for first_row, frame in whole.frames(read):
-            counted += np.bincount(splits._assign(frame, first_row) + 1, minlength=4)
-        counts = dict(zip(("dropped", *SPLITS), counted.tolist(), strict=True))
+            counted, bounds = [0, *(sources[split].num_rows for split in SPLITS)], None
+        else:
+            counted, bounds = count_rows(sources["train"], config, seed)
+        counts: dict[str, int] = dict(zip(("dropped", *SPLITS), counted, strict=True))
         require_rows(counts, config)
         return cls(sources, counts, config, seed, bounds)
 
-    @property
-    def split_columns(self) -> list[str]:
-        """Raw columns that the split itself reads."""
-        if isinstance(self._config, GroupSplitConfig | TimeSplitConfig):
-            return [self._config.column]
-        return []
+    def fingerprint(self) -> str:
+        """One name for the content of all sources."""
+        return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(self.sources)))
+
+    def rows(self, split: SplitName) -> RawRows:
+        """The rows of one split, in the order of the files."""
+        frames = partial(self.frames, split)
+        return RawRows(self.sources[split], self.counts[split], frames, self.fingerprint)
 
     def walk(
         self, columns: list[str], splits: tuple[SplitName, ...] = SPLITS
@@ -141,9 +128,9 @@ class Splits:
                 for first_row, frame in self.sources[split].frames(columns):
                     yield split, frame.with_row_index(ROW, first_row)
             return
-        read = [*columns, *(c for c in self.split_columns if c not in columns)]
+        read = list(dict.fromkeys([*columns, *_split_columns(self._config)]))
         for first_row, frame in self.sources["train"].frames(read):
-            codes = self._assign(frame, first_row)
+            codes = assign(frame, first_row, self._config, self._seed, self._bounds)
             numbered = frame.with_row_index(ROW, first_row).select(ROW, *columns)
             for split in splits:
                 mine = codes == SPLITS.index(split)
@@ -159,6 +146,7 @@ class Splits:
         share = rows / self.counts[split]
         return (thinned(frame, share, self._seed) for frame in self.frames(split, columns))
 
-    def _assign(self, frame: pl.DataFrame, first_row: int) -> NDArray[np.int8]:
-        assert not isinstance(self._config, FileSplitConfig)
-        return assign(frame, first_row, self._config, self._seed, self._bounds)
+
+def _split_columns(config: SplitConfig) -> list[str]:
+    """Raw columns that the split itself reads."""
+    return [config.column] if isinstance(config, GroupSplitConfig | TimeSplitConfig) else []

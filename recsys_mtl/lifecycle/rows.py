@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import polars as pl
 import polars.selectors as cs
 
-from recsys_mtl.config.data import DataConfig, FileSplitConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.data.prepare import fingerprint, make_loaders, open_splits
+from recsys_mtl.data.loading import load_rows
+from recsys_mtl.data.opening import open_rows, open_splits
+from recsys_mtl.data.raw import RawRows
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
@@ -37,16 +37,24 @@ class Rows:
     """Labelled rows that models are measured on.
 
     Attributes:
-        data: where they are: the rows of its test split.
-        seed: of its split.
+        run: the challenger's config: how files are read and split.
+        input: files all rows of which are taken; None: the run's test split.
+        root: folder that paths start from, if it is not the usual one.
         told: what the report calls them.
         fingerprint: that they have to have; None: whatever is there.
     """
 
-    data: DataConfig
-    seed: int
+    run: Config
+    input: str | None
+    root: str | None
     told: str
     fingerprint: str | None = None
+
+    def open(self, config: Config) -> RawRows:
+        """The rows with the columns of a model's config."""
+        if self.input is None:
+            return open_splits(config, run=self.run, root=self.root).rows("test")
+        return open_rows(config, self.input, root=self.root or ".", run=self.run)
 
 
 def choose_rows(
@@ -64,17 +72,13 @@ def choose_rows(
     Raises:
         UserError: the challenger's test rows may be rows that the champion was trained on.
     """
-    config = challenger.predictor.config
-    changes: dict[str, Any] = {} if data is None else {"root": data}
+    run = challenger.predictor.config
     if input is not None:
-        split = FileSplitConfig(kind="files", valid=input, test=input)
-        changes = {"root": ".", "path": input, "split": split} | changes
-        return Rows(config.data.model_copy(update=changes), config.seed, f"all rows of {input}")
+        return Rows(run, input, data, f"all rows of {input}")
     if champion is not None:
         _require_same_split(challenger, champion)
-    found = config.data.model_copy(update=changes)
     expected = challenger.predictor.fingerprint or None
-    return Rows(found, config.seed, "the challenger's test split", expected)
+    return Rows(run, None, data, "the challenger's test split", expected)
 
 
 def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
@@ -86,10 +90,10 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
         UserError: the rows do not fit the model, or have changed since it was trained.
     """
     predictor = model.predictor
-    config = _reading(predictor.config, rows)
+    config = predictor.config
     with told_of(model.called):
-        splits = open_splits(config)
-        found = fingerprint(splits)
+        opened = rows.open(config)
+        found = opened.fingerprint()
         if rows.fingerprint is not None and found != rows.fingerprint:
             raise wrong(
                 "the data have changed since the training, so the test split is lost",
@@ -98,10 +102,10 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
                 found=found,
                 fix="give labelled rows with --input, or restore the file",
             )
-        loaders, _ = make_loaders(config, splits, predictor.preprocessor, only=("test",))
+        loader = load_rows(config, opened, predictor.preprocessor)
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
-        log.info("%s: %d rows", model.called, splits.counts["test"])
-        return evaluator(predictor.network, loaders["test"]), found
+        log.info("%s: %d rows", model.called, opened.num_rows)
+        return evaluator(predictor.network, loader), found
 
 
 def load(registry: Registry, version: Version, role: str) -> Model:
@@ -144,11 +148,6 @@ def told_of(called: str) -> Iterator[None]:
 def seen_in_training(predictor: Predictor, found: str) -> bool:
     """Whether rows of this fingerprint are among the files that the model was made from."""
     return bool(set(found.split("-")) & set(predictor.fingerprint.split("-")) - {""})
-
-
-def _reading(config: Config, rows: Rows) -> Config:
-    data = rows.data.model_copy(update={"ignore": ["*"], "weight": config.data.weight})
-    return config.model_copy(update={"data": data, "seed": rows.seed})
 
 
 def _require_same_split(challenger: Model, champion: Model) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from recsys_mtl.config.model import GatesConfig, MlpExpertConfig, ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
-from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.data.loading import load_splits
+from recsys_mtl.data.prepare import Prepared
+from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.metrics import Metrics, Undefined, evaluate_task, metric_names
 from recsys_mtl.runs.baselines import Predictions, constant, gradient_boosting
 from recsys_mtl.runs.one_task import one_task
@@ -35,19 +38,22 @@ def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[st
     Raises:
         KeyboardInterrupt: Ctrl-C, at the first one.
     """
-    yield from _without_network(config)
+    yield from _without_network(config, prepared)
     log.info("baseline: single_task")
     yield "single_task", _single_task(config, prepared)
     log.info("baseline: shared_bottom")
     yield "shared_bottom", _test_metrics(as_shared_bottom(config), prepared)
 
 
-def _without_network(config: Config) -> Iterator[tuple[str, dict[str, Metrics]]]:
-    raw = prepare(_with_raw_numbers(config))
-    train = _rows(raw.loaders["train"], config.data.fit_rows)
-    valid = _rows(raw.loaders["valid"], config.data.fit_rows)
-    test = _rows(raw.loaders["test"], None)
-    spec, to_unit = raw.preprocessor.spec, inverses(raw.preprocessor)
+def _without_network(
+    config: Config, prepared: Prepared
+) -> Iterator[tuple[str, dict[str, Metrics]]]:
+    preprocessor = _with_raw_numbers(config, prepared)
+    loaders = load_splits(config, prepared.splits, preprocessor)
+    train = _rows(loaders["train"], config.data.fit_rows)
+    valid = _rows(loaders["valid"], config.data.fit_rows)
+    test = _rows(loaders["test"], None)
+    spec, to_unit = preprocessor.spec, inverses(preprocessor)
 
     def judged(predictions: Predictions) -> dict[str, Metrics]:
         return {
@@ -122,10 +128,21 @@ def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
     return evaluator(fitted.network, prepared.loaders["test"]).metrics
 
 
-def _with_raw_numbers(config: Config) -> Config:
-    raw = {name: feature.raw() for name, feature in config.features.items()}
-    data = config.data.model_copy(update={"leakage_threshold": 1.0})
-    return config.model_copy(update={"features": raw, "data": data})
+def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:
+    """The run's preprocessor, but for numbers, which stay as they are in the files."""
+    raw = {name: f.raw() for name, f in config.features.items() if f.raw() != f}
+    if not raw:
+        return prepared.preprocessor
+    fitted = Preprocessor.fit(
+        prepared.splits.sample("train", list(raw), config.data.fit_rows),
+        raw,
+        {},
+        weight=None,
+        default_dim=config.model.embedding.dim,
+    )
+    plain = {feature.column: feature for feature in fitted.features}
+    features = (plain.get(f.column, f) for f in prepared.preprocessor.features)
+    return replace(prepared.preprocessor, features=tuple(features))
 
 
 def _rows(loader: Loader, limit: int | None) -> Batch:

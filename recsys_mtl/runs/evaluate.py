@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from recsys_mtl.config import Config, config_hash
-from recsys_mtl.config.data import FileSplitConfig
-from recsys_mtl.data.prepare import fingerprint, make_loaders, open_splits
+from recsys_mtl.config import config_hash
+from recsys_mtl.data.loading import load_rows
+from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
@@ -55,18 +55,21 @@ def evaluate(
         out = prepare_out(out)
     folder = model_folder(run_dir)
     predictor = load_bundle(folder)
-    config = _with_data(predictor.config, data, input)
-    splits = open_splits(config)
-    found = fingerprint(splits)
+    config = predictor.config
+    if input is not None:
+        rows = open_rows(config, input, root=data or ".")
+    else:
+        rows = open_splits(config, root=data).rows(split)
+    fingerprint = rows.fingerprint()
     if input is None:
-        _require_unchanged(predictor.fingerprint, found)
+        _require_unchanged(predictor.fingerprint, fingerprint)
     begun = time.perf_counter()
-    loaders, _ = make_loaders(config, splits, predictor.preprocessor, only=(split,))
+    loader = load_rows(config, rows, predictor.preprocessor)
     evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
-    scores = evaluator(predictor.network, loaders[split])
+    scores = evaluator(predictor.network, loader)
     seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
-    limits = reachable(config, splits, split, scores)
+    limits = reachable(config, rows, scores)
     print_results(
         f"{config.name}: {input or split + ' rows'}",
         kinds,
@@ -75,10 +78,10 @@ def evaluate(
     )
     result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
         "model": folder,
-        "rows": splits.counts[split],
-        "rows_per_second": round(splits.counts[split] / max(seconds, 1e-9), 1),
+        "rows": rows.num_rows,
+        "rows_per_second": round(rows.num_rows / max(seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
-        "fingerprint": found,
+        "fingerprint": fingerprint,
         "tasks": measured(scores, kinds, seed=config.seed),
         "reachable": limits_to_json(limits),
     }
@@ -121,13 +124,3 @@ def _require_unchanged(expected: str, found: str) -> None:
             found=found,
             fix="give the rows with --input, or restore the file",
         )
-
-
-def _with_data(config: Config, root: str | Path | None, path: str | None) -> Config:
-    changes: dict[str, Any] = {}
-    if path is not None:
-        split = FileSplitConfig(kind="files", valid=path, test=path)
-        changes |= {"path": path, "split": split, "ignore": ["*"], "root": "."}
-    if root is not None:
-        changes["root"] = str(root)
-    return config.model_copy(update={"data": config.data.model_copy(update=changes)})

@@ -16,7 +16,7 @@ import polars as pl
 from data_synth import Truth
 from data_synth.targets import ChoiceTarget, Target
 from recsys_mtl.config import Config, label_of
-from recsys_mtl.data.splits import SplitName, Splits
+from recsys_mtl.data.raw import RawRows
 from recsys_mtl.metrics import Metrics, Undefined, evaluate_task
 from recsys_mtl.metrics import to_json as metrics_to_json
 from recsys_mtl.training.evaluate import Array, Scores
@@ -30,30 +30,29 @@ _LEAST_ROOM = 1e-4  # between constant and oracle, for a share to mean something
 Columns = dict[str, dict[str, Metrics]]
 
 
-def reachable(config: Config, splits: Splits, split: SplitName, scores: Scores) -> Columns:
+def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
     """Metrics by column ("constant", "oracle", "reached") and task; empty without a truth.
 
     Args:
-        config: of the model, its data those that were scored.
-        splits: of those data.
-        split: the split that was scored.
+        config: of the model.
+        rows: that were scored.
         scores: what the model got there.
 
     Raises:
         UserError: the truth beside the rows is unreadable, or of other rows.
     """
-    truth = truth_of(splits, split)
+    truth = truth_of(rows)
     if truth is None:
         return {}
     names = {task: label_of(task, config.tasks[task]) for task in scores.metrics}
     known = {task: column for task, column in names.items() if column in truth.targets}
     read = list(dict.fromkeys(["row_id", *known.values()]))
-    rows = pl.concat([frame.select(read) for frame in splits.frames(split, read)])
-    linear = truth.linear(rows["row_id"].to_numpy(), list(dict.fromkeys(known.values())))
+    labelled = pl.concat([frame.select(read) for frame in rows.frames(read)])
+    linear = truth.linear(labelled["row_id"].to_numpy(), list(dict.fromkeys(known.values())))
     found: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():
         target = truth.targets[column]
-        labels = truth.label_index(column, rows[column].to_arrow())
+        labels = truth.label_index(column, labelled[column].to_arrow())
         left_out = np.isnan(scores.labels[task])  # by the config
         labels = np.where(left_out, np.nan, labels)
         for name, predict in (("constant", _constant), ("oracle", _oracle)):
@@ -71,11 +70,10 @@ def reachable(config: Config, splits: Splits, split: SplitName, scores: Scores) 
     return found
 
 
-def truth_of(splits: Splits, split: SplitName) -> Truth | None:
-    """The truth beside a split's rows, where they have the keys to it."""
-    source = splits.sources[split]
-    truth = Truth.beside(Path(source.readers[0].file.path))
-    return truth if "row_id" in source.columns else None
+def truth_of(rows: RawRows) -> Truth | None:
+    """The truth beside the rows, where they have the keys to it."""
+    truth = Truth.beside(Path(rows.source.readers[0].file.path))
+    return truth if "row_id" in rows.source.columns else None
 
 
 def _oracle(target: Target, linear: Array, labels: Array) -> Array:

@@ -1,42 +1,44 @@
-"""What a new model's inputs and scores look like, taken when it is trained."""
+"""What a new model's inputs and scores look like, counted while its data are prepared."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import polars as pl
 
-from recsys_mtl.config import Config
-from recsys_mtl.data.prepare import open_splits
-from recsys_mtl.data.splits import SplitName
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.serving.predictor import Predictor
-from recsys_mtl.serving.reference import FEATURE_ROWS, SCORE_ROWS, Reference
+from recsys_mtl.serving.reference import Expected, Key, Reference, count_inputs
 
 log = logging.getLogger(__name__)
-_HELD_OUT: tuple[SplitName, ...] = ("valid", "test", "train")
 
 
-def take_reference(config: Config, predictor: Predictor) -> Reference | None:
-    """Read the run's data once more and count them; None after Ctrl-C.
+class ReferenceSampler:
+    """A `recsys_mtl.data.prepare.Sampler` that a model's reference comes from."""
 
-    At most `FEATURE_ROWS` training rows and `SCORE_ROWS` held-out rows are counted, drawn by the
-    run's seed from all over their split.
+    train_rows = 200_000
+    valid_rows = 50_000
 
-    Args:
-        config: the run.
-        predictor: the final model.
-    """
-    try:
-        splits = open_splits(config)
-        held_out = next(split for split in _HELD_OUT if splits.counts[split])
-        train = _sample(splits.sample("train", predictor.columns, FEATURE_ROWS), FEATURE_ROWS)
-        scored = _sample(splits.sample(held_out, predictor.columns, SCORE_ROWS), SCORE_ROWS)
-        return Reference.of(predictor, train, scored, held_out)
-    except KeyboardInterrupt:
-        log.warning("interrupted: the model is stored without what `predict` finds drift by")
-        return None
+    def __init__(self) -> None:
+        self._inputs: Mapping[Key, Expected] = {}
+        self._valid: Batch | None = None
 
+    def take_train(self, preprocessor: Preprocessor, rows: pl.DataFrame) -> None:
+        """Count the inputs."""
+        self._inputs = count_inputs(preprocessor, rows)
 
-def _sample(frames: Iterator[pl.DataFrame], rows: int) -> pl.DataFrame:
-    return pl.concat(frames, how="vertical_relaxed").head(rows)
+    def take_valid(self, rows: Batch) -> None:
+        """Keep rows to score."""
+        self._valid = rows
+
+    def reference(self, predictor: Predictor) -> Reference | None:
+        """The final model's reference; None after Ctrl-C."""
+        assert self._valid is not None, "the data are prepared first"
+        try:
+            predictions = predictor.predict_encoded(self._valid)
+        except KeyboardInterrupt:
+            log.warning("interrupted: the model is stored without what `predict` finds drift by")
+            return None
+        return Reference.of(self._inputs, predictor, predictions, "valid")

@@ -31,7 +31,7 @@ from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.results import print_results
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.intervals import measured
-from recsys_mtl.runs.reference import take_reference
+from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, prove_model, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
@@ -78,7 +78,8 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
     public = _public(config)
     log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
-    prepared = prepare(config)
+    sampler = ReferenceSampler()
+    prepared = prepare(config, sampler)
     check_output_columns(prepared.preprocessor)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
     track = config.tracking
@@ -88,7 +89,7 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
         tracked.params(flat(public.model_dump()))
         tracked.text("config.yaml", dump_config(public))
         fitted = fit_network(config, prepared, on_epoch=partial(track_epoch, tracked))
-        _save(out, config, prepared, fitted)
+        _save(out, config, prepared, fitted, sampler)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         interrupted = fitted.result.stopped == "interrupted"
@@ -122,7 +123,9 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
     return result
 
 
-def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None:
+def _save(
+    out: Path, config: Config, prepared: Prepared, fitted: Fitted, sampler: ReferenceSampler
+) -> None:
     """The model and its config, in place of those of an earlier run in the same folder."""
     (out / "result.json").unlink(missing_ok=True)
     atomic_write(out / "config.yaml", dump_config(_public(config)))
@@ -132,7 +135,7 @@ def _save(out: Path, config: Config, prepared: Prepared, fitted: Fitted) -> None
         prepared.preprocessor,
         fitted.network.state_dict(),
         fingerprint=prepared.fingerprint,
-        reference=take_reference(config, Predictor(config, prepared.preprocessor, fitted.network)),
+        reference=sampler.reference(Predictor(config, prepared.preprocessor, fitted.network)),
     )
 
 

@@ -33,8 +33,6 @@ from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.predictor import Predictor
 
-FEATURE_ROWS = 200_000
-SCORE_ROWS = 50_000
 Part = Literal["feature", "length", "score"]
 Key = tuple[Part, str]
 """What is counted: a feature's values (the entries of its lists), the lengths of its lists, or a
@@ -63,30 +61,26 @@ class Reference:
 
     @classmethod
     def of(
-        cls, predictor: Predictor, train: pl.DataFrame, held_out: pl.DataFrame, split: str
+        cls,
+        inputs: Mapping[Key, Expected],
+        predictor: Predictor,
+        predictions: pl.DataFrame,
+        split: str,
     ) -> Reference:
-        """Count a model's rows.
+        """The reference of a model.
 
         Args:
+            inputs: of `count_inputs`.
             predictor: the final model.
-            train: raw training rows, a sample.
-            held_out: raw rows that are scored, a sample.
-            split: what those are.
+            predictions: of rows that it has not learnt from, a sample.
+            split: what those rows are.
         """
-        batch = predictor.preprocessor.encode(train, labels=False)
-        values = dict(_inputs(predictor.preprocessor, train, batch))
-        bins = _bins_of_inputs(predictor.preprocessor, values)
-        scores = dict(_scores(predictor, predictor.predict(held_out)))
-        for task in predictor.tasks:
-            kinds = predictor.preprocessor.labels[task.name]
-            key: Key = ("score", task.name)
-            classes = getattr(kinds, "classes", None)
-            bins[key] = ClassBins(tuple(classes)) if classes else NumberBins.of(scores[key])
-        found = {
-            key: Expected(bins[key], bins[key].count(value))
-            for key, value in {**values, **scores}.items()
-        }
-        return cls(found, split)
+        scores: dict[Key, Expected] = {}
+        for key, values in _scores(predictor, predictions):
+            classes = getattr(predictor.preprocessor.labels[key[1]], "classes", None)
+            bins = ClassBins(tuple(classes)) if classes else NumberBins.of(values)
+            scores[key] = Expected(bins, bins.count(values))
+        return cls({**inputs, **scores}, split)
 
     def count(
         self, predictor: Predictor, frame: pl.DataFrame, batch: Batch, predictions: pl.DataFrame
@@ -132,6 +126,19 @@ class Reference:
             for e in stored["expected"]
         }
         return cls(found, stored["side"])
+
+
+def count_inputs(preprocessor: Preprocessor, rows: pl.DataFrame) -> dict[Key, Expected]:
+    """Distributions of a model's inputs.
+
+    Args:
+        preprocessor: of the model.
+        rows: raw training rows, a sample.
+    """
+    batch = preprocessor.encode(rows, labels=False)
+    values = dict(_inputs(preprocessor, rows, batch))
+    bins = _bins_of_inputs(preprocessor, values)
+    return {key: Expected(bins[key], bins[key].count(value)) for key, value in values.items()}
 
 
 def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> Iterator[Any]:

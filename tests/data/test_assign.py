@@ -15,7 +15,7 @@ from recsys_mtl.config.data import (
     TimeSplitConfig,
 )
 from recsys_mtl.data import assign as assign_module
-from recsys_mtl.data.assign import Bounds, assign, require_rows, time_bounds
+from recsys_mtl.data.assign import Bounds, assign, count_rows, read_times, require_rows, time_bounds
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
 
@@ -36,8 +36,12 @@ def time(**options: object) -> TimeSplitConfig:
     return TimeSplitConfig(kind="time", column="t", **options)
 
 
+def bounds_of(source: Source, split: TimeSplitConfig) -> Bounds:
+    return time_bounds(read_times(source, split.column), split)
+
+
 def splits_of(folder: Path, values: object, split: TimeSplitConfig) -> list[int]:
-    bounds = time_bounds(source_of(folder, values), split)
+    bounds = bounds_of(source_of(folder, values), split)
     return assign(pl.DataFrame({"t": values}), 0, split, 0, bounds).tolist()
 
 
@@ -152,8 +156,42 @@ def test_quantiles_of_many_rows_come_from_a_sample(
     assert np.allclose(shares(np.array(splits)), [0.5, 0.2, 0.3], atol=0.01)
 
 
+def test_the_sample_does_not_depend_on_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, column = source_of(tmp_path, np.arange(30_000)), "t"
+    whole = read_times(source, column)
+    assert whole.complete
+    assert len(whole.values) == 30_000
+    monkeypatch.setattr(assign_module, "QUANTILE_ROWS", 2_000)
+    sample = read_times(source, column)
+    usual = Source.frames
+    monkeypatch.setattr(Source, "frames", lambda self, columns: usual(self, columns, chunk_rows=71))
+    assert read_times(source, column).values.tolist() == sample.values.tolist()
+    assert not sample.complete
+    assert 1_700 < len(sample.values) < 2_300
+
+
+@pytest.mark.parametrize("quantile_rows", [2_000, 200])
+@pytest.mark.parametrize("split", [FRACTION, GROUP, time(valid=0.2, test=0.3, gap=5)])
+def test_rows_are_counted_as_they_are_assigned(
+    tmp_path: Path,
+    split: FractionSplitConfig | GroupSplitConfig | TimeSplitConfig,
+    quantile_rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assign_module, "QUANTILE_ROWS", quantile_rows)
+    monkeypatch.setattr(assign_module, "_COUNTED_ROWS", 300)
+    frame = pl.DataFrame({"t": np.arange(1000)[::-1] // 2, "user": np.arange(1000) % 77})
+    frame.write_parquet(tmp_path / "rows.parquet")
+    counted, bounds = count_rows(Source.open("rows.parquet", root=tmp_path), split, 3)
+    codes = assign(frame, 0, split, 3, bounds)
+    assert counted == np.bincount(codes + 1, minlength=4).tolist()
+    assert (counted[0] > 0) == isinstance(split, TimeSplitConfig)
+
+
 def test_the_bounds_are_plain_numbers(tmp_path: Path) -> None:
-    bounds = time_bounds(source_of(tmp_path, DAYS), time(gap=1.5))
+    bounds = bounds_of(source_of(tmp_path, DAYS), time(gap=1.5))
     assert bounds.dates
     assert bounds.gap == 1.5 * 86_400_000_000
     assert bounds.valid_from == (DAYS[7] - date(1970, 1, 1)).days * 86_400_000_000
@@ -181,7 +219,7 @@ def test_wrong_times(
 ) -> None:
     source = source_of(tmp_path, values)
     with pytest.raises(UserError) as error:
-        time_bounds(source, time(**options))
+        bounds_of(source, time(**options))
     for part in parts:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
@@ -189,7 +227,7 @@ def test_wrong_times(
 
 def test_an_unknown_time_column(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing column 'tt'"):
-        time_bounds(source_of(tmp_path, DAYS), TimeSplitConfig(kind="time", column="tt"))
+        bounds_of(source_of(tmp_path, DAYS), TimeSplitConfig(kind="time", column="tt"))
 
 
 def test_gap_wider_than_a_split_drops_it() -> None:

@@ -11,9 +11,11 @@ import torch
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.prepare import Prepared, data_root, make_loaders, open_splits, prepare
+from recsys_mtl.data.loading import load_rows
+from recsys_mtl.data.opening import data_root, open_splits
+from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.data.raw import thinned
 from recsys_mtl.data.source import Source
-from recsys_mtl.data.splits import thinned
 from recsys_mtl.errors import UserError
 
 COUNT = 900
@@ -143,10 +145,12 @@ def test_auto_streams_what_does_not_fit(folder: Path, caplog: pytest.LogCaptureF
     assert prepare(config(folder, memory_limit_mb=1, loading="memory")).streamed is False
 
 
-def test_only_the_splits_that_are_asked_for(folder: Path) -> None:
-    made = config(folder)
-    loaders, _ = make_loaders(made, open_splits(made), prepare(made).preprocessor, only=("test",))
-    assert list(loaders) == ["test"]
+@pytest.mark.parametrize("loading", ["memory", "stream"])
+def test_only_the_rows_that_are_asked_for(folder: Path, loading: str) -> None:
+    made = config(folder, loading=loading)
+    prepared = prepare(made)
+    loader = load_rows(made, open_splits(made).rows("test"), prepared.preprocessor)
+    assert same(concat(list(loader.epoch(0))), rows(prepared, "test"))
 
 
 def test_fitting_reads_the_training_rows_only(folder: Path) -> None:

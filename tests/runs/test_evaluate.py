@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from recsys_mtl.cli.main import main
-from recsys_mtl.data.prepare import make_loaders, open_splits
+from recsys_mtl.data.loader import StreamLoader
+from recsys_mtl.data.loading import load_rows
+from recsys_mtl.data.opening import open_splits
 from recsys_mtl.errors import UserError
 from recsys_mtl.runs.evaluate import evaluate, model_folder
 from recsys_mtl.runs.train import train
@@ -46,11 +48,10 @@ def test_streamed_rows_give_the_same_metrics(trained: Trained) -> None:
     metrics = []
     for loading in ("memory", "stream"):
         config = toy.config(f"data.loading={loading}")
-        splits = open_splits(config)
-        loaders, streamed = make_loaders(config, splits, predictor.preprocessor, only=("test",))
-        assert streamed == (loading == "stream")
+        loader = load_rows(config, open_splits(config).rows("test"), predictor.preprocessor)
+        assert isinstance(loader, StreamLoader) == (loading == "stream")
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
-        metrics.append(evaluator(predictor.network, loaders["test"]).metrics)
+        metrics.append(evaluator(predictor.network, loader).metrics)
     assert metrics[0] == metrics[1]
 
 

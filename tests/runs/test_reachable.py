@@ -16,7 +16,7 @@ import pytest
 from data_synth import Truth, load_plan
 from recsys_mtl.cli.main import main
 from recsys_mtl.config import Config, load_config
-from recsys_mtl.data.prepare import open_splits
+from recsys_mtl.data.opening import open_splits
 from recsys_mtl.errors import UserError
 from recsys_mtl.metrics import Undefined, evaluate_task
 from recsys_mtl.runs.evaluate import evaluate
@@ -59,8 +59,8 @@ def config_of(folder: Path) -> Config:
 
 def scores_of(config: Config, predict: Callable[[str, Any, Any], Any]) -> tuple[Any, Scores]:
     """What a model would get whose prediction of a task is `predict(name, linear, labels)`."""
-    splits = open_splits(config)
-    rows = pl.concat(list(splits.frames("test", ["row_id", *config.tasks])))
+    test = open_splits(config).rows("test")
+    rows = pl.concat(list(test.frames(["row_id", *config.tasks])))
     truth = Truth.open(Path(config.data.root))
     linear = truth.linear(rows["row_id"].to_numpy(), list(config.tasks))
     labels = {name: truth.label_index(name, rows[name].to_arrow()) for name in config.tasks}
@@ -69,7 +69,7 @@ def scores_of(config: Config, predict: Callable[[str, Any, Any], Any]) -> tuple[
         name: evaluate_task(task.kind, labels[name], predict(name, linear, labels), weights)
         for name, task in config.tasks.items()
     }
-    return splits, Scores({}, {}, metrics, {}, labels, weights, {})
+    return test, Scores({}, {}, metrics, {}, labels, weights, {})
 
 
 def test_an_oracle_has_reached_all(shop: Path) -> None:
@@ -81,8 +81,8 @@ def test_an_oracle_has_reached_all(shop: Path) -> None:
             return target.predict(linear[name])
         return target.ranks(linear[name], labels[name].astype(int)).astype(float)  # type: ignore[union-attr]
 
-    splits, scores = scores_of(config, oracle)
-    found = reachable(config, splits, "test", scores)
+    test, scores = scores_of(config, oracle)
+    found = reachable(config, test, scores)
     assert list(found) == ["constant", "oracle", "reached"]
     assert list(found["reached"]) == list(config.tasks)
     for name, shares in found["reached"].items():
@@ -104,8 +104,8 @@ def test_a_constant_has_reached_nothing(shop: Path) -> None:
         order = np.argsort(-value)
         return 1.0 + np.argsort(order)[labels[name].astype(int)]
 
-    splits, scores = scores_of(config, constant)
-    for name, shares in reachable(config, splits, "test", scores)["reached"].items():
+    test, scores = scores_of(config, constant)
+    for name, shares in reachable(config, test, scores)["reached"].items():
         assert shares, name
         assert shares == pytest.approx(dict.fromkeys(shares, 0.0), abs=1e-12), name
 
@@ -136,7 +136,7 @@ def test_the_funnel_and_left_out_rows_count_alike(shop: Path) -> None:
         shop / "data" / "train.yaml", [f'data.root="{shop / "data"}"', *SMALL, *overrides]
     )
     truth = Truth.open(shop / "data")
-    splits, scores = scores_of(
+    test, scores = scores_of(
         config,
         lambda name, linear, labels: (
             truth.targets[name].predict(linear[name])
@@ -147,12 +147,12 @@ def test_the_funnel_and_left_out_rows_count_alike(shop: Path) -> None:
     labels = scores.labels | {
         "churn": np.where(scores.labels["click"] == 1, scores.labels["churn"], np.nan)
     }
-    found = reachable(config, splits, "test", replace(scores, labels=labels))
-    every = reachable(config, splits, "test", scores)
+    found = reachable(config, test, replace(scores, labels=labels))
+    every = reachable(config, test, scores)
     assert found["oracle"]["churn"] != every["oracle"]["churn"]
     assert found["oracle"]["click"] == every["oracle"]["click"]
     mine = labels["churn"]
-    rows = pl.concat(list(splits.frames("test", ["row_id"])))["row_id"].to_numpy()
+    rows = pl.concat(list(test.frames(["row_id"])))["row_id"].to_numpy()
     linear = truth.linear(rows, ["churn"])["churn"]
     seen = ~np.isnan(mine)
     expected = evaluate_task(
@@ -188,13 +188,13 @@ def test_a_damaged_truth_is_one_line(shop: Path, tmp_path: Path) -> None:
 
 def test_what_is_undefined_has_no_share(shop: Path) -> None:
     config, truth = config_of(shop), Truth.open(shop / "data")
-    splits, scores = scores_of(
+    test, scores = scores_of(
         config, lambda name, linear, labels: np.ones(len(labels[name]))
         if config.tasks[name].kind != "multiclass"
         else np.full((len(labels[name]), len(truth.targets[name].constant())), 0.25),
     )  # fmt: skip
     metrics = scores.metrics | {"click": {"auc": Undefined("one class"), "log_loss": 0.4}}
-    found = reachable(config, splits, "test", replace(scores, metrics=metrics))
+    found = reachable(config, test, replace(scores, metrics=metrics))
     assert list(found["reached"]["click"]) == ["log_loss"]
     told = to_json(found)["click"]
     assert list(told) == ["log_loss"]

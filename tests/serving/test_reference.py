@@ -11,12 +11,14 @@ import pytest
 from recsys_mtl.errors import UserError
 from recsys_mtl.serving import load_bundle, save_bundle
 from recsys_mtl.serving.bundle import load_reference
-from recsys_mtl.serving.reference import Reference
+from recsys_mtl.serving.reference import Reference, count_inputs
 
 
 @pytest.fixture(scope="module")
 def reference(trained: Any) -> Reference:
-    return Reference.of(trained.predictor, trained.rows, trained.rows.head(120), "valid")
+    inputs = count_inputs(trained.preprocessor, trained.rows)
+    predictions = trained.predictor.predict(trained.rows.head(120))
+    return Reference.of(inputs, trained.predictor, predictions, "valid")
 
 
 def count(reference: Reference, trained: Any, rows: Any) -> dict[Any, Any]:

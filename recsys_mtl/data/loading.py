@@ -1,0 +1,136 @@
+"""Loaders of raw rows: encoded once and held in memory where they fit, else read every epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import polars as pl
+
+from recsys_mtl.config.data import DataConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.data.raw import RawRows
+from recsys_mtl.data.splits import SPLITS, SplitName, Splits
+
+log = logging.getLogger(__name__)
+See = Callable[[SplitName, pl.DataFrame, Batch], None]
+_Key = TypeVar("_Key")
+
+
+def load_rows(config: Config, rows: RawRows, preprocessor: Preprocessor) -> Loader:
+    """A loader of rows in their order.
+
+    Args:
+        config: how they are loaded.
+        rows: which.
+        preprocessor: encodes them.
+    """
+    columns = preprocessor.columns(labels=True)
+    frames = (("rows", frame) for frame in rows.frames(columns))
+    held = _held(config.data, frames, rows.num_rows, preprocessor)
+    if held is None:
+        return _stream(config, rows, preprocessor)
+    return _memory(config, held["rows"])
+
+
+def load_splits(
+    config: Config, splits: Splits, preprocessor: Preprocessor, see: See | None = None
+) -> dict[SplitName, Loader]:
+    """A loader of each split; train is shuffled, the others are in the order of the files.
+
+    Every row is encoded once, but for training rows that are streamed: so wrong rows are found
+    now, not after the training.
+
+    Args:
+        config: how they are loaded.
+        splits: raw rows.
+        preprocessor: encodes them.
+        see: is shown each frame that is encoded, with its batch.
+
+    Raises:
+        UserError: a value that may not be.
+    """
+    columns = preprocessor.columns(labels=True)
+    held = _held(
+        config.data,
+        splits.walk(columns),
+        sum(splits.counts[split] for split in SPLITS),
+        preprocessor,
+        see,
+    )
+    if held is not None:
+        return {split: _memory(config, held.pop(split), train=split == "train") for split in SPLITS}
+    for split, frame in splits.walk(columns, ("valid", "test")):
+        batch = preprocessor.encode(frame)
+        if see is not None:
+            see(split, frame, batch)
+    return {
+        split: _stream(config, splits.rows(split), preprocessor, train=split == "train")
+        for split in SPLITS
+    }
+
+
+def _held(
+    data: DataConfig,
+    frames: Iterable[tuple[_Key, pl.DataFrame]],
+    num_rows: int,
+    preprocessor: Preprocessor,
+    see: Callable[[_Key, pl.DataFrame, Batch], None] | None = None,
+) -> dict[_Key, list[Batch]] | None:
+    """The encoded rows by key; None where they are to be streamed."""
+    if data.loading == "stream":
+        return None
+    held: dict[_Key, list[Batch]] = {}
+    for key, frame in frames:
+        batch = preprocessor.encode(frame)
+        if not held and data.loading == "auto" and _too_large(batch, num_rows, data):
+            return None
+        held.setdefault(key, []).append(batch)
+        if see is not None:
+            see(key, frame, batch)
+    return held
+
+
+def _too_large(first: Batch, num_rows: int, data: DataConfig) -> bool:
+    """Whether so many rows like the first ones exceed `memory_limit_mb`."""
+    total = first.num_bytes / max(first.num_rows, 1) * num_rows
+    streams = total > data.memory_limit_mb * 2**20
+    log.info(
+        "encoded rows take %.0f MB: %s", total / 2**20, "streamed" if streams else "held in memory"
+    )
+    return streams
+
+
+def _memory(config: Config, batches: list[Batch], *, train: bool = False) -> Loader:
+    return MemoryLoader(
+        concat(batches),
+        batch_size=config.training.batch_size,
+        shuffle=train,
+        seed=_shuffle_seed(config),
+    )
+
+
+def _stream(
+    config: Config, rows: RawRows, preprocessor: Preprocessor, *, train: bool = False
+) -> Loader:
+    columns = preprocessor.columns(labels=True)
+
+    def batches() -> Iterator[Batch]:
+        return (preprocessor.encode(frame) for frame in rows.frames(columns))
+
+    return StreamLoader(
+        batches,
+        num_rows=rows.num_rows,
+        batch_size=config.training.batch_size,
+        shuffle_buffer=config.data.shuffle_buffer if train else 0,
+        seed=_shuffle_seed(config),
+    )
+
+
+def _shuffle_seed(config: Config) -> int:
+    own = config.training.shuffle_seed
+    return config.seed if own is None else own

@@ -1,0 +1,170 @@
+"""From a config to raw rows: its own data with their split, or all rows of other files."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys_mtl.config.check import label_of
+from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tasks import BinaryConfig
+from recsys_mtl.data.raw import RawRows
+from recsys_mtl.data.source import Source
+from recsys_mtl.data.splits import Splits, distinct, open_sources
+from recsys_mtl.data.where import check as check_condition
+from recsys_mtl.data.where import parse
+from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.registry import KINDS
+
+
+def data_root(config: Config, root: str | Path | None = None) -> Path:
+    """The folder that relative data paths start from; `root` where it is given."""
+    return Path(root or config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
+
+
+def open_splits(
+    config: Config, *, run: Config | None = None, root: str | Path | None = None
+) -> Splits:
+    """Open a run's sources, split them and check their columns against the config.
+
+    Args:
+        config: which columns there have to be.
+        run: whose data and split these are, if they are not the config's own. Columns that the
+            config does not mention are no harm then.
+        root: folder that relative paths start from, if it is not the run's.
+
+    Raises:
+        UserError: every unknown, missing or unmentioned column, together; or the sources cannot be
+            opened or split.
+    """
+    whose = run or config
+    columns = _Columns.of(config)
+    sources = open_sources(
+        whose.data, data_root(whose, root), text=columns.text, numbers=columns.numbers
+    )
+    wanted = columns.wanted + _of_split(whose)
+    for source in distinct(sources):
+        _require_columns(config, source, wanted, others=run is not None)
+    return Splits.of(sources, whose.data.split, whose.seed)
+
+
+def open_rows(
+    config: Config, paths: str | list[str], *, root: str | Path, run: Config | None = None
+) -> RawRows:
+    """Open all rows of some files, which need not be split and may have any other columns.
+
+    Args:
+        config: which columns there have to be.
+        paths: as `data.path`.
+        root: folder that relative paths start from.
+        run: whose `data.format` the files have, if it is not the config's.
+
+    Raises:
+        UserError: the files cannot be opened; every column that the config names and they lack.
+    """
+    columns = _Columns.of(config)
+    source = Source.open(
+        paths,
+        root=Path(root),
+        fmt=(run or config).data.format,
+        text_columns=columns.text,
+        number_columns=columns.numbers,
+    )
+    _require_columns(config, source, columns.wanted, others=True)
+    return RawRows.of(source)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Raw columns that a config names.
+
+    Attributes:
+        wanted: (column, place in the config) of features, labels and the weight.
+        text: those that a CSV file's values are read as text from.
+        numbers: those that a CSV file's values are read as float64 from.
+    """
+
+    wanted: list[tuple[str, str]]
+    text: frozenset[str]
+    numbers: frozenset[str]
+
+    @classmethod
+    def of(cls, config: Config) -> _Columns:
+        wanted = [(name, f"features.{name}") for name in config.features]
+        reads = {name: KINDS[feature.kind].reads for name, feature in config.features.items()}
+        text = {name for name, as_what in reads.items() if as_what == "text"}
+        numbers = {name for name, as_what in reads.items() if as_what == "numbers"}
+        for name, task in config.tasks.items():
+            column = label_of(name, task)
+            wanted.append((column, f"tasks.{name}.label"))
+            if task.kind == "regression":
+                numbers.add(column)
+            elif not isinstance(task, BinaryConfig) or task.positive is not None:
+                text.add(column)
+        if config.data.weight:
+            wanted.append((config.data.weight, "data.weight"))
+            numbers.add(config.data.weight)
+        return cls(wanted, frozenset(text), frozenset(numbers))
+
+
+def _of_split(run: Config) -> list[tuple[str, str]]:
+    split = run.data.split
+    if isinstance(split, GroupSplitConfig | TimeSplitConfig):
+        return [(split.column, "data.split.column")]
+    return []
+
+
+def _require_columns(
+    config: Config, source: Source, wanted: list[tuple[str, str]], *, others: bool
+) -> None:
+    """Raise all columns that the config names and the source lacks, and the other way round.
+
+    Args:
+        config: of the columns.
+        source: what was opened.
+        wanted: columns that have to be there, and where the config names them.
+        others: whether columns that the config does not mention are no harm.
+    """
+    columns = list(source.columns)
+    problems = [
+        Problem(
+            "missing column",
+            where,
+            f"a column '{column}'",
+            f"none in {source.where}",
+            did_you_mean(column, columns),
+        )
+        for column, where in wanted
+        if column not in columns
+    ]
+    used = {column for column, _ in wanted}
+    for name, task in config.tasks.items():
+        if task.only_where is None:
+            continue
+        where = f"tasks.{name}.only_where"
+        try:
+            condition = parse(task.only_where, where)
+            check_condition(condition, columns, where)
+        except UserError as error:
+            problems += error.problems
+        else:
+            used |= set(condition.columns)
+    ignored = ["*"] if others else config.data.ignore
+    unused = [
+        c for c in columns if c not in used and not any(fnmatch.fnmatchcase(c, p) for p in ignored)
+    ]
+    if unused:
+        problems.append(
+            Problem(
+                "columns not mentioned",
+                source.where,
+                "every column to be a feature, a label or listed in data.ignore",
+                ", ".join(unused),
+                "add them to data.ignore if they are not to be used",
+            )
+        )
+    if problems:
+        raise UserError(*problems)
