@@ -25,8 +25,8 @@ from recsys_mtl.config.adatt import (
     PriorConfig,
     TaskGroupConfig,
 )
+from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.config.training import BalancingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
@@ -188,7 +188,7 @@ def _combiner(**section: Any) -> Arm:
 
 
 def _gradnorm(config: Config, known: Known) -> Config:
-    return _off(config.model_copy(update={"balancing": BalancingConfig(name="gradnorm")}), known)
+    return _off(config.model_copy(update={"balancing": GradNormConfig(name="gradnorm")}), known)
 
 
 def _shared_bottom(config: Config, known: Known) -> Config:

@@ -90,9 +90,9 @@ def _table(section: type[Section], paths: list[str]) -> str:
     title = " and ".join(f"`{path}`" for path in dict.fromkeys(paths) if path) or "Top level"
     title += f", {section.tag} {names}" if names else ""
     fields = section.model_fields.items()
-    rows = "\n".join(_row(n, f) for n, f in fields if not (names and n == section.tag))
-    head = "| key | type | default | meaning |\n|---|---|---|---|"
-    return f"### {title}\n\n{_summary(section)}.\n\n{head}\n{rows}"
+    rows = [_row(n, f) for n, f in fields if not (names and n == section.tag)]
+    head = ["", "| key | type | default | meaning |", "|---|---|---|---|"] if rows else []
+    return "\n".join([f"### {title}", "", f"{_summary(section)}.", *head, *rows])
 
 
 def _row(name: str, field: FieldInfo) -> str:

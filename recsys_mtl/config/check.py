@@ -214,9 +214,6 @@ def _unused(config: Config) -> Iterator[Finding]:
     for name, feature in config.features.items():
         if isinstance(feature, NumericConfig) and feature.transform != "piecewise":
             yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")
-    if config.balancing.name != "gradnorm":
-        keys = ("alpha", "learning_rate")
-        yield from _idle(("balancing",), config.balancing, keys, "name: gradnorm")
     if config.combiner.name == "sum" and config.combiner.diagnostics is None:
         yield from _idle(("combiner",), config.combiner, ("block",), "diagnostics")
     if config.combiner.blocks != "fixed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.config.schema import Config
 
@@ -20,7 +21,7 @@ def combiner_contradictions(config: Config) -> Iterator[Finding]:
         if alone and not tables:
             what = "single_task without categorical features shares nothing to combine on"
             yield Finding(path, what, fix="use architecture ple, or name: sum")
-    if balancing.name == "gradnorm":
+    if isinstance(balancing, GradNormConfig):
         path = ("balancing", "name")
         if len(config.tasks) < 2:
             yield Finding(path, "gradnorm needs two tasks or more", fix="use name: fixed")

@@ -11,13 +11,14 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.balancing import BalancingConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.data import DataConfig
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.model import ModelConfig
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.config.tasks import TaskConfig
-from recsys_mtl.config.training import BalancingConfig, TrainingConfig
+from recsys_mtl.config.training import TrainingConfig
 
 
 class EvaluationConfig(Section):
@@ -50,7 +51,7 @@ class Config(Section):
     )
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="by a name of your choice")
     model: ModelConfig = ModelConfig()
-    balancing: BalancingConfig = BalancingConfig()
+    balancing: BalancingConfig = PlainBalancingConfig()
     adatt: AdaTTConfig = AdaTTConfig()
     combiner: CombinerConfig = SumConfig()
     training: TrainingConfig = TrainingConfig()

@@ -1,4 +1,4 @@
-"""The sections `balancing` and `training`."""
+"""The section `training`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from recsys_mtl.config.section import Fraction, NonNegative, Section
-
-
-class BalancingConfig(Section):
-    """How task losses are weighed, always on top of the fixed task weights."""
-
-    name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch", "gradnorm"] = Field(
-        "fixed", description="the method; fixed: the task weights alone"
-    )
-    alpha: NonNegative = Field(1.5, description="how hard gradnorm pulls tasks that lag behind")
-    learning_rate: PositiveFloat = Field(0.025, description="of gradnorm's weights")
 
 
 class DenseOptimizerConfig(Section):

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.training import BalancingConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
@@ -27,8 +27,8 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     preferred = {name: e for name, e in config.model.gates.preferred.items() if name == task}
     gates = config.model.gates.model_copy(update={"preferred": preferred})
     model = config.model.model_copy(update={"gates": gates, "logit_transfer": []})
-    gradnorm = config.balancing.name == "gradnorm"
-    balancing = BalancingConfig() if gradnorm else config.balancing
+    gradnorm = isinstance(config.balancing, GradNormConfig)
+    balancing = PlainBalancingConfig() if gradnorm else config.balancing
     single = config.model_copy(
         update={
             "tasks": {task: config.tasks[task]},

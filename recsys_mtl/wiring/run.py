@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tasks import BinaryConfig, RegressionConfig, RetrievalConfig, TaskConfig
 from recsys_mtl.data.preprocess import Preprocessor
@@ -35,7 +36,7 @@ def build_balancer(config: Config, device: torch.device | str) -> Balancer:
     """The balancing of the task losses, the fixed weights included."""
     weights = torch.tensor([task.weight for task in config.tasks.values()])
     section = config.balancing
-    if section.name == "gradnorm":
+    if isinstance(section, GradNormConfig):
         gradnorm = GradNormBalancer(
             weights, alpha=section.alpha, learning_rate=section.learning_rate
         )

@@ -55,6 +55,11 @@ def test_the_documents_hold_what_the_schema_says(
     assert block[2] == tables(root), f"`{command}` prints the block of docs/{page} anew"
 
 
+def test_a_section_without_keys_has_no_table() -> None:
+    (part,) = [p for p in tables().split("\n\n### ") if p.startswith("`balancing`, name `fixed`")]
+    assert part.endswith("`fixed` is those weights alone.")
+
+
 @of_roots
 def test_every_key_of_every_section_has_a_row(root: type[Section]) -> None:
     keys = [n for s in every_section(root) for n in s.model_fields if not (tags(s) and n == s.tag)]

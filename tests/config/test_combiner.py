@@ -7,11 +7,12 @@ import pytest
 
 from recsys_mtl.cli.schema import tables
 from recsys_mtl.config import Config, config_from_yaml, config_hash, dump_config
+from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.combiner import CombinerConfig, CombinerConfigBase, SumConfig
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.shape import section_of, sections, tag_key, tags
-from recsys_mtl.config.training import BalancingConfig
+from recsys_mtl.config.training import TableOptimizerConfig
 from recsys_mtl.config.yaml_text import dotted
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients import COMBINERS
@@ -74,7 +75,8 @@ def test_tags() -> None:
     assert tag_key(CombinerConfig) == "name"
     assert tag_key(FeatureConfig) == "kind"
     assert tags(SumConfig) == ("sum",)
-    assert tags(BalancingConfig) == ()  # a section of its own, whatever its `name` is
+    assert tag_key(BalancingConfig) == "name"
+    assert tags(TableOptimizerConfig) == ()  # a section of its own, whatever its `name` is
     assert section_of(CombinerConfig, {"name": "sum"}) is SumConfig
     for unclear in ({"kind": "sum"}, {"name": "sun"}, {"name": 3}, {}, "sum", None):
         assert section_of(CombinerConfig, unclear) is None
@@ -199,8 +201,8 @@ SETS = {
     "effect without block: fixed",
     ("combiner.name.x=2",): "combiner.name.x=2: combiner.name: has no keys; expected a section or "
     "list; found sum",
-    ("balancing.alpha=2.0",): "balancing.alpha=2.0: balancing.alpha: alpha has no effect without "
-    "name: gradnorm",
+    ("balancing.alpha=2.0",): "balancing.alpha=2.0: balancing.alpha: unknown key -> use one "
+    "of: name",
 }  # fmt: skip
 
 
@@ -253,6 +255,26 @@ def test_what_is_dumped_reads_back_equal(name: str, changed: bool) -> None:
     assert section.items() <= again.combiner.model_dump().items()
 
 
+def test_options_of_gradnorm_belong_to_gradnorm() -> None:
+    found = problems("balancing: {name: uncertainty, alpha: 2.0, learning_rate: 0.5}\n")
+    assert found == [
+        f"a.yaml:5: balancing.{key}: unknown key -> use one of: name"
+        for key in ("alpha", "learning_rate")
+    ]
+
+
+def test_gradnorm_s_defaults_under_another_name_are_those_of_an_older_dump() -> None:
+    """Dumps spelt them out under every name once, and models that were saved then load."""
+    dumped = "balancing: {name: dwa, alpha: 1.5, learning_rate: 0.025}\n"
+    made = read(dumped)
+    assert made == read("balancing: {name: dwa}\n")
+    assert config_hash(made) == config_hash(read("balancing: {name: dwa}\n"))
+    assert read(dumped, "balancing.name=gradnorm").balancing.name == "gradnorm"
+    dumped = dump_config(read("balancing: {name: gradnorm}\n"))
+    again = config_from_yaml(dumped, where="base", overrides=["balancing.name=fixed"])
+    assert again == read()
+
+
 def test_gradnorm_reads_back_equal() -> None:
     made = read("balancing: {name: gradnorm, alpha: 0.5, learning_rate: 0.1}\n")
     assert config_from_yaml(dump_config(made), where="dumped") == made
@@ -286,14 +308,6 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"combiner": {"name": "cagt"}} | SINGLE | CITY, []),
     ({"combiner": {"name": "sum"}} | SINGLE, []),
     ({"balancing": {"name": "gradnorm", "alpha": 2.0}}, []),
-    (
-        {"balancing": {"name": "uncertainty", "alpha": 2.0, "learning_rate": 0.5}},
-        [
-            "balancing.alpha: alpha has no effect without name: gradnorm",
-            "balancing.learning_rate: learning_rate has no effect without name: gradnorm",
-        ],
-    ),
-    ({"balancing": {"name": "fixed", "alpha": 1.5}}, []),
     (
         {"balancing": {"name": "gradnorm"}, "tasks": ONE},
         ["balancing.name: gradnorm needs two tasks or more -> use name: fixed"],
@@ -350,6 +364,6 @@ def test_titles_of_the_reference_name_each_method_once() -> None:
 def test_the_tag_is_in_the_title_and_has_no_row() -> None:
     parts = [part for part in tables().split("### ") if part.startswith("`combiner`")]
     assert all("| `name` |" not in part for part in parts)
-    (balancing,) = [part for part in tables().split("### ") if part.startswith("`balancing`")]
-    assert "| `name` | one of fixed, uncertainty," in balancing
+    (tables_of,) = [p for p in tables().split("### ") if p.startswith("`training.tables`")]
+    assert "| `name` | one of adagrad, rowwise_adagrad, sgd" in tables_of
     assert "| of name `sum`, `cagt`, `pcgrad`, " in tables()
