@@ -56,19 +56,19 @@ def changed(config: Config, overrides: list[str], where: str) -> Config:
     Raises:
         UserError: they do not fit.
     """
-    with told_as(where):
+    with reported_as(where):
         return config_from_yaml(dump_config(config), where="config", overrides=overrides)
 
 
 @contextmanager
-def told_as(where: str) -> Iterator[None]:
-    """Mistakes in overrides are told as in the part of the ablation's file that they come from."""
+def reported_as(where: str) -> Iterator[None]:
+    """Report mistakes in overrides as in the part of the ablation's file that they come from."""
     try:
         yield
     except UserError as error:
         start = re.compile(r"--set |config(:\d+)?: ")
-        found = [replace(p, where=start.sub(f"{where}: ", p.where, 1)) for p in error.problems]
-        raise UserError(*found) from error
+        problems = [replace(p, where=start.sub(f"{where}: ", p.where, 1)) for p in error.problems]
+        raise UserError(*problems) from error
 
 
 def _adatt(**changes: Any) -> Arm:

@@ -10,36 +10,28 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt, model_validator
 
 from data_synth import Plan, load_plan, presets
-from data_synth.load import dump_plan
 from data_synth.train_config import train_config
-from recsys_mtl.ablation.arms import READY, Known, changed, told_as
+from recsys_mtl.ablation.arms import READY, Known, changed, reported_as
 from recsys_mtl.config import (
     Config,
     config_from_yaml,
-    dump_config,
     load_config,
     read_text,
     section_from_yaml,
-    yaml_text,
 )
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.files import atomic_write
+from recsys_mtl.study.seeds import SeedsConfig
 
 
-class Seeds(Section):
+class Seeds(SeedsConfig):
     """A seed governs data (where they are generated), split, initial weights and order of rows."""
 
     first: Annotated[int, Field(ge=0, lt=2**30)] = Field(100, description="the first one")
     count: Annotated[int, Field(ge=2)] = Field(10, description="how many, one after the other")
-
-    @property
-    def values(self) -> range:
-        """All of them."""
-        return range(self.first, self.first + self.count)
 
 
 class Synthetic(Section):
@@ -148,7 +140,7 @@ def base_config(ablation: Ablation, seed: int, root: Path | None = None) -> Conf
     overrides = [f"seed={seed}", *as_overrides(ablation.change)]
     if root is not None:
         overrides.append(f"data.root={json.dumps(str(root))}")
-    with told_as("change"):
+    with reported_as("change"):
         if ablation.base is not None:
             return load_config(ablation.base, overrides)
         text = train_config(synthetic_plan(ablation, seed))
@@ -159,67 +151,8 @@ def synthetic_plan(ablation: Ablation, seed: int) -> Plan:
     """What a seed's rows are generated from."""
     assert ablation.synthetic is not None
     changes = [f"seed={seed}", *as_overrides(ablation.synthetic.change)]
-    with told_as("synthetic.change"):
+    with reported_as("synthetic.change"):
         return load_plan(ablation.synthetic.plan, changes)
-
-
-def claim(ablation: Ablation, out: Path) -> None:
-    """Note in the folder what it is for; seeds and arms may come and go.
-
-    Raises:
-        UserError: it holds units of another ablation.
-    """
-    note = out / "ablation.yaml"
-    if note.exists():
-        held = section_from_yaml(Ablation, read_text(note), where=str(note), check=lambda _: ())
-        differs = [
-            k for k in ("base", "synthetic", "change") if getattr(held, k) != getattr(ablation, k)
-        ]
-        differs += [
-            f"arm {name}"
-            for name, meaning in _meanings(held).items()
-            if _meanings(ablation).get(name, meaning) != meaning
-        ]
-        differs = differs or [
-            f"content of {_WHAT[path.name]}"
-            for path, text in _effective(ablation, out).items()
-            if path.exists() and read_text(path) != text
-        ]
-        if differs:
-            raise wrong(
-                "the folder holds another ablation", where=str(out),
-                expected="the same base, synthetic and change, and arms that mean the same",
-                found=f"another {', '.join(differs)}",
-                fix="give another --out, or delete the folder",
-            )  # fmt: skip
-        ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
-        arms = held.arms | ablation.arms
-        ablation = ablation.model_copy(update={"ready": ready, "arms": arms})
-    elif out.is_dir() and any(out.iterdir()):
-        raise wrong(
-            "the folder holds other files", where=str(out),
-            expected="a new or empty folder, or one that the same ablation has begun",
-            found=min(path.name for path in out.iterdir()), fix="give another --out",
-        )  # fmt: skip
-    for path, text in _effective(ablation, out).items():
-        atomic_write(path, text)
-    atomic_write(note, yaml_text.dump(ablation.model_dump()))
-
-
-_WHAT = {"base.yaml": "the base config", "plan.yaml": "the plan of the rows"}
-
-
-def _effective(ablation: Ablation, out: Path) -> dict[Path, str]:
-    """What the files that an ablation names come to, but for the seed: they may be edited."""
-    found = {out / "base.yaml": dump_config(base_config(ablation, 0))}
-    if ablation.synthetic is not None:
-        found[out / "plan.yaml"] = dump_plan(synthetic_plan(ablation, 0))
-    return found
-
-
-def _meanings(ablation: Ablation) -> dict[str, object]:
-    """Of the names of arms; None: the ready-made one."""
-    return {**dict.fromkeys(ablation.ready), **ablation.arms}
 
 
 def as_overrides(change: dict[str, Any]) -> list[str]:
@@ -228,12 +161,12 @@ def as_overrides(change: dict[str, Any]) -> list[str]:
 
 
 def _contradictions(ablation: Ablation) -> Iterator[Finding]:
-    for place, name in enumerate(ablation.ready):
+    for index, name in enumerate(ablation.ready):
         if name not in READY:
-            path = ("ready", place)
+            path = ("ready", index)
             yield Finding(path, "no such ready-made arm", found=name, fix=did_you_mean(name, READY))
-        if name in ablation.ready[:place]:
-            yield Finding(("ready", place), "asked for twice", found=name)
+        if name in ablation.ready[:index]:
+            yield Finding(("ready", index), "asked for twice", found=name)
         elif name in ablation.arms:
             yield Finding(("arms", name), "the name of a ready-made arm that is asked for too")
     yield from _whole_sections(("change",), ablation.change)

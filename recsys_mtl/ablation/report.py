@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from recsys_mtl.ablation.scores import NAMES
 from recsys_mtl.ablation.summary import ArmSummary, Summary
-from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.study.cells import interval, number, with_interval, won_lost
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
@@ -26,7 +26,7 @@ def make_page(name: str, summary: Summary) -> Page:
         + ", ".join(f"{NAMES[kind]} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
         + f", against {measured}; differences are in points, a score times 100."
     )
-    verdicts = [f"{arm}: {found.sentence}." for arm, found in others.items()]
+    verdicts = [f"{arm}: {other.sentence}." for arm, other in others.items()]
     parts: list[str | Table | Picture] = [head, *verdicts, _arms(summary)]
     parts.append(Picture("Differences", "differences", _forest(summary.reference, others)))
     parts += [_detail(summary), _by_task(summary, others), _scores(summary)]
@@ -38,16 +38,16 @@ def make_page(name: str, summary: Summary) -> Page:
 def _arms(summary: Summary) -> Table:
     rows = []
     for name, arm in summary.arms.items():
-        found, cells = arm.overall, [""] * (5 if summary.few else 4)
-        if found is not None:
+        overall, cells = arm.overall, [""] * (5 if summary.few else 4)
+        if overall is not None:
             cells = [
-                _with_interval(found),
-                *([_with_interval(arm.few)] if arm.few is not None else []),
-                _shown(found.p, ".2g"),
-                f"{found.wins}:{found.losses}",
-                _shown(arm.relative, "+.2f"),
+                with_interval(overall, 2),
+                *([with_interval(arm.few, 2)] if arm.few is not None else []),
+                number(overall.p, ".2g"),
+                won_lost(overall),
+                number(arm.relative, "+.2f"),
             ]
-        rows.append([name, *cells, _shown(arm.train_ratio, ".2f")])
+        rows.append([name, *cells, number(arm.train_ratio, ".2f")])
     note = (
         "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
         "in percent, over tasks that the reference scores 0.05 or more in; time: training time per "
@@ -63,9 +63,9 @@ def _arms(summary: Summary) -> Table:
 def _detail(summary: Summary) -> Table:
     rows = []
     for name, arm in summary.arms.items():
-        found, cells = arm.overall, ["", ""]
-        if found is not None:
-            cells = [_interval(*found.bootstrap), _shown(found.detectable, ".2f")]
+        overall, cells = arm.overall, ["", ""]
+        if overall is not None:
+            cells = [interval(*overall.bootstrap, 2), number(overall.detectable, ".2f")]
         cost = (f"{arm.train_seconds:.1f}", f"{arm.peak_memory_mb:,.0f}", f"{arm.epochs:.1f}")
         rows.append([name, *cells, *cost])
     note = (
@@ -79,17 +79,17 @@ def _detail(summary: Summary) -> Table:
 def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
     rows = []
     for task in summary.kinds:
-        for place, (name, arm) in enumerate(others.items()):
-            found = arm.tasks[task]
+        for index, (name, arm) in enumerate(others.items()):
+            gain = arm.tasks[task]
             rows.append(
                 [
-                    "" if place else task,
+                    "" if index else task,
                     name,
-                    _with_interval(found),
-                    _interval(*found.bootstrap),
-                    _shown(found.p, ".2g"),
-                    _shown(found.adjusted, ".2g"),
-                    f"{found.wins}:{found.losses}",
+                    with_interval(gain, 2),
+                    interval(*gain.bootstrap, 2),
+                    number(gain.p, ".2g"),
+                    number(gain.adjusted, ".2g"),
+                    won_lost(gain),
                 ]
             )
     note = "p (Holm) is corrected over the tasks of an arm."
@@ -102,8 +102,8 @@ def _scores(summary: Summary) -> Table:
     for task, kind in summary.kinds.items():
         cells = []
         for arm in summary.arms.values():
-            reached = _shown(arm.reached.get(task, float("nan")), ".2f")
-            cells.append(_shown(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
+            reached = number(arm.reached.get(task, float("nan")), ".2f")
+            cells.append(number(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
         rows.append([task, NAMES[kind], f"{summary.labelled[task]:,.0f}", *cells])
     note = "In brackets: share of the reachable, from a constant (0) to an oracle (1)."
     columns = ("task", "score", "labels", *summary.arms)
@@ -116,9 +116,9 @@ def _scores(summary: Summary) -> Table:
 def _agreement(others: dict[str, ArmSummary]) -> Table:
     rows = []
     for name, arm in others.items():
-        for epoch, found in enumerate(arm.affinity):
-            numbers = (found.spearman, found.first, found.precision, found.recall)
-            cells = [_shown(number, ".2f") for number in numbers]
+        for epoch, one in enumerate(arm.affinity):
+            numbers = (one.spearman, one.first, one.precision, one.recall)
+            cells = [number(value, ".2f") for value in numbers]
             rows.append(["" if epoch else name, str(epoch + 1), *cells])
     note = (
         "Spearman: rank correlation of measured affinity and planned relation over pairs of tasks; "
@@ -129,29 +129,16 @@ def _agreement(others: dict[str, ArmSummary]) -> Table:
     return Table("Affinity against the plan", columns, rows, texts=1, note=note)
 
 
-def _shown(value: float, how: str) -> str:
-    """Nothing where it is undefined."""
-    return "" if np.isnan(value) else format(value, how)
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]"
-
-
-def _with_interval(found: Difference) -> str:
-    return f"{_shown(found.mean, '+.2f')} {_interval(found.low, found.high)}".strip()
-
-
 def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:
     figure = Figure(figsize=(8, 1.4 + 0.36 * len(others)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=_NEITHER, linewidth=1)
-    for place, arm in enumerate(others.values()):
-        found = arm.overall
-        assert found is not None
+    for row, arm in enumerate(others.values()):
+        overall = arm.overall
+        assert overall is not None
         colour = {"helps": _HELPS, "hurts": _HURTS}.get(arm.word, _NEITHER)
-        axes.plot([found.low, found.high], [place, place], color=colour, linewidth=2)
-        axes.plot([found.mean], [place], marker="o", color=colour)
+        axes.plot([overall.low, overall.high], [row, row], color=colour, linewidth=2)
+        axes.plot([overall.mean], [row], marker="o", color=colour)
     axes.set_yticks(range(len(others)), list(others))
     axes.invert_yaxis()
     axes.set_xlabel(f"points over '{reference}', mean over tasks, 95 % interval")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,14 @@ from recsys_mtl.ablation.affinity import (
     measured_matrices,
     planned_matrix,
 )
-from recsys_mtl.ablation.unit import Unit
-from recsys_mtl.metrics.differences import Difference, difference, holm, relative_gain, verdict
+from recsys_mtl.metrics.differences import (
+    Difference,
+    corrected,
+    difference,
+    relative_gain,
+    verdict,
+)
+from recsys_mtl.study.unit import UnitResult
 
 Floats = NDArray[np.float64]
 _FEW = 0.25
@@ -84,16 +89,18 @@ class Summary:
     planned: Floats | None
     arms: dict[str, ArmSummary]
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; matrices as nested lists."""
-        found = asdict(self)
-        for arm in found["arms"].values():
-            arm["matrix"] = None if arm["matrix"] is None else arm["matrix"].tolist()
-        found["planned"] = None if self.planned is None else self.planned.tolist()
-        return found
+    def numbers(self) -> dict[str, float | None]:
+        """For the tracker."""
+        values: dict[str, float | None] = {}
+        for name, arm in self.arms.items():
+            values |= {f"{name}/score/{task}": score for task, score in arm.scores.items()}
+            if arm.overall is not None:
+                for key in ("mean", "low", "high", "p"):
+                    values[f"{name}/difference/{key}"] = getattr(arm.overall, key)
+        return values
 
 
-def summarize(units: Sequence[Unit], arms: Sequence[str], *, alpha: float) -> Summary:
+def summarize(units: Sequence[UnitResult], arms: Sequence[str], *, alpha: float) -> Summary:
     """Compare every arm with the first, pair by pair.
 
     Args:
@@ -117,27 +124,25 @@ def summarize(units: Sequence[Unit], arms: Sequence[str], *, alpha: float) -> Su
         labelled=labelled,
         few=few,
         planned=planned_matrix(first, unsigned=False) if related else None,
-        arms={
-            name: _arm(found, reference, key, few, alpha) for name, found in by_arm.items() if found
-        },
+        arms={name: _arm(own, reference, key, few, alpha) for name, own in by_arm.items() if own},
     )
 
 
 def _arm(
-    found: Mapping[int, Unit],
-    reference: Mapping[int, Unit],
+    own: Mapping[int, UnitResult],
+    reference: Mapping[int, UnitResult],
     key: str,
     few: Sequence[str],
     alpha: float,
 ) -> ArmSummary:
-    itself = found is reference
-    units, pairs = list(found.values()), sorted(found.keys() & reference.keys())
-    tasks = {} if itself else _tasks(found, reference, pairs, key)
-    overall = None if itself else difference(_points(found, reference, pairs, key, tuple(tasks)))
-    of_few = difference(_points(found, reference, pairs, key, few)) if few and tasks else None
+    itself = own is reference
+    units, pairs = list(own.values()), sorted(own.keys() & reference.keys())
+    tasks = {} if itself else _tasks(own, reference, pairs, key)
+    overall = None if itself else difference(_points(own, reference, pairs, key, tuple(tasks)))
+    of_few = difference(_points(own, reference, pairs, key, few)) if few and tasks else None
     word, sentence = ("", "the reference") if overall is None else verdict(overall, alpha)
-    gains = [relative_gain(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
-    ratios = [_per_epoch(found[s]) / _per_epoch(reference[s]) for s in pairs]
+    gains = [relative_gain(_scores(own[s], key), _scores(reference[s], key)) for s in pairs]
+    ratios = [_per_epoch(own[s]) / _per_epoch(reference[s]) for s in pairs]
     measured = [measured_matrices(unit) for unit in units]
     return ArmSummary(
         scores=_means([_scores(unit, key) for unit in units]),
@@ -158,39 +163,32 @@ def _arm(
 
 
 def _tasks(
-    found: Mapping[int, Unit], reference: Mapping[int, Unit], pairs: list[int], key: str
+    own: Mapping[int, UnitResult], reference: Mapping[int, UnitResult], pairs: list[int], key: str
 ) -> dict[str, Difference]:
     kinds = next(iter(reference.values()))["kinds"]
-    raw = {
-        task: difference(
-            100
-            * np.array(
-                [_scores(found[s], key)[task] - _scores(reference[s], key)[task] for s in pairs]
-            )
-        )
-        for task in kinds
+    gains = {
+        t: [_scores(own[s], key)[t] - _scores(reference[s], key)[t] for s in pairs] for t in kinds
     }
-    adjusted = holm([one.p for one in raw.values()])
-    return {t: replace(one, adjusted=p) for (t, one), p in zip(raw.items(), adjusted, strict=True)}
+    return corrected({task: difference(100 * np.array(gain)) for task, gain in gains.items()})
 
 
 def _points(
-    found: Mapping[int, Unit],
-    reference: Mapping[int, Unit],
+    own: Mapping[int, UnitResult],
+    reference: Mapping[int, UnitResult],
     pairs: list[int],
     key: str,
     tasks: Sequence[str],
 ) -> Floats:
     """(pairs,) mean difference over those tasks that both have a score of, in points."""
-    both = [(_scores(found[s], key), _scores(reference[s], key)) for s in pairs]
+    both = [(_scores(own[s], key), _scores(reference[s], key)) for s in pairs]
     return np.array([100 * _mean([arm[t] - other[t] for t in tasks]) for arm, other in both])
 
 
-def _scores(unit: Unit, key: str) -> dict[str, float]:
+def _scores(unit: UnitResult, key: str) -> dict[str, float]:
     return {t: float("nan") if v is None else float(v) for t, v in unit[key].items()}
 
 
-def _reached(unit: Unit) -> dict[str, float]:
+def _reached(unit: UnitResult) -> dict[str, float]:
     """Share of the way from the constant to the oracle."""
     shares = {}
     for task, value in _scores(unit, "true_scores").items():
@@ -199,7 +197,7 @@ def _reached(unit: Unit) -> dict[str, float]:
     return shares
 
 
-def _per_epoch(unit: Unit) -> float:
+def _per_epoch(unit: UnitResult) -> float:
     seconds: float = unit["train_seconds"] / max(unit["epochs"], 1)
     return max(seconds, 1e-9)
 
@@ -214,7 +212,7 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _affinity(units: Sequence[Unit], measured: Sequence[list[Floats]]) -> list[Agreement]:
+def _affinity(units: Sequence[UnitResult], measured: Sequence[list[Floats]]) -> list[Agreement]:
     """After each epoch that every seed reached."""
     if not all(measured) or not units[0]["relation"]:
         return []

@@ -88,6 +88,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def corrected(differences: Mapping[str, Difference]) -> dict[str, Difference]:
+    """The same by name, p adjusted over all of them."""
+    adjusted = holm([one.p for one in differences.values()])
+    pairs = zip(differences.items(), adjusted, strict=True)
+    return {name: replace(one, adjusted=p) for (name, one), p in pairs}
+
+
 def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Δm: the mean over tasks of the relative gain in percent (Maninis et al. 2019).
 

@@ -16,6 +16,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -45,12 +46,12 @@ def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> 
 def write_result(out: Path, result: Mapping[str, Any]) -> Path:
     """Write `result` to `out`/result.json, whole or not at all.
 
-    Numpy scalars and paths are allowed; numbers that are not finite become null.
+    Numpy's numbers and arrays, and paths, are allowed; numbers that are not finite become null.
 
     Raises:
         TypeError: a value that JSON does not know.
     """
-    text = json.dumps(_strict(result), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(plain(result), indent=2, allow_nan=False, ensure_ascii=False)
     return atomic_write(out / "result.json", text + "\n")
 
 
@@ -73,14 +74,20 @@ def prepare_out(out: str | Path) -> Path:
         ) from error
 
 
-def _strict(value: Any) -> Any:
-    """`value` in JSON's own types."""
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types; numbers that are not finite become None.
+
+    Args:
+        value: dataclasses, mappings, lists and tuples, paths, and what numpy and torch hold.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item"):  # a scalar of numpy or torch
-        value = value.item()
+    if hasattr(value, "tolist"):  # numpy or torch
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

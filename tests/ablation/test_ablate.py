@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 
 import recsys_mtl.ablation.ablate as ablate_job
 from recsys_mtl.ablation.ablate import run
+from recsys_mtl.ablation.unit import ArmUnit
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
 
@@ -116,7 +119,7 @@ def test_an_ablation_of_given_rows(
     )
 
 
-def refused(*args: Any, **options: Any) -> Iterator[Any]:
+def refused(*args: Any, **options: Any) -> Any:
     raise AssertionError("something is trained")
 
 
@@ -128,7 +131,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(
     run(ablation(), out=out, processes=1)
     first = result_of(out)
     before = {path: path.read_bytes() for path in out.rglob("*.*")}
-    monkeypatch.setattr(ablate_job, "run_seed", refused)
+    monkeypatch.setattr(ablate_job, "arm_trainer", refused)
     run(ablation(), out=out)
     assert result_of(out)["summary"] == first["summary"]
     after = {path: path.read_bytes() for path in out.rglob("*.*")}
@@ -170,20 +173,28 @@ def test_another_ablation_leaves_the_folder_as_it_is(ablation: Any, toy: Any) ->
 def test_an_interrupt_keeps_whole_units(
     ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = ablate_job.run_seed
+    trainer, trained = ablate_job.arm_trainer, []
 
-    def interrupted(*args: Any, **options: Any) -> Iterator[Any]:
-        yield from [next(train(*args, **options))]
-        raise KeyboardInterrupt
+    @contextmanager
+    def interrupted(*args: Any, **options: Any) -> Iterator[Callable[[ArmUnit], Any]]:
+        with trainer(*args, **options) as train:
+
+            def once(unit: ArmUnit) -> Any:
+                if trained:
+                    raise KeyboardInterrupt
+                trained.append(unit)
+                return train(unit)
+
+            yield once
 
     out = toy.folder / "out"
-    monkeypatch.setattr(ablate_job, "run_seed", interrupted)
+    monkeypatch.setattr(ablate_job, "arm_trainer", interrupted)
     arguments = ["ablate", str(ablation()), "--out", str(out), "--processes", "1"]
     assert main(arguments) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
     assert [*stored(out)] == ["units/slow/seed-5.json"]  # the arms take turns in being the first
     assert not (out / "result.json").exists()
-    monkeypatch.setattr(ablate_job, "run_seed", train)
+    monkeypatch.setattr(ablate_job, "arm_trainer", trainer)
     assert main(arguments) == 0
     assert len(stored(out)) == 6
 
@@ -362,3 +373,34 @@ def test_a_mistake_in_a_worker_is_one_line(ablation: Any, toy: Any, start: Start
     assert process.returncode == 2
     assert [line for line in err.splitlines() if "missing column" in line] == err.splitlines()
     assert err.count("\n") == 1
+
+
+BEGUN = Path(__file__).parent / "begun"
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    """A folder that version 0.1.0 has filled: plan, base config, results and report."""
+    return Path(shutil.copytree(BEGUN, tmp_path / "begun"))
+
+
+def test_a_folder_of_an_earlier_version_is_reported_as_it_was(
+    begun: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablate_job, "arm_trainer", refused)
+    run(begun / "ablation.yaml", out=begun)
+    assert (begun / "report.md").read_text() == (BEGUN / "report.md").read_text()
+    assert stored(begun) == stored(BEGUN)
+
+
+@pytest.mark.slow  # trainings on generated rows
+def test_a_folder_of_an_earlier_version_is_completed(begun: Path) -> None:
+    missing = [begun / "units" / arm / "seed-1.json" for arm in ("off", "borrow", "slow")]
+    for path in missing:
+        path.unlink()
+    run(begun / "ablation.yaml", out=begun, processes=1)
+    kept = {name for name in stored(BEGUN) if begun / name not in missing}
+    assert {name: stored(begun)[name] for name in kept} == {n: stored(BEGUN)[n] for n in kept}
+    for path in missing:
+        again, before = json.loads(path.read_text()), stored(BEGUN)[str(path.relative_to(begun))]
+        assert again["true_scores"] == pytest.approx(before["true_scores"], abs=1e-3)

@@ -8,6 +8,7 @@ import pytest
 from data_synth import Plan, load_plan
 from data_synth.train_config import train_config
 from recsys_mtl.ablation.arms import Known
+from recsys_mtl.ablation.folder import claim
 from recsys_mtl.ablation.plan import (
     Ablation,
     Seeds,
@@ -15,7 +16,6 @@ from recsys_mtl.ablation.plan import (
     as_overrides,
     base_config,
     check_arms,
-    claim,
     load_ablation,
     synthetic_plan,
 )

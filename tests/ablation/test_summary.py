@@ -262,7 +262,7 @@ def test_a_summary_is_strict_json(unit: Unit, tmp_path: Path) -> None:
     units += [related(unit, "a", s, PLANNED) for s in range(2)]
     units += [unit("b", 9, dict.fromkeys(NAMES))]  # all that is undefined
     summary = summarize(units, ("off", "a", "b"), alpha=0.005)
-    path = write_result(tmp_path, {"summary": summary.to_json()})
+    path = write_result(tmp_path, {"summary": summary})
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)

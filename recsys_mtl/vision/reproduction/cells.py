@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.study.cells import number, with_interval, won_lost
 from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.published import Value
 
 
-def plus_minus(found: Spread, digits: int) -> str:
+def plus_minus(spread: Spread, digits: int) -> str:
     """Mean ± standard deviation; nothing where there is none."""
-    return as_published([found.mean, found.sd], digits)
+    return as_published([spread.mean, spread.sd], digits)
 
 
 def as_published(value: Value | None, digits: int) -> str:
@@ -21,17 +22,9 @@ def as_published(value: Value | None, digits: int) -> str:
     return " ± ".join(f"{one:.{d}f}" for one, d in zip(known, places, strict=False))
 
 
-def interval(found: Difference) -> str:
-    """Mean and interval."""
-    if np.isnan(found.mean):
-        return ""
-    reach = "" if np.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
-    return f"{found.mean:+.4f}{reach}"
-
-
-def difference_cells(found: Difference | None) -> list[str]:
+def difference_cells(difference: Difference | None) -> list[str]:
     """Three cells; empty ones for the method itself."""
-    if found is None:
+    if difference is None:
         return ["", "", ""]
-    p = "" if np.isnan(found.adjusted) else f"{found.adjusted:.2g}"
-    return [interval(found), p, f"{found.wins}:{found.losses}"]
+    p = number(difference.adjusted, ".2g")
+    return [with_interval(difference, 4), p, won_lost(difference)]

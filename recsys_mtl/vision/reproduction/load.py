@@ -10,10 +10,10 @@ from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.files import atomic_write
+from recsys_mtl.study.folder import changed_keys, held_plan
 from recsys_mtl.vision.reproduction.plan import Reproduction
 
 _PLANS = Path(__file__).parent / "plans"
-_NOTE = "reproduction.yaml"
 _ROT_MNIST_TASKS = ("digit", "rotation", "colour")
 
 
@@ -48,22 +48,11 @@ def claim(plan: Reproduction, out: Path) -> None:
     Raises:
         UserError: it holds another reproduction, or other files.
     """
-    note = out / _NOTE
-    if note.exists():
-        held = section_from_yaml(Reproduction, read_text(note), where=str(note), check=lambda _: ())
-        differs = [k for k in ("name", "dataset", "model") if getattr(held, k) != getattr(plan, k)]
-        if differs:
-            raise wrong(
-                "the folder holds another reproduction", where=str(out),
-                expected="the same name, dataset and model", found=f"another {', '.join(differs)}",
-                fix="give another --out, or delete the folder",
-            )  # fmt: skip
-    elif out.is_dir() and any(out.iterdir()):
-        raise wrong(
-            "the folder holds other files", where=str(out),
-            expected="a new or empty folder, or one that the same reproduction has begun",
-            found=min(path.name for path in out.iterdir()), fix="give another --out",
-        )  # fmt: skip
+    note = out / "reproduction.yaml"
+    held_plan(
+        plan, note, same="the same name, dataset and model",
+        differences=lambda held: changed_keys(held, plan, ("name", "dataset", "model")),
+    )  # fmt: skip
     atomic_write(note, yaml_text.dump(plan.model_dump()))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.metrics.weighing import Floats
+from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.numbers import (
     Spread,
     final_loss,
@@ -24,7 +25,6 @@ from recsys_mtl.vision.reproduction.numbers import (
     train_curve,
 )
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ class MethodSummary:
 
 
 def method_summary(
-    plan: Reproduction, name: str, found: Mapping[str, Sequence[Unit]]
+    plan: Reproduction, name: str, results: Mapping[str, Sequence[UnitResult]]
 ) -> MethodSummary:
     """Of one method.
 
     Args:
         plan: with what it is compared.
         name: its own.
-        found: results of all methods.
+        results: of all methods.
     """
-    units = found[name]
+    units = results[name]
     last = [unit["epochs"][-1] for unit in units]
     second = plan.against
-    against = found[second] if second not in (None, name) else None
+    against = results[second] if second not in (None, name) else None
     steps = (
         [] if plan.threshold is None else [steps_to(unit, plan.threshold.loss) for unit in units]
     )
@@ -91,7 +91,7 @@ def method_summary(
         mean_auroc=spread([mean_auroc(unit) for unit in units]),
         curve=np.mean([train_curve(unit) for unit in units], axis=0).tolist(),
         steps=[count for count in steps if count is not None],
-        saved=None if name == plan.reference else saved(units, found[plan.reference]),
+        saved=None if name == plan.reference else saved(units, results[plan.reference]),
         saved_against=None if against is None else saved(units, against),
         step_ms=min(unit["step_ms"] for unit in units),
         peak_memory_mb=float(np.median([unit["peak_memory_mb"] for unit in units])),
@@ -107,7 +107,7 @@ def _by_task(rows: Sequence[Sequence[float | None]]) -> list[Spread]:
     return [spread(column) for column in zip(*map(floats, rows), strict=True)]
 
 
-def _conflicts(units: Sequence[Unit]) -> Floats | None:
+def _conflicts(units: Sequence[UnitResult]) -> Floats | None:
     """(E, K) mean over runs; an epoch whose every step was skipped says nothing."""
     epochs = [[epoch["conflicts"] for epoch in unit["epochs"]] for unit in units]
     if any(one is None for run in epochs for one in run):

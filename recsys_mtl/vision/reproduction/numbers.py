@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys_mtl.metrics.differences import Difference, difference
 from recsys_mtl.metrics.weighing import Floats
-from recsys_mtl.vision.reproduction.unit import Unit
+from recsys_mtl.study.unit import UnitResult
 
 Run = tuple[int, int]
 """Seed and rerun: what two methods have in common in a pair."""
@@ -46,8 +46,8 @@ def spread(values: Sequence[float]) -> Spread:
 
 def finite(values: Sequence[float]) -> Floats:
     """Without those that are undefined."""
-    found = np.asarray(values, np.float64)
-    return found[np.isfinite(found)]
+    every = np.asarray(values, np.float64)
+    return every[np.isfinite(every)]
 
 
 def floats(values: Sequence[float | None]) -> list[float]:
@@ -55,39 +55,39 @@ def floats(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else float(value) for value in values]
 
 
-def run_of(unit: Unit) -> Run:
+def run_of(unit: UnitResult) -> Run:
     """Its seed and rerun."""
     return unit["seed"], unit["rerun"]
 
 
-def weighted(unit: Unit, losses: Sequence[float | None]) -> float:
+def weighted(unit: UnitResult, losses: Sequence[float | None]) -> float:
     """The loss: the sum of the tasks' losses by their fixed weights."""
     return float(np.dot(unit["weights"], floats(losses)))
 
 
-def final_loss(unit: Unit) -> float:
+def final_loss(unit: UnitResult) -> float:
     """After the last epoch."""
     return weighted(unit, unit["epochs"][-1]["losses"])
 
 
-def train_curve(unit: Unit) -> list[float]:
+def train_curve(unit: UnitResult) -> list[float]:
     """Loss of each epoch's steps."""
     return [weighted(unit, epoch["train_losses"]) for epoch in unit["epochs"]]
 
 
-def mean_auroc(unit: Unit) -> float:
+def mean_auroc(unit: UnitResult) -> float:
     """Over tasks, after the last epoch; NaN where it is undefined."""
     return float(np.mean(floats(unit["epochs"][-1]["auroc"])))
 
 
-def steps_to(unit: Unit, loss: float) -> int | None:
+def steps_to(unit: UnitResult, loss: float) -> int | None:
     """Steps until the first look at a loss below; None: at no look."""
     below = (steps for steps, losses in unit["looks"] if weighted(unit, losses) < loss)
     return next(below, None)
 
 
-def saved(found: Sequence[Unit], reference: Sequence[Unit]) -> Difference:
+def saved(results: Sequence[UnitResult], reference: Sequence[UnitResult]) -> Difference:
     """Loss of the reference minus that of a method, pair by pair: above 0 the method is better."""
     others = {run_of(unit): final_loss(unit) for unit in reference}
-    pairs = [others[run_of(u)] - final_loss(u) for u in found if run_of(u) in others]
+    pairs = [others[run_of(u)] - final_loss(u) for u in results if run_of(u) in others]
     return difference(np.array(pairs, np.float64))

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, NonNegative, Section
+from recsys_mtl.study.seeds import SeedsConfig
 from recsys_mtl.vision.reproduction.published import AttentionName, Published
 
 
@@ -102,18 +103,6 @@ class Method(Section):
     alone: bool = Field(False, description="a network for each task, put together")
 
 
-class Seeds(Section):
-    """A seed governs what is drawn of the data."""
-
-    first: Annotated[int, Field(ge=0, lt=2**30)] = Field(0, description="the first one")
-    count: PositiveInt = Field(3, description="how many, one after the other")
-
-    @property
-    def values(self) -> range:
-        """All of them."""
-        return range(self.first, self.first + self.count)
-
-
 class AttentionStudy(Section):
     """One method with each attention, its coefficient adaptive and fixed."""
 
@@ -133,7 +122,7 @@ class Sweep(Section):
         False, description="λ follows step and conflicts; it is then at most 0.5 for 500 steps"
     )
     epochs: PositiveInt = Field(description="of each run")
-    seeds: Seeds = Seeds(count=1)
+    seeds: SeedsConfig = SeedsConfig(count=1)
     reruns: PositiveInt = Field(1, description="of each seed")
     rows: Rows | None = Field(None, description="null: those of the data set")
 
@@ -146,7 +135,7 @@ class Reproduction(Section):
     model: Model
     weights: dict[Name, PositiveFloat] = Field({}, description="of the tasks' losses; else 1")
     training: Training = Training()
-    seeds: Seeds = Seeds()
+    seeds: SeedsConfig = SeedsConfig()
     reruns: PositiveInt = Field(3, description="of a seed, each with weights and order of its own")
     methods: Annotated[dict[Name, Method], Field(min_length=1)]
     reference: Name = Field("sum", description="method that all others are compared with")

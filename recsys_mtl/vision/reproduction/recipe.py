@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl.config.flat import flat
 from recsys_mtl.config.section import Section
+from recsys_mtl.study.seeds import SeedsConfig
+from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.vision.reproduction.plan import (
     Dataset,
     Method,
     Model,
     Reproduction,
-    Seeds,
     Sweep,
     Threshold,
     Training,
@@ -51,16 +53,22 @@ class Recipe(Section):
 
 
 @dataclass(frozen=True)
-class Job:
-    """One training, or one a task where they are alone."""
+class RecipeUnit(Unit):
+    """One training of a recipe, or one a task where they are alone."""
 
     recipe: Recipe
     seed: int
     rerun: int
 
-    def path(self, out: Path) -> Path:
-        """Where its result is kept."""
-        return out / "units" / self.recipe.key / f"seed-{self.seed}-rerun-{self.rerun}.json"
+    @property
+    def identity(self) -> Mapping[str, str | int]:
+        """The recipe's key, seed and rerun."""
+        return {"key": self.recipe.key, "seed": self.seed, "rerun": self.rerun}
+
+    def same_settings(self, result: UnitResult) -> bool:
+        """A default that has changed since does not change the key, but it does change the run."""
+        mine, theirs = flat(self.recipe.settings()), flat(result["settings"])
+        return all(mine[key] == theirs[key] for key in mine.keys() & theirs.keys())
 
 
 def method_recipe(plan: Reproduction, name: str) -> Recipe:
@@ -98,28 +106,28 @@ def points(sweep: Sweep) -> Iterator[tuple[float, float]]:
             yield temperature, coefficient
 
 
-def jobs(plan: Reproduction) -> list[Job]:
+def all_units(plan: Reproduction) -> list[RecipeUnit]:
     """Every run once: those of the methods first, seed by seed, then attentions, then the sweep."""
     recipes = [method_recipe(plan, name) for name in plan.methods]
-    found = [*_runs(recipes, plan.seeds, plan.reruns)]
+    runs = [*_runs(recipes, plan.seeds, plan.reruns)]
     if plan.attention is not None:
         recipes = [
             attention_recipe(plan, attention, adaptive=adaptive)
             for attention in plan.attention.attentions
             for adaptive in (True, False)
         ]
-        found += _runs(recipes, plan.seeds, plan.reruns)
+        runs += _runs(recipes, plan.seeds, plan.reruns)
     if plan.sweep is not None:
         recipes = [sweep_recipe(plan, *point) for point in points(plan.sweep)]
-        found += _runs(recipes, plan.sweep.seeds, plan.sweep.reruns)
-    return list({(job.recipe.key, job.seed, job.rerun): job for job in found}.values())
+        runs += _runs(recipes, plan.sweep.seeds, plan.sweep.reruns)
+    return list({run.path(Path()): run for run in runs}.values())
 
 
-def _runs(recipes: list[Recipe], seeds: Seeds, reruns: int) -> Iterator[Job]:
+def _runs(recipes: list[Recipe], seeds: SeedsConfig, reruns: int) -> Iterator[RecipeUnit]:
     for rerun in range(reruns):
         for seed in seeds.values:
             for recipe in recipes:
-                yield Job(recipe, seed, rerun)
+                yield RecipeUnit(recipe, seed, rerun)
 
 
 def _recipe(plan: Reproduction, method: Method) -> Recipe:

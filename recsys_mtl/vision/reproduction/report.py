@@ -72,8 +72,8 @@ def _sentences(plan: Reproduction, summary: Summary) -> Iterator[str]:
             left = runs - method.loss.count
             yield f"{name}: {left} of {runs} runs ended without a finite loss and are in no mean."
     if skipped:
-        told = ", ".join(f"{name} {count}" for name, count in skipped.items())
-        yield f"Steps that were skipped, as their gradients had no finite answer: {told}."
+        counts = ", ".join(f"{name} {count}" for name, count in skipped.items())
+        yield f"Steps that were skipped, as their gradients had no finite answer: {counts}."
 
 
 def _order(theirs: list[str], ours: list[str]) -> str:
@@ -92,14 +92,16 @@ def _sweep(plan: Reproduction, summary: Summary) -> str:
     ranked = sorted(summary.sweep, key=lambda point: point.loss.mean)
     best, worst = ranked[0], ranked[-1]
     sds = [point.loss.sd for point in ranked if np.isfinite(point.loss.sd)]
-    noise = f"; runs of one point differ by a standard deviation of {np.mean(sds):.4f}"
-    told = [f"{name} τ = {v[0]:g}, λ = {v[1]:g}" for name in ("best", "worst")
+    noise = ""
+    if sds:
+        noise = f"; runs of one point differ by a standard deviation of {np.mean(sds):.4f}"
+    theirs = [f"{name} τ = {v[0]:g}, λ = {v[1]:g}" for name in ("best", "worst")
             if (v := getattr(plan.published, name))]  # fmt: skip
     return (
         f"Sweep of {plan.sweep.over} ({plan.sweep.epochs} epochs a run): best at "
         f"τ = {best.temperature:g}, λ = {best.coefficient:g} ({best.loss.mean:.4f}), worst at "
         f"τ = {worst.temperature:g}, λ = {worst.coefficient:g} ({worst.loss.mean:.4f})"
-        f"{noise if sds else ''}. The paper: {'; '.join(told) or 'no sweep'}."
+        f"{noise}. The paper: {'; '.join(theirs) or 'no sweep'}."
     )
 
 

@@ -1,11 +1,9 @@
 """`recsys-mtl reproduce`: a paper's study from one YAML, its numbers beside the published ones.
 
-What is left in the output folder:
+What is left in the output folder, beside what every study leaves (recsys_mtl/study/run.py):
 
     reproduction.yaml           what the folder is for: data, network, methods and studies
-    units/KEY/seed-N-rerun-R.json   one result a run; a killed job goes on behind them
-    report.md, report.html      the page, with its pictures
-    result.json                 every number of the page
+    train_loss.png and more     the report's pictures
 """
 
 from __future__ import annotations
@@ -14,25 +12,22 @@ import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recsys_mtl.config.flat import flat
 from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.tracking.open import open_run
+from recsys_mtl.reports.output import prepare_out
+from recsys_mtl.study.run import Report, Study, run_study
+from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import claim, load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.recipe import jobs
+from recsys_mtl.vision.reproduction.recipe import all_units
 from recsys_mtl.vision.reproduction.report import make_page
-from recsys_mtl.vision.reproduction.store import missing, same_images, stored
 from recsys_mtl.vision.reproduction.summary import summarize
-from recsys_mtl.vision.reproduction.train import train
-from recsys_mtl.vision.reproduction.unit import Unit
-
-log = logging.getLogger(__name__)
+from recsys_mtl.vision.reproduction.unit import recipe_trainer
 
 
 def run(
@@ -70,55 +65,49 @@ def reproduce(
 
     Raises:
         UserError: data or weights are missing, or `out` holds another reproduction.
-        KeyboardInterrupt: Ctrl-C; the same call goes on behind the runs that are finished.
+        KeyboardInterrupt: Ctrl-C; the same call resumes after the runs that are finished.
     """
-    started = datetime.now(UTC)
-    root = _root(data)
+    started, root = datetime.now(UTC), _root(data)
     _check(plan)
     images = open_images(plan.dataset, root, seed=plan.seeds.first, cached=False)
     _check_size(plan, images)
     out = prepare_out(out)
     claim(plan, out)
-    wanted = jobs(plan)
-    _check_stored(plan, images, stored(wanted, out))
-    track = plan.tracking
-    with open_run(
-        track.enabled, track.uri, track.experiment, plan.name, {"job": "reproduce"}, spool=out
-    ) as tracked:
-        tracked.params(flat(plan.model_dump(include={"dataset", "model", "training", "weights"})))
-        try:
-            train(plan.name, missing(wanted, out), root, out, processes=processes)
-        except KeyboardInterrupt:
-            log.warning("the same command goes on behind the runs that are finished")
-            raise
-        units = stored(wanted, out)
-        _check_stored(plan, images, units)
-        summary = summarize(plan, units)
-        page = make_page(plan, summary, images)
-        page.show()
-        written = page.write(out, "report", markdown=True)
-        result = envelope("reproduce", started=started) | {
-            "name": plan.name,
-            "summary": summary.to_json(),
-            "report": out / "report.md",
-        }
-        for path in [*written, write_result(out, result)]:
-            tracked.artifact(path)
-        tracked.metrics(summary.numbers(), 0)
-        print("\n" + "\n".join(str(path) for path in written))
-    return result
+    study = Study(
+        job="reproduce",
+        name=plan.name,
+        tracking=plan.tracking,
+        params=plan.model_dump(include={"dataset", "model", "training", "weights"}),
+        units=all_units(plan),
+        batches=lambda missing: [[unit] for unit in missing],
+        trainer=partial(recipe_trainer, root),
+        report=partial(_report, plan, images),
+        check=partial(check_images, plan, images),
+        start_worker=_quiet,
+    )
+    return run_study(study, out, started=started, processes=processes)
+
+
+def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> Report:
+    summary = summarize(plan, results)
+    return Report(summary, summary.numbers(), make_page(plan, summary, images))
+
+
+def _quiet() -> None:
+    """What data and methods warn of has been reported once, before."""
+    logging.disable(logging.WARNING)
 
 
 def _root(data: Path | None) -> Path | None:
-    found = data or (Path(text) if (text := os.environ.get("RECSYS_MTL_DATA")) else None)
-    if found is not None and not found.is_dir():
+    root = data or (Path(text) if (text := os.environ.get("RECSYS_MTL_DATA")) else None)
+    if root is not None and not root.is_dir():
         where = "--data" if data else "$RECSYS_MTL_DATA"
-        raise wrong("no such folder", where=where, found=found)
-    return found
+        raise wrong("no such folder", where=where, found=root)
+    return root
 
 
 def _check(plan: Reproduction) -> None:
-    """What can be told before anything is loaded."""
+    """What can be checked before anything is loaded."""
     pick_device(plan.training.device)
     if plan.model.kind == "resnet18" and plan.model.weights is not None:
         path = Path(plan.model.weights)
@@ -139,10 +128,15 @@ def _check_size(plan: Reproduction, images: Images) -> None:
         )  # fmt: skip
 
 
-def _check_stored(plan: Reproduction, images: Images, units: Sequence[Unit]) -> None:
-    same_images(
-        units,
-        seed=plan.seeds.first,
-        rows=(len(images.train), len(images.test)),
-        identity=images.identity,
-    )
+def check_images(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> None:
+    """Refuse results of other images; those of the first seed and size can be compared."""
+    rows = [len(images.train), len(images.test)]
+    for result in results:
+        comparable = result["seed"] == plan.seeds.first and result["images"][:2] == rows
+        other_size = result["images"][2:] != results[0]["images"][2:]
+        if other_size or (comparable and result["identity"] != images.identity):
+            raise wrong(
+                "the folder holds results of other images",
+                expected="the same data as when it was begun", found=result["source"],
+                fix="give the same --data, or another --out",
+            )  # fmt: skip

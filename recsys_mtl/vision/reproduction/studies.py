@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.numbers import Spread, final_loss, saved, spread
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.published import AttentionName
 from recsys_mtl.vision.reproduction.recipe import attention_recipe, points, sweep_recipe
-from recsys_mtl.vision.reproduction.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Point:
     loss: Spread
 
 
-def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[Unit]]) -> list[Cell]:
+def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Cell]:
     """One an attention; none without the study."""
     if plan.attention is None:
         return []
@@ -52,7 +52,7 @@ def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[Unit]]) ->
     return cells
 
 
-def sweep_points(plan: Reproduction, by_key: Mapping[str, Sequence[Unit]]) -> list[Point]:
+def sweep_points(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Point]:
     """One a temperature and coefficient; none without the study."""
     if plan.sweep is None:
         return []
@@ -61,5 +61,5 @@ def sweep_points(plan: Reproduction, by_key: Mapping[str, Sequence[Unit]]) -> li
     ]
 
 
-def _loss(units: Sequence[Unit]) -> Spread:
+def _loss(units: Sequence[UnitResult]) -> Spread:
     return spread([final_loss(unit) for unit in units])

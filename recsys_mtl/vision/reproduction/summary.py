@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from recsys_mtl.metrics.differences import holm
+from recsys_mtl.metrics.differences import corrected
+from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.methods import MethodSummary, method_summary
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import method_recipe
 from recsys_mtl.vision.reproduction.studies import Cell, Point, attention_cells, sweep_points
-from recsys_mtl.vision.reproduction.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,6 @@ class Summary:
     attention: list[Cell]
     sweep: list[Point]
 
-    def to_json(self) -> dict[str, Any]:
-        """For result.json."""
-        found = asdict(self)
-        for method in found["methods"].values():
-            matrix = method["conflicts"]
-            method["conflicts"] = None if matrix is None else matrix.tolist()
-        return found
-
     def numbers(self) -> dict[str, float | None]:
         """For the tracker."""
         values: dict[str, float | None] = {}
@@ -66,19 +58,19 @@ class Summary:
         return sorted(self.methods, key=key)
 
 
-def summarize(plan: Reproduction, units: Sequence[Unit]) -> Summary:
+def summarize(plan: Reproduction, units: Sequence[UnitResult]) -> Summary:
     """Bring the results of all runs together.
 
     Args:
         plan: which of them belong to what.
         units: results, in any order.
     """
-    by_key: dict[str, list[Unit]] = {}
+    by_key: dict[str, list[UnitResult]] = {}
     for unit in units:
         by_key.setdefault(unit["key"], []).append(unit)
-    found = {name: by_key[method_recipe(plan, name).key] for name in plan.methods}
-    first = found[plan.reference][0]
-    methods = {name: method_summary(plan, name, found) for name in found}
+    results = {name: by_key[method_recipe(plan, name).key] for name in plan.methods}
+    first = results[plan.reference][0]
+    methods = {name: method_summary(plan, name, results) for name in results}
     return Summary(
         tasks=first["tasks"],
         source=first["source"],
@@ -94,7 +86,7 @@ def _corrected(methods: dict[str, MethodSummary]) -> dict[str, MethodSummary]:
     """Holm's correction over methods, for either comparison."""
     for key in ("saved", "saved_against"):
         compared = {n: d for n, m in methods.items() if (d := getattr(m, key)) is not None}
-        adjusted = holm([one.p for one in compared.values()])
-        for (name, one), p in zip(compared.items(), adjusted, strict=True):
-            methods[name] = replace(methods[name], **{key: replace(one, adjusted=p)})
+        for name, one in corrected(compared).items():
+            change: dict[str, Any] = {key: one}
+            methods[name] = replace(methods[name], **change)
     return methods

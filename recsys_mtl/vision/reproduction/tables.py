@@ -6,10 +6,10 @@ import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.page import Table
+from recsys_mtl.study.cells import with_interval
 from recsys_mtl.vision.reproduction.cells import (
     as_published,
     difference_cells,
-    interval,
     plus_minus,
 )
 from recsys_mtl.vision.reproduction.plan import Reproduction
@@ -80,14 +80,14 @@ def accuracies(plan: Reproduction, summary: Summary) -> Table:
     for name, method in summary.methods.items():
         published = plan.published.methods.get(name, _NOTHING).accuracy
         cells = [name]
-        for task, found in zip(summary.tasks, method.accuracy, strict=True):
-            cells += [plus_minus(found, 2), as_published(published.get(task), 2)]
+        for task, accuracy in zip(summary.tasks, method.accuracy, strict=True):
+            cells += [plus_minus(accuracy, 2), as_published(published.get(task), 2)]
         rows.append(cells)
-    filled = [0, *(place for place in range(1, len(columns)) if any(row[place] for row in rows))]
+    filled = [0, *(i for i in range(1, len(columns)) if any(row[i] for row in rows))]
     return Table(
         "Accuracy in percent",
-        [columns[place] for place in filled],
-        [[row[place] for place in filled] for row in rows],
+        [columns[i] for i in filled],
+        [[row[i] for i in filled] for row in rows],
         dense=True,
     )
 
@@ -164,16 +164,17 @@ def paper_order(plan: Reproduction) -> list[str]:
     return sorted(known, key=known.__getitem__)
 
 
-def compared(summary: Summary, name: str, other: str, found: Difference) -> str:
+def compared(summary: Summary, name: str, other: str, gain: Difference) -> str:
     """A sentence on one comparison; p is corrected, 0.05 decides."""
     ratio = summary.methods[name].step_ms / summary.methods[other].step_ms
-    known = np.isfinite(found.adjusted)
+    known = np.isfinite(gain.adjusted)
     if not known:
         return f"{name} against {other}: too few pairs to tell."
     word = "no difference shown"
-    if found.adjusted < 0.05:
-        word = "better" if found.mean > 0 else "worse"
+    if gain.adjusted < 0.05:
+        word = "better" if gain.mean > 0 else "worse"
     return (
-        f"{name} against {other}: {word}; loss saved {interval(found)}, p = {found.adjusted:.2g} "
-        f"over {found.pairs} pairs, at {ratio:.2f} times the time of a step."
+        f"{name} against {other}: {word}; loss saved {with_interval(gain, 4)}, "
+        f"p = {gain.adjusted:.2g} over {gain.pairs} pairs, at {ratio:.2f} times the time of a "
+        "step."
     )

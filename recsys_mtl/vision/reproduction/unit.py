@@ -1,63 +1,62 @@
-"""One run of a reproduction: trained, measured, stored as one JSON file that appears whole."""
+"""One unit of a reproduction: a training, and its numbers."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from recsys_mtl.files import atomic_write
 from recsys_mtl.gradients import Conflicts
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.vision.reproduction.fit import Fit, task_weights
 from recsys_mtl.vision.reproduction.fitted import Fitted
 from recsys_mtl.vision.reproduction.images import Images, open_images
-from recsys_mtl.vision.reproduction.recipe import Job, Recipe
+from recsys_mtl.vision.reproduction.recipe import Recipe, RecipeUnit
 
-Unit = Mapping[str, Any]
 _SHOWN = 12
+_CONFLICTS = ("steps", "conflict_ratio", "pair_cosine", "length_ratio", "weights", "extra")
 
 
-def run_job(job: Job, root: Path | None, out: Path, *, threads: int | None = None) -> Unit:
-    """Train a job and store its result.
+@contextmanager
+def recipe_trainer(
+    root: Path | None, batch: Sequence[RecipeUnit], out: Path, *, threads: int | None
+) -> Iterator[Callable[[RecipeUnit], dict[str, Any]]]:
+    """Every unit opens its images itself; those of the last one are kept.
 
     Args:
-        job: what to train.
         root: folder of the data.
+        batch: the units.
         out: the reproduction's folder.
         threads: of the CPU.
 
     Raises:
         UserError: the data or the weights are missing or damaged.
     """
+    del batch, out
     if threads is not None:
         torch.set_num_threads(threads)
-    images = open_images(job.recipe.dataset, root, seed=job.seed)
-    unit: Unit = json.loads(json.dumps(train_job(job, images)), parse_constant=lambda _: None)
-    atomic_write(job.path(out), json.dumps(unit, allow_nan=False) + "\n")
-    return unit
+    yield lambda unit: train_unit(unit, open_images(unit.recipe.dataset, root, seed=unit.seed))
 
 
-def train_job(job: Job, images: Images) -> dict[str, Any]:
-    """A job's result, with NaN where a number is undefined; it is null when it is stored."""
-    recipe = job.recipe
+def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
+    """Train a unit and give its numbers, NaN where one is undefined."""
+    recipe = unit.recipe
     begun = time.perf_counter()
     reset_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     tasks = images.train.tasks
     alone: Sequence[int | None] = range(len(tasks)) if recipe.method.alone else (None,)
-    fits = [Fit(recipe, images, seed=job.seed, rerun=job.rerun, only=only).run() for only in alone]
+    fits = [
+        Fit(recipe, images, seed=unit.seed, rerun=unit.rerun, only=only).run() for only in alone
+    ]
     return {
-        "key": recipe.key,
-        "seed": job.seed,
-        "rerun": job.rerun,
         "settings": recipe.settings(),
         "source": images.source,
         "images": [len(images.train), len(images.test), *images.train.shape],
@@ -81,10 +80,10 @@ def train_job(job: Job, images: Images) -> dict[str, Any]:
 
 def _epochs(fits: Sequence[Fitted]) -> list[dict[str, Any]]:
     """Each epoch's lists by task; of networks trained alone, each its own task's."""
-    found = []
+    merged = []
     for epochs in zip(*(fit.epochs for fit in fits), strict=True):
         scores = [epoch.scores for epoch in epochs]
-        found.append(
+        merged.append(
             {
                 "train_losses": _own([epoch.train_losses for epoch in epochs]),
                 "losses": _own([one.losses for one in scores]),
@@ -96,7 +95,7 @@ def _epochs(fits: Sequence[Fitted]) -> list[dict[str, Any]]:
                 "seconds": sum(epoch.seconds for epoch in epochs),
             }
         )
-    return found
+    return merged
 
 
 def _looks(fits: Sequence[Fitted]) -> list[tuple[int, list[float]]]:
@@ -112,26 +111,16 @@ def _own(lists: Sequence[list[float]]) -> list[float]:
     return [values[task] for task, values in enumerate(lists)]
 
 
-def _conflicts(found: Conflicts | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "steps": found.steps,
-        "conflict_ratio": found.conflict_ratio.tolist(),
-        "pair_cosine": found.pair_cosine.tolist(),
-        "length_ratio": found.length_ratio.tolist(),
-        "weights": None if found.weights is None else found.weights.tolist(),
-        "extra": found.extra,
-    }
+def _conflicts(conflicts: Conflicts | None) -> dict[str, Any] | None:
+    return None if conflicts is None else {key: getattr(conflicts, key) for key in _CONFLICTS}
 
 
 def _shown(fits: Sequence[Fitted], images: Images) -> dict[str, Any]:
     """A few random test images with what the network says of them."""
     rows = np.random.default_rng(1).permutation(len(images.test))[:_SHOWN]
     _, labels = images.test.batch(torch.from_numpy(rows))
-    found = [fit.epochs[-1].scores.predicted[rows].T.tolist() for fit in fits]  # by task
-    predicted = _own(found)
-    return {"rows": rows.tolist(), "true": labels.T.tolist(), "predicted": predicted}
+    predicted = [fit.epochs[-1].scores.predicted[rows].T.tolist() for fit in fits]  # by task
+    return {"rows": rows.tolist(), "true": labels.T.tolist(), "predicted": _own(predicted)}
 
 
 def _device(recipe: Recipe) -> str:

@@ -13,7 +13,7 @@ from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import (
-    Job,
+    RecipeUnit,
     attention_recipe,
     method_recipe,
     points,
@@ -70,11 +70,11 @@ def images(make: Make) -> Images:
 
 
 @pytest.fixture
-def job(make: Make) -> Callable[..., Job]:
+def job(make: Make) -> Callable[..., RecipeUnit]:
     """A run of a method of the tiny one, or of one with keys changed."""
 
-    def job(name: str, *, rerun: int = 0, **keys: Any) -> Job:
-        return Job(method_recipe(make(**keys), name), 3, rerun)
+    def job(name: str, *, rerun: int = 0, **keys: Any) -> RecipeUnit:
+        return RecipeUnit(method_recipe(make(**keys), name), 3, rerun)
 
     return job
 

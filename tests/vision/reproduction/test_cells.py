@@ -7,7 +7,6 @@ from recsys_mtl.metrics.differences import difference
 from recsys_mtl.vision.reproduction.cells import (
     as_published,
     difference_cells,
-    interval,
     plus_minus,
 )
 from recsys_mtl.vision.reproduction.numbers import Spread
@@ -38,4 +37,4 @@ def test_a_difference_has_three_cells() -> None:
     assert difference_cells(found) == ["+0.1100 [+0.0852, +0.1348]", "0.0027", "3:0"]
     assert difference_cells(difference(np.array([-0.1]))) == ["-0.1000", "", "0:1"]
     assert difference_cells(None) == ["", "", ""]
-    assert interval(difference(np.array([]))) == ""
+    assert difference_cells(difference(np.array([]))) == ["", "", "0:0"]

@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from recsys_mtl.vision.reproduction.fit import Fit
 from recsys_mtl.vision.reproduction.images import Images
-from recsys_mtl.vision.reproduction.recipe import Job
+from recsys_mtl.vision.reproduction.recipe import RecipeUnit
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., RecipeUnit]
 MIXED: dict[str, Any] = {
     "methods": {
         "sum": {},
@@ -23,7 +23,7 @@ MIXED: dict[str, Any] = {
 }
 
 
-def fit_of(job: Job, images: Images, only: int | None = None) -> Fit:
+def fit_of(job: RecipeUnit, images: Images, only: int | None = None) -> Fit:
     return Fit(job.recipe, images, seed=job.seed, rerun=job.rerun, only=only)
 
 

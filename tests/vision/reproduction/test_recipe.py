@@ -9,8 +9,8 @@ import pytest
 from recsys_mtl.vision.reproduction.load import load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import (
+    all_units,
     attention_recipe,
-    jobs,
     method_recipe,
     sweep_recipe,
 )
@@ -21,7 +21,7 @@ SWEEP = {"temperatures": [0.3, 0.6], "coefficients": [0.1, 0.2, 0.5], "epochs": 
 
 def test_equal_runs_are_trained_once(make: Make) -> None:
     plan = make(attention={}, sweep=SWEEP)
-    found = jobs(plan)
+    found = all_units(plan)
     keys = Counter(job.recipe.key for job in found)
     assert len(keys) == 3 + (3 * 2 - 1) + 2 * 3  # one attention is the method itself
     assert len({(job.recipe.key, job.seed, job.rerun) for job in found}) == len(found)
@@ -31,7 +31,7 @@ def test_equal_runs_are_trained_once(make: Make) -> None:
 
 
 def test_every_method_has_a_run_before_the_next_rerun(make: Make) -> None:
-    found = [(job.rerun, job.seed) for job in jobs(make())]
+    found = [(job.rerun, job.seed) for job in all_units(make())]
     assert found == [(r, s) for r in (0, 1) for s in (3, 4) for _ in range(3)]
 
 
@@ -73,7 +73,7 @@ def test_the_sweep_has_settings_of_its_own(make: Make) -> None:
 
 def test_a_result_lies_under_its_key() -> None:
     plan = load_reproduction("rot-mnist")
-    first = jobs(plan)[0]
+    first = all_units(plan)[0]
     assert len(first.recipe.key) == 16
     expected = Path("out/units") / first.recipe.key / "seed-0-rerun-0.json"
     assert first.path(Path("out")) == expected

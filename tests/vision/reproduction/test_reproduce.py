@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import torch
 import yaml
 
 from recsys_mtl.cli.main import main
+from recsys_mtl.study import run as engine
 from recsys_mtl.tracking.run import NullRun
 from recsys_mtl.vision.backbones import ResNet18
 from recsys_mtl.vision.reproduction import reproduce as job
-from recsys_mtl.vision.reproduction import train
+from recsys_mtl.vision.reproduction import unit as unit_module
 from recsys_mtl.vision.reproduction.load import load_reproduction
 from tests.vision.fake_celeba import write_celeba
 
@@ -239,7 +241,7 @@ def test_a_run_that_fails_leaves_the_others(
 ) -> None:
     plan = load_reproduction(write())
     trained: list[Any] = []
-    original = train.run_job
+    original = unit_module.train_unit
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         if len(trained) == 3:
@@ -247,7 +249,7 @@ def test_a_run_that_fails_leaves_the_others(
         trained.append(original(*arguments, **options))
         return trained[-1]
 
-    monkeypatch.setattr(train, "run_job", interrupted)
+    monkeypatch.setattr(unit_module, "train_unit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         job.reproduce(plan, tmp_path / "out", processes=1)
     assert len(units(tmp_path / "out")) == 3
@@ -269,7 +271,7 @@ def test_the_whole_is_one_tracked_run(
         def artifact(self, path: Path, folder: str = "") -> None:
             told["files"].append(path.name)
 
-    monkeypatch.setattr(job, "open_run", lambda *_, **__: Recorded())
+    monkeypatch.setattr(engine, "open_run", lambda *_, **__: Recorded())
     methods = {"sum": {}, "cagt": {"combiner": {"name": "cagt"}}}
     result = job.reproduce(load_reproduction(write(methods=methods)), tmp_path / "out", processes=1)
     assert told["params"]["training.learning_rate"] == 0.002
@@ -277,3 +279,13 @@ def test_the_whole_is_one_tracked_run(
     losses = {name: one["loss"]["mean"] for name, one in result["summary"]["methods"].items()}
     assert told["metrics"]["cagt/loss"] == losses["cagt"]
     assert told["metrics"]["cagt/saved"] == pytest.approx(losses["sum"] - losses["cagt"])
+
+
+def test_a_folder_of_an_earlier_version_is_reported_as_it_was(
+    reproduce: Callable[..., int], tmp_path: Path
+) -> None:
+    begun = Path(__file__).parent / "begun"
+    out = Path(shutil.copytree(begun, tmp_path / "out"))
+    assert reproduce(out / "reproduction.yaml") == 0
+    assert (out / "report.md").read_text() == (begun / "report.md").read_text()
+    assert units(out) == {out / p.relative_to(begun): unit for p, unit in units(begun).items()}

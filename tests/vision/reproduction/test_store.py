@@ -3,16 +3,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import atomic_write
-from recsys_mtl.vision.reproduction.recipe import Job
-from recsys_mtl.vision.reproduction.store import missing, same_images, stored
+from recsys_mtl.study.unit import missing, stored
+from recsys_mtl.vision.reproduction.plan import Reproduction
+from recsys_mtl.vision.reproduction.recipe import RecipeUnit
+from recsys_mtl.vision.reproduction.reproduce import check_images
 
-MakeJob = Callable[..., Job]
+Make = Callable[..., Reproduction]
+MakeJob = Callable[..., RecipeUnit]
 MakeUnit = Callable[..., dict[str, Any]]
 
 
@@ -20,7 +24,7 @@ MakeUnit = Callable[..., dict[str, Any]]
 def store(tmp_path: Path, unit: MakeUnit) -> Callable[..., Path]:
     """Stores a job's result, with keys changed."""
 
-    def store(job: Job, **change: Any) -> Path:
+    def store(job: RecipeUnit, **change: Any) -> Path:
         found = unit(job.recipe.key, job.seed, job.rerun, [1.0, 1.0, 1.0])
         found |= {"settings": job.recipe.settings()} | change
         return atomic_write(job.path(tmp_path), json.dumps(found))
@@ -36,7 +40,7 @@ def test_results_are_read_and_missed(
     store(third)
     assert missing([first, second, third], tmp_path) == [second]
     found = stored([first, second, third], tmp_path)
-    assert [(unit["key"], unit["rerun"]) for unit in found] == [
+    assert [(unit["key"], unit["rerun"]) for _, unit in found] == [
         *((first.recipe.key, 0), (first.recipe.key, 1))
     ]
 
@@ -68,12 +72,16 @@ def test_an_option_that_came_later_is_no_other_run(
     assert len(stored([job("cagt")], tmp_path)) == 1
 
 
-def test_results_of_other_images_are_refused(unit: MakeUnit) -> None:
+def test_results_of_other_images_are_refused(make: Make, unit: MakeUnit) -> None:
+    def check(results: list[dict[str, Any]], rows: int, identity: str) -> None:
+        images: Any = SimpleNamespace(train=range(rows), test=range(110), identity=identity)
+        check_images(make(), images, results)
+
     units = [unit("k", 3, 0, [1.0]), unit("k", 4, 0, [1.0], identity="another seed's")]
-    same_images(units, seed=3, rows=(300, 110), identity="one-two")
-    same_images(units, seed=3, rows=(200, 110), identity="of other rows")
+    check(units, 300, "one-two")
+    check(units, 200, "of other rows")
     with pytest.raises(UserError, match=r"results of other images.*found hand"):
-        same_images(units, seed=3, rows=(300, 110), identity="one-three")
+        check(units, 300, "one-three")
     mixed = [*units, unit("k", 4, 1, [1.0], images=[300, 110, 3, 28, 28])]
     with pytest.raises(UserError, match="results of other images"):
-        same_images(mixed, seed=3, rows=(300, 110), identity="one-two")
+        check(mixed, 300, "one-two")

@@ -56,8 +56,8 @@ def test_conflicts_are_by_epoch_and_block(make: Make, results: Results) -> None:
 def test_it_becomes_strict_json(make: Make, results: Results, tmp_path: Any) -> None:
     plan = make(seeds={"count": 1}, reruns=1)
     summary = summarize(plan, results(plan))
-    path = write_result(tmp_path, summary.to_json())
-    found = json.loads(path.read_text(), parse_constant=pytest.fail)
+    path = write_result(tmp_path, {"summary": summary})
+    found = json.loads(path.read_text(), parse_constant=pytest.fail)["summary"]
     assert found["methods"]["pcgrad"]["saved"]["pairs"] == 1
     assert found["methods"]["pcgrad"]["loss"]["sd"] is None
     assert summary.numbers()["cagt/accuracy/rotation"] == 75.0

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recsys_mtl.reports.output import plain
+from recsys_mtl.study.run import train_batch
 from recsys_mtl.vision.reproduction.images import Images
-from recsys_mtl.vision.reproduction.recipe import Job
-from recsys_mtl.vision.reproduction.unit import run_job, train_job
+from recsys_mtl.vision.reproduction.recipe import RecipeUnit
+from recsys_mtl.vision.reproduction.unit import recipe_trainer, train_unit
 
-MakeJob = Callable[..., Job]
+MakeJob = Callable[..., RecipeUnit]
 COST = ("seconds", "step_ms", "peak_memory_mb")
 ALONE: dict[str, Any] = {
     "methods": {"sum": {}, "single": {"alone": True}},
@@ -23,19 +26,20 @@ def told(unit: dict[str, Any]) -> str:
     """All but what it cost."""
     for epoch in unit["epochs"]:
         epoch["seconds"] = None
-    return json.dumps({key: value for key, value in unit.items() if key not in COST})
+    return json.dumps(plain({key: value for key, value in unit.items() if key not in COST}))
 
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "cagt"])
 def test_a_run_gives_the_same_numbers_twice(job: MakeJob, images: Images, name: str) -> None:
-    one, two = (told(train_job(job(name), images)) for _ in range(2))
+    one, two = (told(train_unit(job(name), images)) for _ in range(2))
     assert one == two
-    assert one != told(train_job(job(name, rerun=1), images))
+    assert one != told(train_unit(job(name, rerun=1), images))
 
 
 def test_a_result_is_stored_whole_and_strictly(job: MakeJob, tmp_path: Path) -> None:
     run = job("cagt")
-    unit = run_job(run, None, tmp_path)
+    trainer = partial(recipe_trainer, None)
+    ((_, unit),) = train_batch(trainer, [run], tmp_path)
     path = run.path(tmp_path)
     stored = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert stored == unit
@@ -51,7 +55,7 @@ def test_a_result_is_stored_whole_and_strictly(job: MakeJob, tmp_path: Path) -> 
 
 
 def test_shown_images_are_the_same_for_every_method(job: MakeJob, images: Images) -> None:
-    one, two = (train_job(job(name), images)["shown"] for name in ("sum", "pcgrad"))
+    one, two = (train_unit(job(name), images)["shown"] for name in ("sum", "pcgrad"))
     assert one["rows"] == two["rows"]
     assert one["true"] == two["true"]
     assert [len(said) for said in one["predicted"]] == [12] * 3
@@ -60,8 +64,8 @@ def test_shown_images_are_the_same_for_every_method(job: MakeJob, images: Images
 
 
 def test_single_tasks_are_put_together(job: MakeJob, images: Images) -> None:
-    together = train_job(job("sum", **ALONE), images)
-    single = train_job(job("single", **ALONE), images)
+    together = train_unit(job("sum", **ALONE), images)
+    single = train_unit(job("single", **ALONE), images)
     assert single["parameters"] == 3 * together["parameters"]
     assert single["steps"] == together["steps"]
     assert len(single["looks"]) == 3
@@ -69,7 +73,7 @@ def test_single_tasks_are_put_together(job: MakeJob, images: Images) -> None:
         assert len(single["epochs"][-1][name]) == 3
 
     weights = {"digit": 1.0, "rotation": 1e-9, "colour": 1e-9}  # all but alone
-    digit = train_job(job("sum", **ALONE, weights=weights), images)
+    digit = train_unit(job("sum", **ALONE, weights=weights), images)
     assert single["epochs"][-1]["losses"][0] == pytest.approx(
         digit["epochs"][-1]["losses"][0], rel=1e-3
     )

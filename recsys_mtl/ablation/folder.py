@@ -1,0 +1,59 @@
+"""What an ablation's folder is for: plan, base config and plan of the rows, as they were begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data_synth import load_plan
+from data_synth.load import dump_plan, plan_hash
+from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
+from recsys_mtl.config import dump_config, load_config, yaml_text
+from recsys_mtl.files import atomic_write
+from recsys_mtl.study.folder import changed_keys, held_plan
+
+
+def claim(ablation: Ablation, out: Path) -> None:
+    """Note in the folder what it is for; seeds and arms may come and go.
+
+    The files that an ablation names may be edited, so what they come to, but for the seed, is noted
+    too.
+
+    Raises:
+        UserError: it holds units of another ablation.
+    """
+    note, base, plan = (out / f"{name}.yaml" for name in ("ablation", "base", "plan"))
+    held = held_plan(
+        ablation, note,
+        same="the same base, synthetic and change, and arms that mean the same",
+        differences=lambda held: _changed(held, ablation) or _edited(ablation, base, plan),
+    )  # fmt: skip
+    if held is not None:
+        ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
+        ablation = ablation.model_copy(update={"ready": ready, "arms": held.arms | ablation.arms})
+    atomic_write(base, dump_config(base_config(ablation, 0)))
+    if ablation.synthetic is not None:
+        atomic_write(plan, dump_plan(synthetic_plan(ablation, 0)))
+    atomic_write(note, yaml_text.dump(ablation.model_dump()))
+
+
+def _changed(held: Ablation, ablation: Ablation) -> list[str]:
+    arms = _meanings(ablation)
+    return [
+        *changed_keys(held, ablation, ("base", "synthetic", "change")),
+        *(f"arm {n}" for n, meaning in _meanings(held).items() if arms.get(n, meaning) != meaning),
+    ]
+
+
+def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
+    """Keys that a later version adds are no change."""
+    edited = []
+    if base.exists() and load_config(base) != base_config(ablation, 0):
+        edited.append("content of the base config")
+    if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
+        edited.append("content of the plan of the rows")
+    return edited
+
+
+def _meanings(ablation: Ablation) -> dict[str, object]:
+    """Of the names of arms; None: the ready-made one."""
+    return {**dict.fromkeys(ablation.ready), **ablation.arms}

@@ -1,0 +1,51 @@
+"""Whose folder is whose: a study notes in its folder what it is for, and refuses another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from recsys_mtl.config import read_text, section_from_yaml
+from recsys_mtl.config.section import Section
+from recsys_mtl.errors import wrong
+
+P = TypeVar("P", bound=Section)
+
+
+def held_plan(
+    plan: P, note: Path, *, same: str, differences: Callable[[P], Sequence[str]]
+) -> P | None:
+    """The plan that a study's folder was begun for; None for a new or empty folder.
+
+    Args:
+        plan: what the folder is wanted for.
+        note: the file in it that holds the plan, named after the kind of study.
+        same: what has to be the same, for messages.
+        differences: between the plan that the folder holds and this one.
+
+    Raises:
+        UserError: it holds another study, or other files.
+    """
+    out, kind = note.parent, note.stem
+    if note.exists():
+        held = section_from_yaml(type(plan), read_text(note), where=str(note), check=lambda _: ())
+        if differs := differences(held):
+            raise wrong(
+                f"the folder holds another {kind}", where=str(out), expected=same,
+                found=f"another {', '.join(differs)}",
+                fix="give another --out, or delete the folder",
+            )  # fmt: skip
+        return held
+    if out.is_dir() and any(out.iterdir()):
+        raise wrong(
+            "the folder holds other files", where=str(out),
+            expected=f"a new or empty folder, or one that the same {kind} has begun",
+            found=min(path.name for path in out.iterdir()), fix="give another --out",
+        )  # fmt: skip
+    return None
+
+
+def changed_keys(held: Section, plan: Section, keys: Sequence[str]) -> list[str]:
+    """Those of `keys` whose values differ."""
+    return [key for key in keys if getattr(held, key) != getattr(plan, key)]

@@ -1,0 +1,173 @@
+"""Runs a study: trains what is missing, compares, reports, tracks.
+
+What is left in the output folder, beside the note of what it is for:
+
+    units/…/seed-N….json        one result a unit; the same call resumes after them
+    report.md, report.html      the page, with its pictures
+    result.json                 every number of the page
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, NamedTuple
+
+from recsys_mtl.config.flat import flat
+from recsys_mtl.config.schema import TrackingConfig
+from recsys_mtl.errors import UserError
+from recsys_mtl.processes import as_they_come
+from recsys_mtl.progress import progress
+from recsys_mtl.reports.output import envelope, plain, write_result
+from recsys_mtl.reports.page import Page
+from recsys_mtl.study.unit import U, UnitResult, missing, store, stored
+from recsys_mtl.tracking.open import open_run
+from recsys_mtl.tracking.run import Run
+
+log = logging.getLogger(__name__)
+Trainer = Callable[..., AbstractContextManager[Callable[[U], Mapping[str, Any]]]]
+
+
+class Report(NamedTuple):
+    """What all units say together: a dataclass of numbers, those for the tracker, the page."""
+
+    summary: Any
+    numbers: Mapping[str, float | None]
+    page: Page
+
+
+@dataclass(frozen=True)
+class Study(Generic[U]):
+    """A plan of units, how they are trained, and what their results say.
+
+    Attributes:
+        job: the command's name, in result.json and the tracker.
+        name: of the study and its tracked run.
+        tracking: where runs are tracked.
+        params: what the tracker shows of the plan, nested.
+        units: in the order of the report.
+        batches: from units without a result to lists of those that share their data; a list is a
+            worker's job.
+        trainer: opens the data of a batch: `with trainer(batch, out, threads=None) as train`; sent
+            to worker processes, so it has to be picklable. None leaves the threads as they are.
+        report: of all results.
+        check: refuses results that do not belong together.
+        tracked: what the nested run of a unit shows; None: units have no runs of their own.
+        start_worker: called first in each worker process.
+    """
+
+    job: str
+    name: str
+    tracking: TrackingConfig
+    params: Mapping[str, Any]
+    units: Sequence[U]
+    batches: Callable[[Sequence[U]], Sequence[Sequence[U]]]
+    trainer: Trainer[U]
+    report: Callable[[Sequence[UnitResult]], Report]
+    check: Callable[[Sequence[UnitResult]], None] = lambda results: None
+    tracked: Callable[[UnitResult], Mapping[str, float | None]] | None = None
+    start_worker: Callable[[], None] | None = None
+
+
+def run_study(
+    study: Study[U], out: Path, *, started: datetime, processes: int | None = None
+) -> dict[str, Any]:
+    """Train the units without a result, then compare, print and store the report.
+
+    Args:
+        study: what to run.
+        out: its folder.
+        started: when the job did.
+        processes: batches of units that are trained at the same time; None takes one a core.
+
+    Returns:
+        What result.json holds.
+
+    Raises:
+        UserError: data or settings are wrong, or a stored result is not that of its unit.
+        KeyboardInterrupt: Ctrl-C; the same call resumes after the units that are finished.
+    """
+    study.check([result for _, result in stored(study.units, out)])
+    with _open(study, study.name, {"job": study.job}, out) as tracked:
+        tracked.params(flat(study.params))
+        try:
+            _train(study, out, tracked, processes)
+        except KeyboardInterrupt:
+            log.warning("the same command resumes after the runs that are finished")
+            raise
+        results = [result for _, result in stored(study.units, out)]
+        study.check(results)
+        summary, numbers, page = study.report(results)
+        page.show()
+        written = page.write(out, "report", markdown=True)
+        result = envelope(study.job, started=started)
+        result |= {"name": study.name, "summary": plain(summary), "report": out / "report.md"}
+        for path in [*written, write_result(out, result)]:
+            tracked.artifact(path)
+        tracked.metrics(numbers, 0)
+        print("\n" + "\n".join(str(path) for path in written))
+    return result
+
+
+def _train(study: Study[U], out: Path, tracked: Run, processes: int | None) -> None:
+    """Train and track what is missing; what is stored is tracked again, as part of this run."""
+    for unit, result in stored(study.units, out):
+        _track_unit(study, tracked, unit, result)
+    todo = missing(study.units, out)
+    with progress(f"{study.job} {study.name}", len(todo), unit="runs") as advance:
+        for unit, result in _results(study, study.batches(todo), out, processes):
+            _track_unit(study, tracked, unit, result)
+            advance(1, unit.label)
+
+
+def _results(
+    study: Study[U], batches: Sequence[Sequence[U]], out: Path, processes: int | None
+) -> Iterator[tuple[U, UnitResult]]:
+    """Units and their results as they come."""
+    workers = min(processes or os.cpu_count() or 1, len(batches))
+    if workers < 2:
+        for batch in batches:
+            yield from train_batch(study.trainer, batch, out)
+        return
+    jobs = [(study.trainer, batch, out) for batch in batches]
+    for results in as_they_come(_work, jobs, workers=workers, start=study.start_worker):
+        yield from results
+
+
+def _work(
+    trainer: Trainer[U], batch: Sequence[U], out: Path, *, threads: int
+) -> list[tuple[U, UnitResult]]:
+    return list(train_batch(trainer, batch, out, threads))
+
+
+def train_batch(
+    trainer: Trainer[U], batch: Sequence[U], out: Path, threads: int | None = None
+) -> Iterator[tuple[U, UnitResult]]:
+    """Units and their results, each once it is stored."""
+    with trainer(batch, out, threads=threads) as train:
+        for unit in batch:
+            yield unit, store(unit, train(unit), out)
+
+
+def _track_unit(study: Study[U], parent: Run, unit: U, result: UnitResult) -> None:
+    """A nested run for a unit."""
+    if study.tracked is None or parent.id is None:
+        return
+    trained, *_ = unit.identity
+    tags = {key: str(result[key]) for key in (trained, "config_hash")}
+    try:
+        with _open(study, unit.label, {"mlflow.parentRunId": parent.id, **tags}) as nested:
+            nested.params(unit.identity)
+            nested.metrics(study.tracked(result), 0)
+    except UserError as error:  # tracking cannot end a study: its files have everything
+        log.warning("%s is not tracked: %s", unit.label, error)
+
+
+def _open(study: Study[U], name: str, tags: dict[str, str], spool: Path | None = None) -> Run:
+    tracking = study.tracking
+    return open_run(tracking.enabled, tracking.uri, tracking.experiment, name, tags, spool=spool)
