@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from recsys_mtl.ablation.scores import NAMES
 from recsys_mtl.ablation.summary import ArmSummary, Summary
+from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.reports.cells import interval, number, with_interval
 from recsys_mtl.reports.page import Page, Picture, Table
-from recsys_mtl.study.cells import interval, number, with_interval, won_lost
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
@@ -41,10 +42,10 @@ def _arms(summary: Summary) -> Table:
         overall, cells = arm.overall, [""] * (5 if summary.few else 4)
         if overall is not None:
             cells = [
-                with_interval(overall, 2),
-                *([with_interval(arm.few, 2)] if arm.few is not None else []),
+                _gain(overall),
+                *([_gain(arm.few)] if arm.few is not None else []),
                 number(overall.p, ".2g"),
-                won_lost(overall),
+                f"{overall.wins}:{overall.losses}",
                 number(arm.relative, "+.2f"),
             ]
         rows.append([name, *cells, number(arm.train_ratio, ".2f")])
@@ -85,11 +86,11 @@ def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
                 [
                     "" if index else task,
                     name,
-                    with_interval(gain, 2),
+                    _gain(gain),
                     interval(*gain.bootstrap, 2),
                     number(gain.p, ".2g"),
                     number(gain.adjusted, ".2g"),
-                    won_lost(gain),
+                    f"{gain.wins}:{gain.losses}",
                 ]
             )
     note = "p (Holm) is corrected over the tasks of an arm."
@@ -127,6 +128,10 @@ def _agreement(others: dict[str, ArmSummary]) -> Table:
     )
     columns = ("arm", "epoch", "Spearman", "first", "conflict precision", "conflict recall")
     return Table("Affinity against the plan", columns, rows, texts=1, note=note)
+
+
+def _gain(one: Difference) -> str:
+    return with_interval(one.mean, one.low, one.high, 2)
 
 
 def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:

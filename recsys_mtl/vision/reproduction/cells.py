@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
-from recsys_mtl.study.cells import number, with_interval, won_lost
+from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.published import Value
 
@@ -22,9 +22,13 @@ def as_published(value: Value | None, digits: int) -> str:
     return " ± ".join(f"{one:.{d}f}" for one, d in zip(known, places, strict=False))
 
 
-def difference_cells(difference: Difference | None) -> list[str]:
+def interval(gain: Difference) -> str:
+    """Mean and interval."""
+    return with_interval(gain.mean, gain.low, gain.high, 4)
+
+
+def difference_cells(gain: Difference | None) -> list[str]:
     """Three cells; empty ones for the method itself."""
-    if difference is None:
+    if gain is None:
         return ["", "", ""]
-    p = number(difference.adjusted, ".2g")
-    return [with_interval(difference, 4), p, won_lost(difference)]
+    return [interval(gain), number(gain.adjusted, ".2g"), f"{gain.wins}:{gain.losses}"]

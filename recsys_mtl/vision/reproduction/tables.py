@@ -6,10 +6,10 @@ import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.page import Table
-from recsys_mtl.study.cells import with_interval
 from recsys_mtl.vision.reproduction.cells import (
     as_published,
     difference_cells,
+    interval,
     plus_minus,
 )
 from recsys_mtl.vision.reproduction.plan import Reproduction
@@ -174,7 +174,7 @@ def compared(summary: Summary, name: str, other: str, gain: Difference) -> str:
     if gain.adjusted < 0.05:
         word = "better" if gain.mean > 0 else "worse"
     return (
-        f"{name} against {other}: {word}; loss saved {with_interval(gain, 4)}, "
+        f"{name} against {other}: {word}; loss saved {interval(gain)}, "
         f"p = {gain.adjusted:.2g} over {gain.pairs} pairs, at {ratio:.2f} times the time of a "
         "step."
     )
