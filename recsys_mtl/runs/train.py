@@ -38,7 +38,7 @@ from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
-from recsys_mtl.tracking.uri import redact_uri
+from recsys_mtl.tracking.uri import redact_uri, without_secrets
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator
 from recsys_mtl.wiring.trainer import Fitted, fit_network
@@ -75,7 +75,7 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
     out = prepare_out(out)
     if (out / "result.json").exists():
         log.warning("%s holds an earlier run, which this one will replace", out)
-    public = _public(config)
+    public = without_secrets(config)
     log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
     sampler = ReferenceSampler()
@@ -128,7 +128,7 @@ def _save(
 ) -> None:
     """The model and its config, in place of those of an earlier run in the same folder."""
     (out / "result.json").unlink(missing_ok=True)
-    atomic_write(out / "config.yaml", dump_config(_public(config)))
+    atomic_write(out / "config.yaml", dump_config(without_secrets(config)))
     save_bundle(
         out / "model",
         config,
@@ -223,11 +223,3 @@ def _training(fitted: Fitted) -> dict[str, Any]:
             for epoch in epochs
         ],
     }
-
-
-def _public(config: Config) -> Config:
-    """The config without credentials in its tracking URI."""
-    if config.tracking.uri is None:
-        return config
-    tracking = config.tracking.model_copy(update={"uri": redact_uri(config.tracking.uri)})
-    return config.model_copy(update={"tracking": tracking})

@@ -28,7 +28,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Reference
-from recsys_mtl.tracking.uri import redact_uri
+from recsys_mtl.tracking.uri import without_secrets
 from recsys_mtl.wiring.network import build_network
 
 FORMAT = 1
@@ -103,7 +103,7 @@ def load_bundle(folder: str | Path) -> Predictor:
     config = config_from_yaml(text, where=str(folder / CONFIG))
     stored = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
     preprocessor = Preprocessor.from_dict(stored)
-    network = build_network(_with_plain_tables(config), preprocessor.spec)
+    network = build_network(config, preprocessor.spec, backend="plain")
     try:
         network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
     except (RuntimeError, SafetensorError) as error:
@@ -142,11 +142,7 @@ def _write(
     state_dict: Mapping[str, Tensor],
     fingerprint: str,
 ) -> None:
-    tracking = config.tracking.model_copy(
-        update={"uri": redact_uri(config.tracking.uri) if config.tracking.uri else None}
-    )
-    config = config.model_copy(update={"tracking": tracking})
-    (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
+    (folder / CONFIG).write_text(dump_config(without_secrets(config)), encoding="utf-8")
     stored = json.dumps(preprocessor.to_dict(), allow_nan=False)
     (folder / PREPROCESSOR).write_text(stored, encoding="utf-8")
     # clone: fused tables are views of one storage, which safetensors refuses
@@ -202,9 +198,3 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _with_plain_tables(config: Config) -> Config:
-    embedding = config.model.embedding.model_copy(update={"backend": "plain"})
-    model = config.model.model_copy(update={"embedding": embedding})
-    return config.model_copy(update={"model": model})

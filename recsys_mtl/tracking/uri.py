@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recsys_mtl.config.schema import Config
 from recsys_mtl.errors import UserError, wrong
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -67,6 +68,14 @@ def redact_uri(uri: str) -> str:
     values = (part.partition("=") for part in query.split("&") if part)
     shown = "&".join(f"{name}=***" if equals else "***" for name, equals, _ in values)
     return f"{scheme}{mark}{'***@' if at else ''}{place}{question}{shown}"
+
+
+def without_secrets(config: Config) -> Config:
+    """The config without credentials in its tracking URI."""
+    if config.tracking.uri is None:
+        return config
+    tracking = config.tracking.model_copy(update={"uri": redact_uri(config.tracking.uri)})
+    return config.model_copy(update={"tracking": tracking})
 
 
 def unusable(uri: str, found: str) -> UserError:

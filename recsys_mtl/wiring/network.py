@@ -13,12 +13,23 @@ from recsys_mtl.config.model import (
 )
 from recsys_mtl.config.schema import Config
 from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
+from recsys_mtl.model.embeddings_backend import Backend
 
 
 def build_network(
-    config: Config, spec: DataSpec, *, device: torch.device | str = "cpu"
+    config: Config,
+    spec: DataSpec,
+    *,
+    device: torch.device | str = "cpu",
+    backend: Backend | None = None,
 ) -> MultiTaskNetwork:
     """The untrained network of a config for data of that shape.
+
+    Args:
+        config: the run.
+        spec: what the network needs to know of the data.
+        device: where the network is made.
+        backend: of the embedding tables; None for the config's.
 
     Raises:
         UserError: names in `model` that do not exist, a cycle in `logit_transfer`, or a table
@@ -27,7 +38,7 @@ def build_network(
     return MultiTaskNetwork(
         spec,
         _network_spec(config.model),
-        backend=config.model.embedding.backend,
+        backend=backend or config.model.embedding.backend,
         table_optimizer=config.training.tables.name,
         table_learning_rate=config.training.tables.learning_rate,
         device=device,
