@@ -11,11 +11,12 @@ from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.combiner import CombinerConfig, CombinerConfigBase, SumConfig
 from recsys_mtl.config.features import FeatureConfig
-from recsys_mtl.config.shape import section_of, sections, tag_key, tags
+from recsys_mtl.config.shape import section_of, tag_key, tags
 from recsys_mtl.config.training import TableOptimizerConfig
 from recsys_mtl.config.yaml_text import dotted
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients import COMBINERS
+from tests.combiners import METHODS, SECTIONS, WHOLE, other_options
 
 GOOD = """\
 name: shop
@@ -23,20 +24,7 @@ data: {path: rows.parquet}
 features: {age: {kind: numeric}}
 tasks: {click: {kind: binary}, buy: {kind: binary}}
 """
-CHOICES = (
-    "expected one of sum, cagt, pcgrad, config, imtl_g, dualproj, upgrad, graddrop, random, "
-    "gradvac, mgda, cagrad, aligned_mtl, fairgrad, nash_mtl"
-)
-OPTIONS: dict[str, dict[str, Any]] = {
-    "cagt": {"temperature": 0.9, "attention": "euclidean", "adaptive": False, "active_steps": 7},
-    "gradvac": {"beta": 0.25},
-    "mgda": {"epsilon": 0.01, "max_iters": 7},
-    "cagrad": {"c": 0.7},
-    "aligned_mtl": {"scale_mode": "rmse"},
-    "fairgrad": {"alpha": 3.0, "max_iters": 8},
-    "nash_mtl": {"max_norm": 0.5, "max_iters": 9},
-}
-WHOLE = ("fairgrad", "nash_mtl")
+CHOICES = "expected one of " + ", ".join(SECTIONS)
 
 
 def read(text: str = "", *overrides: str) -> Config:
@@ -57,18 +45,17 @@ def test_without_the_section_gradients_are_summed() -> None:
     assert read("combiner: {name: sum}\n").combiner == SumConfig()
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_its_section(name: str) -> None:
     found = read(f"combiner: {{name: {name}}}\n").combiner
     assert isinstance(found, CombinerConfigBase)
     assert (found.name, found.block, found.diagnostics) == (name, None, None)
     assert found.blocks == ("fixed" if name == "cagt" else "all")
-    assert type(found) is sections(CombinerConfig)[name]
+    assert type(found) is SECTIONS[name]
 
 
 def test_no_section_names_a_method_that_is_not_there() -> None:
-    assert sections(CombinerConfig).keys() == COMBINERS.keys()
-    assert set(OPTIONS) <= COMBINERS.keys()
+    assert SECTIONS.keys() == COMBINERS.keys()
 
 
 def test_tags() -> None:
@@ -81,18 +68,17 @@ def test_tags() -> None:
     for unclear in ({"kind": "sum"}, {"name": "sun"}, {"name": 3}, {}, "sum", None):
         assert section_of(CombinerConfig, unclear) is None
     assert section_of(FeatureConfig, {"name": "numeric"}) is None
-    assert {s.tag for s in sections(CombinerConfig).values()} == {"name"}
-    assert all(
-        get_args(s.model_fields["name"].annotation) for s in sections(CombinerConfig).values()
-    )
+    assert {s.tag for s in SECTIONS.values()} == {"name"}
+    assert all(get_args(s.model_fields["name"].annotation) for s in SECTIONS.values())
 
 
 OWN_KEYS = "use one of: block, block_size, diagnostics, name"
 WRONG = {
     "{name: cagtt}": [f'name: unknown choice; {CHOICES}; found "cagtt" -> did you mean \'cagt\'?'],
     "{name: 3}": [
-        f"name: unknown choice; {CHOICES}; found 3 -> use one of: aligned_mtl, cagrad, cagt, "
-        "config, dualproj, fairgrad, graddrop, gradvac, imtl_g, mgda, nash_mtl, pcgrad, …"
+        f"name: unknown choice; {CHOICES}; found 3 -> use one of: "
+        + ", ".join(sorted(METHODS)[:12])
+        + ", …"
     ],
     "{block: expert}": [f"name: missing key; {CHOICES}"],
     "{kind: cagt}": [f"name: missing key; {CHOICES}"],
@@ -225,14 +211,14 @@ def test_one_key_at_a_time_from_the_command_line() -> None:
 # What is dumped.
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_an_ablation_may_name_any_method_on_top_of_a_dumped_sum(name: str) -> None:
     dumped = dump_config(read())
     found = config_from_yaml(dumped, where="base", overrides=[f"combiner.name={name}"])
     assert found.combiner == read(f"combiner: {{name: {name}}}\n").combiner
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_dumped_method_gives_way_to_a_whole_section(name: str) -> None:
     dumped = dump_config(read(f"combiner: {{name: {name}}}\n"))
     override = "combiner={name: gradvac, block: expert}"
@@ -242,10 +228,10 @@ def test_a_dumped_method_gives_way_to_a_whole_section(name: str) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("changed", [False, True])
 def test_what_is_dumped_reads_back_equal(name: str, changed: bool) -> None:
-    section = {"name": name} | (OPTIONS.get(name, {}) | {"diagnostics": 5} if changed else {})
+    section = {"name": name} | (other_options(name) | {"diagnostics": 5} if changed else {})
     if changed and name not in WHOLE:
         section |= {"block": "fixed", "block_size": 64}
     made = Config.model_validate(read().model_dump() | {"combiner": section})
@@ -354,7 +340,7 @@ def test_titles_of_the_reference_name_each_method_once() -> None:
     titles = [line for line in tables().splitlines() if line.startswith("### `combiner`")]
     methods = [re.findall(r"`(\w+)`", title.removeprefix("### `combiner`")) for title in titles]
     assert all(title.startswith("### `combiner`, name `") for title in titles)
-    assert sorted(name for names in methods for name in names) == sorted(COMBINERS)
+    assert sorted(name for names in methods for name in names) == sorted(METHODS)
     paths = [re.findall(r"`([\w.]+)`(?= and|,|$)", t) for t in tables().splitlines() if "###" in t]
     assert all(len(found) == len(set(found)) for found in paths)
     titles = [line for line in tables().splitlines() if line.startswith("### ")]

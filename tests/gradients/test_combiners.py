@@ -12,6 +12,7 @@ from torch import Tensor
 from recsys_mtl.gradients.combiner import Combiner
 from recsys_mtl.gradients.combiners import COMBINERS, make_combiner
 from recsys_mtl.gradients.partition import Partition
+from tests.combiners import WHOLE
 
 WIDTHS = [6, 11, 3]
 TASKS = 4
@@ -29,7 +30,7 @@ def drawn(seed: int, tasks: int = TASKS) -> list[Tensor]:
 
 
 def made(name: str, tasks: int = TASKS, *, whole: bool = False) -> Combiner:
-    if whole or name in ("fairgrad", "nash_mtl"):
+    if whole or name in WHOLE:
         return make_combiner(name, tasks, Partition.whole(WIDTHS))
     return make_combiner(name, tasks, Partition.each(WIDTHS))
 

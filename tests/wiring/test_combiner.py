@@ -13,6 +13,7 @@ from recsys_mtl.gradients import COMBINERS, Part, Place, make_combiner
 from recsys_mtl.gradients.cagt import CAGT
 from recsys_mtl.wiring import combiner as built
 from recsys_mtl.wiring.combiner import NamedCombiner, build_combiner
+from tests.combiners import METHODS, WHOLE, other_options
 
 TASKS, SEED = 3, 17
 WEIGHT, BIAS = nn.Parameter(torch.zeros(2, 3, 5)), nn.Parameter(torch.zeros(2, 4))
@@ -23,24 +24,6 @@ PARTS: list[Part | Place] = [
     Part("shared.1.bias", "shared.1", [(BIAS, 1)]),
     Place("embeddings", 7),
 ]
-OPTIONS: dict[str, dict[str, Any]] = {
-    "cagt": {
-        "temperature": 0.9,
-        "coefficient": 0.3,
-        "threshold": -0.2,
-        "attention": "euclidean",
-        "adaptive": False,
-        "preserve_norm": True,
-        "active_steps": 12,
-    },
-    "gradvac": {"beta": 0.25},
-    "mgda": {"epsilon": 1e-2, "max_iters": 7, "normalize": True},
-    "cagrad": {"c": 0.7},
-    "aligned_mtl": {"scale_mode": "rmse"},
-    "fairgrad": {"alpha": 3.0, "max_iters": 8},
-    "nash_mtl": {"max_norm": 0.5, "max_iters": 9},
-}
-WHOLE = ("fairgrad", "nash_mtl")
 BLOCKS = {
     "all": ("all",),
     "expert": ("shared.0", "shared.1", "embeddings"),
@@ -73,7 +56,7 @@ def told(name: str, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> dict[str, A
     return options
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_built_from_its_name_alone(name: str) -> None:
     found = build(name)
     assert type(found.combiner) is COMBINERS[name]
@@ -84,7 +67,7 @@ def test_every_method_is_built_from_its_name_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize("name", [name for name in COMBINERS if name not in WHOLE])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WHOLE])
 def test_every_block_of_every_method(name: str, block: str) -> None:
     found = build(name, block=block)
     assert found.blocks == BLOCKS[block]
@@ -104,28 +87,26 @@ def test_the_size_of_fixed_blocks_arrives() -> None:
     )
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_option_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = OPTIONS.get(name, {})
+    keys = other_options(name)
     plain = section(name)
     assert all(getattr(plain, key) != value for key, value in keys.items())
-    own = type(plain).model_fields.keys() - {"name", "block", "block_size", "diagnostics"}
-    assert own == keys.keys()
     options = told(name, monkeypatch, **keys)
     options.pop("seed", None)
     assert options == keys
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_those_that_draw_get_the_seed_of_the_run(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = "seed" in inspect.signature(COMBINERS[name]).parameters
     assert told(name, monkeypatch).get("seed") == (SEED if draws else None)
-    assert draws == (name in ("pcgrad", "gradvac", "graddrop", "random"))
+    assert draws == (name in built._DRAWS)
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_defaults_are_those_of_the_method(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = inspect.signature(COMBINERS[name]).parameters
     options = told(name, monkeypatch)
@@ -134,12 +115,12 @@ def test_defaults_are_those_of_the_method(name: str, monkeypatch: pytest.MonkeyP
 
 
 def test_cagt_holds_what_the_section_says() -> None:
-    combiner = build("cagt", **OPTIONS["cagt"]).combiner
+    combiner = build("cagt", **other_options("cagt")).combiner
     assert isinstance(combiner, CAGT)
-    assert {key: getattr(combiner, key) for key in OPTIONS["cagt"]} == OPTIONS["cagt"]
+    assert {key: getattr(combiner, key) for key in other_options("cagt")} == other_options("cagt")
 
 
-@pytest.mark.parametrize("name", COMBINERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_diagnostics_are_no_business_of_the_method(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
