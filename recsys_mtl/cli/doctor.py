@@ -13,12 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import Out
+from recsys_mtl.cli.status import DONE, UNHEALTHY
 
 Versions = Mapping[str, str | None]
 
@@ -195,35 +196,34 @@ def _memory_gib() -> float | None:
     return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
 
 
-def run(out: Path | None = None) -> dict[str, Any]:
-    """Print a report on this environment.
-
-    Args:
-        out: folder for result.json, which holds the same.
+def diagnose() -> dict[str, Any]:
+    """A report on this environment.
 
     Returns:
         `healthy`, `versions`, `troubles` (what, mend, optional), `devices` and `embeddings`, the
         backend that `auto` will choose.
     """
-    started = datetime.now(UTC)
-    if out is not None:
-        prepare_out(out)
     versions = installed()
     devices_text, torch_failure = probe(_PROBE_DEVICES)
     failures = {"torch": torch_failure} if torch_failure else _import_failures(versions)
     troubles = check(versions, failures)
     torchrec = versions["torchrec"] and (versions["fbgemm-gpu"] or versions["fbgemm-gpu-cpu"])
-    result = {
+    return {
         "healthy": all(trouble.optional for trouble in troubles),
         "versions": {"python": platform.python_version(), **versions},
         "troubles": [asdict(trouble) for trouble in troubles],
         "devices": {"cpu": _processor(), **json.loads(devices_text or "{}")},
         "embeddings": "torchrec" if torchrec and not failures else "plain",
     }
+
+
+def doctor(out: Out = None) -> int:
+    """Show versions, mismatches with their mend, and devices."""
+    job = Job("doctor", out)
+    result = diagnose()
     _show(result)
-    if out is not None:
-        write_result(out, envelope("doctor", started=started) | result)
-    return result
+    job.write(result)
+    return DONE if result["healthy"] else UNHEALTHY
 
 
 def _show(result: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`recsys-mtl promote`: a version of a registered model becomes its champion, if the gate lets it.
+"""A version of a registered model becomes its champion, if the gate lets it.
 
 What a decision leaves:
 
@@ -10,7 +10,6 @@ What a decision leaves:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +19,13 @@ from recsys_mtl.config import config_hash
 from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.commit import Change, commit, decision_tags
 from recsys_mtl.lifecycle.compare import compare, first
-from recsys_mtl.lifecycle.decide import Decision
-from recsys_mtl.lifecycle.gate import Gate, load_gate
+from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.lifecycle.lock import locked
 from recsys_mtl.lifecycle.report import make_page, numbers
 from recsys_mtl.lifecycle.rows import load
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.page import Page
+from recsys_mtl.reports.report import Report
 from recsys_mtl.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
 
 
@@ -41,7 +40,6 @@ class Request:
         data: folder that data paths start from.
         dry_run: leave the registry as it is.
         break_lock: take the lock from whoever has it.
-        out: folder for the report and result.json.
     """
 
     name: str
@@ -50,21 +48,9 @@ class Request:
     data: Path | None = None
     dry_run: bool = False
     break_lock: bool = False
-    out: Path | None = None
 
 
-def run(
-    request: Request,
-    *,
-    gate: Path | None = None,
-    overrides: Sequence[str] = (),
-    tracking_uri: str | None = None,
-) -> dict[str, Any]:
-    """Read the gate and open the registry; see `promote`."""
-    return promote(Registry(tracking_uri), load_gate(gate, overrides), request)
-
-
-def promote(registry: Registry, gate: Gate, request: Request) -> dict[str, Any]:
+def promote(registry: Registry, gate: Gate, request: Request) -> Report:
     """Compare a challenger with the champion; make it the champion where it passes the gate.
 
     Args:
@@ -73,13 +59,12 @@ def promote(registry: Registry, gate: Gate, request: Request) -> dict[str, Any]:
         request: which versions, which rows.
 
     Returns:
-        What result.json holds; `decision.passed` says whether the challenger passes.
+        The decision; the number `decision.passed` says whether the challenger passes.
 
     Raises:
         UserError: wrong input, the lock is held, or the registry failed; no alias has changed.
     """
     started = datetime.now(UTC)
-    out = None if request.out is None else prepare_out(request.out)
     challenger = _challenger(registry, request)
     champion = registry.alias(request.name, CHAMPION)
     if champion is not None and champion.number == challenger.number:
@@ -113,12 +98,7 @@ def promote(registry: Registry, gate: Gate, request: Request) -> dict[str, Any]:
         change = Change(challenger, {challenger.number: tags}, number, texts, moves)
         with locked(registry, request.name, break_lock=request.break_lock) as still_locked:
             commit(registry, change, still_locked)
-    if out is not None:
-        page.write(out, "report", markdown=True)
-        write_result(out, result)
-    page.show()
-    print(_last_line(request, found.decision))
-    return result
+    return Report(page, result)
 
 
 def _challenger(registry: Registry, request: Request) -> Version:
@@ -126,13 +106,6 @@ def _challenger(registry: Registry, request: Request) -> Version:
     mark = "/" if asked.isdecimal() else "@"
     where = f"--challenger {request.challenger}"
     return registry.resolve(f"{request.name}{mark}{asked}", where=where)
-
-
-def _last_line(request: Request, decision: Decision) -> str:
-    told = f"version {request.challenger} of {request.name}"
-    if not decision.passed:
-        return f"rejected: {told}: {decision.reason}"
-    return f"would be promoted: {told}" if request.dry_run else f"promoted: {told} is the champion"
 
 
 def _texts(page: Page, result: dict[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`recsys-mtl register`: a proven model becomes a version of a registered model.
+"""A proven model becomes a version of a registered model.
 
 Everything is checked before anything is written: a model that fails registers nothing.
 """
@@ -9,7 +9,6 @@ import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import polars as pl
 from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.card import card, shortened
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import MAIN, Trained, read_trained
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.mlflow_model import verify_model
@@ -51,34 +50,30 @@ class Proven:
     difference: float
 
 
-def run(
+def register(
     run: str,
     *,
     name: str,
     tracking_uri: str | None = None,
-    out: Path | None = None,
     allow_interrupted: bool = False,
     verify: Verify = verify_model,
-) -> dict[str, Any]:
+) -> Report:
     """Check the logged model of a training and register it.
 
     Args:
         run: the training's folder, or its MLflow run id.
         name: of the registered model, created where it is new.
         tracking_uri: else that of the training, else as `train` finds it.
-        out: folder for result.json and the model card.
         allow_interrupted: whether a run that was killed or failed may be registered.
         verify: predicts with the logged model elsewhere; see `verify_model`.
 
     Returns:
-        What result.json holds.
+        The model card, and what was registered.
 
     Raises:
         UserError: whatever is wrong; then nothing is registered.
     """
-    started = datetime.now(UTC)
     require_name(name)
-    out = None if out is None else prepare_out(out)
     trained = read_trained(run, tracking_uri)
     model_uri = _logged(trained, run)
     registry = Registry(tracking_uri or _known(trained))
@@ -99,13 +94,8 @@ def run(
             text, DESCRIPTION_LENGTH, f"The whole card is {CARD} of run {stored.id}."
         ),
     )
-    result = envelope("register", started=started, config_hash=trained.result["config_hash"])
-    result |= _result(version, registry, proven)
-    if out is not None:
-        page.write(out, Path(CARD).stem, markdown=True)
-        write_result(out, result)
-    print(f"registered {version}, which predicts the same in a fresh process: run {stored.id}")
-    return result
+    numbers = {"config_hash": trained.result["config_hash"]}
+    return Report(page, numbers | _result(version, registry, proven))
 
 
 def _logged(trained: Trained, run: str) -> str:

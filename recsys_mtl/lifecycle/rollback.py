@@ -1,33 +1,17 @@
-"""`recsys-mtl rollback`: the champion of a registered model and the previous one change places."""
+"""The champion of a registered model and the previous one change places."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.commit import Change, commit, decision_tags
 from recsys_mtl.lifecycle.lock import locked
 from recsys_mtl.lifecycle.rows import load
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
 
 
-def run(
-    name: str,
-    *,
-    tracking_uri: str | None = None,
-    break_lock: bool = False,
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """Open the registry; see `rollback`."""
-    return rollback(Registry(tracking_uri), name, break_lock=break_lock, out=out)
-
-
-def rollback(
-    registry: Registry, name: str, *, break_lock: bool = False, out: Path | None = None
-) -> dict[str, Any]:
+def rollback(registry: Registry, name: str, *, break_lock: bool = False) -> dict[str, Any]:
     """Let `champion` and `previous` change places; a second rollback undoes the first.
 
     The champion moves first: of a job that is killed between the two, the important half is done,
@@ -37,16 +21,13 @@ def rollback(
         registry: that holds both.
         name: of the registered model.
         break_lock: take the lock from whoever has it.
-        out: folder for result.json.
 
     Returns:
-        What result.json holds.
+        The numbers of both versions.
 
     Raises:
         UserError: there is no previous one, it does not load, or the registry failed.
     """
-    started = datetime.now(UTC)
-    out = None if out is None else prepare_out(out)
     champion, back = _both(registry, name)
     load(registry, back, "previous champion")
     reason = f"version {champion.number} was rolled back"
@@ -58,12 +39,7 @@ def rollback(
     change = Change(back, tags, champion.number, moves=moves)
     with locked(registry, name, break_lock=break_lock) as still_locked:
         commit(registry, change, still_locked)
-    result = envelope("rollback", started=started)
-    result |= {"name": name, "champion": back.number, "previous": champion.number}
-    if out is not None:
-        write_result(out, result)
-    print(f"{name}: version {back.number} is the champion again, in place of {champion.number}")
-    return result
+    return {"name": name, "champion": back.number, "previous": champion.number}
 
 
 def _both(registry: Registry, name: str) -> tuple[Version, Version]:

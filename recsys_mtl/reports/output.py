@@ -18,12 +18,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
+from recsys_mtl.version import installed_version
 
 
 def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> 
     """
     return {
         "job": job,
-        "version": version("recsys-mtl"),
+        "version": installed_version(),
         "started": started.astimezone(UTC).isoformat(timespec="seconds"),
         "seconds": round((datetime.now(UTC) - started).total_seconds(), 3),
         "config_hash": config_hash,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -20,35 +21,38 @@ _SHOWN: dict[TaskKind, tuple[str, ...]] = {
 }
 
 
-def print_results(
-    title: str,
-    kinds: Mapping[str, TaskKind],
-    columns: Mapping[str, Mapping[str, Metrics]],
-    *,
-    caption: str | None = None,
-) -> None:
-    """Print a table: a row per task and metric of the first column, a column per model.
+@dataclass(frozen=True)
+class ResultTable:
+    """A row per task and metric of the first column, a column per model.
 
-    Args:
+    Attributes:
         title: above the table.
         kinds: kind of each task.
         columns: by model, then task, the metrics; what a column lacks stays empty.
         caption: below the table.
     """
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.caption, table.caption_justify = caption, "left"
-    table.add_column("task", no_wrap=True)
-    table.add_column("metric", no_wrap=True)
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for task, kind in kinds.items():
-        first = next(iter(columns.values()))[task]
-        shown = [m for m in first if m in _SHOWN[kind] or m.startswith("recall_at_")]
-        for row, metric in enumerate(shown):
-            cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in columns.values()]
-            table.add_row("" if row else task, metric, *cells, end_section=row == len(shown) - 1)
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
-    console.print(table)
+
+    title: str
+    kinds: Mapping[str, TaskKind]
+    columns: Mapping[str, Mapping[str, Metrics]]
+    caption: str | None = None
+
+    def show(self) -> None:
+        """Print it."""
+        table = Table(title=self.title, title_justify="left", show_edge=False, pad_edge=False)
+        table.caption, table.caption_justify = self.caption, "left"
+        table.add_column("task", no_wrap=True)
+        table.add_column("metric", no_wrap=True)
+        for name in self.columns:
+            table.add_column(name.replace("_", " "), justify="right")
+        models = list(self.columns.values())
+        for task, kind in self.kinds.items():
+            shown = [m for m in models[0][task] if m in _SHOWN[kind] or m.startswith("recall_at_")]
+            for row, metric in enumerate(shown):
+                cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in models]
+                last = row == len(shown) - 1
+                table.add_row("" if row else task, metric, *cells, end_section=last)
+        Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES).print(table)
 
 
 def _cell(metric: Metric | None) -> str:

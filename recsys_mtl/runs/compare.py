@@ -1,17 +1,15 @@
-"""`recsys-mtl compare`: trainings side by side."""
+"""Trainings side by side."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.metrics import larger_is_better
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import SHOWN, Trained, read_trained
 
 log = logging.getLogger(__name__)
@@ -19,23 +17,18 @@ _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that chang
 _NOTHING = "–"
 
 
-def run(
-    runs: Sequence[str], *, tracking_uri: str | None = None, out: Path | None = None
-) -> dict[str, Any]:
-    """Set trainings side by side and print the tables.
+def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
+    """Set trainings side by side.
 
     Args:
         runs: output folders, MLflow run ids, or both; two or more.
         tracking_uri: where ids are looked up.
-        out: folder for result.json and the page.
 
     Raises:
         UserError: fewer than two, or one of them is no training.
     """
-    started = datetime.now(UTC)
     if len(runs) < 2:
         raise wrong("nothing to compare", where="RUN", expected="two runs or more")
-    out = None if out is None else prepare_out(out)
     found = [read_trained(run, tracking_uri) for run in runs]
     labels = _labels(found)
     same = len({run.test_rows() for run in found}) == 1
@@ -53,17 +46,13 @@ def run(
             _config_table(labels, differing),
         ],
     )
-    page.show()
-    result = envelope("compare", started=started) | {
+    numbers = {
         "runs": [_identity(label, run) for label, run in zip(labels, found, strict=True)],
         "same_test_rows": same,
         "config": differing,
         "metrics": metrics,
     }
-    if out is not None:
-        page.write(out, result["job"], markdown=True)
-        write_result(out, result)
-    return result
+    return Report(page, numbers)
 
 
 def _labels(runs: Sequence[Trained]) -> list[str]:

@@ -1,10 +1,10 @@
-"""`recsys-mtl evaluate`: a stored model against labelled rows."""
+"""A stored model against labelled rows."""
 
 from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,7 @@ from recsys_mtl.data.loading import load_rows
 from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.reports.results import print_results
+from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
@@ -27,15 +26,22 @@ _CAPTION = (
 )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's metrics: the table for people, and what result.json holds."""
+
+    table: ResultTable
+    numbers: dict[str, Any]
+
+
 def evaluate(
     run_dir: str | Path,
     *,
     data: str | Path | None = None,
     input: str | None = None,
     split: Literal["test", "valid"] = "test",
-    out: str | Path | None = None,
-) -> dict[str, Any]:
-    """Measure a stored model and print the table.
+) -> Evaluation:
+    """Measure a stored model.
 
     Args:
         run_dir: a run's folder, or its model folder.
@@ -44,15 +50,11 @@ def evaluate(
         input: file, folder or glob of labelled rows, all of them, whatever columns they have
             beside the model's; else the run's own split.
         split: which split of the run's own data.
-        out: folder for result.json; None writes none.
 
     Raises:
         UserError: no such model, the data do not fit it, or the run's own data have changed, so
             that its split would be another one and might measure training rows.
     """
-    started = datetime.now(UTC)
-    if out is not None:
-        out = prepare_out(out)
     folder = model_folder(run_dir)
     predictor = load_bundle(folder)
     config = predictor.config
@@ -70,13 +72,10 @@ def evaluate(
     seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
     limits = reachable(config, rows, scores)
-    print_results(
-        f"{config.name}: {input or split + ' rows'}",
-        kinds,
-        {"model": scores.metrics, **limits},
-        caption=_CAPTION if limits else None,
-    )
-    result = envelope("evaluate", started=started, config_hash=config_hash(predictor.config)) | {
+    columns = {"model": scores.metrics, **limits}
+    title, caption = f"{config.name}: {input or split + ' rows'}", _CAPTION if limits else None
+    numbers = {
+        "config_hash": config_hash(config),
         "model": folder,
         "rows": rows.num_rows,
         "rows_per_second": round(rows.num_rows / max(seconds, 1e-9), 1),
@@ -85,12 +84,7 @@ def evaluate(
         "tasks": measured(scores, kinds, seed=config.seed),
         "reachable": limits_to_json(limits),
     }
-    if out is not None:
-        write_result(out, result)
-    return result
-
-
-run = evaluate  # what the command line calls in every job
+    return Evaluation(ResultTable(title, kinds, columns, caption), numbers)
 
 
 def model_folder(run_dir: str | Path) -> Path:

@@ -1,18 +1,16 @@
-"""`recsys-mtl leaderboard`: the finished runs in MLflow, best first."""
+"""The finished runs in MLflow, best first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.metrics import larger_is_better
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import MAIN
 from recsys_mtl.tracking.registry import Registry, Version
 from recsys_mtl.tracking.stored_runs import StoredRun, StoredRuns
@@ -21,15 +19,14 @@ _LOSS = "valid/loss"  # what `train` logs of the best epoch
 _NOTHING = "–"
 
 
-def run(
+def leaderboard(
     *,
     experiment: str | None = None,
     metric: str | None = None,
     limit: int = 20,
     tracking_uri: str | None = None,
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """Rank the finished runs in MLflow and print the table.
+) -> Report:
+    """Rank the finished runs in MLflow.
 
     Args:
         experiment: of the runs; else all.
@@ -37,14 +34,11 @@ def run(
             over tasks of their main metrics.
         limit: most rows.
         tracking_uri: else as `train` finds it.
-        out: folder for result.json and the page.
 
     Raises:
         UserError: no such server, experiment or metric.
     """
-    started = datetime.now(UTC)
     larger = metric is None or (metric != "loss" and larger_is_better(metric.rpartition("/")[2]))
-    out = None if out is None else prepare_out(out)
     stored = StoredRuns(tracking_uri)
     runs = stored.finished(experiment)
     if metric is not None:
@@ -55,18 +49,14 @@ def run(
         models.setdefault(version.run_id or "", []).append(version)
     rows = [_entry(run, metric, models.get(run.id, ())) for run in ranked]
     page = Page("Leaderboard", [_board(rows, metric, len(runs), larger)])
-    page.show()
-    result = envelope("leaderboard", started=started) | {
+    numbers = {
         "tracking_uri": stored.shown,
         "experiment": experiment,
         "metric": metric,
         "finished": len(runs),
         "runs": rows,
     }
-    if out is not None:
-        page.write(out, result["job"], markdown=True)
-        write_result(out, result)
-    return result
+    return Report(page, numbers)
 
 
 def _value(run: StoredRun, metric: str | None) -> float | None:

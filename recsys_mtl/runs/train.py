@@ -12,7 +12,7 @@ The test metrics are those of the saved weights in fp32, which is how prediction
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 import polars as pl
 
-from recsys_mtl.config import Config, config_hash, dump_config, load_config
+from recsys_mtl.config import Config, config_hash, dump_config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.files import atomic_write
@@ -28,7 +28,7 @@ from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
-from recsys_mtl.reports.results import print_results
+from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import ReferenceSampler
@@ -46,21 +46,20 @@ from recsys_mtl.wiring.trainer import Fitted, fit_network
 log = logging.getLogger(__name__)
 
 
-def run(
-    config: Path, *, overrides: Sequence[str] = (), out: Path | None = None, baselines: bool = False
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    baselines: bool = False,
+    show: Callable[[ResultTable], None] | None = None,
 ) -> dict[str, Any]:
-    """Train from a config file; see `train`."""
-    loaded = load_config(config, overrides)
-    return train(loaded, out or Path("runs") / loaded.name, baselines=baselines)
-
-
-def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[str, Any]:
     """Train, evaluate, store and track one run.
 
     Args:
         config: the run.
         out: folder for the model, the config and result.json.
         baselines: whether to train the baselines as well.
+        show: gets the table of results as soon as it is known.
 
     Returns:
         What result.json holds.
@@ -97,7 +96,9 @@ def train(config: Config, out: str | Path, *, baselines: bool = False) -> dict[s
         if baselines and not interrupted:
             interrupted = not _finished(run_baselines(config, prepared), others)
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
-        print_results(f"{config.name}: test rows", kinds, {"model": test.metrics, **others})
+        if show is not None:
+            columns = {"model": test.metrics, **others}
+            show(ResultTable(f"{config.name}: test rows", kinds, columns))
         track_outcome(tracked, config, fitted, test, others)
         result = envelope("train", started=started, config_hash=config_hash(config))
         result |= _result(config, prepared, fitted, test, others)

@@ -1,34 +1,14 @@
-"""`recsys-mtl export`: a trained network as a program that needs torch alone."""
+"""A trained network as a program that needs torch alone."""
 
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.scoring.model import find_model
 from recsys_mtl.serving.bundle import MANIFEST
 from recsys_mtl.serving.export import save_export
-
-
-def run(
-    run_dir: Path | None,
-    *,
-    output: Path,
-    model: str | None = None,
-    tracking_uri: str | None = None,
-    format: Literal["torch"] = "torch",
-    out: Path | None = None,
-) -> dict[str, Any]:
-    """Export and say what to load it with; see `export`."""
-    result = export(
-        run_dir, output=output, model=model, tracking_uri=tracking_uri, format=format, out=out
-    )
-    print(f"{output}: outputs differ by {result['largest_difference']:.1e} at most")
-    print(f"pin (sha256 of its manifest.json): {result['pin']}")
-    return result
 
 
 def export(
@@ -38,7 +18,6 @@ def export(
     model: str | None = None,
     tracking_uri: str | None = None,
     format: Literal["torch"] = "torch",
-    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Write a trained network as a program; see `recsys_mtl.serving.export`.
 
@@ -48,19 +27,15 @@ def export(
         model: a registered model instead of `run_dir`: `models:/NAME@champion`.
         tracking_uri: of the registry; else as everywhere.
         format: of the program.
-        out: folder for result.json; None writes none.
 
     Raises:
         UserError: neither or both of `run_dir` and `model`, no such model, or a place that cannot
             be written or has something in it.
     """
-    started = datetime.now(UTC)
-    if out is not None:
-        out = prepare_out(out)
     found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     output = Path(output)
     manifest = save_export(found.folder, output)
-    result = envelope("export", started=started) | {
+    return {
         "model": found.folder,
         "registered": found.registered,
         "bundle_sha256": found.sha256,
@@ -69,6 +44,3 @@ def export(
         "pin": hashlib.sha256((output / MANIFEST).read_bytes()).hexdigest(),
         "largest_difference": manifest["checked"]["largest_difference"],
     }
-    if out is not None:
-        write_result(out, result)
-    return result

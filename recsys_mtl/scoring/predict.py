@@ -1,4 +1,4 @@
-"""`recsys-mtl predict`: raw rows from files to predictions in Parquet, in bounded memory.
+"""Raw rows from files to predictions in Parquet, in bounded memory.
 
 A name that ends in .parquet is one file, any other a folder of parts (recsys_mtl/scoring/folder.py)
 that the same command completes after a kill. Beside the predictions, drift.json and drift.html tell
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.memory import peak_memory_mb
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.scoring.job import Job, Options
 from recsys_mtl.scoring.model import Model, find_model
 from recsys_mtl.scoring.place import check_apart, check_place, is_one_file
@@ -26,32 +24,11 @@ from recsys_mtl.serving.bundle import load_bundle, load_reference
 log = logging.getLogger(__name__)
 
 
-def run(
-    run_dir: Path | None,
-    *,
-    input: str,
-    output: Path,
-    out: Path | None = None,
-    model: str | None = None,
-    tracking_uri: str | None = None,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    """Predict and say where the predictions are; see `predict` and `Options`."""
-    found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
-    result = predict(found, input=input, output=output, out=out, options=Options(**options))
-    if not result["rows_scored"]:
-        print(f"{result['rows']:,} rows, finished before: {output}")
-    else:
-        print(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")
-    return result
-
-
 def predict(
     model: str | Path | Model,
     *,
     input: str,
     output: str | Path,
-    out: str | Path | None = None,
     batch_rows: int | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
 ) -> dict[str, Any]:
@@ -61,7 +38,6 @@ def predict(
         model: a run's folder, its model folder, or what `find_model` gives.
         input: file, folder or glob of raw rows (Parquet or CSV); labels are not needed.
         output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
-        out: folder for result.json; None writes none.
         batch_rows: short for that option.
         options: how they are written.
 
@@ -70,10 +46,8 @@ def predict(
             cannot be written, holds another scoring, or is the input.
         KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call goes on.
     """
-    started, output = datetime.now(UTC), Path(output)
+    output = Path(output)
     check_place(output, options.rows_per_file)
-    if out is not None:
-        out = prepare_out(out)
     if not isinstance(model, Model):
         model = find_model(model)
     predictor = load_bundle(model.folder)
@@ -91,7 +65,7 @@ def predict(
     with graceful_interrupt() as stop:
         scored, drifts = write(stop)
     seconds = time.perf_counter() - begun
-    result = envelope("predict", started=started) | {
+    return {
         "model": model.folder,
         "registered": model.registered,
         "bundle_sha256": model.sha256,
@@ -103,6 +77,3 @@ def predict(
         "drift": None if drifts is None else {d.title: d.reading for d in drifts},
         "peak_memory_mb": round(peak_memory_mb(), 1),
     }
-    if out is not None:
-        write_result(out, result)
-    return result

@@ -1,9 +1,7 @@
-"""`recsys-mtl describe`: one page about a generated data set, for the terminal and the browser."""
+"""One page about a generated data set, for the terminal and the browser."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,47 +12,25 @@ from numpy.typing import NDArray
 from data_synth import Truth
 from data_synth.profile import Profile, profile
 from data_synth.targets import ChoiceTarget, RegressionTarget
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.reports.report import Report
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _CONSTANT, _ORACLE, _LINE = "#999999", "#4477aa", "#cccccc"
 _FIRST = {"binary": "auc", "multiclass": "accuracy", "retrieval": "mrr", "regression": "r2"}
 
 
-def describe(folder: str | Path, *, out: str | Path | None = None) -> dict[str, Any]:
-    """Describe what `recsys-mtl synthesize` wrote: print it, write describe.html and describe.png.
-
-    Args:
-        folder: the data set's.
-        out: folder for the page and result.json; None puts the page beside the data, without
-            result.json, which is there that of synthesize.
-
-    Raises:
-        UserError: there is no finished data set, or the page cannot be written.
-    """
-    started = datetime.now(UTC)
-    truth = Truth.open(Path(folder))
-    written_to = prepare_out(folder if out is None else out)
-    found = profile(truth)
-    page = _page(truth, found)
-    page.show()
-    written = page.write(written_to, "describe")
-    print("\n" + "\n".join(str(path) for path in written))
-    result = envelope("describe", started=started) | {
+def describe(truth: Truth) -> Report:
+    """The page and the numbers of a data set that `recsys-mtl synthesize` wrote."""
+    counted = profile(truth)
+    numbers = {
         "name": truth.content["name"],
-        "rows": found.rows,
-        "tasks": {name: _summary(truth, found, name) for name in truth.targets},
-        "columns": {name: vars(column) for name, column in found.columns.items()},
+        "rows": counted.rows,
+        "tasks": {name: _summary(truth, counted, name) for name in truth.targets},
+        "columns": {name: vars(column) for name, column in counted.columns.items()},
         "relation": truth.content["relation"],
-        "page": written[-1],
     }
-    if out is not None:
-        write_result(written_to, result)
-    return result
-
-
-run = describe  # what the command line calls in every job
+    return Report(_page(truth, counted), numbers)
 
 
 def _summary(truth: Truth, found: Profile, task: str) -> dict[str, Any]:

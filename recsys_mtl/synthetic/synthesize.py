@@ -1,38 +1,19 @@
-"""`recsys-mtl synthesize`: a folder of generated rows whose truth is known."""
+"""A folder of generated rows whose truth is known."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data_synth import Plan, load_plan
+from data_synth import Plan
 from data_synth import synthesize as fill
 from data_synth.load import plan_hash
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.progress import progress
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
 
 log = logging.getLogger(__name__)
-
-
-def run(
-    plan: str,
-    *,
-    rows: int,
-    out: Path,
-    overrides: Sequence[str] = (),
-    processes: int | None = None,
-) -> dict[str, Any]:
-    """Generate from a preset or a plan's file; see `synthesize`."""
-    result = synthesize(load_plan(plan, overrides), rows=rows, out=out, processes=processes)
-    print(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
-    print(f"  recsys-mtl describe {out}")
-    print(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")
-    return result
 
 
 def synthesize(
@@ -53,21 +34,19 @@ def synthesize(
         UserError: `out` cannot be written to, or holds something else.
         KeyboardInterrupt: Ctrl-C; the same call goes on behind the chunks that are finished.
     """
-    started, begun = datetime.now(UTC), time.perf_counter()
-    out = prepare_out(out)
+    begun = time.perf_counter()
     try:
         with progress("synthesize", rows) as advance:
-            fill(plan, out, rows=rows, processes=processes, progress=advance)
+            fill(plan, Path(out), rows=rows, processes=processes, progress=advance)
     except KeyboardInterrupt:
         log.warning("the same command goes on where this one stopped")
         raise
     seconds = time.perf_counter() - begun
-    result = envelope("synthesize", started=started, config_hash=plan_hash(plan)) | {
+    return {
+        "config_hash": plan_hash(plan),
         "name": plan.name,
         "seed": plan.seed,
         "rows": rows,
         "rows_per_second": round(rows / max(seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
     }
-    write_result(out, result)
-    return result

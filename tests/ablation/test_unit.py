@@ -121,7 +121,7 @@ def test_scores_are_those_of_evaluate(toy: Any, make: Any) -> None:
     units = {unit["arm"]: unit for unit in run_seed(ablation, 5, toy.folder / "out")}
     off = units["off"]
     trained = train(toy.config(*overrides, "seed=5"), toy.run)
-    evaluated = evaluate(toy.run)
+    evaluated = evaluate(toy.run).numbers
     assert off["config_hash"] == trained["config_hash"]
     for task, metric in (
         ("click", "auc"), ("buy", "auc"), ("spend", "rank_correlation"), ("item", "mrr"),

@@ -7,6 +7,7 @@ import pytest
 
 from recsys_mtl.cli import doctor
 from recsys_mtl.cli.doctor import Trouble, check, probe
+from recsys_mtl.cli.main import main
 
 GOOD: dict[str, str | None] = {
     "torch": "2.13.0+cpu",
@@ -101,20 +102,21 @@ def test_the_report(
 
     monkeypatch.setattr(doctor, "probe", fake_probe)
     monkeypatch.setattr(doctor, "installed", lambda: GOOD)
-    result = doctor.run(tmp_path)
+    assert main(["doctor", "--out", str(tmp_path)]) == int(broken)
     text = capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
     assert result["healthy"] is not broken
     assert result["embeddings"] == ("plain" if broken else "torchrec")
     assert result["devices"]["cpu"]["cores"] >= 1
     assert "H100, 80 GiB" in text
     assert ("mend: pip install" in text) is broken
-    stored = json.loads((tmp_path / "result.json").read_text())
-    assert stored["job"] == "doctor"
-    assert stored["versions"]["torch"] == "2.13.0+cpu"
+    assert result["job"] == "doctor"
+    assert result["versions"]["torch"] == "2.13.0+cpu"
 
 
 @pytest.mark.slow
 def test_this_environment_is_healthy(capsys: pytest.CaptureFixture[str]) -> None:
-    result = doctor.run()
-    assert result["healthy"], result["troubles"]
-    assert "healthy" in capsys.readouterr().out
+    status = main(["doctor"])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert printed.endswith("\nhealthy\n")

@@ -1,126 +1,173 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from recsys_mtl.cli.main import _JOBS, main
+from recsys_mtl.cli import doctor
+from recsys_mtl.cli.main import main
 from recsys_mtl.errors import Problem, UserError
+from recsys_mtl.reports.page import Page
+from recsys_mtl.reports.report import Report
+from recsys_mtl.reports.results import ResultTable
+from recsys_mtl.scoring.job import Options
 
 Result = dict[str, Any]
-Fake = Callable[[str, Callable[..., Result]], None]
+Fake = Callable[[str, Callable[..., Any]], None]
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+CONFIG = SimpleNamespace(name="toy")
+LIBRARY = {
+    "train": "runs.train",
+    "evaluate": "runs.evaluate",
+    "validate": "runs.validate",
+    "predict": "scoring.predict",
+    "ablate": "ablation.ablate",
+    "reproduce": "vision.reproduction.reproduce",
+    "compare": "runs.compare",
+}
 
 
 @pytest.fixture
-def fake_job(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Put a function in the place of a job's `run`."""
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Puts a function in the place of the one that a command calls; the config is `CONFIG`."""
+    monkeypatch.setattr("recsys_mtl.config.load_config", lambda *_: CONFIG)
 
-    def put(name: str, run: Callable[..., Result]) -> None:
-        module = ModuleType(f"recsys_mtl.{_JOBS[name]}")
-        module.run = run  # type: ignore[attr-defined]
+    def put(name: str, function: Callable[..., Any]) -> None:
+        package, _, last = f"recsys_mtl.{LIBRARY[name]}".rpartition(".")
+        module: Any = ModuleType(f"{package}.{last}")
+        setattr(module, "run" if name in ("ablate", "reproduce") else name, function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(importlib.import_module(package), last, module, raising=False)
 
     return put
 
 
-def calls(fake_job: Fake, name: str, *arguments: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+def call(fake: Fake, name: str, result: Any, arguments: str) -> Call:
+    """What a command calls its library with, which answers `result`."""
+    calls: list[Call] = []
 
-    def run(*args: Any, **options: Any) -> Result:
-        seen.append((args, options))
-        return {"healthy": True, "interrupted": False}
+    def function(*args: Any, **options: Any) -> Any:
+        calls.append((args, options))
+        return result
 
-    fake_job(name, run)
-    assert main([name, *arguments]) == 0
-    return seen[0]
+    fake(name, function)
+    assert main([name, *arguments.split()]) == 0
+    return calls[0]
 
 
-def test_train_hands_over_its_options(fake_job: Fake) -> None:
-    options = "c.yaml --set a.b=1 --set c=[2] --data my data --out o --baselines --seed 7"
-    arguments = options.replace("my data", "my_data").split()
-    assert calls(fake_job, "train", *arguments) == (
-        (Path("c.yaml"),),
-        {
-            "overrides": ["a.b=1", "c=[2]", 'data.root="my_data"', "seed=7"],
-            "out": Path("o"),
-            "baselines": True,
-        },
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the config is loaded from."""
+    calls: list[Any] = []
+    monkeypatch.setattr(
+        "recsys_mtl.config.load_config", lambda *asked: calls.append(asked) or CONFIG
     )
+    return calls
 
 
-def test_the_other_jobs_hand_over_their_options(fake_job: Fake) -> None:
-    assert calls(fake_job, "train", "c.yaml") == (
-        (Path("c.yaml"),),
-        {"overrides": [], "out": None, "baselines": False},
+def test_train_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = loaded(monkeypatch)
+    options = "c.yaml --set a.b=1 --set c=[2] --data my_data --out o --baselines --seed 7"
+    result = {"interrupted": False}
+    assert call(fake, "train", result, options) == (
+        (CONFIG, Path("o")),
+        {"baselines": True, "show": ResultTable.show},
     )
-    assert calls(fake_job, "validate", "c.yaml", "--set", "x=1", "--data", "d") == (
-        (Path("c.yaml"),),
-        {"overrides": ["x=1", 'data.root="d"'], "out": None},
+    assert call(fake, "train", result, "c.yaml") == (
+        (CONFIG, Path("runs/toy")),
+        {"baselines": False, "show": ResultTable.show},
     )
-    assert calls(fake_job, "evaluate", "r", "--split", "valid", "--input", "a*.parquet") == (
+    overrides = ["a.b=1", "c=[2]", 'data.root="my_data"', "seed=7"]
+    assert asked == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
+
+
+def test_validate_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = loaded(monkeypatch)
+    result = {"rows": {}, "parameters": 1, "table_rows": 2, "warnings": []}
+    options = "c.yaml --set x=1 --data d"
+    assert call(fake, "validate", result, options) == ((CONFIG,), {})
+    assert asked == [(Path("c.yaml"), ["x=1", 'data.root="d"'])]
+
+
+def test_evaluate_hands_over_its_options(fake: Fake) -> None:
+    evaluation = SimpleNamespace(table=SimpleNamespace(show=lambda: None), numbers={})
+    options = "r --split valid --input a*.parquet"
+    assert call(fake, "evaluate", evaluation, options) == (
         (Path("r"),),
-        {"data": None, "input": "a*.parquet", "split": "valid", "out": None},
+        {"data": None, "input": "a*.parquet", "split": "valid"},
     )
-    arguments = ["r", "--input", "a", "--output", "b.parquet", "--batch-rows", "10"]
-    assert calls(fake_job, "predict", *arguments) == (
-        (Path("r"),),
+
+
+def test_predict_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        "recsys_mtl.scoring.model.find_model",
+        lambda *args, **options: asked.append((args, options)) or "the model",
+    )
+    result = {"rows": 3, "rows_scored": 0}
+    options = "r --input a --output b.parquet --batch-rows 10 --keep c --keep d"
+    assert call(fake, "predict", result, options) == (
+        ("the model",),
         {
             "input": "a",
             "output": Path("b.parquet"),
-            "out": None,
-            "model": None,
-            "tracking_uri": None,
-            "options": {
-                "keep": (),
-                "rows_per_file": None,
-                "overwrite": False,
-                "drift": True,
-                "batch_rows": 10,
-                "precision": "fp32",
-            },
+            "options": Options(keep=("c", "d"), batch_rows=10),
         },
     )
-    assert calls(fake_job, "ablate", "a.yaml") == (
+    assert asked == [((Path("r"),), {"model": None, "tracking_uri": None})]
+
+
+def test_ablate_and_reproduce_hand_over_their_options(fake: Fake) -> None:
+    assert call(fake, "ablate", {}, "a.yaml") == (
         (Path("a.yaml"),),
         {"overrides": [], "out": None, "processes": None},
     )
-    arguments = [
-        "a.yaml",
-        "--set",
-        "seeds.count=3",
-        "--set",
-        "x=1",
-        "--out",
-        "o",
-        "--processes",
-        "2",
-    ]
-    assert calls(fake_job, "ablate", *arguments) == (
+    options = "a.yaml --set seeds.count=3 --set x=1 --out o --processes 2"
+    assert call(fake, "ablate", {}, options) == (
         (Path("a.yaml"),),
         {"overrides": ["seeds.count=3", "x=1"], "out": Path("o"), "processes": 2},
     )
-    arguments = ["celeba", "--data", "d", "--set", "reruns=1", "--processes", "3"]
-    assert calls(fake_job, "reproduce", *arguments) == (
+    options = "celeba --data d --set reruns=1 --processes 3"
+    assert call(fake, "reproduce", {}, options) == (
         ("celeba",),
         {"overrides": ["reruns=1"], "data": Path("d"), "out": None, "processes": 3},
     )
-    assert calls(fake_job, "doctor", "--out", "o") == ((Path("o"),), {})
-    assert calls(fake_job, "schema", "--plan") == ((None,), {"markdown": False, "plan": True})
-    assert calls(fake_job, "describe", "d", "--out", "o") == ((Path("d"),), {"out": Path("o")})
 
 
-def test_an_unhealthy_doctor_is_exit_code_1(fake_job: Fake) -> None:
-    fake_job("doctor", lambda out: {"healthy": False})
-    assert main(["doctor"]) == 1
+def test_the_page_and_the_numbers_go_to_the_output_folder(
+    fake: Fake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report(Page("Side by side", ["a text"]), {"runs": ["one", "two"]})
+    monkeypatch.chdir(tmp_path)
+    assert call(fake, "compare", report, "one two --out out") == (
+        (["one", "two"],),
+        {"tracking_uri": None},
+    )
+    assert capsys.readouterr().out == "Side by side\na text\n"
+    files = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert set(files) == {"compare.md", "compare.html", "result.json"}
+    assert files["compare.md"] == "# Side by side\n\na text\n"
+    result = json.loads(files["result.json"])
+    assert list(result) == ["job", "version", "started", "seconds", "config_hash", "runs"]
+    assert (result["job"], result["runs"]) == ("compare", ["one", "two"])
+
+
+def test_an_unhealthy_doctor_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"versions": {}, "devices": {"cpu": {}}, "troubles": [], "embeddings": "plain"}
+    for healthy, status in ((False, 1), (True, 0)):
+        monkeypatch.setattr(doctor, "diagnose", lambda h=healthy: {**found, "healthy": h})
+        assert main(["doctor"]) == status
 
 
 USAGE = {
@@ -159,8 +206,8 @@ def raising(error: BaseException) -> Callable[..., Result]:
     return run
 
 
-def test_every_problem_is_a_line(fake_job: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake_job("train", raising(UserError(Problem("one", "a\nb"), Problem("two"))))
+def test_every_problem_is_a_line(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("train", raising(UserError(Problem("one", "a\nb"), Problem("two"))))
     assert main(["train", "c.yaml"]) == 2
     assert capsys.readouterr().err == "error: a b: one\nerror: two\n"
 
@@ -183,29 +230,29 @@ def from_another(cause: BaseException) -> RuntimeError:
     ],
 )
 def test_a_full_disk_is_one_line(
-    error: BaseException, fake_job: Fake, capsys: pytest.CaptureFixture[str]
+    error: BaseException, fake: Fake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fake_job("train", raising(error))
+    fake("train", raising(error))
     assert main(["train", "c.yaml"]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: out of disk: ")
     assert err.count("\n") == 1
 
 
-def test_an_interrupt_is_exit_code_130(fake_job: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake_job("train", raising(KeyboardInterrupt()))
+def test_an_interrupt_is_exit_code_130(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    fake("train", raising(KeyboardInterrupt()))
     assert main(["train", "c.yaml"]) == 130
     assert capsys.readouterr().err.strip() == "error: interrupted"
 
 
-def test_a_training_that_was_interrupted_but_stored_is_exit_code_130(fake_job: Fake) -> None:
-    fake_job("train", lambda *args, **options: {"interrupted": True})
+def test_a_training_that_was_interrupted_but_stored_is_exit_code_130(fake: Fake) -> None:
+    fake("train", lambda *_, **__: {"interrupted": True})
     assert main(["train", "c.yaml"]) == 130
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), OSError(errno.EIO, "broken")])
-def test_a_bug_keeps_its_traceback(error: Exception, fake_job: Fake) -> None:
-    fake_job("train", raising(error))
+def test_a_bug_keeps_its_traceback(error: Exception, fake: Fake) -> None:
+    fake("train", raising(error))
     with pytest.raises(type(error)):
         main(["train", "c.yaml"])
 
@@ -229,26 +276,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip()[0].isdigit()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["schema"]])
-def test_help_and_schema_come_at_once(arguments: list[str]) -> None:
-    """No job is imported for them; torch alone would take seconds."""
-    code = (
-        "import sys; from recsys_mtl.cli.main import main; status = main(sys.argv[1:]);"
-        "heavy = {'torch', 'mlflow', 'polars', 'numpy'} & set(sys.modules);"
-        "sys.exit(f'imported {heavy}' if heavy else status)"
-    )
-    started = time.monotonic()
-    command = [sys.executable, "-c", code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - started < 5  # about 0.2 s on an idle machine
+def test_schema_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--plan"]) == 0
+    assert {"rows", "features"} & set(json.loads(capsys.readouterr().out)["properties"])
 
 
 def test_a_traceback_is_exit_code_1_for_the_shell(tmp_path: Path) -> None:
     code = (
-        "import sys, types; from recsys_mtl.cli.main import main;"
-        "job = types.ModuleType('recsys_mtl.runs.train'); job.run = lambda *a, **k: 1 / 0;"
-        "sys.modules['recsys_mtl.runs.train'] = job; sys.exit(main(['train', 'c.yaml']))"
+        "import sys; from recsys_mtl.cli.main import main; import recsys_mtl.config;"
+        "recsys_mtl.config.load_config = lambda *_: 1 / 0; sys.exit(main(['train', 'c.yaml']))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from recsys_mtl.cli.schema import tables
+from recsys_mtl.cli.schema_tables import tables
 from recsys_mtl.config import Config, config_from_yaml, config_hash, dump_config
 from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.check import contradictions

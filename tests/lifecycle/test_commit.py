@@ -222,7 +222,7 @@ def test_no_way_back(make_registry: Make, aliases: tuple[int | None, int | None]
 def test_a_dry_run_only_reads(make_registry: Make) -> None:
     registry = make_registry(1, 3)
     before = registry.state()
-    result = promote(registry, Gate(), Request("shop", "2", dry_run=True))
+    result = promote(registry, Gate(), Request("shop", "2", dry_run=True)).numbers
     assert registry.state() == before
     assert (result["dry_run"], result["decision"]["passed"]) == (True, True)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from mlflow.models import Model
 from recsys_mtl.cli.main import main
 from recsys_mtl.config import dump_config
 from recsys_mtl.errors import UserError
-from recsys_mtl.lifecycle.register import run as register
+from recsys_mtl.lifecycle import register as registering
+from recsys_mtl.lifecycle.register import register
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.mlflow_model import signature
@@ -93,10 +95,16 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_version_of_a_folder(
-    training: Training, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    training: Training,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(registering, "register", partial(register, verify=same))
     out = tmp_path / "out"
-    result = register(str(training.folder), name=name, out=out, verify=same)
+    assert main(["register", str(training.folder), "--name", name, "--out", str(out)]) == 0
+    result = json.loads((out / "result.json").read_text())
     registry = Registry(training.uri)
     (version,) = registry.versions(name)
     trained = json.loads((training.folder / "result.json").read_text())
@@ -115,7 +123,7 @@ def test_a_version_of_a_folder(
         }
         == result["tags"]
     )
-    assert json.loads((out / "result.json").read_text()) == result
+    assert result["job"] == "register"
     card = (out / "model_card.md").read_text()
     assert f"# Model card: {name}" in card
     assert (out / "model_card.html").is_file()
@@ -129,7 +137,7 @@ def test_a_version_of_a_folder(
 
 def test_a_version_of_a_run_id(training: Training, name: str) -> None:
     shutil.rmtree(training.folder)
-    result = register(training.run_id, name=name, tracking_uri=training.uri, verify=same)
+    result = register(training.run_id, name=name, tracking_uri=training.uri, verify=same).numbers
     assert (result["number"], result["model_uri"]) == (1, training.model_uri)
 
 
@@ -253,7 +261,7 @@ def test_credentials_that_were_left_out(
     hidden = "http://***@server"
     training.change(lambda result: result["mlflow"].update(tracking_uri=hidden))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", training.uri)
-    assert register(str(training.folder), name=name, verify=same)["number"] == 1
+    assert register(str(training.folder), name=name, verify=same).numbers["number"] == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recsys_mtl.metrics import Metrics, Undefined
-from recsys_mtl.reports.results import print_results
+from recsys_mtl.reports.results import ResultTable
 
 
 def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None:
@@ -16,7 +16,7 @@ def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None
         "item": dict.fromkeys(model["item"], Undefined("no items")),
     }
     columns = {"model": model, "gradient_boosting": boosting}
-    print_results("test rows", {"click": "binary", "item": "retrieval"}, columns)
+    ResultTable("test rows", {"click": "binary", "item": "retrieval"}, columns).show()
     lines = [line.split() for line in capsys.readouterr().out.replace("│", " ").splitlines()]
     assert lines[0] == ["test", "rows"]
     assert ["click", "auc", "0.7123", "0.7000"] in lines

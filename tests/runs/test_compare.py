@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
-from recsys_mtl.runs.compare import best, run
+from recsys_mtl.runs.compare import best, compare
 
 Copy = Callable[..., Path]
 
@@ -46,7 +46,9 @@ def test_runs_side_by_side(
 ) -> None:
     first = copied("first", tasks=better(trained, 0.625), peak_memory_mb=1234.0)
     second = copied("second", {"epochs: 2": "epochs: 9"}, tasks=better(trained, 0.875))
-    result = run([str(first), str(second)], out=tmp_path / "out")
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["compare", str(first), str(second), *out]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["same_test_rows"]
     assert result["config"] == {"training.epochs": [2, 9]}
     assert result["metrics"]["click/auc"] == [0.625, 0.875]
@@ -55,8 +57,8 @@ def test_runs_side_by_side(
     assert "| training.epochs | 2 | 9 |" in text
     assert "| peak memory, MiB | 1,234 |" in text
     assert (tmp_path / "out" / "compare.html").is_file()
-    stored = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert [entry["label"] for entry in stored["runs"]] == ["first", "second"]
+    assert result["job"] == "compare"
+    assert [entry["label"] for entry in result["runs"]] == ["first", "second"]
     assert "0.8750*" in capsys.readouterr().out
 
 
@@ -71,7 +73,7 @@ def test_runs_side_by_side(
 def test_other_test_rows_are_told(
     copied: Copy, config: dict[str, str], changes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    result = run([str(copied("first")), str(copied("second", config, **changes))])
+    result = compare([str(copied("first")), str(copied("second", config, **changes))]).numbers
     assert not result["same_test_rows"]
     (record,) = caplog.records
     assert record.message.endswith("their metrics cannot be compared")
@@ -79,12 +81,12 @@ def test_other_test_rows_are_told(
 
 def test_a_seed_does_not_move_a_time_split(copied: Copy) -> None:
     split = {"kind: fraction": "kind: time"}
-    result = run([str(copied("first", split)), str(copied("second", split, seed=5))])
+    result = compare([str(copied("first", split)), str(copied("second", split, seed=5))]).numbers
     assert result["same_test_rows"]
 
 
 def test_equal_names_are_numbered(copied: Copy) -> None:
-    result = run([str(copied("a/run")), str(copied("b/run")), str(copied("c"))])
+    result = compare([str(copied("a/run")), str(copied("b/run")), str(copied("c"))]).numbers
     assert [entry["label"] for entry in result["runs"]] == ["run (1)", "run (2)", "c"]
 
 
@@ -93,7 +95,7 @@ def test_a_task_that_one_run_lacks(trained: Any, copied: Copy) -> None:
     result = json.loads((alone / "result.json").read_text())
     del result["tasks"]["item"]
     (alone / "result.json").write_text(json.dumps(result))
-    found = run([str(alone), str(copied("all"))])["metrics"]["item/mrr"]
+    found = compare([str(alone), str(copied("all"))]).numbers["metrics"]["item/mrr"]
     assert found == [None, trained[1]["tasks"]["item"]["metrics"]["mrr"]["value"]]
 
 
@@ -106,10 +108,10 @@ def test_a_run_of_mlflow_beside_a_folder(copied: Copy, tmp_path: Path) -> None:
     run_id = client.create_run(experiment, run_name="tracked").info.run_id
     folder = copied("here")
     with pytest.raises(UserError, match=r"no result\.json and config\.yaml"):
-        run([str(folder), run_id], tracking_uri=uri)
+        compare([str(folder), run_id], tracking_uri=uri)
     for name in ("result.json", "config.yaml"):
         client.log_artifact(run_id, str(folder / name))
-    result = run([str(folder), run_id], tracking_uri=uri)
+    result = compare([str(folder), run_id], tracking_uri=uri).numbers
     assert [entry["label"] for entry in result["runs"]] == ["here", "tracked"]
     assert result["config"] == {}
 

@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from recsys_mtl.cli.main import main
-from recsys_mtl.runs.leaderboard import run
+from recsys_mtl.runs.leaderboard import leaderboard
 from recsys_mtl.tracking.registry import Registry
 
 pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
@@ -58,14 +58,16 @@ def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
 )
 def test_best_first(uri: str, metric: str | None, names: list[str], first: float) -> None:
-    result = run(experiment="tries", metric=metric, tracking_uri=uri)
+    result = leaderboard(experiment="tries", metric=metric, tracking_uri=uri).numbers
     assert [entry["name"] for entry in result["runs"]][:2] == names[:2]
     assert {entry["name"] for entry in result["runs"]} == set(names)
     assert result["runs"][0]["value"] == first
 
 
 def test_means_and_models(uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(metric="a/auc", tracking_uri=uri, out=tmp_path)
+    arguments = ["--metric", "a/auc", "--tracking-uri", uri, "--out", str(tmp_path)]
+    assert main(["leaderboard", *arguments]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
     by_name = {entry["name"]: entry for entry in result["runs"]}
     assert list(by_name)[:2] == ["elsewhere", "high"]
     assert by_name["high"]["mean"] == 0.625
@@ -76,12 +78,12 @@ def test_means_and_models(uri: str, tmp_path: Path, capsys: pytest.CaptureFixtur
     text = (tmp_path / "leaderboard.md").read_text()
     assert "| toy/1 @champion | 0.7500 | 0.6250 |" in text
     assert "Runs of different data cannot be compared" in text
-    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert result["job"] == "leaderboard"
     assert "toy/1 @champion" in capsys.readouterr().out
 
 
 def test_a_limit(uri: str) -> None:
-    result = run(experiment="tries", limit=3, tracking_uri=uri)
+    result = leaderboard(experiment="tries", limit=3, tracking_uri=uri).numbers
     assert (len(result["runs"]), result["finished"]) == (3, 4)
 
 

@@ -163,14 +163,14 @@ def test_the_funnel_and_left_out_rows_count_alike(shop: Path) -> None:
 
 def test_rows_without_a_truth_beside_them(shop: Path, tmp_path: Path) -> None:
     pl.read_parquet(shop / "data" / "rows").write_parquet(tmp_path / "rows.parquet")
-    found = evaluate(shop / "run", input=str(tmp_path / "rows.parquet"), out=tmp_path / "out")
+    found = evaluate(shop / "run", input=str(tmp_path / "rows.parquet")).numbers
     assert found["reachable"] == {}
     assert found["rows"] == 3000
     assert to_json({}) == {}
 
 
 def test_all_rows_of_the_folder_as_input(shop: Path) -> None:
-    found = evaluate(shop / "run", input=str(shop / "data" / "rows"))
+    found = evaluate(shop / "run", input=str(shop / "data" / "rows")).numbers
     assert found["rows"] == 3000
     known = Truth.open(shop / "data").content["tasks"]
     for task, metric in (("click", "auc"), ("segment", "accuracy"), ("share", "r2")):

@@ -229,7 +229,6 @@ def test_an_interrupt_during_the_baselines_keeps_those_that_finished(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_job, "run_baselines", interrupted)
-    monkeypatch.setattr(train_job, "print_results", lambda *args: None)
     result = train(toy.config("training.epochs=1"), toy.run, baselines=True)
     assert result["interrupted"] is True
     assert result["training"]["stopped"] == "finished"

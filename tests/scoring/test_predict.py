@@ -27,14 +27,11 @@ Trained = tuple[Any, dict[str, Any]]
 def test_the_file_holds_what_the_predictor_says(trained: Trained, tmp_path: Path) -> None:
     toy, _ = trained
     output = tmp_path / "new" / "scores.parquet"
-    result = predict(toy.run, input=str(toy.data), output=output, out=tmp_path / "out")
+    result = predict(toy.run, input=str(toy.data), output=output)
     expected = load_bundle(toy.run / "model").predict(toy.rows())
     assert pl.read_parquet(output).equals(expected)
     assert (result["rows"], result["output"]) == (500, output)
     assert result["rows_per_second"] > 0
-    stored = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert (stored["job"], stored["output"]) == ("predict", str(output))
-    assert stored.keys() == result.keys()
     drift = ["scores.drift.html", "scores.drift.json", "scores.parquet"]
     assert sorted(path.name for path in output.parent.iterdir()) == drift
 
@@ -126,10 +123,14 @@ def test_an_input_file_is_not_replaced(trained: Trained, tmp_path: Path, link: b
 
 def test_the_command(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy, _ = trained
-    output = tmp_path / "scores.parquet"
-    assert main(["predict", str(toy.run), "--input", str(toy.data), "--output", str(output)]) == 0
+    output, out = tmp_path / "scores.parquet", tmp_path / "out"
+    arguments = ["--input", str(toy.data), "--output", str(output), "--out", str(out)]
+    assert main(["predict", str(toy.run), *arguments]) == 0
     assert "500 rows, " in capsys.readouterr().out
     assert pl.read_parquet(output).height == 500
+    stored = json.loads((out / "result.json").read_text())
+    assert (stored["job"], stored["output"]) == ("predict", str(output))
+    assert (stored["rows"], stored["seconds"] > 0) == (500, True)
 
 
 def names(folder: Path) -> list[str]:

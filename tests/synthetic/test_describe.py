@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from data_synth import load_plan
+from data_synth import Truth, load_plan
 from recsys_mtl.cli.main import main
 from recsys_mtl.synthetic.describe import describe
 from recsys_mtl.synthetic.synthesize import synthesize
@@ -19,13 +19,15 @@ CHANGES = ["tasks.churn.labelled=0.5", "features.missing.not_at_random=0.2"]
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    synthesize(load_plan("demo", CHANGES), rows=3_000, out=folder, processes=1)
+    changes = [part for change in CHANGES for part in ("--set", change)]
+    arguments = ["--rows", "3000", "--out", str(folder), "--processes", "1", *changes]
+    assert main(["synthesize", "demo", *arguments]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def described(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return describe(data, out=tmp_path_factory.mktemp("page"))
+def described(data: Path) -> dict[str, Any]:
+    return describe(Truth.open(data)).numbers
 
 
 def test_what_is_counted_is_in_the_rows(data: Path, described: dict[str, Any]) -> None:
@@ -65,7 +67,7 @@ def test_the_page_shows_tasks_relations_and_columns(
 
 def test_without_out_the_page_lies_beside_the_data(data: Path) -> None:
     made = (data / "result.json").read_bytes()
-    describe(data)
+    assert main(["describe", str(data)]) == 0
     assert (data / "describe.html").is_file()
     assert (data / "result.json").read_bytes() == made
 
@@ -73,7 +75,7 @@ def test_without_out_the_page_lies_beside_the_data(data: Path) -> None:
 def test_a_task_without_a_label_is_shown(tmp_path: Path) -> None:
     plan = load_plan("demo", ["tasks.conversion.labelled=0.001", "tasks.click.rate=0.01"])
     synthesize(plan, rows=40, out=tmp_path, processes=1)
-    found = describe(tmp_path)["tasks"]["conversion"]
+    found = describe(Truth.open(tmp_path)).numbers["tasks"]["conversion"]
     assert found["labelled"] == 0
     assert found["oracle"] is None
 

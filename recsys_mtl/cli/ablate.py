@@ -1,0 +1,24 @@
+"""`recsys-mtl ablate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.options import Out, Set, overrides
+
+
+def ablate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="the ablation's YAML file")],
+    chosen: Set = None,
+    out: Out = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="seeds trained at the same time; else one a core")
+    ] = None,
+) -> None:
+    """Train arms on paired seeds and say which differences are real (in ablations/NAME)."""
+    from recsys_mtl.ablation import ablate as library
+
+    library.run(config, overrides=overrides(chosen), out=out, processes=processes)

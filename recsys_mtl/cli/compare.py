@@ -1,0 +1,24 @@
+"""`recsys-mtl compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import Out, TrackingUri
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="folders or MLflow run ids")],
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Set trainings side by side: metrics, cost, and what differs in their configs."""
+    from recsys_mtl.runs import compare as library
+
+    job = Job("compare", out)
+    report = library.compare(runs, tracking_uri=tracking_uri)
+    report.page.show()
+    job.write(report.numbers, report.page)

@@ -1,0 +1,31 @@
+"""`recsys-mtl describe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+
+
+def describe(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="a folder synthesize has filled")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for the page; else beside the data")
+    ] = None,
+) -> None:
+    """Show rates, relations, reachable metrics and missing values of generated rows."""
+    from data_synth import Truth
+    from recsys_mtl.reports.output import prepare_out
+    from recsys_mtl.synthetic import describe as library
+
+    truth = Truth.open(folder)
+    job = Job("describe", out)
+    pages = prepare_out(folder if out is None else out)
+    report = library.describe(truth)
+    report.page.show()
+    written = report.page.write(pages, "describe")
+    print("\n" + "\n".join(str(path) for path in written))
+    job.write(report.numbers | {"page": written[-1]})

@@ -1,0 +1,36 @@
+"""`recsys-mtl evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import Data, Out, RunFolder
+
+
+class Split(StrEnum):
+    """The held-out rows that can be evaluated."""
+
+    test = "test"
+    valid = "valid"
+
+
+def evaluate(
+    run_dir: RunFolder,
+    data: Data = None,
+    input: Annotated[
+        str | None, typer.Option(metavar="PATH", help="labelled rows; else the run's own split")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="which rows of the run's data")] = Split.test,
+    out: Out = None,
+) -> None:
+    """Measure a trained model on its held-out rows or on other labelled rows."""
+    from recsys_mtl.runs import evaluate as library
+
+    job = Job("evaluate", out)
+    evaluation = library.evaluate(run_dir, data=data, input=input, split=split.value)
+    evaluation.table.show()
+    job.write(evaluation.numbers)

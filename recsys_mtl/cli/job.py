@@ -1,0 +1,50 @@
+"""What every command does around its library call: the clock, the output folder, result.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
+
+if TYPE_CHECKING:
+    from recsys_mtl.reports.page import Page
+
+
+class Job:
+    """A command that has begun.
+
+    Args:
+        name: of the command.
+        out: its output folder, made at once so that a wrong one costs no work; None writes nothing.
+
+    Raises:
+        UserError: `out` cannot be written to.
+    """
+
+    def __init__(self, name: str, out: Path | None = None) -> None:
+        self.name = name
+        self._started = datetime.now(UTC)
+        self._out = None if out is None else prepare_out(out)
+
+    def write(
+        self, numbers: Mapping[str, Any], page: Page | None = None, *, file: str = ""
+    ) -> dict[str, Any]:
+        """Write result.json and the page, where there is an output folder.
+
+        Args:
+            numbers: what result.json holds beside its envelope.
+            page: as HTML and Markdown.
+            file: the page's name; else the command's.
+
+        Returns:
+            What result.json holds.
+        """
+        result = envelope(self.name, started=self._started) | dict(numbers)
+        if self._out is not None:
+            if page is not None:
+                page.write(self._out, file or self.name, markdown=True)
+            write_result(self._out, result)
+        return result

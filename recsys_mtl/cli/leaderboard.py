@@ -1,0 +1,30 @@
+"""`recsys-mtl leaderboard`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import Out, TrackingUri
+
+
+def leaderboard(
+    experiment: Annotated[str | None, typer.Option(help="of the runs; else all")] = None,
+    metric: Annotated[
+        str | None, typer.Option(metavar="TASK/METRIC", help="or loss; else the mean over tasks")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="most runs")] = 20,
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Rank the finished runs in MLflow, with the models registered from them."""
+    from recsys_mtl.runs import leaderboard as library
+
+    job = Job("leaderboard", out)
+    report = library.leaderboard(
+        experiment=experiment, metric=metric, limit=limit, tracking_uri=tracking_uri
+    )
+    report.page.show()
+    job.write(report.numbers, report.page)

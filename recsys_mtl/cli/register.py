@@ -1,0 +1,33 @@
+"""`recsys-mtl register`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import AnyRun, Out, TrackingUri
+
+
+def register(
+    run: AnyRun,
+    name: Annotated[str, typer.Option(help="registered model, created where it is new")],
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+    allow_interrupted: Annotated[
+        bool, typer.Option("--allow-interrupted", help="a killed or failed run too")
+    ] = False,
+) -> None:
+    """Check a trained model in a fresh process and register it with its model card."""
+    from recsys_mtl.lifecycle import register as library
+
+    job = Job("register", out)
+    report = library.register(
+        run, name=name, tracking_uri=tracking_uri, allow_interrupted=allow_interrupted
+    )
+    job.write(report.numbers, report.page, file=Path(library.CARD).stem)
+    version = f"models:/{name}/{report.numbers['number']}"
+    stored = report.numbers["run_id"]
+    print(f"registered {version}, which predicts the same in a fresh process: run {stored}")

@@ -1,0 +1,29 @@
+"""`recsys-mtl reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.options import Out, Set, overrides
+
+
+def reproduce(
+    plan: Annotated[
+        str, typer.Argument(metavar="PLAN", help="rot-mnist, celeba, or a plan's YAML file")
+    ],
+    chosen: Set = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder of the images; else $RECSYS_MTL_DATA")
+    ] = None,
+    out: Out = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="runs trained at the same time; else one a core")
+    ] = None,
+) -> None:
+    """Train a paper's methods and set their numbers beside the published (reproductions/NAME)."""
+    from recsys_mtl.vision.reproduction import reproduce as library
+
+    library.run(plan, overrides=overrides(chosen), data=data, out=out, processes=processes)

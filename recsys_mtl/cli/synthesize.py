@@ -1,0 +1,33 @@
+"""`recsys-mtl synthesize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import Seed, Set, overrides
+
+
+def synthesize(
+    plan: Annotated[str, typer.Argument(metavar="CONFIG", help="a preset or a plan's YAML file")],
+    rows: Annotated[int, typer.Option(min=1, help="number of rows")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="new folder, or a begun one to go on")],
+    chosen: Set = None,
+    seed: Seed = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="draw in so many processes; else one a core")
+    ] = None,
+) -> None:
+    """Generate rows whose task relations and reachable metrics are known."""
+    from data_synth import load_plan
+    from recsys_mtl.synthetic import synthesize as library
+
+    loaded = load_plan(plan, overrides(chosen, seed=seed))
+    job = Job("synthesize", out)
+    result = job.write(library.synthesize(loaded, rows=rows, out=out, processes=processes))
+    print(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
+    print(f"  recsys-mtl describe {out}")
+    print(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")

@@ -1,0 +1,30 @@
+"""`recsys-mtl train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsys_mtl.cli.options import ConfigFile, Data, Out, Seed, Set, overrides
+from recsys_mtl.cli.status import DONE, INTERRUPTED
+
+
+def train(
+    config: ConfigFile,
+    chosen: Set = None,
+    data: Data = None,
+    out: Out = None,
+    baselines: Annotated[bool, typer.Option(help="train the baselines as well")] = False,
+    seed: Seed = None,
+) -> int:
+    """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
+    from recsys_mtl.config import load_config
+    from recsys_mtl.reports.results import ResultTable
+    from recsys_mtl.runs import train as library
+
+    loaded = load_config(config, overrides(chosen, data=data, seed=seed))
+    folder = out or Path("runs") / loaded.name
+    result = library.train(loaded, folder, baselines=baselines, show=ResultTable.show)
+    return INTERRUPTED if result["interrupted"] else DONE

@@ -1,0 +1,22 @@
+"""`recsys-mtl validate`."""
+
+from __future__ import annotations
+
+from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.options import ConfigFile, Data, Out, Set, overrides
+
+
+def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out = None) -> None:
+    """Check a config and the schema of its data without training."""
+    from recsys_mtl.config import load_config
+    from recsys_mtl.runs import validate as library
+
+    loaded = load_config(config, overrides(chosen, data=data))
+    job = Job("validate", out)
+    result = library.validate(loaded)
+    job.write(result)
+    rows = ", ".join(f"{name} {count:,}" for name, count in result["rows"].items())
+    print(f"{config}: valid; rows: {rows}")
+    print(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")
+    for warning in result["warnings"]:
+        print(f"warning: {warning}")
