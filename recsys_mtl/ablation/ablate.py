@@ -1,4 +1,4 @@
-"""`recsys-mtl ablate`: arms by seeds from one YAML, and what their differences say.
+"""Arms by seeds from one YAML, and what their differences say.
 
 What is left in the output folder, beside what every study leaves (recsys_mtl/study/run.py):
 
@@ -17,34 +17,29 @@ from pathlib import Path
 from typing import Any
 
 from recsys_mtl.ablation.folder import claim
-from recsys_mtl.ablation.plan import Ablation, check_arms, load_ablation
+from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.summary import summarize
 from recsys_mtl.ablation.unit import ArmUnit, arm_trainer
 from recsys_mtl.reports.output import prepare_out
-from recsys_mtl.study.run import Report, Study, run_study
+from recsys_mtl.study.run import Report, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
 
 
-def run(
-    config: Path,
+def ablate(
+    ablation: Ablation,
+    out: str | Path,
     *,
-    overrides: Sequence[str] = (),
-    out: Path | None = None,
     processes: int | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
-    """Run an ablation from its file; see `ablate`."""
-    ablation = load_ablation(config, overrides)
-    return ablate(ablation, out or Path("ablations") / ablation.name, processes=processes)
-
-
-def ablate(ablation: Ablation, out: str | Path, *, processes: int | None = None) -> dict[str, Any]:
     """Train what is missing, compare, print and store the report, track every run.
 
     Args:
         ablation: arms and seeds.
         out: a new folder, or one that the same ablation has begun; seeds and arms may be added.
         processes: seeds that are trained at the same time; None takes one a core.
+        show: gets the report and the files that hold it.
 
     Returns:
         What result.json holds.
@@ -69,7 +64,7 @@ def ablate(ablation: Ablation, out: str | Path, *, processes: int | None = None)
         report=partial(_report, ablation),
         tracked=_tracked,
     )
-    return run_study(study, out, started=started, processes=processes)
+    return run_study(study, out, started=started, processes=processes, show=show)
 
 
 def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUnit]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
 
@@ -20,5 +21,8 @@ def ablate(
 ) -> None:
     """Train arms on paired seeds and say which differences are real (in ablations/NAME)."""
     from recsys_mtl.ablation import ablate as library
+    from recsys_mtl.ablation.plan import load_ablation
 
-    library.run(config, overrides=overrides(chosen), out=out, processes=processes)
+    plan = load_ablation(config, overrides(chosen))
+    folder = out or Path("ablations") / plan.name
+    library.ablate(plan, folder, processes=processes, show=show_page)

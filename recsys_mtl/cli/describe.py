@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.job import Job, show_page
 
 
 def describe(
@@ -25,7 +25,6 @@ def describe(
     job = Job("describe", out)
     pages = prepare_out(folder if out is None else out)
     report = library.describe(truth)
-    report.page.show()
     written = report.page.write(pages, "describe")
-    print("\n" + "\n".join(str(path) for path in written))
+    show_page(report.page, written)
     job.write(report.numbers | {"page": written[-1]})

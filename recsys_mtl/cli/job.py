@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,12 @@ from recsys_mtl.reports.output import envelope, prepare_out, write_result
 
 if TYPE_CHECKING:
     from recsys_mtl.reports.page import Page
+
+
+def show_page(page: Page, files: Sequence[Path]) -> None:
+    """Print a page and where it was written."""
+    page.show()
+    print("\n" + "\n".join(str(path) for path in files))
 
 
 class Job:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
 
@@ -25,5 +26,8 @@ def reproduce(
 ) -> None:
     """Train a paper's methods and set their numbers beside the published (reproductions/NAME)."""
     from recsys_mtl.vision.reproduction import reproduce as library
+    from recsys_mtl.vision.reproduction.load import load_reproduction
 
-    library.run(plan, overrides=overrides(chosen), data=data, out=out, processes=processes)
+    loaded = load_reproduction(plan, overrides(chosen))
+    folder = out or Path("reproductions") / loaded.name
+    library.reproduce(loaded, folder, data=data, processes=processes, show=show_page)

@@ -30,6 +30,7 @@ from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
 
 log = logging.getLogger(__name__)
+Show = Callable[[Page, Sequence[Path]], None]
 Trainer = Callable[..., AbstractContextManager[Callable[[U], Mapping[str, Any]]]]
 
 
@@ -75,7 +76,12 @@ class Study(Generic[U]):
 
 
 def run_study(
-    study: Study[U], out: Path, *, started: datetime, processes: int | None = None
+    study: Study[U],
+    out: Path,
+    *,
+    started: datetime,
+    processes: int | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Train the units without a result, then compare, print and store the report.
 
@@ -84,6 +90,7 @@ def run_study(
         out: its folder.
         started: when the job did.
         processes: batches of units that are trained at the same time; None takes one a core.
+        show: gets the page and the files that hold it.
 
     Returns:
         What result.json holds.
@@ -103,14 +110,14 @@ def run_study(
         results = [result for _, result in stored(study.units, out)]
         study.check(results)
         summary, numbers, page = study.report(results)
-        page.show()
         written = page.write(out, "report", markdown=True)
         result = envelope(study.job, started=started)
         result |= {"name": study.name, "summary": plain(summary), "report": out / "report.md"}
         for path in [*written, write_result(out, result)]:
             tracked.artifact(path)
         tracked.metrics(numbers, 0)
-        print("\n" + "\n".join(str(path) for path in written))
+        if show is not None:
+            show(page, written)
     return result
 
 

@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 import recsys_mtl.ablation.ablate as ablate_job
-from recsys_mtl.ablation.ablate import run
+from recsys_mtl.ablation.ablate import ablate
+from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.ablation.unit import ArmUnit
+from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
 
@@ -35,6 +37,10 @@ FILES = {
         "differences.png",
     ),
 }
+
+
+def run(config: Path, out: Path, processes: int | None = None) -> Document:
+    return ablate(load_ablation(config), out, processes=processes, show=show_page)
 
 
 @pytest.fixture

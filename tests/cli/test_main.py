@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from recsys_mtl.cli import doctor
+from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.reports.page import Page
@@ -44,7 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     def put(name: str, function: Callable[..., Any]) -> None:
         package, _, last = f"recsys_mtl.{LIBRARY[name]}".rpartition(".")
         module: Any = ModuleType(f"{package}.{last}")
-        setattr(module, "run" if name in ("ablate", "reproduce") else name, function)
+        setattr(module, name, function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
         monkeypatch.setattr(importlib.import_module(package), last, module, raising=False)
 
@@ -64,12 +65,12 @@ def call(fake: Fake, name: str, result: Any, arguments: str) -> Call:
     return calls[0]
 
 
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def loaded(
+    monkeypatch: pytest.MonkeyPatch, loader: str = "recsys_mtl.config.load_config"
+) -> list[Any]:
     """What the config is loaded from."""
     calls: list[Any] = []
-    monkeypatch.setattr(
-        "recsys_mtl.config.load_config", lambda *asked: calls.append(asked) or CONFIG
-    )
+    monkeypatch.setattr(loader, lambda *asked: calls.append(asked) or CONFIG)
     return calls
 
 
@@ -125,21 +126,23 @@ def test_predict_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPa
     assert asked == [((Path("r"),), {"model": None, "tracking_uri": None})]
 
 
-def test_ablate_and_reproduce_hand_over_their_options(fake: Fake) -> None:
-    assert call(fake, "ablate", {}, "a.yaml") == (
-        (Path("a.yaml"),),
-        {"overrides": [], "out": None, "processes": None},
-    )
+def test_ablate_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = loaded(monkeypatch, "recsys_mtl.ablation.plan.load_ablation")
+    expected = {"processes": None, "show": show_page}
+    assert call(fake, "ablate", {}, "a.yaml") == ((CONFIG, Path("ablations/toy")), expected)
     options = "a.yaml --set seeds.count=3 --set x=1 --out o --processes 2"
-    assert call(fake, "ablate", {}, options) == (
-        (Path("a.yaml"),),
-        {"overrides": ["seeds.count=3", "x=1"], "out": Path("o"), "processes": 2},
-    )
+    assert call(fake, "ablate", {}, options) == ((CONFIG, Path("o")), expected | {"processes": 2})
+    assert asked == [(Path("a.yaml"), []), (Path("a.yaml"), ["seeds.count=3", "x=1"])]
+
+
+def test_reproduce_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = loaded(monkeypatch, "recsys_mtl.vision.reproduction.load.load_reproduction")
     options = "celeba --data d --set reruns=1 --processes 3"
     assert call(fake, "reproduce", {}, options) == (
-        ("celeba",),
-        {"overrides": ["reruns=1"], "data": Path("d"), "out": None, "processes": 3},
+        (CONFIG, Path("reproductions/toy")),
+        {"data": Path("d"), "processes": 3, "show": show_page},
     )
+    assert asked == [("celeba", ["reruns=1"])]
 
 
 def test_the_page_and_the_numbers_go_to_the_output_folder(

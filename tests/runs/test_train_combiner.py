@@ -12,7 +12,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from recsys_mtl.ablation import ablate
+from recsys_mtl.ablation.ablate import ablate
+from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.config import Config
 from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs import train as train_job
@@ -188,7 +189,7 @@ def test_an_ablation_of_combiners(toy: Any) -> None:
         "tracking": {"enabled": False},
     }
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    result = ablate.run(path, out=out, processes=1)
+    result = ablate(load_ablation(path), out, processes=1)
     names = ["off", "cagt", "gradnorm", "by_expert"]
     assert list(result["summary"]["arms"]) == names
     units = {

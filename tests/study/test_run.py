@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys_mtl.cli.job import show_page
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.reports.page import Page
@@ -85,7 +86,7 @@ def sums(*terms: str, fails: str = "", **options: Any) -> Study[Sum]:
 
 
 def add(study: Study[Sum], out: Path, processes: int = 1) -> Document:
-    return run_study(study, out, started=datetime.now(UTC), processes=processes)
+    return run_study(study, out, started=datetime.now(UTC), processes=processes, show=show_page)
 
 
 def opened(out: Path) -> list[str]:

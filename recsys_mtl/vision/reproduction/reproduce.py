@@ -1,4 +1,4 @@
-"""`recsys-mtl reproduce`: a paper's study from one YAML, its numbers beside the published ones.
+"""A paper's study from one YAML, its numbers beside the published ones.
 
 What is left in the output folder, beside what every study leaves (recsys_mtl/study/run.py):
 
@@ -19,30 +19,15 @@ from typing import Any
 from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import prepare_out
-from recsys_mtl.study.run import Report, Study, run_study
+from recsys_mtl.study.run import Report, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.images import Images, open_images
-from recsys_mtl.vision.reproduction.load import claim, load_reproduction
+from recsys_mtl.vision.reproduction.load import claim
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import all_units
 from recsys_mtl.vision.reproduction.report import make_page
 from recsys_mtl.vision.reproduction.summary import summarize
 from recsys_mtl.vision.reproduction.unit import recipe_trainer
-
-
-def run(
-    plan: str,
-    *,
-    overrides: Sequence[str] = (),
-    data: Path | None = None,
-    out: Path | None = None,
-    processes: int | None = None,
-) -> dict[str, Any]:
-    """Run a plan from its name or file; see `reproduce`."""
-    chosen = load_reproduction(plan, overrides)
-    return reproduce(
-        chosen, out or Path("reproductions") / chosen.name, data=data, processes=processes
-    )
 
 
 def reproduce(
@@ -51,6 +36,7 @@ def reproduce(
     *,
     data: Path | None = None,
     processes: int | None = None,
+    show: Show | None = None,
 ) -> dict[str, Any]:
     """Train what is missing, compare, print and store the report.
 
@@ -59,6 +45,7 @@ def reproduce(
         out: a new folder, or one that the same reproduction has begun.
         data: folder of the data; None: $RECSYS_MTL_DATA.
         processes: runs that are trained at the same time; None takes one a core.
+        show: gets the report and the files that hold it.
 
     Returns:
         What result.json holds.
@@ -85,7 +72,7 @@ def reproduce(
         check=partial(check_images, plan, images),
         start_worker=_quiet,
     )
-    return run_study(study, out, started=started, processes=processes)
+    return run_study(study, out, started=started, processes=processes, show=show)
 
 
 def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> Report:
