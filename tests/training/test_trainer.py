@@ -1,3 +1,4 @@
+import signal
 from dataclasses import replace
 
 import pytest
@@ -26,14 +27,16 @@ def run(config_of, spec, rows_of):
         max_nonfinite=10,
         on_epoch=None,
         training=None,
+        **sections,
     ):
         config = config_of(
+            **sections,
             training={
                 **(training or {}),
                 "epochs": epochs or len(scores),
                 "early_stopping": {"metric": "click/auc", **(stopping or {})},
                 "max_nonfinite": max_nonfinite,
-            }
+            },
         )
         torch.manual_seed(0)
         step = build_step(config, build_network(config, spec), torch.device("cpu"))
@@ -78,6 +81,20 @@ def test_training_stops_after_patience_epochs_without_a_better_score(run):
 def test_smaller_gains_than_min_delta_do_not_count(run):
     result, _, _ = run([0.6, 0.605, 0.65], stopping={"patience": None, "min_delta": 0.01})
     assert result.best_epoch == 2
+
+
+def test_a_gain_of_min_delta_does_not_count_either(run):
+    result, _, _ = run([0.5, 0.75], stopping={"patience": None, "min_delta": 0.25})
+    assert result.best_epoch == 0
+
+
+def test_the_balancer_hears_of_every_epochs_end(run):
+    """DWA weighs by the losses of the last two epochs, so its weights move from the third on."""
+    result, _, _ = run([0.5] * 4, stopping={"patience": None}, balancing={"name": "dwa"})
+    first, second, third, fourth = [list(e.loss_weights.values()) for e in result.epochs]
+    assert first == second == pytest.approx([1.0] * 4)
+    assert third != pytest.approx(second, abs=1e-3)
+    assert fourth != pytest.approx(third, abs=1e-3)
 
 
 def test_an_undefined_score_is_never_the_best_once_there_is_another(run):
@@ -155,3 +172,24 @@ def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):
     assert result.stopped == "interrupted"
     assert len(result.epochs) == 1
     assert result.epochs[0].rows == 32  # two batches of sixteen
+
+
+def test_after_an_interrupt_there_is_nothing_to_train_on_from(config_of, spec, rows_of):
+    """The network has the best weights back, the optimizers the last moments."""
+    config = config_of(training={"epochs": 3})
+    step = build_step(config, build_network(config, spec), torch.device("cpu"))
+    loader = MemoryLoader(rows_of(40), batch_size=16, shuffle=True, seed=0)
+    trainer = Trainer(
+        step,
+        loader,
+        lambda epoch: Validation(0.5),
+        build_plan(config),
+        on_step=lambda: signal.raise_signal(signal.SIGINT),
+    )
+    tensors, values = trainer.state_dict().values()
+    beginning = {"tensors": {n: t.clone() for n, t in tensors.items()}, "values": values}
+    assert trainer.fit().stopped == "interrupted"
+    with pytest.raises(RuntimeError, match="load a state"):
+        trainer.fit()
+    trainer.load_state_dict(beginning)
+    assert trainer.fit().stopped == "interrupted"

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from recsys_mtl.training.best import Best
+
+ROWS, DIM = 50_000, 8
+SIZE = ROWS * DIM * 4
+
+
+def allocated(run: Callable[[], object]) -> tuple[int, int]:
+    """Bytes of tensors: most at a time, and those that are left, beyond what was there before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        run()
+    assert profiled.profiler is not None
+    now = most = 0
+    for event in profiled.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most, now
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Embedding(ROWS, DIM)
+
+
+def best_of(network: nn.Module, **changed: Any) -> Best:
+    keys = {"larger_is_better": True, "min_delta": 0.0, "keep_weights": True} | changed
+    return Best(network, **keys)
+
+
+def test_better_weights_are_copied_into_the_one_buffer(network: nn.Module) -> None:
+    best = best_of(network)
+    most, held = allocated(lambda: [best.see(epoch, float(epoch)) for epoch in range(4)])
+    assert SIZE <= held <= most < 1.01 * SIZE  # twice the weights with the network's own
+
+
+def test_restoring_needs_no_memory_and_frees_the_buffer(network: nn.Module) -> None:
+    best = best_of(network)
+    expected = [p.detach().clone() for p in network.parameters()]
+
+    @torch.no_grad()
+    def run() -> None:
+        best.see(0, 1.0)
+        for parameter in network.parameters():
+            parameter.zero_()
+        best.restore()
+
+    most, held = allocated(run)
+    assert most < 1.01 * SIZE
+    assert held == 0
+    for parameter, value in zip(network.parameters(), expected, strict=True):
+        assert torch.equal(parameter, value)
+
+
+def test_loading_needs_no_more_than_the_buffer(network: nn.Module) -> None:
+    best = best_of(network)
+    best.see(3, 0.5)
+    tensors, values = best.tensors(), best.values()
+    other = best_of(network)
+
+    def load() -> None:
+        other.reserve(values)
+        other.load(tensors, values)
+
+    assert allocated(load)[0] < 1.01 * SIZE
+    assert (other.epoch, other.score) == (3, 0.5)
+    assert torch.equal(other.tensors()["weight"], tensors["weight"])
+
+
+def test_where_the_last_weights_are_kept_there_is_no_buffer(network: nn.Module) -> None:
+    best = best_of(network, keep_weights=False)
+    assert allocated(lambda: best.see(0, 1.0))[0] < 0.01 * SIZE
+    assert best.tensors() == {}
+    best.restore()
+
+
+@pytest.mark.parametrize("larger", [True, False])
+def test_a_gain_has_to_exceed_min_delta(network: nn.Module, larger: bool) -> None:
+    best = best_of(network, larger_is_better=larger, min_delta=0.25)
+    sign = 1 if larger else -1
+    for epoch, score in enumerate((0.5, 0.75, 0.875, 1.0)):  # exact in binary
+        best.see(epoch, sign * score)
+    assert (best.epoch, best.score) == (2, sign * 0.875)
+
+
+def test_an_equal_score_is_no_better(network: nn.Module) -> None:
+    best = best_of(network)
+    best.see(0, 0.5)
+    best.see(1, 0.5)
+    assert best.epoch == 0
