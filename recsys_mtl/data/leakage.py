@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.data.where import Condition
@@ -25,6 +25,10 @@ from recsys_mtl.metrics.regression import correlate_ranks
 from recsys_mtl.metrics.weighing import Floats, centred_ranks, sums
 
 TREE_ROWS = 10_000
+SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where intervals promise much
+_INTERVAL_ROWS = 20
+_TABLE_CELLS = 1 << 18  # of a count for each code and class
+_MARGIN = 0.25  # intervals lie at most 0.06 below a tree that scores 0.5 or more
 MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
 MIN_SIDE = 5
 
@@ -101,22 +105,28 @@ def find_leaks(
         _Label(task.column, task.kind, _label_codes(frame, task))
         for task in dict.fromkeys(tasks.values())
     ]
-    warnings = _shared_labels(tasks)
+    warnings: list[str | None] = [*_shared_labels(tasks)]
     folds = np.random.default_rng(0).permutation(frame.height) % 2 == 0
-    for name, kind in features.items():
-        feature = _feature(frame[name], kind)
-        for label in labels:
-            score = _score(feature, label, folds)
-            if score is not None and score.value >= threshold:
-                warnings.append(_told(name, "alone", label.name, score))
-                continue
-            nulls = _null_pattern(feature, label)
-            if nulls is not None and nulls.value >= threshold:
-                warnings.append(_told(name, "by being null", label.name, nulls))
-    return warnings
+    with threadpool_limits(1, user_api="blas"):  # thousands of short products: threads only wait
+        for name, kind in features.items():
+            feature = _feature(frame[name], kind)
+            warnings += (_warning(name, feature, label, folds, threshold) for label in labels)
+    return [warning for warning in warnings if warning is not None]
 
 
-def _told(feature: str, how: str, label: str, score: Score) -> str:
+def _warning(
+    name: str, feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
+) -> str | None:
+    score = _score(feature, label, folds, threshold)
+    if score is not None and score.value >= threshold:
+        return _message(name, "alone", label.name, score)
+    score = _null_pattern(feature, label)
+    if score is not None and score.value >= threshold:
+        return _message(name, "by being null", label.name, score)
+    return None
+
+
+def _message(feature: str, how: str, label: str, score: Score) -> str:
     return (
         f"feature '{feature}' {how} almost determines label '{label}' ({score.scale} "
         f"{math.floor(score.value * 1000) / 1000:.3f}): if it is not known before the label, "
@@ -136,8 +146,10 @@ def _shared_labels(tasks: Mapping[str, LabelInfo]) -> list[str]:
     ]
 
 
-def _score(feature: _Column, label: _Label, folds: npt.NDArray[np.bool_]) -> Score | None:
-    """The feature's score, or None where too few rows have both."""
+def _score(
+    feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
+) -> Score | None:
+    """The feature's score, or None where too few rows have both, or it is far from `threshold`."""
     known = label.codes >= 0
     if feature.numeric and label.kind != "retrieval":
         known &= feature.codes >= 0
@@ -158,10 +170,19 @@ def _score(feature: _Column, label: _Label, folds: npt.NDArray[np.bool_]) -> Sco
         score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
         area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
         return Score(max(area, 1.0 - area) if feature.numeric else area, "AUC")
-    shallow = feature.numeric and label.kind == "multiclass"
-    guess = _tree_guess(codes, target, fold) if shallow else _mode_guess(codes, target, fold)
+    if not feature.numeric or label.kind == "retrieval":
+        return _accuracy(_mode_guess(codes, target, fold), target)
+    if len(codes) >= SCREEN_ROWS:
+        roughly = _accuracy(_mode_guess(_intervals(codes), target, fold), target)
+        if roughly.value < threshold - _MARGIN:
+            return None
+    return _accuracy(_tree_guess(codes, target, fold), target)
+
+
+def _accuracy(guess: Codes, target: Codes) -> Score:
+    """0 at the accuracy of the most frequent class, 1 where every guess is right; -1 is none."""
     judged = guess >= 0
-    majority = counts.max() / counts.sum()
+    majority = np.bincount(target).max() / len(target)
     accuracy = float(np.mean(guess[judged] == target[judged]))
     return Score(max(0.0, (accuracy - majority) / (1.0 - majority)), "accuracy above the majority")
 
@@ -226,20 +247,33 @@ def _other_fold_means(codes: Codes, target: Floats, fold: npt.NDArray[np.bool_])
 
 def _mode_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Codes:
     """The most frequent class of the code in the other fold; of all rows for an unseen code."""
-    guess = np.full(len(codes), np.bincount(target).argmax())
+    size = int(codes.max()) + 1
+    guess = _modes(codes + size * fold, target, 2 * size)[codes + size * ~fold]
+    return np.where(guess >= 0, guess, np.bincount(target).argmax())
+
+
+def _modes(codes: Codes, target: Codes, size: int) -> Codes:
+    """(size,) the most frequent class of each code, the last of several; -1 where it has no row."""
     width = int(target.max()) + 1
-    for side in (fold, ~fold):
-        pairs, count = np.unique(codes[~side] * width + target[~side], return_counts=True)
-        order = np.argsort(count, kind="stable")  # the most frequent of a code is written last
-        best = np.full(int(codes.max()) + 1, -1)
-        best[pairs[order] // width] = pairs[order] % width
-        found = best[codes[side]]
-        guess[side] = np.where(found >= 0, found, guess[side])
-    return guess
+    if size * width <= _TABLE_CELLS:
+        table = np.bincount(codes * width + target, minlength=size * width).reshape(size, width)
+        return np.where(table.any(1), width - 1 - table[:, ::-1].argmax(1), -1)
+    pairs, count = np.unique(codes * width + target, return_counts=True)
+    order = np.argsort(count, kind="stable")  # the most frequent of a code is written last
+    best = np.full(size, -1)
+    best[pairs[order] // width] = pairs[order] % width
+    return best
+
+
+def _intervals(codes: Codes) -> Codes:
+    """Intervals of about `_INTERVAL_ROWS` rows in the order of the codes."""
+    return (np.cumsum(np.bincount(codes))[codes] - 1) // _INTERVAL_ROWS
 
 
 def _tree_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Codes:
     """Classes by a shallow tree grown on the other fold; -1 for rows left out for speed."""
+    from sklearn.tree import DecisionTreeClassifier  # scikit-learn starts in a second
+
     guess = np.full(len(codes), -1)
     rows = np.arange(0, len(codes), math.ceil(len(codes) / TREE_ROWS))
     side = fold[rows]

@@ -28,7 +28,9 @@ def validate(config: Config) -> dict[str, Any]:
     prepared = prepare(config)
     check_output_columns(prepared.preprocessor)
     spec = prepared.preprocessor.spec
-    network = build_network(config, spec)
+    # What can be had decides between the backends at the training; TorchRec starts in seconds.
+    backend = config.model.embedding.backend
+    network = build_network(config, spec, backend="plain" if backend == "auto" else backend)
     return {
         "config_hash": config_hash(config),
         "rows": prepared.rows,

@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from recsys_mtl.data import leakage
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.where import parse
 
@@ -159,3 +160,31 @@ def test_rows_outside_the_sample_space_do_not_count(kind: str) -> None:
     assert len(find_leaks(frame, {"f": "numeric"}, both, threshold)) == 1, "no shared label"
     same = among._replace(only_where=parse("click==1", "tasks.u.only_where"))
     assert "share the label" in find_leaks(frame, {}, {"t": among, "u": same}, threshold)[0]
+
+
+@pytest.mark.parametrize("threshold", [0.5001, 0.8, 0.995])
+def test_no_tree_is_missed_by_looking_at_intervals_first(
+    threshold: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes by intervals of a number, few or many, with or without noise."""
+    rng = np.random.default_rng(7)
+    rows, features, labels = 6_000, {}, {}
+    for number, (classes, intervals, noise) in enumerate(
+        [(2, 2, 0.0), (5, 20, 0.05), (12, 12, 0.3), (28, 28, 0.0), (28, 120, 0.01), (3, 3, 1.0)]
+    ):
+        feature = rng.lognormal(0, 2, rows) if number % 2 else rng.integers(0, 900, rows)
+        edges = np.quantile(feature, np.sort(rng.random(intervals - 1)))
+        label = rng.integers(0, classes, intervals)[np.searchsorted(edges, feature)]
+        random = rng.random(rows) < noise
+        features[f"f{number}"] = feature
+        labels[f"y{number}"] = np.where(random, rng.integers(0, classes, rows), label).astype(str)
+    frame = pl.DataFrame(features | labels)
+    tasks = {name: LabelInfo("multiclass", name) for name in labels}
+    grown = []
+    usual = leakage._tree_guess
+    monkeypatch.setattr(leakage, "_tree_guess", lambda *args: grown.append(1) or usual(*args))
+    quick = find_leaks(frame, dict.fromkeys(features, "numeric"), tasks, threshold)
+    assert len(grown) < 12
+    monkeypatch.setattr(leakage, "SCREEN_ROWS", rows + 1)
+    assert find_leaks(frame, dict.fromkeys(features, "numeric"), tasks, threshold) == quick
+    assert quick

@@ -41,6 +41,15 @@ def test_it_tells_what_would_be_trained(trained: Trained, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_torchrec_is_not_started(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import takes longer than all the rest; the network has the same size without it."""
+    obstacle = "recsys_mtl.model.embeddings_backend._torchrec_obstacle"
+    monkeypatch.setattr(obstacle, lambda tables: pytest.fail("it is imported"))
+    assert validate(toy.config("model.embedding.backend=auto"))["parameters"]
+    with pytest.raises(pytest.fail.Exception):
+        validate(toy.config("model.embedding.backend=torchrec"))
+
+
 def test_the_command_prints_and_warns(toy: Any, capsys: pytest.CaptureFixture[str]) -> None:
     rows = toy.rows()
     leak = rows["click"] + 0.1 * np.random.default_rng(0).random(rows.height)
