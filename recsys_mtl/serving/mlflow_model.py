@@ -31,6 +31,10 @@ EXAMPLE_ROWS = 5
 _HERE = Path(__file__).parent
 _TIMEOUT_SECONDS = 600
 _EXACT = 2**53  # larger integers are not exact as floats
+_ABOVE = frozenset(
+    ("ablation", "cli", "lifecycle", "reports", "runs", "scoring", "study", "synthetic", "vision")
+)
+"""The packages above this one in the import contract: no model can need them."""
 
 
 def log_model(
@@ -58,7 +62,7 @@ def log_model(
     example = _portable(example.select(predictor.columns))
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / recsys_mtl.__name__
-        shutil.copytree(Path(recsys_mtl.__path__[0]), package, ignore=_all_but_python)
+        copy_package(package)
         model = PackagedModel(
             code=_HERE / "served_model.py",
             bundle=bundle,
@@ -74,6 +78,18 @@ def log_model(
             step=step,
         )
         return run.model(name, model)
+
+
+def copy_package(to: Path) -> None:
+    """Copy the package as models carry it: Python files alone, of the packages up to this one."""
+    package = Path(recsys_mtl.__path__[0])
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        above = _ABOVE if Path(folder) == package else frozenset()
+        others = {n for n in names if not (n.endswith(".py") or Path(folder, n).is_dir())}
+        return others | above | {"__pycache__"}
+
+    shutil.copytree(package, to, ignore=left_out)
 
 
 def signature(predictor: Predictor, example: pl.DataFrame) -> object:
@@ -188,11 +204,3 @@ def _portable(frame: pl.DataFrame) -> pl.DataFrame:
             text = pl.List(pl.String) if column.dtype.is_nested() else pl.String
             casts.append(column.cast(text))
     return frame.with_columns(casts)
-
-
-def _all_but_python(folder: str, names: list[str]) -> list[str]:
-    return [
-        name
-        for name in names
-        if name == "__pycache__" or (not name.endswith(".py") and not Path(folder, name).is_dir())
-    ]

@@ -92,6 +92,9 @@ def test_what_is_logged(logged: Logged, bundle: Path) -> None:
     assert {"served_model.py", "input_example.json", "code/recsys_mtl/__init__.py"} < set(files)
     code = [name for name in files if name.startswith("code/") and "." in name]
     assert [name for name in code if not name.endswith(".py")] == []
+    packages = {name.split("/")[2] for name in code}
+    assert {"serving", "model", "data", "features", "tasks"} < packages
+    assert packages & {"vision", "cli", "ablation", "lifecycle", "scoring", "synthetic"} == set()
     pinned = (logged.folder / "requirements.txt").read_text().split()
     assert set(requirements()) <= set(pinned)
     assert all("==" in line and "+" not in line for line in pinned)
