@@ -129,6 +129,14 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(file), f"{page.name}: {target}"
 
 
+@of(PAGES)
+def test_every_path_of_the_repository_exists(page: Path) -> None:
+    spans = re.findall(r"`([^`\n]+)`", without_code(page.read_text()))
+    folders = ("recsys_mtl/", "data_synth/", "pipelines/", "tests/")
+    for path in (span for span in spans if re.fullmatch(r"[\w/.]+", span)):
+        assert not path.startswith(folders) or (ROOT / path).exists(), f"{page.name}: {path}"
+
+
 # ------------------------------------------------------------------------ commands
 
 
