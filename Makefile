@@ -59,4 +59,4 @@ bench: env ## throughput beside a peer, memory, the generator
 clean: ## remove builds, caches, the demo and the bench; keeps .venv and runs
 	rm -rf build dist *.egg-info .demo .bench
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find recsys_mtl pipelines data_synth tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
