@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from recsys_mtl.cli import doctor
 from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import Problem, UserError
@@ -164,13 +163,6 @@ def test_the_page_and_the_numbers_go_to_the_output_folder(
     result = json.loads(files["result.json"])
     assert list(result) == ["job", "version", "started", "seconds", "config_hash", "runs"]
     assert (result["job"], result["runs"]) == ("compare", ["one", "two"])
-
-
-def test_an_unhealthy_doctor_is_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"versions": {}, "devices": {"cpu": {}}, "troubles": [], "embeddings": "plain"}
-    for healthy, status in ((False, 1), (True, 0)):
-        monkeypatch.setattr(doctor, "diagnose", lambda h=healthy: {**found, "healthy": h})
-        assert main(["doctor"]) == status
 
 
 USAGE = {

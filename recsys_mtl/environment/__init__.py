@@ -1,0 +1,9 @@
+"""Is this environment right: installed versions against what the packages ask for, and imports.
+
+The rules are the requirements in the metadata of the installed packages, recsys-mtl's own first;
+there is no list of versions here.
+"""
+
+from recsys_mtl.environment.diagnosis import Diagnosis, diagnose
+
+__all__ = ["Diagnosis", "diagnose"]

@@ -1,0 +1,79 @@
+"""Really import what is installed, in one process of its own: a crash must not take us along."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_SECONDS = 300
+# Each line is told at once, so that the parent knows what was tried when the process dies.
+_CODE = """
+import gc, importlib, json, sys
+gc.disable()  # the objects of an import live on
+for name in sys.argv[1:]:
+    print(json.dumps({"trying": name}), flush=True)
+    try:
+        module = importlib.import_module(name)
+    except BaseException as error:
+        lines = f"{type(error).__name__}: {error}".strip().splitlines()
+        print(json.dumps({"failed": name, "message": lines[-1]}), flush=True)
+        if name == "torch":
+            break
+    else:
+        if name == "torch":
+            count = module.cuda.device_count()
+            gpus = [module.cuda.get_device_properties(i) for i in range(count)]
+            print(json.dumps({"devices": {
+                "cuda": [f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus],
+                "mps": module.backends.mps.is_available(),
+            }}), flush=True)
+"""
+
+
+@dataclass
+class Imports:
+    """What came of importing.
+
+    Attributes:
+        failures: modules that do not import, with the last line that the attempt said.
+        devices: what torch sees: `cuda`, a text a GPU, and `mps`; empty where it does not import.
+    """
+
+    failures: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, Any] = field(default_factory=dict)
+
+
+def try_imports(modules: Sequence[str]) -> Imports:
+    """Import modules in turn; after a crash, or where torch fails, the rest is not tried."""
+    command = [sys.executable, "-P", "-c", _CODE, *modules]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+        output, errors, code = done.stdout, done.stderr, done.returncode
+    except subprocess.TimeoutExpired as late:
+        output, errors, code = _text(late.stdout), "", None
+    found, tried = Imports(), ""
+    for line in output.splitlines():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue  # some module printed it
+        tried = told.get("trying", tried)
+        if "failed" in told:
+            found.failures[told["failed"]] = told["message"]
+        found.devices |= told.get("devices", {})
+    if code is None:
+        found.failures[tried] = f"no answer in {_SECONDS} s"
+    elif code:
+        said = errors.strip().splitlines()
+        found.failures[tried] = said[-1] if said else f"exit code {code}"
+    return found
+
+
+def _text(output: bytes | str | None) -> str:
+    return output.decode() if isinstance(output, bytes) else output or ""
