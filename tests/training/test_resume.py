@@ -77,6 +77,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "pcgrad by expert": (combiner("pcgrad", block="expert"), {}, {}),
     "sum, diagnostics": (combiner("sum", diagnostics=2) | balancing("dwa"), {}, {}),
     "bf16, famo": (balancing("famo"), {"precision": "bf16"}, {}),
+    "fp16, cagt": (combiner("cagt"), {"precision": "fp16"}, {}),  # a CPU does it slowly
     "last weights": ({}, {"early_stopping": {"patience": None, "keep": "last"}}, {}),
 }
 POSITIONS: tuple[Position, ...] = ((0, 2), (2, 0), (2, 3), (3, 1), (4, 0))
