@@ -19,6 +19,23 @@ class TableSpec:
 
 
 @dataclass(frozen=True)
+class FeatureSpec:
+    """A feature after fitting; a kind may derive a spec of its own with more plain values.
+
+    Attributes:
+        name: feature name.
+        kind: kind of feature.
+        width: columns of numbers that a batch holds of it.
+        tables: what it reads embeddings from.
+    """
+
+    name: str
+    kind: str
+    width: int = 0
+    tables: tuple[TableSpec, ...] = ()
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task after fitting.
 
@@ -40,9 +57,12 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """The encoded columns in the order of `Batch`: tables of `ids`, of `list_ids`, tasks."""
+    """What is encoded: features in the order in which a batch holds them, and tasks."""
 
-    tables: tuple[TableSpec, ...]
-    list_tables: tuple[TableSpec, ...]
-    numeric_width: int
+    features: tuple[FeatureSpec, ...]
     tasks: tuple[TaskSpec, ...]
+
+    @property
+    def tables(self) -> tuple[TableSpec, ...]:
+        """The embedding tables of all features."""
+        return tuple(table for feature in self.features for table in feature.tables)

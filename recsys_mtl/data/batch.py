@@ -1,40 +1,45 @@
 """`Batch`: encoded rows as tensors, the only form in which data reaches the network.
 
-Shapes: B rows, C single-valued categorical features, M list-valued ones, N numeric columns after
-encoding (indicators and piecewise bins included), T tasks.
+Shapes: B rows, T tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from recsys_mtl.features.block import Block, take
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Encoded rows.
+    """Encoded rows, their features by name.
 
     Attributes:
-        numeric: (B, N) float32, finite.
-        ids: (B, C) int64; every id is within its table (0 is the unknown row).
-        list_ids: M tensors of (total length,) int64, the lists of all rows one after another.
-        list_lengths: (B, M) int64, the length of each list.
+        blocks: the features' values by layout, see `recsys_mtl.features.block`.
         labels: (B, T) float32, NaN where unlabelled; a class or item index for multiclass and
             retrieval, the transformed target for regression.
         weights: (B,) float32, not negative.
     """
 
-    numeric: Tensor
-    ids: Tensor
-    list_ids: tuple[Tensor, ...]
-    list_lengths: Tensor
+    blocks: Mapping[str, Block]
     labels: Tensor
     weights: Tensor
+
+    def __getitem__(self, feature: str) -> Any:
+        """A feature's values, in the form that its block holds them.
+
+        Raises:
+            KeyError: there is no such feature.
+        """
+        for block in self.blocks.values():
+            if feature in block.names:
+                return block[feature]
+        raise KeyError(feature)
 
     @property
     def num_rows(self) -> int:
@@ -44,68 +49,53 @@ class Batch:
     @property
     def num_bytes(self) -> int:
         """Bytes of all tensors."""
-        tensors = [self.numeric, self.ids, self.list_lengths, self.labels, self.weights]
-        return sum(t.numel() * t.element_size() for t in (*tensors, *self.list_ids))
+        return sum(t.numel() * t.element_size() for t in self._tensors())
 
     def select(self, rows: Tensor) -> Batch:
         """The given rows in the given order; `rows` is (B',) int64. On the CPU."""
-        starts, taken = _take(self._list_starts, rows), _take(self.list_lengths, rows)
         return Batch(
-            numeric=_take(self.numeric, rows),
-            ids=_take(self.ids, rows),
-            list_ids=tuple(
-                _select_lists(values, starts[:, m], taken[:, m])
-                for m, values in enumerate(self.list_ids)
-            ),
-            list_lengths=taken,
-            labels=_take(self.labels, rows),
-            weights=_take(self.weights, rows),
+            {layout: block.select(rows) for layout, block in self.blocks.items()},
+            labels=take(self.labels, rows),
+            weights=take(self.weights, rows),
         )
 
-    @cached_property
-    def _list_starts(self) -> Tensor:
-        """(B, M) place of each list's first value in `list_ids`."""
-        return torch.cumsum(self.list_lengths, 0) - self.list_lengths
+    def head(self, count: int, layouts: Collection[str]) -> Batch:
+        """The first rows, on any device, of the given blocks alone."""
+        return Batch(
+            {name: block.head(count) for name, block in self.blocks.items() if name in layouts},
+            labels=self.labels[:count],
+            weights=self.weights[:count],
+        )
 
     def to(self, device: torch.device) -> Batch:
         """The same rows on another device."""
-        if device == self.numeric.device:
+        if device == self.weights.device:
             return self
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=True)
-            for f in fields(self)
-            if f.name != "list_ids"
+        blocks = {
+            layout: block.with_tensors(
+                t.to(device, non_blocking=True) for t in block.tensors().values()
+            )
+            for layout, block in self.blocks.items()
         }
-        lists = tuple(values.to(device, non_blocking=True) for values in self.list_ids)
-        return Batch(list_ids=lists, **moved)
+        labels, weights = (t.to(device, non_blocking=True) for t in (self.labels, self.weights))
+        return Batch(blocks, labels, weights)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for block in self.blocks.values():
+            yield from block.tensors().values()
+        yield from (self.labels, self.weights)
 
 
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch of all rows, in order; `batches` is not empty and all have the same columns."""
-    first = batches[0]
-    if len(batches) == 1:
+    first, *others = batches
+    if not others:
         return first
     return Batch(
-        numeric=torch.cat([b.numeric for b in batches]),
-        ids=torch.cat([b.ids for b in batches]),
-        list_ids=tuple(
-            torch.cat([b.list_ids[m] for b in batches]) for m in range(len(first.list_ids))
-        ),
-        list_lengths=torch.cat([b.list_lengths for b in batches]),
+        {
+            layout: block.concat([other.blocks[layout] for other in others])
+            for layout, block in first.blocks.items()
+        },
         labels=torch.cat([b.labels for b in batches]),
         weights=torch.cat([b.weights for b in batches]),
     )
-
-
-def _take(values: Tensor, rows: Tensor) -> Tensor:
-    """The given rows of a CPU tensor.
-
-    By NumPy: torch's parallel gather waits milliseconds for its threads while others are busy.
-    """
-    return torch.from_numpy(values.numpy().take(rows.numpy(), axis=0))
-
-
-def _select_lists(values: Tensor, starts: Tensor, taken: Tensor) -> Tensor:
-    """The lists that start at `starts` with the lengths `taken`, one after another."""
-    offsets = (starts - (torch.cumsum(taken, 0) - taken)).numpy().repeat(taken.numpy())
-    return _take(values, torch.from_numpy(offsets + np.arange(len(offsets))))

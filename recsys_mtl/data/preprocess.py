@@ -5,10 +5,10 @@ It is fitted on training rows and is part of the model: prediction takes raw col
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,18 +25,13 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.encoders import label_encoder
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
-from recsys_mtl.features.categorical import CategoricalFeature
-from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
-from recsys_mtl.features.numeric import NumericFeature
-from recsys_mtl.features.registry import KINDS
+from recsys_mtl.features.registry import KINDS, blocks_of, in_order
 from recsys_mtl.tasks.label import Label
 
 FIT_ROWS = 65_536
 """Rows that a fit takes at a time, however the source cuts its frames: results never depend on
 the cut."""
-
-_Encoder = TypeVar("_Encoder", bound=ColumnEncoder)
 
 
 @dataclass(frozen=True)
@@ -112,9 +107,7 @@ class Preprocessor:
     def spec(self) -> DataSpec:
         """What the network needs to know."""
         return DataSpec(
-            tables=tuple(f.table for f in self._of(CategoricalFeature)),
-            list_tables=tuple(f.table for f in self._of(CategoricalListFeature)),
-            numeric_width=sum(f.width for f in self._of(NumericFeature)),
+            features=tuple(f.spec for f in in_order(self.features)),
             tasks=tuple(label.spec for label in self.labels.values()),
         )
 
@@ -137,9 +130,9 @@ class Preprocessor:
         """
         self._require(frame, labels=labels)
         rows = Rows.of(frame)
-        ids = [f.encode(frame[f.column], rows) for f in self._of(CategoricalFeature)]
-        lists = [f.encode(frame[f.column], rows) for f in self._of(CategoricalListFeature)]
-        numeric = [f.encode(frame[f.column], rows) for f in self._of(NumericFeature)]
+        features = [
+            (f.column, f.kind, f.encode(frame[f.column], rows)) for f in in_order(self.features)
+        ]
         target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
         weights = np.ones(frame.height, np.float32)
         if labels:
@@ -148,12 +141,9 @@ class Preprocessor:
             if self.weight is not None:
                 weights = self.weight.encode(frame[self.weight.column], rows)
         return Batch(
-            numeric=_tensor(np.hstack([np.empty((frame.height, 0), np.float32), *numeric])),
-            ids=_columns(ids, frame.height),
-            list_ids=tuple(_tensor(values) for values, _ in lists),
-            list_lengths=_columns([lengths for _, lengths in lists], frame.height),
-            labels=_tensor(target),
-            weights=_tensor(weights),
+            blocks_of(features, frame.height),
+            labels=torch.from_numpy(target),
+            weights=torch.from_numpy(np.ascontiguousarray(weights)),
         )
 
     def decode(self, task: str, outputs: NDArray[np.floating], *, top_k: int = 10) -> pl.DataFrame:
@@ -197,10 +187,6 @@ class Preprocessor:
     def _encoders(self) -> list[ColumnEncoder]:
         weight = [] if self.weight is None else [self.weight]
         return [*self.features, *self.labels.values(), *weight]
-
-    def _of(self, kind: type[_Encoder]) -> list[_Encoder]:
-        """The features of one kind, in their order."""
-        return [f for f in self.features if isinstance(f, kind)]
 
     def _values(self, encoder: ColumnEncoder, frame: pl.DataFrame) -> pl.Series:
         """The encoder's column; a label is null outside its task's sample space."""
@@ -247,12 +233,3 @@ def _regrouped(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFra
         held, height = [joined.tail(height - whole)], height - whole
     if height:
         yield pl.concat(held, how="vertical_relaxed")
-
-
-def _columns(arrays: Sequence[NDArray[np.int64]], height: int) -> torch.Tensor:
-    """(B, number of arrays) of (B,) arrays."""
-    return _tensor(np.stack(arrays, axis=1) if arrays else np.empty((height, 0), np.int64))
-
-
-def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))

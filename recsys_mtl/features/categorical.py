@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalConfig, FeatureConfig
+from recsys_mtl.features.block import Block, Ids
+from recsys_mtl.features.feature import Observed, TreeColumn
 from recsys_mtl.features.table import TableFeature, coder_of
 
 
@@ -21,6 +25,7 @@ class CategoricalFeature(TableFeature):
     """One value a row becomes one row of an embedding table."""
 
     kind: ClassVar[str] = "categorical"
+    block: ClassVar[type[Block]] = Ids
 
     @classmethod
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
@@ -29,9 +34,10 @@ class CategoricalFeature(TableFeature):
         return cls(column, section.dim or default_dim, coder_of(section))
 
     @property
-    def table(self) -> TableSpec:
-        """The feature's table."""
-        return TableSpec(self.column, self.coder.rows, self.dim)
+    def spec(self) -> FeatureSpec:
+        """A table."""
+        table = TableSpec(self.column, self.coder.rows, self.dim)
+        return FeatureSpec(self.column, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -46,3 +52,21 @@ class CategoricalFeature(TableFeature):
         """
         require_category(values, f"column '{self.column}'")
         return self.coder.codes(values)
+
+    def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
+        """(B,) table rows."""
+        return {"feature": part.numpy()}
+
+    @classmethod
+    def tree_columns(cls, feature: FeatureSpec, part: Tensor) -> list[TreeColumn]:
+        """The table row."""
+        (table,) = feature.tables
+        return [TreeColumn(part.numpy(force=True), table.rows)]
+
+    @classmethod
+    def made_up(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> NDArray[Any]:
+        """(B,) rows of the table."""
+        (table,) = feature.tables
+        return torch.randint(table.rows, (rows,), generator=generator).numpy()

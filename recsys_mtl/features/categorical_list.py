@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig
 from recsys_mtl.errors import wrong
+from recsys_mtl.features.block import Block, Lists
+from recsys_mtl.features.feature import Observed, TreeColumn
 from recsys_mtl.features.table import TableFeature, coder_of
 
 
@@ -30,6 +35,7 @@ class CategoricalListFeature(TableFeature):
     """
 
     kind: ClassVar[str] = "categorical_list"
+    block: ClassVar[type[Block]] = Lists
     dtype: ClassVar[pl.DataType] = pl.List(pl.String())
     pooling: Literal["mean", "sum"]
     max_length: int
@@ -49,9 +55,10 @@ class CategoricalListFeature(TableFeature):
         )
 
     @property
-    def table(self) -> TableSpec:
-        """The feature's table."""
-        return TableSpec(self.column, self.coder.rows, self.dim, self.pooling)
+    def spec(self) -> FeatureSpec:
+        """A table whose rows are pooled."""
+        table = TableSpec(self.column, self.coder.rows, self.dim, self.pooling)
+        return FeatureSpec(self.column, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -72,6 +79,37 @@ class CategoricalListFeature(TableFeature):
         if isinstance(values.dtype, pl.List | pl.Array):
             values = values.cast(pl.List(pl.String)).list.join("\x1f")
         return super().comparable(values)
+
+    def observed(
+        self, values: pl.Series, rows: Rows, part: tuple[Tensor, Tensor]
+    ) -> dict[Observed, NDArray[Any]]:
+        """Table rows of all entries, and the lists' lengths."""
+        ids, lengths = part
+        return {"feature": ids.numpy(), "length": lengths.numpy()}
+
+    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
+        """Bins of the entries, or of the lengths."""
+        return NumberBins.of(observed) if what == "length" else super().bins_of(what, observed)
+
+    @classmethod
+    def tree_columns(cls, feature: FeatureSpec, part: tuple[Tensor, Tensor]) -> list[TreeColumn]:
+        """The list's length and its first table row, NaN where it is empty."""
+        ids, lengths = (tensor.numpy(force=True) for tensor in part)
+        first = np.full(len(lengths), np.nan, np.float32)
+        first[lengths > 0] = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
+        (table,) = feature.tables
+        return [TreeColumn(lengths), TreeColumn(first, table.rows)]
+
+    @classmethod
+    def made_up(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Lists of rows of the table."""
+        (table,) = feature.tables
+        lengths = torch.randint(longest + 1, (rows,), generator=generator)
+        lengths[0] = 0
+        ids = torch.randint(table.rows, (int(lengths.sum()),), generator=generator)
+        return ids.numpy(), lengths.numpy()
 
     def _flat(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         """All values one after another, and the length of each list."""

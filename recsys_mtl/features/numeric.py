@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
 from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.transforms import (
     normal_score,
     piecewise_linear,
@@ -19,7 +24,9 @@ from recsys_mtl.columns.transforms import (
     standardize,
 )
 from recsys_mtl.config.features import FeatureConfig, NumericConfig
-from recsys_mtl.features.feature import Feature
+from recsys_mtl.features.block import Block, Numbers
+from recsys_mtl.features.feature import Feature, Observed, TreeColumn
+from recsys_mtl.features.inputs import AsTheyAre, InputModule
 
 QUANTILES = 1001
 LARGEST = 1e150
@@ -47,6 +54,7 @@ class NumericFeature(Feature):
     """
 
     kind: ClassVar[str] = "numeric"
+    block: ClassVar[type[Block]] = Numbers
     reads: ClassVar[Literal["text", "numbers"]] = "numbers"
     dtype: ClassVar[pl.DataType] = pl.Float64()
     transform: str
@@ -71,6 +79,11 @@ class NumericFeature(Feature):
         """Number of encoded columns."""
         piecewise = self.transform == "piecewise" and not self.constant
         return (len(self.edges) - 1 if piecewise else 1) + self.indicator
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Columns of numbers."""
+        return FeatureSpec(self.column, self.kind, self.width)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -119,6 +132,31 @@ class NumericFeature(Feature):
     def comparable(cls, values: pl.Series) -> pl.Series:
         """(B,) float64."""
         return values.cast(pl.Float64, strict=False)
+
+    def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
+        """(B,) raw numbers, NaN for null."""
+        return {"feature": read_numbers(values, where=f"column '{self.column}'", rows=rows)}
+
+    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
+        """Quantile bins."""
+        return NumberBins.of(observed)
+
+    @classmethod
+    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
+        """The encoded columns."""
+        return AsTheyAre(features, Numbers)
+
+    @classmethod
+    def tree_columns(cls, feature: FeatureSpec, part: Tensor) -> list[TreeColumn]:
+        """The encoded columns."""
+        return [TreeColumn(column) for column in part.numpy(force=True).T]
+
+    @classmethod
+    def made_up(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> NDArray[Any]:
+        """(B, width) normal numbers."""
+        return torch.randn(rows, feature.width, generator=generator).numpy()
 
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
         numbers = read_numbers(values, where=f"column '{self.column}'", rows=rows)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from torch import nn
+
+from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.config.features import (
     CategoricalConfig,
     CategoricalListConfig,
     FeatureConfig,
     NumericConfig,
 )
+from recsys_mtl.features.block import STANDARD, Block
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
@@ -40,3 +48,40 @@ def unregister(section: type[FeatureConfig], feature: type[Feature]) -> None:
 register(NumericConfig, NumericFeature)
 register(CategoricalConfig, CategoricalFeature)
 register(CategoricalListConfig, CategoricalListFeature)
+
+
+def in_order(features: Iterable[Feature]) -> list[Feature]:
+    """Features in the order in which a batch holds them: kind by kind."""
+    kinds = list(KINDS)
+    return sorted(features, key=lambda feature: kinds.index(feature.kind))
+
+
+def blocks_of(encoded: Iterable[tuple[str, str, Any]], rows: int) -> dict[str, Block]:
+    """The blocks of a batch.
+
+    Args:
+        encoded: (feature, kind, what its encoder gave), in the order of `in_order`.
+        rows: B.
+    """
+    parts: dict[type[Block], dict[str, Any]] = {block: {} for block in STANDARD}
+    for name, kind, part in encoded:
+        parts.setdefault(KINDS[kind].block, {})[name] = part
+    return {block.layout: block.of(of_block, rows) for block, of_block in parts.items()}
+
+
+def input_modules(features: Sequence[FeatureSpec]) -> nn.ModuleDict:
+    """For each kind that brings more than pooled embeddings, its columns of the experts' input."""
+    modules = {
+        kind: KINDS[kind].inputs([f for f in features if f.kind == kind])
+        for kind in dict.fromkeys(feature.kind for feature in features)
+    }
+    return nn.ModuleDict({kind: m for kind, m in modules.items() if m is not None})
+
+
+def tables_by_block(features: Sequence[FeatureSpec]) -> list[tuple[str, tuple[str, ...]]]:
+    """(layout of a block, tables whose rows it holds), in the order of `DataSpec.tables`."""
+    tables = [(KINDS[f.kind].block.layout, table.name) for f in features for table in f.tables]
+    return [
+        (layout, tuple(name for _, name in of_block))
+        for layout, of_block in groupby(tables, key=lambda table: table[0])
+    ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
+from numpy.typing import NDArray
 
+from recsys_mtl.columns.bins import Bins, CategoryBins
 from recsys_mtl.columns.canonical import canonical, canonical_texts
 from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.hashed import HashBuckets
+from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.features.feature import Feature
+from recsys_mtl.features.inputs import InputModule
 
 
 @dataclass
@@ -37,6 +42,16 @@ class TableFeature(Feature):
     def comparable(cls, values: pl.Series) -> pl.Series:
         """(B,) canonical texts."""
         return canonical(values)
+
+    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
+        """A bin for each frequent category."""
+        known = self.coder.values if isinstance(self.coder, Vocabulary) else []
+        return CategoryBins.of(observed, self.coder.rows, known)
+
+    @classmethod
+    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule | None:
+        """Nothing beside the pooled embeddings."""
+        return None
 
 
 def coder_of(section: CategoryConfigBase) -> Coder:

@@ -1,6 +1,6 @@
 """Embedding tables that update themselves inside backward: what both backends have in common.
 
-Shapes: B rows, C single-valued features, M list-valued features, P sum of all widths.
+Shapes: B rows, P sum of all widths.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.features.block import Bag
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
 INITIAL_STD = 0.01
@@ -39,38 +40,39 @@ class Embeddings(nn.Module, ABC):
 
     embedding_bags: nn.ModuleDict
 
-    def __init__(self, tables: Sequence[TableSpec], list_tables: Sequence[TableSpec]) -> None:
+    def __init__(self, tables: Sequence[TableSpec], device: torch.device) -> None:
         super().__init__()
-        self.tables = (*tables, *list_tables)
-        self.num_single = len(tables)
+        self.tables = tuple(tables)
+        self.device = device
         self.width = sum(table.dim for table in self.tables)
-        self._mean_lists = [m for m, table in enumerate(list_tables) if table.pooling == "mean"]
+        self._averaged = [i for i, table in enumerate(self.tables) if table.pooling == "mean"]
 
-    def forward(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
-        """Looks rows up and pools lists; an empty list gives zeros.
+    def forward(self, bags: Sequence[Bag], rows: int) -> Tensor:
+        """Looks table rows up and pools them; an empty bag gives zeros.
 
         Args:
-            ids: (B, C) int64.
-            list_ids: M tensors of (total length,) int64.
-            list_lengths: (B, M) int64.
+            bags: what each table's feature reads, in the order of the tables.
+            rows: B.
 
         Returns:
-            (B, P) float32, the features in the order of the specs.
+            (B, P) float32, the features in the order of the tables.
         """
         if not self.tables:
-            return torch.zeros(
-                ids.shape[0], 0, device=ids.device, requires_grad=torch.is_grad_enabled()
-            )
-        with torch.autocast(ids.device.type, enabled=False):
-            pooled = self._sum(ids, list_ids, list_lengths)
-            return pooled * self._mean_factor(list_lengths) if self._mean_lists else pooled
+            return torch.zeros(rows, 0, device=self.device, requires_grad=torch.is_grad_enabled())
+        with torch.autocast(self.device.type, enabled=False):
+            pooled = self._sum(bags, rows)
+            return pooled * self._mean_factor(bags, rows) if self._averaged else pooled
 
-    def _mean_factor(self, list_lengths: Tensor) -> Tensor:
-        """(B, P): 1 / length for the columns of averaged lists, else 1."""
-        factor = torch.ones(list_lengths.shape[0], len(self.tables), device=list_lengths.device)
-        lengths = list_lengths[:, self._mean_lists].clamp_min(1)
-        factor[:, [self.num_single + m for m in self._mean_lists]] = lengths.float().reciprocal()
-        dims = torch.tensor([table.dim for table in self.tables], device=factor.device)
+    def _mean_factor(self, bags: Sequence[Bag], rows: int) -> Tensor:
+        """(B, P): 1 / length for the columns of averaged bags, else 1."""
+        factor = torch.ones(rows, len(self.tables), device=self.device)
+        lengths = []
+        for index in self._averaged:
+            _, many = bags[index]
+            assert many is not None
+            lengths.append(many)
+        factor[:, self._averaged] = torch.stack(lengths, 1).clamp_min(1).float().reciprocal()
+        dims = torch.tensor([table.dim for table in self.tables], device=self.device)
         return factor.repeat_interleave(dims, dim=1, output_size=self.width)
 
     def initialise(self) -> None:
@@ -90,8 +92,8 @@ class Embeddings(nn.Module, ABC):
         ]
 
     @abstractmethod
-    def _sum(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
-        """(B, P) sums over lists; backward through it updates the tables."""
+    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
+        """(B, P) sums over bags; backward through it updates the tables."""
 
     @abstractmethod
     def set_learning_rate(self, learning_rate: float) -> None:

@@ -23,7 +23,6 @@ _log = logging.getLogger(__name__)
 
 def make_embeddings(
     tables: Sequence[TableSpec],
-    list_tables: Sequence[TableSpec],
     *,
     backend: Backend = "auto",
     optimizer: TableOptimizer = "rowwise_adagrad",
@@ -39,7 +38,7 @@ def make_embeddings(
         UserError: backend `torchrec` cannot be had.
     """
     device = torch.device(device)
-    obstacle = "" if backend == "plain" else _torchrec_obstacle((*tables, *list_tables))
+    obstacle = "" if backend == "plain" else _torchrec_obstacle(tables)
     if backend == "torchrec" and obstacle:
         raise wrong(
             "TorchRec's tables cannot be used",
@@ -51,13 +50,13 @@ def make_embeddings(
     if obstacle:
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
     made: Embeddings
-    if backend == "plain" or obstacle or not (tables or list_tables):
-        made = PlainEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+    if backend == "plain" or obstacle or not tables:
+        made = PlainEmbeddings(tables, optimizer, learning_rate, device)
     else:
         from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
 
         with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
-            made = TorchrecEmbeddings(tables, list_tables, optimizer, learning_rate, device)
+            made = TorchrecEmbeddings(tables, optimizer, learning_rate, device)
     made.initialise()
     return made
 

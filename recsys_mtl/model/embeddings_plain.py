@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.features.block import Bag
 from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
 
 
@@ -86,24 +87,24 @@ class PlainEmbeddings(Embeddings):
     def __init__(
         self,
         tables: Sequence[TableSpec],
-        list_tables: Sequence[TableSpec],
         optimizer: TableOptimizer,
         learning_rate: float,
         device: torch.device,
     ) -> None:
-        super().__init__(tables, list_tables)
+        super().__init__(tables, device)
         self._learning_rate = learning_rate
         self.embedding_bags = nn.ModuleDict(
             {table_name(table.name): _Table(table, optimizer, device) for table in self.tables}
         )
 
-    def _sum(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
-        values = [*ids.unbind(1), *list_ids]
-        lengths = [*[None] * self.num_single, *list_lengths.unbind(1)]
-        parts = zip(self._live_tables().values(), values, lengths, strict=True)
+    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
         lookup: Callable[..., Tensor] = _FusedLookup.apply
         return torch.cat(
-            [lookup(t.weight, value, length, self._updater(t)) for t, value, length in parts], 1
+            [
+                lookup(table.weight, ids, lengths, self._updater(table))
+                for table, (ids, lengths) in zip(self._live_tables().values(), bags, strict=True)
+            ],
+            1,
         )
 
     def _updater(self, table: _Table) -> Callable[[Tensor, Tensor], None]:

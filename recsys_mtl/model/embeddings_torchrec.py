@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.features.block import Bag
 from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
 
 with warnings.catch_warnings():
@@ -40,12 +41,11 @@ class TorchrecEmbeddings(Embeddings):
     def __init__(
         self,
         tables: Sequence[TableSpec],
-        list_tables: Sequence[TableSpec],
         optimizer: TableOptimizer,
         learning_rate: float,
         device: torch.device,
     ) -> None:
-        super().__init__(tables, list_tables)
+        super().__init__(tables, device)
         optimizer_type, settings = _OPTIMIZERS[optimizer]
         self._keys = [table.name for table in self.tables]
         collection = FusedEmbeddingBagCollection(
@@ -69,12 +69,13 @@ class TorchrecEmbeddings(Embeddings):
         self._lookup = collection.forward
         self._optimizer = collection.fused_optimizer()
 
-    def _sum(self, ids: Tensor, list_ids: Sequence[Tensor], list_lengths: Tensor) -> Tensor:
+    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
+        one_each = torch.ones(rows, dtype=torch.int64, device=self.device)
         features = KeyedJaggedTensor(
             keys=self._keys,
-            values=torch.cat([ids.t().reshape(-1), *list_ids]),
-            lengths=torch.cat([list_lengths.new_ones(ids.numel()), list_lengths.t().reshape(-1)]),
-            stride=ids.shape[0],
+            values=torch.cat([ids for ids, _ in bags]),
+            lengths=torch.cat([one_each if many is None else many for _, many in bags]),
+            stride=rows,
         )
         pooled: Tensor = self._lookup(features).values()
         return pooled

@@ -1,6 +1,6 @@
-"""The whole network: tables, experts, towers, cut at the pooled embeddings.
+"""The whole network: tables, inputs, experts, towers, cut at the pooled embeddings.
 
-Shapes: B rows, P pooled embedding width, N numeric columns, T tasks, E experts a gate weighs.
+Shapes: B rows, P pooled embedding width, I inputs of the experts, T tasks, E experts a gate weighs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.features.block import Bag, TableBlock
+from recsys_mtl.features.inputs import InputModule
+from recsys_mtl.features.registry import input_modules, tables_by_block
 from recsys_mtl.model.cgc import CGCSpec
 from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
@@ -120,13 +123,14 @@ class MultiTaskNetwork(nn.Module):
         }
         self.embeddings = make_embeddings(
             data.tables,
-            data.list_tables,
             backend=backend,
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
             device=device,
         )
-        self.in_features = self.embeddings.width + data.numeric_width
+        self.inputs = input_modules(data.features)
+        self._reads = tables_by_block(data.features)
+        self.in_features = self.embeddings.width + sum(m.width for m in self._input_modules())
         self.own_width = experts.num_own * experts.width
         self.ple = PLE(experts, self.in_features, spec.levels).to(device)
         self.towers = Towers(
@@ -145,10 +149,27 @@ class MultiTaskNetwork(nn.Module):
             }
         )
 
+    @property
+    def layouts_above(self) -> frozenset[str]:
+        """Blocks of a batch that `forward_from` reads."""
+        return frozenset(layout for m in self._input_modules() for layout in m.layouts)
+
+    def _input_modules(self) -> list[InputModule]:
+        return [m for m in self.inputs.values() if isinstance(m, InputModule)]
+
     def embed(self, batch: Batch) -> Tensor:
         """(B, P) pooled embeddings; each backward through them is one update of the tables."""
-        pooled: Tensor = self.embeddings(batch.ids, batch.list_ids, batch.list_lengths)
+        bags: list[Bag] = []
+        for layout, names in self._reads:
+            block = batch.blocks[layout]
+            assert isinstance(block, TableBlock)
+            bags += block.bags(names)
+        pooled: Tensor = self.embeddings(bags, batch.num_rows)
         return pooled
+
+    def inputs_of(self, pooled: Tensor, batch: Batch) -> Tensor:
+        """(B, I) what the experts read, of (B, P) embeddings and the rows."""
+        return torch.cat([pooled, *(module(batch.blocks) for module in self._input_modules())], 1)
 
     def forward_from(self, pooled: Tensor, batch: Batch, by_task: Tensor | None = None) -> Outputs:
         """The network above the cut.
@@ -159,10 +180,11 @@ class MultiTaskNetwork(nn.Module):
             by_task: (T, B, P) the same, a copy for the gate and own experts of each task, for who
                 wants each task's gradient there.
         """
+        columns = [module(batch.blocks) for module in self._input_modules()]
         copies = None
         if by_task is not None:
-            copies = _joined(by_task, batch.numeric.expand(len(by_task), -1, -1))
-        mixed = self.ple(_joined(pooled, batch.numeric), copies)
+            copies = _joined(by_task, *(c.expand(len(by_task), -1, -1) for c in columns))
+        mixed = self.ple(_joined(pooled, *columns), copies)
         gates = mixed.weights[-1].unbind(0) if mixed.weights else ()
         mean_entropy = pooled.new_zeros((), dtype=torch.float32)
         if mixed.weights:
@@ -194,7 +216,8 @@ class MultiTaskNetwork(nn.Module):
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Everything but the tables, which have an optimizer of their own."""
-        return [*self.ple.parameters(), *self.towers.parameters(), *self.items.parameters()]
+        parts = (self.inputs, self.ple, self.towers, self.items)
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
         """(name, expert, parameter, index on its dim 0) of what every task's loss passes through.
@@ -246,9 +269,9 @@ def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
     )
 
 
-def _joined(pooled: Tensor, numeric: Tensor) -> Tensor:
+def _joined(*columns: Tensor) -> Tensor:
     """(…, B, I) inputs of the experts, cast once and not once an expert."""
-    x = torch.cat([pooled, numeric], -1)
+    x = torch.cat(columns, -1)
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics import Undefined
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,9 @@ def gradient_boosting(
         Predictions by task. `Undefined` for retrieval, which boosting cannot do, and where no
         training row is labelled; training labels of one class give that class.
     """
-    columns = [_matrix(rows) for rows in (train, valid, test)]
-    categorical = _categorical_columns(spec)
+    (train_columns, categorical), (valid_columns, _), (test_columns, _) = (
+        _matrix(spec, rows) for rows in (train, valid, test)
+    )
     predictions: Predictions = {}
     for column, task in enumerate(spec.tasks):
         if task.kind == "retrieval":
@@ -114,15 +116,15 @@ def gradient_boosting(
             continue
         model = _fit(
             task,
-            (columns[0][rows], labels, weights),
-            _stopping_rows(task, columns[1], _labelled(valid, column), labels),
+            (train_columns[rows], labels, weights),
+            _stopping_rows(task, valid_columns, _labelled(valid, column), labels),
             categorical_features=categorical,
             random_state=seed,
         )
         logger.info(
             "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), _trees(model)
         )
-        predictions[task.name] = _predict(task, model, columns[2], inverses)
+        predictions[task.name] = _predict(task, model, test_columns, inverses)
     return predictions
 
 
@@ -150,25 +152,19 @@ def _constant(
     return shares
 
 
-def _matrix(rows: Batch) -> Array:
-    """(B, F): numeric columns, ids, then length and first id of every list (NaN if empty)."""
-    parts = [_numpy(rows.numeric), _numpy(rows.ids).astype(np.float32)]
-    for m, values in enumerate(rows.list_ids):
-        lengths = _numpy(rows.list_lengths[:, m])
-        first = np.full(len(lengths), np.nan, np.float32)
-        first[lengths > 0] = _numpy(values)[(np.cumsum(lengths) - lengths)[lengths > 0]]
-        parts.append(np.column_stack([lengths, first]).astype(np.float32))
-    return np.concatenate(parts, axis=1)
-
-
-def _categorical_columns(spec: DataSpec) -> list[int]:
-    """The columns of `_matrix` that hold the ids of small tables."""
-    first_ids = spec.numeric_width + len(spec.tables) + 1
-    places = [
-        *((spec.numeric_width + c, table) for c, table in enumerate(spec.tables)),
-        *((first_ids + 2 * m, table) for m, table in enumerate(spec.list_tables)),
+def _matrix(spec: DataSpec, rows: Batch) -> tuple[Array, list[int]]:
+    """(B, F) columns that the kinds of features bring, and which of them are small categories."""
+    columns = [
+        column
+        for feature in spec.features
+        for column in KINDS[feature.kind].tree_columns(feature, rows[feature.name])
     ]
-    return [place for place, table in places if table.rows <= MAX_CATEGORIES]
+    matrix = np.empty((rows.num_rows, len(columns)), np.float32)
+    for index, column in enumerate(columns):
+        matrix[:, index] = column.values
+    counts = [column.categories for column in columns]
+    small = [i for i, count in enumerate(counts) if count is not None and count <= MAX_CATEGORIES]
+    return matrix, small
 
 
 def _stopping_rows(

@@ -37,6 +37,6 @@ def validate(config: Config) -> dict[str, Any]:
         "fingerprint": prepared.fingerprint,
         "warnings": [*prepared.warnings, *adatt_warnings(config)],
         "parameters": sum(p.numel() for p in network.dense_parameters()),
-        "table_rows": sum(table.rows for table in (*spec.tables, *spec.list_tables)),
+        "table_rows": sum(table.rows for table in spec.tables),
         "tasks": {task.name: task.kind for task in spec.tasks},
     }

@@ -9,7 +9,7 @@ What is not in the program: encoding raw columns, and from outputs to classes, u
 preprocessor.json describes both. The best items of a retrieval task come from all (B, items) scores
 at once: with a large catalogue send few rows at a time. ONNX is not written.
 
-Shapes: B rows, C single-valued features, M list-valued ones, N numeric columns after encoding.
+Shapes: B rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,25 @@ class _Program(nn.Module):
 
     Args:
         predictor: its network is changed; it cannot be used afterwards.
+        example: rows whose features are those of the program's inputs.
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, example: Batch) -> None:
         super().__init__()
         self.network = predictor.network
+        self._blocks = example.blocks
         self._tasks = predictor.tasks
         self._top_k = max(predictor.config.evaluation.top_k)
 
-    def forward(
-        self, numeric: Tensor, ids: Tensor, list_lengths: Tensor, *list_ids: Tensor
-    ) -> dict[str, Tensor]:
-        """(B, N), (B, C), (B, M) and M lists' values to outputs by name."""
-        unused = numeric[:, :0]
-        logits = self.network(
-            Batch(numeric, ids, list_ids, list_lengths, labels=unused, weights=unused)
-        ).logits
+    def forward(self, *tensors: Tensor) -> dict[str, Tensor]:
+        """What `inputs_of` gives to outputs by name."""
+        left = iter(tensors)
+        blocks = {
+            layout: block.with_tensors(islice(left, len(block.tensors())))
+            for layout, block in self._blocks.items()
+        }
+        unused = tensors[0][:, :0]
+        logits = self.network(Batch(blocks, labels=unused, weights=unused)).logits
         outputs = {}
         for task in self._tasks:
             outputs[task.name] = logits[task.name].float()
@@ -111,10 +115,14 @@ def save_export(bundle: Path, folder: Path) -> dict[str, Any]:
 def _trace(predictor: Predictor) -> ExportedProgram:
     """The program for any number of rows and list entries."""
     batch = made_up_rows(predictor.preprocessor.spec, 3)
-    rows = {0: Dim("rows")}
-    lists = tuple({0: Dim(f"entries_{m}")} for m in range(len(batch.list_ids)))
-    shapes = (rows, rows, rows, lists) if lists else (rows, rows, rows)
-    program = torch.export.export(_Program(predictor), inputs_of(batch), dynamic_shapes=shapes)
+    rows = Dim("rows")
+    shapes = tuple(
+        {0: Dim(f"entries_{number}") if _is_entries(name) else rows}
+        for number, name in enumerate(_names(batch))
+    )
+    program = torch.export.export(
+        _Program(predictor, batch), inputs_of(batch), dynamic_shapes=(shapes,)
+    )
     program.example_inputs = None  # they would be stored as a pickle
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
@@ -134,26 +142,38 @@ def _clean(module: GraphModule) -> None:
 def _manifest(predictor: Predictor, program: Program) -> dict[str, Any]:
     """What it is and how to call it."""
     spec = predictor.preprocessor.spec
-    inputs = inputs_of(made_up_rows(spec, 3))
-    lists = [table.name for table in spec.list_tables]
-    names = ["numeric", "ids", "list_lengths", *(f"list_ids.{name}" for name in lists)]
+    batch = made_up_rows(spec, 3)
+    inputs = inputs_of(batch)
+    columns = {"ids": batch.blocks["ids"].names, "list_lengths": batch.blocks["list"].names}
     return {
         "format": FORMAT,
         "packages": installed_versions(("torch", "recsys-mtl")),
         "fingerprint": predictor.fingerprint,
         "tasks": {task.name: task.kind for task in predictor.tasks},
-        "columns": {"ids": [table.name for table in spec.tables], "list_lengths": lists},
-        "inputs": _described(dict(zip(names, inputs, strict=True))),
-        "outputs": _described(program(*inputs)),
+        "columns": {name: list(features) for name, features in columns.items()},
+        "inputs": _described(dict(zip(_names(batch), inputs, strict=True)), _is_entries),
+        "outputs": _described(program(*inputs), lambda _: False),
     }
 
 
-def _described(tensors: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def _names(batch: Batch) -> list[str]:
+    """Names of the tensors of `inputs_of`."""
+    return [name for block in batch.blocks.values() for name in block.tensors()]
+
+
+def _is_entries(name: str) -> bool:
+    """Whether a tensor holds entries of lists, see `Block.tensors`."""
+    return "." in name
+
+
+def _described(
+    tensors: Mapping[str, Tensor], is_entries: Callable[[str], bool]
+) -> list[dict[str, Any]]:
     """Name, shape and type of each, in order."""
     return [
         {
             "name": name,
-            "shape": ["entries" if name.startswith("list_ids.") else "rows", *tensor.shape[1:]],
+            "shape": ["entries" if is_entries(name) else "rows", *tensor.shape[1:]],
             "dtype": str(tensor.dtype).removeprefix("torch."),
         }
         for name, tensor in tensors.items()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.features.registry import KINDS, blocks_of
 from recsys_mtl.serving.exported import Program, inputs_of
 from recsys_mtl.serving.predictor import Predictor
 
@@ -51,24 +52,11 @@ def _difference(found: Tensor, expected: Tensor) -> float:
 def made_up_rows(spec: DataSpec, rows: int, longest: int = _LONGEST) -> Batch:
     """Made-up encoded rows, the same for the same arguments; their first list is empty."""
     generator = torch.Generator().manual_seed(rows)
-
-    def whole(table_rows: int, *shape: int) -> Tensor:
-        return torch.randint(table_rows, shape, generator=generator)
-
-    lengths = whole(longest + 1, rows, len(spec.list_tables))
-    lengths[0] = 0
+    features = [
+        (f.name, f.kind, KINDS[f.kind].made_up(f, rows, longest, generator)) for f in spec.features
+    ]
     return Batch(
-        numeric=torch.randn(rows, spec.numeric_width, generator=generator),
-        ids=_side_by_side([whole(table.rows, rows) for table in spec.tables], rows),
-        list_ids=tuple(
-            whole(table.rows, int(lengths[:, m].sum())) for m, table in enumerate(spec.list_tables)
-        ),
-        list_lengths=lengths,
+        blocks_of(features, rows),
         labels=torch.full((rows, len(spec.tasks)), torch.nan),
         weights=torch.ones(rows),
     )
-
-
-def _side_by_side(columns: list[Tensor], rows: int) -> Tensor:
-    """(B,) columns to (B, number of columns)."""
-    return torch.stack(columns, 1) if columns else torch.empty(rows, 0, dtype=torch.int64)

@@ -60,7 +60,7 @@ class Exported:
 
 def inputs_of(batch: Batch) -> tuple[Tensor, ...]:
     """A batch as the program takes it: numeric, ids, list_lengths, then each list's values."""
-    return batch.numeric, batch.ids, batch.list_lengths, *batch.list_ids
+    return tuple(t for block in batch.blocks.values() for t in block.tensors().values())
 
 
 def load_export(folder: str | Path, *, pin: str) -> Exported:

@@ -16,21 +16,15 @@ import polars as pl
 
 from recsys_mtl.columns.bins import (
     Bins,
-    CategoryBins,
     ClassBins,
     Counts,
     NumberBins,
     bins_from_dict,
     bins_to_dict,
 )
-from recsys_mtl.columns.numbers import read_numbers
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.features.categorical import CategoricalFeature
-from recsys_mtl.features.categorical_list import CategoricalListFeature
-from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.predictor import Predictor
 
 Part = Literal["feature", "length", "score"]
@@ -93,11 +87,9 @@ class Reference:
             batch: the same rows, encoded.
             predictions: the same rows, predicted.
         """
-        values = [
-            *_inputs(predictor.preprocessor, frame, batch),
-            *_scores(predictor, predictions),
-        ]
-        return {key: self.expected[key].bins.count(value) for key, value in values}
+        values = _inputs(predictor.preprocessor, frame, batch)
+        values |= dict(_scores(predictor, predictions))
+        return {key: self.expected[key].bins.count(value) for key, value in values.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, restored by `from_dict`."""
@@ -136,28 +128,22 @@ def count_inputs(preprocessor: Preprocessor, rows: pl.DataFrame) -> dict[Key, Ex
         rows: raw training rows, a sample.
     """
     batch = preprocessor.encode(rows, labels=False)
-    values = dict(_inputs(preprocessor, rows, batch))
-    bins = _bins_of_inputs(preprocessor, values)
-    return {key: Expected(bins[key], bins[key].count(value)) for key, value in values.items()}
+    features = {feature.column: feature for feature in preprocessor.features}
+    counted: dict[Key, Expected] = {}
+    for (what, name), values in _inputs(preprocessor, rows, batch).items():
+        bins = features[name].bins_of(what, values)
+        counted[what, name] = Expected(bins, bins.count(values))
+    return counted
 
 
-def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> Iterator[Any]:
-    """(key, values) of every feature: numbers with NaN for null, table rows, or list lengths."""
+def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> dict[Key, Any]:
+    """What drift is measured of every feature."""
     rows = Rows.of(frame)
-    ids, lists = iter(batch.ids.numpy().T), iter(batch.list_ids)
-    lengths = iter(batch.list_lengths.numpy().T)
-    for feature in preprocessor.features:
-        column = feature.column
-        if isinstance(feature, NumericFeature):
-            yield (
-                ("feature", column),
-                read_numbers(frame[column], where=f"column '{column}'", rows=rows),
-            )
-        elif isinstance(feature, CategoricalListFeature):
-            yield ("feature", column), next(lists).numpy()
-            yield ("length", column), next(lengths)
-        else:
-            yield ("feature", column), next(ids)
+    return {
+        (what, f.column): values
+        for f in preprocessor.features
+        for what, values in f.observed(frame[f.column], rows, batch[f.column]).items()
+    }
 
 
 def _scores(predictor: Predictor, predictions: pl.DataFrame) -> Iterator[Any]:
@@ -167,19 +153,3 @@ def _scores(predictor: Predictor, predictions: pl.DataFrame) -> Iterator[Any]:
         if task.kind == "retrieval":
             score = predictions[f"{task.name}_scores"].list.first()
         yield ("score", task.name), score if task.kind == "multiclass" else score.to_numpy()
-
-
-def _bins_of_inputs(preprocessor: Preprocessor, values: Mapping[Key, Any]) -> dict[Key, Bins]:
-    bins: dict[Key, Bins] = {}
-    for feature in preprocessor.features:
-        key: Key = ("feature", feature.column)
-        if isinstance(feature, CategoricalFeature | CategoricalListFeature):
-            coder = feature.coder
-            known = coder.values if isinstance(coder, Vocabulary) else []
-            bins[key] = CategoryBins.of(values[key], coder.rows, known)
-        else:
-            bins[key] = NumberBins.of(values[key])
-        if isinstance(feature, CategoricalListFeature):
-            length: Key = ("length", feature.column)
-            bins[length] = NumberBins.of(values[length])
-    return bins

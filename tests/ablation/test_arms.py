@@ -12,7 +12,7 @@ from data_synth import load_plan
 from data_synth.train_config import train_config
 from recsys_mtl.ablation.arms import READY, Known, changed
 from recsys_mtl.adatt import donors
-from recsys_mtl.columns.spec import DataSpec, TaskSpec
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config import Config, config_from_yaml
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.batch import Batch
@@ -23,6 +23,7 @@ from recsys_mtl.runs.compare_baselines import as_shared_bottom
 from recsys_mtl.training.transfer import StepView
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
+from tests.encoded import data_spec, encoded, numbers
 
 BORROW = {"adatt.mechanism": "borrow"}
 MEASURE = {"adatt.mechanism": "loss", "adatt.strength": 0.0}
@@ -267,10 +268,8 @@ def tiny(**weights: float) -> Config:
     )
 
 
-SPEC = DataSpec(
-    tables=(),
-    list_tables=(),
-    numeric_width=2,
+SPEC = data_spec(
+    numeric=2,
     tasks=(
         TaskSpec("click", "binary", 1),
         TaskSpec("stage", "multiclass", 3),
@@ -281,13 +280,10 @@ SPEC = DataSpec(
 
 def batch_of(rng: np.random.Generator, rows: int = 64) -> Batch:
     labels = [rng.integers(0, 2, rows), rng.integers(0, 3, rows), rng.normal(size=rows)]
-    return Batch(
-        ids=torch.zeros(rows, 0, dtype=torch.int64),
-        list_ids=(),
-        list_lengths=torch.zeros(rows, 0, dtype=torch.int64),
+    return encoded(
+        SPEC,
         numeric=torch.tensor(rng.normal(size=(rows, 2)), dtype=torch.float32),
         labels=torch.tensor(np.stack(labels, 1), dtype=torch.float32),
-        weights=torch.ones(rows),
     )
 
 
@@ -345,7 +341,7 @@ def test_the_noise_floor_is_another_order_of_the_same_rows(toy: Any) -> None:
 
 
 def rows_of(loader: Any) -> torch.Tensor:
-    return torch.cat([batch.numeric for batch in loader.epoch(0)])
+    return torch.cat([numbers(batch) for batch in loader.epoch(0)])
 
 
 def sorted_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from recsys_mtl.study.run import train_batch
 from recsys_mtl.study.unit import UnitResult, missing
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.trainer import Fitted
+from tests import encoded
 
 COST = ("train_seconds", "seconds", "peak_memory_mb")
 Results = tuple[Path, list[UnitResult]]
@@ -152,7 +153,7 @@ def test_a_pair_starts_alike_and_sees_the_same_rows(
     def spy(config: Any, prepared: Any) -> Fitted:
         torch.manual_seed(config.seed)
         weights = build_network(config, prepared.preprocessor.spec).state_dict()
-        order = torch.cat([batch.numeric for batch in prepared.loaders["train"].epoch(0)])
+        order = torch.cat([encoded.numbers(batch) for batch in prepared.loaders["train"].epoch(0)])
         seen.append((weights, order))
         return fit(config, prepared)
 
@@ -226,7 +227,7 @@ def test_an_arm_that_changes_the_encoding_gets_its_own_rows(
     usual, raw, bins = first.values()
     assert not torch.equal(usual.labels[:, 3].nan_to_num(), raw.labels[:, 3].nan_to_num())
     assert torch.equal(usual.labels[:, :3].nan_to_num(), raw.labels[:, :3].nan_to_num())
-    assert bins.numeric.shape[1] > usual.numeric.shape[1]
+    assert encoded.numbers(bins).shape[1] > encoded.numbers(usual).shape[1]
 
 
 def test_threads_are_given_where_the_config_names_none(toys: Any, tmp_path: Path) -> None:

@@ -1,27 +1,39 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.data.batch import Batch, concat
+from tests.encoded import data_spec, encoded
+
+SPEC = data_spec(
+    numeric=2,
+    tables=[TableSpec(name, 99, 4) for name in ("city", "shop", "user")],
+    lists=[TableSpec(name, 99, 4) for name in ("seen", "bought")],
+    tasks=(),
+)
 
 
 def _batch(lists: list[list[int]]) -> Batch:
     rows = len(lists)
     flat = [value for values in lists for value in values]
-    return Batch(
+    return encoded(
+        SPEC,
         numeric=torch.arange(rows * 2).view(rows, 2).float(),
         ids=torch.arange(rows * 3).view(rows, 3),
-        list_ids=(torch.tensor(flat, dtype=torch.int64), torch.arange(rows)),
-        list_lengths=torch.tensor([[len(values), 1] for values in lists]).view(rows, 2),
+        lists=(torch.tensor(flat, dtype=torch.int64), torch.arange(rows)),
+        lengths=torch.tensor([[len(values), 1] for values in lists]).view(rows, 2),
         labels=torch.full((rows, 4), float("nan")),
         weights=torch.arange(rows).float(),
     )
 
 
 def _lists(batch: Batch) -> list[list[int]]:
-    return [part.tolist() for part in batch.list_ids[0].split(batch.list_lengths[:, 0].tolist())]
+    entries, lengths = batch["seen"]
+    return [part.tolist() for part in entries.split(lengths.tolist())]
 
 
 _LISTS = st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=8)
@@ -32,9 +44,9 @@ def test_select_takes_rows_with_their_lists(lists, data):
     rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9))
     picked = _batch(lists).select(torch.tensor(rows, dtype=torch.int64))
     assert picked.num_rows == len(rows)
-    assert picked.weights.tolist() == picked.list_ids[1].tolist() == rows
-    assert picked.ids[:, 0].tolist() == [3 * row for row in rows]
-    assert picked.numeric.shape == (len(rows), 2)
+    assert picked.weights.tolist() == picked["bought"][0].tolist() == rows
+    assert picked["city"].tolist() == [3 * row for row in rows]
+    assert picked["x"].shape == (len(rows), 2)
     assert picked.labels.shape == (len(rows), 4)
     if rows:
         assert _lists(picked) == [lists[row] for row in rows]
@@ -51,4 +63,22 @@ def test_bytes_and_device():
     batch = _batch([[1, 2], []])
     assert batch.num_bytes == 2 * (2 * 4 + 3 * 8 + 2 * 8 + 4 * 4 + 4) + 8 * (2 + 2)
     assert batch.to(torch.device("cpu")) is batch
-    assert batch.to(torch.device("meta")).list_ids[0].device.type == "meta"
+    assert batch.to(torch.device("meta"))["seen"][0].device.type == "meta"
+
+
+@given(_LISTS, st.integers(0, 8))
+def test_head_is_the_first_rows_of_the_blocks_that_are_asked_for(lists, count):
+    whole = _batch(lists)
+    some = whole.head(count, {"list", "numeric"})
+    assert list(some.blocks) == ["numeric", "list"]
+    assert some.num_rows == len(lists[:count]) == len(some.labels)
+    assert torch.equal(some["x"], whole["x"][:count])
+    assert _lists(some) == lists[:count]
+
+
+def test_a_feature_is_found_by_its_name():
+    batch = _batch([[1, 2], []])
+    assert batch["shop"].tolist() == [1, 4]
+    assert batch["bought"][1].tolist() == [1, 1]
+    with pytest.raises(KeyError, match="other"):
+        batch["other"]

@@ -8,18 +8,28 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from tests.encoded import data_spec, encoded
+
+SPEC = data_spec(
+    numeric=1,
+    tables=(TableSpec("city", 99, 4), TableSpec("user", 99, 4)),
+    lists=(TableSpec("seen", 99, 4),),
+    tasks=(),
+)
 
 
 def _rows(first: int, count: int) -> Batch:
     """Rows that carry their number in every column; row n has a list of n % 3 values."""
     number = torch.arange(first, first + count)
-    return Batch(
+    return encoded(
+        SPEC,
         numeric=number[:, None].float(),
         ids=number[:, None].repeat(1, 2),
-        list_ids=(number.repeat_interleave(number % 3),),
-        list_lengths=(number % 3)[:, None],
+        lists=(number.repeat_interleave(number % 3),),
+        lengths=(number % 3)[:, None],
         labels=number[:, None].float(),
         weights=number.float(),
     )
@@ -50,12 +60,14 @@ def _numbers(loader: Loader, epoch: int = 0, start: int = 0) -> list[list[int]]:
     """Row numbers of each batch, after a check that the columns still belong together."""
     batches = []
     for batch in loader.epoch(epoch, start):
-        number = batch.ids[:, 0]
-        assert torch.equal(batch.numeric[:, 0].long(), number)
+        number = batch["city"]
+        assert torch.equal(batch["user"], number)
+        assert torch.equal(batch["x"][:, 0].long(), number)
         assert torch.equal(batch.labels[:, 0].long(), number)
         assert torch.equal(batch.weights.long(), number)
-        assert torch.equal(batch.list_lengths[:, 0], number % 3)
-        assert torch.equal(batch.list_ids[0], number.repeat_interleave(number % 3))
+        entries, lengths = batch["seen"]
+        assert torch.equal(lengths, number % 3)
+        assert torch.equal(entries, number.repeat_interleave(number % 3))
         batches.append(number.tolist())
     return batches
 

@@ -17,6 +17,7 @@ from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import thinned
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
+from tests.encoded import tensors
 
 COUNT = 900
 
@@ -71,15 +72,8 @@ def rows(prepared: Prepared, split: Any, epoch: int = 0) -> Batch:
 
 
 def same(a: Batch, b: Batch) -> bool:
-    pairs = [
-        *((x, y) for x, y in zip(a.list_ids, b.list_ids, strict=True)),
-        (a.numeric, b.numeric),
-        (a.ids, b.ids),
-        (a.list_lengths, b.list_lengths),
-        (a.labels.nan_to_num(-1), b.labels.nan_to_num(-1)),
-        (a.weights, b.weights),
-    ]
-    return all(x.shape == y.shape and torch.equal(x, y) for x, y in pairs)
+    one, other = tensors(a), tensors(b)
+    return list(one) == list(other) and all(torch.equal(one[n], other[n]) for n in one)
 
 
 def test_everything_that_a_training_needs(folder: Path) -> None:
@@ -130,7 +124,7 @@ def test_streamed_or_cut_otherwise_the_rows_are_the_same(
         assert other.example.equals(whole.example)
         for split in ("valid", "test"):
             assert same(rows(other, split), rows(whole, split))
-        ages = [rows(p, "train").numeric[:, 0].sort().values for p in (whole, other)]
+        ages = [rows(p, "train")["age"][:, 0].sort().values for p in (whole, other)]
         assert torch.equal(*ages)
 
 
@@ -160,7 +154,7 @@ def test_fitting_reads_the_training_rows_only(folder: Path) -> None:
     split = {"kind": "files", "valid": "held_out.parquet", "test": "held_out.parquet"}
     prepared = prepare(config(folder, split=split))
     assert "paris" not in str(prepared.preprocessor.to_dict())
-    assert (rows(prepared, "test").ids == 0).all()  # the unknown row
+    assert (rows(prepared, "test")["city"] == 0).all()  # the unknown row
     sources = open_splits(config(folder, split=split)).sources
     train, held_out_rows = sources["train"].fingerprint(), sources["test"].fingerprint()
     assert prepared.fingerprint == f"{train}-{held_out_rows}"  # a file that serves twice, once

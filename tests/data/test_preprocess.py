@@ -17,6 +17,7 @@ from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
+from tests.encoded import numbers, tensors
 
 FEATURES = TypeAdapter(dict[str, FeatureConfig]).validate_python(
     {
@@ -66,34 +67,30 @@ def _fit(frame: pl.DataFrame, *cuts: int) -> Preprocessor:
 
 
 def _assert_equal(one: Batch, other: Batch) -> None:
-    for name in ("numeric", "ids", "list_lengths", "labels", "weights"):
-        torch.testing.assert_close(
-            getattr(one, name), getattr(other, name), rtol=0, atol=0, equal_nan=True
-        )
-    for a, b in zip(one.list_ids, other.list_ids, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    torch.testing.assert_close(tensors(one), tensors(other), rtol=0, atol=0)
 
 
 def test_spec_and_batch_have_the_same_shape_and_order():
     frame = _frame()
     fitted = _fit(frame)
     spec, batch = fitted.spec, fitted.encode(frame)
-    assert spec.tables == (TableSpec("city", 5, 3), TableSpec("user", 9, 6))
-    assert spec.list_tables == (TableSpec("seen", 13, 6, "sum"),)
+    city, user, seen = spec.tables
+    assert (city, user) == (TableSpec("city", 5, 3), TableSpec("user", 9, 6))
+    assert seen == TableSpec("seen", 13, 6, "sum")
     assert [t.name for t in spec.tasks] == list(TASKS)
-    assert spec.numeric_width == 1 + 1 + 3 == batch.numeric.shape[1]
-    assert batch.ids.shape == (200, 2)
+    assert sum(f.width for f in spec.features) == 1 + 1 + 3 == numbers(batch).shape[1]
+    assert [f.name for f in spec.features] == [n for b in batch.blocks.values() for n in b.names]
     assert batch.labels.shape == (200, 5)
-    for place, table in enumerate(spec.tables):
-        assert batch.ids[:, place].min() >= 0
-        assert batch.ids[:, place].max() < table.rows
-    assert batch.list_ids[0].max() < 13
-    assert int(batch.list_lengths.sum()) == len(batch.list_ids[0])
-    assert torch.isfinite(batch.numeric).all()
+    entries, lengths = batch["seen"]
+    for table, ids in ((city, batch["city"]), (user, batch["user"]), (seen, entries)):
+        assert ids.min() >= 0
+        assert ids.max() < table.rows
+    assert batch["user"].shape == lengths.shape == (200,)
+    assert int(lengths.sum()) == len(entries)
+    assert torch.isfinite(numbers(batch)).all()
     np.testing.assert_allclose(batch.weights, frame["importance"], rtol=1e-6)
-    dtypes = {batch.ids.dtype, batch.list_ids[0].dtype, batch.list_lengths.dtype}
-    assert dtypes == {torch.int64}
-    assert {batch.numeric.dtype, batch.labels.dtype, batch.weights.dtype} == {torch.float32}
+    assert {batch["city"].dtype, entries.dtype, lengths.dtype} == {torch.int64}
+    assert {numbers(batch).dtype, batch.labels.dtype, batch.weights.dtype} == {torch.float32}
 
 
 def test_only_where_leaves_other_rows_unlabelled_and_out_of_the_prior():
@@ -124,7 +121,7 @@ def test_prediction_needs_features_only():
     batch = fitted.encode(frame.select(*FEATURES), labels=False)
     assert torch.isnan(batch.labels).all()
     assert (batch.weights == 1).all()
-    assert torch.equal(batch.ids, fitted.encode(frame).ids)
+    assert torch.equal(batch["user"], fitted.encode(frame)["user"])
 
 
 def test_no_rows_and_one_row():
@@ -174,7 +171,7 @@ def test_types_may_change_between_fit_and_prediction():
     other = frame.with_columns(
         pl.col("user").cast(pl.Float64), pl.col("age").cast(pl.Float32).cast(pl.Float64)
     )
-    assert torch.equal(fitted.encode(other).ids, fitted.encode(frame).ids)
+    assert torch.equal(fitted.encode(other)["user"], fitted.encode(frame)["user"])
 
 
 def test_all_problems_are_reported_together_in_the_order_of_the_config():

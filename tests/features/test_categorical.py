@@ -14,7 +14,7 @@ def test_rows_of_the_table():
     feature = CategoricalFeature("city", 5, Vocabulary([]))
     feature.update(pl.Series(["b", "a", "b"]), Rows(0, 3))
     feature.finish()
-    assert feature.table == TableSpec("city", 4, 5)
+    assert feature.spec.tables == (TableSpec("city", 4, 5),)
     assert feature.encode(pl.Series(["a", "b", "?", None]), Rows(0, 4)).tolist() == [3, 2, 0, 1]
 
 

@@ -28,7 +28,7 @@ def _encode(feature: CategoricalListFeature, values: pl.Series):
 
 def test_lists_one_after_another_with_their_lengths():
     feature = _fitted()
-    assert feature.table == TableSpec("seen", 5, 4, "mean")
+    assert feature.spec.tables == (TableSpec("seen", 5, 4, "mean"),)
     ids, lengths = _encode(feature, pl.Series([["c", None], [], None, ["b", "?"]]))
     assert ids.tolist() == [4, 1, 2, 0]
     assert lengths.tolist() == [2, 0, 0, 2]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import UserError
+from recsys_mtl.features.block import Bag
 from recsys_mtl.model import embeddings_backend
 from recsys_mtl.model.embeddings import Embeddings, table_name
 from recsys_mtl.model.embeddings_backend import make_embeddings
@@ -32,26 +33,28 @@ def have_torchrec() -> bool:
 
 def make(backend: str, optimizer: str = "rowwise_adagrad", seed: int = 0) -> Embeddings:
     torch.manual_seed(seed)
-    return make_embeddings(TABLES, LISTS, backend=backend, optimizer=optimizer, learning_rate=0.1)
+    return make_embeddings(TABLES + LISTS, backend=backend, optimizer=optimizer, learning_rate=0.1)
 
 
-def rows(count: int, seed: int) -> tuple[Tensor, list[Tensor], Tensor]:
+def rows(count: int, seed: int) -> tuple[list[Bag], int]:
     """Ids with many duplicates, also inside a list; some lists are empty."""
     g = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, 5, (count, 2), generator=g)
     lengths = torch.randint(0, 4, (count, 2), generator=g)
     lists = [torch.randint(0, 6, (int(n),), generator=g) for n in lengths.sum(0)]
-    return ids, lists, lengths
+    singles: list[Bag] = [(column, None) for column in ids.unbind(1)]
+    return [*singles, *zip(lists, lengths.unbind(1), strict=True)], count
 
 
-def slow_pool(weights: list[Tensor], batch: tuple[Tensor, list[Tensor], Tensor]) -> Tensor:
-    ids, lists, lengths = batch
+def slow_pool(weights: list[Tensor], batch: tuple[list[Bag], int]) -> Tensor:
+    bags, count = batch
     found = []
-    for b in range(len(ids)):
-        parts = [weights[0][ids[b, 0]], weights[1][ids[b, 1]]]
+    for b in range(count):
+        parts = [weights[t][bags[t][0][b]] for t in range(2)]
         for m in range(2):
-            start = int(lengths[:b, m].sum())
-            read = weights[2 + m][lists[m][start : start + int(lengths[b, m])]]
+            lists, lengths = bags[2 + m]
+            start = int(lengths[:b].sum())
+            read = weights[2 + m][lists[start : start + int(lengths[b])]]
             total = read.sum(0)
             parts.append(total / len(read) if m == 0 and len(read) else total)
         found.append(torch.cat(parts))
@@ -181,21 +184,22 @@ def test_tables_stay_float32_under_autocast(backend: str) -> None:
 def test_only_empty_lists(backend: str) -> None:
     made = make(backend)
     empty = torch.zeros(0, dtype=torch.int64)
-    got = made(torch.zeros(2, 2, dtype=torch.int64), [empty, empty], torch.zeros(2, 2).long())
+    none = torch.zeros(2, dtype=torch.int64)
+    got = made([(none, None), (none, None), (empty, none), (empty, none)], 2)
     assert torch.equal(got[:, 12:], torch.zeros(2, 16))
     got.sum().backward()
 
 
 def test_no_tables() -> None:
-    made = make_embeddings((), ())
-    pooled = made(torch.zeros(3, 0).long(), [], torch.zeros(3, 0).long())
+    made = make_embeddings(())
+    pooled = made([], 3)
     pooled.backward(torch.zeros(3, 0))
     assert pooled.shape == (3, 0)
 
 
 def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "recsys_mtl.model.embeddings_backend"):
-        made = make_embeddings((TableSpec("x", 3, 5),), (), backend="auto")
+        made = make_embeddings((TableSpec("x", 3, 5),), backend="auto")
     assert "x (5)" in caplog.text
     assert type(made).__name__ == "PlainEmbeddings"
 
@@ -203,5 +207,5 @@ def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> No
 def test_torchrec_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "recsys_mtl.model.embeddings_torchrec", None)
     with pytest.raises(UserError, match=r"model\.embedding\.backend.*does not import"):
-        make_embeddings(TABLES, (), backend="torchrec")
-    assert type(make_embeddings(TABLES, (), backend="auto")).__name__ == "PlainEmbeddings"
+        make_embeddings(TABLES, backend="torchrec")
+    assert type(make_embeddings(TABLES, backend="auto")).__name__ == "PlainEmbeddings"

@@ -5,15 +5,16 @@ import math
 import pytest
 import torch
 
-from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
+from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.model.experts import ExpertGroup
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec, Outputs
+from tests.encoded import data_spec, encoded
 
-DATA = DataSpec(
+DATA = data_spec(
     tables=(TableSpec("city", 9, 4), TableSpec("age.band", 5, 8)),
-    list_tables=(TableSpec("brands", 7, 4, "mean"),),
-    numeric_width=3,
+    lists=(TableSpec("brands", 7, 4, "mean"),),
+    numeric=3,
     tasks=(
         TaskSpec("ctr", "binary", 1, prior=(0.1,)),
         TaskSpec("stage", "multiclass", 4, prior=(0.1, 0.2, 0.3, 0.4)),
@@ -36,13 +37,13 @@ def network(spec: NetworkSpec = SPEC, **rest: object) -> MultiTaskNetwork:
 def batch(rows: int = 11) -> Batch:
     g = torch.Generator().manual_seed(1)
     lengths = torch.randint(0, 4, (rows, 1), generator=g)
-    return Batch(
+    return encoded(
+        DATA,
         numeric=torch.randn(rows, 3, generator=g),
         ids=torch.randint(0, 5, (rows, 2), generator=g),
-        list_ids=(torch.randint(0, 7, (int(lengths.sum()),), generator=g),),
-        list_lengths=lengths,
+        lists=(torch.randint(0, 7, (int(lengths.sum()),), generator=g),),
+        lengths=lengths,
         labels=torch.zeros(rows, 3),
-        weights=torch.ones(rows),
     )
 
 
@@ -80,7 +81,7 @@ def test_shared_bottom_of_one_expert_is_one_network() -> None:
     )
     net = network(NetworkSpec(**{**vars(spec), "shared_experts": (ExpertGroup(hidden=(7, 6)),)}))
     rows = batch()
-    x = torch.cat([net.embed(rows), rows.numeric], 1)
+    x = torch.cat([net.embed(rows), rows["x"]], 1)
     bottom = net.ple.levels[0].shared_experts(x)[0, 0]
     want = net.towers(bottom.expand(3, -1, -1))
     for task, value in net(rows).logits.items():
@@ -114,7 +115,7 @@ def test_cut_gives_one_table_update(backend: str) -> None:
     pooled.backward(leaf.grad)
     want = before[0].clone()
     for b in range(11):
-        want[rows.ids[b, 0]] -= 0.1 * leaf.grad[b, :4]
+        want[rows["city"][b]] -= 0.1 * leaf.grad[b, :4]
     torch.testing.assert_close(net.embeddings.weights()[0].detach(), want, atol=1e-6, rtol=1e-5)
     after = [w.detach().clone() for w in net.embeddings.weights()]
     net.eval()
@@ -129,7 +130,7 @@ def test_entropy_is_the_mean_over_rows_tasks_and_levels(levels: int) -> None:
     net = network(spec)
     rows = batch()
     outputs = net(rows)
-    gates = [g.detach() for g in net.ple(torch.cat([net.embed(rows), rows.numeric], 1)).weights]
+    gates = [g.detach() for g in net.ple(torch.cat([net.embed(rows), rows["x"]], 1)).weights]
     found = [-sum(w * math.log(w) for w in row) for g in gates for k in g.tolist() for row in k]
     assert len(found) == levels * 3 * 11
     assert outputs.gate_entropy.item() == pytest.approx(sum(found) / len(found), rel=1e-5)
@@ -212,16 +213,9 @@ def test_bfloat16_autocast_is_close() -> None:
 
 
 def test_numeric_only() -> None:
-    data = DataSpec((), (), numeric_width=3, tasks=DATA.tasks)
+    data = data_spec(numeric=3, tasks=DATA.tasks)
     net = MultiTaskNetwork(data, SPEC)
-    rows = Batch(
-        numeric=torch.randn(4, 3),
-        ids=torch.zeros(4, 0).long(),
-        list_ids=(),
-        list_lengths=torch.zeros(4, 0).long(),
-        labels=torch.zeros(4, 3),
-        weights=torch.ones(4),
-    )
+    rows = encoded(data, numeric=torch.randn(4, 3), labels=torch.zeros(4, 3))
     pooled = net.embed(rows)
     leaf = pooled.detach().requires_grad_()
     total(net.forward_from(leaf, rows)).backward()

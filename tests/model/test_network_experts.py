@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
+from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.model.experts import ExpertGroup
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec
+from tests.encoded import data_spec, encoded
 
 B, SHARED, OWN = 11, 3, 2
-DATA = DataSpec(
+DATA = data_spec(
     tables=(TableSpec("city", 9, 4), TableSpec("band", 5, 8)),
-    list_tables=(),
-    numeric_width=5,
+    numeric=5,
     tasks=(TaskSpec("ctr", "binary", 1), TaskSpec("stage", "multiclass", 4)),
 )
 SPEC = NetworkSpec(
@@ -40,13 +40,11 @@ def network(spec: NetworkSpec) -> MultiTaskNetwork:
 @pytest.fixture
 def batch(seed: int) -> Batch:
     g = torch.Generator().manual_seed(seed)
-    return Batch(
+    return encoded(
+        DATA,
         numeric=torch.randn(B, 5, generator=g),
         ids=torch.randint(0, 5, (B, 2), generator=g),
-        list_ids=(),
-        list_lengths=torch.zeros(B, 0, dtype=torch.int64),
         labels=torch.zeros(B, 2),
-        weights=torch.ones(B),
     )
 
 

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
+from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.metrics import Undefined, evaluate_task
 from recsys_mtl.runs import baselines
 from recsys_mtl.runs.baselines import constant, gradient_boosting
+from tests.encoded import data_spec, encoded
 
 TASKS = (
     TaskSpec("click", "binary", 1),
@@ -20,10 +22,10 @@ TASKS = (
     TaskSpec("spend", "regression", 1),
     TaskSpec("item", "retrieval", 8, items=5),
 )
-SPEC = DataSpec(
+SPEC = data_spec(
     tables=(TableSpec("city", 12, 4), TableSpec("shop", 1000, 4)),
-    list_tables=(TableSpec("seen", 20, 4),),
-    numeric_width=3,
+    lists=(TableSpec("seen", 20, 4),),
+    numeric=3,
     tasks=TASKS,
 )
 INVERSES = {"spend": lambda values: 10 * values + 100}
@@ -48,19 +50,19 @@ def rows(count: int, seed: int) -> Batch:
         ]
     ).astype(np.float32)
     labels[random.random(labels.shape) < 0.2] = math.nan
-    return Batch(
+    return encoded(
+        SPEC,
         numeric=torch.from_numpy(numeric),
         ids=torch.from_numpy(ids),
-        list_ids=(torch.from_numpy(lists),),
-        list_lengths=torch.from_numpy(lengths[:, None]),
+        lists=(torch.from_numpy(lists),),
+        lengths=torch.from_numpy(lengths[:, None]),
         labels=torch.from_numpy(labels),
         weights=torch.from_numpy(random.integers(0, 3, count).astype(np.float32)),
     )
 
 
 def with_labels(batch: Batch, labels: torch.Tensor) -> Batch:
-    lists, lengths = batch.list_ids, batch.list_lengths
-    return Batch(batch.numeric, batch.ids, lists, lengths, labels, batch.weights)
+    return replace(batch, labels=labels)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import torch
 from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
+from tests.encoded import data_spec, encoded
 
 KINDS = {
     "click": {"kind": "binary"},
@@ -35,19 +36,22 @@ def make_config(**sections) -> Config:
     )
 
 
+SPEC = data_spec(
+    numeric=3,
+    tables=(TableSpec("city", 11, 4), TableSpec("device", 7, 4)),
+    lists=(TableSpec("recent", 9, 4, "mean"),),
+    tasks=(
+        TaskSpec("click", "binary", 1, prior=(0.5,)),
+        TaskSpec("segment", "multiclass", 3, prior=(0.3, 0.3, 0.4)),
+        TaskSpec("value", "regression", 1, prior=(0.0,)),
+        TaskSpec("brand", "retrieval", 8, items=6),
+    ),
+)
+
+
 @pytest.fixture
 def spec() -> DataSpec:
-    return DataSpec(
-        tables=(TableSpec("city", 11, 4), TableSpec("device", 7, 4)),
-        list_tables=(TableSpec("recent", 9, 4, "mean"),),
-        numeric_width=3,
-        tasks=(
-            TaskSpec("click", "binary", 1, prior=(0.5,)),
-            TaskSpec("segment", "multiclass", 3, prior=(0.3, 0.3, 0.4)),
-            TaskSpec("value", "regression", 1, prior=(0.0,)),
-            TaskSpec("brand", "retrieval", 8, items=6),
-        ),
-    )
+    return SPEC
 
 
 @pytest.fixture
@@ -68,13 +72,13 @@ def make_rows(count: int, seed: int = 0) -> Batch:
         1,
     )
     labels[::7] = torch.nan
-    return Batch(
+    return encoded(
+        SPEC,
         numeric=torch.randn(count, 3, generator=g),
         ids=torch.stack([torch.randint(0, size, (count,), generator=g) for size in (11, 7)], dim=1),
-        list_ids=(torch.randint(0, 9, (int(lengths.sum()),), generator=g),),
-        list_lengths=lengths,
+        lists=(torch.randint(0, 9, (int(lengths.sum()),), generator=g),),
+        lengths=lengths,
         labels=labels,
-        weights=torch.ones(count),
     )
 
 

@@ -222,7 +222,7 @@ def test_the_cut_gets_the_combined_gradient(step_of: Make, rows: Batch) -> None:
     penalty = step.network.forward_from(leaf, rows).penalty
     (beside,) = torch.autograd.grad(penalty, leaf)
     wanted = (weights @ at_cut.double()).view_as(leaf) + beside
-    ids = rows.ids[:, 0]
+    ids = rows["city"]
     before = step.network.embeddings.weights()[0].detach().clone()
     expected = before.double().index_add(0, ids, wanted[:, :4], alpha=-0.5)
     assert step(rows).updated

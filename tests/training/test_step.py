@@ -76,7 +76,7 @@ def test_sgd_on_tables_equals_plain_autograd(step_of, rows, config_of, spec):
     )
     total = whole.balancer.total(losses, counts > 0) + outputs.penalty
     (gradient,) = torch.autograd.grad(total, leaf)
-    expected = before.clone().index_add_(0, rows.ids[:, 0], gradient[:, :4], alpha=-0.5)
+    expected = before.clone().index_add_(0, rows["city"], gradient[:, :4], alpha=-0.5)
     step(rows)
     assert torch.allclose(weight, expected, atol=1e-6)
     assert not torch.equal(weight, before)

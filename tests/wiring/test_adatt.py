@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from recsys_mtl.adatt import AveragedGradient, GradientCosine, group_prior
-from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
+from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import Borrow, GradientTransfer, LossTransfer
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
+from tests.encoded import data_spec
 
-SPEC = DataSpec(
+SPEC = data_spec(
     tables=(TableSpec("city", 5, 4),),
-    list_tables=(),
-    numeric_width=3,
+    numeric=3,
     tasks=(
         TaskSpec("click", "binary", 1),
         TaskSpec("stage", "multiclass", 3),

@@ -14,6 +14,7 @@ from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores, mean_loss
 from recsys_mtl.wiring.trainer import fit_network, watched
+from tests.encoded import numbers
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_one_task_narrows_everything(config: Config, prepared: Prepared, task: s
             torch.testing.assert_close(
                 batch.labels, full.labels[:, [column]], rtol=0, atol=0, equal_nan=True
             )
-            assert torch.equal(batch.numeric, full.numeric)
+            assert torch.equal(numbers(batch), numbers(full))
     fitted = fit_network(single, narrowed)
     assert list(fitted.result.epochs[0].train_losses) == [task]
     labelled = sum((~b.labels.isnan()).sum().item() for b in narrowed.loaders["train"].epoch(0))
@@ -140,7 +141,7 @@ def test_one_task_has_nothing_to_transfer(shared_toy: Any, prepared: Prepared) -
 def test_the_shuffle_seed_moves_the_order_of_rows_alone(shared_toy: Any) -> None:
     def batches(*overrides: str) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
         made = prepare(shared_toy.config("seed=5", *overrides))
-        numeric = {s: next(iter(made.loaders[s].epoch(0))).numeric for s in made.loaders}
+        numeric = {s: numbers(next(iter(made.loaders[s].epoch(0)))) for s in made.loaders}
         return numeric, made.rows
 
     for loading in ("memory", "stream"):

@@ -6,7 +6,7 @@ Shapes: B rows of the sub-batch, T tasks, d_e entries of expert e.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,7 +48,8 @@ class Probe:
             pooled: (rows, P) their pooled embeddings, off the graph.
         """
         if self.rows is not None and self.rows < batch.num_rows:
-            batch, pooled = _first(batch, self.rows), pooled[: self.rows]
+            batch = batch.head(self.rows, self.network.layouts_above)
+            pooled = pooled[: self.rows]
         masses = self.losses.masses(batch.labels, batch.weights).float()
         outputs: list[Outputs] = []
 
@@ -61,7 +62,7 @@ class Probe:
             counts=sum_over_processes(masses),
             gradients=lambda: over_processes(self._gradients(forward(), batch), masses)[0],
             outputs=lambda: [self._columns(t, forward().logits[t.name]) for t in self.tasks],
-            inputs=lambda: torch.cat([pooled, batch.numeric], 1),
+            inputs=lambda: self.network.inputs_of(pooled, batch),
             residuals=lambda: [
                 self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
@@ -105,16 +106,3 @@ class Probe:
         sums = sum_over_processes(torch.cat([(mass * targets).sum(0), mass.sum(0)]))
         mean = sums[:-1] / torch.where(sums[-1] > 0, sums[-1], 1)
         return mass * (mean - targets)
-
-
-def _first(batch: Batch, rows: int) -> Batch:
-    """The first rows, on any device, without the lists: nothing above the cut reads them."""
-    return replace(
-        batch,
-        numeric=batch.numeric[:rows],
-        ids=batch.ids[:rows],
-        list_ids=(),
-        list_lengths=batch.list_lengths[:rows, :0],
-        labels=batch.labels[:rows],
-        weights=batch.weights[:rows],
-    )

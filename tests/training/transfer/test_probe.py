@@ -123,7 +123,7 @@ def test_rows_limit_what_is_looked_at(
     assert seen.inputs is not None
     assert seen.outputs is not None
     assert seen.residuals is not None
-    want = torch.cat([step.network.embed(first), first.numeric], 1)
+    want = torch.cat([step.network.embed(first), first["x"]], 1)
     torch.testing.assert_close(seen.inputs(), want)
     assert {len(output) for output in seen.outputs()} == {first.num_rows}
     assert {len(residual) for residual in seen.residuals()} == {first.num_rows}

@@ -1,0 +1,53 @@
+"""From the parts of a batch to columns of the experts' input, above the cut.
+
+Pooled embeddings are input columns as they are; a kind of feature that brings anything else does it
+by an `InputModule`. Shapes: B rows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from recsys_mtl.columns.spec import FeatureSpec
+from recsys_mtl.features.block import Block, Columns
+
+
+class InputModule(nn.Module, ABC):
+    """All features of one kind as columns; its parameters are shared by all tasks.
+
+    Attributes:
+        width: number of columns.
+        layouts: blocks of a batch that it reads.
+    """
+
+    width: int
+    layouts: tuple[str, ...]
+
+    @abstractmethod
+    def forward(self, blocks: Mapping[str, Block]) -> Tensor:
+        """The parts of a batch to (B, width) columns."""
+
+
+class AsTheyAre(InputModule):
+    """Numbers without any layer: the columns that a batch holds of them.
+
+    Args:
+        features: in the order of the batch.
+        block: that holds them.
+    """
+
+    def __init__(self, features: Sequence[FeatureSpec], block: type[Columns]) -> None:
+        super().__init__()
+        self.width = sum(feature.width for feature in features)
+        self.layouts = (block.layout,)
+        self._names = tuple(feature.name for feature in features)
+
+    def forward(self, blocks: Mapping[str, Block]) -> Tensor:
+        """The parts of a batch to (B, width) columns."""
+        (layout,) = self.layouts
+        block = blocks[layout]
+        assert isinstance(block, Columns)
+        return block.columns(self._names)
