@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[2]
 BOUNDS = {
     "lines": 34_000,  # goal 27,000; kinds move in before their copies go
     "median lines of a file": 109,
-    "files over 400 lines": 1,  # goal 0
+    "files over 400 lines": 0,
     "kind files": 48,  # goal 8
     "auc": 1,
     "spearman": 1,
     "circles": 0,
     "circles with functions' imports": 0,
-    "model_copy(update=)": 51,  # goal: none that disguises a wish as a user's setting
+    "model_copy(update=)": 40,  # goal: none that disguises a wish as a user's setting
     "pipelines installed": 0,
 }
 """The largest number that is allowed; where the house is not there yet, a comment has the goal."""
