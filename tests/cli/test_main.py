@@ -39,6 +39,7 @@ LIBRARY = {
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Puts a function in the place of the one that a command calls; the config is `CONFIG`."""
+    importlib.import_module("recsys_mtl.ablation.folder")  # it would keep what it imports meanwhile
     monkeypatch.setattr("recsys_mtl.config.load_config", lambda *_: CONFIG)
 
     def put(name: str, function: Callable[..., Any]) -> None:
