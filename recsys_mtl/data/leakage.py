@@ -22,7 +22,7 @@ from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics.binary import auc_of_masses
 from recsys_mtl.metrics.regression import correlate_ranks
-from recsys_mtl.metrics.weighing import Floats, centred_ranks, sums
+from recsys_mtl.metrics.weighing import Floats, running_sum, sums
 
 TREE_ROWS = 10_000
 SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where intervals promise much
@@ -160,9 +160,10 @@ def _score(
         return None
     if label.kind == "regression":
         ones = np.ones(len(target))
-        ranks = centred_ranks(target, ones)
+        mass = running_sum(sums(target, ones))
+        ranks = mass[target] + mass[target + 1]
         score = codes if feature.numeric else _other_fold_means(codes, ranks, fold)
-        return Score(abs(float(correlate_ranks(target, [score], ones)[0])), "|rank correlation|")
+        return Score(abs(float(correlate_ranks(target, [score])(ones)[0])), "|rank correlation|")
     if np.sort(counts)[-2] < MIN_SIDE:
         return None
     if label.kind == "binary":

@@ -20,6 +20,7 @@ from recsys_mtl.metrics.weighing import (
     Weighing,
     dense_ranks,
     mean,
+    rising,
     running_sum,
     sums,
 )
@@ -51,42 +52,47 @@ def prepare_auc(labels: Array, scores: Array) -> Weighing:
     Σ_{i≠j} w_i p_i w_j (1 - p_j) [s_i > s_j] / Σ_{i≠j} w_i p_i w_j (1 - p_j) with labels p, ties
     half: a row is no pair with itself.
     """
-    chance = np.asarray(labels, np.float64)
-    positive, negative = np.flatnonzero(chance > 0), np.flatnonzero(chance < 1)
-    ranks = dense_ranks(scores)
-    # Scores without a positive label between them share a cell: the fewer, the faster.
-    with_positive = np.bincount(ranks[positive], minlength=int(ranks.max(initial=0)) + 1) > 0
-    cells = (2 * np.cumsum(with_positive) - with_positive)[ranks]
-    of_positive, of_negative = cells[positive], cells[negative]
-    count = int(cells.max(initial=0)) + 1
+    chance, ranks = np.asarray(labels, np.float64), dense_ranks(scores)
+    order = rising(ranks)
+    positive, negative = order[chance[order] > 0], order[chance[order] < 1]
+    below = np.searchsorted(ranks[negative], ranks[positive], side="left")
+    up_to = np.searchsorted(ranks[negative], ranks[positive], side="right")
     soft = len(positive) + len(negative) > len(chance)
 
     def weigh(weights: Array) -> float:
-        right, wrong, itself = weights.take(positive), weights.take(negative), 0.0
+        own, itself = np.asarray(weights, np.float64), 0.0
+        right, wrong = own.take(positive), own.take(negative)
         if soft:
             right, wrong = right * chance[positive], wrong * (1 - chance[negative])
-            itself = float((weights * chance) @ (weights * (1 - chance)))
-        return auc_of_masses(
-            sums(of_positive, right, count), sums(of_negative, wrong, count), itself
-        )
+            itself = float((own * chance) @ (own * (1 - chance)))
+        mass = running_sum(wrong)
+        return _share_won(right, mass.take(below), mass.take(up_to), mass[-1], itself)
 
     return weigh
 
 
-def auc_of_masses(positive: Floats, negative: Floats, itself: float = 0.0) -> float:
+def auc_of_masses(positive: Floats, negative: Floats) -> float:
+    """`auc` of the weight of positive and of negative labels (V,); NaN without either."""
+    mass = running_sum(negative)
+    return _share_won(positive, mass[:-1], mass[1:], mass[-1], 0.0)
+
+
+def _share_won(
+    positive: Floats, below: Floats, up_to: Floats, negative: float, itself: float
+) -> float:
     """Share of (positive, negative) pairs in the right order, ties half; NaN without a pair.
 
     Args:
-        positive: (V,) weight of positive labels at each score.
-        negative: (V,) weight of negative labels.
-        itself: weight of pairs of a row with itself, which do not count.
+        positive: (V,) weights of positive labels.
+        below: (V,) weight of the negative labels that score less.
+        up_to: (V,) weight of those that score less or the same.
+        negative: weight of all negative labels.
+        itself: weight of the pairs of a row with itself, which do not count.
     """
-    below = running_sum(negative)
-    pairs = float(positive.sum() * below[-1]) - itself
+    pairs = float(positive.sum() * negative) - itself
     if not pairs > 0:
         return float("nan")
-    below -= negative / 2
-    return (float(positive @ below) - itself / 2) / pairs
+    return (float(positive @ below) + float(positive @ up_to) - itself) / 2 / pairs
 
 
 def pr_auc(labels: Array, scores: Array, weights: Array) -> Metric:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from recsys_mtl.metrics.undefined import Metric, defined
-from recsys_mtl.metrics.weighing import Array, Weighing, centred_ranks, dense_ranks
+from recsys_mtl.metrics.weighing import Array, Ranking, Weighing, dense_ranks
 
 
 def normalized_gini(labels: Array, predictions: Array, weights: Array) -> Metric:
@@ -23,13 +25,16 @@ def normalized_gini(labels: Array, predictions: Array, weights: Array) -> Metric
 
 def prepare_normalized_gini(labels: Array, predictions: Array) -> Weighing:
     """`normalized_gini` as a function of the weights."""
-    own, predicted = dense_ranks(labels), dense_ranks(predictions)
+    amounts = np.asarray(labels, np.float64)
+    rankings = [Ranking(dense_ranks(values)) for values in (predictions, labels)]
+    in_order = [(ranking, amounts[ranking.order]) for ranking in rankings]
 
     def weigh(weights: Array) -> float:
-        amounts = weights * labels
-        perfect = float(amounts @ centred_ranks(own, weights))
-        if not perfect > 0:
-            return float("nan")
-        return float(amounts @ centred_ranks(predicted, weights)) / perfect
+        areas = []
+        for ranking, values in in_order:
+            own = np.asarray(weights, np.float64).take(ranking.order)
+            areas.append(float((own * values) @ ranking.centred(own)))
+        predicted, perfect = areas
+        return predicted / perfect if perfect > 0 else float("nan")
 
     return weigh

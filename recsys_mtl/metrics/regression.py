@@ -7,7 +7,6 @@ the true mean in place of what was observed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -16,9 +15,9 @@ from recsys_mtl.metrics.weighing import (
     Array,
     Floats,
     Ints,
+    Ranking,
     Score,
     Weighing,
-    centred_ranks,
     dense_ranks,
     mean,
 )
@@ -70,25 +69,31 @@ def prepare_rank_correlation(labels: Array, predictions: Sequence[Array]) -> Sco
     Returns:
         NaN where all labels are equal, 0 for a model that predicts one value for all rows.
     """
-    ranks = [dense_ranks(predicted) for predicted in predictions]
-    return partial(correlate_ranks, dense_ranks(labels), ranks)
+    return correlate_ranks(dense_ranks(labels), [dense_ranks(p) for p in predictions])
 
 
-def correlate_ranks(labels: Ints, predictions: Sequence[Ints], weights: Array) -> Floats:
-    """`prepare_rank_correlation` of what are dense ranks already."""
-    truth = centred_ranks(labels, weights)
-    weighted = truth * weights
-    spread = float(weighted @ truth)
-    if not spread > 0:
-        return np.full(len(predictions), np.nan)
-    correlations = []
-    for codes in predictions:
-        ranks = centred_ranks(codes, weights)
-        product = float(weighted @ ranks)
-        ranks *= ranks
-        scale = np.sqrt(spread * float(weights @ ranks))
-        correlations.append(np.clip(product / scale, -1.0, 1.0) if scale > 0 else 0.0)
-    return np.array(correlations)
+def correlate_ranks(labels: Ints, predictions: Sequence[Ints]) -> Score:
+    """`prepare_rank_correlation` of dense ranks (B,)."""
+    label = Ranking(labels)
+    models = [Ranking(ranks[label.order]) for ranks in predictions]
+
+    def weigh(weights: Array) -> Floats:
+        own = np.asarray(weights, np.float64).take(label.order)
+        truth = label.centred(own)
+        spread = float(own @ (truth * truth))
+        if not spread > 0:
+            return np.full(len(models), np.nan)
+        correlations = []
+        for model in models:
+            weighted = own.take(model.order)
+            ranks = model.centred(weighted)
+            weighted *= ranks
+            scale = np.sqrt(spread * float(weighted @ ranks))
+            product = float(weighted @ truth.take(model.order))
+            correlations.append(np.clip(product / scale, -1.0, 1.0) if scale > 0 else 0.0)
+        return np.array(correlations)
+
+    return weigh
 
 
 def error_of_mean(labels: Array, predictions: Array, weights: Array) -> Metric:

@@ -9,10 +9,11 @@ import torch
 
 from recsys_mtl.metrics.undefined import Undefined, as_float, defined
 from recsys_mtl.metrics.weighing import (
-    centred_ranks,
+    Ranking,
     dense_ranks,
     entropy,
     prepare_mean,
+    rising,
     running_sum,
     sums,
 )
@@ -27,7 +28,7 @@ def test_with_and_without_torch_sums_have_the_same_digits(
     assert sys.modules["torch"] is torch
     fast = running_sum(values)
     monkeypatch.delitem(sys.modules, "torch")
-    assert running_sum(values).tolist() == fast.tolist() == np.cumsum(values).tolist()
+    assert running_sum(values).tolist() == fast.tolist() == [0.0, *np.cumsum(values)]
 
 
 def test_metrics_need_no_heavy_library() -> None:
@@ -44,8 +45,11 @@ def test_ranks() -> None:
     values, weights = np.array([0.5, -1.0, 0.5, 3.0]), np.array([1.0, 2.0, 0.5, 1.5])
     ranks = dense_ranks(values)
     assert ranks.tolist() == [1, 0, 1, 2]
-    # Mid-ranks 2.75, 1, 2.75 and 4.25, their mean 2.5, twice.
-    assert centred_ranks(ranks, weights).tolist() == [0.5, -3.0, 0.5, 3.5]
+    ranking = Ranking(ranks)
+    assert ranking.order.tolist() == rising(ranks).tolist() == [1, 0, 2, 3]
+    # Mid-ranks 1, 2.75, 2.75 and 4.25, their mean 2.5, twice.
+    assert ranking.centred(weights[ranking.order]).tolist() == [-3.0, 0.5, 0.5, 3.5]
+    assert Ranking(np.array([1, 0, 2])).centred(np.array([2.0, 1.0, 1.0])).tolist() == [-2, 1, 3]
 
 
 def test_means_and_sums() -> None:
