@@ -93,9 +93,9 @@ class Ranking:
         return centred
 
 
-def sums(index: Ints, values: Array, count: int = 0) -> Floats:
-    """(at least `count`,) the sum of the values (N,) of each index (N,)."""
-    return np.bincount(index, np.asarray(values, np.float64), count).astype(np.float64, copy=False)
+def sums(index: Ints, values: Array) -> Floats:
+    """(V,) the sum of the values (N,) of each index (N,)."""
+    return np.bincount(index, values).astype(np.float64, copy=False)
 
 
 def running_sum(values: Floats) -> Floats:
