@@ -147,7 +147,7 @@ def _planted(config: Config, known: Known) -> Config:
         sizes = {
             other: abs(value)
             for other, value in row.items()
-            if abs(value) < 1 and config.tasks[other].kind != "retrieval"  # not itself turned
+            if abs(value) < 1 and not config.tasks[other].has_items  # not itself turned
         }
         chosen = near_best(torch.tensor([[0.0, *sizes.values()]], dtype=torch.float64))[0, 1:]
         donors[task] = [name for name, is_donor in zip(sizes, chosen, strict=True) if is_donor]

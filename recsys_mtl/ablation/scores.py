@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_synth.targets import ChoiceTarget, Target
-from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.metrics.binary import auc
 from recsys_mtl.metrics.multiclass import mcfadden_r2
 from recsys_mtl.metrics.regression import rank_correlation
@@ -33,7 +32,7 @@ NAMES: Mapping[str, str] = {
 }
 
 
-def score(kind: TaskKind, scores: Scores, task: str) -> float:
+def score(kind: str, scores: Scores, task: str) -> float:
     """By the labels, over labelled rows; NaN where it is undefined."""
     labels = np.asarray(scores.labels[task], np.float64)
     known = ~np.isnan(labels)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-TaskKind = Literal["binary", "multiclass", "regression", "retrieval"]
-
 
 @dataclass(frozen=True)
 class TableSpec:
@@ -41,15 +39,16 @@ class TaskSpec:
 
     Attributes:
         name: task name.
-        kind: kind of label.
+        kind: name of its kind, see `recsys_mtl.tasks.kind_of`.
         outputs: width of the tower's output (1, number of classes, or embedding width).
-        items: number of items of a retrieval task (index 0 is "unknown item"), else 0.
-        prior: base rates the output bias starts from: one probability for binary, one per class
-            for multiclass, the mean of the transformed target for regression, empty for retrieval.
+        items: rows of the table of items that it finds (index 0 is "unknown item"); 0: the task
+            has no items.
+        prior: base rates of the training rows, which the output bias starts from, as the kind of
+            task takes them; empty where it takes none.
     """
 
     name: str
-    kind: TaskKind
+    kind: str
     outputs: int
     items: int = 0
     prior: tuple[float, ...] = ()

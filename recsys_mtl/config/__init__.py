@@ -1,6 +1,6 @@
 """Configs: typed, read from YAML with overrides, every mistake told at once."""
 
-from recsys_mtl.config.check import METRICS, label_of
+from recsys_mtl.config.check import label_of
 from recsys_mtl.config.load import (
     config_from_yaml,
     config_hash,
@@ -13,7 +13,6 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 
 __all__ = [
-    "METRICS",
     "Config",
     "Section",
     "config_from_yaml",

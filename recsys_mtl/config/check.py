@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from recsys_mtl.config.check_adatt import adatt_contradictions
@@ -13,17 +13,9 @@ from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.features import NumericConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.tasks import BinaryConfig, RegressionConfig, TaskConfig
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
-
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "binary": ("auc", "pr_auc", "log_loss", "normalized_entropy", "calibration_error"),
-    "multiclass": ("accuracy", "macro_f1", "log_loss", "ndcg_at_3"),
-    "regression": ("rmse", "mae", "r2", "rank_correlation"),
-    "retrieval": ("mrr",),
-}
-"""Metrics that early stopping can follow, by kind of task; retrieval has recall_at_K beside."""
 
 
 def contradictions(config: Config) -> list[Finding]:
@@ -73,9 +65,8 @@ def _tasks(config: Config) -> Iterator[Finding]:
         yield Finding(("tasks", "shared"), "'shared' is the name of the shared experts")
     seen: dict[tuple[str, ...], str] = {}
     for name, task in config.tasks.items():
-        positive = (task.positive or "") if isinstance(task, BinaryConfig) else ""
         space = " ".join((task.only_where or "").split())
-        first = seen.setdefault((task.kind, label_of(name, task), space, positive), name)
+        first = seen.setdefault((task.kind, label_of(name, task), space, task.event), name)
         if first != name:
             yield Finding(
                 _label_path(name, task),
@@ -154,8 +145,8 @@ def _transfers(config: Config) -> Iterator[Finding]:
                 fix = did_you_mean(name, config.tasks)
                 yield Finding((*place, end), "unknown task", found=show(name), fix=fix)
         source = config.tasks.get(edge.source)
-        if source is not None and source.kind == "retrieval":
-            what = f"retrieval task '{edge.source}' has no logit to transfer"
+        if source is not None and source.has_items:
+            what = f"{source.kind} task '{edge.source}' has no logit to transfer"
             yield Finding((*place, "source"), what)
         if (edge.source, edge.target) in seen:
             yield Finding(place, f"transfer {edge.source} -> {edge.target} is there twice")
@@ -185,32 +176,29 @@ def _training(config: Config) -> Iterator[Finding]:
     if not slash:
         choices = [
             "loss",
-            *(f"{task}/{name}" for task in config.tasks for name in _known(config, task)),
+            *(f"{task}/{name}" for task in config.tasks for name in followed(config, task)),
         ]
         fix = did_you_mean(metric, choices)
         yield Finding(path, "unknown metric", "loss or TASK/METRIC", show(metric), fix)
     elif task not in config.tasks:
         fix = did_you_mean(task, config.tasks)
         yield Finding(path, "unknown task", found=show(task), fix=fix)
-    elif name not in (known := _known(config, task)):
+    elif name not in (known := followed(config, task)):
         what = f"no metric of a {config.tasks[task].kind} task"
         yield Finding(path, what, found=show(name), fix=did_you_mean(name, known))
 
 
-def _known(config: Config, task: str) -> tuple[str, ...]:
-    kind = config.tasks[task].kind
-    recall = tuple(f"recall_at_{k}" for k in config.evaluation.top_k)
-    return METRICS[kind] + (recall if kind == "retrieval" else ())
+def followed(config: Config, task: str) -> tuple[str, ...]:
+    """Metrics of a task that early stopping can follow."""
+    known = (m for m in config.tasks[task].metrics if m.larger_is_better is not None)
+    return tuple(name for metric in known for name in metric.names(config.evaluation.top_k))
 
 
 def _unused(config: Config) -> Iterator[Finding]:
     """Values that another choice beside them leaves without effect."""
     for name, task in config.tasks.items():
-        path = ("tasks", name)
-        if isinstance(task, BinaryConfig) and task.loss != "focal":
-            yield from _idle(path, task, ("gamma", "alpha"), "loss: focal")
-        if isinstance(task, RegressionConfig) and task.loss != "huber":
-            yield from _idle(path, task, ("delta",), "loss: huber")
+        for key, owner in task.idle().items():
+            yield Finding(("tasks", name, key), f"{key} has no effect without {owner}")
     for name, feature in config.features.items():
         if isinstance(feature, NumericConfig) and feature.transform != "piecewise":
             yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")

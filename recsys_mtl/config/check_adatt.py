@@ -62,8 +62,9 @@ def _donors(config: Config) -> Iterator[Finding]:
             if name not in config.tasks:
                 fix = did_you_mean(name, config.tasks)
                 yield Finding(path, "unknown task", found=show(name), fix=fix)
-            elif name != receiver and config.tasks[name].kind == "retrieval":
-                yield Finding(path, f"retrieval task '{name}' has no labels that a head can learn")
+            elif name != receiver and config.tasks[name].has_items:
+                kind = config.tasks[name].kind
+                yield Finding(path, f"{kind} task '{name}' has no labels that a head can learn")
         if receiver in names:
             yield Finding(path, f"'{receiver}' lends to itself")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -73,18 +73,23 @@ def _missing_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
 
 
 def _missing_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+    if not isinstance(value, Mapping):
+        return _wrong_type(place, value, limits)
     expected = "one of " + ", ".join(sections(place.annotation))
     return Finding((*place.path, tag_key(place.annotation)), "missing key", expected=expected)
 
 
 def _unknown_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    known, key = sections(place.annotation), tag_key(place.annotation)
+    known, path = sections(place.annotation), place.path
+    if isinstance(value, Mapping):
+        key = tag_key(place.annotation)
+        path, value = (*path, key), value[key]
     return Finding(
-        (*place.path, key),
+        path,
         "unknown choice",
         expected="one of " + ", ".join(known),
-        found=show(value[key]),
-        fix=did_you_mean(str(value[key]), known),
+        found=show(value),
+        fix=did_you_mean(str(value), known),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.shape import default_of, inner, section_of
+from recsys_mtl.config.shape import default_of, inner, section_of, sections, tag_key
 from recsys_mtl.config.yaml_text import KeyPath, dotted, parse
 from recsys_mtl.errors import UserError, wrong
 
@@ -57,11 +57,13 @@ def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:
         key = _next_key(node, parts, where=where, path=path)
         path = (*path, key)
         if not parts:
-            node[key] = document.data
+            _put(node, key, document.data, annotation)
         else:
             annotation, default = _type_and_default(annotation, node, key)
             if isinstance(node, dict) and node.get(key) is None:
                 node[key] = {} if default is None else default
+            if isinstance(node[key], str) and _by_name(annotation):
+                node[key] = {tag_key(annotation): node[key]}
             node = node[key]
     return Override(text, path)
 
@@ -81,6 +83,18 @@ def _next_key(node: Any, parts: list[str], *, where: str, path: KeyPath) -> str 
         expected = f"0 to {len(node) - 1}" if node else "no position, the list is empty"
         raise wrong("no such list position", where=place, expected=expected, found=part)
     return int(part)
+
+
+def _put(node: Any, key: str | int, value: Any, annotation: Any) -> None:
+    """Set a key; one that moved into a section that is there is set in it."""
+    section = section_of(annotation, node)
+    home = None if section is None else section.moved.get(str(key))
+    there = None if home is None else node.get(home)
+    (there if isinstance(there, dict) and key in there else node)[key] = value
+
+
+def _by_name(annotation: Any) -> bool:
+    return any(section.by_name for section in sections(annotation).values())
 
 
 def _type_and_default(annotation: Any, node: Any, key: str | int) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,8 +16,15 @@ class Section(BaseModel):
     """Base of every section: unknown keys are errors, values finite and not coerced, frozen.
 
     Where a value may be one of several sections, the key `tag` tells which one is meant.
+
+    Attributes:
+        tag: that key.
+        by_name: whether a text alone stands for the section with that tag and defaults.
+        moved: keys that other sections took over: key -> key of that section. They stay valid.
     """
 
     tag: ClassVar[str] = "kind"
+    by_name: ClassVar[bool] = False
+    moved: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

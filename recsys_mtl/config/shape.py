@@ -90,7 +90,8 @@ def describe(annotation: Any) -> str:
         elif get_origin(option) is dict and get_origin(inner(option)) is list:
             words.append(f"a mapping to {describe(inner(option))}")
         elif get_origin(option) is dict or sections(option):
-            words.append("a mapping")
+            by_name = any(section.by_name for section in sections(option).values())
+            words.append("a name or a mapping" if by_name else "a mapping")
         else:
             words.append(_WORDS[option])
     return " or ".join(dict.fromkeys(words))

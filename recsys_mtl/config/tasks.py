@@ -1,16 +1,34 @@
-"""The sections of tasks: one typed section a kind."""
+"""The sections of tasks: one typed section a kind, with what is known of its metrics."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from recsys_mtl.config.losses import BceConfig, BinaryLossConfig, MseConfig, RegressionLossConfig
+from recsys_mtl.config.metric import MetricSpec
+from recsys_mtl.config.open_union import Members, OpenUnion
 from recsys_mtl.config.section import NonNegative, Section
+from recsys_mtl.config.shape import default_of, sections, tags
 
 
-class TaskConfigBase(Section):
-    """What every task has."""
+class TaskConfig(OpenUnion):
+    """A task of one of the registered kinds.
+
+    Attributes:
+        metrics: of the kind, in the order of results.
+        main: the one metric that stands for a task: larger is better, and 1 is the most.
+        summary: metrics that the model card and `compare` show, in their order.
+        has_items: the output is the embedding of an item to be found, and no logit or value.
+    """
+
+    members: ClassVar[Members] = {}
+    metrics: ClassVar[tuple[MetricSpec, ...]]
+    main: ClassVar[str]
+    summary: ClassVar[tuple[str, ...]]
+    has_items: ClassVar[bool] = False
 
     label: str | None = Field(None, description="label column; the task's name if null")
     weight: PositiveFloat = Field(1.0, description="fixed task weight in the total loss")
@@ -18,22 +36,116 @@ class TaskConfigBase(Section):
         None, description="sample space, such as `click == 1`; other rows count as unlabelled"
     )
     null_values: list[str] = Field([], description="label values that mean unlabelled")
+    kind: str
+
+    @classmethod
+    def metric_names(cls, top_k: Sequence[int]) -> tuple[str, ...]:
+        """The metrics in their order, those at K for each K."""
+        return tuple(name for metric in cls.metrics for name in metric.names(top_k))
+
+    @property
+    def label_type(self) -> Literal["number", "text"] | None:
+        """What the label column is read as where its file leaves a choice; None: either."""
+        return "text"
+
+    @property
+    def event(self) -> str:
+        """What tells two tasks of one kind on one column apart."""
+        return ""
+
+    @property
+    def loss_name(self) -> str:
+        """The loss, as the model card calls it."""
+        return "cross-entropy"
+
+    def idle(self) -> dict[str, str]:
+        """Moved keys that nothing reads: key -> what would read it."""
+        return {
+            key: f"{home}: {tags(self._owner(key))[0]}"
+            for key, home in self.moved.items()
+            if getattr(self, key) is not None
+        }
+
+    @model_validator(mode="after")
+    def _move(self) -> Self:
+        """Put moved keys where they are now; one without effect stays unless it is the default."""
+        for key, home in self.moved.items():
+            value, section, owner = getattr(self, key), getattr(self, home), self._owner(key)
+            if value is None:
+                continue
+            default = default_of(owner.model_fields[key])
+            if isinstance(section, owner):
+                if getattr(section, key) not in (default, value):
+                    raise ValueError(f"{key} is given twice: {key} and {home}.{key}")
+                self.__dict__[home] = section.model_copy(update={key: value})
+            elif value != default:
+                continue
+            self.__dict__[key] = None
+        return self
+
+    def _owner(self, key: str) -> type[Section]:
+        """The section that has a moved key now."""
+        choices = sections(type(self).model_fields[self.moved[key]].annotation).values()
+        return next(section for section in choices if key in section.model_fields)
 
 
-class BinaryConfig(TaskConfigBase):
+@TaskConfig.register
+class BinaryConfig(TaskConfig):
     """A yes/no label; the prediction is a probability."""
+
+    metrics = (
+        MetricSpec("auc", constant=0.5, reach=True),
+        MetricSpec("pr_auc", reach=True),
+        MetricSpec("log_loss", larger_is_better=False, reach=True),
+        MetricSpec("normalized_entropy", larger_is_better=False, shown=False, constant=1.0),
+        MetricSpec("calibration_error", larger_is_better=False, shown=False),
+        MetricSpec("calibration_ratio", larger_is_better=None),
+    )
+    main = "auc"
+    summary = ("auc", "log_loss", "calibration_error")
+    moved: ClassVar[Mapping[str, str]] = {"gamma": "loss", "alpha": "loss"}
 
     kind: Literal["binary"]
     positive: str | None = Field(None, description="the value that counts as 1; else 0/1, bool")
-    loss: Literal["bce", "focal"] = Field("bce", description="cross-entropy, or focal loss")
-    gamma: NonNegative = Field(2.0, description="focusing parameter of focal loss")
-    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.25, description="weight of the positive class in focal loss"
+    loss: BinaryLossConfig = Field(
+        BceConfig(), description="cross-entropy, or focal loss; a name, or a mapping with `name`"
+    )
+    gamma: NonNegative | None = Field(
+        None, exclude=True, description="another spelling of `loss: {name: focal, gamma: …}`"
+    )
+    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None, exclude=True, description="another spelling of `loss: {name: focal, alpha: …}`"
     )
 
+    @property
+    def label_type(self) -> Literal["number", "text"] | None:
+        """0 and 1, or the text of a named value."""
+        return None if self.positive is None else "text"
 
-class MulticlassConfig(TaskConfigBase):
+    @property
+    def event(self) -> str:
+        """The value that counts as 1."""
+        return self.positive or ""
+
+    @property
+    def loss_name(self) -> str:
+        """The loss, as the model card calls it."""
+        return self.loss.name
+
+
+@TaskConfig.register
+class MulticlassConfig(TaskConfig):
     """One of several classes; the prediction is a class and its probabilities."""
+
+    metrics = (
+        MetricSpec("accuracy", reach=True),
+        MetricSpec("macro_f1", reach=True),
+        MetricSpec("log_loss", larger_is_better=False, reach=True),
+        MetricSpec("ndcg_at_3", shown=False, reach=True),
+        MetricSpec("mcfadden_r2", constant=0.0, reach=True),
+    )
+    main = "mcfadden_r2"
+    summary = ("accuracy", "log_loss", "mcfadden_r2")
 
     kind: Literal["multiclass"]
     classes: list[str] | None = Field(None, description="all classes; fitted on train if null")
@@ -47,27 +159,52 @@ class MulticlassConfig(TaskConfigBase):
         return self
 
 
-class RegressionConfig(TaskConfigBase):
+@TaskConfig.register
+class RegressionConfig(TaskConfig):
     """A number; the prediction is in the label's own unit."""
 
+    metrics = (
+        MetricSpec("rmse", larger_is_better=False),
+        MetricSpec("mae", larger_is_better=False, shown=False),
+        MetricSpec("r2", constant=0.0, reach=True),
+        MetricSpec("rank_correlation", reach=True),
+    )
+    main = "rank_correlation"
+    summary = ("rank_correlation", "r2", "rmse")
+    moved: ClassVar[Mapping[str, str]] = {"delta": "loss"}
+
     kind: Literal["regression"]
-    loss: Literal["mse", "huber"] = Field("mse", description="on the transformed target")
-    delta: PositiveFloat = Field(1.0, description="huber's threshold, on the transformed target")
+    loss: RegressionLossConfig = Field(
+        MseConfig(), description="on the transformed target; a name, or a mapping with `name`"
+    )
+    delta: PositiveFloat | None = Field(
+        None, exclude=True, description="another spelling of `loss: {name: huber, delta: …}`"
+    )
     transform: Literal["standardize", "log1p", "none"] = Field(
         "standardize", description="of the target, fitted on train and undone in predictions"
     )
 
+    @property
+    def label_type(self) -> Literal["number", "text"] | None:
+        """A number."""
+        return "number"
 
-class RetrievalConfig(TaskConfigBase):
+    @property
+    def loss_name(self) -> str:
+        """The loss, as the model card calls it."""
+        return self.loss.name
+
+
+@TaskConfig.register
+class RetrievalConfig(TaskConfig):
     """An item id; the prediction is the nearest items of a learned item table."""
+
+    metrics = (MetricSpec("recall_at_k", reach=True), MetricSpec("mrr", reach=True))
+    main = "mrr"
+    summary = ("mrr",)
+    has_items = True
 
     kind: Literal["retrieval"]
     dim: PositiveInt = Field(128, description="width of queries and items")
     temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
     max_items: PositiveInt = Field(100_000, description="most frequent items that can be found")
-
-
-TaskConfig = Annotated[
-    BinaryConfig | MulticlassConfig | RegressionConfig | RetrievalConfig,
-    Field(discriminator="kind"),
-]

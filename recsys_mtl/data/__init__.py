@@ -1,6 +1,6 @@
 """Data: raw rows from files, their split, preprocessing fitted on train, and batches of tensors."""
 
-from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskKind, TaskSpec
+from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
@@ -13,7 +13,6 @@ __all__ = [
     "Preprocessor",
     "StreamLoader",
     "TableSpec",
-    "TaskKind",
     "TaskSpec",
     "concat",
 ]

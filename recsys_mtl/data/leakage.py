@@ -22,7 +22,12 @@ from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics.binary import auc_of_masses
 from recsys_mtl.metrics.regression import correlate_ranks
+<<<<<<< HEAD
 from recsys_mtl.metrics.weighing import Floats, running_sum, sums
+=======
+from recsys_mtl.metrics.weighing import Floats, centred_ranks, sums
+from recsys_mtl.tasks import kind_of
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
 
 TREE_ROWS = 10_000
 SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where intervals promise much
@@ -76,7 +81,7 @@ class _Column:
 @dataclass(frozen=True)
 class _Label:
     name: str
-    kind: str
+    judged_by: str
     codes: Codes
 
 
@@ -102,7 +107,7 @@ def find_leaks(
         threshold: least score that is reported.
     """
     labels = [
-        _Label(task.column, task.kind, _label_codes(frame, task))
+        _Label(task.column, kind_of(task.kind).leakage, _label_codes(frame, task))
         for task in dict.fromkeys(tasks.values())
     ]
     warnings: list[str | None] = [*_shared_labels(tasks)]
@@ -151,14 +156,14 @@ def _score(
 ) -> Score | None:
     """The feature's score, or None where too few rows have both, or it is far from `threshold`."""
     known = label.codes >= 0
-    if feature.numeric and label.kind != "retrieval":
+    if feature.numeric and label.judged_by != "mode":
         known &= feature.codes >= 0
     codes, target, fold = feature.codes[known] + 1, label.codes[known], folds[known]
     counts = np.bincount(target)
     counts = counts[counts > 0]
     if len(target) < MIN_ROWS or len(counts) < 2:
         return None
-    if label.kind == "regression":
+    if label.judged_by == "rank":
         ones = np.ones(len(target))
         mass = running_sum(sums(target, ones))
         ranks = mass[target] + mass[target + 1]
@@ -166,11 +171,12 @@ def _score(
         return Score(abs(float(correlate_ranks(target, [score])(ones)[0])), "|rank correlation|")
     if np.sort(counts)[-2] < MIN_SIDE:
         return None
-    if label.kind == "binary":
+    if label.judged_by == "auc":
         positive = target.astype(np.float64)
         score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
         area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
         return Score(max(area, 1.0 - area) if feature.numeric else area, "AUC")
+<<<<<<< HEAD
     if not feature.numeric or label.kind == "retrieval":
         return _accuracy(_mode_guess(codes, target, fold), target)
     if len(codes) >= SCREEN_ROWS:
@@ -182,6 +188,10 @@ def _score(
 
 def _accuracy(guess: Codes, target: Codes) -> Score:
     """0 at the accuracy of the most frequent class, 1 where every guess is right; -1 is none."""
+=======
+    shallow = feature.numeric and label.judged_by == "tree"
+    guess = _tree_guess(codes, target, fold) if shallow else _mode_guess(codes, target, fold)
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     judged = guess >= 0
     majority = np.bincount(target).max() / len(target)
     accuracy = float(np.mean(guess[judged] == target[judged]))
@@ -210,21 +220,14 @@ def _feature(values: pl.Series, kind: str) -> _Column:
 
 
 def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:
-    """Binary: 0 and 1; others: dense ranks of the values; -1 where unlabelled."""
+    """Dense ranks of the values; -1 where unlabelled."""
     kind, column, positive, null_values, space = task
     values = frame[column]
     text = canonical(values)
     is_null = text.is_in(list(null_values)).fill_null(True)
     if space is not None:
         is_null |= ~space.mask(frame)
-    if kind == "regression":
-        values = values.cast(pl.Float64, strict=False)
-    elif kind == "binary":
-        truth = text.is_in(["1", "true"] if positive is None else [positive])
-        values = truth.cast(pl.Int8)
-    else:
-        values = text
-    codes = _codes(values)
+    codes = _codes(kind_of(kind).compared_values(values, text, positive))
     codes[is_null.to_numpy()] = -1
     return codes
 

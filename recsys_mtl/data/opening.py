@@ -10,7 +10,6 @@ from pathlib import Path
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.splits import Splits, distinct, open_sources
@@ -100,10 +99,8 @@ class _Columns:
         for name, task in config.tasks.items():
             column = label_of(name, task)
             wanted.append((column, f"tasks.{name}.label"))
-            if task.kind == "regression":
-                numbers.add(column)
-            elif not isinstance(task, BinaryConfig) or task.positive is not None:
-                text.add(column)
+            if task.label_type is not None:
+                (numbers if task.label_type == "number" else text).add(column)
         if config.data.weight:
             wanted.append((config.data.weight, "data.weight"))
             numbers.add(config.data.weight)

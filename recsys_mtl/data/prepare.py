@@ -26,7 +26,6 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
 from recsys_mtl.data.splits import SplitName, Splits
 from recsys_mtl.data.where import parse
-from recsys_mtl.tasks.binary import BinaryLabel
 
 log = logging.getLogger(__name__)
 _LEAK_ROWS = 20_000
@@ -181,7 +180,7 @@ def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> 
             name: LabelInfo(
                 label.kind,
                 label.column,
-                label.positive if isinstance(label, BinaryLabel) else None,
+                label.event,
                 tuple(label.null_values),
                 preprocessor.conditions.get(name),
             )

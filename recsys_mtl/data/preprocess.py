@@ -22,12 +22,17 @@ from recsys_mtl.columns.weight import Weight
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.encoders import label_encoder
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.feature import Feature
+<<<<<<< HEAD
 from recsys_mtl.features.registry import KINDS, blocks_of, in_order
 from recsys_mtl.tasks.label import Label
+=======
+from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.features.registry import KINDS
+from recsys_mtl.tasks import Label, kind_of
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
 
 FIT_ROWS = 65_536
 """Rows that a fit takes at a time, however the source cuts its frames: results never depend on
@@ -77,7 +82,7 @@ class Preprocessor:
             tuple(
                 KINDS[f.kind].of(name, f, default_dim=default_dim) for name, f in features.items()
             ),
-            {name: label_encoder(name, task) for name, task in tasks.items()},
+            {name: kind_of(task.kind).label(name, task) for name, task in tasks.items()},
             {
                 name: parse(task.only_where, f"tasks.{name}.only_where")
                 for name, task in tasks.items()
@@ -151,15 +156,9 @@ class Preprocessor:
 
         Args:
             task: task name.
-            outputs: (B, outputs) logits of a binary or multiclass task, (B, 1) transformed values
-                of a regression task (its encoded labels too), (B, items) scores of a retrieval
-                task, item 0 (unknown) included.
-            top_k: items that a retrieval task names per row.
-
-        Returns:
-            binary: the probability; multiclass: the class, and `TASK.CLASS` with each one's
-            probability; regression: the value in the label's own unit; retrieval: the best items,
-            best first, and `TASK.score`.
+            outputs: (B, outputs) of the task's tower; (B, items) scores, item 0 (unknown) included,
+                where there are items.
+            top_k: items to name per row.
         """
         return self.labels[task].decode(np.asarray(outputs, np.float64), top_k=top_k)
 

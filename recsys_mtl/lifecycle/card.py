@@ -14,11 +14,11 @@ import numpy as np
 
 from recsys_mtl.config import Config
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.runs.trained import MAIN, SHOWN, Trained
+from recsys_mtl.runs.trained import Trained
+from recsys_mtl.tasks import kind_of
 
 FEW_ROWS = 200  # labelled test rows below which a metric says little
 _PAIRS = 5
-_CONSTANT = (("auc", 0.5, 1), ("normalized_entropy", 1.0, -1), ("r2", 0.0, 1))
 
 
 def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page:
@@ -70,16 +70,19 @@ def limits(trained: Trained) -> list[str]:
 
 def _useless(trained: Trained, task: str) -> str | None:
     """Why the task's predictions are worth no more than a constant; None where they are."""
-    main = MAIN[trained.result["tasks"][task]["kind"]]
+    kind = kind_of(trained.result["tasks"][task]["kind"])
+    main = kind.main
     ours = trained.metric(task, main)
     constant = trained.result["baselines"].get("constant", {}).get(task, {}).get(main, {})
     level = constant.get("value")
     if ours is not None and level is not None and ours <= level:
         return f"{main} {ours:.4f}, the constant {level:.4f}"
-    for name, limit, sign in _CONSTANT:
-        value = trained.metric(task, name)
-        if value is not None and sign * value <= sign * limit:
-            return f"{name} {value:.4f}"
+    for metric in kind.section.metrics:
+        value, limit = trained.metric(task, metric.name), metric.constant
+        if value is None or limit is None:
+            continue
+        if value <= limit if metric.larger_is_better else value >= limit:
+            return f"{metric.name} {value:.4f}"
     return None
 
 
@@ -105,7 +108,7 @@ def _tasks(trained: Trained, config: Config) -> Table:
             name,
             task.kind,
             task.only_where or "all rows",
-            str(getattr(task, "loss", "cross-entropy")),
+            task.loss_name,
             f"{epoch['labelled'].get(name, 0):,}",
             f"{trained.result['tasks'][name]['labelled']:,}",
         ]
@@ -125,7 +128,7 @@ def _tasks(trained: Trained, config: Config) -> Table:
 def _metrics(trained: Trained) -> Table:
     rows = []
     for task, facts in trained.result["tasks"].items():
-        for name in SHOWN[facts["kind"]]:
+        for name in kind_of(facts["kind"]).section.summary:
             found = facts["metrics"].get(name, {})
             low, high = found.get("low"), found.get("high")
             interval = "" if low is None else f"{low:.4f} to {high:.4f}"
@@ -154,7 +157,7 @@ def _baselines(trained: Trained) -> Iterator[Table]:
         return
     rows = []
     for task, facts in trained.result["tasks"].items():
-        main = MAIN[facts["kind"]]
+        main = kind_of(facts["kind"]).main
         others = [by.get(task, {}).get(main, {}).get("value") for by in baselines.values()]
         rows.append([task, main, _number(trained.metric(task, main)), *map(_number, others)])
     columns = ["task", "metric", "model", *(name.replace("_", " ") for name in baselines)]

@@ -12,7 +12,6 @@ from recsys_mtl.lifecycle.evidence import Evidence, gather
 from recsys_mtl.lifecycle.gate import Gate, check_tasks
 from recsys_mtl.lifecycle.rows import Model, choose_rows, measure, seen_in_training
 from recsys_mtl.metrics import Metrics
-from recsys_mtl.tasks.retrieval import RetrievalLabel
 
 log = logging.getLogger(__name__)
 
@@ -106,14 +105,6 @@ def _notes(evidence: Evidence, challenger: Model, champion: Model, of_input: str
         log.warning("%s", notice)
     if evidence.new:
         notes.append(f"Only the challenger has, and nothing judges: {', '.join(evidence.new)}.")
-    for task in evidence.tasks:
-        sizes = [
-            len(label.items)
-            for label in (m.predictor.preprocessor.labels[task] for m in (champion, challenger))
-            if isinstance(label, RetrievalLabel)
-        ]
-        if len(set(sizes)) > 1:
-            notes.append(
-                f"{task}: {sizes[1]:,} items can be found, the champion knew {sizes[0]:,}."
-            )
-    return notes
+    theirs, ours = (m.predictor.preprocessor.labels for m in (champion, challenger))
+    remarks = {task: ours[task].remark(theirs[task]) for task in evidence.tasks}
+    return notes + [f"{task}: {remark}" for task, remark in remarks.items() if remark]

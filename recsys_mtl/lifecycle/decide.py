@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.metrics.bootstrap import Interval
-from recsys_mtl.metrics.fast_scores import NAMES
+from recsys_mtl.tasks import kind_of
 
 FIRST = "first champion"
 
@@ -58,7 +58,7 @@ def task_failures(gate: Gate, name: str, task: TaskEvidence) -> Iterator[str]:
     worst, gain = gate.worst_of(name), task.gain
     words = "may lose" if gate.strict else "surely loses"
     if not (gain.low if gate.strict else gain.high) >= -worst:
-        yield f"{words} more than {worst:g} of {NAMES[task.kind]}: {with_interval(gain)}"
+        yield f"{words} more than {worst:g} of {kind_of(task.kind).main}: {with_interval(gain)}"
     limit, growth = gate.calibration_of(name), task.growth
     words = "may grow" if gate.strict else "surely grows"
     if task.calibration and not (growth.high if gate.strict else growth.low) <= limit:

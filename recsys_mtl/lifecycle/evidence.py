@@ -12,10 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from recsys_mtl.columns.spec import TaskKind
-from recsys_mtl.lifecycle.calibration import make_calibration
 from recsys_mtl.lifecycle.gate import Gate
-from recsys_mtl.lifecycle.labelled import Labelled, comparable, ready_score
+from recsys_mtl.lifecycle.labelled import Labelled, calibration_of, comparable, ready_score
 from recsys_mtl.lifecycle.same_task import Tasks
 from recsys_mtl.metrics.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
 from recsys_mtl.metrics.weighing import Floats, Score
@@ -40,7 +38,7 @@ class TaskEvidence:
         broken: what is wrong with the challenger's predictions; empty where nothing is.
     """
 
-    kind: TaskKind
+    kind: str
     rows: int
     scores: tuple[float, float] = (_NAN, _NAN)
     gain: Interval = UNKNOWN
@@ -97,7 +95,7 @@ def gather(
     for name, found in labelled.items():
         if (score := ready_score(found)) is not None:
             functions[name] = score
-            if (error := make_calibration(found, weights, bins)) is not None:
+            if (error := calibration_of(found, weights, bins)) is not None:
                 errors[name] = error
     asked = {("score", name): score for name, score in functions.items()}
     asked |= {("error", name): error for name, error in errors.items()}

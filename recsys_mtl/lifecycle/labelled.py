@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.lifecycle.same_task import Tasks, difference_of_kind, difference_of_labels
-from recsys_mtl.metrics.fast_scores import make_score
-from recsys_mtl.metrics.weighing import Floats, Ints, Score
+from recsys_mtl.metrics.weighing import Floats, Ints, Score, on_rows, together
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
 
@@ -29,7 +28,7 @@ class Labelled:
         predictions: (N,) or (N, K) of each model.
     """
 
-    kind: TaskKind
+    kind: str
     rows: Ints
     labels: tuple[Floats, Floats]
     predictions: tuple[Floats, Floats]
@@ -38,7 +37,7 @@ class Labelled:
     def finite(self) -> tuple[bool, bool]:
         """Whether all predictions are; an infinite rank is a miss."""
         first, second = (
-            self.kind == "retrieval" or bool(np.isfinite(predicted).all())
+            kind_of(self.kind).infinite or bool(np.isfinite(predicted).all())
             for predicted in self.predictions
         )
         return first, second
@@ -80,5 +79,21 @@ def ready_score(found: Labelled) -> Score | None:
     """The task's score; None where there is nothing to score."""
     if not len(found.rows) or not all(found.finite):
         return None
-    labels = found.labels if found.kind == "multiclass" else (found.labels[1],) * 2
-    return make_score(found.kind, found.rows, labels, found.predictions)
+    return on_rows(found.rows, kind_of(found.kind).score(found.labels, found.predictions))
+
+
+def calibration_of(found: Labelled, weights: Floats, bins: int) -> Score | None:
+    """The calibration errors of both models; None for kinds that have none.
+
+    Args:
+        found: the task's labelled rows.
+        weights: (R,) of the whole set.
+        bins: most bins.
+    """
+    kind, own = kind_of(found.kind), weights[found.rows]
+    errors = [
+        error
+        for predicted in found.predictions
+        if (error := kind.calibration(found.labels[1], predicted, own, bins=bins)) is not None
+    ]
+    return on_rows(found.rows, together(errors)) if errors else None

@@ -18,10 +18,11 @@ from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.card import card, shortened
 from recsys_mtl.reports.report import Report
-from recsys_mtl.runs.trained import MAIN, Trained, read_trained
+from recsys_mtl.runs.trained import Trained, read_trained
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.mlflow_model import verify_model
 from recsys_mtl.serving.pandas_rows import to_polars
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.bundle_cache import PIN, bundle_hash
 from recsys_mtl.tracking.logged_model import LoggedModel, read_logged_model
 from recsys_mtl.tracking.mlflow_limits import DESCRIPTION_LENGTH
@@ -192,9 +193,10 @@ def _tags(trained: Trained, stored: StoredRun, pin: str) -> dict[str, str]:
     if stored.commit is not None:
         tags["git_revision"] = stored.commit
     for task, facts in result["tasks"].items():
-        value = trained.metric(task, MAIN[facts["kind"]])
+        main = kind_of(facts["kind"]).main
+        value = trained.metric(task, main)
         if value is not None:
-            tags[f"metric/{task}/{MAIN[facts['kind']]}"] = f"{value:.6g}"
+            tags[f"metric/{task}/{main}"] = f"{value:.6g}"
     return tags
 
 

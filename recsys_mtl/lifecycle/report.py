@@ -11,8 +11,8 @@ from recsys_mtl.lifecycle.decide import FIRST, task_failures, with_interval
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.metrics import Undefined, to_json
-from recsys_mtl.metrics.fast_scores import NAMES
 from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.registry import Version
 
 
@@ -100,7 +100,7 @@ def _tasks(gate: Gate, evidence: Evidence) -> Table:
         rows.append(
             [
                 name,
-                NAMES[task.kind],
+                kind_of(task.kind).main,
                 _verdict(gate, name, task),
                 f"{task.rows:,}",
                 *(_shown(score) for score in task.scores),

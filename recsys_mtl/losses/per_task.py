@@ -8,64 +8,27 @@ logits are: it is replaced before the loss sees it, for NaN times zero is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from recsys_mtl.columns.spec import TaskKind
-from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.losses import pointwise
-
-LOSSES: dict[TaskKind, tuple[str, ...]] = {
-    "binary": ("bce", "focal"),
-    "multiclass": ("cross_entropy",),
-    "regression": ("mse", "huber"),
-    "retrieval": ("info_nce",),
-}
-"""The losses of each kind of task; the first is the default."""
-
 
 @dataclass(frozen=True)
 class TaskLoss:
-    """The loss of one task.
+    """The loss of one task: the weighted mean of a loss of rows.
 
     Attributes:
-        kind: kind of label.
-        name: a loss of that kind in `LOSSES`; its first one if empty.
-        gamma: focusing parameter of focal loss.
-        alpha: weight of the positive class in focal loss.
-        delta: huber's threshold, in the unit of the (transformed) label.
-        temperature: divides the similarities of retrieval.
-
-    Raises:
-        UserError: the kind has no loss of that name.
+        rows: (B, o) outputs and (B,) labels to (B,) losses, or, where `elementwise`, (B, G) and
+            (B, G) to (B, G). Every label is valid.
+        settings: keyword arguments of `rows`.
+        elementwise: one output and one label a row, so that several tasks can share one call.
     """
 
-    kind: TaskKind
-    name: str = ""
-    gamma: float = 2.0
-    alpha: float = 0.25
-    delta: float = 1.0
-    temperature: float = 0.07
-
-    def __post_init__(self) -> None:
-        known = LOSSES[self.kind]
-        if not self.name:
-            object.__setattr__(self, "name", known[0])
-        if self.name not in known:
-            raise wrong(
-                f"unknown loss of a {self.kind} task",
-                expected=" or ".join(known),
-                found=self.name,
-                fix=did_you_mean(self.name, known),
-            )
-
-    @property
-    def elementwise(self) -> bool:
-        """One output and one label a row, so that several tasks can share one call."""
-        return self.kind in ("binary", "regression")
+    rows: Callable[..., Tensor]
+    settings: tuple[tuple[str, float], ...] = ()
+    elementwise: bool = False
 
     def __call__(
         self, logits: Tensor, labels: Tensor, weights: Tensor, items: Tensor | None = None
@@ -99,40 +62,59 @@ class TaskLoss:
         Returns:
             (G,) losses and (G,) counts.
         """
-        labelled = ~labels.isnan()
-        safe_labels = torch.where(labelled, labels, 0)
-        row_weights = torch.where(labelled, weights.unsqueeze(1), 0)
-        if items is not None and self.kind == "retrieval":
-            # Rows are selected, not masked: an unlabelled row must not add a negative item, and
-            # of the unknown item (0) there is nothing to learn.
-            rows = (labelled & (safe_labels > 0)).squeeze(1)
-            row_weights = row_weights[rows]
-            losses = pointwise.info_nce(
-                logits[rows],
-                safe_labels[rows].squeeze(1),
-                items,
-                temperature=self.temperature,
-            ).unsqueeze(1)
-        else:
-            losses = self._rows(torch.where(labelled, logits, 0), safe_labels)
+        counts = self.counting(labels)
+        row_weights = torch.where(counts, weights.unsqueeze(1), 0)
+        row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
         total = row_weights.sum(0)
         mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)
         return mean, (row_weights > 0).sum(0)
 
-    def _rows(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B, G) losses of rows; every label is valid."""
-        match self.name:
-            case "bce":
-                return pointwise.bce_with_logits(logits, labels)
-            case "focal":
-                return pointwise.focal(logits, labels, gamma=self.gamma, alpha=self.alpha)
-            case "mse":
-                return pointwise.mse(logits, labels)
-            case "huber":
-                return pointwise.huber(logits, labels, delta=self.delta)
-            case "cross_entropy":
-                return pointwise.cross_entropy(logits, labels.squeeze(1)).unsqueeze(1)
-        raise ValueError("a retrieval loss needs the item table: items is None")
+    def counting(self, labels: Tensor) -> Tensor:
+        """Whether each label (any shape) counts; bool of the same shape."""
+        return ~labels.isnan()
+
+    def _selected(
+        self,
+        counts: Tensor,
+        row_weights: Tensor,
+        logits: Tensor,
+        labels: Tensor,
+        items: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """(R, G) weights and losses of the R ≤ B rows that the mean is over."""
+        del items
+        labels, logits = torch.where(counts, labels, 0), torch.where(counts, logits, 0)
+        if self.elementwise:
+            return row_weights, self.rows(logits, labels, **dict(self.settings))
+        losses = self.rows(logits, labels.squeeze(1), **dict(self.settings))
+        return row_weights, losses.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class ItemLoss(TaskLoss):
+    """The loss of a task that finds items: `rows` also takes the (I, o) item table.
+
+    Of the unknown item (label 0) there is nothing to learn: its rows count as unlabelled.
+    """
+
+    def counting(self, labels: Tensor) -> Tensor:
+        """Whether each label (any shape) counts; bool of the same shape."""
+        return labels > 0  # false for NaN
+
+    def _selected(
+        self,
+        counts: Tensor,
+        row_weights: Tensor,
+        logits: Tensor,
+        labels: Tensor,
+        items: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Rows are selected, not masked: an unlabelled row must not add a negative item."""
+        if items is None:
+            raise ValueError("a retrieval loss needs the item table: items is None")
+        rows = counts.squeeze(1)
+        losses = self.rows(logits[rows], labels[rows].squeeze(1), items, **dict(self.settings))
+        return row_weights[rows], losses.unsqueeze(1)
 
 
 class TaskLosses:
@@ -145,7 +127,7 @@ class TaskLosses:
     def __init__(self, tasks: Mapping[str, TaskLoss]) -> None:
         self.tasks = dict(tasks)
         self.names = tuple(tasks)
-        self._retrieval = torch.tensor([loss.kind == "retrieval" for loss in tasks.values()])
+        self._of_items = torch.tensor([isinstance(loss, ItemLoss) for loss in tasks.values()])
         groups: dict[tuple[TaskLoss, int], list[int]] = {}
         for column, loss in enumerate(tasks.values()):
             key = (loss, -1 if loss.elementwise else column)
@@ -192,7 +174,7 @@ class TaskLosses:
             labels: (B, T), NaN where unlabelled.
             weights: (B,) row weights.
         """
-        unknown_items = (labels == 0) & self._retrieval.to(labels.device)
+        unknown_items = (labels == 0) & self._of_items.to(labels.device)
         return weights.double() @ (~labels.isnan() & ~unknown_items).double()
 
 

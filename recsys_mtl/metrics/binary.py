@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, defined
+from recsys_mtl.metrics.undefined import Metric, Undefined, defined
 from recsys_mtl.metrics.weighing import (
     Array,
     Floats,
@@ -27,18 +27,6 @@ from recsys_mtl.metrics.weighing import (
 
 _CLIP = 1e-7  # float32 probabilities come this close to 0 and 1 and no closer
 _ONE_CLASS = "all labels are of one class"
-
-
-def binary_metrics(labels: Array, probabilities: Array, weights: Array, *, bins: int) -> Metrics:
-    """All metrics of this file, by name; `bins` is that of `calibration_error`."""
-    return {
-        "auc": auc(labels, probabilities, weights),
-        "pr_auc": pr_auc(labels, probabilities, weights),
-        "log_loss": log_loss(labels, probabilities, weights),
-        "normalized_entropy": normalized_entropy(labels, probabilities, weights),
-        "calibration_error": calibration_error(labels, probabilities, weights, bins=bins),
-        "calibration_ratio": calibration_ratio(labels, probabilities, weights),
-    }
 
 
 def auc(labels: Array, scores: Array, weights: Array) -> Metric:

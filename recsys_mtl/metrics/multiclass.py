@@ -9,22 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, defined
+from recsys_mtl.metrics.undefined import Metric, Undefined, defined
 from recsys_mtl.metrics.weighing import Array, Weighing, entropy, mean
 
 _CLIP = 1e-7  # a float32 softmax may say 0
 _LEAST_ENTROPY = 1e-12  # the rounding error of shares that are all of one class
 _ONE_CLASS = "all labels are of one class"
-
-
-def multiclass_metrics(labels: Array, probabilities: Array, weights: Array) -> Metrics:
-    """All metrics of a result, by name."""
-    return {
-        "accuracy": accuracy(labels, probabilities, weights),
-        "macro_f1": macro_f1(labels, probabilities, weights),
-        "log_loss": log_loss(labels, probabilities, weights),
-        "ndcg_at_3": ndcg_at_3(labels, probabilities, weights),
-    }
 
 
 def accuracy(labels: Array, probabilities: Array, weights: Array) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined
+from recsys_mtl.metrics.undefined import Metric, Undefined
 from recsys_mtl.metrics.weighing import (
     Array,
     Floats,
@@ -23,17 +23,6 @@ from recsys_mtl.metrics.weighing import (
 )
 
 _EQUAL_LABELS = Undefined("all labels are equal")
-
-
-def regression_metrics(labels: Array, predictions: Array, weights: Array) -> Metrics:
-    """All metrics of a result, by name."""
-    y, p = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
-    return {
-        "rmse": rmse(y, p, weights),
-        "mae": mae(y, p, weights),
-        "r2": r2(y, p, weights),
-        "rank_correlation": rank_correlation(y, p, weights),
-    }
 
 
 def rmse(labels: Array, predictions: Array, weights: Array) -> float:

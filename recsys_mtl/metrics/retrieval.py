@@ -9,20 +9,11 @@ cannot be answered rightly and counts as a miss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from recsys_mtl.metrics.undefined import Metrics
 from recsys_mtl.metrics.weighing import Array, Weighing, mean, prepare_mean
 
 _CHUNK = 4_000_000  # scores compared at once
-
-
-def retrieval_metrics(ranks: Array, weights: Array, *, top_k: Sequence[int]) -> Metrics:
-    """`recall_at_K` for every K of `top_k`, and `mrr`; ranks and positive weights are (B,)."""
-    metrics: Metrics = {f"recall_at_{k}": recall_at_k(ranks, weights, k=k) for k in top_k}
-    return metrics | {"mrr": mrr(ranks, weights)}
 
 
 def recall_at_k(ranks: Array, weights: Array, *, k: int) -> float:

@@ -140,12 +140,12 @@ class MultiTaskNetwork(nn.Module):
             dropout=spec.tower_dropout,
             transfer=spec.logit_transfer,
         ).to(device)
-        self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.kind == "retrieval"}
+        self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.items}
         self.items = nn.ParameterDict(
             {
                 _item_key(task.name): _item_table(task.items, task.outputs, device)
                 for task in data.tasks
-                if task.kind == "retrieval"
+                if task.items
             }
         )
 

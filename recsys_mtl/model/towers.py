@@ -15,10 +15,10 @@ from torch.nn import functional as F
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.model.grouped import GroupedMLP
+from recsys_mtl.tasks import kind_of
 
 _WHERE = "model.logit_transfer"
 _TRANSFER_SCALE = 0.5
-_LEAST_PROBABILITY = 1e-6
 
 
 def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> list[list[int]]:
@@ -68,17 +68,6 @@ def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> li
         waves.append(sorted(tasks.index(task) for task in ready))
         sorter.done(*ready)
     return waves
-
-
-def output_bias(task: TaskSpec) -> Tensor:
-    """(outputs,) bias that makes an untrained tower predict `task.prior`."""
-    if not task.prior:
-        return torch.zeros(task.outputs)
-    prior = torch.tensor(task.prior)
-    if task.kind == "regression":
-        return prior
-    prior = prior.clamp(_LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
-    return prior.logit() if task.kind == "binary" else prior.log()
 
 
 class LogitTransfer(nn.Module):
@@ -138,7 +127,7 @@ class Towers(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, task.outputs) for task in tasks)
         with torch.no_grad():
             for task, head in zip(tasks, self.heads, strict=True):
-                head.get_parameter("bias").copy_(output_bias(task))
+                head.get_parameter("bias").copy_(kind_of(task.kind).output_bias(task))
         self.sources = [
             [(names.index(s), edge) for edge, (s, t) in enumerate(transfer) if t == name]
             for name in names
@@ -148,7 +137,7 @@ class Towers(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(T, B, D) to task -> (B, outputs) float32; unit vectors for retrieval."""
+        """(T, B, D) to task -> (B, outputs) float32; unit vectors where there are items."""
         found: dict[int, Tensor] = {}
         for wave, hidden in zip(self.waves, self.hidden, strict=True):
             inputs = x if len(self.waves) == 1 else self._inputs(x, wave, found)
@@ -170,4 +159,4 @@ class Towers(nn.Module):
         """(B, last hidden width) to (B, outputs)."""
         with torch.autocast(h.device.type, enabled=False):
             output: Tensor = self.heads[index](h.float())
-            return F.normalize(output, dim=-1) if self.tasks[index].kind == "retrieval" else output
+            return F.normalize(output, dim=-1) if self.tasks[index].items else output

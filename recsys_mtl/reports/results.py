@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.metrics import Metric, Metrics, Undefined
+from recsys_mtl.tasks import kind_of
 
 _WIDTH_IN_FILES = 100
-_SHOWN: dict[TaskKind, tuple[str, ...]] = {
-    "binary": ("auc", "pr_auc", "log_loss", "calibration_ratio"),
-    "multiclass": ("accuracy", "macro_f1", "log_loss"),
-    "regression": ("rmse", "r2", "rank_correlation"),
-    "retrieval": ("mrr",),
-}
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class ResultTable:
     """
 
     title: str
-    kinds: Mapping[str, TaskKind]
+    kinds: Mapping[str, str]
     columns: Mapping[str, Mapping[str, Metrics]]
     caption: str | None = None
 
@@ -47,7 +41,8 @@ class ResultTable:
             table.add_column(name.replace("_", " "), justify="right")
         models = list(self.columns.values())
         for task, kind in self.kinds.items():
-            shown = [m for m in models[0][task] if m in _SHOWN[kind] or m.startswith("recall_at_")]
+            specs = [metric for metric in kind_of(kind).section.metrics if metric.shown]
+            shown = [name for name in models[0][task] if any(m.is_of(name) for m in specs)]
             for row, metric in enumerate(shown):
                 cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in models]
                 last = row == len(shown) - 1

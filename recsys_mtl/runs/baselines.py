@@ -1,18 +1,16 @@
 """What a network has to beat: a constant, and histogram gradient boosting for each task alone.
 
 Both learn from the encoded rows that the network learns from, held in memory, and predict in the
-form of the network's predictions, so that one evaluation serves all:
+form that metrics judge, so that one evaluation serves all.
 
-- binary: (B,) probabilities · multiclass: (B, K) probabilities
-- regression: (B,) in the label's own unit · retrieval: (B, I) scores
-
-Shapes: B rows, K classes, I items, F columns of the boosting's matrix.
+Shapes: B rows, C columns of a task's predictions, F columns of the boosting's matrix.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -25,11 +23,11 @@ from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics import Undefined
+from recsys_mtl.tasks import Boosting, ToUnit, kind_of
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Array: TypeAlias = NDArray[np.floating]
-Inverse: TypeAlias = Callable[[Array], Array]
 Predictions: TypeAlias = dict[str, Array | Undefined]
 
 MAX_CATEGORIES = 255
@@ -43,7 +41,7 @@ _NO_ROWS = Undefined("no labelled training rows")
 
 
 def constant(
-    train: Batch, test: Batch, tasks: Sequence[TaskSpec], *, inverses: Mapping[str, Inverse]
+    train: Batch, test: Batch, tasks: Sequence[TaskSpec], *, inverses: Mapping[str, ToUnit]
 ) -> Predictions:
     """One prediction for all rows: base rate, class shares, mean, or the items' popularity.
 
@@ -51,8 +49,7 @@ def constant(
         train: rows whose (weighted) label distribution is taken.
         test: rows to predict.
         tasks: the tasks, in the order of the label columns.
-        inverses: of each regression task, from the transformed target to the label's unit; the
-            mean is taken there, where it is the best constant.
+        inverses: of each task, from its targets to the label's unit.
 
     Returns:
         Predictions by task; `Undefined` where no training row is labelled.
@@ -63,7 +60,8 @@ def constant(
         if not len(rows):
             predictions[task.name] = _NO_ROWS
             continue
-        value = _constant(task, labels, weights, inverses)
+        to_unit = inverses[task.name]
+        value = kind_of(task.kind).constant(task, labels, weights, to_unit)
         predictions[task.name] = np.broadcast_to(value, (test.num_rows, *value.shape))
     return predictions
 
@@ -75,7 +73,7 @@ def gradient_boosting(
     spec: DataSpec,
     *,
     seed: int,
-    inverses: Mapping[str, Inverse],
+    inverses: Mapping[str, ToUnit],
 ) -> Predictions:
     """scikit-learn's histogram gradient boosting, one model a task, on the task's labelled rows.
 
@@ -90,30 +88,35 @@ def gradient_boosting(
         test: rows to predict.
         spec: columns and tasks of the batches.
         seed: of the boosting.
-        inverses: of each regression task, from the transformed target, which is what the boosting
-            (like the network) learns, to the label's unit.
+        inverses: of each task, from its targets to the label's unit.
 
     Returns:
         Predictions by task. `Undefined` for retrieval, which boosting cannot do, and where no
         training row is labelled; training labels of one class give that class.
     """
+<<<<<<< HEAD
     (train_columns, categorical), (valid_columns, _), (test_columns, _) = (
         _matrix(spec, rows) for rows in (train, valid, test)
     )
+=======
+    columns = [_matrix(rows) for rows in (train, valid, test)]
+    settings = {"categorical_features": _categorical_columns(spec), "random_state": seed}
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     predictions: Predictions = {}
     for column, task in enumerate(spec.tasks):
-        if task.kind == "retrieval":
-            reason = "gradient boosting does not rank a catalogue of items"
-            predictions[task.name] = Undefined(reason)
+        kind, to_unit = kind_of(task.kind), inverses[task.name]
+        if kind.no_boosting:
+            predictions[task.name] = Undefined(kind.no_boosting)
             continue
         rows, labels, weights = _labelled(train, column)
         if not len(rows):
             predictions[task.name] = _NO_ROWS
             continue
         if labels.min() == labels.max():
-            value = _constant(task, labels, weights, inverses)
+            value = kind.constant(task, labels, weights, to_unit)
             predictions[task.name] = np.broadcast_to(value, (test.num_rows, *value.shape))
             continue
+<<<<<<< HEAD
         model = _fit(
             task,
             (train_columns[rows], labels, weights),
@@ -125,6 +128,18 @@ def gradient_boosting(
             "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), _trees(model)
         )
         predictions[task.name] = _predict(task, model, test_columns, inverses)
+=======
+        known = _labelled(valid, column)
+        held_out = columns[1][known[0]], *known[1:]
+        predicted, trees = [], 0
+        for part in kind.boosting():
+            learned = columns[0][rows], part.target(labels), weights
+            model = _fit(part, learned, _stopping_rows(part, held_out, learned[1]), **settings)
+            predicted.append(_predict(model, columns[2], kind.classes(task)))
+            trees += _trees(model)
+        log.info("gradient boosting of %s: %d rows, %d trees", task.name, len(rows), trees)
+        predictions[task.name] = kind.boosted(task, predicted, to_unit)
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     return predictions
 
 
@@ -139,6 +154,7 @@ def _labelled(rows: Batch, column: int) -> _Labelled:
     return kept, labels[kept].astype(np.float64), weights[kept].astype(np.float64)
 
 
+<<<<<<< HEAD
 def _constant(
     task: TaskSpec, labels: Array, weights: Array, inverses: Mapping[str, Inverse]
 ) -> Array:
@@ -158,6 +174,25 @@ def _matrix(spec: DataSpec, rows: Batch) -> tuple[Array, list[int]]:
         column
         for feature in spec.features
         for column in KINDS[feature.kind].tree_columns(feature, rows[feature.name])
+=======
+def _matrix(rows: Batch) -> Array:
+    """(B, F): numeric columns, ids, then length and first id of every list (NaN if empty)."""
+    parts = [_numpy(rows.numeric), _numpy(rows.ids).astype(np.float32)]
+    for m, values in enumerate(rows.list_ids):
+        lengths = _numpy(rows.list_lengths[:, m])
+        first = np.full(len(lengths), np.nan, np.float32)
+        first[lengths > 0] = _numpy(values)[(np.cumsum(lengths) - lengths)[lengths > 0]]
+        parts.append(np.column_stack([lengths, first]).astype(np.float32))
+    return np.concatenate(parts, axis=1)
+
+
+def _categorical_columns(spec: DataSpec) -> list[int]:
+    """The columns of `_matrix` that hold the ids of small tables."""
+    first_ids = spec.numeric_width + len(spec.tables) + 1
+    places = [
+        *((spec.numeric_width + c, table) for c, table in enumerate(spec.tables)),
+        *((first_ids + 2 * m, table) for m, table in enumerate(spec.list_tables)),
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     ]
     matrix = np.empty((rows.num_rows, len(columns)), np.float32)
     for index, column in enumerate(columns):
@@ -167,21 +202,22 @@ def _matrix(spec: DataSpec, rows: Batch) -> tuple[Array, list[int]]:
     return matrix, small
 
 
-def _stopping_rows(
-    task: TaskSpec, columns: Array, labelled: _Labelled, train_labels: Array
-) -> _Rows | None:
-    """The validation rows of a task, less those of classes that training did not see."""
-    rows, labels, weights = labelled
-    if task.kind != "regression":
-        seen = np.isin(labels, train_labels)
-        rows, labels, weights = rows[seen], labels[seen], weights[seen]
-    return (columns[rows], labels, weights) if len(rows) else None
+def _stopping_rows(part: Boosting, held_out: _Rows, learned: Array) -> _Rows | None:
+    """The validation rows of a model, less those of classes that training did not see."""
+    columns, labels, weights = held_out
+    labels = part.target(labels)
+    if part.loss is None:
+        seen = np.isin(labels, learned)
+        columns, labels, weights = columns[seen], labels[seen], weights[seen]
+    return (columns, labels, weights) if len(labels) else None
 
 
-def _fit(task: TaskSpec, train: _Rows, valid: _Rows | None, **settings: Any) -> Any:
-    """The fitted estimator of a task."""
-    regression = task.kind == "regression"
-    estimator = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+def _fit(part: Boosting, train: _Rows, valid: _Rows | None, **settings: Any) -> Any:
+    """A fitted estimator."""
+    if part.loss is None:
+        estimator: Any = HistGradientBoostingClassifier
+    else:
+        estimator = partial(HistGradientBoostingRegressor, loss=part.loss)
     X, y, weights = train
     if valid is None:
         model = estimator(early_stopping=False, **SETTINGS, **settings)
@@ -193,15 +229,14 @@ def _fit(task: TaskSpec, train: _Rows, valid: _Rows | None, **settings: Any) -> 
     )
 
 
-def _predict(task: TaskSpec, model: Any, columns: Array, inverses: Mapping[str, Inverse]) -> Array:
-    """Predictions in the network's form, of the trees up to the best validation loss."""
+def _predict(model: Any, columns: Array, classes: int) -> Array:
+    """(B,) values or (B, classes) probabilities, of the trees up to the best validation loss."""
     last = _trees(model) - 1
-    if task.kind == "regression":
-        return inverses[task.name](next(islice(model.staged_predict(columns), last, None)))
+    if not isinstance(model, HistGradientBoostingClassifier):
+        values: Array = next(islice(model.staged_predict(columns), last, None))
+        return values
     probabilities: Array = next(islice(model.staged_predict_proba(columns), last, None))
-    if task.kind == "binary":
-        return probabilities[:, 1]
-    spread = np.zeros((len(columns), task.outputs))  # a class unseen in training has probability 0
+    spread = np.zeros((len(columns), classes))  # a class unseen in training has probability 0
     spread[:, model.classes_.astype(np.int64)] = probabilities
     return spread
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.metrics import larger_is_better
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
-from recsys_mtl.runs.trained import SHOWN, Trained, read_trained
+from recsys_mtl.runs.trained import Trained, read_trained
+from recsys_mtl.tasks import kind_of
+from recsys_mtl.tasks.evaluate import larger_is_better
 
 log = logging.getLogger(__name__)
 _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
@@ -80,7 +81,7 @@ def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
             (task, name)
             for run in runs
             for task, facts in run.result["tasks"].items()
-            for name in SHOWN[facts["kind"]]
+            for name in kind_of(facts["kind"]).section.summary
         )
     )
 

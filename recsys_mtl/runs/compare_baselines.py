@@ -18,10 +18,12 @@ from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.loading import load_splits
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.metrics import Metrics, Undefined, evaluate_task, metric_names
+from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs.baselines import Predictions, constant, gradient_boosting
 from recsys_mtl.runs.one_task import one_task
-from recsys_mtl.training.evaluate import Array, Inverse
+from recsys_mtl.tasks import ToUnit
+from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
+from recsys_mtl.training.evaluate import Array
 from recsys_mtl.wiring.run import build_evaluator, inverses
 from recsys_mtl.wiring.trainer import fit_network
 
@@ -74,13 +76,11 @@ def _judge(
     predicted: Array | Undefined,
     test: Batch,
     column: int,
-    to_unit: Mapping[str, Inverse],
+    to_unit: Mapping[str, ToUnit],
 ) -> Metrics:
     if isinstance(predicted, Undefined):
         return dict.fromkeys(metric_names(task.kind, config.evaluation.top_k), predicted)
-    labels = test.labels[:, column].numpy()
-    if task.name in to_unit:
-        labels = to_unit[task.name](labels)
+    labels = to_unit[task.name](test.labels[:, column].numpy())
     return evaluate_task(
         task.kind,
         labels,

@@ -7,24 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.metrics import to_json
 from recsys_mtl.metrics.bootstrap import drawn_rows, interval, resampled
-from recsys_mtl.metrics.fast_scores import make_score
-from recsys_mtl.metrics.weighing import Score
+from recsys_mtl.metrics.weighing import Score, on_rows
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
 RESAMPLES = 200
 MOST_ROWS = 50_000
-_METRICS: Mapping[TaskKind, str] = {
-    "binary": "auc",
-    "regression": "rank_correlation",
-    "retrieval": "mrr",
-}
-"""Those whose interval is a matter of a cheap score, see recsys_mtl/metrics/fast_scores.py."""
 
 
-def measured(scores: Scores, kinds: Mapping[str, TaskKind], *, seed: int) -> dict[str, Any]:
+def measured(scores: Scores, kinds: Mapping[str, str], *, seed: int) -> dict[str, Any]:
     """The section `tasks` of result.json: kind, labelled rows and metrics of each task.
 
     Args:
@@ -42,12 +35,12 @@ def measured(scores: Scores, kinds: Mapping[str, TaskKind], *, seed: int) -> dic
 
 def add_intervals(
     metrics: Mapping[str, dict[str, dict[str, Any]]],
-    kinds: Mapping[str, TaskKind],
+    kinds: Mapping[str, str],
     scores: Scores,
     *,
     seed: int,
 ) -> None:
-    """Put `low` and `high` beside the value of each task's metric that has an interval.
+    """Put `low` and `high` beside the value of each task's main metric.
 
     Of more than `MOST_ROWS` rows so many are drawn: the interval is then wider than it has to be.
 
@@ -60,18 +53,18 @@ def add_intervals(
     places = drawn_rows(len(scores.weights), MOST_ROWS, seed)
     asked: dict[str, Score] = {}
     for task, kind in kinds.items():
-        entry = metrics[task].get(_METRICS.get(kind, ""))
+        entry = metrics[task].get(kind_of(kind).main)
         labels = scores.labels[task][places]
         rows = np.flatnonzero(~np.isnan(labels))
         if entry is not None and entry["value"] is not None and len(rows):
             known = labels[rows].astype(np.float64)
             predicted = scores.predictions[task][places][rows].astype(np.float64)
-            asked[task] = make_score(kind, rows, [known], [predicted])
+            asked[task] = on_rows(rows, kind_of(kind).score([known], [predicted]))
     if not asked:
         return
     weights = scores.weights[places].astype(np.float64)
     for task, draws in resampled(asked, weights, resamples=RESAMPLES, seed=seed).items():
-        entry = metrics[task][_METRICS[kinds[task]]]
+        entry = metrics[task][kind_of(kinds[task]).main]
         found = interval(entry["value"], draws[:, 0])
         if np.isfinite(found.low):
             entry |= {"low": found.low, "high": found.high}

@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.metrics import larger_is_better
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
-from recsys_mtl.runs.trained import MAIN
+from recsys_mtl.tasks import KINDS
+from recsys_mtl.tasks.evaluate import larger_is_better
 from recsys_mtl.tracking.registry import Registry, Version
 from recsys_mtl.tracking.stored_runs import StoredRun, StoredRuns
 
@@ -69,10 +69,23 @@ def _value(run: StoredRun, metric: str | None) -> float | None:
 
 def _mean(run: StoredRun) -> float | None:
     """Mean over tasks of the main metric of each on the test rows."""
-    main = set(MAIN.values())
-    tested = (key.split("/") for key in run.metrics if key.startswith("test/"))
-    values = [run.metrics["/".join(key)] for key in tested if len(key) == 3 and key[2] in main]
+    by_task: dict[str, list[str]] = {}
+    for key in run.metrics:
+        if key.startswith("test/") and key.count("/") == 2:
+            _, task, name = key.split("/")
+            by_task.setdefault(task, []).append(name)
+    mains = ((task, _main(names)) for task, names in by_task.items())
+    values = [run.metrics[f"test/{task}/{main}"] for task, main in mains if main is not None]
     return fmean(values) if values else None
+
+
+def _main(names: Sequence[str]) -> str | None:
+    """The main metric of a task of which a run logged metrics of these names."""
+    for kind in KINDS.values():
+        known = kind.section.metrics
+        if kind.main in names and all(any(m.is_of(name) for m in known) for name in names):
+            return kind.main
+    return None
 
 
 def _order(value: float | None, larger: bool) -> tuple[bool, float]:
@@ -125,7 +138,9 @@ def _board(rows: Sequence[Mapping[str, Any]], metric: str | None, all_: int, lar
         "mean",
     ]
     note = f"{len(rows)} of {all_} finished runs, {'largest' if larger else 'smallest'} first."
-    note += " mean: over tasks, of " + ", ".join(f"{kind} {name}" for kind, name in MAIN.items())
+    note += " mean: over tasks, of " + ", ".join(
+        f"{kind.name} {kind.main}" for kind in KINDS.values()
+    )
     if len({row["fingerprint"] for row in rows}) > 1:
         note += ". Runs of different data cannot be compared"
     return Table("Finished runs", columns, cells, texts=5, note=note + ".")

@@ -17,8 +17,9 @@ from data_synth import Truth
 from data_synth.targets import ChoiceTarget, Target
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.data.raw import RawRows
-from recsys_mtl.metrics import Metrics, Undefined, evaluate_task
+from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics import to_json as metrics_to_json
+from recsys_mtl.tasks.evaluate import evaluate_task
 from recsys_mtl.training.evaluate import Array, Scores
 
 _SHARED = {

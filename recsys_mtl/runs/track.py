@@ -16,6 +16,7 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics import Metrics, Undefined, reliability
 from recsys_mtl.serving.mlflow_model import verify_model
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training import Epoch
@@ -65,7 +66,7 @@ def track_outcome(
     curves = {
         task: _reliability(test, task, config.evaluation.calibration_bins)
         for task, spec in config.tasks.items()
-        if spec.kind == "binary" and test.labelled[task]
+        if kind_of(spec.kind).reliability and test.labelled[task]
     }
     if curves:
         tracked.figure("plots/calibration.png", calibration(curves))

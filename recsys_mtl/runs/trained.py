@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_mtl.columns.spec import TaskKind
 from recsys_mtl.config.flat import flat
 from recsys_mtl.config.yaml_text import parse
 from recsys_mtl.errors import wrong
@@ -17,20 +16,6 @@ from recsys_mtl.errors import wrong
 if TYPE_CHECKING:
     from recsys_mtl.tracking.stored_runs import StoredRuns
 
-MAIN: Mapping[TaskKind, str] = {
-    "binary": "auc",
-    "multiclass": "accuracy",
-    "regression": "rank_correlation",
-    "retrieval": "mrr",
-}
-"""One metric a kind of task: larger is better and 1 the most, for a mean over tasks."""
-
-SHOWN: Mapping[TaskKind, tuple[str, ...]] = {
-    "binary": ("auc", "log_loss", "calibration_error"),
-    "multiclass": ("accuracy", "log_loss"),
-    "regression": ("rank_correlation", "r2", "rmse"),
-    "retrieval": ("mrr",),
-}
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 

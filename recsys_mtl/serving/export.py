@@ -18,8 +18,13 @@ import hashlib
 import io
 import json
 import shutil
+<<<<<<< HEAD
 from collections.abc import Callable, Mapping
 from itertools import islice
+=======
+from collections.abc import Mapping
+from functools import partial
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +46,7 @@ from recsys_mtl.serving.bundle import (
 from recsys_mtl.serving.export_check import CHECKED_ROWS, largest_difference, made_up_rows
 from recsys_mtl.serving.exported import FORMAT, NETWORK, Program, inputs_of, pickled
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.bundle_cache import bundle_hash
 
 TOLERANCE = 1e-6
@@ -65,6 +71,7 @@ class _Program(nn.Module):
         self._tasks = predictor.tasks
         self._top_k = max(predictor.config.evaluation.top_k)
 
+<<<<<<< HEAD
     def forward(self, *tensors: Tensor) -> dict[str, Tensor]:
         """What `inputs_of` gives to outputs by name."""
         left = iter(tensors)
@@ -75,13 +82,21 @@ class _Program(nn.Module):
         unused = tensors[0][:, :0]
         logits = self.network(Batch(blocks, labels=unused, weights=unused)).logits
         outputs = {}
+=======
+    def forward(
+        self, numeric: Tensor, ids: Tensor, list_lengths: Tensor, *list_ids: Tensor
+    ) -> dict[str, Tensor]:
+        """(B, N), (B, C), (B, M) and M lists' values to outputs by name."""
+        unused = numeric[:, :0]
+        logits = self.network(
+            Batch(numeric, ids, list_ids, list_lengths, labels=unused, weights=unused)
+        ).logits
+        outputs: dict[str, Tensor] = {}
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
         for task in self._tasks:
-            outputs[task.name] = logits[task.name].float()
-            if task.kind == "retrieval":
-                known = self.network.item_vectors(task.name)[1:]
-                k = min(self._top_k, known.shape[0])
-                scores, places = (outputs[task.name] @ known.T).topk(k)
-                outputs |= {f"{task.name}.items": 1 + places, f"{task.name}.scores": scores}
+            items = partial(self.network.item_vectors, task.name)
+            kind, own = kind_of(task.kind), logits[task.name].float()
+            outputs |= kind.exported(task.name, own, items, self._top_k)
         return outputs
 
 

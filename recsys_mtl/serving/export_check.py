@@ -5,6 +5,8 @@ Shapes: B rows.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.features.registry import KINDS, blocks_of
 from recsys_mtl.serving.exported import Program, inputs_of
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.tasks import kind_of
 
 CHECKED_ROWS = (3, 1, 2, 7, 100, 700)
 _LONGEST = 5  # list of the rows that are made up
@@ -32,12 +35,9 @@ def largest_difference(program: Program, predictor: Predictor) -> float:
             expected = predictor.raw_outputs(batch)
             found = program(*inputs_of(batch))
             for task in predictor.tasks:
-                pairs = [(found[task.name], expected[task.name])]
-                if task.kind == "retrieval":
-                    best = found[f"{task.name}.scores"]
-                    scores = predictor.network.scores(task.name, expected[task.name])
-                    pairs.append((best, scores[:, 1:].topk(best.shape[1]).values))
-                    pairs.append((scores.gather(1, found[f"{task.name}.items"]), best))
+                scores = partial(predictor.network.scores, task.name)
+                own = expected[task.name]
+                pairs = kind_of(task.kind).compared(task.name, found, own, scores)
                 worst = max(worst, *(_difference(ours, theirs) for ours, theirs in pairs))
     return worst
 

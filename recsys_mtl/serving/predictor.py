@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -16,9 +16,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision, autocast
-from recsys_mtl.tasks.retrieval import RetrievalLabel
 
-_SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
 _ENCODED_AT_ONCE = 65_536  # rows; what an encoder does once a call is then nothing a row
 _DECODED_AT_ONCE = 4  # batches; small ones decode slowly
 
@@ -26,12 +24,7 @@ _DECODED_AT_ONCE = 4  # batches; small ones decode slowly
 class Predictor:
     """A trained network with its fitted preprocessing.
 
-    Output columns of a task, by kind:
-        binary: `<task>`, a probability.
-        multiclass: `<task>`, the most probable class, and `<task>_probability_<class>`.
-        regression: `<task>`, a value in the label's own unit.
-        retrieval: `<task>`, the nearest items as text, best first, and `<task>_scores`, their
-            cosine similarities.
+    Each task has a column of its name, and the others that its kind has: `Label.decode`.
 
     A task that was trained under `only_where` predicts within that sample space: conversion after
     `click == 1` is P(conversion | click), whatever row it is asked for. The probability over all
@@ -125,35 +118,22 @@ class Predictor:
 
         `precision` is that of the matrix products; set it to bf16 for speed where three digits do.
 
-        (B, 1) logits of a binary task, (B, classes) logits, (B, 1) transformed values, (B, dim)
-        unit queries of a retrieval task.
+        (B, outputs) of each task, whatever its kind's outputs are; unit queries where there are
+        items.
         """
         device = next(self.network.parameters()).device
         with autocast(self.precision, device):
             logits = self.network(batch.to(device)).logits
         return {task.name: logits[task.name].float() for task in self.tasks}
 
+    @torch.no_grad()
     def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:
         """The columns of all tasks, side by side."""
-        frames = []
-        for task in self.tasks:
-            label = self.preprocessor.labels[task.name]
-            if isinstance(label, RetrievalLabel):
-                items, scores = self._best_items(task, outputs[task.name])
-                frame = label.name_items(items.cpu().numpy(), scores.cpu().numpy())
-            else:
-                frame = self.preprocessor.decode(task.name, outputs[task.name].cpu().numpy())
-            frames.append(_renamed(task, frame))
+        frames = [
+            label.frame(outputs[task], partial(self.network.item_vectors, task), top_k=self._top_k)
+            for task, label in self.preprocessor.labels.items()
+        ]
         return pl.concat(frames, how="horizontal")
-
-    @torch.no_grad()
-    def _best_items(self, task: TaskSpec, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, k) indices of the nearest items, best first, without item 0, and their scores."""
-        known = self.network.item_vectors(task.name)[1:]
-        k = min(self._top_k, len(known))
-        some = torch.split(queries, max(1, _SCORES_AT_ONCE // len(known)))
-        scores, places = zip(*((part @ known.T).topk(k) for part in some), strict=True)
-        return 1 + torch.cat(places), torch.cat(scores)
 
 
 def check_output_columns(preprocessor: Preprocessor) -> None:
@@ -181,22 +161,4 @@ def check_output_columns(preprocessor: Preprocessor) -> None:
 
 def _columns_by_task(preprocessor: Preprocessor) -> dict[str, dict[str, pl.DataType]]:
     """Names and types of the columns of predictions, by task."""
-    columns = {}
-    for task in preprocessor.spec.tasks:
-        nothing = np.zeros((1, task.items or task.outputs))
-        frame = preprocessor.decode(task.name, nothing, top_k=1)
-        columns[task.name] = dict(_renamed(task, frame).schema)
-    return columns
-
-
-def _renamed(task: TaskSpec, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.rename({name: _plain_name(task, name) for name in frame.columns})
-
-
-def _plain_name(task: TaskSpec, column: str) -> str:
-    """Column names as SQL and data frames like them, without dots of ours."""
-    if column == task.name:
-        return column
-    if task.kind == "retrieval":
-        return f"{task.name}_scores"
-    return f"{task.name}_probability_{column.removeprefix(f'{task.name}.')}"
+    return {name: label.schema() for name, label in preprocessor.labels.items()}

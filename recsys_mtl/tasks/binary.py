@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
 from scipy.special import expit
 
+from recsys_mtl.columns.canonical import canonical_texts
 from recsys_mtl.columns.lookup import Lookup
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.errors import wrong
+from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics import binary as of
+from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
+from recsys_mtl.tasks.kind import Kind, Scoring, ToUnit
 from recsys_mtl.tasks.label import Label, Labels, targets
+from recsys_mtl.tasks.start import log_odds
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recsys_mtl.losses import TaskLoss
 
 _TRUTHS = {"0": 0, "false": 0, "1": 1, "true": 1}
 
@@ -38,7 +51,7 @@ class BinaryLabel(Label):
     @property
     def spec(self) -> TaskSpec:
         """One logit; its prior is the rate."""
-        return TaskSpec(self.task, "binary", 1, prior=(self.rate,))
+        return TaskSpec(self.task, self.kind, 1, prior=(self.rate,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
@@ -57,13 +70,13 @@ class BinaryLabel(Label):
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
         """(B,) 0 or 1, NaN where unlabelled."""
         codes = self.codes(values, self._lookup)
-        found = self.outside(values, codes, rows)
-        if found is not None:
+        value = self.outside(values, codes, rows)
+        if value is not None:
             raise wrong(
                 "not a yes/no label",
                 where=self.where,
                 expected="0, 1, true, false or null",
-                found=found,
+                found=value,
                 fix=f"name the value that counts as 1: tasks.{self.task}.positive",
             )
         return targets(codes)
@@ -72,8 +85,88 @@ class BinaryLabel(Label):
         """The probability, from (B, 1) logits."""
         return pl.DataFrame({self.task: expit(outputs[:, 0])})
 
+    @property
+    def event(self) -> str | None:
+        """The value that counts as 1."""
+        return self.positive
+
     @cached_property
     def _lookup(self) -> Lookup:
         if self.positive is None:
             return self.lookup(_TRUTHS)
         return self.lookup({self.positive: 1}, unknown=0)
+
+
+class Binary(Kind[BinaryConfig]):
+    """A logit; its sigmoid is the probability of 1."""
+
+    section = BinaryConfig
+    reliability = True
+    leakage = "auc"
+
+    def label(self, name: str, task: BinaryConfig) -> BinaryLabel:
+        """An unfitted encoder."""
+        positive = None if task.positive is None else canonical_texts([task.positive])[0]
+        return BinaryLabel(**self.common(name, task), positive=positive)
+
+    def start(self, prior: Tensor) -> Tensor:
+        """The logit of the rate."""
+        return log_odds(prior)
+
+    def loss(self, task: BinaryConfig) -> TaskLoss:
+        """Cross-entropy or focal loss."""
+        from recsys_mtl.losses import TaskLoss, pointwise
+
+        if task.loss.name == "bce":
+            return TaskLoss(pointwise.bce_with_logits, elementwise=True)
+        settings = (("gamma", task.loss.gamma), ("alpha", task.loss.alpha))
+        return TaskLoss(pointwise.focal, settings, elementwise=True)
+
+    def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
+        """(B,) probabilities."""
+        return outputs[:, 0].sigmoid()
+
+    def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
+        """0 and 1."""
+        return texts.is_in(["1", "true"] if event is None else [event]).cast(pl.Int8)
+
+    def metrics(
+        self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]
+    ) -> Metrics:
+        """Of probabilities (N,)."""
+        rows = labels, predictions, weights
+        return {
+            "auc": of.auc(*rows),
+            "pr_auc": of.pr_auc(*rows),
+            "log_loss": of.log_loss(*rows),
+            "normalized_entropy": of.normalized_entropy(*rows),
+            "calibration_error": of.calibration_error(*rows, bins=bins),
+            "calibration_ratio": of.calibration_ratio(*rows),
+        }
+
+    def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
+        """AUC."""
+        pairs = zip(labels, predictions, strict=True)
+        return together([of.prepare_auc(own, predicted) for own, predicted in pairs])
+
+    def calibration(
+        self, labels: Array, predicted: Array, weights: Array, *, bins: int
+    ) -> Weighing | None:
+        """The expected calibration error."""
+        return of.prepare_calibration_error(labels, predicted, weights, bins=bins)
+
+    def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
+        """The rate."""
+        return np.asarray(np.average(labels, weights=weights))
+
+    def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
+        """The probability of 1."""
+        return predicted[0][:, 1]
+
+    def classes(self, spec: TaskSpec) -> int:
+        """Two."""
+        return 2
+
+    def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
+        """The label."""
+        return labels.unsqueeze(1)

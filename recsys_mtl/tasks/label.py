@@ -1,9 +1,14 @@
-"""`Label`: base of the four kinds of label."""
+"""`Label`: what a kind of task learns from the training rows: base of the fitted encoders.
+
+Shapes: B rows, o outputs of the task's tower, R rows of a whole set.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
@@ -16,6 +21,10 @@ from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.metrics.weighing import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UNLABELLED = -1
 OUTSIDE = -2
@@ -50,7 +59,58 @@ class Label(ColumnEncoder, ABC):
 
     @abstractmethod
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
-        """Columns of predictions from (B, outputs) logits or values."""
+        """The columns of predictions, the first of them named like the task.
+
+        Args:
+            outputs: (B, o) outputs of the tower; (B, items) scores, item 0 (unknown) included,
+                where there are items.
+            top_k: items to name per row.
+        """
+
+    def frame(self, outputs: Tensor, items: Callable[[], Tensor], *, top_k: int) -> pl.DataFrame:
+        """`decode` of the network's outputs.
+
+        Args:
+            outputs: (B, o).
+            items: gives the (items, o) unit vectors of the items, where there are any.
+            top_k: items to name per row.
+        """
+        del items
+        return self.decode(np.asarray(outputs.cpu().numpy(), np.float64), top_k=top_k)
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Columns of predictions and their types."""
+        spec = self.spec
+        nothing = np.zeros((1, spec.items or spec.outputs))
+        return dict(self.decode(nothing, top_k=1).schema)
+
+    def to_unit(self, values: Array) -> Array:
+        """Targets, or predictions that metrics judge, in the label's own unit."""
+        return values
+
+    @property
+    def event(self) -> str | None:
+        """The canonical text that counts as 1, where one was named."""
+        return None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The values of the first column of predictions, where it is one of a few."""
+        return ()
+
+    def tracked(self, predictions: pl.DataFrame) -> pl.Series:
+        """The one value a row of predictions whose drift is followed."""
+        return predictions[self.task]
+
+    def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
+        """Whether labels (R,) of the same rows mean the same to two models; none is NaN."""
+        del other
+        return bool(np.array_equal(ours, theirs))
+
+    def remark(self, champion: Self) -> str:
+        """What to know when two models of the task are compared; empty where there is nothing."""
+        del champion
+        return ""
 
     @property
     def where(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,20 @@ from recsys_mtl.columns.numbers import Floats, Moments, read_numbers
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.columns.transforms import signed_expm1, signed_log1p
+from recsys_mtl.config.tasks import RegressionConfig
 from recsys_mtl.errors import wrong
+from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics import regression as of
+from recsys_mtl.metrics.weighing import Array, Score, Weighing
+from recsys_mtl.tasks.kind import Boosting, Kind, Scoring, ToUnit
 from recsys_mtl.tasks.label import Label, Labels
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recsys_mtl.losses import TaskLoss
+
+_RELATIVE = 1e-4  # two models' labels went through float32 and a transform of each one's own
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -39,7 +51,7 @@ class RegressionLabel(Label):
     @property
     def spec(self) -> TaskSpec:
         """One value; its prior is the mean target."""
-        return TaskSpec(self.task, "regression", 1, prior=(self.prior,))
+        return TaskSpec(self.task, self.kind, 1, prior=(self.prior,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training labels."""
@@ -66,10 +78,17 @@ class RegressionLabel(Label):
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The value in the label's own unit, from (B, 1) transformed values."""
-        numbers = outputs[:, 0] * self.sd + self.mean
-        return pl.DataFrame(
-            {self.task: signed_expm1(numbers) if self.transform == "log1p" else numbers}
-        )
+        return pl.DataFrame({self.task: self.to_unit(outputs[:, 0])})
+
+    def to_unit(self, values: Array) -> Array:
+        """Undoes the transform, in float64."""
+        numbers = np.asarray(values, np.float64) * self.sd + self.mean
+        return signed_expm1(numbers) if self.transform == "log1p" else numbers
+
+    def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
+        """Whether the numbers are close."""
+        near = _RELATIVE * float(np.std(ours)) if len(ours) else 0.0
+        return bool(np.allclose(ours, theirs, rtol=_RELATIVE, atol=near))
 
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
         if self.null_values:
@@ -87,3 +106,69 @@ class RegressionLabel(Label):
                 fix="give the label in a larger unit",
             )
         return numbers
+
+
+class Regression(Kind[RegressionConfig]):
+    """The transformed target."""
+
+    section = RegressionConfig
+    ordered = True
+    leakage = "rank"
+
+    def label(self, name: str, task: RegressionConfig) -> RegressionLabel:
+        """An unfitted encoder."""
+        return RegressionLabel(**self.common(name, task), transform=task.transform)
+
+    def loss(self, task: RegressionConfig) -> TaskLoss:
+        """Squared error or Huber loss."""
+        from recsys_mtl.losses import TaskLoss, pointwise
+
+        if task.loss.name == "mse":
+            return TaskLoss(pointwise.mse, elementwise=True)
+        return TaskLoss(pointwise.huber, (("delta", task.loss.delta),), elementwise=True)
+
+    def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
+        """(B,) transformed values."""
+        return outputs[:, 0]
+
+    def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
+        """The numbers."""
+        return values.cast(pl.Float64, strict=False)
+
+    def metrics(
+        self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]
+    ) -> Metrics:
+        """Of values (N,) in the label's unit."""
+        rows = np.asarray(labels, np.float64), np.asarray(predictions, np.float64), weights
+        return {
+            "rmse": of.rmse(*rows),
+            "mae": of.mae(*rows),
+            "r2": of.r2(*rows),
+            "rank_correlation": of.rank_correlation(*rows),
+        }
+
+    def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
+        """Spearman's rank correlation, of all models with the last one's labels."""
+        return of.prepare_rank_correlation(labels[-1], predictions)
+
+    def calibration(
+        self, labels: Array, predicted: Array, weights: Array, *, bins: int
+    ) -> Weighing | None:
+        """Of the mean prediction."""
+        return of.prepare_error_of_mean(labels, predicted)
+
+    def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
+        """The mean, taken in the label's unit, where it is the best constant."""
+        return np.asarray(np.average(to_unit(labels), weights=weights))
+
+    def boosting(self) -> tuple[Boosting, ...]:
+        """A regressor of the transformed target."""
+        return (Boosting("squared_error"),)
+
+    def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
+        """The values in the label's unit."""
+        return to_unit(predicted[0])
+
+    def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
+        """The label."""
+        return labels.unsqueeze(1)

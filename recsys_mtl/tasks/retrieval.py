@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.config.tasks import RetrievalConfig
+from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics import retrieval as of
+from recsys_mtl.metrics.weighing import Array, Score, together
+from recsys_mtl.tasks.kind import Kind, Scoring, ToUnit, weighted_shares
 from recsys_mtl.tasks.label import Label, Labels, targets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from recsys_mtl.losses import TaskLoss
+
+_SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
 
 
 @dataclass
@@ -42,7 +53,7 @@ class RetrievalLabel(Label):
     @property
     def spec(self) -> TaskSpec:
         """A query embedding and the item table's rows."""
-        return TaskSpec(self.task, "retrieval", self.dim, items=1 + len(self.items))
+        return TaskSpec(self.task, self.kind, self.dim, items=1 + len(self.items))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
@@ -62,21 +73,140 @@ class RetrievalLabel(Label):
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The best items of each row and their scores, as lists, from (B, items) scores."""
-        known = torch.from_numpy(outputs)[:, 1:]
-        scores, places = known.topk(min(top_k, known.shape[1]))
-        return self.name_items(1 + places.numpy(), scores.numpy())
+        import torch
 
-    def name_items(self, items: NDArray[np.int64], scores: NDArray[np.floating]) -> pl.DataFrame:
+        known = torch.from_numpy(outputs)[:, 1:]
+        scores, indices = known.topk(min(top_k, known.shape[1]))
+        return self._columns(1 + indices, scores)
+
+    def frame(self, outputs: Tensor, items: Callable[[], Tensor], *, top_k: int) -> pl.DataFrame:
+        """The nearest items, for as many rows at once as their scores may take memory."""
+        import torch
+
+        table = items()
+        step = max(1, _SCORES_AT_ONCE // (len(table) - 1))
+        best = [nearest(queries, table, top_k) for queries in torch.split(outputs, step)]
+        indices, scores = zip(*best, strict=True)
+        return self._columns(torch.cat(indices), torch.cat(scores))
+
+    def _columns(self, items: Tensor, scores: Tensor) -> pl.DataFrame:
         """Columns of predictions from (B, k) item indices (none of them 0) and their scores."""
-        names = pl.Series(self.items).gather(items.ravel() - 1)
+        indices, column = items.cpu().numpy(), f"{self.task}_scores"
+        names = pl.Series(self.items).gather(indices.ravel() - 1)
         return pl.DataFrame(
             {
-                self.task: names.reshape(items.shape).arr.to_list(),
-                f"{self.task}.score": scores.tolist(),
+                self.task: names.reshape(indices.shape).arr.to_list(),
+                column: scores.cpu().numpy().tolist(),
             },
-            schema_overrides={f"{self.task}.score": pl.List(pl.Float64)},
+            schema_overrides={column: pl.List(pl.Float64)},
         )
+
+    def tracked(self, predictions: pl.DataFrame) -> pl.Series:
+        """The best item's score."""
+        return predictions[f"{self.task}_scores"].list.first()
+
+    def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
+        """Whether items are the same; what either catalogue lacks may differ: it is a miss."""
+        both = (ours > 0) & (theirs > 0)
+        a, b = np.array(self.items), np.array(other.items)
+        return bool(
+            (a[ours[both].astype(np.int64) - 1] == b[theirs[both].astype(np.int64) - 1]).all()
+        )
+
+    def remark(self, champion: Self) -> str:
+        """Catalogues of unequal size."""
+        ours, theirs = len(self.items), len(champion.items)
+        if ours == theirs:
+            return ""
+        return f"{ours:,} items can be found, the champion knew {theirs:,}."
 
     @cached_property
     def _lookup(self) -> Lookup:
         return self.lookup({item: index for index, item in enumerate(self.items, 1)}, unknown=0)
+
+
+class Retrieval(Kind[RetrievalConfig]):
+    """A unit query; items are ranked by its cosine with theirs."""
+
+    section = RetrievalConfig
+    signed = False
+    no_boosting = "gradient boosting does not rank a catalogue of items"
+    infinite = True
+    leakage = "mode"
+
+    def label(self, name: str, task: RetrievalConfig) -> RetrievalLabel:
+        """An unfitted encoder."""
+        return RetrievalLabel(**self.common(name, task), dim=task.dim, max_items=task.max_items)
+
+    def loss(self, task: RetrievalConfig) -> TaskLoss:
+        """InfoNCE."""
+        from recsys_mtl.losses import ItemLoss, pointwise
+
+        return ItemLoss(pointwise.info_nce, (("temperature", task.temperature),))
+
+    def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
+        """(B,) ranks of the true items in the whole catalogue, NaN where unlabelled."""
+        import torch
+
+        ranks = torch.full(labels.shape, torch.nan)
+        rows = torch.nonzero(~labels.isnan()).flatten()
+        for some in torch.split(rows, max(1, _SCORES_AT_ONCE // spec.items)):
+            of_items = scores(outputs[some.to(outputs.device)])
+            found = of.true_item_ranks(of_items.cpu().numpy(), labels[some].numpy())
+            ranks[some] = torch.as_tensor(found, dtype=torch.float32)
+        return ranks
+
+    def judged(self, labels: Array, predictions: Array) -> Array:
+        """Scores (N, I) as ranks (N,)."""
+        return of.true_item_ranks(predictions, labels) if predictions.ndim == 2 else predictions
+
+    def metrics(
+        self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]
+    ) -> Metrics:
+        """Of ranks (N,)."""
+        metrics: Metrics = {
+            f"recall_at_{k}": of.recall_at_k(predictions, weights, k=k) for k in top_k
+        }
+        return metrics | {"mrr": of.mrr(predictions, weights)}
+
+    def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
+        """The mean reciprocal rank."""
+        return together([of.prepare_mrr(ranks) for ranks in predictions])
+
+    def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
+        """The items' popularity."""
+        return weighted_shares(labels, weights, spec.items)
+
+    def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
+        """There is none, see `no_boosting`."""
+        raise NotImplementedError(self.no_boosting)
+
+    def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
+        """The true item's vector."""
+        assert items is not None
+        return items[labels.long()]
+
+    def exported(
+        self, name: str, outputs: Tensor, items: Callable[[], Tensor], top_k: int
+    ) -> dict[str, Tensor]:
+        """The query, and the best items and their scores."""
+        best, scores = nearest(outputs, items(), top_k)
+        return {name: outputs, f"{name}.items": best, f"{name}.scores": scores}
+
+    def compared(
+        self, name: str, found: Mapping[str, Tensor], expected: Tensor, scores: Scoring
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Also the best scores, and that they are those of the items named."""
+        best, every = found[f"{name}.scores"], scores(expected)
+        return [
+            (found[name], expected),
+            (best, every[:, 1:].topk(best.shape[1]).values),
+            (every.gather(1, found[f"{name}.items"]), best),
+        ]
+
+
+def nearest(queries: Tensor, items: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+    """(B, k) indices of the nearest items, best first, without item 0, and their scores."""
+    known = items[1:]
+    scores, indices = (queries @ known.T).topk(min(top_k, known.shape[0]))
+    return 1 + indices, scores

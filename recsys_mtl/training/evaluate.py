@@ -1,28 +1,28 @@
 """Evaluation: predictions for a whole set first, then metrics on all of them at once.
 
-Shapes: R rows of the set, B rows of a batch, K classes, I items.
+Shapes: R rows of the set, B rows of a batch, C columns of a task's predictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.losses import TaskLosses
-from recsys_mtl.metrics import Metrics, evaluate_task, true_item_ranks
+from recsys_mtl.metrics import Metrics
 from recsys_mtl.model import GateStatistics, GateUse, MultiTaskNetwork
 from recsys_mtl.model.device import Precision, autocast
+from recsys_mtl.tasks import ToUnit, kind_of
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 Array = NDArray[np.floating]
-Inverse = Callable[[Array], Array]
-_SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,7 @@ class Scores:
             labelled. (InfoNCE of a large catalogue depends on what else is in a batch.)
         labelled: labelled rows per task.
         metrics: metrics per task.
-        predictions: per task (R,) probabilities, (R, K) probabilities, (R,) values in the label's
-            unit, or (R,) ranks of the true item.
+        predictions: per task (R,) or (R, C), as `Kind.predict` gives them, in the label's unit.
         labels: per task (R,), NaN where unlabelled, in the label's unit.
         weights: (R,) row weights.
         gates: use of the experts per task; empty where nothing is gated.
@@ -65,7 +64,7 @@ class Evaluator:
     Attributes:
         tasks: the tasks, in the order of the label columns.
         losses: one loss per task.
-        inverse: for regression tasks, from the transformed target to the label's unit.
+        inverse: by task, from targets and predictions to the label's unit; see `Label.to_unit`.
         precision: of the matrix products.
         calibration_bins: bins of the calibration error.
         top_k: the K of recall at K.
@@ -73,7 +72,7 @@ class Evaluator:
 
     tasks: Sequence[TaskSpec]
     losses: TaskLosses
-    inverse: Mapping[str, Inverse]
+    inverse: Mapping[str, ToUnit]
     precision: Precision
     calibration_bins: int
     top_k: Sequence[int]
@@ -105,8 +104,11 @@ class Evaluator:
             labels.append(batch.labels.numpy())
             weights.append(batch.weights.numpy())
             for index, task in enumerate(self.tasks):
-                predicted = predict_task(
-                    network, task, outputs.logits[task.name], batch.labels[:, index]
+                predicted = kind_of(task.kind).predict(
+                    task,
+                    outputs.logits[task.name].float(),
+                    batch.labels[:, index],
+                    partial(network.scores, task.name),
                 )
                 parts[task.name].append(predicted.cpu().numpy())
         names = [task.name for task in self.tasks]
@@ -140,41 +142,3 @@ class Evaluator:
             )
             for task in self.tasks
         }
-
-
-def predict_task(
-    network: MultiTaskNetwork, task: TaskSpec, logits: Tensor, labels: Tensor
-) -> Tensor:
-    """What metrics judge, from a tower's output.
-
-    Args:
-        network: holds the item tables of retrieval tasks.
-        task: the task.
-        logits: (B, outputs).
-        labels: (B,) the true items of a retrieval task; not used by others.
-
-    Returns:
-        (B,) probabilities, (B, K) probabilities, (B,) transformed values, or (B,) ranks (NaN where
-        unlabelled).
-    """
-    logits = logits.float()
-    match task.kind:
-        case "binary":
-            return torch.sigmoid(logits[:, 0])
-        case "multiclass":
-            return torch.softmax(logits, dim=1)
-        case "regression":
-            return logits[:, 0]
-        case "retrieval":
-            return _ranks(network, task, logits, labels)
-
-
-def _ranks(network: MultiTaskNetwork, task: TaskSpec, queries: Tensor, labels: Tensor) -> Tensor:
-    """(B,) ranks of the true items in the whole catalogue, NaN where unlabelled."""
-    ranks = torch.full(labels.shape, torch.nan)
-    rows = torch.nonzero(~labels.isnan()).flatten()
-    for some in torch.split(rows, max(1, _SCORES_AT_ONCE // task.items)):
-        scores = network.scores(task.name, queries[some.to(queries.device)])
-        found = true_item_ranks(scores.cpu().numpy(), labels[some].numpy())
-        ranks[some] = torch.as_tensor(found, dtype=torch.float32)
-    return ranks

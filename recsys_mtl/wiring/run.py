@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 import torch
 from torch import nn
 
 from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tasks import BinaryConfig, RegressionConfig, RetrievalConfig, TaskConfig
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.losses import Balancer, TaskLoss, TaskLosses, make_balancer
-from recsys_mtl.metrics import larger_is_better
+from recsys_mtl.losses import Balancer, TaskLosses, make_balancer
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision
+from recsys_mtl.tasks import ToUnit, kind_of
+from recsys_mtl.tasks.evaluate import larger_is_better
 from recsys_mtl.training import Plan
 from recsys_mtl.training.combining import Combining, shared_parts
-from recsys_mtl.training.evaluate import Array, Evaluator, Inverse
+from recsys_mtl.training.evaluate import Evaluator
 from recsys_mtl.training.gradnorm import GradNormBalancer
 from recsys_mtl.training.optim import make_optimizer
 from recsys_mtl.training.step import TrainingStep
@@ -29,7 +28,7 @@ from recsys_mtl.wiring.combiner import build_combiner
 
 def build_losses(config: Config) -> TaskLosses:
     """One loss per task, in the config's order."""
-    return TaskLosses({name: _task_loss(task) for name, task in config.tasks.items()})
+    return TaskLosses({name: kind_of(task.kind).loss(task) for name, task in config.tasks.items()})
 
 
 def build_balancer(config: Config, device: torch.device | str) -> Balancer:
@@ -103,17 +102,9 @@ def build_evaluator(
     )
 
 
-def inverses(preprocessor: Preprocessor) -> Mapping[str, Inverse]:
-    """For each regression task, the way from its transformed target to the label's own unit."""
-
-    def inverse(task: str) -> Inverse:
-        def to_label_unit(values: Array) -> Array:
-            outputs = np.asarray(values, np.float64)[:, None]
-            return preprocessor.decode(task, outputs)[task].to_numpy()
-
-        return to_label_unit
-
-    return {t.name: inverse(t.name) for t in preprocessor.spec.tasks if t.kind == "regression"}
+def inverses(preprocessor: Preprocessor) -> Mapping[str, ToUnit]:
+    """For each task, the way from targets and predictions to the label's own unit."""
+    return {name: label.to_unit for name, label in preprocessor.labels.items()}
 
 
 def build_plan(config: Config) -> Plan:
@@ -130,14 +121,3 @@ def build_plan(config: Config) -> Plan:
         keep_best=stopping.keep == "best",
         max_nonfinite=training.max_nonfinite,
     )
-
-
-def _task_loss(task: TaskConfig) -> TaskLoss:
-    match task:
-        case BinaryConfig():
-            return TaskLoss("binary", task.loss, gamma=task.gamma, alpha=task.alpha)
-        case RegressionConfig():
-            return TaskLoss("regression", task.loss, delta=task.delta)
-        case RetrievalConfig():
-            return TaskLoss("retrieval", temperature=task.temperature)
-    return TaskLoss("multiclass")

@@ -21,9 +21,9 @@ from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.tasks import BinaryConfig, MulticlassConfig
-from recsys_mtl.data.encoders import label_encoder
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tasks.multiclass import MulticlassLabel
 
 
@@ -141,9 +141,9 @@ def test_types_without_a_text_are_refused(values):
 
 def test_a_config_names_values_as_a_column_does():
     classes = MulticlassConfig(kind="multiclass", classes=["1.0", "2"], null_values=["TRUE"])
-    label = label_encoder("t", classes)
+    label = kind_of("multiclass").label("t", classes)
     assert isinstance(label, MulticlassLabel)
     assert (label.classes, label.null_values) == (["1", "2"], ["true"])
-    positive = label_encoder("t", BinaryConfig(kind="binary", positive="True"))
+    positive = kind_of("binary").label("t", BinaryConfig(kind="binary", positive="True"))
     encoded = positive.encode(pl.Series([True, False, None]), Rows(0, 3))
     assert encoded[:2].tolist() == [1.0, 0.0]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from recsys_mtl.config import METRICS, Config, config_from_yaml, dump_config, label_of
+from recsys_mtl.config import Config, config_from_yaml, dump_config, label_of
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.yaml_text import dotted
 
@@ -200,4 +200,7 @@ def test_labels_and_metrics_are_known_for_every_kind() -> None:
     config = Config.model_validate(merged(BASE, {"tasks": {"click": {"label": "clicked"}}}))
     labels = [label_of(name, task) for name, task in config.tasks.items()]
     assert labels == ["clicked", "buy", "spend", "next"]
-    assert {task.kind for task in config.tasks.values()} <= set(METRICS)
+    for task in config.tasks.values():
+        names = task.metric_names([1, 5])
+        assert task.main in names
+        assert set(task.summary) <= set(names)

@@ -17,7 +17,7 @@ from data_synth import Plan, Truth, synthesize
 from data_synth.block import ROWS, Block
 from data_synth.targets import ChoiceTarget
 from data_synth.world import World
-from recsys_mtl.metrics import evaluate_task
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 COUNT = 2 * ROWS
 BATCHES = 32

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys_mtl.lifecycle.calibration import make_calibration
-from recsys_mtl.lifecycle.labelled import Labelled
-from recsys_mtl.metrics import evaluate_task
+from recsys_mtl.lifecycle.labelled import Labelled, calibration_of
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 Rng = np.random.Generator
 
@@ -20,7 +19,7 @@ def test_binary_is_the_metric_of_evaluation(bins: int, rng: Rng) -> None:
     labels = rng.integers(0, 2, 173) * 1.0
     pair = rng.random(173), np.round(rng.random(173), 1)
     weights = rng.choice([0.5, 1.0, 2.0], 173)
-    error = make_calibration(labelled("binary", labels, *pair), weights, bins)
+    error = calibration_of(labelled("binary", labels, *pair), weights, bins)
     assert error is not None
     expected = [
         evaluate_task("binary", labels, p, weights, calibration_bins=bins)["calibration_error"]
@@ -31,7 +30,7 @@ def test_binary_is_the_metric_of_evaluation(bins: int, rng: Rng) -> None:
 
 def test_regression_is_the_error_of_the_mean() -> None:
     labels, high = np.array([-1.0, 3.0, 4.0]), np.array([2.0, 2.0, 4.0])
-    error = make_calibration(labelled("regression", labels, labels[::-1], high), np.ones(3), 5)
+    error = calibration_of(labelled("regression", labels, labels[::-1], high), np.ones(3), 5)
     assert error is not None
     assert error(np.ones(3)) == pytest.approx([0.0, 2 / 8])
     assert error(np.array([1.0, 0.0, 0.0])) == pytest.approx([5.0, 3.0])
@@ -41,8 +40,8 @@ def test_regression_is_the_error_of_the_mean() -> None:
 def test_rows_are_places_among_all(rng: Rng) -> None:
     labels, pair = rng.integers(0, 2, 40) * 1.0, (rng.random(40), rng.random(40))
     weights, rows = rng.random(90), np.sort(rng.choice(90, 40, replace=False))
-    there = make_calibration(labelled("binary", labels, *pair, rows=rows), weights, 5)
-    alone = make_calibration(labelled("binary", labels, *pair), weights[rows], 5)
+    there = calibration_of(labelled("binary", labels, *pair, rows=rows), weights, 5)
+    alone = calibration_of(labelled("binary", labels, *pair), weights[rows], 5)
     assert there is not None
     assert alone is not None
     assert there(weights) == pytest.approx(alone(weights[rows]))
@@ -50,6 +49,4 @@ def test_rows_are_places_among_all(rng: Rng) -> None:
 
 @pytest.mark.parametrize("kind", ["multiclass", "retrieval"])
 def test_other_kinds_have_none(kind: str) -> None:
-    assert (
-        make_calibration(labelled(kind, np.ones(2), np.ones(2), np.ones(2)), np.ones(2), 5) is None
-    )
+    assert calibration_of(labelled(kind, np.ones(2), np.ones(2), np.ones(2)), np.ones(2), 5) is None

@@ -118,15 +118,20 @@ def test_limits_of_a_run(result: dict[str, Any], change: dict[str, Any], expecte
         ("spend", {"r2": {"value": -0.25}}, "spend: no better than a constant (r2 -0.2500)."),
         (
             "band",
-            {"accuracy": {"value": 0.375}},
-            "band: no better than a constant (accuracy 0.3750, the constant 0.5000).",
+            {"mcfadden_r2": {"value": -0.375}},
+            "band: no better than a constant (mcfadden_r2 -0.3750, the constant -0.1250).",
+        ),
+        (
+            "band",
+            {"mcfadden_r2": {"value": -0.0625}},
+            "band: no better than a constant (mcfadden_r2 -0.0625).",
         ),
     ],
 )
 def test_tasks_worth_no_more_than_a_constant(
     result: dict[str, Any], task: str, metrics: dict[str, Any], expected: str
 ) -> None:
-    result["baselines"] = {"constant": {"band": {"accuracy": {"value": 0.5}}}}
+    result["baselines"] = {"constant": {"band": {"mcfadden_r2": {"value": -0.125}}}}
     result["tasks"] = {task: result["tasks"][task] | {"metrics": metrics, "labelled": 200}}
     assert told(result)[0] == expected
 

@@ -47,7 +47,7 @@ def test_all_is_well() -> None:
 def test_worst(gain: Interval, keys: dict[str, Any], fails: bool) -> None:
     found = decided(keys, a=task(gain), b=task())
     assert bool(found) == fails
-    assert all(line.startswith("a: ") and "of AUC" in line for line in found)
+    assert all(line.startswith("a: ") and "of auc" in line for line in found)
 
 
 @pytest.mark.parametrize(

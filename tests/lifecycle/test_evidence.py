@@ -9,7 +9,7 @@ import pytest
 from recsys_mtl.lifecycle.decide import decide
 from recsys_mtl.lifecycle.evidence import Evidence, gather
 from recsys_mtl.lifecycle.gate import Gate
-from recsys_mtl.metrics import evaluate_task
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 Make = Callable[..., Any]
 Rng = np.random.Generator

@@ -53,8 +53,8 @@ def test_the_page_says_who_why_and_by_which_rules(
     assert "A dry run: nothing in the registry was changed." in text
     assert "| champion | 1 | run | 2026-01-01T00:00+00:00 |  |" in text
     gain = "+0.0500 [+0.0400, +0.0625]"
-    assert f"| click | AUC | fails | 1,234 | 0.7000 | 0.7500 | {gain} | 0.0100 → 0.5000 |" in text
-    assert "| spend | rank correlation | not judged | 3 |  |  |  |  |" in text
+    assert f"| click | auc | fails | 1,234 | 0.7000 | 0.7500 | {gain} | 0.0100 → 0.5000 |" in text
+    assert "| spend | rank_correlation | not judged | 3 |  |  |  |  |" in text
     assert "| band |  | cannot be compared |" in text
     assert "spend is not judged: 3 labelled rows, fewer than 200." in text
     assert "| tasks.click | worst 0.25, calibration 0.02 |" in text

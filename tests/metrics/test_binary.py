@@ -9,7 +9,7 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_mtl.metrics import Undefined, evaluate_task
+from recsys_mtl.metrics import Undefined
 from recsys_mtl.metrics.binary import (
     auc,
     auc_of_masses,
@@ -21,6 +21,7 @@ from recsys_mtl.metrics.binary import (
     prepare_auc,
     prepare_calibration_error,
 )
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 
 def example(rows: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys_mtl.metrics import evaluate_task
 from recsys_mtl.metrics.bootstrap import UNKNOWN, drawn_rows, interval, resampled
-from recsys_mtl.metrics.fast_scores import make_score
+from recsys_mtl.tasks import kind_of
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 Rng = np.random.Generator
 
@@ -16,7 +16,7 @@ def test_it_is_the_slow_loop_over_repeated_rows(rng: Rng) -> None:
     labels = (z + rng.normal(size=count) > 0) * 1.0
     weights = rng.choice([0.5, 1.0, 3.0], count)
     predictions = [z, rng.normal(size=count)]
-    score = make_score("binary", np.arange(count), [labels] * 2, predictions)
+    score = kind_of("binary").score([labels] * 2, predictions)
     found = resampled({"click": score}, weights, resamples=resamples, seed=5)["click"]
     draws = np.random.default_rng(5)
     for values in found:
@@ -50,7 +50,7 @@ def test_the_interval_covers_the_truth(rng: Rng) -> None:
         z = rng.normal(size=150)
         labels = (z + rng.normal(size=150) > 0) * 1.0
         pair = [z + rng.normal(size=150), z + rng.normal(size=150)]
-        score = make_score("binary", np.arange(150), [labels] * 2, pair)
+        score = kind_of("binary").score([labels] * 2, pair)
         draws = resampled({"x": score}, np.ones(150), resamples=100, seed=seed)["x"]
         found = interval(0.0, draws[:, 1] - draws[:, 0])
         covered += found.low <= 0 <= found.high

@@ -9,8 +9,9 @@ import sklearn.metrics as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_mtl.metrics import Undefined, evaluate_task
+from recsys_mtl.metrics import Undefined
 from recsys_mtl.metrics.multiclass import log_loss, mcfadden_r2, prepare_mcfadden_r2
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 
 def example(rows: int = 500, classes: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

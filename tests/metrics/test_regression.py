@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from recsys_mtl.metrics import Undefined, evaluate_task
+from recsys_mtl.metrics import Undefined
 from recsys_mtl.metrics.regression import error_of_mean, prepare_rank_correlation, rank_correlation
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 
 def example(rows: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from recsys_mtl.metrics import Undefined, evaluate_task, retrieval, true_item_ranks
+from recsys_mtl.metrics import Undefined, retrieval, true_item_ranks
+from recsys_mtl.tasks.evaluate import evaluate_task
 
 
 def test_by_hand() -> None:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import UserError
-from recsys_mtl.model.towers import Towers, output_bias, tower_waves
+from recsys_mtl.model.towers import Towers, tower_waves
+from recsys_mtl.tasks import kind_of
 
 B, D = 11, 6
 TASKS = (
@@ -98,6 +99,10 @@ def test_transfer_fades_to_zero() -> None:
 def test_wrong_transfers_are_told(transfer: tuple[tuple[str, str], ...], needle: str) -> None:
     with pytest.raises(UserError, match=needle):
         tower_waves([task.name for task in TASKS], transfer)
+
+
+def output_bias(task: TaskSpec) -> Tensor:
+    return kind_of(task.kind).output_bias(task)
 
 
 def test_untrained_outputs_are_the_prior() -> None:

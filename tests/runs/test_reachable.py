@@ -18,11 +18,12 @@ from recsys_mtl.cli.main import main
 from recsys_mtl.config import Config, load_config
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.errors import UserError
-from recsys_mtl.metrics import Undefined, evaluate_task
+from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs.evaluate import evaluate
 from recsys_mtl.runs.reachable import reachable, to_json
 from recsys_mtl.runs.train import train
 from recsys_mtl.synthetic.synthesize import synthesize
+from recsys_mtl.tasks.evaluate import evaluate_task
 from recsys_mtl.training.evaluate import Scores
 
 PLAN = """

@@ -75,7 +75,7 @@ def test_every_task_has_its_metrics(trained: Trained) -> None:
     metrics = {name: set(task["metrics"]) for name, task in result["tasks"].items()}
     assert {"auc", "pr_auc", "log_loss", "normalized_entropy"} < metrics["click"]
     assert metrics["buy"] == metrics["click"]
-    assert metrics["band"] == {"accuracy", "macro_f1", "log_loss", "ndcg_at_3"}
+    assert metrics["band"] == {"accuracy", "macro_f1", "log_loss", "ndcg_at_3", "mcfadden_r2"}
     assert metrics["spend"] == {"rmse", "mae", "r2", "rank_correlation"}
     assert metrics["item"] == {"recall_at_1", "recall_at_3", "mrr"}
     labelled = {name: task["labelled"] for name, task in result["tasks"].items()}
@@ -156,7 +156,7 @@ def test_choices_train(name: str, shared_toy: Any, tmp_path: Path) -> None:
     assert math.isfinite(sum(result["training"]["epochs"][0]["train_losses"].values()))
     assert result["training"]["skipped_batches"] == 0
     values = [m["value"] for task in result["tasks"].values() for m in task["metrics"].values()]
-    assert len(values) == 23
+    assert len(values) == 24
     assert all(math.isfinite(value) for value in values)
     assert load_bundle(tmp_path / "model").predict(shared_toy.rows()).height == 500
 

@@ -64,7 +64,7 @@ def test_values_are_the_network_s(trained: Any) -> None:
 def test_retrieval_finds_the_best_known_items(
     trained: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsys_mtl.serving.predictor._SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr("recsys_mtl.tasks.retrieval._SCORES_AT_ONCE", at_once)
     predicted = trained.predictor.predict(trained.rows)
     queries = trained.predictor.raw_outputs(trained.preprocessor.encode(trained.rows, labels=False))
     scores = trained.network.scores("next", queries["next"]).detach().numpy()
@@ -125,7 +125,7 @@ def test_a_large_catalogue_is_scored_in_parts(
         return usual(self, k)
 
     monkeypatch.setattr(torch.Tensor, "topk", watched)
-    monkeypatch.setattr("recsys_mtl.serving.predictor._SCORES_AT_ONCE", 6 * 128)
+    monkeypatch.setattr("recsys_mtl.tasks.retrieval._SCORES_AT_ONCE", 6 * 128)
     trained.predictor.predict(trained.rows)
     assert heights == [(128, 6), (128, 6), (44, 6)]
 

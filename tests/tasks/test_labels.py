@@ -129,13 +129,13 @@ def test_decode_names_probabilities_classes_and_items():
     assert label.decode(np.zeros((2, 1)), top_k=1)["click"].to_list() == [0.5, 0.5]
     bands = _fitted(MulticlassLabel("y", "band"), ["low", "high"])
     frame = bands.decode(np.log([[3.0, 1.0], [1.0, 4.0]]), top_k=1)
-    assert frame.columns == ["band", "band.high", "band.low"]
+    assert frame.columns == ["band", "band_probability_high", "band_probability_low"]
     assert frame["band"].to_list() == ["high", "low"]
-    np.testing.assert_allclose(frame["band.low"], [0.25, 0.8])
+    np.testing.assert_allclose(frame["band_probability_low"], [0.25, 0.8])
     items = _fitted(RetrievalLabel("y", "next", 8, 9), ["a", "a", "a", "b", "b", "c"])
     frame = items.decode(np.array([[9.0, 1.0, 3.0, 2.0], [9.0, 3.0, 2.0, 1.0]]), top_k=2)
     assert frame["next"].to_list() == [["b", "c"], ["a", "b"]]
-    assert frame["next.score"].to_list() == [[3.0, 2.0], [3.0, 2.0]]
+    assert frame["next_scores"].to_list() == [[3.0, 2.0], [3.0, 2.0]]
     assert items.decode(np.zeros((0, 4)), top_k=5).height == 0
     assert items.decode(np.zeros((1, 4)), top_k=99)["next"].list.len().to_list() == [3]
 

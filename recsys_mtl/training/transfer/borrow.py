@@ -17,6 +17,7 @@ from recsys_mtl.adatt import AdaTT, Phase, donors, effective_labels, receivers, 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import sum_over_processes
 from recsys_mtl.losses import TaskLoss
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.transfer.probe import Probe
 from recsys_mtl.training.transfer.transfer import StepView, Transfer
 
@@ -69,14 +70,15 @@ class Borrow(Transfer):
         super().__init__(adatt, probe, freeze_gates=freeze_gates)
         self._losses = losses
         self._settings = settings
-        self._lends = torch.tensor([task.kind != "retrieval" for task in probe.tasks])
-        self._columns = [task.outputs if task.kind != "retrieval" else 0 for task in probe.tasks]
-        self._classes = [
-            {"binary": 2, "multiclass": task.outputs}.get(task.kind, 1) for task in probe.tasks
-        ]
+        self._kinds = [kind_of(task.kind) for task in probe.tasks]
+        self._lends = torch.tensor([task.items == 0 for task in probe.tasks])
+        self._columns = [0 if task.items else task.outputs for task in probe.tasks]
+        self._classes = [k.classes(t) for k, t in zip(self._kinds, probe.tasks, strict=True)]
         size, columns = len(probe.tasks), sum(self._columns)
+        starts = [k.head_bias(t) for k, t in zip(self._kinds, probe.tasks, strict=True)]
+        bias = torch.cat([s[:c] for s, c in zip(starts, self._columns, strict=True)])
         self.head = nn.Parameter(torch.zeros(size, width, columns))
-        self.head_bias = nn.Parameter(torch.zeros(size, columns))
+        self.head_bias = nn.Parameter(bias.repeat(size, 1))
         self.register_buffer("seen", torch.zeros(sum(self._classes)))
         self.register_buffer("lent", torch.zeros(size, size))
 
@@ -107,11 +109,12 @@ class Borrow(Transfer):
         if self.adatt.phase is not Phase.WARMUP:
             return
         counts = []
-        columns = zip(batch.labels.unbind(1), self._classes, self._lends.tolist(), strict=True)
-        for labels, classes, lends in columns:
-            known = labels[~labels.isnan() if lends else labels > 0]  # item 0 is the unknown one
+        losses = (self._losses[task.name] for task in self._probe.tasks)
+        columns = zip(batch.labels.unbind(1), self._classes, self._kinds, losses, strict=True)
+        for labels, classes, kind, loss in columns:
+            known = labels[loss.counting(labels)]
             counts.append(
-                torch.bincount(known.long(), minlength=classes)
+                torch.bincount(kind.class_of(known), minlength=classes)
                 if classes > 1
                 else known.new_tensor([len(known)])
             )

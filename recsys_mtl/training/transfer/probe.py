@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from recsys_mtl.adatt import Observation
 from recsys_mtl.columns.spec import TaskSpec
@@ -19,6 +18,7 @@ from recsys_mtl.gradients import over_processes, sum_over_processes
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.shared_gradients import shared_gradients
 
 
@@ -61,8 +61,16 @@ class Probe:
         return Observation(
             counts=sum_over_processes(masses),
             gradients=lambda: over_processes(self._gradients(forward(), batch), masses)[0],
+<<<<<<< HEAD
             outputs=lambda: [self._columns(t, forward().logits[t.name]) for t in self.tasks],
             inputs=lambda: self.network.inputs_of(pooled, batch),
+=======
+            outputs=lambda: [
+                kind_of(t.kind).directions(forward().logits[t.name].detach().float())
+                for t in self.tasks
+            ],
+            inputs=lambda: torch.cat([pooled, batch.numeric], 1),
+>>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
             residuals=lambda: [
                 self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
@@ -86,23 +94,12 @@ class Probe:
         blocks = self.network.shared_expert_parameters()
         return shared_gradients(self.network, outputs, losses, blocks, counts > 0)
 
-    def _columns(self, task: TaskSpec, logits: Tensor) -> Tensor:
-        """(B, C) whose correlations mean something: a shift of all classes' logits does not."""
-        values = logits.detach().float()
-        return values - values.mean(1, keepdim=True) if task.kind == "multiclass" else values
-
     def _residuals(self, task: TaskSpec, labels: Tensor, weights: Tensor) -> Tensor:
         """(B, C) mean label minus label, times the row's weight; 0 where unlabelled."""
-        labelled = ~labels.isnan()
-        known = torch.where(labelled, labels, 0)
-        if task.kind == "multiclass":
-            targets = F.one_hot(known.long(), task.outputs).float()
-        elif task.kind == "retrieval":
-            labelled = labelled & (known > 0)  # of the unknown item there is nothing to learn
-            targets = self.network.item_vectors(task.name).detach()[known.long()]
-        else:
-            targets = known.unsqueeze(1)
-        mass = torch.where(labelled, weights, 0).unsqueeze(1)
+        counts = self.losses.tasks[task.name].counting(labels)
+        items = self.network.item_vectors(task.name).detach() if task.items else None
+        targets = kind_of(task.kind).targets(task, torch.where(counts, labels, 0), items)
+        mass = torch.where(counts, weights, 0).unsqueeze(1)
         sums = sum_over_processes(torch.cat([(mass * targets).sum(0), mass.sum(0)]))
         mean = sums[:-1] / torch.where(sums[-1] > 0, sums[-1], 1)
         return mass * (mean - targets)
