@@ -19,19 +19,10 @@ from recsys_mtl.features.block import Block, take
 class Batch:
     """Encoded rows, their features by name.
 
-        Attributes:
-    <<<<<<< HEAD
-            blocks: the features' values by layout, see `recsys_mtl.features.block`.
-            labels: (B, T) float32, NaN where unlabelled; a class or item index for multiclass and
-                retrieval, the transformed target for regression.
-    =======
-            numeric: (B, N) float32, finite.
-            ids: (B, C) int64; every id is within its table (0 is the unknown row).
-            list_ids: M tensors of (total length,) int64, the lists of all rows one after another.
-            list_lengths: (B, M) int64, the length of each list.
-            labels: (B, T) float32 targets as `Label.encode` gives them, NaN where unlabelled.
-    >>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
-            weights: (B,) float32, not negative.
+    Attributes:
+    blocks: the features' values by layout, see `recsys_mtl.features.block`.
+    labels: (B, T) float32 targets as `Label.encode` gives them, NaN where unlabelled.
+    weights: (B,) float32, not negative.
     """
 
     blocks: Mapping[str, Block]

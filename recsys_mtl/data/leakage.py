@@ -22,12 +22,8 @@ from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics.binary import auc_of_masses
 from recsys_mtl.metrics.regression import correlate_ranks
-<<<<<<< HEAD
 from recsys_mtl.metrics.weighing import Floats, running_sum, sums
-=======
-from recsys_mtl.metrics.weighing import Floats, centred_ranks, sums
 from recsys_mtl.tasks import kind_of
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
 
 TREE_ROWS = 10_000
 SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where intervals promise much
@@ -176,8 +172,7 @@ def _score(
         score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
         area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
         return Score(max(area, 1.0 - area) if feature.numeric else area, "AUC")
-<<<<<<< HEAD
-    if not feature.numeric or label.kind == "retrieval":
+    if not feature.numeric or label.judged_by == "mode":
         return _accuracy(_mode_guess(codes, target, fold), target)
     if len(codes) >= SCREEN_ROWS:
         roughly = _accuracy(_mode_guess(_intervals(codes), target, fold), target)
@@ -188,10 +183,6 @@ def _score(
 
 def _accuracy(guess: Codes, target: Codes) -> Score:
     """0 at the accuracy of the most frequent class, 1 where every guess is right; -1 is none."""
-=======
-    shallow = feature.numeric and label.judged_by == "tree"
-    guess = _tree_guess(codes, target, fold) if shallow else _mode_guess(codes, target, fold)
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     judged = guess >= 0
     majority = np.bincount(target).max() / len(target)
     accuracy = float(np.mean(guess[judged] == target[judged]))

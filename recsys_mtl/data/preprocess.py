@@ -25,14 +25,8 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.feature import Feature
-<<<<<<< HEAD
 from recsys_mtl.features.registry import KINDS, blocks_of, in_order
-from recsys_mtl.tasks.label import Label
-=======
-from recsys_mtl.features.numeric import NumericFeature
-from recsys_mtl.features.registry import KINDS
 from recsys_mtl.tasks import Label, kind_of
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
 
 FIT_ROWS = 65_536
 """Rows that a fit takes at a time, however the source cuts its frames: results never depend on

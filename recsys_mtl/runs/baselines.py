@@ -94,14 +94,10 @@ def gradient_boosting(
         Predictions by task. `Undefined` for retrieval, which boosting cannot do, and where no
         training row is labelled; training labels of one class give that class.
     """
-<<<<<<< HEAD
     (train_columns, categorical), (valid_columns, _), (test_columns, _) = (
         _matrix(spec, rows) for rows in (train, valid, test)
     )
-=======
-    columns = [_matrix(rows) for rows in (train, valid, test)]
-    settings = {"categorical_features": _categorical_columns(spec), "random_state": seed}
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
+    settings = {"categorical_features": categorical, "random_state": seed}
     predictions: Predictions = {}
     for column, task in enumerate(spec.tasks):
         kind, to_unit = kind_of(task.kind), inverses[task.name]
@@ -116,30 +112,16 @@ def gradient_boosting(
             value = kind.constant(task, labels, weights, to_unit)
             predictions[task.name] = np.broadcast_to(value, (test.num_rows, *value.shape))
             continue
-<<<<<<< HEAD
-        model = _fit(
-            task,
-            (train_columns[rows], labels, weights),
-            _stopping_rows(task, valid_columns, _labelled(valid, column), labels),
-            categorical_features=categorical,
-            random_state=seed,
-        )
-        logger.info(
-            "gradient boosting of %s: %d rows, %d trees", task.name, len(rows), _trees(model)
-        )
-        predictions[task.name] = _predict(task, model, test_columns, inverses)
-=======
         known = _labelled(valid, column)
-        held_out = columns[1][known[0]], *known[1:]
+        held_out = valid_columns[known[0]], *known[1:]
         predicted, trees = [], 0
         for part in kind.boosting():
-            learned = columns[0][rows], part.target(labels), weights
+            learned = train_columns[rows], part.target(labels), weights
             model = _fit(part, learned, _stopping_rows(part, held_out, learned[1]), **settings)
-            predicted.append(_predict(model, columns[2], kind.classes(task)))
+            predicted.append(_predict(model, test_columns, kind.classes(task)))
             trees += _trees(model)
         log.info("gradient boosting of %s: %d rows, %d trees", task.name, len(rows), trees)
         predictions[task.name] = kind.boosted(task, predicted, to_unit)
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     return predictions
 
 
@@ -154,45 +136,12 @@ def _labelled(rows: Batch, column: int) -> _Labelled:
     return kept, labels[kept].astype(np.float64), weights[kept].astype(np.float64)
 
 
-<<<<<<< HEAD
-def _constant(
-    task: TaskSpec, labels: Array, weights: Array, inverses: Mapping[str, Inverse]
-) -> Array:
-    """The prediction of a row: a scalar, (K,) or (I,)."""
-    if task.kind == "binary":
-        return np.asarray(np.average(labels, weights=weights))
-    if task.kind == "regression":
-        return np.asarray(np.average(inverses[task.name](labels), weights=weights))
-    size = task.items if task.kind == "retrieval" else task.outputs
-    shares: Array = np.bincount(labels.astype(np.int64), weights, size) / weights.sum()
-    return shares
-
-
 def _matrix(spec: DataSpec, rows: Batch) -> tuple[Array, list[int]]:
     """(B, F) columns that the kinds of features bring, and which of them are small categories."""
     columns = [
         column
         for feature in spec.features
         for column in KINDS[feature.kind].tree_columns(feature, rows[feature.name])
-=======
-def _matrix(rows: Batch) -> Array:
-    """(B, F): numeric columns, ids, then length and first id of every list (NaN if empty)."""
-    parts = [_numpy(rows.numeric), _numpy(rows.ids).astype(np.float32)]
-    for m, values in enumerate(rows.list_ids):
-        lengths = _numpy(rows.list_lengths[:, m])
-        first = np.full(len(lengths), np.nan, np.float32)
-        first[lengths > 0] = _numpy(values)[(np.cumsum(lengths) - lengths)[lengths > 0]]
-        parts.append(np.column_stack([lengths, first]).astype(np.float32))
-    return np.concatenate(parts, axis=1)
-
-
-def _categorical_columns(spec: DataSpec) -> list[int]:
-    """The columns of `_matrix` that hold the ids of small tables."""
-    first_ids = spec.numeric_width + len(spec.tables) + 1
-    places = [
-        *((spec.numeric_width + c, table) for c, table in enumerate(spec.tables)),
-        *((first_ids + 2 * m, table) for m, table in enumerate(spec.list_tables)),
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
     ]
     matrix = np.empty((rows.num_rows, len(columns)), np.float32)
     for index, column in enumerate(columns):

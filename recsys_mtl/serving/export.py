@@ -18,13 +18,9 @@ import hashlib
 import io
 import json
 import shutil
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping
-from itertools import islice
-=======
-from collections.abc import Mapping
 from functools import partial
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +67,6 @@ class _Program(nn.Module):
         self._tasks = predictor.tasks
         self._top_k = max(predictor.config.evaluation.top_k)
 
-<<<<<<< HEAD
     def forward(self, *tensors: Tensor) -> dict[str, Tensor]:
         """What `inputs_of` gives to outputs by name."""
         left = iter(tensors)
@@ -81,18 +76,7 @@ class _Program(nn.Module):
         }
         unused = tensors[0][:, :0]
         logits = self.network(Batch(blocks, labels=unused, weights=unused)).logits
-        outputs = {}
-=======
-    def forward(
-        self, numeric: Tensor, ids: Tensor, list_lengths: Tensor, *list_ids: Tensor
-    ) -> dict[str, Tensor]:
-        """(B, N), (B, C), (B, M) and M lists' values to outputs by name."""
-        unused = numeric[:, :0]
-        logits = self.network(
-            Batch(numeric, ids, list_ids, list_lengths, labels=unused, weights=unused)
-        ).logits
         outputs: dict[str, Tensor] = {}
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
         for task in self._tasks:
             items = partial(self.network.item_vectors, task.name)
             kind, own = kind_of(task.kind), logits[task.name].float()

@@ -147,32 +147,7 @@ def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> di
 
 
 def _scores(predictor: Predictor, predictions: pl.DataFrame) -> Iterator[Any]:
-<<<<<<< HEAD
-    """(key, values) of every task: the best item's score, the likeliest class, or its number."""
-    for task in predictor.tasks:
-        score = predictions[task.name]
-        if task.kind == "retrieval":
-            score = predictions[f"{task.name}_scores"].list.first()
-        yield ("score", task.name), score if task.kind == "multiclass" else score.to_numpy()
-=======
     """(key, values) of what is tracked of every task."""
     for task, label in predictor.preprocessor.labels.items():
         score = label.tracked(predictions)
         yield ("score", task), score if label.categories else score.to_numpy()
-
-
-def _bins_of_inputs(preprocessor: Preprocessor, values: Mapping[Key, Any]) -> dict[Key, Bins]:
-    bins: dict[Key, Bins] = {}
-    for feature in preprocessor.features:
-        key: Key = ("feature", feature.column)
-        if isinstance(feature, CategoricalFeature | CategoricalListFeature):
-            coder = feature.coder
-            known = coder.values if isinstance(coder, Vocabulary) else []
-            bins[key] = CategoryBins.of(values[key], coder.rows, known)
-        else:
-            bins[key] = NumberBins.of(values[key])
-        if isinstance(feature, CategoricalListFeature):
-            length: Key = ("length", feature.column)
-            bins[length] = NumberBins.of(values[length])
-    return bins
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)

@@ -14,12 +14,9 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs import baselines
 from recsys_mtl.runs.baselines import constant, gradient_boosting
-<<<<<<< HEAD
-from tests.encoded import data_spec, encoded
-=======
 from recsys_mtl.tasks import Boosting
 from recsys_mtl.tasks.evaluate import evaluate_task
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
+from tests.encoded import data_spec, encoded
 
 TASKS = (
     TaskSpec("click", "binary", 1),

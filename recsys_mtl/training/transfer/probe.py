@@ -61,16 +61,11 @@ class Probe:
         return Observation(
             counts=sum_over_processes(masses),
             gradients=lambda: over_processes(self._gradients(forward(), batch), masses)[0],
-<<<<<<< HEAD
-            outputs=lambda: [self._columns(t, forward().logits[t.name]) for t in self.tasks],
-            inputs=lambda: self.network.inputs_of(pooled, batch),
-=======
             outputs=lambda: [
                 kind_of(t.kind).directions(forward().logits[t.name].detach().float())
                 for t in self.tasks
             ],
-            inputs=lambda: torch.cat([pooled, batch.numeric], 1),
->>>>>>> 8536f6d (Kinds of tasks: one file a kind, one registry that everything asks)
+            inputs=lambda: self.network.inputs_of(pooled, batch),
             residuals=lambda: [
                 self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
