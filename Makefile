@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip install -qq
 PINS := .ci/requirements-cpu.txt
-DEMO_DB := sqlite:///.demo/mlflow.db
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test check house bench clean
@@ -28,17 +27,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml
 	@touch $@
 
 demo: env ## train on generated data, ablate adaTT, show the tables and how to open MLflow
-	@mkdir -p .demo
-	@rm -rf .demo/data .demo/ablation
-	$(BIN)/recsys-mtl synthesize demo --rows 60000 --out .demo/data
-	$(BIN)/recsys-mtl train configs/demo.yaml --data .demo/data --baselines --out .demo/run \
-	    --set tracking.uri=$(DEMO_DB)
-	$(BIN)/recsys-mtl evaluate .demo/run --data .demo/data
-	$(BIN)/recsys-mtl ablate configs/ablations/demo.yaml --out .demo/ablation \
-	    --set tracking.uri=$(DEMO_DB)
-	@echo
-	@echo "Look at the run in MLflow:"
-	@echo "  $(BIN)/mlflow ui --backend-store-uri $(DEMO_DB)"
+	@$(PY) pipelines/demo.py
 
 test: check ## check, then the unit tests, then the slow ones
 	$(PY) -m pytest -n auto --maxprocesses 4

@@ -11,12 +11,9 @@ once.
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -32,15 +29,13 @@ from recsys_mtl.cli.promote import promote
 from recsys_mtl.cli.register import register
 from recsys_mtl.cli.reproduce import reproduce
 from recsys_mtl.cli.rollback import rollback
+from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
 from recsys_mtl.cli.schema import schema
-from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
 from recsys_mtl.cli.synthesize import synthesize
 from recsys_mtl.cli.train import train
 from recsys_mtl.cli.validate import validate
-from recsys_mtl.errors import UserError
 from recsys_mtl.version import installed_version
 
-UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
 COMMANDS = (
     train,
     evaluate,
@@ -61,14 +56,7 @@ COMMANDS = (
 )
 """In the order of the help."""
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = typer.Typer(**SETTINGS)
 for command in COMMANDS:
     app.command()(command)
 
@@ -87,7 +75,7 @@ def _common(
     ] = False,
 ) -> None:
     """Train, evaluate and apply multi-task recommenders."""
-    _configure_logging(verbose)
+    configure_logging(verbose=verbose)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,54 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line; the process's own where None.
     """
-    try:
-        status = app(args=arguments, prog_name="recsys-mtl", standalone_mode=False)
-        if status == INTERRUPTED:  # newer typer's way to tell of an interrupt, and ours
-            return _fail("interrupted", status=status)
-        return status if isinstance(status, int) else 0
-    except UserError as error:
-        return _fail(*(str(problem) for problem in error.problems))
-    except UsageError as error:
-        return _fail(f"{error.format_message()} (see recsys-mtl --help)")
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", status=INTERRUPTED)
-    except (OSError, RuntimeError) as error:  # raised again, unless the disk is behind it
-        if full := next(filter(_is_disk_full, _chain(error)), None):
-            return _fail(f"out of disk: {full}")
-        raise
-
-
-def _fail(*problems: str, status: int = WRONG_INPUT) -> int:
-    for problem in problems:
-        print("error:", " ".join(problem.split()), file=sys.stderr)
-    return status
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    """By number, or by text where a library in another language lost the number."""
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return True
-    told = (*(os.strerror(code) for code in _DISK_FULL), "database or disk is full")
-    return any(text in str(error) for text in told)
-
-
-def _configure_logging(verbose: bool) -> None:
-    """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("recsys_mtl").setLevel(logging.DEBUG if verbose else logging.INFO)
-    logging.captureWarnings(True)
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
+    return run_app(app, arguments, "recsys-mtl")
 
 
 if __name__ == "__main__":

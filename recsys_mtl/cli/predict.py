@@ -50,6 +50,7 @@ def predict(
     ] = Precision.fp32,
 ) -> None:
     """Score raw rows to Parquet in bounded memory, and measure their drift."""
+    from recsys_mtl.reports.page import Page
     from recsys_mtl.scoring import predict as library
     from recsys_mtl.scoring.job import Options
     from recsys_mtl.scoring.model import find_model
@@ -64,7 +65,7 @@ def predict(
     )
     chosen = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     job = Job("predict", out)
-    result = library.predict(chosen, input=input, output=output, options=options)
+    result = library.predict(chosen, input=input, output=output, options=options, show=Page.show)
     job.write(result)
     if not result["rows_scored"]:
         print(f"{result['rows']:,} rows, finished before: {output}")

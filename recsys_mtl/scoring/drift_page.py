@@ -19,10 +19,8 @@ _READ = (
 )
 
 
-def write_drift(
-    drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, split: str
-) -> list[Path]:
-    """Write `name`.json and `name`.html, and print the top.
+def write_drift(drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, split: str) -> Page:
+    """Write `name`.json and `name`.html.
 
     Args:
         drifts: of `measure`.
@@ -30,9 +28,11 @@ def write_drift(
         name: of both files, without suffix.
         rows: that were scored.
         split: rows that the reference's scores are of.
+
+    Returns:
+        The page.
     """
     page = _page(drifts, rows=rows, split=split)
-    page.show()
     document = {
         "rows": rows,
         "floor": FLOOR,
@@ -40,7 +40,9 @@ def write_drift(
         "drift": [asdict(drift) for drift in drifts],
     }
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    return [atomic_write(folder / f"{name}.json", text + "\n"), *page.write(folder, name)]
+    atomic_write(folder / f"{name}.json", text + "\n")
+    page.write(folder, name)
+    return page
 
 
 def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:

@@ -16,6 +16,7 @@ from recsys_mtl.files import atomic_file
 from recsys_mtl.model.device import Precision
 from recsys_mtl.progress import Advance, progress
 from recsys_mtl.reports.output import prepare_out
+from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.drift import Drift, measure
 from recsys_mtl.scoring.drift_page import write_drift
 from recsys_mtl.scoring.folder import PartFolder
@@ -55,13 +56,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """One scoring: model, rows, where to and how."""
+    """One scoring: model, rows, where to and how, and who gets the page on drift."""
 
     model: Model
     scorer: Scorer
     input: str
     output: Path
     options: Options
+    show: Callable[[Page], None] | None = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -145,7 +147,9 @@ class Job:
         if reference is None:
             return None
         drifts = measure(reference, tally)
-        write_drift(drifts, folder, name, rows=tally.rows, split=reference.split)
+        page = write_drift(drifts, folder, name, rows=tally.rows, split=reference.split)
+        if self.show is not None:
+            self.show(page)
         return drifts
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.job import Job, Options
 from recsys_mtl.scoring.model import Model, find_model
 from recsys_mtl.scoring.place import check_apart, check_place, is_one_file
@@ -31,6 +33,7 @@ def predict(
     output: str | Path,
     batch_rows: int | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
+    show: Callable[[Page], None] | None = None,
 ) -> dict[str, Any]:
     """Score every row of the input, in its order.
 
@@ -40,6 +43,7 @@ def predict(
         output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
         batch_rows: short for that option.
         options: how they are written.
+        show: gets the page on drift.
 
     Raises:
         UserError: no such model or input, columns that the model does not read, or a place that
@@ -59,7 +63,7 @@ def predict(
         log.info("the model tells nothing of its training rows: drift is not measured")
     rows = batch_rows or options.batch_rows
     scorer = Scorer(predictor, source, options.keep, reference, rows)
-    job = Job(model, scorer, input, output, options)
+    job = Job(model, scorer, input, output, options, show)
     write = job.write_file if is_one_file(output) else job.write_parts
     begun = time.perf_counter()
     with graceful_interrupt() as stop:

@@ -121,6 +121,7 @@ def test_predict_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPa
             "input": "a",
             "output": Path("b.parquet"),
             "options": Options(keep=("c", "d"), batch_rows=10),
+            "show": Page.show,
         },
     )
     assert asked == [((Path("r"),), {"model": None, "tracking_uri": None})]

@@ -91,11 +91,13 @@ def test_what_is_written(
     reference: Reference, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drifts = measure(reference, tally(reference, city=[300, 1_000, 0, 500, 200]))
-    paths = write_drift(drifts, tmp_path, "x.drift", rows=2_000, split="valid")
-    assert sorted(p.name for p in paths) == ["x.drift.html", "x.drift.json"]
+    page = write_drift(drifts, tmp_path, "x.drift", rows=2_000, split="valid")
+    assert capsys.readouterr().out == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.drift.html", "x.drift.json"]
     stored = json.loads((tmp_path / "x.drift.json").read_text())
     assert (stored["rows"], stored["floor"]) == (2_000, FLOOR)
     assert stored["drift"][0]["name"] == "city"
+    page.show()
     printed = capsys.readouterr().out
     assert "drift of 2,000 rows" in printed
     assert "1 large" in printed

@@ -1,0 +1,89 @@
+"""Runs a Typer app: its exit code, its mistakes in one line each, its log lines."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import typer
+
+from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
+from recsys_mtl.errors import UserError
+
+UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
+SETTINGS: dict[str, Any] = {
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+"""Of every app."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def run_app(
+    app: typer.Typer, arguments: Sequence[str] | None = None, name: str | None = None
+) -> int:
+    """Run an app and give the process's exit code.
+
+    0 done; 1 a bug, with its traceback; 2 the user's input or the disk, each problem in one line
+    that starts with `error: `; 130 interrupted; else what the app's function returns.
+
+    Args:
+        app: its functions return exit codes.
+        arguments: the command line; the process's own where None.
+        name: of the program; else as it was started.
+    """
+    try:
+        status = app(args=arguments, prog_name=name, standalone_mode=False)
+        if status == INTERRUPTED:  # newer typer's way to tell of an interrupt, and ours
+            return _fail("interrupted", status=status)
+        return status if isinstance(status, int) else 0
+    except UserError as error:
+        return _fail(*(str(problem) for problem in error.problems))
+    except UsageError as error:
+        return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", status=INTERRUPTED)
+    except (OSError, RuntimeError) as error:  # raised again, unless the disk is behind it
+        if full := next(filter(_is_disk_full, _chain(error)), None):
+            return _fail(f"out of disk: {full}")
+        raise
+
+
+def configure_logging(*, verbose: bool) -> None:
+    """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    logging.getLogger("recsys_mtl").setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
+
+
+def _fail(*problems: str, status: int = WRONG_INPUT) -> int:
+    for problem in problems:
+        print("error:", " ".join(problem.split()), file=sys.stderr)
+    return status
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """By number, or by text where a library in another language lost the number."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        return True
+    texts = (*(os.strerror(code) for code in _DISK_FULL), "database or disk is full")
+    return any(text in str(error) for text in texts)

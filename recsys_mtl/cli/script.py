@@ -1,0 +1,52 @@
+"""For scripts on top of the library: a function as a program, and steps that are resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
+from recsys_mtl.files import atomic_write
+from recsys_mtl.reports.output import plain, prepare_out
+
+
+def run_script(function: Callable[..., int | None], arguments: Sequence[str] | None = None) -> int:
+    """Run a function with the options of its signature; see `run_app` for the exit code.
+
+    Args:
+        function: annotated as for typer; its docstring is the help. It returns the exit code.
+        arguments: the command line; the process's own where None.
+    """
+    app = typer.Typer(**SETTINGS)
+    app.command()(function)
+    configure_logging(verbose=False)
+    return run_app(app, arguments)
+
+
+class Steps:
+    """The steps of a job that may be killed: each is done once, however often the job is called.
+
+    What a step gave is kept in the folder's steps.json, written whole when it ends.
+
+    Args:
+        folder: of the job, made where it is new.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = prepare_out(folder) / "steps.json"
+        self._done: dict[str, Any] = (
+            json.loads(self._file.read_text()) if self._file.exists() else {}
+        )
+
+    def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What the step gives, now or in an earlier call; prints its `line`."""
+        if name not in self._done:
+            self._done[name] = plain(work())
+            atomic_write(self._file, json.dumps(self._done, indent=2) + "\n")
+        print(f"{name}: {self._done[name]['line']}", flush=True)
+        result: dict[str, Any] = self._done[name]
+        return result

@@ -1,0 +1,110 @@
+"""Every script runs from the project's folder and shows its help; the studies run what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import ablation_study, demo, paper_tables
+from recsys_mtl.cli.script import run_script
+
+PROJECT = Path(demo.__file__).parents[1]
+SCRIPTS = sorted(path.name for path in (PROJECT / "pipelines").glob("*.py"))
+
+
+@pytest.mark.slow  # processes
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help(script: str, tmp_path: Path) -> None:
+    path = PROJECT / "pipelines" / script
+    command = [sys.executable, str(path), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"Usage: {script} [OPTIONS]")
+    assert f"python pipelines/{script}" in path.read_text()  # its docstring says how to run it
+
+
+@pytest.mark.slow  # a process
+def test_a_users_own_pipelines_are_left_alone(toy: Any) -> None:
+    (toy.folder / "pipelines").mkdir()
+    (toy.folder / "pipelines/__init__.py").write_text("raise SystemExit('not yours')")
+    command = [sys.executable, "-m", "recsys_mtl", "validate", "toy.yaml"]
+    done = subprocess.run(command, cwd=toy.folder, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("toy.yaml: valid")
+
+
+def test_the_demo_runs_its_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo"
+    (out / "data").mkdir(parents=True)
+    commands: list[str] = []
+
+    def main(words: list[str]) -> int:
+        assert not (out / "data").exists()
+        commands.append(" ".join(words))
+        return 2 if words[0] == "evaluate" else 0
+
+    monkeypatch.setattr(demo, "main", main)
+    assert run_script(demo.demo, ["--out", str(out), "--rows", "5000"]) == 2
+    assert commands[0] == f"synthesize demo --rows 5000 --out {out}/data"
+    assert [command.partition(" ")[0] for command in commands[1:]] == ["train", "evaluate"]
+    shown = capsys.readouterr().out
+    assert shown == "".join(f"recsys-mtl {command}\n" for command in commands)
+
+
+def test_the_ablation_study_asks_its_questions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def ablate(ablation: Any, out: Path, *, processes: int | None) -> dict[str, Any]:
+        asked.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
+        gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
+        arms = {name: {"overall": gain if name != "off" else None} for name in ablation.names}
+        return {"summary": {"arms": arms}, "report": out / "report.md"}
+
+    monkeypatch.setattr(ablation_study, "ablate", ablate)
+    function = ablation_study.ablation_study
+    arguments = ["--question", "borrow", "--seeds", "3", "--out", str(tmp_path)]
+    assert run_script(function, arguments) == 0
+    borrow = tmp_path / "borrow"
+    assert asked == [
+        ("pairs", "scarce_pairs", 3, borrow / "pairs"),
+        ("groups", "scarce", 3, borrow / "groups"),
+        ("alone", "scarce_alone", 3, borrow / "alone"),
+    ]
+    shown = capsys.readouterr().out
+    assert shown.startswith("Question borrow\n")
+    assert "borrow_uniform │ +0.40 [-0.10, +0.90]" in shown
+    assert shown.endswith(f"\n{borrow}/alone/report.md\n")
+    assert run_script(function, ["--question", "what"]) == 2
+    assert "what: use one of study, borrow, affinity" in capsys.readouterr().err
+    asked.clear()
+    assert run_script(function, ["--out", str(tmp_path)]) == 0
+    assert len(asked) == len({out for *_, out in asked}) == 10
+
+
+@pytest.mark.slow  # trainings
+def test_a_question_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--question", "affinity", "--seeds", "2", "--rows", "1500", "--processes", "1")
+    assert run_script(ablation_study.ablation_study, [*options, "--out", str(tmp_path)]) == 0
+    assert "measure_logits │" in capsys.readouterr().out
+    assert (tmp_path / "affinity" / "graded" / "report.html").is_file()
+
+
+@pytest.mark.slow  # trainings
+def test_tables_of_a_paper_in_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("RECSYS_MTL_DATA", raising=False)
+    changes = ("dataset.rows.train=64", "dataset.rows.test=40", "training.epochs=1",
+               "seeds.count=1", "reruns=1", "tracking.enabled=false", "sweep=null",
+               "attention=null", "model.width=5")  # fmt: skip
+    options = [word for change in changes for word in ("--set", change)]
+    arguments = ["--paper", "rot-mnist", "--processes", "1", "--out", str(tmp_path), *options]
+    assert run_script(paper_tables.paper_tables, arguments) == 0
+    assert "0.2525 ± 0.021" in capsys.readouterr().out
+    assert (tmp_path / "rot-mnist" / "report.html").is_file()
