@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from recsys_mtl.config.combiner import CombinerConfig, CombinerConfigBase
+from recsys_mtl.config.combiner import CombinerConfig
 from recsys_mtl.config.shape import options, sections
 from recsys_mtl.gradients import COMBINERS
 
@@ -25,7 +25,7 @@ WHOLE = tuple(n for n, s in SECTIONS.items() if choices(s.model_fields["block"])
 
 def other_options(name: str) -> dict[str, Any]:
     """Every option of a method that is its own, with a value that is not the default."""
-    fields, of_all = SECTIONS[name].model_fields, CombinerConfigBase.model_fields
+    fields, of_all = SECTIONS[name].model_fields, CombinerConfig.model_fields
     return {key: _other(field) for key, field in fields.items() if key not in of_all}
 
 

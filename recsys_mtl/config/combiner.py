@@ -6,16 +6,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from recsys_mtl.config.section import NonNegative, Section
+from recsys_mtl.config.open_union import Members, OpenUnion
+from recsys_mtl.config.section import NonNegative
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
 Block = Literal["all", "expert", "parameter", "fixed"]
 
 
-class CombinerConfigBase(Section):
-    """What every method has."""
+class CombinerConfig(OpenUnion):
+    """One of the registered methods, and what every one has."""
 
+    members: ClassVar[Members] = {}
     tag: ClassVar[str] = "name"
 
     name: str
@@ -37,13 +39,15 @@ class CombinerConfigBase(Section):
         return self.block or "all"
 
 
-class SumConfig(CombinerConfigBase):
+@CombinerConfig.register
+class SumConfig(CombinerConfig):
     """The plain sum: one backward pass of the total loss."""
 
     name: Literal["sum"] = "sum"
 
 
-class CagtConfig(CombinerConfigBase):
+@CombinerConfig.register
+class CagtConfig(CombinerConfig):
     """CAGT: conflicting tasks take over a mixture of the others' gradients."""
 
     name: Literal["cagt"]
@@ -65,20 +69,23 @@ class CagtConfig(CombinerConfigBase):
         return self.block or "fixed"
 
 
-class PlainCombinerConfig(CombinerConfigBase):
+@CombinerConfig.register
+class PlainCombinerConfig(CombinerConfig):
     """Methods without options."""
 
     name: Literal["pcgrad", "config", "imtl_g", "dualproj", "upgrad", "graddrop", "random"]
 
 
-class GradVacConfig(CombinerConfigBase):
+@CombinerConfig.register
+class GradVacConfig(CombinerConfig):
     """GradVac: raises cosines to their moving average."""
 
     name: Literal["gradvac"]
     beta: Share = Field(0.5, description="share of the newest cosine in the average")
 
 
-class MgdaConfig(CombinerConfigBase):
+@CombinerConfig.register
+class MgdaConfig(CombinerConfig):
     """MGDA: the shortest convex combination."""
 
     name: Literal["mgda"]
@@ -87,14 +94,16 @@ class MgdaConfig(CombinerConfigBase):
     normalize: bool = Field(False, description="weights are those of the gradients' directions")
 
 
-class CaGradConfig(CombinerConfigBase):
+@CombinerConfig.register
+class CaGradConfig(CombinerConfig):
     """CAGrad: the best worst task within a ball around the mean."""
 
     name: Literal["cagrad"]
     c: NonNegative = Field(0.4, description="radius of the ball, in lengths of the mean gradient")
 
 
-class AlignedMtlConfig(CombinerConfigBase):
+@CombinerConfig.register
+class AlignedMtlConfig(CombinerConfig):
     """Aligned-MTL: makes the gradients orthogonal and of one length."""
 
     name: Literal["aligned_mtl"]
@@ -103,13 +112,14 @@ class AlignedMtlConfig(CombinerConfigBase):
     )
 
 
-class WholeCombinerConfig(CombinerConfigBase):
+class WholeCombinerConfig(CombinerConfig):
     """What every method has that must see whole gradients."""
 
     block: Literal["all"] | None = Field(None, description="it has to see whole gradients")
     max_iters: PositiveInt = Field(50, description="most evaluations of the solver")
 
 
+@CombinerConfig.register
 class FairGradConfig(WholeCombinerConfig):
     """FairGrad: every task gains alike, by α."""
 
@@ -117,22 +127,9 @@ class FairGradConfig(WholeCombinerConfig):
     alpha: PositiveFloat = Field(2.0, description="fairness; 1 is Nash-MTL's direction")
 
 
+@CombinerConfig.register
 class NashMtlConfig(WholeCombinerConfig):
     """Nash-MTL: the tasks bargain."""
 
     name: Literal["nash_mtl"]
     max_norm: NonNegative = Field(1.0, description="most length of the step's gradient; 0: any")
-
-
-CombinerConfig = Annotated[
-    SumConfig
-    | CagtConfig
-    | PlainCombinerConfig
-    | GradVacConfig
-    | MgdaConfig
-    | CaGradConfig
-    | AlignedMtlConfig
-    | FairGradConfig
-    | NashMtlConfig,
-    Field(discriminator="name"),
-]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.gradients import Combiner, Part, Place, make_combiner, partition_of
+from recsys_mtl.gradients import COMBINERS, Combiner, Part, Place, make_combiner, partition_of
 
-_DRAWS = {"pcgrad", "gradvac", "graddrop", "random"}
 _NOT_OPTIONS = {"name", "block", "block_size", "diagnostics"}
 
 
@@ -33,6 +33,6 @@ def build_combiner(
     """
     partition, names = partition_of(parts, section.blocks, size=section.block_size)
     options = section.model_dump(exclude=_NOT_OPTIONS)
-    if section.name in _DRAWS:
+    if "seed" in inspect.signature(COMBINERS[section.name]).parameters:
         options["seed"] = seed
     return NamedCombiner(make_combiner(section.name, tasks, partition, **options), names)

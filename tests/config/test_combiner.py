@@ -9,7 +9,7 @@ from recsys_mtl.cli.schema_tables import tables
 from recsys_mtl.config import Config, config_from_yaml, config_hash, dump_config
 from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.check import contradictions
-from recsys_mtl.config.combiner import CombinerConfig, CombinerConfigBase, SumConfig
+from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.shape import section_of, tag_key, tags
 from recsys_mtl.config.training import TableOptimizerConfig
@@ -48,7 +48,7 @@ def test_without_the_section_gradients_are_summed() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_its_section(name: str) -> None:
     found = read(f"combiner: {{name: {name}}}\n").combiner
-    assert isinstance(found, CombinerConfigBase)
+    assert isinstance(found, CombinerConfig)
     assert (found.name, found.block, found.diagnostics) == (name, None, None)
     assert found.blocks == ("fixed" if name == "cagt" else "all")
     assert type(found) is SECTIONS[name]
