@@ -191,6 +191,8 @@ def _accuracy(guess: Codes, target: Codes) -> Score:
 
 def _null_pattern(feature: _Column, label: _Label) -> Score | None:
     """Balanced accuracy of "null means that value", at the label's best value."""
+    if feature.codes.min(initial=0) >= 0:
+        return None
     known = label.codes >= 0
     null, target = feature.codes[known] < 0, label.codes[known]
     if not null.any() or null.all():

@@ -1,107 +1,121 @@
-"""Row conditions such as `click == 1 and country != "DE"`: parsed and evaluated, never `eval`.
+"""Row conditions such as `click == 1 and country in ('DE', 'AT')`, which polars evaluates as SQL.
 
-A condition is `COLUMN OP VALUE`, several joined by `and`; OP is one of == != < <= > >=. A column
-whose name is not a plain word is written in backticks, a value with spaces in quotes. An unquoted
-number compares numerically, with text too (a text that is no number does not satisfy it); all else
-compares canonical texts.
+Comparisons are joined by `and`, `or`, `not` and brackets. On the left is a column, on the right a
+value: `COLUMN OP VALUE` with OP one of == = != <> < <= > >=, `COLUMN in (VALUE, …)`,
+`COLUMN between VALUE and VALUE`, `COLUMN is null`, each of the last three with `not`. + - * / %
+between spaces calculate. A column whose name is not a plain word, or that is on the right, is
+written in backticks, a value with spaces in quotes. There are no functions.
+
+An unquoted number compares numerically, with text too (a text that is no number does not satisfy
+it); all else compares canonical texts. A comparison with null is neither true nor false.
 """
 
 from __future__ import annotations
 
 import math
-import operator
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, canonical_texts
+from recsys_mtl.data.where_text import Column, Comparison, Value, parse_parts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
-
-_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-_COLUMN = re.compile(r"`([^`]+)`|([A-Za-z_][\w.\-]*)")
-_OPERATOR = re.compile(r"==|!=|<=|>=|<(?![<>=])|>(?![<>=])")
-_VALUE = re.compile(r"""'([^']*)'|"([^"]*)"|([^\s'"=!<>]+)""")
-_AND = re.compile(r"and(?=[\s`])")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """`column op value`; `quoted` says that the value was written in quotes."""
-
-    column: str
-    op: str
-    value: str
-    quoted: bool
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Comparisons that must all hold.
+    """Comparisons that are joined.
 
     Attributes:
         text: the condition as it was written.
         where: the place in the config, for messages.
-        comparisons: at least one.
+        parts: comparisons, AND, OR, NOT and brackets, in their order.
     """
 
     text: str = field(compare=False)
     where: str = field(compare=False)
-    comparisons: tuple[Comparison, ...]
+    parts: tuple[Comparison | str, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns it reads, each once."""
-        return tuple(dict.fromkeys(c.column for c in self.comparisons))
+        return tuple(dict.fromkeys(c.name for part in self._comparisons for c in part.columns))
 
     def mask(self, frame: pl.DataFrame) -> pl.Series:
-        """Boolean, one a row: whether the condition holds; null in a column means it does not.
+        """Boolean, one a row: whether the condition holds, for certain.
 
         Raises:
             UserError: a column is missing or has lists or durations, or a number column is compared
                 with something else.
         """
         check(self, frame.columns, self.where)
-        mask = pl.repeat(True, frame.height, eager=True)
-        for comparison in self.comparisons:
-            mask = mask & self._compare(frame[comparison.column], comparison)
-        return mask.fill_null(False).alias("mask")
+        views: list[pl.Series] = []
+        sql = [
+            part if isinstance(part, str) else self._sql(part, frame, views) for part in self.parts
+        ]
+        held = pl.DataFrame(views).select(pl.sql_expr(" ".join(sql))).to_series()
+        return held.fill_null(False).alias("mask")
 
-    def _compare(self, values: pl.Series, comparison: Comparison) -> pl.Series:
-        dtype, number = values.dtype, _number(comparison.value)
-        compare = _OPERATORS[comparison.op]
-        if dtype.is_nested() or dtype in (pl.Duration, pl.Binary, pl.Object):
-            raise self._wrong(comparison, "a column of single values", f"of {dtype}, not")
-        if dtype.is_numeric() or dtype == pl.Boolean:
-            if number is None:
-                raise self._wrong(comparison, "a number", f"the {dtype} column")
-            numbers = values.cast(pl.Int8) if dtype == pl.Boolean else values
-        elif _is_finite(number) and not comparison.quoted and not dtype.is_temporal():
-            numbers = _numbers(values.cast(pl.String))
+    @property
+    def _comparisons(self) -> Iterator[Comparison]:
+        return (part for part in self.parts if isinstance(part, Comparison))
+
+    def _sql(self, comparison: Comparison, frame: pl.DataFrame, views: list[pl.Series]) -> str:
+        """The comparison in SQL; what it reads of the frame is added to the views."""
+        columns = [frame[column.name] for column in comparison.columns]
+        if comparison.asks_for_null:
+            numeric = False
+            read = [c.fill_nan(None) if c.dtype.is_float() else c for c in columns]
         else:
-            texts = canonical(values)
-            result: pl.Series = compare(texts, canonical_texts([comparison.value])[0])
-            return result
-        if numbers.dtype.is_float():
-            numbers = numbers.fill_nan(None)
-        result = compare(numbers, number)
-        return result
+            for values in columns:
+                self._require_single(values, comparison)
+            numeric = _is_numeric(comparison, columns)
+            read = [_numbers(values) if numeric else canonical(values) for values in columns]
+        if comparison.calculates:
+            read = [values.cast(pl.Float64) for values in read]
+        dtype = read[0].dtype
+        names = iter(read)
 
-    def _wrong(self, comparison: Comparison, expected: str, column: str) -> UserError:
+        def render(token: Column | Value | str) -> str:
+            if isinstance(token, str):
+                return token
+            if isinstance(token, Column):
+                return _view(next(names), views)
+            if not numeric:
+                return _quoted(canonical_texts([token.text])[0])
+            number = _number(token.text)
+            if number is None:
+                raise self._no_number(token.text, columns[0], frame.columns)
+            if not math.isfinite(number):
+                return _view(pl.repeat(number, frame.height, eager=True), views)
+            if dtype == pl.Float32 and comparison.lists:  # SQL's `in` widens the column
+                number = float(np.float32(number))
+            return str(number) if isinstance(number, int) else f"{number:.17e}"
+
+        return " ".join(render(token) for token in comparison.tokens)
+
+    def _require_single(self, values: pl.Series, comparison: Comparison) -> None:
+        dtype, expected = values.dtype, "a column of single values"
+        if comparison.calculates and dtype.is_temporal():
+            expected = "a column of numbers"
+        elif not dtype.is_nested() and dtype not in (pl.Duration, pl.Binary, pl.Object):
+            return
+        raise wrong(
+            f"`{self.text}` cannot be evaluated",
+            where=self.where,
+            expected=expected,
+            found=f"the {dtype} column '{values.name}'",
+        )
+
+    def _no_number(self, text: str, values: pl.Series, columns: list[str]) -> UserError:
         return wrong(
             f"`{self.text}` cannot be evaluated",
             where=self.where,
-            expected=f"{expected} to compare with {column} '{comparison.column}'",
-            found=f"'{comparison.value}'",
+            expected=f"a number to compare with the {values.dtype} column '{values.name}'",
+            found=f"'{text}'",
+            fix="write a column on the right in backticks" if text in columns else "",
         )
 
 
@@ -109,45 +123,13 @@ def parse(text: str, where: str) -> Condition:
     """Parse a condition.
 
     Args:
-        text: `COLUMN OP VALUE [and COLUMN OP VALUE …]`.
+        text: see the module.
         where: the place in the config, for messages.
 
     Raises:
         UserError: the text is no condition; names the position and what was expected there.
     """
-    comparisons = []
-    position = 0
-
-    def take(pattern: re.Pattern[str], expected: str) -> re.Match[str]:
-        nonlocal position
-        position += len(text[position:]) - len(text[position:].lstrip())
-        match = pattern.match(text, position)
-        if match is None:
-            raise wrong(
-                f"cannot read the condition `{text}` at character {position + 1}",
-                where=where,
-                expected=expected,
-                found=f"'{text[position:]}'" if position < len(text) else "the end",
-                fix="write COLUMN OP VALUE, joined by `and`, such as `click == 1`",
-            )
-        position = match.end()
-        return match
-
-    while True:
-        column = take(_COLUMN, "a column name (in backticks if it has other than letters)")
-        op = take(_OPERATOR, "one of == != < <= > >=")
-        value = take(_VALUE, "a value (in quotes if it has spaces)")
-        comparisons.append(
-            Comparison(
-                column=column[1] or column[2],
-                op=op[0],
-                value=next(group for group in value.groups() if group is not None),
-                quoted=value[3] is None,
-            )
-        )
-        if not text[position:].strip():
-            return Condition(text, where, tuple(comparisons))
-        take(_AND, "`and` or the end")
+    return Condition(text, where, parse_parts(text, where))
 
 
 def check(condition: Condition, columns: Iterable[str], where: str) -> None:
@@ -162,17 +144,35 @@ def check(condition: Condition, columns: Iterable[str], where: str) -> None:
             )
 
 
+def _is_numeric(comparison: Comparison, columns: list[pl.Series]) -> bool:
+    """Whether numbers are compared, not texts."""
+    if comparison.calculates or all(_holds_numbers(values.dtype) for values in columns):
+        return True
+    if len(columns) > 1 or columns[0].dtype.is_temporal():
+        return False
+    return all(not v.quoted and _is_finite(_number(v.text)) for v in comparison.values)
+
+
+def _holds_numbers(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
+
+
 def _is_finite(number: float | None) -> bool:
     return number is not None and math.isfinite(number)  # `nan` and `inf` may be words
 
 
-def _numbers(text: pl.Series) -> pl.Series:
-    """Texts as numbers (true and false are 1 and 0); null where it is none."""
+def _numbers(values: pl.Series) -> pl.Series:
+    """Values as numbers (true and false are 1 and 0); null where it is none."""
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Int8)
+    if values.dtype.is_numeric():
+        return values.fill_nan(None) if values.dtype.is_float() else values
+    text = values.cast(pl.String)
     plain = canonical(text).replace({"true": "1", "false": "0"})
     whole = plain.cast(pl.Int64, strict=False)  # exact, unlike a float, for long ids
     if whole.null_count() == text.null_count():
         return whole
-    return plain.cast(pl.Float64, strict=False)
+    return plain.cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def _number(text: str) -> float | int | None:
@@ -186,3 +186,14 @@ def _number(text: str) -> float | int | None:
         except ValueError:
             continue
     return None
+
+
+def _view(values: pl.Series, views: list[pl.Series]) -> str:
+    """Adds a column that SQL reads; its name in SQL."""
+    name = f"view {len(views)}"
+    views.append(values.alias(name))
+    return f'"{name}"'
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -21,6 +22,11 @@ FRAME = pl.DataFrame(
         "flag": ["true", "False", None, "TRUE"],
         "id": ["9007199254740992", "9007199254740993", None, "1"],
         "android": [1, 2, 3, 4],
+        "small": pl.Series([0.1, 0.2, None, 0.3], dtype=pl.Float32),
+        "tiny": pl.Series([100, 1, None, -1], dtype=pl.Int8),
+        "list": [[1], [], None, [2, 3]],
+        "source": ["(direct)", "Halle(Saale)", "50%", "x/y"],
+        "not": [1, 2, 3, 4],
     }
 )
 
@@ -59,6 +65,44 @@ FRAME = pl.DataFrame(
         ("click == 1 and x > 0", [1, 0, 0, 0]),
         ("click <= 1 and x < 3 and country != AT", [1, 0, 0, 1]),
         ("android >= 2 and android < 4", [0, 1, 1, 0]),
+        ("click = 1", [1, 0, 0, 1]),
+        ("click <> 1", [0, 1, 0, 0]),
+        ("click == 1 or country == AT", [1, 1, 0, 1]),
+        ("x > 1 or click == 1 and country == DE", [1, 0, 1, 0]),
+        ("(x > 1 or click == 1) and country == DE", [1, 0, 0, 0]),
+        ("not click == 1", [0, 1, 0, 0]),
+        ("not (click == 1 or x > 1)", [0, 0, 0, 0]),
+        ("not (click == 1 and x > 1)", [1, 1, 0, 1]),
+        ("NOT click = 1 OR NOT ok = TRUE", [0, 1, 0, 0]),
+        ("android in (1, 3)", [1, 0, 1, 0]),
+        ("android not in (1,3)", [0, 1, 0, 1]),
+        ("country in (DE, 'New Zealand')", [1, 0, 0, 1]),
+        ("country not in (DE, 'New Zealand')", [0, 1, 0, 0]),
+        ("mixed in (2, -10)", [0, 1, 0, 1]),
+        ("mixed in (2, 'n/a')", [0, 1, 1, 0]),
+        ("small in (0.1, 7)", [1, 0, 0, 0]),
+        ("small = 0.1", [1, 0, 0, 0]),
+        ("id in (9007199254740993)", [0, 1, 0, 0]),
+        ("android between 2 and 3", [0, 1, 1, 0]),
+        ("android not between 2 and 3", [1, 0, 0, 1]),
+        ("day between 2024-01-02 and 2024-01-03 or click == 1", [1, 1, 1, 1]),
+        ("click is null", [0, 0, 1, 0]),
+        ("x is null or country is null", [0, 1, 1, 0]),
+        ("list is not null", [1, 1, 0, 1]),
+        ("android * 2 > 5", [0, 0, 1, 1]),
+        ("android % 2 = 0", [0, 1, 0, 1]),
+        ("android / 2 = 1.5", [0, 0, 1, 0]),
+        ("2 * android - 1 <= x + 3", [1, 0, 1, 0]),
+        ("tiny + tiny = 200", [1, 0, 0, 0]),
+        ("android > x * 2", [0, 0, 0, 1]),
+        ("click < `android`", [0, 1, 0, 1]),
+        ("country = `country`", [1, 1, 0, 1]),
+        ("flag = `ok`", [1, 1, 0, 1]),
+        ("source == (direct)", [1, 0, 0, 0]),
+        ("(source == (direct) or source == Halle(Saale))", [1, 1, 0, 0]),
+        ("source != 50% and source != x/y", [1, 1, 0, 0]),
+        ("not == 1", [1, 0, 0, 0]),
+        ("tiny < 1000", [1, 1, 0, 1]),
     ],
 )
 def test_mask(text: str, expected: list[int]) -> None:
@@ -81,14 +125,26 @@ def test_an_empty_frame_gives_an_empty_mask() -> None:
     [
         ("", 1, "a column name"),
         ("click", 6, "one of == !="),
-        ("click = 1", 7, "one of == !="),
         ("click === 1", 9, "a value"),
-        ("click <> 1", 7, "one of == !="),
+        ("click <=> 1", 9, "a value"),
         ("click == ", 10, "a value"),
         ("click == 'open", 10, "a value"),
-        ("click == New Zealand", 14, "`and` or the end"),
-        ("click == 1 or x == 2", 12, "`and` or the end"),
-        ("click == 1 and", 12, "`and` or the end"),
+        ("click == New Zealand", 14, "`and`, `or` or the end"),
+        ("click == 1 xor x == 2", 12, "`and`, `or` or the end"),
+        ("click == 1 and", 12, "`and`, `or` or the end"),
+        ("(click == 1", 12, "`and`, `or` or `)`"),
+        ("(click == 1))", 13, "`and`, `or` or the end"),
+        ("click == 1 or ", 15, "a column name"),
+        ("click in 1", 10, "`(`"),
+        ("click in ()", 11, "a value"),
+        ("click in (1", 12, "`,` or `)`"),
+        ("click between 1 or 2", 17, "`and`"),
+        ("click not 1", 11, "`in` or `between`"),
+        ("click is 1", 10, "`null` or `not null`"),
+        ("click + 'a' > 1", 9, "a number or a column name"),
+        ("lower(country) == 'de'", 6, "one of == !="),
+        ("country == 'a' || 'b'", 16, "`and`, `or` or the end"),
+        ("click == 1; drop table x", 13, "`and`, `or` or the end"),
         ("click == 1 and ", 16, "a column name"),
         ("__import__('os')", 11, "one of == !="),
         ("1 == click", 1, "a column name"),
@@ -102,6 +158,35 @@ def test_a_text_that_is_no_condition(text: str, position: int, expected: str) ->
     assert f"at character {position};" in message
     assert f"expected {expected}" in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("click==1", "click  =  1", True),
+        ("click = 1 AND x > 2", "click == 1 and x>2", True),
+        ("click == 1", "click == '1'", False),
+        ("click == 1 or x > 2", "click == 1 and x > 2", False),
+        ("click in (1, 2)", "click in (1,2)", True),
+    ],
+)
+def test_conditions_that_read_the_same_are_equal(one: str, other: str, same: bool) -> None:
+    conditions = {parse(one, "a"), parse(other, "b")}
+    assert len(conditions) == (1 if same else 2)
+
+
+def test_many_values_are_quick(rng: np.random.Generator) -> None:
+    values = rng.integers(0, 10**6, 3_000)
+    frame = pl.DataFrame({"id": np.arange(10**6)})
+    mask = parse(f"id in ({', '.join(map(str, values))})", "w").mask(frame)
+    assert mask.arg_true().to_list() == sorted(set(values.tolist()))
+
+
+def test_what_cannot_be_calculated() -> None:
+    with pytest.raises(UserError, match=r"a column of numbers; found the Date column 'day'"):
+        parse("day + 1 > 2", "w").mask(FRAME)
+    with pytest.raises(UserError, match="found 'x' -> write a column on the right in backticks"):
+        parse("click > x", "w").mask(FRAME)
 
 
 def test_a_number_column_compares_with_numbers_only() -> None:
