@@ -1,7 +1,7 @@
-"""Who borrows labels from whom: receivers short of labels, and donors related to them.
+"""Borrowing of labels: receivers short of labels, and donors related to them.
 
 A receiver's own expert learns, through throw-away heads, to predict its donors' labels too:
-`L += λ · scarcity_i · Σ_j |w_ij| L_j(head_ij)`. Where nobody is scarce or related, all is 0.
+`L += λ · scarcity_i · Σ_j |w_ij| L_j(head_ij)`. Where no task is scarce or related, all is 0.
 
 Shapes: T tasks, C classes. Entry (i, j) is what receiver i borrows of donor j.
 """
@@ -54,10 +54,10 @@ def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
 
     A receiver's donors are the tasks with more effective labels than it has, with |correlation|
     above 0.3 and above half of the largest |correlation| among those. A task with no more labels
-    has little to tell, least of all a complement: it has the very same labels, turned around.
+    adds little, least of all a complement: it has the same labels, negated.
 
-    The sign says how the labels relate. A head of the pair's own absorbs it, so its loss counts by
-    |w_ij|; whoever shares a head between donors turns the labels of negative ones around.
+    The sign is that of the labels' relation. A separate head for the pair absorbs it, so its loss
+    counts by |w_ij|; callers that share a head between donors negate the labels of negative ones.
 
     Args:
         correlation: (T, T) in [−1, 1]; pairs with several columns are not negative.
@@ -65,7 +65,7 @@ def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
         receiving: (T,) bool.
 
     Returns:
-        (T, T), zero rows for tasks that receive nothing and for receivers nobody is related to.
+        (T, T), zero rows for tasks that receive nothing and for receivers without a related task.
     """
     richer = (effective > effective.unsqueeze(1)).to(correlation.device)  # (i, j): j than i
     others = correlation.masked_fill(~richer, 0.0)

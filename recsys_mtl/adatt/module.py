@@ -22,14 +22,14 @@ from recsys_mtl.adatt.weights import blocked_peers, only_present, transfer_weigh
 class AdaTT(nn.Module):
     """Adaptive Task Transfer over T task losses (not AdaTT of Li et al., KDD 2023).
 
-    The loop's part::
+    In the training loop::
 
         adatt.start_epoch(epoch)  # every epoch, also after a resume
         if adatt.due():  # every step
             adatt.observe(Observation(...))
         losses = adatt.losses(losses, present)  # or: adatt.coefficients(present)
 
-    `state_dict` holds all state, and the phase follows from it. W belongs into the optimizer
+    `state_dict` holds all state, and the phase follows from it. W belongs in the optimizer
     without weight decay; with several processes its gradient has to be averaged over them.
 
     Args:
@@ -65,13 +65,13 @@ class AdaTT(nn.Module):
         self.settings = Settings() if settings is None else settings
         prior = group_prior(self.tasks, {}) if prior is None else prior.detach().float().clone()
         size, square = len(self.tasks), (len(self.tasks), len(self.tasks))
-        for name, found in (("measure", measure.latest.shape[1:]), ("prior", prior.shape)):
-            if tuple(found) != square:
-                raise ValueError(f"{name}: expected {size} tasks, found shape {tuple(found)}")
+        for name, shape in (("measure", measure.latest.shape[1:]), ("prior", prior.shape)):
+            if tuple(shape) != square:
+                raise ValueError(f"{name}: expected {size} tasks, found shape {tuple(shape)}")
         self.W = nn.Parameter(torch.zeros(square), requires_grad=self.settings.learn_weights)
         self.clock = Clock()
         self.register_buffer("prior", prior)
-        # Phase and r beside the epoch: a compiled `losses` would be compiled anew for every epoch.
+        # Phase and r as separate state: else a compiled `losses` is compiled anew every epoch.
         self._phase = self.schedule.phase(0)
         self.register_buffer("share", torch.tensor(self.blend))
         self.register_load_state_dict_post_hook(_resume)  # type: ignore[no-untyped-call]
@@ -86,7 +86,7 @@ class AdaTT(nn.Module):
 
     @property
     def frozen(self) -> bool:
-        """Whether the weights stand still; whoever freezes gates with them asks this."""
+        """Whether the weights are fixed; the caller may freeze gates with them."""
         return self.phase is Phase.FROZEN
 
     @property
@@ -101,7 +101,7 @@ class AdaTT(nn.Module):
         )
 
     def start_epoch(self, epoch: int) -> None:
-        """Sets the phase; on the first frozen epoch takes the weights that stay from then on."""
+        """Sets the phase; on the first frozen epoch fixes the weights."""
         if epoch != self.clock.get("epoch"):
             self.clamped.zero_()
             self.terms.zero_()
@@ -121,7 +121,7 @@ class AdaTT(nn.Module):
         return not self.frozen and steps % self.settings.interval == 0
 
     def observe(self, observation: Observation) -> bool:
-        """Measures; False where nothing was taken: frozen, or numbers that are not finite."""
+        """Measures; False where nothing was measured: frozen, or numbers that are not finite."""
         return not self.frozen and self.measure.observe(observation)
 
     def weights(self, present: Tensor | None = None) -> Tensor:
@@ -201,7 +201,7 @@ class AdaTT(nn.Module):
         }
 
     def _selected(self) -> Tensor:
-        """(E, T, T) weights from what is known now, before presence."""
+        """(E, T, T) weights from the current affinity, before presence."""
         return transfer_weights(
             self.measure.affinity(),
             self.W,

@@ -1,4 +1,4 @@
-"""What is believed of the tasks before anything is measured, and how long it counts.
+"""The prior belief about related tasks, and how long it counts.
 
 Shapes: T tasks.
 """

@@ -1,4 +1,4 @@
-"""When adaTT measures, transfers and stands still; the clock that says so."""
+"""When adaTT measures, transfers and freezes; the clock of these phases."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Schedule:
 
 
 class Clock(nn.Module):
-    """Epoch and steps as buffers, so that a checkpoint holds them.
+    """Epoch and steps as buffers, which a checkpoint holds.
 
-    Their values are kept as integers beside the buffers: reading a buffer of an accelerator at
+    Their values are also kept as integers: reading a buffer of an accelerator at
     every step would wait for it.
     """
 

@@ -18,8 +18,8 @@ def transferred(
     """`min(λ Σ_j w_ij L_j, max_ratio · |L_i|)`, the bound off the graph.
 
     Losses may be negative, as those of uncertainty weighting are: the bound is a share of |L_i|
-    and holds to both sides, so that the term is never longer than it. With losses that are not
-    negative the lower side never acts, and this is published adaTT. A term cut to its bound passes
+    and acts in both directions: the term is never longer than it. With losses that are not
+    negative the lower bound never acts, and this is published adaTT. A term cut to its bound passes
     no gradient.
 
     Args:

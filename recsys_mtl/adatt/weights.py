@@ -22,8 +22,8 @@ class Selection:
         threshold: an affinity below it blocks (τ_neg); the noise around 0 has to pass.
         temperature: of the softmax over a task's peers.
         masking: `exclude` gives blocked peers and the task itself a weight of exactly 0.
-            `zero_logit` is published adaTT: their logits are set to 0, so that they receive
-            weight all the same, and a blocked peer more than it would unblocked.
+            `zero_logit` is published adaTT: their logits are set to 0, so they
+            still receive weight, and a blocked peer more than it would unblocked.
 
     Raises:
         ValueError: a temperature that is not positive, or an unknown masking.

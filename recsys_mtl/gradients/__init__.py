@@ -18,12 +18,13 @@ from recsys_mtl.gradients.diagnostics import Diagnostics
 from recsys_mtl.gradients.gradnorm import GradNorm
 from recsys_mtl.gradients.output_gradients import output_gradients
 from recsys_mtl.gradients.partition import Partition
-from recsys_mtl.gradients.parts import Part, Place, add_gradients, partition_of
+from recsys_mtl.gradients.parts import Activation, Part, add_gradients, partition_of
 from recsys_mtl.gradients.summary import ConflictLog, Conflicts
 from recsys_mtl.gradients.task_gradients import Block, task_gradients
 
 __all__ = [
     "COMBINERS",
+    "Activation",
     "Block",
     "Combined",
     "Combiner",
@@ -33,7 +34,6 @@ __all__ = [
     "GradNorm",
     "Part",
     "Partition",
-    "Place",
     "add_gradients",
     "make_combiner",
     "output_gradients",

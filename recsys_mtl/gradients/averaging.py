@@ -20,7 +20,7 @@ def weighted_mean(parts: Sequence[Tensor], counts: Sequence[Tensor]) -> Tensor:
 
     Args:
         parts: (T, d) gradients, one a micro-batch.
-        counts: (T,) labelled rows of each; a gradient with none is not looked at.
+        counts: (T,) labelled rows of each; a gradient with none is ignored.
 
     Returns:
         (T, d); zeros for tasks without a labelled row.
@@ -39,9 +39,9 @@ def weighted_mean(parts: Sequence[Tensor], counts: Sequence[Tensor]) -> Tensor:
 
 
 def over_processes(gradients: Sequence[Tensor], counts: Tensor) -> tuple[list[Tensor], Tensor]:
-    """The mean of every process's gradients; what they are where there is only one process.
+    """The mean of every process's gradients; with only one process, its own.
 
-    Every process has to call it, and gets the same numbers. `counts > 0` of the result are the
+    Every process has to call it and receives the same numbers. `counts > 0` of the result are the
     tasks that are present anywhere.
 
     Args:

@@ -1,9 +1,9 @@
 """CAGT: cross-attention gradient transplantation, in Gram form.
 
 Per block, a task whose gradient disagrees with the others' is moved towards an attention-weighted
-mixture of them. All of it follows from the Gram matrices, so the gradients are passed over twice
-(once to read them into the Gram matrices, once to sum them), and once more where tasks are absent,
-to copy the rows of those that are present: no T × T × d intermediate.
+mixture of them. Everything follows from the Gram matrices, so the gradients are read twice
+(once for the Gram matrices, once for the sum), and once more where tasks are absent, to copy the
+rows of those that are present: no T × T × d intermediate.
 
 Shapes: P present tasks, K blocks.
 """
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 Attention = Literal["cosine", "cosine_squared", "euclidean"]
 
 EARLY, LATE, FADE = 500, 2000, 10_000
-"""Steps of the adaptive λ: until when it is raised, from when it fades, and over how many."""
+"""Steps of the adaptive λ: where the raise ends, where the fade starts, and how long it takes."""
 
 
 class CAGT(GramCombiner):
@@ -35,7 +35,7 @@ class CAGT(GramCombiner):
     Then g_i becomes (1 − λ) g_i + λ ‖g_i‖ g̃_i / (‖g̃_i‖ + ε), with g̃_i = Σ_j α_ij g_j on the raw
     gradients and α_i = softmax_j≠i(S_ij / τ). The result is the sum over tasks.
 
-    What the paper says and does not hold: lengths are not preserved (Lemma D.4; the moved gradient
+    Claims of the paper that do not hold: lengths are not preserved (Lemma D.4; the moved gradient
     is shorter, unless `preserve_norm`), and for λ > ½ the result may not descend (Theorem D.2; for
     two tasks it does for λ ≤ ½). A zero gradient has a cosine of 0 to all others.
 
@@ -51,7 +51,7 @@ class CAGT(GramCombiner):
         attention: S is c, c |c|, or −‖ĝ_i − ĝ_j‖ of gradients made length 1.
         adaptive: whether λ follows the step and the share of conflicts (algorithm 3).
         preserve_norm: whether each moved gradient gets its old length back.
-        active_steps: after so many steps the plain sum; None is never.
+        active_steps: after so many steps the plain sum; None: never.
         eps: ε, in the unit of the gradients' lengths.
 
     Raises:

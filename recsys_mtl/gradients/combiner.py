@@ -1,7 +1,7 @@
-"""What every way of combining task gradients of shared parameters has in common.
+"""The common base of all methods that combine task gradients of shared parameters.
 
-Most are maps from Gram matrices to weights, so that whatever the method, the gradients are passed
-over twice: once for the Gram matrices and once for the weighted sum.
+Most are maps from Gram matrices to weights: whatever the method, the gradients are read
+twice: once for the Gram matrices and once for the weighted sum.
 
 Shapes: T tasks, P of them present, d_e columns of gradient tensor e, K blocks.
 """
@@ -25,11 +25,11 @@ class UnsolvedError(Exception):
 
 @dataclass(frozen=True)
 class Combined:
-    """What a step's gradients were combined to.
+    """The combined gradients of a step.
 
     Attributes:
         gradients: (d_e,) tensors; zeros where the step has to be skipped.
-        problem: why the caller has to skip the step; None where all is well.
+        problem: why the caller has to skip the step; None where it succeeded.
         diagnostics: None where the step has to be skipped.
     """
 
@@ -41,15 +41,15 @@ class Combined:
 class Combiner(nn.Module, ABC):
     """Turns the tasks' gradients of the parameters they share into one.
 
-    It is for shared parameters only: those of a single task keep their plain gradient. All state is
-    in buffers. Absent tasks are left out: nothing of their rows is read, and they move no state.
+    For shared parameters only: those of a single task keep their plain gradient. All state is
+    in buffers. Absent tasks are left out: their rows are not read, and they change no state.
 
     On several processes each has to be given the same gradients (means over all processes,
-    `over_processes`) and the same step: all then find the same weights without talking to each
-    other, as a random draw depends on the seed and the step alone and never touches the training's
-    own random numbers.
+    `over_processes`) and the same step: all then compute the same weights without
+    communication, as a random draw depends on the seed and the step alone and never changes the
+    training's own random numbers.
 
-    The loop's part::
+    In the training loop::
 
         combined = combiner.combine(gradients, present, step=step)
         if combined.problem: ...  # skip this step; combiner.skipped has counted it
@@ -59,7 +59,7 @@ class Combiner(nn.Module, ABC):
         partition: the blocks; the widths are those of the gradients in every call.
 
     Raises:
-        ValueError: several blocks for a method that has to see whole gradients.
+        ValueError: several blocks for a method that needs the full gradients.
     """
 
     blockwise = True
@@ -71,7 +71,7 @@ class Combiner(nn.Module, ABC):
         super().__init__()
         if partition.blocks > 1 and not self.blockwise:
             raise ValueError(
-                f"partition: expected one block, as {type(self).__name__} looks at whole "
+                f"partition: expected one block, as {type(self).__name__} needs whole "
                 f"gradients; found {partition.blocks}"
             )
         self.tasks = tasks
@@ -81,9 +81,9 @@ class Combiner(nn.Module, ABC):
     def combine(self, gradients: Sequence[Tensor], present: Tensor, *, step: int) -> Combined:
         """One gradient of all present tasks' gradients.
 
-        A step with a gradient that is not finite, or whose square is not, is to be skipped: it says
-        so in `problem`, adds to `skipped` and changes no other state. The same holds where a
-        method's solver fails.
+        A step with a gradient that is not finite, or whose square is not, is to be skipped:
+        `problem` gives the reason, `skipped` is increased and no other state changes. The same
+        holds where a method's solver fails.
 
         Args:
             gradients: (T, d_e) tensors, off the graph.
@@ -124,9 +124,9 @@ class Combiner(nn.Module, ABC):
 
     def _check(self, gradients: Sequence[Tensor], present: Tensor) -> None:
         expected = [(self.tasks, width) for width in self.partition.widths]
-        found = [tuple(rows.shape) for rows in gradients]
-        if found != expected:
-            raise ValueError(f"gradients: expected shapes {expected}, found {found}")
+        shapes = [tuple(rows.shape) for rows in gradients]
+        if shapes != expected:
+            raise ValueError(f"gradients: expected shapes {expected}, found {shapes}")
         if present.shape != (self.tasks,):
             raise ValueError(f"present: expected {self.tasks} flags, found {list(present.shape)}")
 
@@ -172,7 +172,7 @@ class GramCombiner(Combiner):
 
 
 class GradientCombiner(Combiner):
-    """A combiner that has to see the gradients themselves."""
+    """A combiner that needs the gradients themselves."""
 
     @abstractmethod
     def mix(self, rows: Sequence[Tensor], *, step: int) -> list[Tensor]:
@@ -210,7 +210,7 @@ def _only(gradients: Sequence[Tensor], tasks: Tensor) -> Sequence[Tensor]:
 
 
 def _refuse_non_finite(grams: Tensor, tasks: Tensor) -> None:
-    """A row that is not finite makes its entries of the Gram matrices so: no pass of its own."""
+    """A row that is not finite makes its Gram matrix entries so: no extra pass is needed."""
     if not bool(grams.isfinite().all()):
         bad = ~grams.diagonal(dim1=1, dim2=2).isfinite().all(0)
         raise UnsolvedError(

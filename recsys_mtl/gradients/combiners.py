@@ -1,4 +1,4 @@
-"""The ways of combining task gradients, by name."""
+"""The methods that combine task gradients, by name."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ class ConFIG(GramCombiner):
 
     The direction is d = Û⁺ 1 of the unit gradients Û, as long as the sum of the gradients'
     projections on it. torchjd has it on gradients; with Û⁺ = Ûᵀ (Û Ûᵀ)⁺ the weights of the unit
-    gradients are C⁺ 1 with C their cosines, so that Gram matrices are enough.
+    gradients are C⁺ 1 with C their cosines, so Gram matrices are enough.
 
-    C's eigenvalues below its rounding error are taken as 0: gradients that differ by less are one.
+    C's eigenvalues below its rounding error count as 0: gradients that differ by less are one.
     Two exactly opposite gradients give zero. Zero gradients are left out.
     """
 

@@ -1,4 +1,4 @@
-"""What a combined step says about the tasks: where they conflict, and what combining changed.
+"""Diagnostics of a combined step: where tasks conflict, and what combining changed.
 
 Shapes: T tasks, P of them present, K blocks.
 """
@@ -13,13 +13,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """Numbers of one step, on the CPU; sums and counts, so that a caller can average over steps.
+    """Numbers of one step, on the CPU; sums and counts, which callers average over steps.
 
     Attributes:
-        cosines: (K, T, T) cosines of the tasks' gradients; 0 where there is none.
+        cosines: (K, T, T) cosines of the tasks' gradients; 0 where not known.
         known: (K, T, T) bool: both tasks are present, are two, and neither gradient is zero there.
         weights: (K, T) what each task's gradient counted for, 0 for absent tasks; None where the
-            method does not weigh whole gradients.
+            method does not weigh gradients.
         length: (K,) of the combined gradient.
         sum_length: (K,) of the plain sum of the present tasks' gradients.
         extra: a method's own numbers, such as CAGT's λ, by name.

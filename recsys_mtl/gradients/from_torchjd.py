@@ -1,13 +1,13 @@
 """torchjd's weightings as combiners; the only file of gradients that imports torchjd.
 
-torchjd sees one block's Gram matrix at a time, with three things seen to before:
+torchjd receives one block's Gram matrix at a time, prepared in three ways:
 
 - Tasks whose gradient in the block is zero are left out there, as absent tasks are everywhere: with
   a zero row MGDA and CAGrad would return zero.
-- The matrix is divided by its trace, in float64. torchjd takes traces below 1e-4 for zero: on such
+- The matrix is divided by its trace, in float64. torchjd treats traces below 1e-4 as zero: on such
   blocks, which are common late in training, CAGrad returns zero and UPGrad and DualProj the mean.
   No method's direction depends on the scale; where its length does, the method puts it back.
-- What is drawn comes from the seed and the step (`own_draws`): torchjd draws from torch's global
+- Random draws come from the seed and the step (`own_draws`): torchjd draws from torch's global
   generator, which is the training's.
 
 The weights are as published, so their scale is each method's own: most are means over the present
@@ -32,7 +32,7 @@ from recsys_mtl.gradients.partition import Partition
 
 ScaleMode = Literal["min", "median", "rmse"]
 
-_ROUNDING = 1e-8  # a length beside 1 whose square float64 cannot tell from 0
+_ROUNDING = 1e-8  # a length relative to 1 whose square vanishes in float64
 
 
 def _torchjd() -> Any:
@@ -43,13 +43,13 @@ def _torchjd() -> Any:
 
 
 class Weighted(GramCombiner):
-    """A combiner that asks torchjd for the weights, block by block.
+    """A combiner with torchjd's weights, block by block.
 
     Args:
         tasks: T.
         partition: the blocks.
         weighting: torchjd's.
-        seed: of what it draws; the same on every process.
+        seed: of its random draws; the same on every process.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Weighted(GramCombiner):
 
 
 class PCGrad(Weighted):
-    """PCGrad (Yu et al. 2020, arXiv:2001.06782): projects out what conflicts, in random order."""
+    """PCGrad (Yu et al. 2020, arXiv:2001.06782): projects conflicts out, in random order."""
 
     def __init__(self, tasks: int, partition: Partition, *, seed: int = 0) -> None:
         super().__init__(tasks, partition, _torchjd().PCGradWeighting(), seed=seed)
@@ -106,7 +106,7 @@ class GradVac(Weighted):
     """GradVac (Wang et al. 2021, arXiv:2010.05874): raises cosines to their moving average.
 
     torchjd keeps the averages φ of a fixed set of tasks; here they are a buffer of all tasks and
-    blocks, and each call sees those of the tasks that take part.
+    blocks, and each call receives those of the tasks that take part.
 
     Args:
         tasks: T.
@@ -132,7 +132,7 @@ class GradVac(Weighted):
         self.weighting._state_key = (len(tasks), unit.dtype)  # else torchjd starts from zeros
         weights: Tensor = self.weighting(unit)
         averages[pairs] = self.weighting._phi_t.to(averages)
-        self.weighting.reset()  # so that no second copy is in the state_dict
+        self.weighting.reset()  # else a second copy is in the state_dict
         return weights
 
 
@@ -140,14 +140,14 @@ class MGDA(Weighted):
     """MGDA (Sener and Koltun 2018, algorithm 2): the shortest convex combination.
 
     It is never longer than the shortest gradient: a task that has converged stops all others.
-    Their code can therefore find the weights with all gradients made length 1 (`normalize`); the
+    Their code can therefore compute the weights with all gradients made length 1 (`normalize`); the
     paper does not mention it.
 
     Args:
         tasks: T.
         partition: the blocks.
         epsilon: the Frank-Wolfe step below which the solver stops.
-        max_iters: its most iterations.
+        max_iters: its largest number of iterations.
         normalize: whether the weights are those of the gradients' directions.
     """
 
@@ -173,10 +173,10 @@ class MGDA(Weighted):
 class CAGrad(Weighted):
     """CAGrad (Liu et al. 2021, arXiv:2110.14048): the best worst task within c of the mean.
 
-    torchjd takes it for a Pareto-stationary point, and answers zero, where a convex combination is
+    torchjd treats it as a Pareto-stationary point, and returns zero, where a convex combination is
     below 1e-4 of the gradients' lengths: one task that has converged is enough, and all others
-    stop. Here only what is rounding counts as zero, and the answer is then the mean, which is where
-    the authors' code goes as that combination vanishes.
+    stop. Here only rounding counts as zero, and the result is then the mean, which the authors'
+    code approaches as that combination vanishes.
 
     Args:
         tasks: T.
@@ -202,7 +202,7 @@ class FairGrad(Weighted):
     """FairGrad (Ban and Ji 2024, arXiv:2402.15638, equation 4): G w = w^(−1/α).
 
     Small gradients give large weights (at α = 1 the result is √P long, whatever the gradients), so
-    that blocks on their own would not fit together: whole gradients only. Where a convex
+    separate blocks would not fit together: it takes full gradients only. Where a convex
     combination of the gradients is zero there is no solution, and the solver's last guess is used.
 
     Args:
@@ -231,14 +231,14 @@ class FairGrad(Weighted):
 class NashMTL(FairGrad):
     """Nash-MTL (Navon et al. 2022, arXiv:2202.01017, algorithm 1): G w = 1 / w.
 
-    torchjd's own wants the solver ECOS, which our environment lacks; the equation is that of
+    torchjd's own needs the solver ECOS, which our environment lacks; the equation is that of
     FairGrad at α = 1, whose solver is used instead. The result is √P long before it is shortened
-    to `max_norm`, so that with the published 1 every step is of length 1.
+    to `max_norm`: with the published 1 every step is of length 1.
 
     Args:
         tasks: T.
         partition: one block.
-        max_norm: the most length of the combined gradient; 0 is any.
+        max_norm: the largest length of the combined gradient; 0: no limit.
         max_iters: as in FairGrad.
     """
 
@@ -261,7 +261,7 @@ class IMTLG(Weighted):
     """IMTL-G (Liu et al. 2021): equal projections on all unit gradients; weights sum to 1.
 
     The line is ConFIG's. Where the unscaled weights sum to less than zero, scaling their sum to 1
-    turns the step round, against every task; near zero it makes it very long.
+    reverses the step, against every task; near zero it makes it very long.
     """
 
     def __init__(self, tasks: int, partition: Partition) -> None:
@@ -285,7 +285,7 @@ class AlignedMTL(Weighted):
 
 
 class DualProj(Weighted):
-    """The mean projected on the cone of what harms no task (Lopez-Paz and Ranzato 2017, eq. 11)."""
+    """The mean on the cone of steps that harm no task (Lopez-Paz and Ranzato 2017, eq. 11)."""
 
     def __init__(self, tasks: int, partition: Partition) -> None:
         super().__init__(tasks, partition, _torchjd().DualProjWeighting())
@@ -311,12 +311,12 @@ class Random(Weighted):
 class GradDrop(GradientCombiner):
     """GradDrop (Chen et al. 2020, arXiv:2010.06808): per entry only one sign, drawn by its share.
 
-    It looks at entries, not at Gram matrices; blocks mean nothing to it.
+    It works on entries, not on Gram matrices; blocks do not matter to it.
 
     Args:
         tasks: T.
         partition: the blocks of the diagnostics.
-        seed: of what is drawn; the same on every process.
+        seed: of the random draws; the same on every process.
     """
 
     def __init__(self, tasks: int, partition: Partition, *, seed: int = 0) -> None:

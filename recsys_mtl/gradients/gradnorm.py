@@ -1,4 +1,4 @@
-"""GradNorm: weights of losses, such that all tasks' gradients train at a like pace.
+"""GradNorm: weights of losses that let all tasks train at a similar pace.
 
 Shapes: T tasks.
 """
@@ -15,7 +15,7 @@ _LEAST = 1e-3  # of a weight; at 0 or below it a task would be lost, or trained 
 class GradNorm(nn.Module):
     """GradNorm (Chen et al. 2018, arXiv:1711.02257, algorithm 1).
 
-    It weighs losses, and so whole networks with the tasks' own parameters, not only gradients of
+    It weighs losses, and so all parameters including the tasks' own, not only gradients of
     shared ones: the total is Σ w_i L_i. With G_i = w_i ‖∇L_i‖ on chosen shared parameters (the
     paper: the last shared layer), Ḡ their mean and r_i the task's L_i / L_i(0) over the mean of
     those, w descends Σ |G_i − Ḡ r_i^α|, the target held constant, in steps of Adam as in common

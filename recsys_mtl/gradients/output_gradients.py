@@ -1,4 +1,4 @@
-"""The gradient of every task behind a common output, such as that of the shared experts.
+"""The gradient of every task through a common output, such as that of the shared experts.
 
 Shapes: T tasks, d_e entries of block e.
 """
@@ -21,7 +21,7 @@ def output_gradients(
 ) -> list[Tensor]:
     """∂L_i/∂θ_e where every task's loss reaches the blocks through `output` alone.
 
-    The passes go from there down, so what lies above (towers, gates, own experts) is not passed
+    The passes start there, so the layers above (towers, gates, own experts) are not passed
     through once a task.
 
     Args:

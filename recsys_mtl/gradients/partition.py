@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Run:
+class Segment:
     """`count` neighbouring blocks of `width` columns each, within one tensor.
 
     Attributes:
@@ -54,12 +54,12 @@ class Partition:
     Attributes:
         widths: d_e of each tensor.
         blocks: K.
-        runs: every column once, in order.
+        segments: every column once, in order.
     """
 
     widths: tuple[int, ...]
     blocks: int
-    runs: tuple[Run, ...]
+    segments: tuple[Segment, ...]
 
     @classmethod
     def grouped(cls, widths: Sequence[int], groups: Sequence[int]) -> Partition:
@@ -73,8 +73,10 @@ class Partition:
                 f"groups: expected a block number from 0 without gaps for each of {len(widths)} "
                 f"tensors, found {list(groups)}"
             )
-        runs = (Run(e, 0, w, 1, k) for e, (w, k) in enumerate(zip(widths, groups, strict=True)))
-        return cls(tuple(widths), len(set(groups)), tuple(runs))
+        segments = (
+            Segment(e, 0, w, 1, k) for e, (w, k) in enumerate(zip(widths, groups, strict=True))
+        )
+        return cls(tuple(widths), len(set(groups)), tuple(segments))
 
     @classmethod
     def whole(cls, widths: Sequence[int]) -> Partition:
@@ -88,7 +90,7 @@ class Partition:
 
     @classmethod
     def fixed(cls, widths: Sequence[int], size: int) -> Partition:
-        """Blocks of `size` columns of the tensors in a row; they may reach over tensors' ends.
+        """Blocks of `size` columns of the tensors in a row; they may cross tensors' ends.
 
         The last block may be narrower, which is the same as padding it with zeros.
 
@@ -97,12 +99,12 @@ class Partition:
         """
         if size < 1:
             raise ValueError(f"size: expected 1 or more columns, found {size}")
-        runs: list[Run] = []
+        segments: list[Segment] = []
         before = 0
         for e, width in enumerate(widths):
-            runs += _cut(e, width, before, size)
+            segments += _cut(e, width, before, size)
             before += width
-        return cls(tuple(widths), -(-before // size), tuple(runs))
+        return cls(tuple(widths), -(-before // size), tuple(segments))
 
     def grams(self, rows: Sequence[Tensor]) -> Tensor:
         """The Gram matrix of every block; one pass over the gradients.
@@ -113,9 +115,9 @@ class Partition:
         tasks, like = len(rows[0]), rows[0]
         work = torch.float64 if like.dtype == torch.float64 else torch.float32
         grams = torch.zeros(self.blocks, tasks, tasks, dtype=work, device=like.device)
-        for run in self.runs:
-            part = run.of(rows[run.tensor]).to(work)
-            grams[run.blocks] += (part @ part.mT).to(like.device)
+        for segment in self.segments:
+            part = segment.of(rows[segment.tensor]).to(work)
+            grams[segment.blocks] += (part @ part.mT).to(like.device)
         return grams
 
     def mix(self, rows: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
@@ -129,21 +131,21 @@ class Partition:
             (d_e,) tensors.
         """
         mixed = [torch.empty_like(part[0]) for part in rows]
-        for run in self.runs:
-            part = run.of(rows[run.tensor])
-            here = weights[run.blocks].to(part).unsqueeze(1)
-            mixed[run.tensor][run.columns] = (here @ part).reshape(-1)
+        for segment in self.segments:
+            part = segment.of(rows[segment.tensor])
+            here = weights[segment.blocks].to(part).unsqueeze(1)
+            mixed[segment.tensor][segment.columns] = (here @ part).reshape(-1)
         return mixed
 
 
-def _cut(tensor: int, width: int, before: int, size: int) -> Iterator[Run]:
-    """The runs of one tensor that comes after `before` columns: a rest, full blocks, a start."""
+def _cut(tensor: int, width: int, before: int, size: int) -> Iterator[Segment]:
+    """The segments of a tensor after `before` columns: a rest, full blocks, a start."""
     rest = min(-before % size, width)
     full = (width - rest) // size
     tail = width - rest - full * size
     if rest:
-        yield Run(tensor, 0, rest, 1, before // size)
+        yield Segment(tensor, 0, rest, 1, before // size)
     if full:
-        yield Run(tensor, rest, size, full, (before + rest) // size)
+        yield Segment(tensor, rest, size, full, (before + rest) // size)
     if tail:
-        yield Run(tensor, width - tail, tail, 1, (before + width - tail) // size)
+        yield Segment(tensor, width - tail, tail, 1, (before + width - tail) // size)

@@ -1,4 +1,4 @@
-"""What tasks share, by name, and the blocks that it is combined in.
+"""The shared parts by name, and the blocks in which their gradients are combined.
 
 Shapes: T tasks, d_e entries of part e, K blocks.
 """
@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from recsys_mtl.gradients.partition import Partition, Run
+from recsys_mtl.gradients.partition import Partition, Segment
 from recsys_mtl.gradients.task_gradients import Block
 
 Blocks = Literal["all", "expert", "parameter", "fixed"]
@@ -40,27 +40,27 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Place:
-    """As `Part`, of a gradient that is not a parameter's, such as one at an activation."""
+class Activation:
+    """As `Part`, for a gradient at an activation instead of a parameter."""
 
     name: str
     width: int
 
     @property
     def group(self) -> str:
-        """It is a group of its own."""
+        """Its name: each activation is a separate group."""
         return self.name
 
 
 def partition_of(
-    parts: Sequence[Part | Place], blocks: Blocks, *, size: int = 8192
+    parts: Sequence[Part | Activation], blocks: Blocks, *, size: int = 8192
 ) -> tuple[Partition, tuple[str, ...]]:
-    """The blocks that parts are combined in, and what each is called.
+    """The blocks in which parts are combined, and their names.
 
     Args:
         parts: in the order of the gradients.
         blocks: one of all; one for each group; one for each part; or blocks of `size` entries,
-            whatever parts they reach over, and one for each place.
+            across parts, and one for each activation.
         size: of `fixed`.
 
     Returns:
@@ -95,24 +95,24 @@ def add_gradients(parts: Sequence[Part], combined: Sequence[Tensor]) -> None:
 
 
 def _fixed(widths: Sequence[int], cut: Sequence[bool], size: int) -> Partition:
-    """Blocks of `size` entries of what is to be cut, then one for each of the others."""
+    """Blocks of `size` entries of the parts to cut, then one for each of the others."""
     inside = Partition.fixed([w for w, c in zip(widths, cut, strict=True) if c], size)
     kept = [tensor for tensor, c in enumerate(cut) if c]
-    runs = [replace(run, tensor=kept[run.tensor]) for run in inside.runs]
+    segments = [replace(segment, tensor=kept[segment.tensor]) for segment in inside.segments]
     others = [tensor for tensor, c in enumerate(cut) if not c]
-    runs += [
-        Run(tensor, 0, widths[tensor], 1, inside.blocks + place)
-        for place, tensor in enumerate(others)
+    segments += [
+        Segment(tensor, 0, widths[tensor], 1, inside.blocks + index)
+        for index, tensor in enumerate(others)
     ]
-    return Partition(tuple(widths), inside.blocks + len(others), tuple(runs))
+    return Partition(tuple(widths), inside.blocks + len(others), tuple(segments))
 
 
-def _fixed_names(parts: Sequence[Part | Place], partition: Partition) -> list[str]:
-    """Each block is called by the part that it begins in, and its number there; a place's alike."""
-    first: dict[int, Part | Place] = {}
-    for run in partition.runs:
-        for number in range(run.count):
-            first.setdefault(run.block + number, parts[run.tensor])
+def _fixed_names(parts: Sequence[Part | Activation], partition: Partition) -> list[str]:
+    """Each block's name: that of its first part with a number, or its activation's name."""
+    first: dict[int, Part | Activation] = {}
+    for segment in partition.segments:
+        for number in range(segment.count):
+            first.setdefault(segment.block + number, parts[segment.tensor])
     seen: Counter[str] = Counter()
     names = []
     for block in range(partition.blocks):

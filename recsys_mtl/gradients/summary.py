@@ -18,10 +18,10 @@ from recsys_mtl.gradients.diagnostics import Diagnostics
 
 @dataclass(frozen=True)
 class Conflicts:
-    """What the combined steps of an epoch said.
+    """The diagnostics of an epoch's combined steps.
 
     Attributes:
-        steps: how many they were.
+        steps: how many.
         skipped: steps without an answer, all since the start.
         conflict_ratio: (K,) share of known task pairs with a negative cosine; NaN where none is.
         task_cosine: (K, T) mean cosine of a task with the others; NaN where never known.
@@ -65,7 +65,7 @@ class Conflicts:
 
 
 class ConflictLog(nn.Module):
-    """Sums diagnostics up until they are taken. Its `state_dict` holds all of it.
+    """Sums diagnostics until `take`. Its `state_dict` holds all of it.
 
     Args:
         blocks: K.
@@ -97,7 +97,7 @@ class ConflictLog(nn.Module):
         self._extra: dict[str, float] = {}
 
     def add(self, diagnostics: Diagnostics) -> None:
-        """Note a step."""
+        """Add a step."""
         self._steps += 1
         self.negative += (diagnostics.cosines < 0).sum((1, 2))
         self.known += diagnostics.known
@@ -114,7 +114,7 @@ class ConflictLog(nn.Module):
             self._extra[name] = self._extra.get(name, 0.0) + value
 
     def take(self, *, skipped: int) -> Conflicts | None:
-        """What was noted since the last time; None: nothing."""
+        """The summary since the last call; None: no step was added."""
         if not self._steps:
             return None
         conflicts = Conflicts(
@@ -133,11 +133,11 @@ class ConflictLog(nn.Module):
         return conflicts
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What no tensor holds; plain values, as in `torch.nn.Module`."""
+        """The state outside of tensors; plain values, as in `torch.nn.Module`."""
         return {"steps": self._steps, "extra": dict(self._extra)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take what `get_extra_state` gave."""
+        """Restore the result of `get_extra_state`."""
         self._steps, self._extra = state["steps"], dict(state["extra"])
 
 

@@ -23,7 +23,7 @@ def task_gradients(
     alive for the training backward. A parameter that several blocks take slices of is
     differentiated once. (Batching the passes with `is_grads_batched` was measured to be slower.)
 
-    Call this outside of a compiled region. A compiled network's backward may refuse to keep its
+    Call this outside a compiled region. A compiled network's backward may refuse to keep its
     graph; then compute the measured losses with the network as it was before `torch.compile`, or
     set `torch._functorch.config.donated_buffer = False` before it compiles.
 
@@ -66,13 +66,13 @@ def gather(
     blocks: Sequence[Block],
     present: Tensor,
 ) -> list[Tensor]:
-    """One (T, d_e) a block, of what `backward` finds for each present task and parameter."""
+    """One (T, d_e) a block, from `backward` of each present task and parameter."""
     gradients = [_empty(block, len(present), present.device) for block in blocks]
     for task, here in enumerate(present.tolist()):
         if not here or not parameters:
             continue
-        found = zip(parameters, backward(task), strict=True)
-        by_id = {id(p): g for p, g in found if g is not None}
+        pairs = zip(parameters, backward(task), strict=True)
+        by_id = {id(p): g for p, g in pairs if g is not None}
         for rows, block in zip(gradients, blocks, strict=True):
             _fill(rows[task], block, by_id)
     return gradients

@@ -1,4 +1,4 @@
-"""What every way of weighing task losses against each other has in common.
+"""The common base of all methods that weigh task losses against each other.
 
 Shapes: T tasks, P ≤ T tasks that are present in a batch.
 """
@@ -15,13 +15,13 @@ class Balancer(nn.Module, ABC):
     """Turns the task losses of a batch into the one loss to minimise.
 
     The fixed task weights act under every method: doubling one doubles what its task's gradient
-    counts for, beside what the method makes of it (in STCH it is the task's preference).
+    counts for, in addition to the method's own weight (in STCH it is the task's preference).
 
-    A task without a labelled row in the batch is absent: it takes no part in the total and leaves
-    the state as it was. All state is in buffers and parameters, so `state_dict` holds all of it.
-    The parameters, where there are any, belong into the dense optimizer, without weight decay.
+    A task without a labelled row in the batch is absent: it is not in the total and its state
+    does not change. All state is in buffers and parameters, so `state_dict` holds all of it.
+    The parameters, if any, belong in the dense optimizer, without weight decay.
 
-    The loop's part::
+    In the training loop::
 
         if balancer.needs_gradient_lengths:  # GradNorm only
             balancer.see_lengths(losses, their gradients' lengths on the last shared layer, present)
@@ -47,7 +47,7 @@ class Balancer(nn.Module, ABC):
         self.register_buffer("last_losses", torch.ones_like(self.task_weights))
 
     def total(self, losses: Tensor, present: Tensor) -> Tensor:
-        """The loss to minimise; also takes note of the losses.
+        """The loss to minimise; also records the losses.
 
         Args:
             losses: (T,) mean losses, without any weight; zero where absent.
@@ -60,7 +60,7 @@ class Balancer(nn.Module, ABC):
         return self.combine(losses, present)
 
     def weights(self) -> Tensor:
-        """(T,) what each task's gradient now counts for: ∂total/∂loss at the last losses seen."""
+        """(T,) weight of each task's gradient now: ∂total/∂loss at the last recorded losses."""
         return self._weights(self.last_losses, torch.ones_like(self.last_losses, dtype=torch.bool))
 
     def weighted(self, losses: Tensor, present: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Balancer(nn.Module, ABC):
         """The total of `total`; reads the state and does not change it."""
 
     def observe(self, losses: Tensor, present: Tensor) -> None:
-        """Takes note of a batch's losses (T,), off the graph, of the `present` tasks."""
+        """Records a batch's losses (T,), off the graph, of the `present` tasks."""
         self.last_losses.copy_(torch.where(present, losses, self.last_losses))
 
     def see_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
@@ -97,4 +97,4 @@ class Balancer(nn.Module, ABC):
         """
 
     def epoch_end(self) -> None:
-        """Marks the end of an epoch; nothing to do but for DWA."""
+        """Marks the end of an epoch; only DWA uses it."""

@@ -1,4 +1,4 @@
-"""The ways of weighing task losses, by name; those of torchjd are in `from_torchjd`."""
+"""The methods that weigh task losses, by name; those of torchjd are in `from_torchjd`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Uncertainty(Balancer):
     """Uncertainty weighting (Kendall et al. 2018, equation 10): Σ w (e^-s L + s), s learned.
 
     s is projected back onto ±`LOG_VARIANCE_LIMIT` before it is used; clamping it inside the formula
-    would leave it without a gradient, and so for good, once it is outside.
+    would leave it without a gradient, for good, once it is outside.
     """
 
     def __init__(self, task_weights: Tensor) -> None:

@@ -1,6 +1,6 @@
 """torchjd's scalarizers as balancers; the only file of losses that imports torchjd.
 
-torchjd keeps its state in Python attributes, of a fixed number of tasks. Here it lies in buffers of
+torchjd keeps its state in Python attributes, of a fixed number of tasks. Here it is in buffers of
 all T tasks, and a scalarizer of the P present tasks is made for each call, which costs some 0.1 ms.
 """
 
@@ -26,7 +26,7 @@ def _torchjd() -> Any:
 
 
 class Scalarized(Balancer):
-    """A balancer that hands the present tasks to a torchjd scalarizer."""
+    """A balancer that passes the present tasks to a torchjd scalarizer."""
 
     def combine(self, losses: Tensor, present: Tensor) -> Tensor:
         """The scalarizer's value; zero where no task is present."""
@@ -53,7 +53,7 @@ class Stch(Scalarized):
 
 
 class ImtlL(Scalarized):
-    """IMTL-L (Liu et al. 2021): Σ e^s L - s with s learned, so that e^s follows 1 / L.
+    """IMTL-L (Liu et al. 2021): Σ e^s L - s with s learned: e^s follows 1 / L.
 
     A weight on L would be learned away by s, so the task weights act on the gradient of L alone.
     """
@@ -73,7 +73,7 @@ class Famo(Scalarized):
 
     The logits learn from log L before and after a step on the same batch, where a constant factor
     cancels, so the task weights act on the gradient of L alone. torchjd's own update keeps its Adam
-    out of reach of a checkpoint and would move absent tasks; `after_step` is that update with its
+    where no checkpoint holds it and would change absent tasks; `after_step` is that update with its
     moments in buffers, and each task counts its own steps.
     """
 
@@ -102,14 +102,14 @@ class Famo(Scalarized):
         """One Adam step on the logits (FAMO's algorithm 2), of the present tasks only.
 
         Args:
-            losses: (T,) of the batch that `total` saw last, computed after the optimizer step.
+            losses: (T,) of the batch that `total` received last, computed after the optimizer step.
             present: (T,) the same as there.
         """
         present = present & losses.isfinite()
         decrease = torch.log(self.last_losses + _TINY) - torch.log(losses + _TINY)
         decrease = torch.where(present, decrease, 0)
         z = torch.softmax(self.logits.masked_fill(~present, -torch.inf), 0)
-        z = torch.where(present, z, 0)  # no task present makes NaN of the softmax
+        z = torch.where(present, z, 0)  # without a present task the softmax is NaN
         gradient = z * (decrease - (z * decrease).sum()) + self.weight_decay * self.logits
 
         first, second = self.betas
@@ -180,7 +180,7 @@ def _weigh_gradient(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def _call(scalarizer: nn.Module, state: Tensor, losses: Tensor) -> Tensor:
-    """The scalarizer's value with `state` in place of its one parameter."""
+    """The scalarizer's value with `state` instead of its one parameter."""
     ((name, _),) = scalarizer.named_parameters()
     value: Tensor = functional_call(scalarizer, {name: state}, (losses,))
     return value

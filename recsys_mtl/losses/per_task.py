@@ -3,7 +3,7 @@
 Shapes: B rows, T tasks, o outputs of a task's tower, I items.
 
 A NaN label means unlabelled. Such a row has zero loss and exactly zero gradient, whatever its
-logits are: it is replaced before the loss sees it, for NaN times zero is NaN.
+logits are: it is replaced before the loss is computed, as NaN times zero is NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TaskLoss:
         rows: (B, o) outputs and (B,) labels to (B,) losses, or, where `elementwise`, (B, G) and
             (B, G) to (B, G). Every label is valid.
         settings: keyword arguments of `rows`.
-        elementwise: one output and one label a row, so that several tasks can share one call.
+        elementwise: one output and one label a row; several tasks can then share one call.
     """
 
     rows: Callable[..., Tensor]
@@ -92,9 +92,9 @@ class TaskLoss:
 
 @dataclass(frozen=True)
 class ItemLoss(TaskLoss):
-    """The loss of a task that finds items: `rows` also takes the (I, o) item table.
+    """The loss of a task that retrieves items: `rows` also takes the (I, o) item table.
 
-    Of the unknown item (label 0) there is nothing to learn: its rows count as unlabelled.
+    The unknown item (label 0) cannot be learned: its rows count as unlabelled.
     """
 
     def counting(self, labels: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class TaskLosses:
         counts: dict[int, Tensor] = {}
         for loss, group in self._groups:
             stacked, counted = loss.stacked(
-                _side_by_side([logits[self.names[task]] for task in group]),
+                _joined([logits[self.names[task]] for task in group]),
                 torch.stack([columns[task] for task in group], 1),
                 weights,
                 (items or {}).get(self.names[group[0]]),
@@ -178,6 +178,6 @@ class TaskLosses:
         return weights.double() @ (~labels.isnan() & ~unknown_items).double()
 
 
-def _side_by_side(outputs: Sequence[Tensor]) -> Tensor:
+def _joined(outputs: Sequence[Tensor]) -> Tensor:
     """(B, o) outputs of tasks next to each other."""
     return outputs[0] if len(outputs) == 1 else torch.cat(list(outputs), 1)

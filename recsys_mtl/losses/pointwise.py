@@ -4,7 +4,7 @@ Shapes: B rows, K classes, D embedding width, I items. Element-wise losses take 
 stack of tasks (B, T) goes through one call.
 
 All of them compute in float32 (float64 stays float64), also under autocast: half precision
-overflows in the exponentials and made NaNs elsewhere.
+overflows in the exponentials and gives NaN elsewhere.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def bce_with_logits(logits: Tensor, labels: Tensor) -> Tensor:
 def focal(logits: Tensor, labels: Tensor, *, gamma: float, alpha: float) -> Tensor:
     """Focal loss, -α_t (1 - p_t)^γ log p_t (Lin et al. 2017, equation 5); any shape.
 
-    Computed from log-sigmoids alone, so that value and gradient stay finite for every logit.
+    Computed from log-sigmoids alone: value and gradient are finite for every logit.
 
     Args:
         logits: log-odds of the positive class.
@@ -84,15 +84,15 @@ def huber(predictions: Tensor, labels: Tensor, *, delta: float) -> Tensor:
 def info_nce(query: Tensor, labels: Tensor, items: Tensor, *, temperature: float) -> Tensor:
     """InfoNCE (van den Oord et al. 2018, equation 4) of a query and its item.
 
-    Scores are cosine similarities over `temperature`; both sides are normalised here. With at most
-    `FULL_SOFTMAX_ITEMS` items all of them compete (a full softmax). In a larger catalogue the
+    Scores are cosine similarities over `temperature`; both vectors are normalised here. With at
+    most `FULL_SOFTMAX_ITEMS` items all of them compete (a full softmax). In a larger catalogue the
     negatives are the *distinct* items of the batch: an item that is the label of several rows is
-    one candidate, so that no row has its own item among its negatives.
+    one candidate, and no row has its own item among its negatives.
 
     Args:
         query: (B, D).
         labels: (B,) item indices; every row counts, so leave unlabelled rows out.
-        items: (I, D), the whole item table.
+        items: (I, D), the full item table.
         temperature: divides the similarities, positive.
 
     Returns:

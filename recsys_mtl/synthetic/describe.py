@@ -33,63 +33,63 @@ def describe(truth: Truth) -> Report:
     return Report(_page(truth, counted), numbers)
 
 
-def _summary(truth: Truth, found: Profile, task: str) -> dict[str, Any]:
-    told = truth.content["tasks"][task]
+def _summary(truth: Truth, counted: Profile, task: str) -> dict[str, Any]:
+    entry = truth.content["tasks"][task]
     return {
         "kind": truth.targets[task].kind,
-        "labelled": told["labelled"],
-        "mean": found.means.get(task),
-        "classes": len(found.shares[task]) if task in found.shares else None,
-        "constant": told.get("constant"),
-        "oracle": told.get("oracle"),
-        "observable": told["observable"],
+        "labelled": entry["labelled"],
+        "mean": counted.means.get(task),
+        "classes": len(counted.shares[task]) if task in counted.shares else None,
+        "constant": entry.get("constant"),
+        "oracle": entry.get("oracle"),
+        "observable": entry["observable"],
     }
 
 
-def _page(truth: Truth, found: Profile) -> Page:
+def _page(truth: Truth, counted: Profile) -> Page:
     content = truth.content
     head = (
-        f"{found.rows:,} rows, {found.months[0]} to {found.months[-1]}, "
-        f"{len(found.columns)} columns and {len(truth.targets)} labels, seed {content['seed']}."
+        f"{counted.rows:,} rows, {counted.months[0]} to {counted.months[-1]}, "
+        f"{len(counted.columns)} columns and {len(truth.targets)} labels, seed {content['seed']}."
     )
-    picture = Picture("At a glance", "describe", _picture(truth, found))
-    tables = _tasks(truth, found), _relations(content["relation"]), _columns(found)
+    picture = Picture("At a glance", "describe", _picture(truth, counted))
+    tables = _tasks(truth, counted), _relations(content["relation"]), _columns(counted)
     return Page(f"Synthetic data set {content['name']}", [head, picture, *tables])
 
 
-def _tasks(truth: Truth, found: Profile) -> Table:
+def _tasks(truth: Truth, counted: Profile) -> Table:
     rows = []
     for name, target in truth.targets.items():
-        told = truth.content["tasks"][name]
+        entry = truth.content["tasks"][name]
         metric = _FIRST[target.kind]
-        reach = [told.get(who, {}).get(metric) for who in ("constant", "oracle")]
+        reach = [entry.get(bound, {}).get(metric) for bound in ("constant", "oracle")]
         rows.append(
             [
                 name,
                 target.kind,
-                f"{told['labelled'] / found.rows:.1%}",
-                _rate(found, name, target),
+                f"{entry['labelled'] / counted.rows:.1%}",
+                _rate(counted, name, target),
                 metric,
                 *("" if value is None else f"{value:.4f}" for value in reach),
-                f"{told['observable']:.2f}",
+                f"{entry['observable']:.2f}",
             ]
         )
     note = (
-        "constant, oracle: expected metric of who knows no row, and of who knows the true scores, "
-        "over these rows. observable: share of a score's variance that the columns determine, at "
-        "most."
+        "constant, oracle: expected metric without any column, and with the true scores, "
+        "over these rows. observable: at most this share of a score's variance is determined by "
+        "the columns."
     )
     columns = ("task", "kind", "labelled", "label", "metric", "constant", "oracle", "observable")
     return Table("Tasks", columns, rows, texts=2, note=note)
 
 
-def _rate(found: Profile, task: str, target: Any) -> str:
-    """What the labels look like in a few words."""
+def _rate(counted: Profile, task: str, target: Any) -> str:
+    """A short description of the labels."""
     if isinstance(target, ChoiceTarget):
-        shares = found.shares[task] or [float("nan")]
+        shares = counted.shares[task] or [float("nan")]
         few = f"{len(shares)}: {shares[0]:.0%} … {shares[-1]:.0%}"
         return few if target.kind == "multiclass" else f"{len(shares)} items"
-    mean = found.means[task]
+    mean = counted.means[task]
     if np.isnan(mean):
         return "none"
     return f"mean {mean:.3g}" if isinstance(target, RegressionTarget) else f"{mean:.2%}"
@@ -99,10 +99,10 @@ def _relations(relation: dict[str, Any]) -> Table:
     """Planned correlations below the diagonal, measured ones above."""
     tasks, matrix = relation["tasks"], _halves(relation)
     rows = [
-        [f"{place + 1} {name}", *("" if np.isnan(v) else f"{100 * v:z.0f}" for v in values)]
-        for place, (name, values) in enumerate(zip(tasks, matrix, strict=True))
+        [f"{index + 1} {name}", *("" if np.isnan(v) else f"{100 * v:z.0f}" for v in values)]
+        for index, (name, values) in enumerate(zip(tasks, matrix, strict=True))
     ]
-    columns = ["task", *(str(place + 1) for place in range(len(tasks)))]
+    columns = ["task", *(str(index + 1) for index in range(len(tasks)))]
     note = (
         "Correlation of true scores in hundredths: planned below the diagonal, measured on these "
         "rows above."
@@ -111,13 +111,13 @@ def _relations(relation: dict[str, Any]) -> Table:
 
 
 def _halves(relation: dict[str, Any]) -> NDArray[np.float64]:
-    planned, measured = (np.array(relation[who], float) for who in ("planned", "measured"))
+    planned, measured = (np.array(relation[name], float) for name in ("planned", "measured"))
     matrix: NDArray[np.float64] = np.tril(planned, -1) + np.triu(measured, 1)
     np.fill_diagonal(matrix, np.nan)
     return matrix
 
 
-def _columns(found: Profile) -> Table:
+def _columns(counted: Profile) -> Table:
     rows = [
         [
             name,
@@ -126,7 +126,7 @@ def _columns(found: Profile) -> Table:
             "" if column.distinct is None else f"{column.distinct:,}",
             "" if column.mean is None else f"{column.mean:,.4g}",
         ]
-        for name, column in found.columns.items()
+        for name, column in counted.columns.items()
     ]
     note = (
         "distinct is approximate beyond a million rows; the mean of a list column is that of its "
@@ -135,7 +135,7 @@ def _columns(found: Profile) -> Table:
     return Table("Columns", ("column", "type", "missing", "distinct", "mean"), rows, 2, note)
 
 
-def _picture(truth: Truth, found: Profile) -> Figure:
+def _picture(truth: Truth, counted: Profile) -> Figure:
     """Relations on the left; reachable metrics, missing values and labels by month on the right."""
     relation = truth.content["relation"]
     tasks = relation["tasks"]
@@ -149,16 +149,16 @@ def _picture(truth: Truth, found: Profile) -> Figure:
     left.colorbar(image, ax=axes, shrink=0.6)
     reach, missing, months = right.subplots(3, 1)
     _draw_reach(reach, truth)
-    _draw_missing(missing, found)
-    _draw_months(months, found)
+    _draw_missing(missing, counted)
+    _draw_months(months, counted)
     return figure
 
 
 def _draw_reach(axes: Axes, truth: Truth) -> None:
     names: list[str] = []
-    for name, told in truth.content["tasks"].items():
+    for name, entry in truth.content["tasks"].items():
         metric = _FIRST[truth.targets[name].kind]
-        low, high = (told.get(who, {}).get(metric) for who in ("constant", "oracle"))
+        low, high = (entry.get(bound, {}).get(metric) for bound in ("constant", "oracle"))
         if low is None or high is None:
             continue
         axes.plot([low, high], [len(names)] * 2, color=_LINE, linewidth=1.5)
@@ -169,17 +169,17 @@ def _draw_reach(axes: Axes, truth: Truth) -> None:
     axes.set_title("from the constant (grey) to the oracle (blue)")
 
 
-def _draw_missing(axes: Axes, found: Profile) -> None:
-    shares = {name: column.missing for name, column in found.columns.items() if column.missing}
+def _draw_missing(axes: Axes, counted: Profile) -> None:
+    shares = {name: column.missing for name, column in counted.columns.items() if column.missing}
     axes.bar(list(shares), list(shares.values()), color=_ORACLE)
     axes.tick_params(axis="x", labelsize=7, rotation=60)
     axes.set_title("missing values, share of the rows")
 
 
-def _draw_months(axes: Axes, found: Profile) -> None:
-    for name, means in found.by_month.items():
-        moved = (np.array(means) - found.means[name]) / (found.spreads[name] or 1.0)
-        axes.plot(found.months, moved, marker=".", label=name)
+def _draw_months(axes: Axes, counted: Profile) -> None:
+    for name, means in counted.by_month.items():
+        moved = (np.array(means) - counted.means[name]) / (counted.spreads[name] or 1.0)
+        axes.plot(counted.months, moved, marker=".", label=name)
     axes.tick_params(axis="x", labelsize=8, rotation=30)
     axes.legend(fontsize=7, ncols=2)
     axes.set_title("mean label by month, in standard deviations from the mean")

@@ -19,29 +19,29 @@ log = logging.getLogger(__name__)
 def synthesize(
     plan: Plan, *, rows: int, out: str | Path, processes: int | None = None
 ) -> dict[str, Any]:
-    """Fill a folder; see data_synth/write.py for what is in it.
+    """Fill a folder; see data_synth/write.py for its files.
 
     Args:
         plan: a checked plan, such as `data_synth.load_plan` gives.
         rows: number of rows.
-        out: a new or empty folder, or one that the same job has begun: it goes on there.
-        processes: how many draw at the same time; None takes one a core.
+        out: a new or empty folder, or one in which the same job was started: it is resumed.
+        processes: worker processes; None: one a core.
 
     Returns:
         What result.json holds.
 
     Raises:
         UserError: `out` cannot be written to, or holds something else.
-        KeyboardInterrupt: Ctrl-C; the same call goes on behind the chunks that are finished.
+        KeyboardInterrupt: Ctrl-C; the same call resumes after the finished chunks.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     try:
         with progress("synthesize", rows) as advance:
             fill(plan, Path(out), rows=rows, processes=processes, progress=advance)
     except KeyboardInterrupt:
-        log.warning("the same command goes on where this one stopped")
+        log.warning("the same command resumes where this one stopped")
         raise
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     return {
         "config_hash": plan_hash(plan),
         "name": plan.name,

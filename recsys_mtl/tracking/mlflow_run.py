@@ -226,18 +226,18 @@ class MlflowRun:
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
     """The experiment's id; a concurrent creation by another process is no error."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(name)
+    if experiment.lifecycle_stage != "active":
         raise wrong(
             f"experiment '{name}' is deleted in MLflow",
             where="tracking.experiment",
-            fix=f"choose another name or `mlflow experiments restore -x {found.experiment_id}`",
+            fix=f"choose another name or `mlflow experiments restore -x {experiment.experiment_id}`",
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)

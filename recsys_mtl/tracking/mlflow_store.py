@@ -61,9 +61,9 @@ def pages(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
     """All that a search of the client finds, page by page."""
     token = None
     while True:
-        found = search(page_token=token, **options)
-        yield from found
-        token = found.token
+        page = search(page_token=token, **options)
+        yield from page
+        token = page.token
         if not token:
             return
 

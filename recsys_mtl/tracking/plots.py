@@ -113,7 +113,7 @@ def transfer(
     return figure
 
 
-def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) -> Figure:
+def conflicts(tasks: Sequence[str], numbers: Mapping[str, Any], most: int = 40) -> Figure:
     """Heatmaps of mean cosines: of each task with the others by block, and of each pair of tasks.
 
     Args:
@@ -121,10 +121,10 @@ def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) ->
         found: see `Conflicts.described`.
         most: so many blocks are shown, those with the largest share of conflicts.
     """
-    ratio = {name: value for name, value in found["conflict_ratio"].items() if value is not None}
+    ratio = {name: value for name, value in numbers["conflict_ratio"].items() if value is not None}
     worst = sorted(ratio, key=lambda name: -ratio[name])[:most]
     blocks = [name for name in ratio if name in set(worst)]
-    by_block = [[found["task_cosine"][block][task] for task in tasks] for block in blocks]
+    by_block = [[numbers["task_cosine"][block][task] for task in tasks] for block in blocks]
     rows = [f"{block} ({ratio[block]:.0%})" for block in blocks]
     longest, longest_row = (max(map(len, names), default=0) for names in (tasks, rows))
     height = 1.6 + 0.32 * max(len(blocks), len(tasks)) + 0.08 * longest
@@ -133,7 +133,7 @@ def conflicts(tasks: Sequence[str], found: Mapping[str, Any], most: int = 40) ->
     left, right = figure.subplots(1, 2)
     for axes, names, values, title in (
         (left, rows, by_block, "with the others, by block (share of conflicts)"),
-        (right, tasks, found["pair_cosine"], "of pairs, over all blocks"),
+        (right, tasks, numbers["pair_cosine"], "of pairs, over all blocks"),
     ):
         matrix = np.array(values, dtype=np.float64).reshape(len(names), len(tasks))
         draw = draw_heatmap(axes, matrix, rows=names, columns=tasks, low=-1.0, palette="RdBu")

@@ -72,8 +72,8 @@ class Registry(Store):
         for alias, number in self._model(name).aliases.items():
             aliases.setdefault(int(number), []).append(alias)
         with self.asking("cannot read the model registry"):
-            found = find_versions(self.client, name)
-        versions = [from_mlflow(v, aliases.get(int(v.version), ())) for v in found]
+            stored = find_versions(self.client, name)
+        versions = [from_mlflow(v, aliases.get(int(v.version), ())) for v in stored]
         return sorted(versions, key=lambda version: -version.number)
 
     def all_versions(self) -> list[Version]:
@@ -198,8 +198,8 @@ class Registry(Store):
 
     def _model(self, name: str) -> Any:
         with self.asking("cannot read the model registry"):
-            found = find_name(self.client, name)
-        if found is None:
+            model = find_name(self.client, name)
+        if model is None:
             fix = did_you_mean(name, self.names()) or "register one with `recsys-mtl register`"
             raise wrong(f"no registered model '{name}'", where=self.shown, fix=fix)
-        return found
+        return model

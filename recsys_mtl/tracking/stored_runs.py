@@ -69,13 +69,13 @@ class StoredRuns(Store):
                 what, fix = f"no experiment '{experiment}'", did_you_mean(experiment, ids)
                 raise wrong(what, where=self.shown, fix=fix)
             chosen = list(ids.values()) if experiment is None else [ids[experiment]]
-            found = pages(
+            runs = pages(
                 self.client.search_runs,
                 experiment_ids=chosen,
                 filter_string="attributes.status = 'FINISHED'",
                 run_view_type=ViewType.ACTIVE_ONLY,
             )
-            return [_stored(run) for run in found]
+            return [_stored(run) for run in runs]
 
     def read(self, run_id: str, file: str) -> str | None:
         """The text of a run's file; None where it has no such file."""

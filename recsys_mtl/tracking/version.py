@@ -51,11 +51,11 @@ def parse(model: str, *, where: str) -> tuple[str, int | None, str | None]:
     Raises:
         UserError: malformed.
     """
-    found = _MODEL.fullmatch(model)
-    if found is None:
+    match = _MODEL.fullmatch(model)
+    if match is None:
         expected = "models:/NAME/3 or models:/NAME@champion"
         raise wrong("not a registered model", where=where, expected=expected, found=model)
-    return found["name"], int(found["number"]) if found["number"] else None, found["alias"]
+    return match["name"], int(match["number"]) if match["number"] else None, match["alias"]
 
 
 def require_name(name: str) -> None:
@@ -74,14 +74,14 @@ def tag_texts(tags: Mapping[str, str]) -> dict[str, str]:
     return {limits.key(key): limits.cut(value, limits.TAG_LENGTH) for key, value in tags.items()}
 
 
-def from_mlflow(found: Any, aliases: Iterable[str]) -> Version:
+def from_mlflow(entry: Any, aliases: Iterable[str]) -> Version:
     """A `mlflow.entities.model_registry.ModelVersion`, which may lack its aliases."""
     return Version(
-        name=found.name,
-        number=int(found.version),
-        run_id=found.run_id or None,
-        source=found.source,
+        name=entry.name,
+        number=int(entry.version),
+        run_id=entry.run_id or None,
+        source=entry.source,
         aliases=tuple(sorted(aliases)),
-        tags=dict(found.tags),
-        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        tags=dict(entry.tags),
+        created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
     )

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl.gradients import (
+    Activation,
     Combiner,
     ConflictLog,
     Part,
-    Place,
     add_gradients,
     task_gradients,
 )
@@ -63,19 +63,19 @@ class Cut:
     copies: Tensor | None = None
 
 
-def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Place]:
+def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Activation]:
     """What the tasks of a network share, the cut last.
 
     Args:
         network: the model.
         batch_size: most rows of a batch; the gradients of fewer are filled up with zeros.
     """
-    found: list[Part | Place] = [
+    found: list[Part | Activation] = [
         Part(name, group, [(parameter, index)])
         for name, group, parameter, index in network.shared_parameters()
     ]
     pooled = network.embeddings.width
-    return [*found, Place(CUT, batch_size * pooled)] if pooled else found
+    return [*found, Activation(CUT, batch_size * pooled)] if pooled else found
 
 
 class Combining:
@@ -95,7 +95,7 @@ class Combining:
         network: MultiTaskNetwork,
         combiner: Combiner,
         blocks: tuple[str, ...],
-        parts: Sequence[Part | Place],
+        parts: Sequence[Part | Activation],
         *,
         interval: int = 1,
         always: bool = True,
@@ -104,7 +104,7 @@ class Combining:
         self.combiner = combiner
         self.blocks = blocks
         self._parts = [part for part in parts if isinstance(part, Part)]
-        self._width = next((part.width for part in parts if isinstance(part, Place)), 0)
+        self._width = next((part.width for part in parts if isinstance(part, Activation)), 0)
         self.log = ConflictLog(len(blocks), len(network.tasks))
         self._interval = interval
         self._always = always

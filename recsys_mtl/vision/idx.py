@@ -70,8 +70,8 @@ def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
         UserError: some of the four files are missing, one is broken, or images and labels do not
             belong together.
     """
-    found = [_present(root / folder) for folder in FOLDERS] if root is not None else []
-    files = max(found, key=len, default={})  # the first of the fullest folders
+    folders = [_present(root / folder) for folder in FOLDERS] if root is not None else []
+    files = max(folders, key=len, default={})  # the first of the fullest folders
     if not files:
         return None
     missing = [name for name in FILE_NAMES if name not in files]

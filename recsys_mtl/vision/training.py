@@ -158,9 +158,9 @@ class ImageStep:
                 logits[task], [cut, *self._own], gradient, retain_graph=True, allow_unused=True
             )
             above.append(to_cut)
-            for total, found in zip(sums, own, strict=True):
-                if found is not None:
-                    total += found
+            for total, own_gradient in zip(sums, own, strict=True):
+                if own_gradient is not None:
+                    total += own_gradient
         for parameter, total in zip(self._own, sums, strict=True):
             parameter.grad = total
         return above

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.gradients import COMBINERS, Combiner, Part, Place, make_combiner, partition_of
+from recsys_mtl.gradients import (
+    COMBINERS,
+    Activation,
+    Combiner,
+    Part,
+    make_combiner,
+    partition_of,
+)
 
 _NOT_OPTIONS = {"name", "block", "block_size", "diagnostics"}
 
@@ -21,7 +28,7 @@ class NamedCombiner:
 
 
 def build_combiner(
-    section: CombinerConfig, parts: Sequence[Part | Place], *, tasks: int, seed: int
+    section: CombinerConfig, parts: Sequence[Part | Activation], *, tasks: int, seed: int
 ) -> NamedCombiner:
     """The combiner of a section for gradients of those parts.
 

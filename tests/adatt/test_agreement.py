@@ -36,8 +36,8 @@ def train(
         with scope or nullcontext():
             losses = (network(x) - y).square().mean(0)
             if adatt.due():
-                found = task_gradients(losses, [block], present)
-                adatt.observe(Observation(counts=B * present, gradients=lambda g=found: [*g]))
+                gradients = task_gradients(losses, [block], present)
+                adatt.observe(Observation(counts=B * present, gradients=lambda g=gradients: [*g]))
             total = adatt.losses(losses, present).sum()
         optimizer.zero_grad()
         total.backward()

@@ -27,8 +27,8 @@ def test_receivers_are_below_a_quarter_of_the_median() -> None:
 
 
 def test_scarcity_is_the_missing_share() -> None:
-    found = scarcity(EFFECTIVE)
-    torch.testing.assert_close(found, torch.tensor([0.6, 0, 0, 0, 0, 0.01, 0]))
+    shares = scarcity(EFFECTIVE)
+    torch.testing.assert_close(shares, torch.tensor([0.6, 0, 0, 0, 0, 0.01, 0]))
     assert torch.equal(scarcity(torch.zeros(3)), torch.zeros(3))
     assert scarcity(torch.tensor([0.0, 8.0, 8.0])).tolist() == [1.0, 0.0, 0.0]
 
@@ -39,20 +39,20 @@ def test_donors_are_related_near_the_best_signed_and_by_root_labels() -> None:
     correlation[0] = torch.tensor([1.0, -0.6, 0.8, 0.35, 0.4, 0.41, 0.1])
     correlation[5] = torch.tensor([0.0, 0.3, 0.2, 0.1, 0.0, 1.0, -0.3])  # none above 0.3
     correlation[1] = 0.9  # no receiver
-    found = donors(correlation, EFFECTIVE, receivers(EFFECTIVE))
+    weights = donors(correlation, EFFECTIVE, receivers(EFFECTIVE))
     roots = torch.tensor([0, -20, 30, 0, 0, math.sqrt(99), 0])
-    torch.testing.assert_close(found[0], roots / (50 + math.sqrt(99)))
-    assert found[0].abs().sum().item() == pytest.approx(1)
-    assert (found[1:] == 0).all()
+    torch.testing.assert_close(weights[0], roots / (50 + math.sqrt(99)))
+    assert weights[0].abs().sum().item() == pytest.approx(1)
+    assert (weights[1:] == 0).all()
 
 
-def test_who_has_no_more_labels_lends_nothing_and_crowds_out_nobody() -> None:
+def test_a_task_without_more_labels_lends_nothing_and_crowds_out_no_other() -> None:
     """A complement has a correlation of -1 and the very same labels."""
     effective = torch.tensor([40.0, 40.0, 900.0, 800.0, 20.0])
     correlation = torch.eye(5)
     correlation[0] = torch.tensor([1.0, -1.0, 0.35, 0.2, 0.9])
-    found = donors(correlation, effective, torch.tensor([True, True, False, False, True]))
-    assert found[0].tolist() == [0, 0, 1, 0, 0]
+    weights = donors(correlation, effective, torch.tensor([True, True, False, False, True]))
+    assert weights[0].tolist() == [0, 0, 1, 0, 0]
 
 
 def test_nobody_qualifies_gives_exact_zeros() -> None:

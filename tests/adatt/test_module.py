@@ -130,14 +130,14 @@ def test_frozen_weights_are_fixed_and_nothing_is_measured() -> None:
 def test_due_every_interval_from_the_first_step_until_frozen() -> None:
     adatt = make(interval=3)
     assert [adatt.due() for _ in range(7)] == [True, False, False, True, False, False, True]
-    adatt.start_epoch(2)  # steps go on over epochs
+    adatt.start_epoch(2)  # steps continue across epochs
     assert [adatt.due() for _ in range(3)] == [False, False, True]
     adatt.start_epoch(5)
     assert not any(adatt.due() for _ in range(6))
 
 
 def run(adatt: AdaTT, epochs: range, seed: int) -> list[Tensor]:
-    """Enhanced losses of every step; each epoch draws from a seed of its own."""
+    """Enhanced losses of every step; each epoch has its own seed."""
     optimizer = torch.optim.SGD([adatt.W], lr=1.0)
     seen = []
     for epoch in epochs:
@@ -159,22 +159,22 @@ def run(adatt: AdaTT, epochs: range, seed: int) -> list[Tensor]:
 @pytest.mark.parametrize(
     "kind", [GradientCosine, LogitCorrelation, AveragedGradient, "expert", "debias"]
 )
-def test_a_resume_goes_on_identically(stop: int, kind: Any, seed: int) -> None:
+def test_a_resumed_run_is_identical(stop: int, kind: Any, seed: int) -> None:
     def build() -> AdaTT:
         if kind == "expert":
             return make(GradientCosine(SHAPES, scope="expert"))
         return make(GradientCosine(SHAPES, debias=True) if kind == "debias" else kind(SHAPES))
 
-    whole = build()
-    expected = run(whole, range(8), seed)
+    complete = build()
+    expected = run(complete, range(8), seed)
     first, second = build(), build()
     run(first, range(stop), seed)
     second.load_state_dict(first.state_dict())
     assert second.phase is SCHEDULE.phase(stop - 1)
     assert second.phase is first.phase
-    found = run(second, range(stop, 8), seed)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected[4 * stop :], strict=True))
-    for name, value in whole.state_dict().items():
+    losses = run(second, range(stop, 8), seed)
+    assert all(torch.equal(a, b) for a, b in zip(losses, expected[4 * stop :], strict=True))
+    for name, value in complete.state_dict().items():
         assert torch.equal(second.state_dict()[name], value), name
 
 
@@ -196,18 +196,18 @@ def test_diagnostics_are_plain() -> None:
     adatt.start_epoch(2)
     adatt.losses(torch.tensor([0.1, 2.0, 2.0]), ALL)
     adatt.losses(torch.tensor([0.0, 2.0, 2.0]), torch.tensor([False, True, True]))
-    found = adatt.diagnostics()
-    assert json.loads(json.dumps(found)) == found
-    assert (found["phase"], found["epoch"], found["blend"]) == ("dynamic", 2, 0.5)
-    assert (found["observations"], found["skipped"]) == (1, 1)
-    assert torch.tensor(found["affinity"]).shape == (2, 3, 3)
-    assert torch.tensor(found["weights"]).shape == (2, 3, 3)
-    assert found["learned"] == [[0.0] * 3] * 3
+    numbers = adatt.diagnostics()
+    assert json.loads(json.dumps(numbers)) == numbers
+    assert (numbers["phase"], numbers["epoch"], numbers["blend"]) == ("dynamic", 2, 0.5)
+    assert (numbers["observations"], numbers["skipped"]) == (1, 1)
+    assert torch.tensor(numbers["affinity"]).shape == (2, 3, 3)
+    assert torch.tensor(numbers["weights"]).shape == (2, 3, 3)
+    assert numbers["learned"] == [[0.0] * 3] * 3
     # five terms: click, buy and value, then buy and value; cut: click at least, and by count
-    assert found["clamped_share"] == int(adatt.clamped) / 5
+    assert numbers["clamped_share"] == int(adatt.clamped) / 5
     assert int(adatt.clamped) >= 1
     adatt.start_epoch(2)  # as a resume in the middle of an epoch does
-    assert adatt.diagnostics() == found
+    assert adatt.diagnostics() == numbers
     adatt.start_epoch(3)
     assert adatt.diagnostics()["clamped_share"] == 0
 
@@ -234,9 +234,9 @@ def test_bf16_autocast_changes_nothing(seed: int) -> None:
     plain, half = make(), make()
     expected = run(plain, range(7), seed)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = run(half, range(7), seed)
+        losses = run(half, range(7), seed)
     # exactly: given the same gradients and losses, all of adaTT's arithmetic is float32
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(losses, expected, strict=True))
 
 
 @pytest.mark.slow  # the first compilation takes seconds
@@ -244,8 +244,8 @@ def test_compiled_losses_agree(seed: int) -> None:
     plain, compiled = make(), make()
     expected = run(plain, range(7), seed)
     compiled.losses = torch.compile(compiled.losses, backend="aot_eager", fullgraph=True)  # type: ignore[method-assign]
-    found = run(compiled, range(7), seed)
-    torch.testing.assert_close(found, expected)
+    losses = run(compiled, range(7), seed)
+    torch.testing.assert_close(losses, expected)
     torch.testing.assert_close(compiled.state_dict(), plain.state_dict())
 
 

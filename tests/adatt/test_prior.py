@@ -44,6 +44,6 @@ def test_a_negative_inter_strength_is_named() -> None:
 
 
 def test_blend_is_linear_between_and_constant_outside() -> None:
-    found = [prior_blend(epoch, warmup=10, freeze=28) for epoch in (0, 10, 19, 28, 37)]
-    assert found == pytest.approx([0.5, 0.5, 0.3, 0.1, 0.1])
+    shares = [prior_blend(epoch, warmup=10, freeze=28) for epoch in (0, 10, 19, 28, 37)]
+    assert shares == pytest.approx([0.5, 0.5, 0.3, 0.1, 0.1])
     assert prior_blend(1, warmup=0, freeze=4, start=0.8, end=0.0) == pytest.approx(0.6)

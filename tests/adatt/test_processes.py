@@ -19,13 +19,13 @@ HERE = Path(__file__).parent
 
 def affinities(weight: Tensor, steps: list[tuple[Tensor, Tensor]]) -> dict[str, list[float]]:
     """Every measure after some batches of rows and labels (NaN: none), on any processes."""
-    found = {}
+    by_measure = {}
     for name in MEASURES:
         measure = make_measure(name, SHAPES, debias=True)
         for rows, labels in steps:
             assert measure.observe(_observe(weight, rows, labels))
-        found[name] = measure.affinity().flatten().tolist()
-    return found
+        by_measure[name] = measure.affinity().flatten().tolist()
+    return by_measure
 
 
 def _observe(weight: Tensor, rows: Tensor, labels: Tensor) -> Observation:

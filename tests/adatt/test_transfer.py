@@ -67,9 +67,9 @@ def test_the_bound_passes_no_gradient() -> None:
 
 def test_coefficients_of_each_expert() -> None:
     weights = torch.rand(2, 3, 3)
-    found = gradient_coefficients(weights, 0.3)
-    assert found.shape == (2, 3)
-    torch.testing.assert_close(found, 1 + 0.3 * weights.sum(1))
+    coefficients = gradient_coefficients(weights, 0.3)
+    assert coefficients.shape == (2, 3)
+    torch.testing.assert_close(coefficients, 1 + 0.3 * weights.sum(1))
 
 
 @given(seed=st.integers(0, 2**31), masking=st.sampled_from(["exclude", "zero_logit"]))

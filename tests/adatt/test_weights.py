@@ -48,7 +48,7 @@ def test_exclude_sums_to_one_over_allowed_peers(
 def test_equals_a_literal_loop(seed: int, masking: str) -> None:
     affinity, w, prior, present = drawn(seed, 4)
     selection = Selection(-0.1, 0.7, masking)  # type: ignore[arg-type]
-    found = transfer_weights(affinity, w, prior, blend=0.3, selection=selection, present=present)
+    weights = transfer_weights(affinity, w, prior, blend=0.3, selection=selection, present=present)
     for e in range(2):
         for i in range(4):
             logits = {}
@@ -62,7 +62,7 @@ def test_equals_a_literal_loop(seed: int, masking: str) -> None:
             for j in range(4):
                 both = bool(present[i]) and bool(present[j])
                 expected = logits.get(j, 0.0) / (sum(logits.values()) or 1.0) if both else 0.0
-                assert found[e, i, j].item() == pytest.approx(expected, abs=1e-6)
+                assert weights[e, i, j].item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(

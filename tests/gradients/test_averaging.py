@@ -38,17 +38,17 @@ def test_mean_of_micro_batches_is_the_big_batch(seed: int) -> None:
     cuts = [(0, 5), (5, 6), (6, 12)]
     parts = [gradients_of(weight, rows[a:b], labels[a:b]) for a, b in cuts]
     assert parts[0][1][2] == 0
-    found = weighted_mean([g for g, _ in parts], [n for _, n in parts])
-    torch.testing.assert_close(found, whole)
+    mean = weighted_mean([g for g, _ in parts], [n for _, n in parts])
+    torch.testing.assert_close(mean, whole)
     assert (whole != 0).any()
 
 
-def test_a_part_without_labels_is_not_looked_at() -> None:
+def test_a_part_without_labels_is_ignored() -> None:
     parts = [torch.tensor([[torch.nan], [1.0]]), torch.tensor([[4.0], [3.0]])]
     counts = [torch.tensor([0, 1]), torch.tensor([2, 3])]
     torch.testing.assert_close(weighted_mean(parts, counts), torch.tensor([[4.0], [2.5]]))
-    nobody = weighted_mean(parts, [torch.zeros(2), torch.zeros(2)])
-    assert torch.equal(nobody, torch.zeros(2, 1))
+    none = weighted_mean(parts, [torch.zeros(2), torch.zeros(2)])
+    assert torch.equal(none, torch.zeros(2, 1))
 
 
 def test_parts_and_counts_have_to_match() -> None:
@@ -60,8 +60,8 @@ def test_parts_and_counts_have_to_match() -> None:
 
 def test_one_process_is_the_identity() -> None:
     blocks, counts = [torch.randn(2, 3), torch.randn(2, 5)], torch.tensor([4, 0])
-    found, total = over_processes(blocks, counts)
-    assert all(a is b for a, b in zip(found, blocks, strict=True))
+    means, total = over_processes(blocks, counts)
+    assert all(a is b for a, b in zip(means, blocks, strict=True))
     assert torch.equal(total, counts)
     assert sum_over_processes(counts) is counts
 

@@ -112,13 +112,13 @@ def drawn(seed: int, tasks: int) -> list[Tensor]:
 def combined(gradients: list[Tensor], partition: Partition, step: int, **options: Any) -> Tensor:
     tasks = len(gradients[0])
     combiner = CAGT(tasks, partition, **options)
-    found = combiner.combine(gradients, torch.ones(tasks, dtype=torch.bool), step=step)
-    assert found.problem is None
-    return torch.cat(found.gradients)
+    combination = combiner.combine(gradients, torch.ones(tasks, dtype=torch.bool), step=step)
+    assert combination.problem is None
+    return torch.cat(combination.gradients)
 
 
-def close(found: Tensor, expected: np.ndarray) -> bool:
-    return bool(np.allclose(found.numpy(), expected, rtol=1e-10, atol=1e-10))
+def close(actual: Tensor, expected: np.ndarray) -> bool:
+    return bool(np.allclose(actual.numpy(), expected, rtol=1e-10, atol=1e-10))
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
@@ -174,24 +174,24 @@ def test_zero_gradients_have_no_direction(seed: int, attention: str) -> None:
 def test_float32_is_as_good_as_its_gram_matrices(seed: int) -> None:
     gradients = drawn(seed, 5)
     exact = combined(gradients, PARTITIONS["fixed"], 0)
-    found = combined([rows.float() for rows in gradients], PARTITIONS["fixed"], 0)
-    assert found.dtype == torch.float32
+    gradients32 = combined([rows.float() for rows in gradients], PARTITIONS["fixed"], 0)
+    assert gradients32.dtype == torch.float32
     # Lengths up to 10 times 33 entries in blocks of 4, squared and rooted: a few roundings.
-    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients32.double(), exact, rtol=1e-5, atol=1e-5)
 
 
 def test_few_passes_over_the_gradients(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from recsys_mtl.gradients.partition import Run
+    from recsys_mtl.gradients.partition import Segment
 
     read = 0
-    view = Run.of
+    view = Segment.of
 
-    def counting(run: Run, rows: Tensor) -> Tensor:
+    def counting(segment: Segment, rows: Tensor) -> Tensor:
         nonlocal read
-        read += view(run, rows).numel()
-        return view(run, rows)
+        read += view(segment, rows).numel()
+        return view(segment, rows)
 
-    monkeypatch.setattr(Run, "of", counting)
+    monkeypatch.setattr(Segment, "of", counting)
     gradients = drawn(seed, 3)
     combined(gradients, PARTITIONS["fixed"], 0)
     assert read == 2 * sum(rows.numel() for rows in gradients)
@@ -208,8 +208,8 @@ def pair(a: float, b: float, angle: float) -> Tensor:
 def moved(g: Tensor, rate: float, **options: Any) -> Tensor:
     """(2, 2) the tasks' new gradients."""
     combiner = CAGT(2, Partition.whole([2]), coefficient=rate, adaptive=False, **options)
-    found: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
-    return found
+    gradient: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
+    return gradient
 
 
 def cosine(g: Tensor) -> float:
@@ -241,7 +241,7 @@ def test_theorem_d3_cosines_increase(a: float, b: float, angle: float, rate: flo
 
 
 @given(lengths, lengths, conflicting, rates)
-def test_lemma_d4_is_false_and_preserve_norm_mends_it(
+def test_lemma_d4_is_false_and_preserve_norm_fixes_it(
     a: float, b: float, angle: float, rate: float
 ) -> None:
     g = pair(a, b, angle)

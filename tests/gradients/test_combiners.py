@@ -35,24 +35,24 @@ def made(name: str, tasks: int = TASKS, *, whole: bool = False) -> Combiner:
     return make_combiner(name, tasks, Partition.each(WIDTHS))
 
 
-def same(found: list[Tensor], expected: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def same(actual: list[Tensor], expected: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
-def close(found: list[Tensor], expected: list[Tensor]) -> None:
+def close(actual: list[Tensor], expected: list[Tensor]) -> None:
     # The Gram matrices of other shapes round otherwise in float32; solvers amplify that.
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def directions(seed: int) -> dict[str, Tensor]:
-    found = {}
+    by_method = {}
     for name in COMBINERS:
         combined = made(name, whole=True).combine(drawn(seed), EVERYBODY, step=0)
         assert combined.problem is None
         flat = torch.cat(combined.gradients)
-        found[name] = flat / flat.norm()
-    return found
+        by_method[name] = flat / flat.norm()
+    return by_method
 
 
 def test_all_are_pairwise_distinct_on_conflicting_gradients(seed: int) -> None:
@@ -63,8 +63,8 @@ def test_all_are_pairwise_distinct_on_conflicting_gradients(seed: int) -> None:
 
 def test_config_and_imtl_g_differ_in_length_alone(seed: int) -> None:
     """Both seek one projection on all unit gradients; IMTL-G is shorter, and may turn round."""
-    found = directions(seed)
-    torch.testing.assert_close(found["config"], found["imtl_g"], rtol=1e-4, atol=1e-5)
+    by_method = directions(seed)
+    torch.testing.assert_close(by_method["config"], by_method["imtl_g"], rtol=1e-4, atol=1e-5)
     ours = [
         made(name, whole=True).combine(drawn(seed), EVERYBODY, step=0).gradients[0].norm()
         for name in ("config", "imtl_g")
@@ -76,28 +76,28 @@ def test_config_and_imtl_g_differ_in_length_alone(seed: int) -> None:
 def test_shapes_types_and_no_graph(seed: int, name: str) -> None:
     gradients = [rows.requires_grad_() for rows in drawn(seed)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = made(name).combine(gradients, EVERYBODY, step=0)
+        combined = made(name).combine(gradients, EVERYBODY, step=0)
     with torch.no_grad():
-        assert same(found.gradients, made(name).combine(gradients, EVERYBODY, step=0).gradients)
-    for block, width in zip(found.gradients, WIDTHS, strict=True):
+        assert same(combined.gradients, made(name).combine(gradients, EVERYBODY, step=0).gradients)
+    for block, width in zip(combined.gradients, WIDTHS, strict=True):
         assert block.shape == (width,)
         assert block.dtype == torch.float32
         assert not block.requires_grad
         assert block.abs().sum() > 0
-    assert found.problem is None
-    assert found.diagnostics is not None
+    assert combined.problem is None
+    assert combined.diagnostics is not None
 
 
 @each_method
 def test_weights_and_lengths_of_the_diagnostics(seed: int, name: str) -> None:
     gradients, combiner = drawn(seed), made(name)
-    found = combiner.combine(gradients, EVERYBODY, step=0)
-    assert found.diagnostics is not None
-    if (weights := found.diagnostics.weights) is not None:
-        close(combiner.partition.mix(gradients, weights), found.gradients)
+    combined = combiner.combine(gradients, EVERYBODY, step=0)
+    assert combined.diagnostics is not None
+    if (weights := combined.diagnostics.weights) is not None:
+        close(combiner.partition.mix(gradients, weights), combined.gradients)
     if combiner.partition.blocks == len(WIDTHS):
-        length = torch.stack([block.norm() for block in found.gradients]).double()
-        torch.testing.assert_close(found.diagnostics.length, length, rtol=1e-4, atol=1e-5)
+        length = torch.stack([block.norm() for block in combined.gradients]).double()
+        torch.testing.assert_close(combined.diagnostics.length, length, rtol=1e-4, atol=1e-5)
 
 
 @each_method
@@ -107,22 +107,22 @@ def test_absent_tasks_are_left_out_unread(seed: int, name: str) -> None:
     alone = made(name, 3).combine([rows[present] for rows in gradients], EVERYBODY[:3], step=0)
     for rows in gradients:
         rows[1] = torch.nan
-    found = made(name).combine(gradients, present, step=0)
-    assert found.problem is None
-    close(found.gradients, alone.gradients)
-    assert found.diagnostics is not None
-    if (weights := found.diagnostics.weights) is not None:
+    combined = made(name).combine(gradients, present, step=0)
+    assert combined.problem is None
+    close(combined.gradients, alone.gradients)
+    assert combined.diagnostics is not None
+    if (weights := combined.diagnostics.weights) is not None:
         assert (weights[:, 1] == 0).all()
 
 
 @each_method
-def test_nobody_present(seed: int, name: str) -> None:
+def test_no_task_present(seed: int, name: str) -> None:
     combiner = made(name)
     state = copy.deepcopy(combiner.state_dict())
     gradients = [rows * torch.nan for rows in drawn(seed)]
-    found = combiner.combine(gradients, ~EVERYBODY, step=0)
-    assert found.problem is None
-    assert same(found.gradients, [torch.zeros(width) for width in WIDTHS])
+    combined = combiner.combine(gradients, ~EVERYBODY, step=0)
+    assert combined.problem is None
+    assert same(combined.gradients, [torch.zeros(width) for width in WIDTHS])
     assert all(torch.equal(a, state[key]) for key, a in combiner.state_dict().items())
 
 
@@ -133,10 +133,10 @@ def test_what_is_not_finite_skips_the_step(seed: int, name: str, value: float) -
     combiner.combine(gradients, EVERYBODY, step=0)
     state = copy.deepcopy(combiner.state_dict())
     gradients[1][2, 4] = value
-    found = combiner.combine(gradients, EVERYBODY, step=1)
-    assert found.problem == "the gradients of tasks [2] are not finite, or too long to square"
-    assert found.diagnostics is None
-    assert same(found.gradients, [torch.zeros(width) for width in WIDTHS])
+    combined = combiner.combine(gradients, EVERYBODY, step=1)
+    assert combined.problem == "the gradients of tasks [2] are not finite, or too long to square"
+    assert combined.diagnostics is None
+    assert same(combined.gradients, [torch.zeros(width) for width in WIDTHS])
     state["skipped"] += 1
     assert all(torch.equal(a, state[key]) for key, a in combiner.state_dict().items())
     assert combiner.skipped == 1
@@ -149,20 +149,20 @@ def test_one_task_keeps_its_direction(seed: int, name: str) -> None:
         (made(name, 1, whole=True), gradients, EVERYBODY[:1]),
         (made(name, whole=True), drawn(seed), torch.tensor([True, False, False, False])),
     ):
-        found = torch.cat(combiner.combine(given, present, step=0).gradients)
+        combined = torch.cat(combiner.combine(given, present, step=0).gradients)
         own = torch.cat(gradients, 1)[0]
-        torch.testing.assert_close(found / found.norm(), own / own.norm())
+        torch.testing.assert_close(combined / combined.norm(), own / own.norm())
 
 
 @pytest.mark.parametrize("name", ["sum", "cagt", "config", "pcgrad", "gradvac", "graddrop"])
 def test_one_task_keeps_its_gradient(seed: int, name: str) -> None:
     gradients = [rows[:1] for rows in drawn(seed)]
-    found = made(name, 1).combine(gradients, EVERYBODY[:1], step=0).gradients
-    close(found, [rows[0] for rows in gradients])
+    combined = made(name, 1).combine(gradients, EVERYBODY[:1], step=0).gradients
+    close(combined, [rows[0] for rows in gradients])
 
 
 @each_method
-def test_state_dict_goes_on_as_before(seed: int, name: str) -> None:
+def test_state_dict_resumes_identically(seed: int, name: str) -> None:
     combiner, other = made(name), made(name)
     for step in range(3):
         combiner.combine(drawn(seed + step), EVERYBODY, step=step)

@@ -24,8 +24,8 @@ def combined(*blocks: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("tasks", [1, 2, 3, 8])
 def test_equals_torchjd_on_each_block(seed: int, tasks: int) -> None:
     blocks = [drawn(seed, tasks), drawn(seed + 1, tasks, 50)]
-    for found, block in zip(combined(*blocks), blocks, strict=True):
-        torch.testing.assert_close(found, TorchjdConFIG()(block), rtol=1e-10, atol=1e-10)
+    for direction, block in zip(combined(*blocks), blocks, strict=True):
+        torch.testing.assert_close(direction, TorchjdConFIG()(block), rtol=1e-10, atol=1e-10)
 
 
 def test_equals_torchjd_where_gradients_depend_on_each_other(seed: int) -> None:
@@ -37,18 +37,18 @@ def test_equals_torchjd_where_gradients_depend_on_each_other(seed: int) -> None:
 
 def test_has_the_same_cosine_to_every_task(seed: int) -> None:
     g = drawn(seed, 5)
-    (found,) = combined(g)
-    cosines = g @ found / g.norm(dim=1) / found.norm()
+    (direction,) = combined(g)
+    cosines = g @ direction / g.norm(dim=1) / direction.norm()
     torch.testing.assert_close(cosines, cosines[0].expand(5), rtol=1e-10, atol=0)
     assert cosines[0] > 0
-    torch.testing.assert_close(found.norm(), (g @ found).sum() / found.norm())
+    torch.testing.assert_close(direction.norm(), (g @ direction).sum() / direction.norm())
 
 
 def test_zero_gradients_are_left_out(seed: int) -> None:
     g = drawn(seed, 4)
     g[2] = 0
-    (found,) = combined(g)
-    torch.testing.assert_close(found, combined(g[[0, 1, 3]])[0], rtol=1e-10, atol=1e-10)
+    (direction,) = combined(g)
+    torch.testing.assert_close(direction, combined(g[[0, 1, 3]])[0], rtol=1e-10, atol=1e-10)
     assert torch.equal(combined(torch.zeros(3, 5))[0], torch.zeros(5))
 
 
@@ -58,8 +58,8 @@ def test_opposite_gradients_give_zero(seed: int) -> None:
 
 
 def test_rounding_of_float32_is_not_a_direction(seed: int) -> None:
-    """Two gradients that differ by less than their Gram matrix can tell count as one."""
+    """Two gradients that differ by less than their Gram matrix resolves count as one."""
     g = drawn(seed, 2).float()
     g[1] = g[0] * (1 + 1e-7)
-    (found,) = combined(g)
-    torch.testing.assert_close(found, g.sum(0), rtol=1e-5, atol=0)
+    (direction,) = combined(g)
+    torch.testing.assert_close(direction, g.sum(0), rtol=1e-5, atol=0)

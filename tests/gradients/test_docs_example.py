@@ -23,8 +23,8 @@ def run(code: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def code() -> str:
-    (found,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
-    return str(found)
+    (example,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.S | re.M)
+    return str(example)
 
 
 @pytest.fixture(scope="module")

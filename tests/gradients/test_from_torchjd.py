@@ -57,9 +57,9 @@ def made(name: str, *blocks: Tensor, whole: bool = False, **options: Any) -> Com
 
 def combined(name: str, *blocks: Tensor, **options: Any) -> list[Tensor]:
     everybody = torch.ones(len(blocks[0]), dtype=torch.bool)
-    found = made(name, *blocks, **options).combine(blocks, everybody, step=STEP)
-    assert found.problem is None
-    return found.gradients
+    combination = made(name, *blocks, **options).combine(blocks, everybody, step=STEP)
+    assert combination.problem is None
+    return combination.gradients
 
 
 @pytest.mark.parametrize("name", THEIRS)
@@ -78,9 +78,9 @@ def test_equals_torchjd_on_each_block(seed: int, name: str) -> None:
     with own_draws(SEED, STEP, CPU):
         # A new one for each block, as GradVac's averages are each block's own.
         expected = [THEIRS[name]()(block) for block in blocks]
-    for found, block in zip(combined(name, *blocks), expected, strict=True):
+    for direction, block in zip(combined(name, *blocks), expected, strict=True):
         tolerance = SOLVED.get(name, 1e-10)
-        torch.testing.assert_close(found, block, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(direction, block, rtol=tolerance, atol=tolerance)
 
 
 def test_every_method_is_compared() -> None:
@@ -96,33 +96,33 @@ def test_methods_of_whole_gradients_refuse_blocks(seed: int, name: str) -> None:
 def test_nash_solves_its_equation(seed: int) -> None:
     for scale in (1e-4, 1.0, 1e3):
         g = drawn(seed) * scale
-        (found,) = combined("nash_mtl", g, max_norm=0)
-        weights = torch.linalg.lstsq(g.T, found).solution
+        (direction,) = combined("nash_mtl", g, max_norm=0)
+        weights = torch.linalg.lstsq(g.T, direction).solution
         torch.testing.assert_close(
-            weights * (g @ found), torch.ones_like(weights), rtol=1e-6, atol=0
+            weights * (g @ direction), torch.ones_like(weights), rtol=1e-6, atol=0
         )
         torch.testing.assert_close(
-            found.norm(), torch.tensor(3.0).sqrt().double(), rtol=1e-6, atol=0
+            direction.norm(), torch.tensor(3.0).sqrt().double(), rtol=1e-6, atol=0
         )
         (short,) = combined("nash_mtl", g)
-        torch.testing.assert_close(short, found / found.norm(), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(short, direction / direction.norm(), rtol=1e-6, atol=1e-9)
 
 
 def test_fairgrad_solves_its_equation(seed: int) -> None:
     for scale in (1e-4, 1.0, 1e3):
         g = drawn(seed) * scale
-        (found,) = combined("fairgrad", g, alpha=3.0)
-        weights = torch.linalg.lstsq(g.T, found).solution
-        torch.testing.assert_close(g @ found, weights ** (-1 / 3), rtol=1e-6, atol=0)
+        (direction,) = combined("fairgrad", g, alpha=3.0)
+        weights = torch.linalg.lstsq(g.T, direction).solution
+        torch.testing.assert_close(g @ direction, weights ** (-1 / 3), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("name", sorted(set(TORCHJD) - set(WHOLE)))
 def test_small_gradients_are_combined_as_large_ones(seed: int, name: str) -> None:
     """torchjd alone takes them for zero: CAGrad stops, UPGrad and DualProj become the mean."""
     g = drawn(seed)
-    (found,) = combined(name, g * 1e-5)
+    (small,), (large,) = combined(name, g * 1e-5), combined(name, g)
     tolerance = SOLVED.get(name, 1e-9)
-    torch.testing.assert_close(found * 1e5, combined(name, g)[0], rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(small * 1e5, large, rtol=tolerance, atol=tolerance)
 
 
 def test_small_gradients_are_zero_to_torchjd(seed: int) -> None:
@@ -139,11 +139,11 @@ def with_one_converged(seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
-    """torchjd alone stops; the paper's optimum (its equation 4) is found by another solver."""
+def test_cagrad_continues_when_a_task_has_converged(seed: int) -> None:
+    """torchjd alone stops; the paper's optimum (its equation 4) comes from another solver."""
     g, c = with_one_converged(seed), 0.4
     assert jd.CAGrad(c=c)(g / g.norm()).norm() == 0
-    (found,) = combined("cagrad", g, c=c)
+    (direction,) = combined("cagrad", g, c=c)
     mean = g.mean(0)
     radius = c * mean.norm()
 
@@ -153,8 +153,8 @@ def test_cagrad_goes_on_when_a_task_has_converged(seed: int) -> None:
 
     shares = [0.0, *torch.logspace(-9, 0, 91).tolist()]
     best = min(dual(a, b) for a in shares for b in shares if a + b <= 1)
-    reached = float((g @ found).min())
-    assert float((found - mean).norm()) == pytest.approx(float(radius), rel=1e-4)
+    reached = float((g @ direction).min())
+    assert float((direction - mean).norm()) == pytest.approx(float(radius), rel=1e-4)
     assert reached <= best + 1e-12  # weak duality
     assert reached == pytest.approx(best, rel=1e-2)
 
@@ -170,11 +170,11 @@ def test_cagrad_is_the_mean_where_a_gradient_is_rounding(seed: int) -> None:
 def test_mgda_by_directions_does_not_follow_the_shortest(seed: int) -> None:
     g = with_one_converged(seed)
     (plain,) = combined("mgda", g)
-    (found,) = combined("mgda", g, normalize=True)
+    (direction,) = combined("mgda", g, normalize=True)
     units = g / g.norm(dim=1, keepdim=True)
     expected = MGDAWeighting(1e-3, 100)(units @ units.T) @ g
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=0)
-    assert plain.norm() < 1e-4 * found.norm()
+    torch.testing.assert_close(direction, expected, rtol=1e-8, atol=0)
+    assert plain.norm() < 1e-4 * direction.norm()
 
 
 @pytest.mark.parametrize("name", sorted(TORCHJD))
@@ -223,8 +223,8 @@ def test_gradvac_keeps_torchjds_averages(seed: int) -> None:
         g = drawn(seed + step)
         with own_draws(SEED, step, CPU):
             expected = theirs(g)
-        found = ours.combine([g], everybody, step=step).gradients[0]
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+        direction = ours.combine([g], everybody, step=step).gradients[0]
+        torch.testing.assert_close(direction, expected, rtol=1e-10, atol=1e-10)
     assert (ours.averages[0] != 0).sum() == 6
     assert set(ours.state_dict()) == {"skipped", "averages"}
 
@@ -250,8 +250,8 @@ def test_imtl_g_may_step_against_every_task() -> None:
     units = torch.stack([angles.cos(), angles.sin(), lift], 1)
     units = units / units.norm(dim=1, keepdim=True)
     g = units * torch.tensor([[1.0], [1.0], [0.05]], dtype=torch.float64)
-    (found,) = combined("imtl_g", g)
-    assert (g @ found < 0).all()
+    (direction,) = combined("imtl_g", g)
+    assert (g @ direction < 0).all()
     assert (g @ combined("config", g)[0] > 0).all()
 
 
@@ -264,9 +264,9 @@ def test_a_failing_solver_skips_the_step(
 
     combiner = made("upgrad", drawn(seed))
     monkeypatch.setattr(jd.UPGradWeighting, "forward", fail)
-    found = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
-    assert found.problem == "UPGrad: no weights in block 0: no luck"
-    assert torch.equal(found.gradients[0], torch.zeros(30, dtype=torch.float64))
+    combination = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
+    assert combination.problem == "UPGrad: no weights in block 0: no luck"
+    assert torch.equal(combination.gradients[0], torch.zeros(30, dtype=torch.float64))
     assert combiner.skipped == 1
 
 
@@ -276,8 +276,8 @@ def test_a_failing_cagrad_skips_the_step(seed: int, monkeypatch: pytest.MonkeyPa
 
     combiner = made("cagrad", drawn(seed))
     monkeypatch.setattr(cvxpy.Problem, "solve", fail)
-    found = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
-    assert found.problem == "CAGrad: no weights in block 0: no luck"
+    combination = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
+    assert combination.problem == "CAGrad: no weights in block 0: no luck"
 
 
 @pytest.mark.slow
@@ -293,19 +293,19 @@ def test_weights_that_are_not_finite_skip_the_step(
 ) -> None:
     combiner = made("upgrad", drawn(seed))
     monkeypatch.setattr(jd.UPGradWeighting, "forward", lambda _, g: g[0] * torch.nan)
-    found = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
-    assert found.problem == "UPGrad found weights that are not finite"
+    combination = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
+    assert combination.problem == "UPGrad found weights that are not finite"
     assert combiner.skipped == 1
 
 
 def test_graddrop_takes_one_sign_an_entry(seed: int) -> None:
     g = drawn(seed, 4)
-    (found,) = combined("graddrop", g)
+    (direction,) = combined("graddrop", g)
     up, down = g.clamp_min(0).sum(0), g.clamp_max(0).sum(0)
-    nearer = torch.minimum((found - up).abs(), (found - down).abs())
+    nearer = torch.minimum((direction - up).abs(), (direction - down).abs())
     assert nearer.max() < 1e-15
-    assert ((found - up).abs() < 1e-15).any()
-    assert ((found - down).abs() < 1e-15).any()
+    assert ((direction - up).abs() < 1e-15).any()
+    assert ((direction - down).abs() < 1e-15).any()
 
 
 @pytest.mark.parametrize(

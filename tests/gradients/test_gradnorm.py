@@ -59,13 +59,13 @@ def test_a_task_that_lags_behind_counts_for_more() -> None:
 
 @pytest.mark.parametrize(("alpha", "expected"), [(0.0, [-1, 1]), (1.0, [-1, 1]), (2.0, [1, -1])])
 def test_alpha_bends_the_pace_that_gradients_follow(alpha: float, expected: list[int]) -> None:
-    # Ḡ = 1, and the pace of 0.5 and 1.5 to the power of α is on either side of G = 0.4 and 1.6.
+    # Ḡ = 1, and the pace of 0.5 and 1.5 to the power of α lies on both sides of G = 0.4 and 1.6.
     ratios, lengths = torch.tensor([0.5, 1.5]), torch.tensor([0.4, 1.6])
     gradient = GradNorm(2, alpha=alpha).gradient(ratios, lengths, EVERYBODY[:2])
     torch.testing.assert_close(gradient, torch.tensor(expected) * lengths)
 
 
-def test_who_is_absent_or_not_finite_takes_no_part(seed: int) -> None:
+def test_absent_or_not_finite_tasks_take_no_part(seed: int) -> None:
     pair = GradNorm(2)
     three = GradNorm(TASKS)
     for step in range(3):
@@ -77,9 +77,9 @@ def test_who_is_absent_or_not_finite_takes_no_part(seed: int) -> None:
     for name, state in three.state_dict().items():
         torch.testing.assert_close(state[[0, 3]], pair.state_dict()[name])
         assert torch.equal(state[[1, 2]], torch.full((2,), float(name == "weights")))
-    nobody = copy.deepcopy(three.state_dict())
+    none = copy.deepcopy(three.state_dict())
     three.update(*drawn(seed), ~EVERYBODY)
-    assert all(torch.equal(a, nobody[name]) for name, a in three.state_dict().items())
+    assert all(torch.equal(a, none[name]) for name, a in three.state_dict().items())
 
 
 def test_a_task_that_comes_later_starts_from_its_own_first_loss(seed: int) -> None:
@@ -107,7 +107,7 @@ def test_one_task_and_zero_gradients() -> None:
         assert torch.equal(balancer.weights, torch.ones(1))
 
 
-def test_state_dict_goes_on_as_before(seed: int) -> None:
+def test_state_dict_resumes_identically(seed: int) -> None:
     one, other = GradNorm(TASKS), GradNorm(TASKS)
     for step in range(3):
         one.update(*drawn(seed + step), EVERYBODY)

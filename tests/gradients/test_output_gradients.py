@@ -31,26 +31,26 @@ def cotangents(output: Tensor, losses: Tensor) -> list[Tensor]:
 def test_equal_those_of_the_whole_way(made: tuple[nn.Linear, Tensor, Tensor, list]) -> None:  # type: ignore[type-arg]
     shared, output, losses, blocks = made
     at_output = cotangents(output, losses)
-    found = output_gradients(output, at_output.__getitem__, blocks, ALL)
-    torch.testing.assert_close(found, task_gradients(losses, blocks, ALL))
-    assert [tuple(g.shape) for g in found] == [(TASKS, INPUTS + 1), (TASKS, INPUTS * WIDTH)]
-    assert (found[0] != 0).any(1).all()
+    gradients = output_gradients(output, at_output.__getitem__, blocks, ALL)
+    torch.testing.assert_close(gradients, task_gradients(losses, blocks, ALL))
+    assert [tuple(g.shape) for g in gradients] == [(TASKS, INPUTS + 1), (TASKS, INPUTS * WIDTH)]
+    assert (gradients[0] != 0).any(1).all()
     assert shared.weight.grad is None
     losses.sum().backward()  # the graph is alive
     assert shared.weight.grad is not None
 
 
-def test_only_present_tasks_are_asked_for(made: tuple[nn.Linear, Tensor, Tensor, list]) -> None:  # type: ignore[type-arg]
+def test_only_present_tasks_are_requested(made: tuple[nn.Linear, Tensor, Tensor, list]) -> None:  # type: ignore[type-arg]
     _, output, losses, blocks = made
-    at_output, asked = cotangents(output, losses), []
+    at_output, requested = cotangents(output, losses), []
 
     def cotangent(task: int) -> Tensor:
-        asked.append(task)
+        requested.append(task)
         return at_output[task]
 
-    found = output_gradients(output, cotangent, blocks, torch.tensor([False, True, False]))
-    assert asked == [1]
-    for gradient in found:
+    gradients = output_gradients(output, cotangent, blocks, torch.tensor([False, True, False]))
+    assert requested == [1]
+    for gradient in gradients:
         assert (gradient[[0, 2]] == 0).all()
         assert (gradient[1] != 0).any()
 
@@ -62,7 +62,7 @@ def test_frozen_and_unreached_parameters_are_zero(seed: int) -> None:
     output = alive(frozen(torch.randn(B, INPUTS)))
     unreached = nn.Parameter(torch.ones(7))
     blocks = [[(frozen.weight, None)], [(unreached, None)], [(alive.bias, None)]]
-    found = output_gradients(output, lambda _: torch.ones(B, WIDTH), blocks, ALL)
-    assert (found[0] == 0).all()
-    assert (found[1] == 0).all()
-    torch.testing.assert_close(found[2], torch.full((TASKS, WIDTH), float(B)))
+    gradients = output_gradients(output, lambda _: torch.ones(B, WIDTH), blocks, ALL)
+    assert (gradients[0] == 0).all()
+    assert (gradients[1] == 0).all()
+    torch.testing.assert_close(gradients[2], torch.full((TASKS, WIDTH), float(B)))

@@ -19,7 +19,7 @@ def drawn(widths: tuple[int, ...], seed: int = 1) -> list[Tensor]:
 
 
 def check(partition: Partition, rows: list[Tensor], columns: list[list[int]]) -> None:
-    """Against the blocks as lists of columns of the tensors side by side."""
+    """Against the blocks as lists of columns of the joined tensors."""
     flat = torch.cat(rows, 1)
     assert partition.blocks == len(columns)
     grams = partition.grams(rows)
@@ -52,16 +52,16 @@ def test_fixed(widths: list[int], size: int) -> None:
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=5), st.integers(1, 25))
 def test_every_column_is_in_one_run(widths: list[int], size: int) -> None:
     seen = [torch.zeros(w, dtype=torch.int64) for w in widths]
-    for run in Partition.fixed(widths, size).runs:
-        seen[run.tensor][run.columns] += 1
+    for segment in Partition.fixed(widths, size).segments:
+        seen[segment.tensor][segment.columns] += 1
     assert all((count == 1).all() for count in seen)
 
 
 def test_the_last_block_is_as_if_padded_with_zeros() -> None:
     rows = [torch.randn(TASKS, 7, generator=torch.Generator().manual_seed(2))]
     padded = [torch.cat([rows[0], torch.zeros(TASKS, 3)], 1)]
-    found = Partition.fixed([7], 5).grams(rows)
-    torch.testing.assert_close(found, Partition.fixed([10], 5).grams(padded))
+    grams = Partition.fixed([7], 5).grams(rows)
+    torch.testing.assert_close(grams, Partition.fixed([10], 5).grams(padded))
 
 
 def test_types() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from recsys_mtl.gradients import Part, Place, add_gradients, partition_of, task_gradients
+from recsys_mtl.gradients import Activation, Part, add_gradients, partition_of, task_gradients
 from recsys_mtl.gradients.partition import Partition
 from recsys_mtl.gradients.parts import Blocks
 
@@ -24,17 +24,19 @@ FIRST = Part("shared.0.weight", "shared.0", [(GROUPED, 0)])
 OTHER = Part("shared.1.weight", "shared.1", [(GROUPED, 1)])
 SMALL = Part("shared.0.bias", "shared.0", [(BIAS, 0)])
 BOTH = Part("shared.1.rest", "shared.1", [(BIAS, 1), (PLAIN, None)])
-CUT = Place("embeddings", 11)
+CUT = Activation("embeddings", 11)
 
 
 def columns_of(partition: Partition) -> list[list[tuple[int, int]]]:
     """(tensor, column) of every block."""
-    found: list[list[tuple[int, int]]] = [[] for _ in range(partition.blocks)]
-    for run in partition.runs:
-        for number in range(run.count):
-            start = run.start + number * run.width
-            found[run.block + number] += [(run.tensor, start + i) for i in range(run.width)]
-    return found
+    columns: list[list[tuple[int, int]]] = [[] for _ in range(partition.blocks)]
+    for segment in partition.segments:
+        for number in range(segment.count):
+            start = segment.start + number * segment.width
+            columns[segment.block + number] += [
+                (segment.tensor, start + i) for i in range(segment.width)
+            ]
+    return columns
 
 
 def whole(widths: Sequence[int], *tensors: int) -> list[tuple[int, int]]:
@@ -70,7 +72,7 @@ def test_a_block_for_each_parameter() -> None:
     assert columns_of(partition) == [whole(WIDTHS, i) for i in range(5)]
 
 
-def test_fixed_blocks_reach_over_parts_and_never_into_a_place() -> None:
+def test_fixed_blocks_reach_over_parts_and_never_into_an_activation() -> None:
     partition, names = partition_of(PARTS, "fixed", size=8)
     inside = whole(WIDTHS, 0, 2, 3, 4)
     cuts = [inside[start : start + 8] for start in range(0, 43, 8)]
@@ -81,49 +83,52 @@ def test_fixed_blocks_reach_over_parts_and_never_into_a_place() -> None:
     )
 
 
-def test_a_size_beyond_all_parts_is_one_block_and_a_place() -> None:
+def test_a_size_beyond_all_parts_is_one_block_and_an_activation() -> None:
     partition, names = partition_of(PARTS, "fixed")
     assert columns_of(partition) == [whole(WIDTHS, 0, 2, 3, 4), whole(WIDTHS, 1)]
     assert names == ("shared.0.weight.0", "embeddings")
 
 
-def test_fixed_blocks_of_places_alone() -> None:
-    partition, names = partition_of([CUT, Place("elsewhere", 2)], "fixed", size=4)
+def test_fixed_blocks_of_activations_alone() -> None:
+    partition, names = partition_of([CUT, Activation("elsewhere", 2)], "fixed", size=4)
     assert names == ("embeddings", "elsewhere")
     assert columns_of(partition) == [whole([11, 2], 0), whole([11, 2], 1)]
 
 
 @st.composite
-def some_parts(draw: st.DrawFn) -> list[Part | Place]:
-    """Parts of three experts and up to two places, in any order."""
-    parts: list[Part | Place] = []
+def some_parts(draw: st.DrawFn) -> list[Part | Activation]:
+    """Parts of three experts and up to two activations, in any order."""
+    parts: list[Part | Activation] = []
     for number, expert in enumerate(draw(st.lists(st.integers(0, 2), max_size=6))):
         own = parameter(3, draw(st.integers(1, 9)))
         index = draw(st.sampled_from([None, 1]))
         name = f"shared.{expert}"
         parts.append(Part(f"{name}.{number}", name, [(own, index)]))
-    parts += [Place(f"place {i}", draw(st.integers(1, 12))) for i in range(draw(st.integers(0, 2)))]
-    parts = parts or [Place("alone", 1)]
+    parts += [
+        Activation(f"activation {i}", draw(st.integers(1, 12)))
+        for i in range(draw(st.integers(0, 2)))
+    ]
+    parts = parts or [Activation("alone", 1)]
     return draw(st.permutations(parts))
 
 
 @given(some_parts(), st.sampled_from(["all", "expert", "parameter", "fixed"]), st.integers(1, 30))
 def test_every_column_is_in_one_block_and_names_are_unique(
-    parts: list[Part | Place], blocks: Blocks, size: int
+    parts: list[Part | Activation], blocks: Blocks, size: int
 ) -> None:
     partition, names = partition_of(parts, blocks, size=size)
-    found = columns_of(partition)
+    by_block = columns_of(partition)
     widths = [part.width for part in parts]
     assert partition.widths == tuple(widths)
     assert len(names) == len(set(names)) == partition.blocks
-    assert sorted(c for block in found for c in block) == whole(widths, *range(len(parts)))
+    assert sorted(c for block in by_block for c in block) == whole(widths, *range(len(parts)))
     if blocks == "fixed":
-        of_parts = [block for block in found if isinstance(parts[block[0][0]], Part)]
+        of_parts = [block for block in by_block if isinstance(parts[block[0][0]], Part)]
         assert all(len(block) == size for block in of_parts[:-1])
-        for block in found:
-            places = {tensor for tensor, _ in block if isinstance(parts[tensor], Place)}
-            assert not places or {tensor for tensor, _ in block} == places
-            assert len(places) <= 1
+        for block in by_block:
+            activations = {tensor for tensor, _ in block if isinstance(parts[tensor], Activation)}
+            assert not activations or {tensor for tensor, _ in block} == activations
+            assert len(activations) <= 1
 
 
 # Adding gradients.
@@ -176,7 +181,7 @@ def test_a_gradient_for_each_part_is_needed() -> None:
 
 
 class Network(nn.Module):
-    """Experts as slices of grouped parameters, and a layer beside them."""
+    """Experts as slices of grouped parameters, and a separate layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ def steps(name: str, seed: int, count: int = 7) -> list[Diagnostics]:
     """Of gradients in which tasks are absent, and some are zero in a block."""
     generator = torch.Generator().manual_seed(seed)
     combiner = make_combiner(name, TASKS, Partition.each(WIDTHS))
-    found = []
+    made = []
     for step in range(count):
         gradients = [torch.randn(TASKS, width, generator=generator) for width in WIDTHS]
         for rows in gradients:
@@ -36,24 +36,24 @@ def steps(name: str, seed: int, count: int = 7) -> list[Diagnostics]:
         present = torch.rand(TASKS, generator=generator) < 0.7
         diagnostics = combiner.combine(gradients, present, step=step).diagnostics
         if diagnostics is not None:
-            found.append(diagnostics)
-    return found
+            made.append(diagnostics)
+    return made
 
 
 def one_step(combiner: Combiner, gradients: list[Tensor], present: Tensor) -> Diagnostics:
-    found = combiner.combine(gradients, present, step=0).diagnostics
-    assert found is not None
-    return found
+    diagnostics = combiner.combine(gradients, present, step=0).diagnostics
+    assert diagnostics is not None
+    return diagnostics
 
 
-def taken(*seen: Diagnostics, skipped: int = 0) -> Conflicts:
-    """What a log says of steps."""
+def summary_of(*seen: Diagnostics, skipped: int = 0) -> Conflicts:
+    """The summary of a log of these steps."""
     log = ConflictLog(*seen[0].cosines.shape[:2])
     for one in seen:
         log.add(one)
-    found = log.take(skipped=skipped)
-    assert found is not None
-    return found
+    conflicts = log.take(skipped=skipped)
+    assert conflicts is not None
+    return conflicts
 
 
 def mean(values: list[float]) -> float:
@@ -87,28 +87,28 @@ def literally(steps: list[Diagnostics]) -> dict[str, Any]:
     }
 
 
-def close(found: Tensor, expected: Any) -> None:
+def close(actual: Tensor, expected: Any) -> None:
     wanted = torch.tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(found.double(), wanted, atol=1e-6, rtol=1e-5, equal_nan=True)
+    torch.testing.assert_close(actual.double(), wanted, atol=1e-6, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["sum", "cagt", "graddrop", "random"])
 @pytest.mark.parametrize("count", [1, 7])
 def test_means_are_those_taken_literally(name: str, count: int) -> None:
     log = ConflictLog(len(WIDTHS), TASKS)
-    for seed in (1, 2, 3):  # nothing is left of what was taken
+    for seed in (1, 2, 3):  # `take` leaves nothing
         seen = steps(name, seed, count)
         assert seen
         for one in seen:
             log.add(one)
-        found = log.take(skipped=seed)
-        assert found is not None
-        assert (found.steps, found.skipped) == (len(seen), seed)
+        conflicts = log.take(skipped=seed)
+        assert conflicts is not None
+        assert (conflicts.steps, conflicts.skipped) == (len(seen), seed)
         for key, expected in literally(seen).items():
-            close(getattr(found, key), expected)
+            close(getattr(conflicts, key), expected)
         for key in seen[0].extra:
-            assert found.extra[key] == pytest.approx(mean([one.extra[key] for one in seen]))
-        assert found.extra.keys() == seen[0].extra.keys()
+            assert conflicts.extra[key] == pytest.approx(mean([one.extra[key] for one in seen]))
+        assert conflicts.extra.keys() == seen[0].extra.keys()
         assert log.take(skipped=seed) is None
 
 
@@ -139,9 +139,9 @@ def test_a_stored_log_resumes_between_any_two_steps(name: str) -> None:
 
 
 def test_absent_tasks_do_not_thin_out_weights() -> None:
-    found = taken(*steps("sum", 4)).weights
-    assert found is not None
-    assert found.tolist() == [1.0] * TASKS
+    weights = summary_of(*steps("sum", 4)).weights
+    assert weights is not None
+    assert weights.tolist() == [1.0] * TASKS
 
 
 def test_a_weight_of_zero_counts_where_the_task_is_present() -> None:
@@ -149,29 +149,29 @@ def test_a_weight_of_zero_counts_where_the_task_is_present() -> None:
     combiner = make_combiner("mgda", 3, Partition.whole([1]))
     present = torch.tensor([True, True, False])
     rows = [torch.tensor([[a], [b], [9.0]]) for a, b in ((1.0, 2.0), (2.0, 1.0), (1.0, 3.0))]
-    found = taken(*(one_step(combiner, [one], present) for one in rows)).weights
-    assert found is not None
-    close(found, [2 / 3, 1 / 3, math.nan])
+    weights = summary_of(*(one_step(combiner, [one], present) for one in rows)).weights
+    assert weights is not None
+    close(weights, [2 / 3, 1 / 3, math.nan])
 
 
 def test_methods_without_weights() -> None:
-    found = taken(*steps("graddrop", 5))
-    assert found.weights is None
-    assert found.described(BLOCKS, NAMES)["weights"] is None
+    conflicts = summary_of(*steps("graddrop", 5))
+    assert conflicts.weights is None
+    assert conflicts.described(BLOCKS, NAMES)["weights"] is None
 
 
 def test_an_infinite_ratio_of_lengths_is_left_out() -> None:
     combiner, present = make_combiner("random", 2, Partition.whole([1])), torch.tensor([True, True])
     opposite = one_step(combiner, [torch.tensor([[1.0], [-1.0]])], present)
     same = one_step(combiner, [torch.ones(2, 1)], present)
-    assert taken(opposite).described(["all"], ["a", "b"])["length_ratio"] == {"all": None}
-    ratios = taken(opposite, same).length_ratio.tolist()
+    assert summary_of(opposite).described(["all"], ["a", "b"])["length_ratio"] == {"all": None}
+    ratios = summary_of(opposite, same).length_ratio.tolist()
     assert ratios == pytest.approx([0.5])  # of a sum of weights of 1
 
 
 @pytest.mark.parametrize("name", [n for n, c in COMBINERS.items() if getattr(c, "blockwise", True)])
 def test_described_is_plain_and_by_name(name: str) -> None:
-    described = taken(*steps(name, 6, 3), skipped=2).described(BLOCKS, NAMES)
+    described = summary_of(*steps(name, 6, 3), skipped=2).described(BLOCKS, NAMES)
     assert json.loads(json.dumps(described, allow_nan=False)) == described
     assert list(described) == [
         *("steps", "skipped", "conflict_ratio", "length_ratio"),
@@ -192,7 +192,7 @@ def test_an_absent_task_is_nothing_in_the_description() -> None:
     combiner = make_combiner("cagt", TASKS, Partition.each(WIDTHS))
     gradients = [torch.ones(TASKS, width) for width in WIDTHS]
     present = torch.tensor([True, True, False, True])
-    described = taken(one_step(combiner, gradients, present)).described(BLOCKS, NAMES)
+    described = summary_of(one_step(combiner, gradients, present)).described(BLOCKS, NAMES)
     assert described["weights"] == {"click": 1.0, "buy": 1.0, "band": None, "spend": 1.0}
     for block in BLOCKS:
         cosines = described["task_cosine"][block]
@@ -203,6 +203,6 @@ def test_an_absent_task_is_nothing_in_the_description() -> None:
 
 @pytest.mark.parametrize(("blocks", "names"), [(BLOCKS[:2], NAMES), (BLOCKS, NAMES[1:])])
 def test_a_name_for_each_is_needed(blocks: tuple[str, ...], names: tuple[str, ...]) -> None:
-    found = taken(*steps("sum", 7, 3))
+    conflicts = summary_of(*steps("sum", 7, 3))
     with pytest.raises(ValueError, match="zip"):
-        found.described(blocks, names)
+        conflicts.described(blocks, names)

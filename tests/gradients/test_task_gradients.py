@@ -14,7 +14,7 @@ ALL = torch.ones(TASKS, dtype=torch.bool)
 
 
 class Grouped(nn.Module):
-    """Experts as slices of grouped parameters, a plain layer beside them, a tower each task."""
+    """Experts as slices of grouped parameters, a separate plain layer, a tower each task."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,14 +63,14 @@ def by_backward(network: Grouped, loss: Tensor) -> list[Tensor]:
 
 
 def test_equals_backward_of_each_task(network: Grouped, losses: list[Tensor]) -> None:
-    found = task_gradients(torch.stack(losses), network.blocks(), ALL)
+    gradients = task_gradients(torch.stack(losses), network.blocks(), ALL)
     shapes = [(TASKS, INPUTS * WIDTH + WIDTH)] * (EXPERTS + 1) + [(TASKS, 7)]
-    assert [tuple(g.shape) for g in found] == shapes
+    assert [tuple(g.shape) for g in gradients] == shapes
     for task, loss in enumerate(losses):
-        for gradient, expected in zip(found, by_backward(network, loss), strict=True):
+        for gradient, expected in zip(gradients, by_backward(network, loss), strict=True):
             torch.testing.assert_close(gradient[task], expected)
-    assert (found[-1] == 0).all()  # nothing reaches it
-    assert not torch.allclose(found[0], found[1])  # slices, not the same part twice
+    assert (gradients[-1] == 0).all()  # nothing reaches it
+    assert not torch.allclose(gradients[0], gradients[1])  # slices, not the same part twice
 
 
 def test_scalars_give_the_same_as_stacked_losses(network: Grouped, losses: list[Tensor]) -> None:
@@ -91,8 +91,8 @@ def test_grad_is_untouched_and_the_graph_alive(network: Grouped, losses: list[Te
 
 def test_absent_task_is_zero(network: Grouped, losses: list[Tensor]) -> None:
     full = task_gradients(losses, network.blocks(), ALL)
-    found = task_gradients(losses, network.blocks(), torch.tensor([False, True]))
-    for gradient, expected in zip(found, full, strict=True):
+    gradients = task_gradients(losses, network.blocks(), torch.tensor([False, True]))
+    for gradient, expected in zip(gradients, full, strict=True):
         assert (gradient[0] == 0).all()
         torch.testing.assert_close(gradient[1], expected[1])
 
@@ -112,8 +112,8 @@ def test_bf16_autocast_agrees(network: Grouped) -> None:
     plain = task_gradients(network.losses(x, y), network.blocks(), ALL)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = network.losses(x, y)
-    found = task_gradients(losses, network.blocks(), ALL)
-    for half, full in zip(found, plain, strict=True):
+    gradients = task_gradients(losses, network.blocks(), ALL)
+    for half, full in zip(gradients, plain, strict=True):
         assert half.dtype == torch.float32
         # bf16 keeps 8 bits: every product and activation is off by up to 2^-9 of itself; with a
         # few of them in a row, the whole gradient by about 1 %.
@@ -135,9 +135,9 @@ def test_a_compiled_network_agrees(network: Grouped) -> None:
     with config.patch(donated_buffer=False):  # the graph has to stay alive
         compiled = torch.compile(network.losses, backend="aot_eager")
         losses = compiled(x, y)
-        found = task_gradients(losses, network.blocks(), ALL)
+        gradients = task_gradients(losses, network.blocks(), ALL)
         torch.stack(losses).sum().backward()
-    torch.testing.assert_close(found, plain)
+    torch.testing.assert_close(gradients, plain)
     assert network.weight.grad is not None
 
 
@@ -148,12 +148,12 @@ def test_shared_experts_of_a_ple_are_their_own_blocks(seed: int) -> None:
     ple = PLE(spec, INPUTS, levels=2)
     losses = ple(torch.randn(B, INPUTS)).tasks.square().mean((1, 2))
     blocks = ple.shared_expert_parameters()
-    found = task_gradients(losses, blocks, ALL)
-    assert len(found) == 2 * 5
+    gradients = task_gradients(losses, blocks, ALL)
+    assert len(gradients) == 2 * 5
     for task in range(TASKS):
         ple.zero_grad()
         losses[task].backward(retain_graph=True)
-        for gradient, block in zip(found, blocks, strict=True):
+        for gradient, block in zip(gradients, blocks, strict=True):
             parts = [p.grad[i].flatten() for p, i in block if p.grad is not None]
             torch.testing.assert_close(gradient[task], torch.cat(parts))
-    assert len({gradient[0].norm().item() for gradient in found}) == len(found)
+    assert len({gradient[0].norm().item() for gradient in gradients}) == len(gradients)

@@ -34,12 +34,12 @@ def moved(g: Tensor, rate: float, **options: Any) -> Tensor:
     combiner = CAGT(
         len(g), Partition.whole([g.shape[1]]), coefficient=rate, adaptive=False, **options
     )
-    found: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
-    return found
+    gradient: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
+    return gradient
 
 
 def advantage(g: Tensor, step: Tensor) -> float:
-    """(g1 + g2) · step − ‖g1 + g2‖²: Theorem D.5 asks for more than 0."""
+    """(g1 + g2) · step − ‖g1 + g2‖²: Theorem D.5 needs more than 0."""
     return float(g.sum(0) @ (step - g.sum(0)))
 
 
@@ -47,12 +47,14 @@ def advantage(g: Tensor, step: Tensor) -> float:
 
 
 @given(lengths, lengths, conflicting, rates)
-def test_theorem_d5_asks_for_what_never_is(a: float, b: float, angle: float, rate: float) -> None:
+def test_theorem_d5_has_a_premise_that_never_holds(
+    a: float, b: float, angle: float, rate: float
+) -> None:
     g = pair(a, b, angle)
     expected = -rate * (1 - math.cos(angle)) * (a - b) ** 2
-    found = advantage(g, moved(g, rate).sum(0))
+    actual = advantage(g, moved(g, rate).sum(0))
     # ε = 1e-12 moves lengths from 0.1 on by 1e-11 of them.
-    assert math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-10 * (a + b) ** 2)
+    assert math.isclose(actual, expected, rel_tol=1e-9, abs_tol=1e-10 * (a + b) ** 2)
     assert expected <= 0
 
 
@@ -69,7 +71,7 @@ def test_the_plain_sum_descends_faster(a: float, b: float, angle: float, rate: f
 @given(lengths, lengths, conflicting, rates)
 def test_the_step_is_no_longer_than_the_sum(a: float, b: float, angle: float, rate: float) -> None:
     g = pair(a, b, angle)
-    swapped = torch.stack([g[0] * b / a, g[1] * a / b]).sum(0)  # λ = 1: the lengths change places
+    swapped = torch.stack([g[0] * b / a, g[1] * a / b]).sum(0)  # λ = 1: the lengths are swapped
     torch.testing.assert_close(swapped.norm(), g.sum(0).norm(), rtol=1e-9, atol=1e-9)
     assert moved(g, rate).sum(0).norm() <= g.sum(0).norm() + 1e-10 * (a + b)
 
@@ -140,8 +142,8 @@ def test_which_methods_are_means(name: str) -> None:
     tasks, gradient = 4, torch.tensor([3.0, 4.0])
     combiner = make_combiner(name, tasks, Partition.whole([2]))
     rows = gradient.expand(tasks, 2)
-    found = combiner.combine([rows], torch.ones(tasks, dtype=torch.bool), step=0).gradients[0]
+    combined = combiner.combine([rows], torch.ones(tasks, dtype=torch.bool), step=0).gradients[0]
     length = {"nash_mtl": 1.0, "fairgrad": 20 * (4 * 25) ** (-2 / 3), "cagrad": 1.4 * 5}
     sums = dict.fromkeys(("sum", "cagt", "config", "pcgrad", "gradvac", "graddrop"), 20.0)
     expected = {**length, **sums}.get(name, 5.0)  # all others are means
-    torch.testing.assert_close(found, gradient / 5 * expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(combined, gradient / 5 * expected, rtol=1e-3, atol=1e-3)

@@ -177,7 +177,7 @@ def test_weights_are_the_gradient_and_do_not_change_state(name: str) -> None:
         assert torch.equal(value, before[name_])
 
 
-def test_only_famo_asks_for_losses_after_the_step() -> None:
+def test_only_famo_needs_losses_after_the_step() -> None:
     asking = [n for n in BALANCERS if make_balancer(n, WEIGHTS).needs_losses_after_step]
     assert asking == ["famo"]
 

@@ -16,9 +16,11 @@ def batches(count: int) -> list[torch.Tensor]:
     return [torch.rand(4, generator=generator) + 0.05 for _ in range(count)]
 
 
-def assert_same(mine: torch.Tensor, theirs: torch.Tensor, leaf: torch.Tensor) -> None:
-    torch.testing.assert_close(mine, theirs)
-    torch.testing.assert_close(torch.autograd.grad(mine, leaf), torch.autograd.grad(theirs, leaf))
+def assert_same(mine: torch.Tensor, reference_value: torch.Tensor, leaf: torch.Tensor) -> None:
+    torch.testing.assert_close(mine, reference_value)
+    torch.testing.assert_close(
+        torch.autograd.grad(mine, leaf), torch.autograd.grad(reference_value, leaf)
+    )
 
 
 def test_stch_equals_torchjd() -> None:
@@ -36,12 +38,12 @@ def test_imtl_l_equals_torchjd() -> None:
         for scale in (balancer.log_scale, reference.log_scale):
             scale.copy_(torch.tensor([0.1, -0.5, 0.0, 1.0]))
     leaf = batches(1)[0].requires_grad_()
-    mine, theirs = balancer.total(leaf, ALL), reference(leaf)
+    mine, reference_value = balancer.total(leaf, ALL), reference(leaf)
     torch.testing.assert_close(
         torch.autograd.grad(mine, balancer.log_scale, retain_graph=True),
-        torch.autograd.grad(theirs, reference.log_scale, retain_graph=True),
+        torch.autograd.grad(reference_value, reference.log_scale, retain_graph=True),
     )
-    assert_same(mine, theirs, leaf)
+    assert_same(mine, reference_value, leaf)
 
 
 def test_imtl_l_learns_one_over_the_loss_whatever_the_task_weight() -> None:

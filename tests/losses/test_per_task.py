@@ -128,7 +128,7 @@ def test_settings_reach_the_losses() -> None:
     assert len(set(values)) == len(values)
 
 
-def test_retrieval_without_items_says_so() -> None:
+def test_retrieval_without_items_is_an_error() -> None:
     with pytest.raises(ValueError, match="items is None"):
         loss_of("retrieval")(torch.ones(2, 4), torch.ones(2), torch.ones(2))
 
@@ -172,5 +172,5 @@ def test_the_mass_is_that_of_the_rows_that_losses_are_means_over() -> None:
     labels = torch.tensor([[0.0], [1.0], [NAN]]).expand(3, len(kinds))
     weights = torch.tensor([1.0, 2.0, 4.0])
     masses = dict(zip(tasks.names, tasks.masses(labels, weights).tolist(), strict=True))
-    assert masses.pop("retrieval") == 2  # 0 is an item that the table does not know
+    assert masses.pop("retrieval") == 2  # 0 is an item that is not in the table
     assert set(masses.values()) == {3.0}

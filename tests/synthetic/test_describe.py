@@ -65,7 +65,7 @@ def test_the_page_shows_tasks_relations_and_columns(
     assert json.loads((tmp_path / "result.json").read_text())["job"] == "describe"
 
 
-def test_without_out_the_page_lies_beside_the_data(data: Path) -> None:
+def test_without_out_the_page_is_next_to_the_data(data: Path) -> None:
     made = (data / "result.json").read_bytes()
     assert main(["describe", str(data)]) == 0
     assert (data / "describe.html").is_file()
@@ -75,9 +75,9 @@ def test_without_out_the_page_lies_beside_the_data(data: Path) -> None:
 def test_a_task_without_a_label_is_shown(tmp_path: Path) -> None:
     plan = load_plan("demo", ["tasks.conversion.labelled=0.001", "tasks.click.rate=0.01"])
     synthesize(plan, rows=40, out=tmp_path, processes=1)
-    found = describe(Truth.open(tmp_path)).numbers["tasks"]["conversion"]
-    assert found["labelled"] == 0
-    assert found["oracle"] is None
+    entry = describe(Truth.open(tmp_path)).numbers["tasks"]["conversion"]
+    assert entry["labelled"] == 0
+    assert entry["oracle"] is None
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -35,9 +35,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     arguments = ["synthesize", "demo", "--rows", "100", "--out", str(out), "--seed", "5"]
     arguments += ["--set", "tasks.click.rate=0.5", "--processes", "1"]
     assert main(arguments) == 0
-    told = capsys.readouterr().out
-    assert f"{out}: 100 rows in" in told
-    assert f"recsys-mtl train {out / 'train.yaml'} --data {out}" in told
+    output = capsys.readouterr().out
+    assert f"{out}: 100 rows in" in output
+    assert f"recsys-mtl train {out / 'train.yaml'} --data {out}" in output
     plan = load_plan(out / "plan.yaml")
     assert plan.seed == 5
     assert plan.tasks["click"].rate == 0.5  # type: ignore[union-attr]
@@ -84,7 +84,7 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_interrupted_it_says_that_it_goes_on(
+def test_an_interrupted_job_reports_that_it_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
@@ -93,7 +93,7 @@ def test_interrupted_it_says_that_it_goes_on(
     monkeypatch.setattr("recsys_mtl.synthetic.synthesize.fill", interrupted)
     with pytest.raises(KeyboardInterrupt):
         synthesize(load_plan("demo"), rows=5, out=tmp_path)
-    assert "the same command goes on where this one stopped" in caplog.text
+    assert "the same command resumes where this one stopped" in caplog.text
     assert not (tmp_path / "result.json").exists()
 
 
@@ -109,7 +109,7 @@ def test_the_training_config_of_every_preset_validates(name: str, tmp_path: Path
     shutil.rmtree(out / "truth")  # nothing of a training reads it
     (out / "truth.json").unlink()
     config = load_config(out / "train.yaml", [f'data.root="{out}"'])
-    found = validate(config)
-    assert found["warnings"] == []
-    assert sum(found["rows"].values()) == rows
-    assert list(found["tasks"]) == list(load_plan(name).tasks)
+    answer = validate(config)
+    assert answer["warnings"] == []
+    assert sum(answer["rows"].values()) == rows
+    assert list(answer["tasks"]) == list(load_plan(name).tasks)

@@ -97,16 +97,16 @@ def shown_in(figure: Figure) -> list[tuple[list[str], list[str], np.ndarray]]:
 
 def test_conflicts_shows_blocks_by_tasks_and_pairs() -> None:
     tasks = ["click", "buy", "spend"]
-    found = found_of(tasks, {"shared.0": 0.25, "embeddings": 1.0})
-    found["task_cosine"]["shared.0"]["buy"] = None
-    figure = conflicts(tasks, found)
+    numbers = found_of(tasks, {"shared.0": 0.25, "embeddings": 1.0})
+    numbers["task_cosine"]["shared.0"]["buy"] = None
+    figure = conflicts(tasks, numbers)
     (rows, columns, by_block), (left, under, pairs) = shown_in(figure)
     assert rows == ["shared.0 (25%)", "embeddings (100%)"]
     assert left == under == columns == tasks
-    expected = [[found["task_cosine"][b][t] for t in tasks] for b in ("shared.0", "embeddings")]
+    expected = [[numbers["task_cosine"][b][t] for t in tasks] for b in ("shared.0", "embeddings")]
     np.testing.assert_array_equal(by_block, np.array(expected, dtype=np.float64))
     assert np.isnan(by_block[0, 1])
-    np.testing.assert_array_equal(pairs, np.array(found["pair_cosine"], dtype=np.float64))
+    np.testing.assert_array_equal(pairs, np.array(numbers["pair_cosine"], dtype=np.float64))
     assert np.isnan(pairs.diagonal()).all()
     assert is_png(figure)
 

@@ -86,8 +86,8 @@ def test_a_version_says_where_it_comes_from(store: Store, registry: Registry, na
     (version,) = registry.versions(name)
     assert version == made
     assert len(version.tags["a"]) == 5000
-    found = store.client.get_model_version(name, "1")
-    assert len(found.description) == 5000
+    entry = store.client.get_model_version(name, "1")
+    assert len(entry.description) == 5000
     model = store.client.get_logged_model(uri.removeprefix("models:/"))
     assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": name, "version": 1}]
     assert registry.names().count(name) == 1
@@ -190,9 +190,9 @@ def test_an_alias_moves(store: Store, registry: Registry, name: str) -> None:
     assert registry.alias(name, CHAMPION) is None
     registry.set_alias(name, CHAMPION, 1)
     registry.set_alias(name, CHAMPION, 2)
-    found = registry.alias(name, CHAMPION)
-    assert found is not None
-    assert found.number == 2
+    version = registry.alias(name, CHAMPION)
+    assert version is not None
+    assert version.number == 2
     assert registry.versions(name)[1].aliases == ()
     registry.delete_alias(name, CHAMPION)
     registry.delete_alias(name, CHAMPION)

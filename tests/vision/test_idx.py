@@ -102,9 +102,9 @@ def test_the_four_files_are_found(tmp_path: Path, rng: np.random.Generator, fold
     pairs = read_mnist(tmp_path)
     assert pairs is not None
     read = [values for pair in pairs for values in pair]
-    for found, values in zip(read, content.values(), strict=True):
-        assert found.shape == values.shape
-        assert (found == values).all()
+    for pixels, values in zip(read, content.values(), strict=True):
+        assert pixels.shape == values.shape
+        assert (pixels == values).all()
 
 
 def test_a_whole_folder_goes_before_a_part(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -29,7 +29,7 @@ Batch = tuple[Tensor, Tensor]
 def batches(seed: int) -> list[Batch]:
     """Three batches of 9 images of 8 × 8; the second has no label of the last task."""
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    drawn = []
     for number in range(3):
         images = torch.rand(9, 3, 8, 8, generator=generator)
         labels = torch.stack(
@@ -37,8 +37,8 @@ def batches(seed: int) -> list[Batch]:
         )
         if number == 1:
             labels[:, 2] = -1
-        found.append((images, labels))
-    return found
+        drawn.append((images, labels))
+    return drawn
 
 
 def make_network(seed: int = 3) -> ImageNetwork:
@@ -73,8 +73,8 @@ def test_the_plain_step_is_a_plain_training_loop(batches: list[Batch]) -> None:
         (losses * WEIGHTS).sum().backward()
         optimizer.step()
     expected = [p.detach() for p in network.parameters()]
-    found = trained(batches, lambda n: ImageStep(n, adamw(n), WEIGHTS))
-    assert_close(found, expected, rtol=0, atol=0)
+    state = trained(batches, lambda n: ImageStep(n, adamw(n), WEIGHTS))
+    assert_close(state, expected, rtol=0, atol=0)
 
 
 def test_gradients_combined_to_their_sum_are_the_plain_step(batches: list[Batch]) -> None:
@@ -101,9 +101,9 @@ def test_shared_parameters_get_the_combined_gradient_and_heads_their_own(
     step = ImageStep(network, adamw(network), WEIGHTS, combiner=combiner_of(network, "pcgrad"))
     step(images, labels, step=7)
     shared = [p.grad for _, _, p in network.shared_parameters()]
-    for found, gradient in zip(shared, expected.gradients, strict=True):
-        assert found is not None
-        assert_close(found.reshape(-1), gradient, rtol=1e-4, atol=1e-6)
+    for actual, gradient in zip(shared, expected.gradients, strict=True):
+        assert actual is not None
+        assert_close(actual.reshape(-1), gradient, rtol=1e-4, atol=1e-6)
     assert_close([p.grad for p in network.heads.parameters()], list(own), rtol=1e-4, atol=1e-6)
 
 
@@ -129,9 +129,9 @@ def test_a_step_that_is_not_finite_updates_nothing(
     made = None if combiner is None else combiner_of(network, combiner)
     step = ImageStep(network, adamw(network), WEIGHTS, combiner=made)
     before = [p.detach().clone() for p in network.parameters()]
-    found = step(torch.full_like(images, torch.inf), labels, step=0)
-    assert found.problem is not None
-    assert "not finite" in found.problem
+    result = step(torch.full_like(images, torch.inf), labels, step=0)
+    assert result.problem is not None
+    assert "not finite" in result.problem
     assert step.skipped == 1
     assert_close([p.detach() for p in network.parameters()], before, rtol=0, atol=0)
 
@@ -158,10 +158,10 @@ def test_the_log_takes_what_the_combiner_says(batches: list[Batch]) -> None:
         batches,
         lambda n: ImageStep(n, adamw(n), WEIGHTS, combiner=combiner_of(n, "mgda"), log=log),
     )
-    found = log.take(skipped=0)
-    assert found is not None
-    assert found.steps == 3
-    assert found.pair_cosine.shape == (3, 3)
+    conflicts = log.take(skipped=0)
+    assert conflicts is not None
+    assert conflicts.steps == 3
+    assert conflicts.pair_cosine.shape == (3, 3)
 
 
 def test_parts_are_the_backbone_from_the_image_on() -> None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.gradients import COMBINERS, Part, Place, make_combiner
+from recsys_mtl.gradients import COMBINERS, Activation, Part, make_combiner
 from recsys_mtl.gradients.cagt import CAGT
 from recsys_mtl.wiring import combiner as built
 from recsys_mtl.wiring.combiner import NamedCombiner, build_combiner
@@ -17,12 +17,12 @@ from tests.combiners import METHODS, WHOLE, other_options
 
 TASKS, SEED = 3, 17
 WEIGHT, BIAS = nn.Parameter(torch.zeros(2, 3, 5)), nn.Parameter(torch.zeros(2, 4))
-PARTS: list[Part | Place] = [
+PARTS: list[Part | Activation] = [
     Part("shared.0.weight", "shared.0", [(WEIGHT, 0)]),
     Part("shared.0.bias", "shared.0", [(BIAS, 0)]),
     Part("shared.1.weight", "shared.1", [(WEIGHT, 1)]),
     Part("shared.1.bias", "shared.1", [(BIAS, 1)]),
-    Place("embeddings", 7),
+    Activation("embeddings", 7),
 ]
 BLOCKS = {
     "all": ("all",),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_mtl.adatt.measures.ema import Ema
 from recsys_mtl.adatt.measures.measure import Measure, Shapes, exact
-from recsys_mtl.adatt.measures.observation import Observation, ask
+from recsys_mtl.adatt.measures.observation import Observation, required
 from recsys_mtl.adatt.measures.similarity import block_similarity, join, membership
 
 _FLAT = 2e-6  # relative to the values' size: what rounding of float32 means can make
@@ -54,7 +54,7 @@ def probe_gradients(
 class AveragedGradient(Measure):
     """EMA of each task's `probe_gradients`, then `block_similarity` of the averages.
 
-    It looks at inputs and labels only, so it is the same whatever the network has learned. Tasks
+    It uses inputs and labels only, so it does not depend on what the network has learned. Tasks
     without labelled rows keep their average. Pairs of one-column tasks have a signed cosine,
     others are never negative (see `block_similarity`).
 
@@ -87,9 +87,9 @@ class AveragedGradient(Measure):
 
     def observe(self, observation: Observation) -> bool:
         """Takes inputs and residuals; see `Measure.observe`."""
-        inputs = ask(observation.inputs, "inputs", "averaged_gradient")
+        inputs = required(observation.inputs, "inputs", "averaged_gradient")
         columns, widths = join(
-            ask(observation.residuals, "residuals", "averaged_gradient"), "residuals"
+            required(observation.residuals, "residuals", "averaged_gradient"), "residuals"
         )
         if widths != self.widths or inputs.shape[-1] != self.inputs:
             raise ValueError(

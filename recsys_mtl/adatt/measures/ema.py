@@ -15,7 +15,7 @@ class Ema(nn.Module):
         decay: α.
         debias: False starts from the first observation, which keeps a weight of α^k after k more
             (published adaTT). True starts from 0 and divides by 1 − α^n (Kingma & Ba, ICLR 2015,
-            section 3), so that the first observation weighs no more than another.
+            section 3): the first observation weighs no more than another.
 
     Raises:
         ValueError: α outside [0, 1).
@@ -36,7 +36,7 @@ class Ema(nn.Module):
         self.register_buffer("counts", torch.zeros(counts, dtype=torch.int64))
 
     def update(self, value: Tensor, observed: Tensor) -> None:
-        """Takes `value` (shape) where `observed` (counts, bool) says so."""
+        """Adds `value` (shape) where `observed` (counts, bool) is true."""
         new = self.decay * self.mean + (1 - self.decay) * value
         if not self.debias:
             new = torch.where(self.counts == 0, value, new)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recsys_mtl.adatt.measures.ema import Ema
 from recsys_mtl.adatt.measures.measure import Measure, Shapes, exact
-from recsys_mtl.adatt.measures.observation import Observation, ask
+from recsys_mtl.adatt.measures.observation import Observation, required
 
 Scope = Literal["all", "expert"]
 _TINY = 1e-8
@@ -42,11 +42,11 @@ def gradient_cosines(gradients: Sequence[Tensor], scope: Scope) -> Tensor:
 class GradientCosine(Measure):
     """`A_t = α A_{t−1} + (1 − α) C_t` (adaTT's TaskAffinityComputer).
 
-    A task without labelled rows leaves its row and column as they are. A present task with a zero
+    The row and column of a task without labelled rows do not change. A present task with a zero
     gradient has a cosine of 0 to all others, as published.
 
     This is a weak detector of related tasks: it sits near 0 even for opposite tasks, as towers
-    turn the signs around, and without `debias` it hardly forgets its first sample.
+    can flip the signs, and without `debias` it hardly forgets its first sample.
 
     Args:
         shapes: tasks, and experts for scope `expert`.
@@ -75,7 +75,7 @@ class GradientCosine(Measure):
 
     def observe(self, observation: Observation) -> bool:
         """Takes the gradients; see `Measure.observe`."""
-        gradients = ask(observation.gradients, "gradients", "gradient_cosine")
+        gradients = required(observation.gradients, "gradients", "gradient_cosine")
         experts = len(self.average.mean)
         if self.scope == "expert" and len(gradients) != experts:
             raise ValueError(

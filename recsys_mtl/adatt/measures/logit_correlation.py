@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recsys_mtl.adatt.measures.ema import Ema
 from recsys_mtl.adatt.measures.measure import Measure, Shapes, exact
-from recsys_mtl.adatt.measures.observation import Observation, ask
+from recsys_mtl.adatt.measures.observation import Observation, required
 from recsys_mtl.adatt.measures.similarity import block_similarity, join, membership
 
 _FLAT = 2e-6  # relative to the values' size: what rounding of float32 means can make
@@ -48,11 +48,11 @@ class LogitCorrelation(Measure):
     """EMA of `output_correlations`.
 
     Pairs of one-column tasks have a signed correlation; pairs with a multiclass or retrieval task
-    the square root of the RV coefficient, which has no sign: they are never negative, so that no
+    the square root of the RV coefficient, which has no sign: they are never negative, and no
     threshold can block them.
 
     Every row counts, labelled or not, so absent tasks are measured too. A pair with an output
-    that does not vary in a batch is left as it is.
+    that does not vary in a batch does not change.
 
     Args:
         shapes: tasks.
@@ -71,7 +71,7 @@ class LogitCorrelation(Measure):
 
     def observe(self, observation: Observation) -> bool:
         """Takes the outputs; see `Measure.observe`."""
-        outputs = ask(observation.outputs, "outputs", "logit_correlation")
+        outputs = required(observation.outputs, "outputs", "logit_correlation")
         with exact(self.average.mean):
             correlations, varies = output_correlations(outputs, observation.sum_over_processes)
             if not self._accept(correlations):

@@ -1,4 +1,4 @@
-"""What every way of measuring how much tasks agree has in common.
+"""The common base of all measures of agreement between tasks.
 
 Shapes: T tasks, E shared experts that are measured each on their own (1: all as one).
 """
@@ -72,7 +72,7 @@ class Measure(nn.Module, ABC):
         """
 
     def _accept(self, *values: Tensor) -> bool:
-        """Whether all values are finite; counts the observation as taken or skipped."""
+        """Whether all values are finite; counts the observation as used or skipped."""
         finite = all(bool(value.isfinite().all()) for value in values)
         (self.observations if finite else self.skipped).add_(1)
         return finite

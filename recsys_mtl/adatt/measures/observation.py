@@ -1,4 +1,4 @@
-"""What a training step can show to a measure.
+"""The data of a training step that a measure may use.
 
 Shapes: B rows, T tasks, I inputs, C_i output columns of task i, d_e entries of shared block e.
 """
@@ -27,14 +27,14 @@ class Observation:
         gradients: one (T, d_e) gradient a shared block, means over all processes already
             (`recsys_mtl.gradients.over_processes`).
         outputs: T tensors (B, C_i) of task outputs, for every row: 1 column for binary and
-            regression, C for multiclass (less the row's mean, as a shift of all logits says
-            nothing), the query vector for retrieval.
+            regression, C for multiclass (less the row's mean, as a shift of all logits has
+            no effect), the query vector for retrieval.
         inputs: (B, I) input of the network.
-        residuals: T tensors (B, C_i): ∂L_i/∂output of the predictor that knows only the base
-            rate, that is mean label less label (one-hot for multiclass); 0 in unlabelled rows.
+        residuals: T tensors (B, C_i): ∂L_i/∂output of the predictor of the base
+            rate alone: mean label less label (one-hot for multiclass); 0 in unlabelled rows.
         sum_over_processes: adds up a tensor over all processes; every process must call the
-            measure, and gets the same affinity. What `outputs`, `inputs` and `residuals` show
-            are the process's own rows.
+            measure, and gets the same affinity. `outputs`, `inputs` and `residuals` are of the
+            process's own rows.
     """
 
     counts: Tensor
@@ -50,8 +50,8 @@ class Observation:
         return self.counts > 0
 
 
-def ask(provider: Callable[[], _Value] | None, what: str, measure: str) -> _Value:
-    """What a provider gives.
+def required(provider: Callable[[], _Value] | None, what: str, measure: str) -> _Value:
+    """A provider's value.
 
     Raises:
         ValueError: there is no provider.

@@ -31,21 +31,21 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
             another network.
     """
     own = backbone.state_dict()
-    found = {name: value for name, value in _read(path).items() if not name.startswith(_HEAD)}
-    missing = [name for name in own if name not in found and not name.endswith(_COUNTER)]
-    unexpected = [name for name in found if name not in own]
+    tensors = {name: value for name, value in _read(path).items() if not name.startswith(_HEAD)}
+    missing = [name for name in own if name not in tensors and not name.endswith(_COUNTER)]
+    unexpected = [name for name in tensors if name not in own]
     if missing or unexpected:
         raise _another_network(path, missing, unexpected)
-    misshapen = [name for name in own if name in found and not _fits(found[name], own[name])]
+    misshapen = [name for name in own if name in tensors and not _fits(tensors[name], own[name])]
     if misshapen:
         raise wrong(
             "weights of another shape",
             where=str(path),
             expected=_first(f"{name} {_shape(own[name])}" for name in misshapen),
-            found=_first(f"{name} {_shape(found[name])}" for name in misshapen),
+            found=_first(f"{name} {_shape(tensors[name])}" for name in misshapen),
             fix="give the weights of this very network",
         )
-    backbone.load_state_dict({**own, **found})
+    backbone.load_state_dict({**own, **tensors})
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -72,14 +72,14 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _tensors(content: object, path: Path) -> dict[str, Tensor]:
     """The content, where it is a state dict."""
     if not isinstance(content, Mapping):
-        found = type(content).__name__
+        contents = type(content).__name__
     else:
         others = [name for name, value in content.items() if not isinstance(value, Tensor)]
         if not others:
             return {str(name): value for name, value in content.items()}
-        found = _first(f"{name} ({type(content[name]).__name__})" for name in others)
+        contents = _first(f"{name} ({type(content[name]).__name__})" for name in others)
     raise wrong(
-        "not a state dict", where=str(path), expected="a tensor under each name", found=found
+        "not a state dict", where=str(path), expected="a tensor under each name", found=contents
     )
 
 

@@ -98,12 +98,12 @@ def _plan(
 
 
 def _pixels(plans: Mapping[SplitName, Plan], workers: int) -> dict[SplitName, Pixels]:
-    found = {split: kept for split, plan in plans.items() if (kept := cached(plan))}
-    wanted = {split: plan for split, plan in plans.items() if split not in found}
+    pixels = {split: kept for split, plan in plans.items() if (kept := cached(plan))}
+    wanted = {split: plan for split, plan in plans.items() if split not in pixels}
     if wanted:
         make_room(wanted.values())
-        found |= dict(zip(wanted, build(wanted.values(), workers), strict=True))
-    return found
+        pixels |= dict(zip(wanted, build(wanted.values(), workers), strict=True))
+    return pixels
 
 
 def _require_few(plan: Plan, broken: tuple[Broken, ...], share: float) -> None:

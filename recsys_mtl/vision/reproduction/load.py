@@ -77,8 +77,8 @@ def _contradictions(plan: Reproduction) -> Iterator[Finding]:
         if study.over not in plan.methods:
             yield _no_such_method((key, "over"), study.over, plan)
         elif plan.methods[study.over].combiner.name != "cagt":
-            found = plan.methods[study.over].combiner.name
-            yield Finding((key, "over"), "another combiner", "a method with cagt", found)
+            combiner = plan.methods[study.over].combiner.name
+            yield Finding((key, "over"), "another combiner", "a method with cagt", combiner)
     yield from _tasks(plan)
 
 

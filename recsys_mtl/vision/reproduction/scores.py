@@ -53,7 +53,7 @@ def evaluate(
     tasks = len(split.tasks)
     sums, counts = torch.zeros(tasks, dtype=torch.float64), torch.zeros(tasks)
     logits: list[list[Tensor]] = [[] for _ in range(tasks)]
-    found, labels = [], []
+    predictions, labels = [], []
     for part in torch.split(rows, _BATCH):
         images, truth = split.batch(part)
         images, truth = images.to(device), truth.to(device)
@@ -61,13 +61,13 @@ def evaluate(
         losses, here = network.task_losses(outputs, truth)
         sums += (losses.double() * here).cpu()
         counts += here.cpu()
-        found.append(network.predictions(outputs).cpu())
+        predictions.append(network.predictions(outputs).cpu())
         labels.append(truth.cpu())
         for task, output in enumerate(outputs):
             if output.shape[1] == 1:
                 logits[task].append(output.squeeze(1).cpu())
     network.train(was_training)
-    predicted, truth = torch.cat(found), torch.cat(labels)
+    predicted, truth = torch.cat(predictions), torch.cat(labels)
     columns = zip(logits, truth.unbind(1), strict=True)
     right = ((predicted == truth) & (truth != UNLABELLED)).sum(0)
     return Scores(

@@ -49,8 +49,8 @@ def test_equals_a_float64_reference(seed: int, debias: bool) -> None:
             size = np.linalg.norm(a.T @ b)
             size /= np.sqrt(np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b))
             sign = np.sign((a.T @ b).item()) if a.shape[1] == b.shape[1] == 1 else 1
-            found = measure.affinity()[0, i, j].item()
-            assert found == pytest.approx(sign * size, abs=1e-5)
+            affinity = measure.affinity()[0, i, j].item()
+            assert affinity == pytest.approx(sign * size, abs=1e-5)
 
 
 def test_absent_task_keeps_its_average(seed: int) -> None:
@@ -102,11 +102,11 @@ def test_finds_linear_relations_where_cosines_of_single_gradients_do_not(seed: i
         probe = (x.T @ torch.cat(residuals, 1)).T / rows
         cosine.observe(Observation(counts=counts, gradients=lambda g=probe: [g]))
     truth = planted @ planted.T
-    found, noisy = averaged.affinity()[0], cosine.affinity()[0]
+    affinity, noisy = averaged.affinity()[0], cosine.affinity()[0]
     others = ~torch.eye(4, dtype=torch.bool)
-    assert (found - truth)[others].abs().max() < 0.4
-    assert found[0, 1] > 0.6
-    assert found[0, 2] < -0.6
+    assert (affinity - truth)[others].abs().max() < 0.4
+    assert affinity[0, 1] > 0.6
+    assert affinity[0, 2] < -0.6
     assert (noisy - truth)[others].abs().max() > 0.6  # shrunk towards 0 by the noise
     assert noisy[0, 1] < 0.4
 

@@ -72,7 +72,7 @@ def test_an_output_that_does_not_vary_leaves_its_pairs(seed: int, constant: floa
     assert measure.pair_counts()[0].tolist() == [[2, 1, 2], [1, 1, 1], [2, 1, 2]]
 
 
-def test_one_row_says_nothing() -> None:
+def test_one_row_has_no_effect() -> None:
     measure = LogitCorrelation(Shapes(2))
     assert measure.observe(observation([torch.ones(1, 1), torch.ones(1, 4)]))
     assert (measure.affinity() == 0).all()

@@ -11,14 +11,14 @@ WIDTHS = [1, 3, 1, 4]
 
 def reference(blocks: list[np.ndarray]) -> np.ndarray:
     """Literal sqrt(RV), float64, as defined by traces; signed for two single columns."""
-    found = np.eye(len(blocks))
+    similarity = np.eye(len(blocks))
     for i, a in enumerate(blocks):
         for j, b in enumerate(blocks):
             ab, aa, bb = a.T @ b, a.T @ a, b.T @ b
             rv = np.trace(ab @ ab.T) / np.sqrt(np.trace(aa @ aa) * np.trace(bb @ bb))
             sign = np.sign(ab.item()) if ab.size == 1 else 1.0
-            found[i, j] = sign * np.sqrt(rv)
-    return found
+            similarity[i, j] = sign * np.sqrt(rv)
+    return similarity
 
 
 def test_equals_the_definition_whatever_the_scales(rng: np.random.Generator) -> None:
@@ -28,9 +28,9 @@ def test_equals_the_definition_whatever_the_scales(rng: np.random.Generator) -> 
     blocks = [c * s for c, s in zip(columns, scales, strict=True)]
     joined, widths = join([torch.from_numpy(block) for block in blocks], "outputs")
     assert widths == WIDTHS
-    found = block_similarity(joined.T @ joined, widths)
-    np.testing.assert_allclose(found.numpy(), reference(columns), atol=1e-5)
-    assert found[0, 2] * reference(columns)[0, 2] > 0
+    similarity = block_similarity(joined.T @ joined, widths)
+    np.testing.assert_allclose(similarity.numpy(), reference(columns), atol=1e-5)
+    assert similarity[0, 2] * reference(columns)[0, 2] > 0
 
 
 def test_a_rotation_of_a_block_changes_nothing(rng: np.random.Generator) -> None:
@@ -45,8 +45,8 @@ def test_a_rotation_of_a_block_changes_nothing(rng: np.random.Generator) -> None
 
 def test_a_block_of_zeros_is_similar_to_nothing() -> None:
     columns, widths = join([torch.zeros(5, 2), torch.ones(5, 1), -torch.ones(5, 1)], "x")
-    found = block_similarity(columns.T @ columns, widths)
-    assert found.tolist() == [[0, 0, 0], [0, 1, -1], [0, -1, 1]]
+    similarity = block_similarity(columns.T @ columns, widths)
+    assert similarity.tolist() == [[0, 0, 0], [0, 1, -1], [0, -1, 1]]
 
 
 def test_a_flat_block_is_named() -> None:

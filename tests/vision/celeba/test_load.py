@@ -73,10 +73,10 @@ def test_every_layout_gives_the_same(
     celeba: FakeCeleba, tmp_path: Path, layout: dict[str, Any]
 ) -> None:
     write_celeba(tmp_path / "other", **layout)
-    expected, found = load(celeba.root), load(tmp_path / "other")
+    expected, splits = load(celeba.root), load(tmp_path / "other")
     for split in SPLITS:
-        assert found[split].fingerprint() == expected[split].fingerprint()
-        assert torch.equal(all_of(found[split])[0], all_of(expected[split])[0])
+        assert splits[split].fingerprint() == expected[split].fingerprint()
+        assert torch.equal(all_of(splits[split])[0], all_of(expected[split])[0])
 
 
 def test_the_second_time_nothing_is_decoded(celeba: FakeCeleba, decodes: list[str]) -> None:
@@ -105,11 +105,11 @@ def test_only_a_stale_split_is_decoded_again(celeba: FakeCeleba, decodes: list[s
 def test_settings_lie_side_by_side(celeba: FakeCeleba, decodes: list[str]) -> None:
     settings: list[dict[str, Any]] = [{}, {"size": 8}, {"crop": None}, {"crop": 99}]
     settings.append({"rows": (4, 3, 2)})
-    found = [load(celeba.root, **other)["train"].fingerprint() for other in settings]
+    fingerprints = [load(celeba.root, **other)["train"].fingerprint() for other in settings]
     assert len(decodes) == 4 * 23 + 9
-    assert [load(celeba.root, **other)["train"].fingerprint() for other in settings] == found
+    assert [load(celeba.root, **other)["train"].fingerprint() for other in settings] == fingerprints
     assert len(decodes) == 4 * 23 + 9
-    assert len(set(found)) == 4, "the largest square of these is 178, the usual crop"
+    assert len(set(fingerprints)) == 4, "the largest square of these is 178, the usual crop"
 
 
 def test_a_copy_elsewhere_has_the_same_fingerprint(celeba: FakeCeleba, tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_broken_images_are_left_out_and_told(
         assert split.broken == tuple(names)
         kept = [i for i in range(11) if celeba.names[i] not in names]
         assert len(split) == 7
-        for found, expected in zip(all_of(split), all_of(whole), strict=True):
-            assert torch.equal(found, expected[kept])
+        for actual, expected in zip(all_of(split), all_of(whole), strict=True):
+            assert torch.equal(actual, expected[kept])
         (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
         assert told.startswith("train: left out 4 of 11 images")
         assert f"{names[0]} (missing), {names[1]} (" in told
@@ -229,10 +229,10 @@ def test_after_a_kill_in_the_middle(celeba: FakeCeleba, tmp_path: Path) -> None:
     assert ended.returncode == -signal.SIGKILL
     (partial,) = (celeba.root / "cache").iterdir()
     assert BESIDE in partial.name
-    found, expected = load(celeba.root), load(celeba.root, cache=tmp_path / "other")
+    splits, expected = load(celeba.root), load(celeba.root, cache=tmp_path / "other")
     assert not partial.exists()
     for split in SPLITS:
-        assert found[split].fingerprint() == expected[split].fingerprint()
+        assert splits[split].fingerprint() == expected[split].fingerprint()
 
 
 @pytest.mark.slow
@@ -243,10 +243,10 @@ def test_two_processes_decode_the_same(
     expected = load(celeba.root, max_broken=0.5)
     monkeypatch.setattr(cache, "_CHUNK_IMAGES", 3)
     plain = load(celeba.root, max_broken=0.5, cache=tmp_path / "plain")
-    found = load(celeba.root, max_broken=0.5, cache=tmp_path / "two", workers=2)
+    splits = load(celeba.root, max_broken=0.5, cache=tmp_path / "two", workers=2)
     assert multiprocessing.active_children() == []
     for split in SPLITS:
-        assert found[split].broken == expected[split].broken
-        assert found[split].fingerprint() == plain[split].fingerprint()
-        for one, other in zip(all_of(found[split]), all_of(expected[split]), strict=True):
+        assert splits[split].broken == expected[split].broken
+        assert splits[split].fingerprint() == plain[split].fingerprint()
+        for one, other in zip(all_of(splits[split]), all_of(expected[split]), strict=True):
             assert np.array_equal(one.numpy(), other.numpy())

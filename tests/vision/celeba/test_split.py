@@ -58,7 +58,7 @@ def test_the_fingerprint_follows_everything_that_a_batch_shows(seed: int) -> Non
     def fingerprint(**other: Any) -> str:
         return make(np.random.default_rng(seed), **other).fingerprint()
 
-    found = [
+    fingerprints = [
         fingerprint(),
         fingerprint(digest="e"),
         fingerprint(attributes=("Male", "Young", "Hat")),
@@ -67,7 +67,7 @@ def test_the_fingerprint_follows_everything_that_a_batch_shows(seed: int) -> Non
         fingerprint(broken=("2.jpg", "3.jpg")),
         fingerprint(array=np.zeros((7, 3, 4, 4), dtype=np.uint8)),
     ]
-    assert len(set(found)) == len(found)
-    assert fingerprint() == found[0]
-    assert len(found[0]) == 16
-    assert int(found[0], 16) >= 0
+    assert len(set(fingerprints)) == len(fingerprints)
+    assert fingerprint() == fingerprints[0]
+    assert len(fingerprints[0]) == 16
+    assert int(fingerprints[0], 16) >= 0

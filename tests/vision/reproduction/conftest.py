@@ -95,7 +95,7 @@ def unit() -> MakeUnit:
             "seconds": 1.5,
         }
         first = epoch | {"losses": [2 * loss for loss in losses]}
-        found = {
+        content = {
             "key": key,
             "seed": seed,
             "rerun": rerun,
@@ -117,7 +117,7 @@ def unit() -> MakeUnit:
                 "predicted": [[1, 2, 4], [0, 1, 2], [5, 4, 3]],
             },
         }
-        return found | change
+        return content | change
 
     return unit
 
@@ -127,7 +127,7 @@ def results(unit: MakeUnit) -> Callable[[Reproduction], list[dict[str, Any]]]:
     """A result of every run of a plan; each method's loss is its own, with a little noise."""
 
     def results(plan: Reproduction) -> list[dict[str, Any]]:
-        found = {}
+        results = {}
         levels = {method_recipe(plan, name).key: 1 - 0.1 * i for i, name in enumerate(plan.methods)}
         if plan.attention is not None:
             for i, name in enumerate(plan.attention.attentions):
@@ -143,12 +143,12 @@ def results(unit: MakeUnit) -> Callable[[Reproduction], list[dict[str, Any]]]:
                     for epoch in one["epochs"]:
                         epoch["conflicts"] = conflicts
                     one["blocks"] = ["convs.0.weight.0", "linear.weight.0"] if conflicts else []
-                    found[key, seed, rerun] = one
+                    results[key, seed, rerun] = one
         if plan.sweep is not None:
             for i, point in enumerate(points(plan.sweep)):
                 key = sweep_recipe(plan, *point).key
                 for seed in plan.sweep.seeds.values:
-                    found[key, seed, 0] = unit(key, seed, 0, [3.0 + i + 0.1 * seed, 0.0, 0.0])
-        return list(found.values())
+                    results[key, seed, 0] = unit(key, seed, 0, [3.0 + i + 0.1 * seed, 0.0, 0.0])
+        return list(results.values())
 
     return results

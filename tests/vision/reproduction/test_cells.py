@@ -33,8 +33,8 @@ def test_a_published_number_may_be_missing_or_alone() -> None:
 
 
 def test_a_difference_has_three_cells() -> None:
-    found = difference(np.array([0.1, 0.11, 0.12]))
-    assert difference_cells(found) == ["+0.1100 [+0.0852, +0.1348]", "0.0027", "3:0"]
+    cells = difference(np.array([0.1, 0.11, 0.12]))
+    assert difference_cells(cells) == ["+0.1100 [+0.0852, +0.1348]", "0.0027", "3:0"]
     assert difference_cells(difference(np.array([-0.1]))) == ["-0.1000", "", "0:1"]
     assert difference_cells(None) == ["", "", ""]
     assert difference_cells(difference(np.array([]))) == ["", "", "0:0"]

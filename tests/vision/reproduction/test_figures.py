@@ -58,9 +58,9 @@ def test_many_blocks_are_brought_together(
         for epoch in unit["epochs"]:
             epoch["conflicts"] = {"conflict_ratio": shares}
     (axes,) = figures.conflicts(summarize(plan, units).methods["cagt"]).axes
-    found = np.asarray(axes.images[0].get_array())
-    assert found.shape == (rows, 2)
-    assert found.mean() == pytest.approx(np.mean(shares))
+    shown = np.asarray(axes.images[0].get_array())
+    assert shown.shape == (rows, 2)
+    assert shown.mean() == pytest.approx(np.mean(shares))
 
 
 def test_the_panel_marks_what_is_wrong(make: Make, results: Results, images: Images) -> None:

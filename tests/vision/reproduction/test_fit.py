@@ -71,9 +71,10 @@ def test_a_last_image_on_its_own_is_left_out(
 
 
 def test_what_an_epoch_says(job: MakeJob, images: Images) -> None:
-    found = {name: fit_of(job(name, **MIXED), images).run() for name in ("sum", "cagt", "gradnorm")}
-    plain, cagt, gradnorm = found.values()
-    assert [len(fitted.epochs) for fitted in found.values()] == [2, 2, 2]
+    methods = ("sum", "cagt", "gradnorm")
+    by_method = {name: fit_of(job(name, **MIXED), images).run() for name in methods}
+    plain, cagt, gradnorm = by_method.values()
+    assert [len(fitted.epochs) for fitted in by_method.values()] == [2, 2, 2]
     assert plain.epochs[0].conflicts is None
     assert plain.blocks == ()
     conflicts = cagt.epochs[1].conflicts

@@ -36,10 +36,10 @@ def test_celeba_is_measured_on_the_split_that_is_named(tmp_path: Path) -> None:
     options = {"kind": "celeba", "attributes": ["Male", "Smiling"], "size": 32, "workers": 1}
     for tested, count in (("valid", 5), ("test", 7)):
         dataset = CelebaData.model_validate(options | {"tested": tested})
-        found = open_images(dataset, tmp_path, seed=0)
-        assert (len(found.train), len(found.test)) == (11, count)
-        assert found.train.shape == (3, 32, 32)
-        assert [task.name for task in found.train.tasks] == ["Male", "Smiling"]
+        images = open_images(dataset, tmp_path, seed=0)
+        assert (len(images.train), len(images.test)) == (11, count)
+        assert images.train.shape == (3, 32, 32)
+        assert [task.name for task in images.train.tasks] == ["Male", "Smiling"]
 
 
 def test_celeba_needs_a_folder() -> None:

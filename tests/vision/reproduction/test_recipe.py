@@ -21,18 +21,18 @@ SWEEP = {"temperatures": [0.3, 0.6], "coefficients": [0.1, 0.2, 0.5], "epochs": 
 
 def test_equal_runs_are_trained_once(make: Make) -> None:
     plan = make(attention={}, sweep=SWEEP)
-    found = all_units(plan)
-    keys = Counter(job.recipe.key for job in found)
+    jobs = all_units(plan)
+    keys = Counter(job.recipe.key for job in jobs)
     assert len(keys) == 3 + (3 * 2 - 1) + 2 * 3  # one attention is the method itself
-    assert len({(job.recipe.key, job.seed, job.rerun) for job in found}) == len(found)
-    assert len(found) == 8 * 2 * 2 + 6
+    assert len({(job.recipe.key, job.seed, job.rerun) for job in jobs}) == len(jobs)
+    assert len(jobs) == 8 * 2 * 2 + 6
     same = attention_recipe(plan, "cosine_squared", adaptive=True)
     assert same.key == method_recipe(plan, "cagt").key
 
 
 def test_every_method_has_a_run_before_the_next_rerun(make: Make) -> None:
-    found = [(job.rerun, job.seed) for job in all_units(make())]
-    assert found == [(r, s) for r in (0, 1) for s in (3, 4) for _ in range(3)]
+    order = [(job.rerun, job.seed) for job in all_units(make())]
+    assert order == [(r, s) for r in (0, 1) for s in (3, 4) for _ in range(3)]
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ def pictures(page: Page) -> list[str]:
 
 
 def test_the_head_says_on_what_it_was_run(page: Callable[..., Page]) -> None:
-    found = texts(page())
-    assert "3 methods on hand: 300 images to train on, 110 to test, 8 × 8 pixels" in found
-    assert "digit 1, rotation 0.8, colour 0.5. 2 seeds × 2 reruns, 2 epochs" in found
-    assert "computed on: CPU" in found
+    text = texts(page())
+    assert "3 methods on hand: 300 images to train on, 110 to test, 8 × 8 pixels" in text
+    assert "digit 1, rotation 0.8, colour 0.5. 2 seeds × 2 reruns, 2 epochs" in text
+    assert "computed on: CPU" in text
 
 
 def test_whether_the_order_holds_is_one_sentence(page: Callable[..., Page]) -> None:
@@ -76,9 +76,9 @@ def test_every_study_has_its_place(page: Callable[..., Page]) -> None:
 
 
 def test_the_sweep_is_told_with_its_noise(page: Callable[..., Page]) -> None:
-    found = texts(page("published.best=[0.6, 0.2]", **STUDIES))
-    assert "best at τ = 0.3, λ = 0.1 (3.0500), worst at τ = 0.6, λ = 0.5 (6.0500)" in found
-    assert "a standard deviation of 0.0707. The paper: best τ = 0.6, λ = 0.2." in found
+    text = texts(page("published.best=[0.6, 0.2]", **STUDIES))
+    assert "best at τ = 0.3, λ = 0.1 (3.0500), worst at τ = 0.6, λ = 0.5 (6.0500)" in text
+    assert "a standard deviation of 0.0707. The paper: best τ = 0.6, λ = 0.2." in text
 
 
 def test_skipped_steps_are_told(page: Callable[..., Page]) -> None:
@@ -106,11 +106,11 @@ def test_large_images_have_no_panel(page: Callable[..., Page]) -> None:
 def test_it_is_written_and_shown(
     page: Callable[..., Page], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = page(**STUDIES)
+    report = page(**STUDIES)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        paths = found.write(tmp_path, "report", markdown=True)
-        found.show()
+        paths = report.write(tmp_path, "report", markdown=True)
+        report.show()
     assert {path.name for path in paths} == {
         *("train_loss.png", "sweep.png", "conflicts.png", "predictions.png"),
         *("report.html", "report.md"),

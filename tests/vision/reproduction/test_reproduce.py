@@ -71,13 +71,13 @@ def reproduce(tmp_path: Path) -> Callable[..., int]:
 
 def units(out: Path) -> dict[Path, Document]:
     """What is stored of each run, without its cost."""
-    found = {}
+    by_name = {}
     for path in sorted((out / "units").rglob("*.json")):
         unit = json.loads(path.read_text(), parse_constant=pytest.fail)
         for epoch in unit["epochs"]:
             epoch["seconds"] = None
-        found[path] = {key: value for key, value in unit.items() if key not in COST}
-    return found
+        by_name[path] = {key: value for key, value in unit.items() if key not in COST}
+    return by_name
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:

@@ -46,18 +46,18 @@ def network() -> ImageNetwork:
 
 def test_numbers_are_those_of_all_images_at_once(network: ImageNetwork) -> None:
     split = Split(1203)
-    found = evaluate(network, split, device=CPU)
+    scores = evaluate(network, split, device=CPU)
     logits = network(split.images)
     losses, _ = network.task_losses(logits, split.labels)
-    assert found.losses == pytest.approx(losses.tolist(), rel=1e-5)
-    assert torch.equal(found.predicted, network.predictions(logits))
-    right = (found.predicted[:, 1] == split.labels[:, 1]).double().mean()
-    assert found.accuracy[1] == pytest.approx(float(right))
+    assert scores.losses == pytest.approx(losses.tolist(), rel=1e-5)
+    assert torch.equal(scores.predicted, network.predictions(logits))
+    right = (scores.predicted[:, 1] == split.labels[:, 1]).double().mean()
+    assert scores.accuracy[1] == pytest.approx(float(right))
     known = split.labels[:, 0] >= 0
     expected = roc_auc_score(split.labels[known, 0], logits[0].squeeze(1)[known].detach())
-    assert found.auroc[0] == pytest.approx(expected)
-    right = (found.predicted[known, 0] == split.labels[known, 0]).double().mean()
-    assert found.accuracy[0] == pytest.approx(float(right))
+    assert scores.auroc[0] == pytest.approx(expected)
+    right = (scores.predicted[known, 0] == split.labels[known, 0]).double().mean()
+    assert scores.accuracy[0] == pytest.approx(float(right))
 
 
 def test_areas_are_undefined_for_several_or_single_classes(network: ImageNetwork) -> None:
@@ -68,7 +68,7 @@ def test_areas_are_undefined_for_several_or_single_classes(network: ImageNetwork
 def test_chosen_rows_are_measured_and_the_mode_stays(network: ImageNetwork, training: bool) -> None:
     network.train(training)
     rows = torch.tensor([4, 1, 9])
-    found = evaluate(network, Split(20), device=CPU, rows=rows)
+    scores = evaluate(network, Split(20), device=CPU, rows=rows)
     everything = evaluate(network, Split(20), device=CPU)
-    assert torch.equal(found.predicted, everything.predicted[rows])
+    assert torch.equal(scores.predicted, everything.predicted[rows])
     assert network.training is training

@@ -25,9 +25,9 @@ def store(tmp_path: Path, unit: MakeUnit) -> Callable[..., Path]:
     """Stores a job's result, with keys changed."""
 
     def store(job: RecipeUnit, **change: Any) -> Path:
-        found = unit(job.recipe.key, job.seed, job.rerun, [1.0, 1.0, 1.0])
-        found |= {"settings": job.recipe.settings()} | change
-        return atomic_write(job.path(tmp_path), json.dumps(found))
+        content = unit(job.recipe.key, job.seed, job.rerun, [1.0, 1.0, 1.0])
+        content |= {"settings": job.recipe.settings()} | change
+        return atomic_write(job.path(tmp_path), json.dumps(content))
 
     return store
 
@@ -39,8 +39,8 @@ def test_results_are_read_and_missed(
     store(first)
     store(third)
     assert missing([first, second, third], tmp_path) == [second]
-    found = stored([first, second, third], tmp_path)
-    assert [(unit["key"], unit["rerun"]) for _, unit in found] == [
+    results = stored([first, second, third], tmp_path)
+    assert [(unit["key"], unit["rerun"]) for _, unit in results] == [
         *((first.recipe.key, 0), (first.recipe.key, 1))
     ]
 

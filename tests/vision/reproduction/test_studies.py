@@ -16,10 +16,10 @@ SWEEP = {
 
 
 def by_key(units: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for unit in units:
-        found.setdefault(unit["key"], []).append(unit)
-    return found
+        groups.setdefault(unit["key"], []).append(unit)
+    return groups
 
 
 def test_a_cell_has_both_losses_and_their_pairs(make: Make, results: Results) -> None:
@@ -34,11 +34,11 @@ def test_a_cell_has_both_losses_and_their_pairs(make: Make, results: Results) ->
 
 def test_points_are_those_of_the_grid(make: Make, results: Results) -> None:
     plan = make(sweep=SWEEP)
-    found = sweep_points(plan, by_key(results(plan)))
-    assert [(point.temperature, point.coefficient) for point in found] == [
+    points = sweep_points(plan, by_key(results(plan)))
+    assert [(point.temperature, point.coefficient) for point in points] == [
         *((0.3, 0.1), (0.3, 0.2), (0.3, 0.5), (0.6, 0.1), (0.6, 0.2), (0.6, 0.5))
     ]
-    assert [point.loss.mean for point in found] == pytest.approx([3.05 + i for i in range(6)])
+    assert [point.loss.mean for point in points] == pytest.approx([3.05 + i for i in range(6)])
 
 
 def test_without_a_study_there_is_nothing(make: Make) -> None:

@@ -17,10 +17,10 @@ Results = Callable[[Reproduction], list[dict[str, Any]]]
 
 def test_methods_are_compared_with_both(make: Make, results: Results) -> None:
     plan = make()
-    found = summarize(plan, results(plan)[::-1])
-    assert [*found.methods] == ["sum", "pcgrad", "cagt"]
-    assert found.ranked() == ["cagt", "pcgrad", "sum"]
-    plain, pcgrad, cagt = found.methods.values()
+    summary = summarize(plan, results(plan)[::-1])
+    assert [*summary.methods] == ["sum", "pcgrad", "cagt"]
+    assert summary.ranked() == ["cagt", "pcgrad", "sum"]
+    plain, pcgrad, cagt = summary.methods.values()
     assert plain.saved is None
     assert cagt.saved_against is None
     assert pcgrad.saved is not None
@@ -57,9 +57,9 @@ def test_it_becomes_strict_json(make: Make, results: Results, tmp_path: Any) -> 
     plan = make(seeds={"count": 1}, reruns=1)
     summary = summarize(plan, results(plan))
     path = write_result(tmp_path, {"summary": summary})
-    found = json.loads(path.read_text(), parse_constant=pytest.fail)["summary"]
-    assert found["methods"]["pcgrad"]["saved"]["pairs"] == 1
-    assert found["methods"]["pcgrad"]["loss"]["sd"] is None
+    read = json.loads(path.read_text(), parse_constant=pytest.fail)["summary"]
+    assert read["methods"]["pcgrad"]["saved"]["pairs"] == 1
+    assert read["methods"]["pcgrad"]["loss"]["sd"] is None
     assert summary.numbers()["cagt/accuracy/rotation"] == 75.0
 
 

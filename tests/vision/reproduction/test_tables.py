@@ -17,23 +17,23 @@ Results = Callable[[Reproduction], list[dict[str, Any]]]
 
 def test_losses_stand_beside_the_published(make: Make, results: Results) -> None:
     plan = make()
-    found = tables.losses(plan, summarize(plan, results(plan)))
-    assert found.columns[:5] == ("method", "loss", "paper", "rank", "paper")
-    assert [row[:5] for row in found.rows] == [
+    table = tables.losses(plan, summarize(plan, results(plan)))
+    assert table.columns[:5] == ("method", "loss", "paper", "rank", "paper")
+    assert [row[:5] for row in table.rows] == [
         ["sum", "1.2900 ± 0.008", "", "3", ""],
         ["pcgrad", "1.1860 ± 0.007", "0.2957 ± 0.011", "2", "2"],
         ["cagt", "1.0820 ± 0.007", "0.2525", "1", "1"],
     ]
-    assert found.rows[2][5:] == ["12.5", "1.00", "321"]
-    assert "does not say what its loss is" in found.note
+    assert table.rows[2][5:] == ["12.5", "1.00", "321"]
+    assert "does not say what its loss is" in table.note
 
 
 def test_differences_are_to_both(make: Make, results: Results) -> None:
     plan = make()
-    found = tables.differences(plan, summarize(plan, results(plan)))
-    assert found.columns[1] == "saved against sum [95 %]"
-    assert found.columns[4] == "against cagt [95 %]"
-    plain, pcgrad, cagt = found.rows
+    table = tables.differences(plan, summarize(plan, results(plan)))
+    assert table.columns[1] == "saved against sum [95 %]"
+    assert table.columns[4] == "against cagt [95 %]"
+    plain, pcgrad, cagt = table.rows
     assert plain[1:4] == ["", "", ""]
     assert pcgrad[1].startswith("+0.1040 [+0.10")
     assert pcgrad[3] == "4:0"
@@ -45,9 +45,9 @@ def test_differences_are_to_both(make: Make, results: Results) -> None:
 
 def test_accuracies_leave_out_what_is_nowhere_published(make: Make, results: Results) -> None:
     plan = make()
-    found = tables.accuracies(plan, summarize(plan, results(plan)))
-    assert found.columns == ["method", "digit", "paper", "rotation", "colour"]
-    assert found.rows[1] == [
+    table = tables.accuracies(plan, summarize(plan, results(plan)))
+    assert table.columns == ["method", "digit", "paper", "rotation", "colour"]
+    assert table.rows[1] == [
         *("pcgrad", "50.00 ± 0.00", "92.14 ± 0.02", "75.00 ± 0.00", "100.00 ± 0.00")
     ]
 
@@ -57,8 +57,8 @@ def test_areas_have_their_mean_first(make: Make, results: Results) -> None:
     units = results(plan)
     for unit in units:
         unit["epochs"][-1]["auroc"] = [0.5, 0.75, 1.0]
-    found = tables.aurocs(plan, summarize(plan, units))
-    assert found.rows[2] == [
+    table = tables.aurocs(plan, summarize(plan, units))
+    assert table.rows[2] == [
         "cagt", "0.7500 ± 0.000", "0.9874 ± 0.006", "0.5000 ± 0.000", "0.7500 ± 0.000",
         "1.0000 ± 0.000",
     ]  # fmt: skip
@@ -66,14 +66,14 @@ def test_areas_have_their_mean_first(make: Make, results: Results) -> None:
 
 def test_steps_say_how_many_runs_reached_it(make: Make, results: Results) -> None:
     plan = make("threshold.loss=1.185", "threshold.images=900")
-    found = tables.steps(plan, summarize(plan, results(plan)))
-    assert found.title == "Steps to a loss below 1.185"
-    assert found.rows == [
+    table = tables.steps(plan, summarize(plan, results(plan)))
+    assert table.title == "Steps to a loss below 1.185"
+    assert table.rows == [
         ["sum", "—", "0 of 4", ""],
         ["pcgrad", "4", "1 of 4", "—"],
         ["cagt", "4", "4 of 4", "884"],
     ]
-    assert "every 2 steps, up to step 7, on the same 110 test images" in found.note
+    assert "every 2 steps, up to step 7, on the same 110 test images" in table.note
 
 
 def test_attentions_are_adaptive_and_fixed(make: Make, results: Results) -> None:
@@ -100,5 +100,5 @@ def test_a_comparison_is_a_sentence(
 ) -> None:
     plan = make()
     summary = summarize(plan, results(plan))
-    found = tables.compared(summary, "cagt", "sum", difference(np.array(values)))
-    assert found.startswith(f"cagt against sum: {word}")
+    sentence = tables.compared(summary, "cagt", "sum", difference(np.array(values)))
+    assert sentence.startswith(f"cagt against sum: {word}")
