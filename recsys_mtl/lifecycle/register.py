@@ -136,7 +136,7 @@ def _prove(registry: Registry, model_uri: str, trained: Trained, verify: Verify)
         UserError: it is not.
     """
     with tempfile.TemporaryDirectory() as folder:
-        with registry.asking(f"cannot read the model {model_uri}"):
+        with registry.requesting(f"cannot read the model {model_uri}"):
             logged = read_logged_model(model_uri, registry.uri, Path(folder))
         _require_complete(logged, model_uri)
         pin = bundle_hash(logged.bundle)

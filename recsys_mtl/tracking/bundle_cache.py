@@ -25,12 +25,12 @@ def bundle_hash(folder: Path) -> str:
 
 
 def require_pinned(folder: Path, pin: str, *, where: str) -> None:
-    """Every file of the bundle is the one that was registered; nothing else is read.
+    """Check that every file of the bundle is the one that was registered; nothing else is read.
 
     Args:
         folder: the bundle.
         pin: sha256 of its manifest.
-        where: the version that it belongs to.
+        where: its version, for messages.
 
     Raises:
         UserError: a file is missing or another one.
@@ -46,7 +46,7 @@ def require_pinned(folder: Path, pin: str, *, where: str) -> None:
 
 
 def kept(pin: str, fetch: Callable[[Path], None]) -> Path:
-    """The bundle of that hash in the user's cache; `fetch` fills a new folder where it is not.
+    """The bundle of that hash in the user's cache; `fetch` fills a new folder where it is absent.
 
     The cache is `$RECSYS_MTL_CACHE`, else the folder `recsys-mtl` in `$XDG_CACHE_HOME` or
     ~/.cache. A bundle that was damaged there is fetched again.
@@ -72,7 +72,7 @@ def kept(pin: str, fetch: Callable[[Path], None]) -> Path:
 
 
 def _moved(new: Path, folder: Path) -> Path:
-    """Renamed; another process may have come first with the same files."""
+    """Renamed; another process may have been first with the same files."""
     try:
         return new.rename(folder)
     except OSError:
@@ -82,7 +82,7 @@ def _moved(new: Path, folder: Path) -> Path:
 
 
 def _changed(folder: Path, pin: str) -> str | None:
-    """Name of the first file that is not as pinned."""
+    """Name of the first file that differs from the pin."""
     try:
         if bundle_hash(folder) != pin:
             return _MANIFEST

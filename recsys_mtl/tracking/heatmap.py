@@ -32,7 +32,7 @@ def draw_heatmap(
         palette: name of a matplotlib colour map.
 
     Returns:
-        What a colour bar needs.
+        The image that a colour bar needs.
     """
     axes.set_facecolor(_NOTHING)
     image = axes.imshow(values, vmin=low, vmax=1.0, cmap=palette, aspect="auto")

@@ -63,14 +63,14 @@ def download_bundle(model_uri: str, uri: str, into: Path) -> None:
 
 
 def _download(model_uri: str, uri: str, into: Path, part: str = "") -> Path:
-    """Fetch a logged model, or the folder `part` of it alone, which needs its location."""
-    place, model = model_uri, re.fullmatch(r"models:/([^/@]+)", model_uri)
+    """Fetch a logged model, or only its folder `part`, which needs its location."""
+    location, model = model_uri, re.fullmatch(r"models:/([^/@]+)", model_uri)
     with pointed(uri):
         if model is not None:
-            place = MlflowClient(uri).get_logged_model(model[1]).artifact_location
-        place = f"{place}/{part}" if part else place
+            location = MlflowClient(uri).get_logged_model(model[1]).artifact_location
+        location = f"{location}/{part}" if part else location
         return Path(
-            mlflow.artifacts.download_artifacts(place, dst_path=str(into), tracking_uri=uri)
+            mlflow.artifacts.download_artifacts(location, dst_path=str(into), tracking_uri=uri)
         )
 
 

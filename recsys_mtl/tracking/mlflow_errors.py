@@ -1,4 +1,4 @@
-"""What MLflow and the clients under it raise, and how to tell it."""
+"""The errors of MLflow and its clients, and how they are reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLIENTS = {  # artifact stores raise their own client's errors
 
 
 def tracking_errors() -> tuple[type[Exception], ...]:
-    """What MLflow and the artifact clients loaded so far raise for a server's failure."""
+    """The errors of MLflow and of the loaded artifact clients for a server's failure."""
     loaded = [
         getattr(sys.modules[module], name)
         for module, names in _CLIENTS.items()
@@ -31,7 +31,7 @@ def tracking_errors() -> tuple[type[Exception], ...]:
 
 
 def opening_errors() -> tuple[type[Exception], ...]:
-    """What opening a store may raise beside: a driver that is not installed, a malformed URI."""
+    """Also those of opening a store: a driver that is not installed, a malformed URI."""
     return (*tracking_errors(), ImportError, ValueError)
 
 

@@ -13,15 +13,15 @@ import mlflow
 
 @contextmanager
 def patience(retries: int, seconds: int | None = None) -> Iterator[None]:
-    """How long HTTP requests try within the block, silently; the user's settings go first."""
-    wanted = {
+    """How long HTTP requests try within the block, silently; the user's settings win."""
+    settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     if seconds is not None:
-        wanted["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
-    added = {key: value for key, value in wanted.items() if key not in os.environ}
+        settings["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
+    added = {key: value for key, value in settings.items() if key not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -32,7 +32,7 @@ def patience(retries: int, seconds: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def pointed(uri: str) -> Iterator[None]:
-    """MLflow's global URI, which some calls read whatever client they are of; then as before."""
+    """Sets MLflow's global URI, which some calls read despite their client; then restores it."""
     before = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
     try:
@@ -59,7 +59,7 @@ def active(uri: str, run_id: str) -> Iterator[None]:
 
 
 def silence() -> None:
-    """MLflow and alembic tell of their tables and migrations at INFO: only warnings pass."""
+    """MLflow and alembic log tables and migrations at INFO: only warnings pass."""
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)

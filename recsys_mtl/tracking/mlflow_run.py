@@ -45,7 +45,7 @@ def open_mlflow_run(
     """Check the server, find or create the experiment and start a run.
 
     Raises:
-        UserError: the URI is wrong, or what it names cannot be reached or written.
+        UserError: the URI is wrong, or its server cannot be reached or written.
     """
     uri = resolve(uri)
     silence()
@@ -65,10 +65,10 @@ def open_mlflow_run(
 class MlflowRun:
     """A run in MLflow that outlives its server.
 
-    Writes are queued and sent in order. When a write fails the run goes on: one warning is logged,
-    metrics also go to `metrics.jsonl` in the spool folder, and the server is tried again with the
-    first write that comes `RETRY_SECONDS` later, and at the end. Writes that the server refuses
-    for good (an unknown run, a wrong value) are dropped, each with a warning.
+    Writes are queued and sent in order. When a write fails the run continues: one warning is
+    logged, metrics also go to `metrics.jsonl` in the spool folder, and the server is tried again
+    with the first write that comes `RETRY_SECONDS` later, and at the end. Writes that the server
+    refuses for good (an unknown run, a wrong value) are dropped, each with a warning.
 
     Args:
         client: client of the tracking store.
@@ -97,7 +97,7 @@ class MlflowRun:
         return self._uri
 
     def params(self, values: Mapping[str, object]) -> None:
-        """Log parameters in batches; those too long are cut and stored whole in `params.json`."""
+        """Log parameters in batches; those too long are cut and stored in full in `params.json`."""
         texts = {limits.key(key): redact(str(value)) for key, value in values.items()}
         params = [Param(key, limits.cut(text)) for key, text in texts.items()]
         for batch in limits.batches(params, limits.PARAMS_PER_REQUEST):
@@ -160,7 +160,7 @@ class MlflowRun:
         return str(info.model_uri)
 
     def end(self, status: Status) -> None:
-        """End the run, once; what never reached the server is counted in a warning."""
+        """End the run, once; a warning counts the writes that never reached the server."""
         if self._ended:
             return
         self._ended = True
@@ -185,7 +185,7 @@ class MlflowRun:
             self.end("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
 
     def _write(self, write: Callable[[], object], *, light: bool = True) -> None:
-        """Queue a write and send what waits; `light` ones are given up soon."""
+        """Queue a write and send the queue; `light` ones have a short timeout."""
 
         def patient() -> None:
             with patience(retries=1, seconds=10) if light else patience(retries=2):
@@ -195,7 +195,7 @@ class MlflowRun:
         self._send()
 
     def _send(self) -> None:
-        """Send what waits, in order, unless the server failed a moment ago."""
+        """Send the queue in order, unless the server failed a moment ago."""
         if time.monotonic() < self._retry_at:
             return
         while self._waiting:
@@ -221,23 +221,23 @@ class MlflowRun:
         first = self._retry_at == 0.0 and not self._ended
         self._retry_at = time.monotonic() + RETRY_SECONDS
         level = logging.WARNING if first else logging.DEBUG
-        logger.log(level, "MLflow does not answer, the run goes on without: %s", reason(error))
+        logger.log(level, "MLflow does not answer, the run continues without: %s", reason(error))
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
-    """The experiment's id; a concurrent creation by another process is no error."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
+    """The experiment's id; creation by another process at the same time is no error."""
+    known = client.get_experiment_by_name(name)
+    if known is None:
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            experiment = client.get_experiment_by_name(name)
-    if experiment.lifecycle_stage != "active":
+            known = client.get_experiment_by_name(name)
+    if known.lifecycle_stage != "active":
         raise wrong(
             f"experiment '{name}' is deleted in MLflow",
             where="tracking.experiment",
-            fix=f"choose another name or `mlflow experiments restore -x {experiment.experiment_id}`",
+            fix=f"choose another name or `mlflow experiments restore -x {known.experiment_id}`",
         )
-    return str(experiment.experiment_id)
+    return str(known.experiment_id)

@@ -1,4 +1,4 @@
-"""A client of a store that exists; what it raises becomes one line."""
+"""A client of a store that exists; its errors become one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Store:
     def __init__(self, uri: str | None) -> None:
         self.uri = _existing(uri)
         silence()
-        with self.asking("cannot open MLflow's store"):
+        with self.requesting("cannot open MLflow's store"):
             self.client = MlflowClient(self.uri, registry_uri=self.uri)
 
     @property
@@ -41,11 +41,11 @@ class Store:
         return redact_uri(self.uri)
 
     @contextmanager
-    def asking(self, what: str) -> Iterator[None]:
-        """Requests to the store; `what` says what failed.
+    def requesting(self, what: str) -> Iterator[None]:
+        """Requests to the store; `what` describes their failure.
 
         Raises:
-            UserError: in place of all that MLflow and the clients under it raise.
+            UserError: instead of any error of MLflow and its clients.
         """
         try:
             with patience(retries=2, seconds=10):
@@ -58,7 +58,7 @@ class Store:
 
 
 def pages(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
-    """All that a search of the client finds, page by page."""
+    """All results of a search of the client, page by page."""
     token = None
     while True:
         page = search(page_token=token, **options)

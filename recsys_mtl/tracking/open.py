@@ -1,4 +1,4 @@
-"""Opens the run of a job: one in MLflow, or none."""
+"""Opens the tracked run of a job: one in MLflow, or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_run(
     *,
     spool: Path | None = None,
 ) -> Run:
-    """Open a run before training, so that a wrong or unreachable server is told at once.
+    """Open a run before training: a wrong or unreachable server is reported at once.
 
     Only the process of rank 0 (`RANK` unset or 0) writes; MLflow is imported only when it does.
 
@@ -31,7 +31,7 @@ def open_run(
         spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
 
     Raises:
-        UserError: the URI is wrong, or what it names cannot be reached or written.
+        UserError: the URI is wrong, or its server cannot be reached or written.
     """
     if not enabled or os.environ.get("RANK", "0") != "0":
         return NullRun()

@@ -99,8 +99,8 @@ def transfer(
         affinity: (T, T) from -1 to 1.
         weights: (T, T) from 0 to 1.
     """
-    side = 2.2 + 0.42 * len(tasks)
-    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
+    size = 2.2 + 0.42 * len(tasks)
+    figure = Figure(figsize=(2 * size + 1, size), layout="constrained")
     for axes, (title, matrix, low, palette) in zip(
         figure.subplots(1, 2),
         (("affinity", affinity, -1.0, "RdBu"), ("transfer weights", weights, 0.0, "viridis")),
@@ -118,8 +118,8 @@ def conflicts(tasks: Sequence[str], numbers: Mapping[str, Any], most: int = 40) 
 
     Args:
         tasks: T names.
-        found: see `Conflicts.described`.
-        most: so many blocks are shown, those with the largest share of conflicts.
+        numbers: see `Conflicts.described`.
+        most: number of blocks that are shown, those with the largest share of conflicts.
     """
     ratio = {name: value for name, value in numbers["conflict_ratio"].items() if value is not None}
     worst = sorted(ratio, key=lambda name: -ratio[name])[:most]

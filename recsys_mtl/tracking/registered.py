@@ -1,4 +1,4 @@
-"""Registered models by name, and how a logged model tells of its versions."""
+"""Registered models by name, and the list of versions on a logged model's page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def find_name(client: MlflowClient, name: str) -> Any:
-    """MLflow's registered model; None where there is none."""
+    """MLflow's registered model, or None."""
     try:
         return client.get_registered_model(name)
     except MlflowException as error:

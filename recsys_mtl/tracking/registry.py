@@ -1,8 +1,8 @@
 """MLflow's model registry: versions, aliases, tags, and the bundle of a version on this disk.
 
 `register` pins every version with the tag `bundle_sha256`: the sha256 of the bundle's
-manifest.json, which holds the sha256 of the other files. `download` hands out no bundle whose
-files differ from the pin, so weights and manifest cannot be exchanged together either.
+manifest.json, which holds the sha256 of the other files. `download` returns no bundle whose
+files differ from the pin, so weights and manifest cannot be replaced together either.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ class Registry(Store):
             where: option that the text comes from.
 
         Raises:
-            UserError: malformed; or no such name, version or alias, with those that there are.
+            UserError: malformed; or no such name, version or alias, with those that exist.
         """
         name, number, alias = parse(model, where=where)
         versions = self.versions(name)
         for version in versions:
             if alias in version.aliases or number == version.number:
                 return version
-        there = [str(v.number) for v in reversed(versions)]
-        there += [f"@{known}" for v in versions for known in v.aliases]
+        existing = [str(v.number) for v in reversed(versions)]
+        existing += [f"@{known}" for v in versions for known in v.aliases]
         raise wrong(
             f"'{name}' has no version {number}"
             if alias is None
             else f"'{name}' has no alias '{alias}'",
             where=where,
-            expected=f"one of: {', '.join(there)}" if there else "a registered version",
+            expected=f"one of: {', '.join(existing)}" if existing else "a registered version",
             found=model,
         )
 
     def names(self) -> list[str]:
-        """Of all registered models, sorted."""
-        with self.asking("cannot read the model registry"):
+        """Names of all registered models, sorted."""
+        with self.requesting("cannot read the model registry"):
             return sorted(model.name for model in pages(self.client.search_registered_models))
 
     def versions(self, name: str) -> list[Version]:
@@ -71,7 +71,7 @@ class Registry(Store):
         aliases: dict[int, list[str]] = {}
         for alias, number in self._model(name).aliases.items():
             aliases.setdefault(int(number), []).append(alias)
-        with self.asking("cannot read the model registry"):
+        with self.requesting("cannot read the model registry"):
             stored = find_versions(self.client, name)
         versions = [from_mlflow(v, aliases.get(int(v.version), ())) for v in stored]
         return sorted(versions, key=lambda version: -version.number)
@@ -85,24 +85,24 @@ class Registry(Store):
         return next((v for v in self.versions(name) if alias in v.aliases), None)
 
     def set_alias(self, name: str, alias: str, number: int) -> None:
-        """Give the alias to a version, away from the one that has it."""
-        with self.asking(f"cannot set the alias '{alias}' of '{name}'"):
+        """Move the alias to a version."""
+        with self.requesting(f"cannot set the alias '{alias}' of '{name}'"):
             self.client.set_registered_model_alias(name, alias, str(number))
 
     def delete_alias(self, name: str, alias: str) -> None:
-        """Take the alias away; it need not be there."""
-        with self.asking(f"cannot delete the alias '{alias}' of '{name}'"):
+        """Delete the alias; it need not exist."""
+        with self.requesting(f"cannot delete the alias '{alias}' of '{name}'"):
             self.client.delete_registered_model_alias(name, alias)
 
     def set_tags(self, name: str, number: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version; others stay."""
-        with self.asking(f"cannot tag version {number} of '{name}'"):
+        with self.requesting(f"cannot tag version {number} of '{name}'"):
             for key, value in tag_texts(tags).items():
                 self.client.set_model_version_tag(name, str(number), key, value)
 
     def set_model_tags(self, name: str, tags: Mapping[str, str]) -> None:
         """Set tags of the registered model, over all its versions; others stay."""
-        with self.asking(f"cannot tag '{name}'"):
+        with self.requesting(f"cannot tag '{name}'"):
             for key, value in tag_texts(tags).items():
                 self.client.set_registered_model_tag(name, key, value)
 
@@ -111,10 +111,10 @@ class Registry(Store):
         return dict(self._model(name).tags)
 
     def require_new(self, name: str, model_uri: str, before: int | None = None) -> None:
-        """No version of `name`, of those before a number, is this logged model.
+        """Check that no version of `name`, of those before a number, is this logged model.
 
         Raises:
-            UserError: there is one; the message has its number.
+            UserError: such a version exists; the message has its number.
         """
         for version in self.versions(name) if name in self.names() else ():
             earlier = before is None or version.number < before
@@ -144,7 +144,7 @@ class Registry(Store):
             UserError: the name is not allowed, or has a version of this logged model.
         """
         require_name(name)
-        with self.asking(f"cannot register '{name}'"), pointed(self.uri):
+        with self.requesting(f"cannot register '{name}'"), pointed(self.uri):
             create_name(self.client, name)
             self.require_new(name, model_uri)
             made = self.client.create_model_version(
@@ -155,7 +155,7 @@ class Registry(Store):
                 description=limits.cut(description, limits.DESCRIPTION_LENGTH),
                 model_id=model_uri.removeprefix("models:/"),
             )
-            try:  # two at once may both have found nothing
+            try:  # two processes may both have passed the check above
                 self.require_new(name, model_uri, before=int(made.version))
             except UserError:
                 self.client.delete_model_version(name, made.version)
@@ -164,11 +164,11 @@ class Registry(Store):
         return from_mlflow(made, ())
 
     def download(self, version: Version, into: Path | None = None) -> Path:
-        """The version's bundle on this disk, checked against its pin before it is handed out.
+        """The version's bundle on this disk, checked against its pin before it is returned.
 
         Args:
             version: to fetch.
-            into: new folder for it; else a cache of the user, where it is fetched once.
+            into: new folder for it; else the user's cache, where it is fetched once.
 
         Raises:
             UserError: the version has no pin, or its files are not those that were registered.
@@ -179,7 +179,7 @@ class Registry(Store):
             raise wrong(f"the version has no tag {PIN}", where=str(version), fix=fix)
 
         def fetch(folder: Path) -> None:
-            with self.asking(f"cannot download {version}"):
+            with self.requesting(f"cannot download {version}"):
                 download_bundle(version.source, self.uri, folder)
             require_pinned(folder, pin, where=str(version))
 
@@ -193,11 +193,11 @@ class Registry(Store):
         if version.run_id is None:
             raise wrong("the version has no run to keep files in", where=str(version))
         path = f"registry/{version.name}/{version.number}/{file}"
-        with self.asking(f"cannot store {path}"):
+        with self.requesting(f"cannot store {path}"):
             self.client.log_text(version.run_id, text, path)
 
     def _model(self, name: str) -> Any:
-        with self.asking("cannot read the model registry"):
+        with self.requesting("cannot read the model registry"):
             model = find_name(self.client, name)
         if model is None:
             fix = did_you_mean(name, self.names()) or "register one with `recsys-mtl register`"

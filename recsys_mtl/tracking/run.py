@@ -1,4 +1,4 @@
-"""`Run`: all that a job may say to an experiment tracker, and the run that says nothing."""
+"""`Run`: the interface of a job to an experiment tracker, and the run that tracks nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PackagedModel:
 
     Attributes:
         code: the file that defines the pyfunc and calls `mlflow.models.set_model`.
-        bundle: folder of the weights; the pyfunc finds it as the artifact `bundle`.
+        bundle: folder of the weights; the pyfunc's artifact `bundle`.
         package: folder of the Python package that `code` imports.
         signature: an `mlflow.models.ModelSignature`.
         example: a few raw rows, a pandas DataFrame.

@@ -54,7 +54,7 @@ class StoredRuns(Store):
         Raises:
             UserError: there is no such run.
         """
-        with self.asking(f"cannot read the run {run_id}"):
+        with self.requesting(f"cannot read the run {run_id}"):
             return _stored(self.client.get_run(run_id))
 
     def finished(self, experiment: str | None) -> list[StoredRun]:
@@ -63,7 +63,7 @@ class StoredRuns(Store):
         Raises:
             UserError: there is no such experiment.
         """
-        with self.asking("cannot read the runs"):
+        with self.requesting("cannot read the runs"):
             ids = {e.name: e.experiment_id for e in pages(self.client.search_experiments)}
             if experiment is not None and experiment not in ids:
                 what, fix = f"no experiment '{experiment}'", did_you_mean(experiment, ids)
@@ -80,7 +80,7 @@ class StoredRuns(Store):
     def read(self, run_id: str, file: str) -> str | None:
         """The text of a run's file; None where it has no such file."""
         with (
-            self.asking(f"cannot read {file} of the run {run_id}"),
+            self.requesting(f"cannot read {file} of the run {run_id}"),
             tempfile.TemporaryDirectory() as folder,
         ):
             if file not in {entry.path for entry in self.client.list_artifacts(run_id)}:
@@ -90,7 +90,7 @@ class StoredRuns(Store):
 
     def write(self, run_id: str, file: str, text: str) -> None:
         """Store a text as a run's file."""
-        with self.asking(f"cannot store {file} in the run {run_id}"):
+        with self.requesting(f"cannot store {file} in the run {run_id}"):
             self.client.log_text(run_id, text, file)
 
 

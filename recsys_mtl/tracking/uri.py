@@ -39,7 +39,7 @@ def resolve(uri: str | None) -> str:
 
 
 def artifact_location(uri: str) -> str | None:
-    """Artifacts of a SQLite store lie beside its file; of every other store, where it says."""
+    """Artifacts of a SQLite store are next to its file; any other store has its own location."""
     if not uri.startswith(_SQLITE):
         return None
     path = uri.removeprefix(_SQLITE).partition("?")[0]
@@ -49,7 +49,7 @@ def artifact_location(uri: str) -> str | None:
 def redact(text: str) -> str:
     """`text` without the user, passwords, tokens and keys that any URI in it carries.
 
-    Where a URI in a text ends is a guess: what is known to be one URI goes to `redact_uri`.
+    Where a URI in a text ends is a guess: use `redact_uri` for a single URI.
     """
     text = re.sub(r"(://)(?!(?:(?<=sqlite://)|(?<=file://))/)\S+@", r"\1***@", text)
     return re.sub(rf"(?i)([?&;][^=&\s]*(?:{_SECRETS})[^=&\s]*=)[^&\s]+", r"\1***", text)
@@ -64,10 +64,10 @@ def redact_uri(uri: str) -> str:
         return redact(uri)
     scheme, mark, rest = uri.partition("://") if "://" in uri else ("", "", uri)
     _, at, rest = rest.rpartition("@")
-    place, question, query = rest.partition("#")[0].partition("?")
+    address, question, query = rest.partition("#")[0].partition("?")
     values = (part.partition("=") for part in query.split("&") if part)
     shown = "&".join(f"{name}=***" if equals else "***" for name, equals, _ in values)
-    return f"{scheme}{mark}{'***@' if at else ''}{place}{question}{shown}"
+    return f"{scheme}{mark}{'***@' if at else ''}{address}{question}{shown}"
 
 
 def without_secrets(config: Config) -> Config:
@@ -78,11 +78,11 @@ def without_secrets(config: Config) -> Config:
     return config.model_copy(update={"tracking": tracking})
 
 
-def unusable(uri: str, found: str) -> UserError:
+def unusable(uri: str, problem: str) -> UserError:
     """The error of a tracking URI that does not work, without its credentials."""
     shown = redact_uri(uri)
-    told = redact(found.replace(uri, shown))
-    return wrong("cannot track this run", where=f"tracking.uri {shown}", found=told, fix=_FIX)
+    text = redact(problem.replace(uri, shown))
+    return wrong("cannot track this run", where=f"tracking.uri {shown}", found=text, fix=_FIX)
 
 
 def _scheme(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""A version of a registered model: how it is named, and what may name it."""
+"""A version of a registered model, and the texts that name one."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def require_name(name: str) -> None:
 
 
 def tag_texts(tags: Mapping[str, str]) -> dict[str, str]:
-    """`tags` as MLflow takes them."""
+    """`tags` as MLflow accepts them."""
     return {limits.key(key): limits.cut(value, limits.TAG_LENGTH) for key, value in tags.items()}
 
 

@@ -34,11 +34,11 @@ _UINT8 = 0x08
 
 
 def read_idx(path: Path) -> Bytes:
-    """The array of an IDX file of unsigned bytes; its content tells whether it is gzipped.
+    """The array of an IDX file of unsigned bytes; its content determines whether it is gzipped.
 
     Raises:
-        UserError: the file cannot be read, is of another format or type, or has another length
-            than its sizes say.
+        UserError: the file cannot be read, is of another format or type, or its length
+            does not match its sizes.
     """
     content = _content(path)
     if len(content) < 4 or content[:2] != b"\0\0":
@@ -62,9 +62,9 @@ def read_idx(path: Path) -> Bytes:
 
 
 def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
-    """Images and digits of MNIST's train and test split; None where there is none of its files.
+    """Images and digits of MNIST's train and test split; None without any of its files.
 
-    The files may lie in `root`, `root/mnist` or `root/MNIST/raw`.
+    The files may be in `root`, `root/mnist` or `root/MNIST/raw`.
 
     Raises:
         UserError: some of the four files are missing, one is broken, or images and labels do not
@@ -87,7 +87,7 @@ def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
 
 
 def _present(folder: Path) -> dict[str, Path]:
-    """Where each of the files lies that the folder has, gzipped or not."""
+    """The path of each file that the folder has, gzipped or not."""
     paths = {name: (folder / name, folder / f"{name}.gz") for name in FILE_NAMES}
     return {
         name: next(path for path in both if path.is_file())
@@ -130,14 +130,14 @@ def _content(path: Path) -> bytes:
     try:
         return gzip.decompress(raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _not_idx(path, "a whole gzip file", error) from error
+        raise _not_idx(path, "a complete gzip file", error) from error
 
 
-def _not_idx(path: Path, expected: str, found: object) -> UserError:
+def _not_idx(path: Path, expected: str, content: object) -> UserError:
     return wrong(
         "broken file, or not an IDX file of bytes",
         where=str(path),
         expected=expected,
-        found=found,
+        found=content,
         fix="download it again",
     )

@@ -1,4 +1,4 @@
-"""What every adapter of images gives: the images and labels of a split, by index.
+"""The interface of all image data sets: the images and labels of a split, by index.
 
 Shapes: N images, C channels, H × W pixels, B images of a batch, T tasks.
 """
@@ -17,8 +17,8 @@ class ImageTask:
 
     Attributes:
         name: of the task.
-        classes: number of classes; 2 is a yes/no attribute, which has one logit.
-        labels: what each class is called, in order.
+        classes: number of classes; 2 for a yes/no attribute, which has one logit.
+        labels: the name of each class, in order.
     """
 
     name: str

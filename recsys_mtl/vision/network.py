@@ -71,7 +71,7 @@ class ImageNetwork(nn.Module):
             labels: (B, T) int64 class numbers, −1 unlabelled.
 
         Returns:
-            (T,) float32 means over the labelled images, on the graph, zero where there is none;
+            (T,) float32 means over the labelled images, on the graph, zero without any;
             (T,) int64 numbers of labelled images.
         """
         counts = (labels != UNLABELLED).sum(0)
@@ -93,5 +93,5 @@ def _loss_sum(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _most_likely(logits: Tensor) -> Tensor:
-    """(B, outputs) to (B,) int64; one logit says yes where it is above zero."""
+    """(B, outputs) to (B,) int64; one logit is yes above zero."""
     return logits.argmax(1) if logits.shape[1] > 1 else (logits.squeeze(1) > 0).long()

@@ -1,4 +1,4 @@
-"""Rotated, coloured digits: each image of MNIST turned and painted, for three tasks.
+"""Rotated, coloured digits: each image of MNIST rotated and coloured, for three tasks.
 
 Shapes: N images, B images of a batch, S × S pixels, T = 3 tasks (digit, rotation, colour).
 """
@@ -37,9 +37,9 @@ _CHUNK = 4096  # images that are painted at once
 
 
 class RotMnist(ImageSplit):
-    """Digits of one split, each with a rotation and a colour drawn for its place in the split.
+    """Digits of one split, each with a rotation and a colour drawn for its index in the split.
 
-    The draws depend on the seed, the split and the place only, not on the digit nor on how many
+    The draws depend on the seed, the split and the index only, not on the digit nor on how many
     images follow.
 
     Attributes:
@@ -61,9 +61,9 @@ class RotMnist(ImageSplit):
             images: (N, S, S) gray values.
             digits: (N,) each below 10.
             seed: of the draws, not negative.
-            split: of the draws; the same seed gives train and test other ones.
+            split: of the draws; the same seed gives train and test different ones.
             cached: keep the painted images in memory, three times the size of `images`;
-                otherwise each batch is painted when it is asked for.
+                otherwise each batch is painted when it is requested.
         """
         count, size = len(images), images.shape[-1]
         self.shape = (3, size, size)
@@ -121,8 +121,8 @@ def load_rot_mnist(
 ) -> tuple[RotMnist, RotMnist]:
     """Train and test images from the four MNIST files, gzipped or not.
 
-    See `read_mnist` for where they may lie. Without any of them, or without a root, a warning is
-    logged and scikit-learn's 1,797 scanned digits of 8 × 8 pixels take their place.
+    See `read_mnist` for their folders. Without any of them, or without a root, a warning is
+    logged and scikit-learn's 1,797 scanned digits of 8 × 8 pixels are used instead.
 
     Args:
         root: folder of the data.
@@ -147,7 +147,7 @@ def load_rot_mnist(
 def _digits(root: Path | None) -> tuple[Pair, Pair]:
     """Scikit-learn's digits, a fifth of each digit as the test split, always the same."""
     log.warning(
-        "no MNIST files in %s: 1,797 digits of 8 x 8 pixels from scikit-learn take their place; "
+        "no MNIST files in %s: 1,797 digits of 8 x 8 pixels from scikit-learn are used instead; "
         "MNIST needs %s there (or in mnist/ or MNIST/raw/), each as it is or with .gz",
         root or "a data folder (none is set)",
         ", ".join(FILE_NAMES),

@@ -1,9 +1,8 @@
 """One training step of a network for tasks on images.
 
-The plain step is one backward pass of the weighted losses. With a combiner each task has a pass of
-its own through the backbone, the heads keep their plain gradients, and what the combiner makes of
-the tasks' gradients is spent. With GradNorm, which goes with the plain step, the losses are
-weighted anew.
+The plain step is one backward pass of the weighted losses. With a combiner each task has a separate
+pass through the backbone, the heads keep their plain gradients, and the shared parameters get the
+combined gradient. GradNorm, which needs the plain step, weighs the losses again.
 
 Shapes: B images, C channels, H × W pixels, F features, T tasks, d_e entries of shared part e.
 """
@@ -29,11 +28,11 @@ from recsys_mtl.vision.network import ImageNetwork
 
 @dataclass(frozen=True)
 class ImageStepResult:
-    """What a step saw.
+    """The result of a step.
 
     Attributes:
         losses: (T,) mean loss over labelled images, before any weight.
-        problem: why nothing was updated; None where all is well.
+        problem: why nothing was updated; None where it succeeded.
     """
 
     losses: Tensor
@@ -41,20 +40,20 @@ class ImageStepResult:
 
 
 def shared_parts(network: ImageNetwork) -> list[Part]:
-    """What the tasks share, in the order that combined gradients have."""
+    """The shared parts, in the order of combined gradients."""
     return [Part(name, group, [(p, None)]) for name, group, p in network.shared_parameters()]
 
 
 class ImageStep:
-    """Forward, backward and one update of every parameter; a step without an answer updates none.
+    """Forward, backward and one update of every parameter; a failed step updates none.
 
     Args:
         network: the model, in training mode.
         optimizer: of its parameters.
-        weights: (T,) fixed weights of the losses; a task of weight 0 takes no part.
+        weights: (T,) fixed weights of the losses; a task of weight 0 is left out.
         combiner: of the shared parameters' gradients, for `shared_parts`; None: the plain sum.
-        gradnorm: weighs the weighted losses once more, without a combiner; None: nothing does.
-        log: takes what the combiner says of each step.
+        gradnorm: weighs the weighted losses once more, without a combiner; or None.
+        log: receives the combiner's diagnostics of each step.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class ImageStep:
         return ImageStepResult(losses.detach(), problem)
 
     def _balanced(self, losses: Tensor, present: Tensor) -> Tensor:
-        """(T,) losses times GradNorm's weights of this step; then those of the next are found."""
+        """(T,) losses times GradNorm's weights of this step; then computes those of the next."""
         if self.gradnorm is None:
             return losses
         now = self.gradnorm.weights.clone()

@@ -181,19 +181,19 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("uri", "found", "tried"),
+    ("uri", "message", "tried"),
     [
         ("http://user:s3cret@127.0.0.1:9", "refused", ["127.0.0.1"]),
         ("http://nowhere.invalid:5000", "resolve", ["nowhere.invalid"]),
         ("htp://server", "unsupported URI", []),
     ],
 )
-def test_unreachable_server_is_told_before_training(
-    uri: str, found: str, tried: list[str], connections: list[str]
+def test_unreachable_server_is_reported_before_training(
+    uri: str, message: str, tried: list[str], connections: list[str]
 ) -> None:
-    with pytest.raises(UserError, match=found) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         opened(uri)
-    assert connections == tried  # once: nobody waits for retries
+    assert connections == tried  # once: there are no retries
     assert "s3cret" not in str(caught.value)
     assert caught.value.__suppress_context__
     assert str(caught.value).count("\n") == 0

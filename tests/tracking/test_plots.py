@@ -69,8 +69,8 @@ def test_transfer_shows_both_matrices_without_their_diagonals(count: int) -> Non
     assert is_png(figure)
 
 
-def found_of(tasks: list[str], ratio: dict[str, float | None]) -> dict[str, Any]:
-    """As `Conflicts.described`, with a cosine of its own in every place."""
+def numbers_of(tasks: list[str], ratio: dict[str, float | None]) -> dict[str, Any]:
+    """As `Conflicts.described`, with a different cosine in every cell."""
     count = len(tasks)
     values = iter(np.linspace(-1, 1, (len(ratio) + count) * count).tolist())
     return {
@@ -97,7 +97,7 @@ def shown_in(figure: Figure) -> list[tuple[list[str], list[str], np.ndarray]]:
 
 def test_conflicts_shows_blocks_by_tasks_and_pairs() -> None:
     tasks = ["click", "buy", "spend"]
-    numbers = found_of(tasks, {"shared.0": 0.25, "embeddings": 1.0})
+    numbers = numbers_of(tasks, {"shared.0": 0.25, "embeddings": 1.0})
     numbers["task_cosine"]["shared.0"]["buy"] = None
     figure = conflicts(tasks, numbers)
     (rows, columns, by_block), (left, under, pairs) = shown_in(figure)
@@ -113,15 +113,15 @@ def test_conflicts_shows_blocks_by_tasks_and_pairs() -> None:
 
 def test_conflicts_shows_the_worst_of_many_blocks_in_their_order() -> None:
     ratio = {f"block {i}": (i * 7 % 10) / 10 for i in range(10)} | {"unknown": None}
-    figure = conflicts(["a", "b"], found_of(["a", "b"], ratio), most=3)
+    figure = conflicts(["a", "b"], numbers_of(["a", "b"], ratio), most=3)
     (rows, _, values), _ = shown_in(figure)
     assert rows == ["block 1 (70%)", "block 4 (80%)", "block 7 (90%)"]
     assert values.shape == (3, 2)
 
 
 @pytest.mark.parametrize(("tasks", "blocks"), [(2, 1), (5, 12)])
-def test_conflicts_has_room_for_long_names(tasks: int, blocks: int) -> None:
-    """Where there is none, matplotlib warns."""
+def test_conflicts_has_space_for_long_names(tasks: int, blocks: int) -> None:
+    """Without enough space, matplotlib warns."""
     names = [f"a_task_with_a_rather_long_name_of_its_own_{i}" for i in range(tasks)]
     ratio = {f"0.shared_experts.mlp.weights.1.{i}": i / 100 for i in range(blocks)}
-    assert is_png(conflicts(names, found_of(names, ratio)))
+    assert is_png(conflicts(names, numbers_of(names, ratio)))

@@ -77,7 +77,7 @@ def register(store: Store, registry: Registry, name: str, weights: str = "some")
     return registry.create(name, model_uri=uri, run_id=store.run, tags=tags, description="a card")
 
 
-def test_a_version_says_where_it_comes_from(store: Store, registry: Registry, name: str) -> None:
+def test_a_version_has_its_origin(store: Store, registry: Registry, name: str) -> None:
     uri, _ = store.log()
     made = registry.create(
         name, model_uri=uri, run_id=store.run, tags={"a": "b" * 6000}, description="x" * 5001
@@ -162,7 +162,7 @@ def test_names_of_versions(store: Store, registry: Registry, name: str, form: st
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "message"),
     [
         ("{}", "expected models:/NAME/3"),
         ("{}/4", "no version 4; expected one of: 1, @champion"),
@@ -173,14 +173,14 @@ def test_names_of_versions(store: Store, registry: Registry, name: str, form: st
     ],
 )
 def test_what_is_not_there(
-    store: Store, registry: Registry, name: str, form: str, told: str
+    store: Store, registry: Registry, name: str, form: str, message: str
 ) -> None:
     name = name.replace(" ", "_of_a_kind_")
     register(store, registry, name)
     registry.set_alias(name, CHAMPION, 1)
     with pytest.raises(UserError) as caught:
         registry.resolve(form.format(name), where="--model")
-    assert told.format(name) in str(caught.value)
+    assert message.format(name) in str(caught.value)
     assert str(caught.value).count("\n") == 0
 
 

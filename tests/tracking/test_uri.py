@@ -10,7 +10,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.tracking.uri import artifact_location, redact, redact_uri, resolve, unusable
 
 
-def test_argument_goes_before_environment_and_default(
+def test_argument_takes_precedence_over_environment_and_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -21,7 +21,7 @@ def test_argument_goes_before_environment_and_default(
     assert resolve("https://other") == "https://other"
 
 
-def test_sqlite_folder_is_made_and_artifacts_lie_beside(tmp_path: Path) -> None:
+def test_sqlite_folder_is_made_and_artifacts_are_next_to_it(tmp_path: Path) -> None:
     uri = resolve(f"sqlite:///{tmp_path}/new folder/a.db?timeout=3")
     assert uri == f"sqlite:///{tmp_path}/new folder/a.db?timeout=3"
     with closing(sqlite3.connect(tmp_path / "new folder" / "a.db")) as connection:
@@ -31,7 +31,7 @@ def test_sqlite_folder_is_made_and_artifacts_lie_beside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "found"),
+    ("uri", "problem"),
     [
         ("http://", "malformed"),
         ("http://[bad", "malformed"),
@@ -45,9 +45,9 @@ def test_sqlite_folder_is_made_and_artifacts_lie_beside(tmp_path: Path) -> None:
         ("sqlite:///{folder}", "unable to open"),
     ],
 )
-def test_wrong_uri_is_one_line_with_a_remedy(tmp_path: Path, uri: str, found: str) -> None:
+def test_wrong_uri_is_one_line_with_a_remedy(tmp_path: Path, uri: str, problem: str) -> None:
     (tmp_path / "file").write_text("no database " * 100)
-    with pytest.raises(UserError, match=found) as caught:
+    with pytest.raises(UserError, match=problem) as caught:
         resolve(uri.replace("{folder}", str(tmp_path)))
     message = str(caught.value)
     assert "\n" not in message
@@ -104,7 +104,7 @@ def test_the_uri_itself_is_shown_without_user_and_values(uri: str, shown: str) -
 
 
 @pytest.mark.parametrize("uri", ["http://u:s3 cret@[bad", "http:///u:s3 cret@h"])
-def test_an_error_tells_no_credentials(uri: str) -> None:
+def test_an_error_has_no_credentials(uri: str) -> None:
     with pytest.raises(UserError) as caught:
         resolve(uri)
     assert "cret" not in str(caught.value)

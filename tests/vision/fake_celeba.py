@@ -81,9 +81,9 @@ def write_celeba(
         coarse = rng.integers(0, 256, (4, 3, 3), dtype=np.uint8)
         image = Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
         image.save(folder / name, quality=90)
-    attributes, partition = (root / place for place in lists)
-    for place in (attributes, partition):
-        place.mkdir(parents=True, exist_ok=True)
+    attributes, partition = (root / path for path in lists)
+    for path in (attributes, partition):
+        path.mkdir(parents=True, exist_ok=True)
     if csv:
         _write_csv(attributes, partition, names, splits, labels)
     else:

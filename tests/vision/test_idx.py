@@ -27,8 +27,8 @@ def write_mnist(folder: Path, rng: np.random.Generator, size: int = 6) -> dict[s
         FILE_NAMES[2]: rng.integers(0, 256, (7, size, size), dtype=np.uint8),
         FILE_NAMES[3]: rng.integers(0, 10, 7, dtype=np.uint8),
     }
-    for place, (name, values) in enumerate(content.items()):
-        zipped = place % 2 == 0
+    for index, (name, values) in enumerate(content.items()):
+        zipped = index % 2 == 0
         data = gzip.compress(idx(values), mtime=0) if zipped else idx(values)
         (folder / f"{name}{'.gz' * zipped}").write_bytes(data)
     return content
@@ -39,7 +39,9 @@ def write_mnist(folder: Path, rng: np.random.Generator, size: int = 6) -> dict[s
 
 @pytest.mark.parametrize("name", ["a", "a.gz"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_the_content_tells_whether_it_is_gzipped(tmp_path: Path, name: str, pack: object) -> None:
+def test_the_content_determines_whether_it_is_gzipped(
+    tmp_path: Path, name: str, pack: object
+) -> None:
     path = tmp_path / name
     path.write_bytes(pack(idx(VALUES)))
     read = read_idx(path)
@@ -58,16 +60,16 @@ def test_sizes_are_big_endian_and_of_any_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_every_truncated_file_is_told(tmp_path: Path, pack: object) -> None:
-    path, whole = tmp_path / "cut", pack(idx(VALUES))
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+def test_every_truncated_file_is_reported(tmp_path: Path, pack: object) -> None:
+    path, content = tmp_path / "cut", pack(idx(VALUES))
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
         with pytest.raises(UserError, match="cut: broken file, or not an IDX file"):
             read_idx(path)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"PNG\0" + bytes(40), r"expected two zero bytes.* found b'PNG\\x00'"),
         (idx(VALUES, kind=0x0D), r"expected type 0x08 .* found type 0x0d"),
@@ -75,18 +77,18 @@ def test_every_truncated_file_is_told(tmp_path: Path, pack: object) -> None:
         (b"\0\0\x08\x41" + b"\0\0\0\x01" * 65 + b"\x05", "1 to 64 dimensions; found 65"),
         (idx(np.zeros((0, 3), np.uint8)), r"at least one value; found the shape \(0, 3\)"),
         (idx(VALUES) + b"\0", r"expected 46 bytes for the shape \(2, 3, 5\); found 47 bytes"),
-        (gzip.compress(idx(VALUES), mtime=0) + b"more", "expected a whole gzip file"),
-        (gzip.compress(bytes(500), mtime=0)[:10] + b"\xff" * 30, "expected a whole gzip file"),
+        (gzip.compress(idx(VALUES), mtime=0) + b"more", "expected a complete gzip file"),
+        (gzip.compress(bytes(500), mtime=0)[:10] + b"\xff" * 30, "expected a complete gzip file"),
     ],
 )
-def test_other_files_are_told(tmp_path: Path, content: bytes, told: str) -> None:
+def test_other_files_are_reported(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "other-file"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"other-file: broken file.*{told}"):
+    with pytest.raises(UserError, match=rf"other-file: broken file.*{message}"):
         read_idx(path)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent: cannot read the file; found No such file"):
         read_idx(tmp_path / "absent")
     with pytest.raises(UserError, match="cannot read the file; found Is a directory"):
@@ -107,7 +109,7 @@ def test_the_four_files_are_found(tmp_path: Path, rng: np.random.Generator, fold
         assert (pixels == values).all()
 
 
-def test_a_whole_folder_goes_before_a_part(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_complete_folder_takes_precedence(tmp_path: Path, rng: np.random.Generator) -> None:
     content = write_mnist(tmp_path / "mnist", rng)
     (tmp_path / FILE_NAMES[0]).write_bytes(idx(VALUES))
     pairs = read_mnist(tmp_path)
@@ -132,24 +134,24 @@ def test_missing_files_are_named(tmp_path: Path, rng: np.random.Generator) -> No
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (np.zeros(6, np.uint8), r"expected 7 labels, .*; found the shape \(6,\)"),
         (np.zeros((7, 1), np.uint8), r"expected 7 labels, .*; found the shape \(7, 1\)"),
         (np.full(7, 10, np.uint8), "no digit; expected 0 to 9; found 10"),
     ],
 )
-def test_labels_that_do_not_fit_are_told(
-    tmp_path: Path, rng: np.random.Generator, values: np.ndarray, told: str
+def test_labels_that_do_not_fit_are_reported(
+    tmp_path: Path, rng: np.random.Generator, values: np.ndarray, message: str
 ) -> None:
     write_mnist(tmp_path, rng)
     (tmp_path / FILE_NAMES[3]).write_bytes(idx(values))
-    with pytest.raises(UserError, match=f"{FILE_NAMES[3]}: .*{told}"):
+    with pytest.raises(UserError, match=f"{FILE_NAMES[3]}: .*{message}"):
         read_mnist(tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 6), (7, 36)])
-def test_images_that_are_not_square_are_told(
+def test_images_that_are_not_square_are_reported(
     tmp_path: Path, rng: np.random.Generator, shape: tuple[int, ...]
 ) -> None:
     write_mnist(tmp_path, rng)

@@ -37,7 +37,7 @@ def write_mnist(folder: Path, counts: tuple[int, int] = (23, 11)) -> None:
             (folder / f"{name}.gz").write_bytes(gzip.compress(head + values.tobytes()))
 
 
-# --- what an image looks like
+# --- the pixels of an image
 
 
 def test_tasks_and_constants() -> None:
@@ -68,11 +68,11 @@ def test_each_image_is_turned_and_painted_as_its_labels_say(cached: bool) -> Non
     assert images.dtype == torch.float32
     assert labels.shape == (N, 3)
     assert labels.dtype == torch.int64
-    for place, (digit, rotation, colour) in enumerate(labels.tolist()):
-        assert digit == DIGITS[place]
-        turned = np.rot90(IMAGES[place], rotation).astype(np.float32) / 255
+    for index, (digit, rotation, colour) in enumerate(labels.tolist()):
+        assert digit == DIGITS[index]
+        turned = np.rot90(IMAGES[index], rotation).astype(np.float32) / 255
         for channel, share in enumerate(COLOURS[COLOUR_NAMES[colour]]):
-            assert (images[place, channel].numpy() == turned * share).all()
+            assert (images[index, channel].numpy() == turned * share).all()
 
 
 def test_90_degrees_are_counter_clockwise() -> None:
@@ -99,9 +99,9 @@ def test_painting_at_once_or_by_batch_gives_the_same_bits() -> None:
 
 
 def test_chunks_of_the_cache_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = rotated().batch(torch.arange(N))[0]
+    complete = rotated().batch(torch.arange(N))[0]
     monkeypatch.setattr("recsys_mtl.vision.rot_mnist._CHUNK", 100)
-    assert torch.equal(rotated().batch(torch.arange(N))[0], whole)
+    assert torch.equal(rotated().batch(torch.arange(N))[0], complete)
 
 
 def test_a_batch_is_the_callers_own() -> None:
@@ -129,11 +129,11 @@ def test_draws_depend_on_seed_and_split_only() -> None:
 
 
 def test_an_image_keeps_its_draws_when_fewer_are_kept() -> None:
-    whole = rotated()
+    complete = rotated()
     for kept in (1, 2, 101):
         images, labels = rotated(kept=kept).batch(torch.arange(kept))
-        assert torch.equal(labels, whole.labels[:kept])
-        assert torch.equal(images, whole.batch(torch.arange(kept))[0])
+        assert torch.equal(labels, complete.labels[:kept])
+        assert torch.equal(images, complete.batch(torch.arange(kept))[0])
 
 
 def test_all_classes_occur_equally_often_and_independently() -> None:
@@ -146,7 +146,7 @@ def test_all_classes_occur_equally_often_and_independently() -> None:
     assert ((cells - expected) ** 2 / expected).sum() < 320  # chi² of 239: 1 in 3,000
 
 
-def test_fingerprints_tell_pixels_labels_and_draws_apart() -> None:
+def test_fingerprints_depend_on_pixels_labels_and_draws() -> None:
     pixel, digit = IMAGES.copy(), DIGITS.copy()
     pixel[9, 1, 2] ^= 1
     digit[9] = (digit[9] + 1) % 10
@@ -188,12 +188,12 @@ def test_the_first_rows_are_kept(
     assert train.fingerprint() == rotated(kept=kept[0]).fingerprint()
 
 
-def test_no_rows_are_told(tmp_path: Path) -> None:
+def test_no_rows_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows; expected at least one .* found \(5, 0\)"):
         load_rot_mnist(tmp_path, seed=3, rows=(5, 0))
 
 
-def test_missing_and_unequal_files_are_told(tmp_path: Path) -> None:
+def test_missing_and_unequal_files_are_reported(tmp_path: Path) -> None:
     write_mnist(tmp_path)
     labels = tmp_path / f"{FILE_NAMES[1]}.gz"
     labels.write_bytes((tmp_path / f"{FILE_NAMES[3]}.gz").read_bytes())
@@ -205,7 +205,7 @@ def test_missing_and_unequal_files_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_without_files_small_digits_take_their_place(
+def test_without_files_small_digits_are_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, given: bool
 ) -> None:
     root = tmp_path if given else None

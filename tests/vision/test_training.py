@@ -108,7 +108,7 @@ def test_shared_parameters_get_the_combined_gradient_and_heads_their_own(
 
 
 @pytest.mark.parametrize("combiner", [None, "cagt"])
-def test_a_task_of_weight_zero_takes_no_part(batches: list[Batch], combiner: str | None) -> None:
+def test_a_task_of_weight_zero_is_left_out(batches: list[Batch], combiner: str | None) -> None:
     images, labels = batches[0]
     network = make_network()
     losses, _ = network.task_losses(network(images), labels)
@@ -152,7 +152,7 @@ def test_gradnorm_weighs_the_losses_of_the_next_step(batches: list[Batch]) -> No
     assert_close([p.grad for p in shared], list(expected), rtol=1e-4, atol=1e-6)
 
 
-def test_the_log_takes_what_the_combiner_says(batches: list[Batch]) -> None:
+def test_the_log_receives_the_diagnostics(batches: list[Batch]) -> None:
     log = ConflictLog(3, 3)
     trained(
         batches,

@@ -1,4 +1,4 @@
-"""What every backbone has: features of an image, named parts, a stem that can be frozen.
+"""The common base of backbones: features of an image, named parts, a stem that can be frozen.
 
 Shapes: B images, C channels, H × W pixels, F features.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Backbone(nn.Module, ABC):
-    """Images in, features out: what all tasks on images share.
+    """Turns images into features, which all tasks on images share.
 
     Attributes:
         out_features: F.
@@ -48,7 +48,7 @@ class Backbone(nn.Module, ABC):
         return [(group, list(pairs)) for group, pairs in named]
 
     def train(self, mode: bool = True) -> Backbone:
-        """Sets the mode; a frozen stem stays in eval mode, so its BatchNorm statistics stand."""
+        """Sets the mode; a frozen stem stays in eval mode, so its BatchNorm statistics stay."""
         super().train(mode)
         if self.stem_is_frozen:
             for module in self.stem():
@@ -57,7 +57,7 @@ class Backbone(nn.Module, ABC):
 
 
 def freeze_stem(backbone: Backbone) -> None:
-    """Stops the first layers from learning, for good; without this all of it is fine-tuned."""
+    """Freezes the first layers for good; without this all layers are fine-tuned."""
     backbone.stem_is_frozen = True
     for module in backbone.stem():
         module.requires_grad_(False)

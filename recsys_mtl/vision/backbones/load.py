@@ -1,4 +1,4 @@
-"""Weights of a backbone from a local file; nothing in the file is ever run."""
+"""Weights of a backbone from a local file; nothing in the file is executed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
     A head for ImageNet's classes (`fc.*`) in the file is left out.
 
     Args:
-        backbone: takes the weights, on the device where it is.
+        backbone: receives the weights, on its device.
         path: `.safetensors`, or else a state dict saved by `torch.save`, alone or under
             `state_dict`.
 
@@ -43,7 +43,7 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
             where=str(path),
             expected=_first(f"{name} {_shape(own[name])}" for name in misshapen),
             found=_first(f"{name} {_shape(tensors[name])}" for name in misshapen),
-            fix="give the weights of this very network",
+            fix="use weights of this network",
         )
     backbone.load_state_dict({**own, **tensors})
 
@@ -60,7 +60,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise wrong(
             "cannot read the weights",
             where=str(path),
-            expected="a whole .safetensors file, or tensors alone saved by torch.save",
+            expected="a complete .safetensors file, or tensors alone saved by torch.save",
             found=f"{type(error).__name__} (objects other than tensors are never loaded)",
             fix="get the file again, or save its state dict as .safetensors",
         ) from error
@@ -102,7 +102,7 @@ def _another_network(path: Path, missing: list[str], unexpected: list[str]) -> U
         where=str(path),
         expected="exactly the names of the backbone",
         found="; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds if names),
-        fix="give the weights of this very network",
+        fix="use weights of this network",
     )
 
 

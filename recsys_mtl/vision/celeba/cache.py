@@ -1,7 +1,7 @@
-"""The decoded images of a split in a file that is mapped into memory, and when it still holds.
+"""The decoded images of a split in a memory-mapped file, and whether it is still valid.
 
-Beside `NAME.npy` lies `NAME.json`: what it was made from and which images are broken. Labels are in
-neither, so that other attributes use the same pixels.
+Next to `NAME.npy` is `NAME.json`: its source and the broken images. Labels are in neither, so
+other attributes use the same pixels.
 
 Shapes: N images of the list, S × S pixels.
 """
@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from recsys_mtl.data.splits import SplitName
 from recsys_mtl.files import atomic_file, atomic_write
 from recsys_mtl.processes import worker_pool
-from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, Look, decode_chunk
+from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, Geometry, decode_chunk
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # of what is made of an image
+_VERSION = 1  # of the decoding
 _CHUNK_IMAGES = 256
 _CHUNK_BYTES = 32 << 20
 
-Run = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]
+MapFunction = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The pixels of a split that are wanted.
+class DecodePlan:
+    """The decoding of a split's pixels.
 
     Attributes:
         split: the split.
         folder: of the images.
         names: of the N files.
-        look: what is made of them.
+        geometry: size and crop.
         cache: folder of the arrays.
         name: of the array's file, without a suffix.
     """
@@ -66,7 +66,7 @@ class Plan:
     split: SplitName
     folder: Path
     names: tuple[str, ...]
-    look: Look
+    geometry: Geometry
     cache: Path
     name: str
 
@@ -77,13 +77,13 @@ class Plan:
 
     @property
     def sidecar(self) -> Path:
-        """File that says what the pixels are."""
+        """File that describes the pixels."""
         return self.cache / f"{self.name}.json"
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, 3, S, S)."""
-        return (len(self.names), *self.look.shape)
+        return (len(self.names), *self.geometry.shape)
 
     @property
     def bytes(self) -> int:
@@ -97,21 +97,22 @@ class Plan:
 
     @property
     def missing(self) -> tuple[Broken, ...]:
-        """The images that are not there."""
+        """The missing images."""
         pairs = zip(self.names, self.sizes, strict=True)
         return tuple((name, "missing") for name, (size, _) in pairs if size < 0)
 
     @cached_property
     def source(self) -> str:
-        """Hex SHA-256 of the names, sizes and times of the images, and of what is made of them."""
-        digest = hashlib.sha256(f"{_VERSION} {self.look}\n".encode())
-        for name, (size, time) in zip(self.names, self.sizes, strict=True):
-            digest.update(f"{name}\0{size}\0{time}\n".encode())
+        """Hex SHA-256 of the names, sizes and times of the images, size and crop."""
+        size, crop = self.geometry.size, self.geometry.crop
+        digest = hashlib.sha256(f"{_VERSION} Look(size={size}, crop={crop})\n".encode())
+        for name, (length, time) in zip(self.names, self.sizes, strict=True):
+            digest.update(f"{name}\0{length}\0{time}\n".encode())
         return digest.hexdigest()
 
 
-def cached(plan: Plan) -> Pixels | None:
-    """The pixels of an earlier run; None where there are none, or of other images or settings."""
+def cached(plan: DecodePlan) -> Pixels | None:
+    """The pixels of an earlier run; None if there are none or the images or settings differ."""
     try:
         kept = json.loads(plan.sidecar.read_text(encoding="utf-8"))
         if kept["source"] != plan.source:
@@ -126,8 +127,8 @@ def cached(plan: Plan) -> Pixels | None:
     return Pixels(array, broken, digest)
 
 
-def build(plans: Iterable[Plan], workers: int) -> Iterator[Pixels]:
-    """Decodes the images of each plan into its files; little work, or `workers` 1, is done here."""
+def build(plans: Iterable[DecodePlan], workers: int) -> Iterator[Pixels]:
+    """Decodes each plan's images into its files; in this process where one worker is enough."""
     plans = list(plans)
     chunks = sum(math.ceil(len(plan.names) / _step(plan)) for plan in plans)
     with _runner(min(workers, chunks)) as run:
@@ -136,7 +137,7 @@ def build(plans: Iterable[Plan], workers: int) -> Iterator[Pixels]:
 
 
 @contextmanager
-def _runner(workers: int) -> Iterator[Run]:
+def _runner(workers: int) -> Iterator[MapFunction]:
     if workers == 1:
         yield map
         return
@@ -144,7 +145,7 @@ def _runner(workers: int) -> Iterator[Run]:
         yield pool.map
 
 
-def _build(plan: Plan, run: Run) -> Pixels:
+def _build(plan: DecodePlan, run: MapFunction) -> Pixels:
     log.info("%s: decoding %d images into %s", plan.split, len(plan.names), plan.array)
     broken: list[Broken] = []
     digest = hashlib.sha256()
@@ -156,32 +157,34 @@ def _build(plan: Plan, run: Run) -> Pixels:
             before, done = done, done + decoded.count
             if 10 * done // len(plan.names) > 10 * before // len(plan.names):
                 log.info("%s: decoded %d %%", plan.split, 100 * done // len(plan.names))
-    told = {
-        "size": plan.look.size,
-        "crop": plan.look.crop,
+    content = {
+        "size": plan.geometry.size,
+        "crop": plan.geometry.crop,
         "images": len(plan.names),
         "source": plan.source,
         "pixels": digest.hexdigest(),
         "broken": broken,
     }
-    atomic_write(plan.sidecar, json.dumps(told, indent=1))
+    atomic_write(plan.sidecar, json.dumps(content, indent=1))
     array = np.load(plan.array, mmap_mode="r", allow_pickle=False)
     return Pixels(array, tuple(broken), digest.hexdigest())
 
 
-def _chunks(plan: Plan, path: Path) -> list[Chunk]:
-    """The work, into an empty array of the plan's shape; its cut does not depend on workers."""
+def _chunks(plan: DecodePlan, path: Path) -> list[Chunk]:
+    """The chunks, to fill an empty array of the plan's shape; they do not depend on workers."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=plan.shape)
-    first, each, step = array.offset, math.prod(plan.look.shape), _step(plan)
+    first, each, step = array.offset, math.prod(plan.geometry.shape), _step(plan)
     return [
-        Chunk(plan.folder, plan.names[start : start + step], plan.look, path, first + start * each)
+        Chunk(
+            plan.folder, plan.names[start : start + step], plan.geometry, path, first + start * each
+        )
         for start in range(0, len(plan.names), step)
     ]
 
 
-def _step(plan: Plan) -> int:
+def _step(plan: DecodePlan) -> int:
     """Images of a chunk."""
-    return max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(plan.look.shape)))
+    return max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(plan.geometry.shape)))
 
 
 def _size(path: Path) -> tuple[int, int]:

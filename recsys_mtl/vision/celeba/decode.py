@@ -26,12 +26,12 @@ _PILLOW_RAISES = (
 
 
 @dataclass(frozen=True)
-class Look:
-    """What is made of an image.
+class Geometry:
+    """The size and crop of decoded images.
 
     Attributes:
         size: S.
-        crop: side of the centre square that is kept, in pixels; None for the largest one.
+        crop: edge of the centre square that is kept, in pixels; None for the largest one.
     """
 
     size: int
@@ -50,21 +50,21 @@ class Chunk:
     Attributes:
         folder: of the images.
         names: of the M files.
-        look: what is made of them.
+        geometry: size and crop.
         array: file to write to.
-        offset: byte of the file that the first image begins at.
+        offset: byte of the file where the first image begins.
     """
 
     folder: Path
     names: tuple[str, ...]
-    look: Look
+    geometry: Geometry
     array: Path
     offset: int
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What came of a chunk.
+    """The result of a chunk.
 
     Attributes:
         count: M.
@@ -78,12 +78,12 @@ class Decoded:
 
 
 def decode_chunk(chunk: Chunk) -> Decoded:
-    """Writes (M, 3, S, S) uint8 into the array's file, by a call that tells of a full disk."""
-    pixels = np.zeros((len(chunk.names), *chunk.look.shape), dtype=np.uint8)
+    """Writes (M, 3, S, S) uint8 into the array's file, by a call that reports a full disk."""
+    pixels = np.zeros((len(chunk.names), *chunk.geometry.shape), dtype=np.uint8)
     broken: list[Broken] = []
-    for place, name in enumerate(chunk.names):
+    for index, name in enumerate(chunk.names):
         try:
-            pixels[place] = decode(chunk.folder / name, chunk.look)
+            pixels[index] = decode(chunk.folder / name, chunk.geometry)
         except _PILLOW_RAISES as error:
             broken.append((name, _reason(error)))
     with chunk.array.open("r+b") as stream:
@@ -92,19 +92,19 @@ def decode_chunk(chunk: Chunk) -> Decoded:
     return Decoded(len(pixels), tuple(broken), hashlib.sha256(pixels.data).digest())
 
 
-def decode(path: Path, look: Look) -> NDArray[np.uint8]:
+def decode(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
     """(3, S, S) RGB of the centre square, resized bilinearly with Pillow's antialiasing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=_FORMATS) as image:
             width, height = image.size
-            side = look.crop or min(width, height)
-            if side > min(width, height):
-                raise ValueError(f"{width} x {height} pixels, smaller than the crop of {side}")
-            left, top = (width - side) // 2, (height - side) // 2
-            square = image.convert("RGB").crop((left, top, left + side, top + side))
-    resized = square.resize((look.size, look.size), Image.Resampling.BILINEAR)
+            edge = geometry.crop or min(width, height)
+            if edge > min(width, height):
+                raise ValueError(f"{width} x {height} pixels, smaller than the crop of {edge}")
+            left, top = (width - edge) // 2, (height - edge) // 2
+            square = image.convert("RGB").crop((left, top, left + edge, top + edge))
+    resized = square.resize((geometry.size, geometry.size), Image.Resampling.BILINEAR)
     return np.asarray(resized).transpose(2, 0, 1)
 
 
@@ -113,5 +113,5 @@ def _reason(error: Exception) -> str:
         return "missing"
     if isinstance(error, UnidentifiedImageError):
         return "not a JPEG or PNG image"
-    told = error.strerror if isinstance(error, OSError) else None
-    return told or str(error) or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or str(error) or type(error).__name__

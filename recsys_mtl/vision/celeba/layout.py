@@ -1,4 +1,4 @@
-"""Where the files of CelebA lie: directly in the folder, or as the official download has them."""
+"""Finds the files of CelebA: directly in the folder, or in those of the official download."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def find_list(root: Path, name: str) -> Path:
     """`name`.txt, otherwise `name`.csv, in the folder, `Anno/` or `Eval/`.
 
     Raises:
-        UserError: there is none.
+        UserError: no such list.
     """
     for suffix in (".txt", ".csv"):
         for folder in _LISTS:
@@ -31,10 +31,10 @@ def find_list(root: Path, name: str) -> Path:
 
 
 def find_images(root: Path) -> Path:
-    """The folder of the aligned images; archives often hold it within one of the same name.
+    """The folder of the aligned images; archives often nest it in a folder of the same name.
 
     Raises:
-        UserError: there is none with a .jpg file.
+        UserError: no such folder has a .jpg file.
     """
     for folder in _IMAGES:
         for path in (root / folder / _NAME / _NAME, root / folder / _NAME):

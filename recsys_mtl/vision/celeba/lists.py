@@ -1,6 +1,6 @@
-"""The two lists of CelebA: the attributes of each image, and the split that it belongs to.
+"""The two lists of CelebA: the attributes of each image, and its split.
 
-Shapes: N images, T attributes that were asked for.
+Shapes: N images, T requested attributes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PARTS: dict[str, SplitName] = {str(number): split for number, split in enumerat
 
 @dataclass(frozen=True)
 class Listed:
-    """The images that the lists give to a split.
+    """The images of a split in the lists.
 
     Attributes:
         names: of the N files, sorted.
@@ -40,7 +40,7 @@ class Listed:
 
 
 def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]:
-    """The images of each split with the attributes that are asked for.
+    """The images of each split with the requested attributes.
 
     Raises:
         UserError: a list is missing or broken, an attribute is not in it, the lists name other
@@ -54,8 +54,8 @@ def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]
         ("a split", labels.keys() - parts.keys()),
     ):
         if absent:
-            found = f"{len(absent)}, such as {', '.join(sorted(absent)[:5])}"
-            raise wrong(f"images without {what}", where=str(root), found=found)
+            examples = f"{len(absent)}, such as {', '.join(sorted(absent)[:5])}"
+            raise wrong(f"images without {what}", where=str(root), found=examples)
     names: dict[SplitName, list[str]] = {split: [] for split in SPLITS}
     for name in sorted(parts):
         names[parts[name]].append(name)
@@ -69,7 +69,7 @@ def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]
 
 
 def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
-    """Classes of the attributes that are asked for, by image."""
+    """Classes of the requested attributes, by image."""
     rows = _rows(path)
     known, count = _header(path, rows)
     columns = [known.index(name) + 1 for name in _checked(path, attributes, known)]
@@ -87,9 +87,9 @@ def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
             ) from error
     if count is not None and count != len(labels):
         raise wrong(
-            "not the whole list",
+            "incomplete list",
             where=str(path),
-            expected=f"{count} images, as its first line says",
+            expected=f"{count} images, as in its first line",
             found=f"{len(labels)} images",
             fix="download it again",
         )
@@ -131,11 +131,11 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], int | None]:
-    """Names of the attributes, and how many images follow, which only the text file says."""
+    """Names of the attributes, and the number of images, which only the text file has."""
     csv = path.suffix == ".csv"
     head = [fields for _, fields in islice(rows, 1 if csv else 2)]
-    whole = len(head) == (1 if csv else 2)
-    counted = whole and (csv or (len(head[0]) == 1 and head[0][0].isdecimal()))
+    complete = len(head) == (1 if csv else 2)
+    counted = complete and (csv or (len(head[0]) == 1 and head[0][0].isdecimal()))
     names = head[-1][1 if csv else 0 :] if counted else []
     is_row = any(name.lower().endswith(".jpg") for fields in head for name in fields)
     if not names or is_row or len(set(names)) < len(names):
@@ -152,16 +152,16 @@ def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str
 
 
 def _checked(path: Path, attributes: Sequence[str], known: list[str]) -> Sequence[str]:
-    """The same attributes, where the list has each of them and none is asked for twice."""
+    """The same attributes, where the list has each of them and none is requested twice."""
     if not attributes:
-        raise wrong("no attribute", where=str(path), expected="at least one to be asked for")
+        raise wrong("no attribute", where=str(path), expected="at least one requested attribute")
     problems = [
         Problem(f"unknown attribute '{name}'", str(path), fix=did_you_mean(name, known))
         for name in attributes
         if name not in known
     ]
     twice = sorted({name for name in attributes if list(attributes).count(name) > 1})
-    problems += [Problem(f"attribute '{name}' is asked for twice", str(path)) for name in twice]
+    problems += [Problem(f"attribute '{name}' is requested twice", str(path)) for name in twice]
     if problems:
         raise UserError(*problems)
     return attributes
@@ -172,11 +172,11 @@ def _check_row(
 ) -> None:
     name = fields[0]
     if len(fields) != width:
-        what, found = "malformed line", f"{len(fields)} fields instead of {width}"
+        what, value = "malformed line", f"{len(fields)} fields instead of {width}"
     elif not name or "/" in name or "\\" in name:
-        what, found = "no name of a file", f"'{name}'"
+        what, value = "not the name of a file", f"'{name}'"
     elif name in before:
-        what, found = "an image twice", name
+        what, value = "a duplicate image", name
     else:
         return
-    raise wrong(what, where=f"{path}: line {number}", found=found)
+    raise wrong(what, where=f"{path}: line {number}", found=value)

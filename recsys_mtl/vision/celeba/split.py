@@ -53,10 +53,10 @@ class CelebaSplit(ImageSplit):
         return len(self._rows)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) float32, ImageNet's mean and deviation taken out; (B, T) int64 labels."""
-        places = indices.numpy()
-        labels = torch.from_numpy(self._labels.take(places, axis=0))
-        rows, back = np.unique(self._rows.take(places), return_inverse=True)
+        """(B, 3, S, S) float32, normalised by `MEAN` and `STD`; (B, T) int64 labels."""
+        positions = indices.numpy()
+        labels = torch.from_numpy(self._labels.take(positions, axis=0))
+        rows, back = np.unique(self._rows.take(positions), return_inverse=True)
         read = np.asarray(self._pixels.array[rows])  # in the order of the file
         images = torch.from_numpy(read.take(back, axis=0)).to(torch.float32)
         return images.sub_(self._mean).div_(self._std), labels.to(torch.int64)

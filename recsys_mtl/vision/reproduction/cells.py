@@ -1,4 +1,4 @@
-"""What stands in the cells of a reproduction's tables."""
+"""The texts in the cells of a reproduction's tables."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from recsys_mtl.vision.reproduction.published import Value
 
 
 def plus_minus(spread: Spread, digits: int) -> str:
-    """Mean ± standard deviation; nothing where there is none."""
+    """Mean ± standard deviation; empty where undefined."""
     return as_published([spread.mean, spread.sd], digits)
 
 
 def as_published(value: Value | None, digits: int) -> str:
     """The same of a published number."""
     known = [one for one in value or () if np.isfinite(one)]
-    places = (digits, min(digits, 3))
-    return " ± ".join(f"{one:.{d}f}" for one, d in zip(known, places, strict=False))
+    precision = (digits, min(digits, 3))
+    return " ± ".join(f"{one:.{d}f}" for one, d in zip(known, precision, strict=False))
 
 
 def interval(gain: Difference) -> str:

@@ -77,8 +77,8 @@ def conflicts(method: MethodSummary) -> Figure:
 
 
 def _few_rows(names: Sequence[str], shares: Floats) -> tuple[list[str], Floats]:
-    """(K, E) shares and their names; where that is too much, means over blocks of a layer."""
-    for pattern in (r"$", r"[.#]\d+$", r"\..*$"):  # blocks, the parts they begin in, layers
+    """(K, E) shares and their names; where those are too many, means over blocks of a layer."""
+    for pattern in (r"$", r"[.#]\d+$", r"\..*$"):  # blocks, the parts where they begin, layers
         keys = [re.sub(pattern, "", name) for name in names]
         known = list(dict.fromkeys(keys))
         if len(known) <= _MOST_ROWS:
@@ -88,7 +88,7 @@ def _few_rows(names: Sequence[str], shares: Floats) -> tuple[list[str], Floats]:
 
 
 def panel(shown: Mapping[str, Any], split: ImageSplit) -> Figure:
-    """Random test images with what a network says of them; red where any of it is wrong."""
+    """Random test images with a network's predictions; red where any is wrong."""
     images, _ = split.batch(torch.tensor(shown["rows"]))
     lines = -(-len(images) // _COLUMNS)
     figure = Figure(figsize=(1.7 * _COLUMNS, 2 * lines), layout="constrained")
@@ -96,11 +96,11 @@ def panel(shown: Mapping[str, Any], split: ImageSplit) -> Figure:
     for axes in grid:
         axes.set_axis_off()
     truths, answers = (np.array(shown[key]).T for key in ("true", "predicted"))  # (M, T)
-    for axes, image, true, said in zip(grid, images, truths, answers, strict=False):
+    for axes, image, true, answer in zip(grid, images, truths, answers, strict=False):
         axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
-        words = [_word(task.labels, label) for task, label in zip(split.tasks, said, strict=True)]
+        words = [_word(task.labels, label) for task, label in zip(split.tasks, answer, strict=True)]
         axes.set_title(
-            ", ".join(words), fontsize=8, color="black" if (true == said).all() else _WRONG
+            ", ".join(words), fontsize=8, color="black" if (true == answer).all() else _WRONG
         )
     return figure
 

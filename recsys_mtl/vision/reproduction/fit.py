@@ -1,4 +1,4 @@
-"""Trains one network of a reproduction, and measures it on the way.
+"""Trains one network of a reproduction, and measures it during training.
 
 Shapes: T tasks.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_mtl.gradients import ConflictLog, GradNorm
 from recsys_mtl.model.device import pick_device
-from recsys_mtl.vision.reproduction.fitted import Epoch, Fitted
+from recsys_mtl.vision.reproduction.fit_result import EpochResult, FitResult
 from recsys_mtl.vision.reproduction.images import Images, make_network, run_seeds
 from recsys_mtl.vision.reproduction.plan import Threshold
 from recsys_mtl.vision.reproduction.recipe import Recipe
@@ -28,7 +28,7 @@ class Fit:
 
     Args:
         recipe: what to train.
-        images: what on.
+        images: of training and test.
         seed: of the data.
         rerun: of the seed.
         only: the task that is trained alone; None: all.
@@ -44,10 +44,10 @@ class Fit:
         self._order = torch.Generator().manual_seed(order)
         self.step, blocks = self._make_step(draws)
         learning = [p for p in self.network.parameters() if p.requires_grad]
-        self.fitted = Fitted(blocks, sum(p.numel() for p in learning))
-        self._look_rows = _look_rows(recipe.threshold, len(images.test))
+        self.fitted = FitResult(blocks, sum(p.numel() for p in learning))
+        self._measured_rows = _measured_rows(recipe.threshold, len(images.test))
 
-    def run(self) -> Fitted:
+    def run(self) -> FitResult:
         """Train all epochs."""
         for _ in range(self.recipe.training.epochs):
             self.fitted.epochs.append(self._epoch())
@@ -78,22 +78,22 @@ class Fit:
         return step, () if named is None else named.blocks
 
     def _weights(self) -> Tensor:
-        """(T,) of the losses; zero for those that are not trained."""
+        """(T,) weights of the losses; zero for tasks that are not trained."""
         weights = torch.tensor(task_weights(self.recipe, self.images), device=self.device)
         if self.only is not None:
             weights[torch.arange(len(weights), device=self.device) != self.only] = 0
         return weights
 
-    def _epoch(self) -> Epoch:
+    def _epoch(self) -> EpochResult:
         self.network.train()
         sums = torch.zeros(len(self.images.train.tasks), device=self.device)
         steps = len(self.fitted.step_seconds)
         for rows in self._batches():
             sums += self._train_on(rows)
-            self._look()
+            self._measure()
         seconds = self.fitted.step_seconds[steps:]
         gradnorm, log = self.step.gradnorm, self.step.log
-        return Epoch(
+        return EpochResult(
             train_losses=(sums / len(seconds)).tolist(),
             scores=evaluate(self.network, self.images.test, device=self.device),
             conflicts=None if log is None else log.take(skipped=self.step.skipped),
@@ -103,7 +103,7 @@ class Fit:
         )
 
     def _batches(self) -> Iterator[Tensor]:
-        """Indices in a new order; a last image on its own is left out, it has no variance."""
+        """Indices in a new order; a single last image is left out, as it has no variance."""
         order = torch.randperm(len(self.images.train), generator=self._order)
         for rows in torch.split(order, self.recipe.training.batch_size):
             if len(rows) > 1:
@@ -111,31 +111,33 @@ class Fit:
 
     def _train_on(self, rows: Tensor) -> Tensor:
         """(T,) losses."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         images, labels = self.images.train.batch(rows)
         images, labels = images.to(self.device), labels.to(self.device)
         losses = self.step(images, labels, step=len(self.fitted.step_seconds)).losses
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        self.fitted.step_seconds.append(time.perf_counter() - begun)
+        self.fitted.step_seconds.append(time.perf_counter() - started)
         return losses
 
-    def _look(self) -> None:
-        """Measure on the fixed test images, where it is time to."""
+    def _measure(self) -> None:
+        """Measure on the fixed test images, where this step is due."""
         threshold, steps = self.recipe.threshold, len(self.fitted.step_seconds)
         if threshold is None or steps % threshold.every or steps > threshold.limit:
             return
-        scores = evaluate(self.network, self.images.test, device=self.device, rows=self._look_rows)
-        self.fitted.looks.append((steps, scores.losses))
+        scores = evaluate(
+            self.network, self.images.test, device=self.device, rows=self._measured_rows
+        )
+        self.fitted.measurements.append((steps, scores.losses))
 
 
 def task_weights(recipe: Recipe, images: Images) -> list[float]:
-    """Of the losses, in the order of the tasks."""
+    """Weights of the losses, in the order of the tasks."""
     return [recipe.weights.get(task.name, 1.0) for task in images.train.tasks]
 
 
-def _look_rows(threshold: Threshold | None, total: int) -> Tensor | None:
-    """Indices of the test images of each look, the same for every run."""
+def _measured_rows(threshold: Threshold | None, total: int) -> Tensor | None:
+    """Indices of the test images of each measurement, the same for every run."""
     if threshold is None:
         return None
     chosen = np.random.default_rng(0).permutation(total)[: threshold.images]

@@ -16,21 +16,21 @@ from recsys_mtl.vision.backbones import Backbone, ResNet18, SmallCNN, freeze_ste
 from recsys_mtl.vision.celeba import load_celeba
 from recsys_mtl.vision.images import ImageSplit
 from recsys_mtl.vision.network import ImageNetwork
-from recsys_mtl.vision.reproduction.plan import CelebaData, Dataset, Model, RotMnistData
+from recsys_mtl.vision.reproduction.plan import BackboneConfig, CelebaData, Dataset, RotMnistData
 from recsys_mtl.vision.rot_mnist import load_rot_mnist
 
 _DATASET: TypeAdapter[Dataset] = TypeAdapter(Dataset)
-_DIGITS_SIDE = 8
+_DIGITS_SIZE = 8
 
 
 @dataclass(frozen=True)
 class Images:
-    """What a seed trains and is measured on.
+    """The training and test images of a seed.
 
     Attributes:
         train: images to train on.
         test: images that are measured.
-        source: what they are, for people.
+        source: their description.
     """
 
     train: ImageSplit
@@ -39,7 +39,7 @@ class Images:
 
     @property
     def identity(self) -> str:
-        """Another one for other images or labels."""
+        """Changes with the images and labels."""
         return f"{self.train.fingerprint()}-{self.test.fingerprint()}"
 
 
@@ -49,7 +49,7 @@ def open_images(dataset: Dataset, root: Path | None, *, seed: int, cached: bool 
     Args:
         dataset: which.
         root: folder of the data.
-        seed: of what is drawn of the data.
+        seed: of the data's random draws.
         cached: painted images are kept in memory, which training needs for its speed.
 
     Raises:
@@ -70,7 +70,7 @@ def _opened(dataset: str, root: Path | None, seed: int, cached: bool) -> Images:
 def _rot_mnist(dataset: RotMnistData, root: Path | None, seed: int, cached: bool) -> Images:
     rows = None if dataset.rows is None else (dataset.rows.train, dataset.rows.test)
     train, test = load_rot_mnist(root, seed=seed, cached=cached, rows=rows)
-    small = train.shape[-1] == _DIGITS_SIDE
+    small = train.shape[-1] == _DIGITS_SIZE
     return Images(train, test, "scikit-learn's digits, not MNIST" if small else "MNIST")
 
 
@@ -78,7 +78,7 @@ def _celeba(dataset: CelebaData, root: Path | None) -> Images:
     if root is None:
         raise wrong(
             "no folder of CelebA", where="dataset", expected="--data DIR or $RECSYS_MTL_DATA",
-            fix="download CelebA and give its folder",
+            fix="download CelebA and name its folder",
         )  # fmt: skip
     inside = root / "celeba"
     rows = dataset.rows
@@ -95,15 +95,15 @@ def _celeba(dataset: CelebaData, root: Path | None) -> Images:
     return Images(splits["train"], splits[dataset.tested], source)
 
 
-def make_backbone(model: Model, shape: tuple[int, int, int]) -> Backbone:
+def make_backbone(model: BackboneConfig, shape: tuple[int, int, int]) -> Backbone:
     """A backbone for (C, H, W) images, its weights drawn with torch's own random numbers.
 
     Raises:
         UserError: the file of the weights is missing or of another network.
     """
-    channels, side, _ = shape
+    channels, height, _ = shape
     if model.kind == "small_cnn":
-        return SmallCNN(channels, side, channels=tuple(model.channels), width=model.width)
+        return SmallCNN(channels, height, channels=tuple(model.channels), width=model.width)
     backbone = ResNet18(channels)
     if model.weights is not None:
         load_weights(backbone, Path(model.weights))
@@ -112,7 +112,7 @@ def make_backbone(model: Model, shape: tuple[int, int, int]) -> Backbone:
     return backbone
 
 
-def make_network(model: Model, images: Images, *, seed: int) -> ImageNetwork:
+def make_network(model: BackboneConfig, images: Images, *, seed: int) -> ImageNetwork:
     """The network of a run: the same weights for every method."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -121,6 +121,6 @@ def make_network(model: Model, images: Images, *, seed: int) -> ImageNetwork:
 
 
 def run_seeds(seed: int, rerun: int) -> tuple[int, int, int]:
-    """Seeds of the initial weights, of the order of images, and of what methods draw."""
+    """Seeds of the initial weights, the order of images, and the methods' draws."""
     weights, order, draws = np.random.SeedSequence((seed, rerun)).generate_state(3)
     return int(weights), int(order), int(draws)

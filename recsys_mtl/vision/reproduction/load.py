@@ -1,4 +1,4 @@
-"""From a YAML file, or the name of a ready one, to a checked plan; whose folder is whose."""
+"""From a YAML file, or the name of a ready one, to a checked plan; which plan owns a folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load_reproduction(plan: str | Path, overrides: Sequence[str] = ()) -> Reprod
         overrides: `a.b=c` assignments.
 
     Raises:
-        UserError: every problem found.
+        UserError: every problem of the file.
     """
     path, where = Path(plan), str(plan)
     if (name := where.replace("_", "-")) in ready_plans():
@@ -43,7 +43,7 @@ def load_reproduction(plan: str | Path, overrides: Sequence[str] = ()) -> Reprod
 
 
 def claim(plan: Reproduction, out: Path) -> None:
-    """Note in the folder what it is for; methods, seeds and studies may come and go.
+    """Record in the folder which study it holds; methods, seeds and studies may change.
 
     Raises:
         UserError: it holds another reproduction, or other files.

@@ -1,4 +1,4 @@
-"""What the runs of one method say together.
+"""The summary of one method's runs.
 
 Shapes: T tasks, E epochs, K blocks.
 """
@@ -72,7 +72,7 @@ def method_summary(
     """Of one method.
 
     Args:
-        plan: with what it is compared.
+        plan: the study.
         name: its own.
         results: of all methods.
     """
@@ -108,7 +108,7 @@ def _by_task(rows: Sequence[Sequence[float | None]]) -> list[Spread]:
 
 
 def _conflicts(units: Sequence[UnitResult]) -> Floats | None:
-    """(E, K) mean over runs; an epoch whose every step was skipped says nothing."""
+    """(E, K) mean over runs; an epoch whose every step was skipped is undefined."""
     epochs = [[epoch["conflicts"] for epoch in unit["epochs"]] for unit in units]
     if any(one is None for run in epochs for one in run):
         return None

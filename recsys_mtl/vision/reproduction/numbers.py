@@ -14,8 +14,8 @@ from recsys_mtl.metrics.differences import Difference, difference
 from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.study.unit import UnitResult
 
-Run = tuple[int, int]
-"""Seed and rerun: what two methods have in common in a pair."""
+PairKey = tuple[int, int]
+"""Seed and rerun, which two methods have in common in a pair."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def floats(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if value is None else float(value) for value in values]
 
 
-def run_of(unit: UnitResult) -> Run:
+def run_of(unit: UnitResult) -> PairKey:
     """Its seed and rerun."""
     return unit["seed"], unit["rerun"]
 
@@ -81,7 +81,7 @@ def mean_auroc(unit: UnitResult) -> float:
 
 
 def steps_to(unit: UnitResult, loss: float) -> int | None:
-    """Steps until the first look at a loss below; None: at no look."""
+    """Steps until the first measured loss below; None: never."""
     below = (steps for steps, losses in unit["looks"] if weighted(unit, losses) < loss)
     return next(below, None)
 

@@ -1,4 +1,4 @@
-"""What the YAML of a reproduction may say."""
+"""The YAML of a reproduction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recsys_mtl.study.seeds import SeedsConfig
 from recsys_mtl.vision.reproduction.published import AttentionName, Published
 
 
-class Rows(Section):
+class RowsConfig(Section):
     """How many images are kept."""
 
     train: Annotated[int, Field(ge=2)] = Field(description="at most, the first ones")
@@ -21,12 +21,12 @@ class Rows(Section):
 
 
 class RotMnistData(Section):
-    """Digits, each turned and painted; scikit-learn's digits where there is no MNIST."""
+    """Digits, each rotated and coloured; scikit-learn's digits where there is no MNIST."""
 
     tag: ClassVar[str] = "kind"
 
     kind: Literal["rot_mnist"]
-    rows: Rows | None = Field(None, description="null: all")
+    rows: RowsConfig | None = Field(None, description="null: all")
 
 
 class CelebaData(Section):
@@ -35,12 +35,14 @@ class CelebaData(Section):
     tag: ClassVar[str] = "kind"
 
     kind: Literal["celeba"]
-    rows: Rows | None = Field(None, description="null: all")
+    rows: RowsConfig | None = Field(None, description="null: all")
     attributes: list[str] = Field(
         ["Smiling", "Male", "Eyeglasses", "Wearing_Hat", "Bangs"], description="the tasks"
     )
-    size: PositiveInt = Field(128, description="pixels a side that the network sees")
-    crop: PositiveInt = Field(178, description="pixels a side, from the middle, before that")
+    size: PositiveInt = Field(128, description="pixels of each edge of the network's input")
+    crop: PositiveInt = Field(
+        178, description="pixels of each edge of the centre square, before that"
+    )
     tested: Literal["valid", "test"] = Field(
         "valid", description="split that is measured; the paper takes the official valid"
     )
@@ -73,7 +75,7 @@ class ResNet18Model(Section):
     freeze_stem: bool = Field(False, description="the first layers do not learn")
 
 
-Model = Annotated[SmallCnnModel | ResNet18Model, Field(discriminator="kind")]
+BackboneConfig = Annotated[SmallCnnModel | ResNet18Model, Field(discriminator="kind")]
 
 
 class Training(Section):
@@ -90,15 +92,17 @@ class Threshold(Section):
     """After how many steps the loss is low enough."""
 
     loss: PositiveFloat = Field(0.3, description="below this")
-    every: PositiveInt = Field(50, description="steps between two looks")
-    images: PositiveInt = Field(2000, description="test images of each look, always the same")
-    limit: PositiveInt = Field(1200, description="steps of the last look")
+    every: PositiveInt = Field(50, description="steps between two measurements")
+    images: PositiveInt = Field(
+        2000, description="test images of each measurement, always the same"
+    )
+    limit: PositiveInt = Field(1200, description="steps until the last measurement")
 
 
 class Method(Section):
     """How the tasks are trained together."""
 
-    combiner: CombinerConfig = Field(SumConfig(), description="of the gradients of what is shared")
+    combiner: CombinerConfig = Field(SumConfig(), description="of the shared parameters' gradients")
     balancing: Literal["fixed", "gradnorm"] = Field("fixed", description="of the losses")
     alone: bool = Field(False, description="a network for each task, put together")
 
@@ -124,7 +128,7 @@ class Sweep(Section):
     epochs: PositiveInt = Field(description="of each run")
     seeds: SeedsConfig = SeedsConfig(count=1)
     reruns: PositiveInt = Field(1, description="of each seed")
-    rows: Rows | None = Field(None, description="null: those of the data set")
+    rows: RowsConfig | None = Field(None, description="null: those of the data set")
 
 
 class Reproduction(Section):
@@ -132,11 +136,11 @@ class Reproduction(Section):
 
     name: Name = Field(description="reproductions/NAME is the default folder")
     dataset: Dataset
-    model: Model
+    model: BackboneConfig
     weights: dict[Name, PositiveFloat] = Field({}, description="of the tasks' losses; else 1")
     training: Training = Training()
     seeds: SeedsConfig = SeedsConfig()
-    reruns: PositiveInt = Field(3, description="of a seed, each with weights and order of its own")
+    reruns: PositiveInt = Field(3, description="of a seed, each with its own weights and order")
     methods: Annotated[dict[Name, Method], Field(min_length=1)]
     reference: Name = Field("sum", description="method that all others are compared with")
     against: Name | None = Field("cagt", description="a second one; null: none")

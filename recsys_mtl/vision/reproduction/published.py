@@ -14,7 +14,7 @@ AttentionName = Literal["cosine", "cosine_squared", "euclidean"]
 
 
 class PublishedMethod(Section):
-    """What the paper says of a method."""
+    """The paper's numbers of a method."""
 
     loss: Value | None = None
     accuracy: dict[Name, Value] = Field({}, description="by task, percent")

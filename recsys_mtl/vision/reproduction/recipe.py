@@ -1,7 +1,7 @@
-"""The runs that a reproduction stands for; equal ones are trained once.
+"""The runs of a reproduction; equal ones are trained once.
 
-A recipe is all that determines a training but for its seed and rerun. Its key names the file of
-the result, so that the tables of a plan share runs and a plan may grow.
+A recipe is all that determines a training except its seed and rerun. Its key names the file of
+the result: the tables of a plan share runs, and a plan may grow.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from recsys_mtl.config.section import Section
 from recsys_mtl.study.seeds import SeedsConfig
 from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.vision.reproduction.plan import (
+    BackboneConfig,
     Dataset,
     Method,
-    Model,
     Reproduction,
     Sweep,
     Threshold,
@@ -32,17 +32,17 @@ _WHERE: Any = {"training": {"device"}, "dataset": {"cache", "workers"}}
 
 
 class Recipe(Section):
-    """All that determines a training but for its seed and rerun."""
+    """All that determines a training except its seed and rerun."""
 
     dataset: Dataset
-    model: Model
+    model: BackboneConfig
     weights: dict[str, float]
     training: Training
     method: Method
     threshold: Threshold | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Every key but for where it is computed."""
+        """Every key except where it is computed."""
         return self.model_dump(exclude=_WHERE)
 
     @property
@@ -67,8 +67,8 @@ class RecipeUnit(Unit):
 
     def same_settings(self, result: UnitResult) -> bool:
         """A default that has changed since does not change the key, but it does change the run."""
-        mine, theirs = flat(self.recipe.settings()), flat(result["settings"])
-        return all(mine[key] == theirs[key] for key in mine.keys() & theirs.keys())
+        mine, stored = flat(self.recipe.settings()), flat(result["settings"])
+        return all(mine[key] == stored[key] for key in mine.keys() & stored.keys())
 
 
 def method_recipe(plan: Reproduction, name: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""A reproduction's summary as a page: what holds of the paper, then tables and pictures."""
+"""A reproduction's summary as a page: which claims hold, then tables and pictures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from recsys_mtl.reports.page import Page, Picture, Table
 from recsys_mtl.vision.reproduction import figures, tables
 from recsys_mtl.vision.reproduction.images import Images
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.summary import Summary
+from recsys_mtl.vision.reproduction.summary import ReproductionSummary
 
-_LARGE = 64  # pixels a side, from which on there is no panel
+_LARGE = 64  # pixels of an edge, from which there is no panel
 _CONFLICTS = (
     "Conflicts, below: gradients without any relation conflict in half of the pairs; a block of "
     "units that have died has no gradient and none in conflict."
 )
 
 
-def make_page(plan: Reproduction, summary: Summary, images: Images) -> Page:
-    """The whole report.
+def make_page(plan: Reproduction, summary: ReproductionSummary, images: Images) -> Page:
+    """The full report.
 
     Args:
         plan: with the published numbers.
@@ -42,7 +42,7 @@ def make_page(plan: Reproduction, summary: Summary, images: Images) -> Page:
     return Page(f"Reproduction {plan.name}", [*parts, *_pictures(plan, summary, images)])
 
 
-def _head(plan: Reproduction, summary: Summary) -> str:
+def _head(plan: Reproduction, summary: ReproductionSummary) -> str:
     train, test, channels, high, wide = summary.images
     training, weights = plan.training, plan.weights
     by_task = ", ".join(f"{task} {weights.get(task, 1.0):g}" for task in summary.tasks)
@@ -56,13 +56,13 @@ def _head(plan: Reproduction, summary: Summary) -> str:
     )
 
 
-def _sentences(plan: Reproduction, summary: Summary) -> Iterator[str]:
+def _sentences(plan: Reproduction, summary: ReproductionSummary) -> Iterator[str]:
     for name, method in summary.methods.items():
         if method.saved is not None:
             yield tables.compared(summary, name, plan.reference, method.saved)
-    theirs = [name for name in tables.paper_order(plan) if name in summary.methods]
-    if len(theirs) > 1:
-        yield _order(theirs, [name for name in summary.ranked() if name in theirs])
+    published = [name for name in tables.paper_order(plan) if name in summary.methods]
+    if len(published) > 1:
+        yield _order(published, [name for name in summary.ranked() if name in published])
     if summary.sweep:
         yield _sweep(plan, summary)
     skipped = {name: method.skipped for name, method in summary.methods.items() if method.skipped}
@@ -76,18 +76,18 @@ def _sentences(plan: Reproduction, summary: Summary) -> Iterator[str]:
         yield f"Steps that were skipped, as their gradients had no finite answer: {counts}."
 
 
-def _order(theirs: list[str], ours: list[str]) -> str:
+def _order(published: list[str], measured: list[str]) -> str:
     """Whether the paper's ranks hold."""
-    pairs = list(combinations(theirs, 2))
-    kept = sum(ours.index(a) < ours.index(b) for a, b in pairs)
+    pairs = list(combinations(published, 2))
+    kept = sum(measured.index(a) < measured.index(b) for a, b in pairs)
     holds = "holds" if kept == len(pairs) else "does not hold"
     return (
-        f"The paper's order of losses {holds}: it has {' < '.join(theirs)}; here it is "
-        f"{' < '.join(ours)} ({kept} of {len(pairs)} pairs the same way round)."
+        f"The paper's order of losses {holds}: it has {' < '.join(published)}; here it is "
+        f"{' < '.join(measured)} ({kept} of {len(pairs)} pairs the same way round)."
     )
 
 
-def _sweep(plan: Reproduction, summary: Summary) -> str:
+def _sweep(plan: Reproduction, summary: ReproductionSummary) -> str:
     assert plan.sweep is not None
     ranked = sorted(summary.sweep, key=lambda point: point.loss.mean)
     best, worst = ranked[0], ranked[-1]
@@ -95,17 +95,19 @@ def _sweep(plan: Reproduction, summary: Summary) -> str:
     noise = ""
     if sds:
         noise = f"; runs of one point differ by a standard deviation of {np.mean(sds):.4f}"
-    theirs = [f"{name} τ = {v[0]:g}, λ = {v[1]:g}" for name in ("best", "worst")
+    published = [f"{name} τ = {v[0]:g}, λ = {v[1]:g}" for name in ("best", "worst")
             if (v := getattr(plan.published, name))]  # fmt: skip
     return (
         f"Sweep of {plan.sweep.over} ({plan.sweep.epochs} epochs a run): best at "
         f"τ = {best.temperature:g}, λ = {best.coefficient:g} ({best.loss.mean:.4f}), worst at "
         f"τ = {worst.temperature:g}, λ = {worst.coefficient:g} ({worst.loss.mean:.4f})"
-        f"{noise}. The paper: {'; '.join(theirs) or 'no sweep'}."
+        f"{noise}. The paper: {'; '.join(published) or 'no sweep'}."
     )
 
 
-def _pictures(plan: Reproduction, summary: Summary, images: Images) -> Iterator[str | Picture]:
+def _pictures(
+    plan: Reproduction, summary: ReproductionSummary, images: Images
+) -> Iterator[str | Picture]:
     yield Picture("Train loss", "train_loss", figures.curves(summary.methods))
     if summary.sweep:
         yield Picture("Loss by temperature and coefficient", "sweep", figures.sweep(summary.sweep))

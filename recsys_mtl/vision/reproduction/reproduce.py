@@ -1,8 +1,8 @@
-"""A paper's study from one YAML, its numbers beside the published ones.
+"""A paper's study from one YAML, its numbers next to the published ones.
 
-What is left in the output folder, beside what every study leaves (recsys_mtl/study/run.py):
+Files of the output folder, in addition to those of every study (recsys_mtl/study/run.py):
 
-    reproduction.yaml           what the folder is for: data, network, methods and studies
+    reproduction.yaml           the study of the folder: data, network, methods and studies
     train_loss.png and more     the report's pictures
 """
 
@@ -42,10 +42,10 @@ def reproduce(
 
     Args:
         plan: methods, seeds and studies.
-        out: a new folder, or one that the same reproduction has begun.
+        out: a new folder, or one in which the same reproduction was started.
         data: folder of the data; None: $RECSYS_MTL_DATA.
-        processes: runs that are trained at the same time; None takes one a core.
-        show: gets the report and the files that hold it.
+        processes: runs that are trained at the same time; None: one a core.
+        show: receives the report and its files.
 
     Returns:
         What result.json holds.
@@ -81,7 +81,7 @@ def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -
 
 
 def _quiet() -> None:
-    """What data and methods warn of has been reported once, before."""
+    """Warnings of data and methods were reported once, before."""
     logging.disable(logging.WARNING)
 
 
@@ -94,7 +94,7 @@ def _root(data: Path | None) -> Path | None:
 
 
 def _check(plan: Reproduction) -> None:
-    """What can be checked before anything is loaded."""
+    """The checks before anything is loaded."""
     pick_device(plan.training.device)
     if plan.model.kind == "resnet18" and plan.model.weights is not None:
         path = Path(plan.model.weights)
@@ -106,11 +106,11 @@ def _check(plan: Reproduction) -> None:
 
 
 def _check_size(plan: Reproduction, images: Images) -> None:
-    side = min(images.train.shape[1:])
-    if plan.model.kind == "small_cnn" and side >> len(plan.model.channels) == 0:
+    edge = min(images.train.shape[1:])
+    if plan.model.kind == "small_cnn" and edge >> len(plan.model.channels) == 0:
         raise wrong(
-            f"too many stages for images of {side} pixels, each halves them",
-            where="model.channels", expected=f"at most {side.bit_length() - 1}",
+            f"too many stages for images of {edge} pixels, each halves them",
+            where="model.channels", expected=f"at most {edge.bit_length() - 1}",
             found=len(plan.model.channels),
         )  # fmt: skip
 
@@ -124,6 +124,6 @@ def check_images(plan: Reproduction, images: Images, results: Sequence[UnitResul
         if other_size or (comparable and result["identity"] != images.identity):
             raise wrong(
                 "the folder holds results of other images",
-                expected="the same data as when it was begun", found=result["source"],
+                expected="the same data as when it was started", found=result["source"],
                 fix="give the same --data, or another --out",
             )  # fmt: skip

@@ -1,6 +1,6 @@
-"""What a network does on a split: losses, accuracies, areas under the ROC curve.
+"""A network's numbers on a split: losses, accuracies, areas under the ROC curve.
 
-Shapes: N images of the split, M of them looked at, T tasks.
+Shapes: N images of the split, M of them measured, T tasks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BATCH = 500
 
 
 @dataclass(frozen=True)
-class Scores:
+class ImageScores:
     """Numbers of a split, one a task; NaN where they are undefined.
 
     Attributes:
@@ -38,12 +38,12 @@ class Scores:
 @torch.no_grad()
 def evaluate(
     network: ImageNetwork, split: ImageSplit, *, device: torch.device, rows: Tensor | None = None
-) -> Scores:
-    """Measure a network; it is left in the mode that it was in.
+) -> ImageScores:
+    """Measure a network; its mode does not change.
 
     Args:
         network: on `device`.
-        split: what to look at.
+        split: the images.
         device: where.
         rows: (M,) indices; None: all.
     """
@@ -70,7 +70,7 @@ def evaluate(
     predicted, truth = torch.cat(predictions), torch.cat(labels)
     columns = zip(logits, truth.unbind(1), strict=True)
     right = ((predicted == truth) & (truth != UNLABELLED)).sum(0)
-    return Scores(
+    return ImageScores(
         losses=(sums / counts).tolist(),
         accuracy=(right / counts).tolist(),
         auroc=[_area(torch.cat(z), y) if z else float("nan") for z, y in columns],

@@ -40,7 +40,7 @@ class Point:
 
 
 def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Cell]:
-    """One an attention; none without the study."""
+    """One for each attention; none without the study."""
     if plan.attention is None:
         return []
     cells = []
@@ -53,7 +53,7 @@ def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult
 
 
 def sweep_points(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Point]:
-    """One a temperature and coefficient; none without the study."""
+    """One for each temperature and coefficient; none without the study."""
     if plan.sweep is None:
         return []
     return [

@@ -1,4 +1,4 @@
-"""What the runs of a reproduction say together."""
+"""The summary of all runs of a reproduction."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from recsys_mtl.vision.reproduction.studies import Cell, Point, attention_cells,
 
 
 @dataclass(frozen=True)
-class Summary:
+class ReproductionSummary:
     """Everything that the report shows.
 
     Attributes:
         tasks: names.
-        source: what the images are.
+        source: description of the images.
         images: (train, test, C, H, W).
         device: that it was computed on.
         methods: by name.
@@ -58,8 +58,8 @@ class Summary:
         return sorted(self.methods, key=key)
 
 
-def summarize(plan: Reproduction, units: Sequence[UnitResult]) -> Summary:
-    """Bring the results of all runs together.
+def summarize(plan: Reproduction, units: Sequence[UnitResult]) -> ReproductionSummary:
+    """Summarise the results of all runs.
 
     Args:
         plan: which of them belong to what.
@@ -71,7 +71,7 @@ def summarize(plan: Reproduction, units: Sequence[UnitResult]) -> Summary:
     results = {name: by_key[method_recipe(plan, name).key] for name in plan.methods}
     first = results[plan.reference][0]
     methods = {name: method_summary(plan, name, results) for name in results}
-    return Summary(
+    return ReproductionSummary(
         tasks=first["tasks"],
         source=first["source"],
         images=first["images"],

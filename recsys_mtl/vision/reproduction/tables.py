@@ -1,4 +1,4 @@
-"""The tables of a reproduction's report, published numbers beside ours."""
+"""The tables of a reproduction's report, with the published numbers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from recsys_mtl.vision.reproduction.cells import (
 )
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.published import PublishedMethod
-from recsys_mtl.vision.reproduction.summary import Summary
+from recsys_mtl.vision.reproduction.summary import ReproductionSummary
 
 _NOTHING = PublishedMethod()
 
 
-def losses(plan: Reproduction, summary: Summary) -> Table:
+def losses(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Loss, rank and cost of every method."""
     published = plan.published.methods
     ranked = summary.ranked()
-    theirs = [name for name in paper_order(plan) if name in summary.methods]
+    ranked_by_paper = [name for name in paper_order(plan) if name in summary.methods]
     base = summary.methods[plan.reference].step_ms
     rows = []
     for name, method in summary.methods.items():
@@ -33,7 +33,7 @@ def losses(plan: Reproduction, summary: Summary) -> Table:
                 plus_minus(method.loss, 4),
                 as_published(published.get(name, _NOTHING).loss, 4),
                 str(ranked.index(name) + 1),
-                str(theirs.index(name) + 1) if name in theirs else "",
+                str(ranked_by_paper.index(name) + 1) if name in ranked_by_paper else "",
                 f"{method.step_ms:.1f}",
                 f"{method.step_ms / base:.2f}",
                 f"{method.peak_memory_mb:,.0f}",
@@ -50,7 +50,7 @@ def losses(plan: Reproduction, summary: Summary) -> Table:
     return Table("Loss and cost", columns, rows, note=note)
 
 
-def differences(plan: Reproduction, summary: Summary) -> Table:
+def differences(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Loss saved against the reference and the second one."""
     rows = []
     for name, method in summary.methods.items():
@@ -71,7 +71,7 @@ def differences(plan: Reproduction, summary: Summary) -> Table:
     return Table("Paired differences", columns, shown, note=note, dense=True)
 
 
-def accuracies(plan: Reproduction, summary: Summary) -> Table:
+def accuracies(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Of every task, in percent."""
     columns = ["method"]
     for task in summary.tasks:
@@ -92,7 +92,7 @@ def accuracies(plan: Reproduction, summary: Summary) -> Table:
     )
 
 
-def aurocs(plan: Reproduction, summary: Summary) -> Table:
+def aurocs(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Area under the ROC curve of yes/no tasks."""
     rows = []
     for name, method in summary.methods.items():
@@ -103,7 +103,7 @@ def aurocs(plan: Reproduction, summary: Summary) -> Table:
     return Table("Area under the ROC curve", columns, rows, dense=True)
 
 
-def task_losses(summary: Summary) -> Table:
+def task_losses(summary: ReproductionSummary) -> Table:
     """Without weights."""
     rows = [
         [name, *(plus_minus(one, 4) for one in method.losses)]
@@ -112,7 +112,7 @@ def task_losses(summary: Summary) -> Table:
     return Table("Test loss of each task, unweighted", ("method", *summary.tasks), rows)
 
 
-def steps(plan: Reproduction, summary: Summary) -> Table:
+def steps(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Until the loss is below the threshold."""
     threshold = plan.threshold
     assert threshold is not None
@@ -133,7 +133,7 @@ def steps(plan: Reproduction, summary: Summary) -> Table:
     return Table(title, ("method", "steps", "runs that reached it", "paper"), rows, note=note)
 
 
-def attentions(plan: Reproduction, summary: Summary) -> Table:
+def attentions(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Losses with an adaptive and a fixed coefficient."""
     rows = []
     for cell in summary.attention:
@@ -151,7 +151,7 @@ def attentions(plan: Reproduction, summary: Summary) -> Table:
     return Table("Attentions", columns, rows, note="Test loss, mean ± standard deviation.")
 
 
-def adapting(summary: Summary) -> Table:
+def adapting(summary: ReproductionSummary) -> Table:
     """What an adaptive coefficient saves."""
     rows = [[cell.attention, *difference_cells(cell.saved)] for cell in summary.attention]
     columns = ("attention", "loss saved by adapting [95 %]", "p", "won:lost")
@@ -164,7 +164,7 @@ def paper_order(plan: Reproduction) -> list[str]:
     return sorted(known, key=known.__getitem__)
 
 
-def compared(summary: Summary, name: str, other: str, gain: Difference) -> str:
+def compared(summary: ReproductionSummary, name: str, other: str, gain: Difference) -> str:
     """A sentence on one comparison; p is corrected, 0.05 decides."""
     ratio = summary.methods[name].step_ms / summary.methods[other].step_ms
     known = np.isfinite(gain.adjusted)

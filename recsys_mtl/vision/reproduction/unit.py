@@ -15,7 +15,7 @@ from recsys_mtl.gradients import Conflicts
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.vision.reproduction.fit import Fit, task_weights
-from recsys_mtl.vision.reproduction.fitted import Fitted
+from recsys_mtl.vision.reproduction.fit_result import FitResult
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.recipe import Recipe, RecipeUnit
 
@@ -27,7 +27,7 @@ _CONFLICTS = ("steps", "conflict_ratio", "pair_cosine", "length_ratio", "weights
 def recipe_trainer(
     root: Path | None, batch: Sequence[RecipeUnit], out: Path, *, threads: int | None
 ) -> Iterator[Callable[[RecipeUnit], dict[str, Any]]]:
-    """Every unit opens its images itself; those of the last one are kept.
+    """A trainer that opens each unit's images; those of the last one are kept.
 
     Args:
         root: folder of the data.
@@ -47,7 +47,7 @@ def recipe_trainer(
 def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
     """Train a unit and give its numbers, NaN where one is undefined."""
     recipe = unit.recipe
-    begun = time.perf_counter()
+    started = time.perf_counter()
     reset_peak_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -68,17 +68,17 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
         "parameters": sum(fit.parameters for fit in fits),
         "blocks": list(fits[0].blocks),
         "epochs": _epochs(fits),
-        "looks": _looks(fits),
+        "looks": _measurements(fits),
         "steps": len(fits[0].step_seconds),
         "step_ms": sum(fit.step_ms for fit in fits),
         "peak_memory_mb": peak_memory_mb(),
         "peak_gpu_mb": _peak_gpu_mb(),
-        "seconds": time.perf_counter() - begun,
+        "seconds": time.perf_counter() - started,
         "shown": _shown(fits, images),
     }
 
 
-def _epochs(fits: Sequence[Fitted]) -> list[dict[str, Any]]:
+def _epochs(fits: Sequence[FitResult]) -> list[dict[str, Any]]:
     """Each epoch's lists by task; of networks trained alone, each its own task's."""
     merged = []
     for epochs in zip(*(fit.epochs for fit in fits), strict=True):
@@ -98,9 +98,9 @@ def _epochs(fits: Sequence[Fitted]) -> list[dict[str, Any]]:
     return merged
 
 
-def _looks(fits: Sequence[Fitted]) -> list[tuple[int, list[float]]]:
+def _measurements(fits: Sequence[FitResult]) -> list[tuple[int, list[float]]]:
     """(steps, losses by task)."""
-    together = zip(*(fit.looks for fit in fits), strict=True)
+    together = zip(*(fit.measurements for fit in fits), strict=True)
     return [(looks[0][0], _own([losses for _, losses in looks])) for looks in together]
 
 
@@ -115,8 +115,8 @@ def _conflicts(conflicts: Conflicts | None) -> dict[str, Any] | None:
     return None if conflicts is None else {key: getattr(conflicts, key) for key in _CONFLICTS}
 
 
-def _shown(fits: Sequence[Fitted], images: Images) -> dict[str, Any]:
-    """A few random test images with what the network says of them."""
+def _shown(fits: Sequence[FitResult], images: Images) -> dict[str, Any]:
+    """A few random test images with the network's predictions."""
     rows = np.random.default_rng(1).permutation(len(images.test))[:_SHOWN]
     _, labels = images.test.batch(torch.from_numpy(rows))
     predicted = [fit.epochs[-1].scores.predicted[rows].T.tolist() for fit in fits]  # by task
@@ -124,7 +124,7 @@ def _shown(fits: Sequence[Fitted], images: Images) -> dict[str, Any]:
 
 
 def _device(recipe: Recipe) -> str:
-    """Its name, for people."""
+    """The device's name for reports."""
     device = pick_device(recipe.training.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 

@@ -112,10 +112,10 @@ def test_weights_of_another_network(
     target = network(2)
     before = {name: value.clone() for name, value in target.state_dict().items()}
     path = save(change(network(1).state_dict()), tmp_path / f"w{suffix}")
-    with pytest.raises(UserError, match=needle) as told:
+    with pytest.raises(UserError, match=needle) as error:
         load_weights(target, path)
-    assert str(told.value).startswith(f"{path}: weights of another")
-    assert "\n" not in str(told.value)
+    assert str(error.value).startswith(f"{path}: weights of another")
+    assert "\n" not in str(error.value)
     assert same(before, target.state_dict())
 
 
@@ -146,9 +146,9 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, suffix: str, by_torch: bool) 
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content))
-    with pytest.raises(UserError, match=r"w\..*: cannot read the weights.*never loaded") as told:
+    with pytest.raises(UserError, match=r"w\..*: cannot read the weights.*never loaded") as error:
         load_weights(network(2), path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert not proof.exists()
 
 
@@ -156,8 +156,8 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, suffix: str, by_torch: bool) 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99])
 def test_truncated_files(tmp_path: Path, suffix: str, kept: float) -> None:
     path = save(network(1).state_dict(), tmp_path / f"w{suffix}")
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
+    stored = path.read_bytes()
+    path.write_bytes(stored[: int(len(stored) * kept)])
     with pytest.raises(UserError, match="cannot read the weights"):
         load_weights(network(2), path)
 

@@ -10,15 +10,15 @@ import pytest
 
 from recsys_mtl.files import BESIDE
 from recsys_mtl.vision.celeba import cache
-from recsys_mtl.vision.celeba.cache import Plan, build, cached
-from recsys_mtl.vision.celeba.decode import Chunk, Decoded, Look, decode, decode_chunk
+from recsys_mtl.vision.celeba.cache import DecodePlan, build, cached
+from recsys_mtl.vision.celeba.decode import Chunk, Decoded, Geometry, decode, decode_chunk
 from tests.vision.fake_celeba import FakeCeleba
 
 
-def plan_of(celeba: FakeCeleba, **other: Any) -> Plan:
-    settings = {"look": Look(9, 178), "names": celeba.names, **other}
+def plan_of(celeba: FakeCeleba, **other: Any) -> DecodePlan:
+    settings = {"geometry": Geometry(9, 178), "names": celeba.names, **other}
     folder = celeba.root / "cache"
-    return Plan("train", celeba.images, cache=folder, name="part", **settings)
+    return DecodePlan("train", celeba.images, cache=folder, name="part", **settings)
 
 
 def test_the_array_holds_each_image_in_order(celeba: FakeCeleba) -> None:
@@ -26,11 +26,11 @@ def test_the_array_holds_each_image_in_order(celeba: FakeCeleba) -> None:
     assert cached(plan) is None
     (pixels,) = build([plan], 1)
     assert pixels.array.shape == (23, 3, 9, 9)
-    for place, name in enumerate(celeba.names):
-        assert np.array_equal(pixels.array[place], decode(celeba.images / name, plan.look))
+    for index, name in enumerate(celeba.names):
+        assert np.array_equal(pixels.array[index], decode(celeba.images / name, plan.geometry))
     assert isinstance(pixels.array, np.memmap)
-    told = json.loads(plan.sidecar.read_text())
-    assert (told["size"], told["crop"], told["images"]) == (9, 178, 23)
+    content = json.loads(plan.sidecar.read_text())
+    assert (content["size"], content["crop"], content["images"]) == (9, 178, 23)
     again = cached(plan_of(celeba))
     assert again is not None
     assert (again.digest, again.broken) == (pixels.digest, ())
@@ -41,8 +41,8 @@ def test_the_array_holds_each_image_in_order(celeba: FakeCeleba) -> None:
 def test_chunks_do_not_change_the_pixels(
     celeba: FakeCeleba, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (whole,) = build([plan_of(celeba)], 1)
-    expected = np.array(whole.array)
+    (complete,) = build([plan_of(celeba)], 1)
+    expected = np.array(complete.array)
     monkeypatch.setattr(cache, "_CHUNK_BYTES", 2 * 3 * 9 * 9 + 5)
     caplog.set_level(logging.INFO)
     caplog.clear()
@@ -65,59 +65,59 @@ def test_broken_images_are_remembered(celeba: FakeCeleba) -> None:
     assert [name for name, _ in again.broken] == [celeba.names[3], celeba.names[7]]
 
 
-def replaced(celeba: FakeCeleba) -> Plan:
+def replaced(celeba: FakeCeleba) -> DecodePlan:
     path = celeba.images / celeba.names[5]
     path.write_bytes((celeba.images / celeba.names[6]).read_bytes())
     return plan_of(celeba)
 
 
-def touched(celeba: FakeCeleba) -> Plan:
+def touched(celeba: FakeCeleba) -> DecodePlan:
     os.utime(celeba.images / celeba.names[5], (1, 1))
     return plan_of(celeba)
 
 
-def removed(celeba: FakeCeleba) -> Plan:
+def removed(celeba: FakeCeleba) -> DecodePlan:
     (celeba.images / celeba.names[5]).unlink()
     return plan_of(celeba)
 
 
-def cut_array(celeba: FakeCeleba) -> Plan:
+def cut_array(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     plan.array.write_bytes(plan.array.read_bytes()[:-1])
     return plan
 
 
-def other_type(celeba: FakeCeleba) -> Plan:
+def other_type(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     np.save(plan.array, np.zeros(plan.shape, np.int8))
     return plan
 
 
-def other_shape(celeba: FakeCeleba) -> Plan:
+def other_shape(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
-    np.save(plan.array, np.zeros((2, *plan.look.shape), np.uint8))
+    np.save(plan.array, np.zeros((2, *plan.geometry.shape), np.uint8))
     return plan
 
 
-def empty_array(celeba: FakeCeleba) -> Plan:
+def empty_array(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     plan.array.write_bytes(b"")
     return plan
 
 
-def no_sidecar(celeba: FakeCeleba) -> Plan:
+def no_sidecar(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     plan.sidecar.unlink()
     return plan
 
 
-def other_sidecar(celeba: FakeCeleba) -> Plan:
+def other_sidecar(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     plan.sidecar.write_text("[1, 2]")
     return plan
 
 
-def cut_sidecar(celeba: FakeCeleba) -> Plan:
+def cut_sidecar(celeba: FakeCeleba) -> DecodePlan:
     plan = plan_of(celeba)
     plan.sidecar.write_text(plan.sidecar.read_text()[:-9])
     return plan
@@ -129,8 +129,8 @@ def cut_sidecar(celeba: FakeCeleba) -> Plan:
         *(replaced, touched, removed, cut_array, other_type, other_shape, empty_array),
         *(no_sidecar, other_sidecar, cut_sidecar),
         lambda celeba: plan_of(celeba, names=celeba.names[:-1]),
-        lambda celeba: plan_of(celeba, look=Look(9, None)),
-        lambda celeba: plan_of(celeba, look=Look(8, 178)),
+        lambda celeba: plan_of(celeba, geometry=Geometry(9, None)),
+        lambda celeba: plan_of(celeba, geometry=Geometry(8, 178)),
     ],
 )
 def test_a_stale_cache_is_not_used_and_built_again(celeba: FakeCeleba, change: Any) -> None:

@@ -14,10 +14,10 @@ def touch(root: Path, *names: str) -> None:
         (root / name).touch()
 
 
-@pytest.mark.parametrize("place", ["a.txt", "a.csv", "Anno/a.txt", "Eval/a.txt", "Anno/a.csv"])
-def test_a_list_lies_in_the_folder_or_where_the_download_has_it(tmp_path: Path, place: str) -> None:
-    touch(tmp_path, place)
-    assert find_list(tmp_path, "a") == tmp_path / place
+@pytest.mark.parametrize("path", ["a.txt", "a.csv", "Anno/a.txt", "Eval/a.txt", "Anno/a.csv"])
+def test_a_list_is_in_the_folder_or_in_one_of_the_download(tmp_path: Path, path: str) -> None:
+    touch(tmp_path, path)
+    assert find_list(tmp_path, "a") == tmp_path / path
 
 
 def test_the_official_list_comes_before_a_variant(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_no_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "folder",
     [
         "img_align_celeba",
         "img_align_celeba/img_align_celeba",
@@ -41,9 +41,9 @@ def test_no_list(tmp_path: Path) -> None:
         "Img/img_align_celeba/img_align_celeba",
     ],
 )
-def test_images_may_be_nested(tmp_path: Path, place: str) -> None:
-    touch(tmp_path, f"{place}/000001.jpg")
-    assert find_images(tmp_path) == tmp_path / place
+def test_images_may_be_nested(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, f"{folder}/000001.jpg")
+    assert find_images(tmp_path) == tmp_path / folder
 
 
 def test_an_empty_folder_within_does_not_hide_the_images(tmp_path: Path) -> None:

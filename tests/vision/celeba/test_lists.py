@@ -28,7 +28,9 @@ def refused(root: Path, *attributes: str) -> str:
     return str(error.value)
 
 
-def test_names_and_classes_of_the_attributes_asked_for_in_their_order(tmp_path: Path) -> None:
+def test_names_and_classes_of_the_requested_attributes_in_the_requested_order(
+    tmp_path: Path,
+) -> None:
     listed = read_lists(write(tmp_path), ("Smiling", "Male"))
     assert list(listed) == list(SPLITS)
     assert listed["train"].names == ("a.jpg", "d.jpg")
@@ -44,7 +46,7 @@ def test_line_ends_blank_lines_and_a_mark_do_not_matter(tmp_path: Path, end: str
     assert read_lists(tmp_path, ("Young",))["train"].labels.tolist() == [[1], [0]]
 
 
-def test_the_csv_variant_says_the_same(tmp_path: Path) -> None:
+def test_the_csv_variant_is_equal(tmp_path: Path) -> None:
     for csv in (False, True):
         write_celeba(tmp_path / str(csv), csv=csv)
     text, csv_ = (read_lists(tmp_path / name, ATTRIBUTES[1:4]) for name in ("False", "True"))
@@ -69,19 +71,19 @@ def test_the_order_of_the_lists_does_not_matter(tmp_path: Path) -> None:
     )
 
 
-def test_unknown_attributes_are_told_together(tmp_path: Path) -> None:
-    told = refused(write(tmp_path), "Yuong", "Male", "Hat", "Male").splitlines()
-    assert len(told) == 3
-    assert "unknown attribute 'Yuong'" in told[0]
-    assert "did you mean 'Young'?" in told[0]
-    assert "use one of: Male, Smiling, Young" in told[1]
-    assert "'Male' is asked for twice" in told[2]
+def test_unknown_attributes_are_reported_together(tmp_path: Path) -> None:
+    lines = refused(write(tmp_path), "Yuong", "Male", "Hat", "Male").splitlines()
+    assert len(lines) == 3
+    assert "unknown attribute 'Yuong'" in lines[0]
+    assert "did you mean 'Young'?" in lines[0]
+    assert "use one of: Male, Smiling, Young" in lines[1]
+    assert "'Male' is requested twice" in lines[2]
     with pytest.raises(UserError, match="no attribute"):
         read_lists(tmp_path, ())
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("", "malformed head; expected the number of images in the first line"),
         ("Male Young\na.jpg -1 1\n", "found Male Young / a.jpg -1 1"),
@@ -89,41 +91,41 @@ def test_unknown_attributes_are_told_together(tmp_path: Path) -> None:
         ("4\n", "malformed head"),
         ("4\na.jpg -1 1\n", "malformed head"),
         ("4\nMale Male\na.jpg -1 1\n", "distinct names"),
-        (TEXT.replace("4\n", "5\n"), "not the whole list; expected 5 images"),
+        (TEXT.replace("4\n", "5\n"), "incomplete list; expected 5 images"),
         (TEXT.replace("b.jpg  1", "b.jpg"), "line 4: malformed line; found 3 fields instead of 4"),
         (TEXT.replace("b.jpg  1", "b.jpg 0"), "line 4: no value of an attribute of b.jpg"),
-        (TEXT.replace("d.jpg", "a.jpg"), "line 6: an image twice; found a.jpg"),
-        (TEXT.replace("d.jpg", "../d.jpg"), "line 6: no name of a file"),
+        (TEXT.replace("d.jpg", "a.jpg"), "line 6: a duplicate image; found a.jpg"),
+        (TEXT.replace("d.jpg", "../d.jpg"), "line 6: not the name of a file"),
         (TEXT.replace("d.jpg", "e.jpg"), "images without attributes; found 1, such as d.jpg"),
     ],
 )
-def test_broken_attributes_are_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_broken_attributes_are_one_line(tmp_path: Path, text: str, expected: str) -> None:
     message = refused(write(tmp_path, text))
-    assert told in message
+    assert expected in message
     assert "\n" not in message
     assert str(tmp_path) in message
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "expected"),
     [
         ("", "images without a split; found 4, such as a.jpg, b.jpg"),
         (PARTS.replace("b.jpg 1", "b.jpg 3"), "line 2: no split of b.jpg; expected 0 (train)"),
         (PARTS.replace("b.jpg 1", "b.jpg"), "line 2: malformed line"),
         (PARTS.replace("b.jpg 1\n", ""), "images without a split; found 1, such as b.jpg"),
-        (PARTS + "a.jpg 1\n", "line 5: an image twice; found a.jpg"),
+        (PARTS + "a.jpg 1\n", "line 5: a duplicate image; found a.jpg"),
         (PARTS + "z.jpg 1\n", "images without attributes; found 1, such as z.jpg"),
         (PARTS.replace("b.jpg 1", "b.jpg 2"), "no images in valid"),
     ],
 )
-def test_a_broken_partition_is_one_line(tmp_path: Path, parts: str, told: str) -> None:
+def test_a_broken_partition_is_one_line(tmp_path: Path, parts: str, expected: str) -> None:
     message = refused(write(tmp_path, parts=parts))
-    assert told in message
+    assert expected in message
     assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "parts", "told"),
+    ("text", "parts", "expected"),
     [
         ("", CSV_PARTS, "malformed head; expected image_id and the distinct names"),
         (CSV.split("\n", 1)[1], CSV_PARTS, "malformed head"),
@@ -133,8 +135,8 @@ def test_a_broken_partition_is_one_line(tmp_path: Path, parts: str, told: str) -
         (CSV.replace(",", ";"), CSV_PARTS, "malformed head"),
     ],
 )
-def test_broken_csv_files(tmp_path: Path, text: str, parts: str, told: str) -> None:
-    assert told in refused(write(tmp_path, text, parts, "csv"))
+def test_broken_csv_files(tmp_path: Path, text: str, parts: str, expected: str) -> None:
+    assert expected in refused(write(tmp_path, text, parts, "csv"))
 
 
 def test_a_list_that_is_no_text(tmp_path: Path) -> None:

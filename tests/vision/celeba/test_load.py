@@ -102,7 +102,7 @@ def test_only_a_stale_split_is_decoded_again(celeba: FakeCeleba, decodes: list[s
     assert torch.equal(all_of(after["valid"])[0][2], all_of(after["train"])[0][0])
 
 
-def test_settings_lie_side_by_side(celeba: FakeCeleba, decodes: list[str]) -> None:
+def test_settings_have_separate_files(celeba: FakeCeleba, decodes: list[str]) -> None:
     settings: list[dict[str, Any]] = [{}, {"size": 8}, {"crop": None}, {"crop": 99}]
     settings.append({"rows": (4, 3, 2)})
     fingerprints = [load(celeba.root, **other)["train"].fingerprint() for other in settings]
@@ -121,10 +121,10 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(celeba: FakeCeleba, tmp_path:
 
 
 def test_rows_keep_the_first_images(celeba: FakeCeleba) -> None:
-    whole, some = load(celeba.root), load(celeba.root, rows=(4, 50, 2))
+    complete, some = load(celeba.root), load(celeba.root, rows=(4, 50, 2))
     assert [len(split) for split in some.values()] == [4, 5, 2]
-    assert torch.equal(all_of(some["train"])[0], all_of(whole["train"])[0][:4])
-    assert torch.equal(all_of(some["test"])[1], all_of(whole["test"])[1][:2])
+    assert torch.equal(all_of(some["train"])[0], all_of(complete["train"])[0][:4])
+    assert torch.equal(all_of(some["test"])[1], all_of(complete["test"])[1][:2])
 
 
 def spoil(celeba: FakeCeleba) -> list[str]:
@@ -138,10 +138,10 @@ def spoil(celeba: FakeCeleba) -> list[str]:
     return names
 
 
-def test_broken_images_are_left_out_and_told(
+def test_broken_images_are_left_out_and_reported(
     celeba: FakeCeleba, caplog: pytest.LogCaptureFixture, decodes: list[str]
 ) -> None:
-    whole = load(celeba.root)["train"]
+    complete = load(celeba.root)["train"]
     names = spoil(celeba)
     for _ in range(2):  # decoded, then from the cache
         caplog.clear()
@@ -149,11 +149,11 @@ def test_broken_images_are_left_out_and_told(
         assert split.broken == tuple(names)
         kept = [i for i in range(11) if celeba.names[i] not in names]
         assert len(split) == 7
-        for actual, expected in zip(all_of(split), all_of(whole), strict=True):
+        for actual, expected in zip(all_of(split), all_of(complete), strict=True):
             assert torch.equal(actual, expected[kept])
-        (told,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-        assert told.startswith("train: left out 4 of 11 images")
-        assert f"{names[0]} (missing), {names[1]} (" in told
+        (message,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+        assert message.startswith("train: left out 4 of 11 images")
+        assert f"{names[0]} (missing), {names[1]} (" in message
     assert decodes == [*celeba.names, *celeba.of(0)]
 
 
@@ -168,7 +168,7 @@ def test_too_many_broken_images_are_refused_and_not_decoded_again(
     assert decodes == list(celeba.names)
 
 
-def test_missing_images_are_told_before_anything_is_decoded(
+def test_missing_images_are_reported_before_anything_is_decoded(
     celeba: FakeCeleba, decodes: list[str]
 ) -> None:
     for name in celeba.of(2):
@@ -189,7 +189,7 @@ def test_a_cache_that_cannot_be_written(celeba: FakeCeleba) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({"size": 0}, "size; expected at least 1; found 0"),
         ({"crop": 0}, "crop; expected at least 1"),
@@ -200,10 +200,12 @@ def test_a_cache_that_cannot_be_written(celeba: FakeCeleba) -> None:
         ({"crop": 200}, "178 x 218 pixels, smaller than the crop of 200"),
     ],
 )
-def test_wrong_settings_are_one_line(celeba: FakeCeleba, given: dict[str, Any], told: str) -> None:
+def test_wrong_settings_are_one_line(
+    celeba: FakeCeleba, given: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError) as error:
         load(celeba.root, **given)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

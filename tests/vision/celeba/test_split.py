@@ -33,7 +33,7 @@ def test_tasks_shape_and_length(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("indices", [[5, 0, 3, 0], [2], []])
-def test_a_batch_is_normalised_and_in_the_order_asked_for(
+def test_a_batch_is_normalised_and_in_the_requested_order(
     rng: np.random.Generator, indices: list[int]
 ) -> None:
     array = rng.integers(0, 256, (7, 3, 5, 5), dtype=np.uint8)
@@ -54,7 +54,7 @@ def test_an_index_beyond_the_end_is_an_error(rng: np.random.Generator) -> None:
         make(rng).batch(torch.tensor([6]))
 
 
-def test_the_fingerprint_follows_everything_that_a_batch_shows(seed: int) -> None:
+def test_the_fingerprint_follows_the_full_content_of_batches(seed: int) -> None:
     def fingerprint(**other: Any) -> str:
         return make(np.random.default_rng(seed), **other).fingerprint()
 

@@ -26,7 +26,7 @@ MakeUnit = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def tiny() -> dict[str, Any]:
-    """What the file of a tiny reproduction says."""
+    """The file of a tiny reproduction."""
     return {
         "name": "tiny",
         "dataset": {"kind": "rot_mnist", "rows": {"train": 300, "test": 110}},

@@ -67,8 +67,8 @@ def test_the_panel_marks_what_is_wrong(make: Make, results: Results, images: Ima
     plan = make()
     shown = summarize(plan, results(plan)).methods["cagt"].shown
     axes = figures.panel(shown, images.test).axes
-    told = [one.get_title() for one in axes]
-    assert told[:3] == ["1, 0, cyan", "2, 90, magenta", "4, 180, yellow"]
-    assert told[3:] == ["", "", ""]
+    titles = [one.get_title() for one in axes]
+    assert titles[:3] == ["1, 0, cyan", "2, 90, magenta", "4, 180, yellow"]
+    assert titles[3:] == ["", "", ""]
     colours = [to_hex(one.title.get_color()) for one in axes[:3]]
     assert colours == ["#000000", "#000000", "#cc3311"]

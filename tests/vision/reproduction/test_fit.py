@@ -70,7 +70,7 @@ def test_a_last_image_on_its_own_is_left_out(
     assert sizes == [23] * 13
 
 
-def test_what_an_epoch_says(job: MakeJob, images: Images) -> None:
+def test_numbers_of_an_epoch(job: MakeJob, images: Images) -> None:
     methods = ("sum", "cagt", "gradnorm")
     by_method = {name: fit_of(job(name, **MIXED), images).run() for name in methods}
     plain, cagt, gradnorm = by_method.values()
@@ -88,11 +88,11 @@ def test_what_an_epoch_says(job: MakeJob, images: Images) -> None:
     assert plain.epochs[1].train_losses[2] < plain.epochs[0].train_losses[2]
 
 
-def test_looks_come_every_so_often_up_to_the_limit(job: MakeJob, images: Images) -> None:
+def test_measurements_are_regular_up_to_the_limit(job: MakeJob, images: Images) -> None:
     fitted = fit_of(job("sum"), images).run()
-    assert [steps for steps, _ in fitted.looks] == [2, 4, 6]
-    assert fitted.looks[0][1] != fitted.looks[2][1]
-    assert fit_of(job("sum", threshold=None), images).run().looks == []
+    assert [steps for steps, _ in fitted.measurements] == [2, 4, 6]
+    assert fitted.measurements[0][1] != fitted.measurements[2][1]
+    assert fit_of(job("sum", threshold=None), images).run().measurements == []
 
 
 def test_a_task_alone_leaves_the_other_heads_untrained(job: MakeJob, images: Images) -> None:

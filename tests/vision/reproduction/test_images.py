@@ -20,7 +20,7 @@ from tests.vision.fake_celeba import write_celeba
 Make = Callable[..., Reproduction]
 
 
-def test_without_mnist_the_digits_are_told(images: Images) -> None:
+def test_without_mnist_the_digits_are_reported(images: Images) -> None:
     assert (len(images.train), len(images.test)) == (300, 110)
     assert images.source == "scikit-learn's digits, not MNIST"
 

@@ -28,7 +28,7 @@ def test_the_ready_plans_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         ({"methods": CAGT}, "reference: no such method; found sum"),
         ({"against": "cogt"}, "against: no such method; found cogt -> did you mean 'cagt'?"),
@@ -64,16 +64,16 @@ def test_the_ready_plans_are_found_by_name() -> None:
         ({"dataset": {"kind": "celebb"}}, "dataset.kind: unknown choice"),
     ],
 )
-def test_contradictions_are_told_with_their_place(
-    make: Make, keys: dict[str, Any], told: str
+def test_contradictions_are_reported_with_their_key(
+    make: Make, keys: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError) as error:
         make(**keys)
     (problem,) = error.value.problems
-    assert told in str(problem)
+    assert message in str(problem)
 
 
-def test_a_name_that_is_no_plan_is_told() -> None:
+def test_a_name_that_is_no_plan_is_reported() -> None:
     with pytest.raises(UserError, match=r"rot-mnits: no such plan or file -> did you mean"):
         load_reproduction("rot-mnits")
 

@@ -34,15 +34,15 @@ def test_a_loss_that_is_undefined_stays_so(unit: MakeUnit) -> None:
 
 
 @pytest.mark.parametrize(("below", "steps"), [(10.4, 2), (10.3, 4), (0.35, 4), (0.3, None)])
-def test_steps_are_those_of_the_first_look_below(
+def test_steps_are_those_of_the_first_loss_below(
     unit: MakeUnit, below: float, steps: int | None
 ) -> None:
-    content = unit("k", 0, 0, [0.2, 0.1, 0.04])  # looks at 9 + 0.8 + 0.5 and at 0.3
+    content = unit("k", 0, 0, [0.2, 0.1, 0.04])  # measured 9 + 0.8 + 0.5 and 0.3
     content["looks"].append([6, [0.0, 0.0, 0.0]] if steps is not None else [6, [9.0, 9.0, 9.0]])
     assert steps_to(content, below) == steps
 
 
-def test_a_spread_is_of_what_is_known() -> None:
+def test_a_spread_is_of_finite_values() -> None:
     numbers = spread([1.0, 3.0, float("nan")])
     assert (numbers.mean, numbers.count) == (2.0, 2)
     assert numbers.sd == pytest.approx(2**0.5)
@@ -50,7 +50,7 @@ def test_a_spread_is_of_what_is_known() -> None:
     assert np.isnan(spread([]).mean)
 
 
-def test_what_is_saved_is_of_pairs(unit: MakeUnit) -> None:
+def test_saved_loss_is_of_pairs(unit: MakeUnit) -> None:
     runs = [(0, 0), (0, 1), (1, 0)]
     reference = [unit("r", *run, [5.0 + i, 0.0, 0.0]) for i, run in enumerate(runs)]
     units = [unit("m", *run, [4.0 + 1.5 * i, 0.0, 0.0]) for i, run in enumerate(runs)]

@@ -47,7 +47,7 @@ def pictures(page: Page) -> list[str]:
     return [part.name for part in page.parts if isinstance(part, Picture)]
 
 
-def test_the_head_says_on_what_it_was_run(page: Callable[..., Page]) -> None:
+def test_the_head_describes_data_and_runs(page: Callable[..., Page]) -> None:
     text = texts(page())
     assert "3 methods on hand: 300 images to train on, 110 to test, 8 × 8 pixels" in text
     assert "digit 1, rotation 0.8, colour 0.5. 2 seeds × 2 reruns, 2 epochs" in text
@@ -62,7 +62,7 @@ def test_whether_the_order_holds_is_one_sentence(page: Callable[..., Page]) -> N
     assert "does not hold: it has pcgrad < cagt; here it is cagt < pcgrad (0 of 1 pairs" in turned
 
 
-def test_every_study_has_its_place(page: Callable[..., Page]) -> None:
+def test_every_study_has_its_section(page: Callable[..., Page]) -> None:
     small, large = page("threshold=null"), page(**STUDIES)
     everything = [
         "Loss and cost", "Paired differences", "Accuracy in percent",
@@ -75,13 +75,13 @@ def test_every_study_has_its_place(page: Callable[..., Page]) -> None:
     assert pictures(large) == ["train_loss", "sweep", "conflicts", "predictions"]
 
 
-def test_the_sweep_is_told_with_its_noise(page: Callable[..., Page]) -> None:
+def test_the_sweep_is_reported_with_its_noise(page: Callable[..., Page]) -> None:
     text = texts(page("published.best=[0.6, 0.2]", **STUDIES))
     assert "best at τ = 0.3, λ = 0.1 (3.0500), worst at τ = 0.6, λ = 0.5 (6.0500)" in text
     assert "a standard deviation of 0.0707. The paper: best τ = 0.6, λ = 0.2." in text
 
 
-def test_skipped_steps_are_told(page: Callable[..., Page]) -> None:
+def test_skipped_steps_are_reported(page: Callable[..., Page]) -> None:
     def skip(unit: dict[str, Any]) -> None:
         unit["epochs"][-1]["skipped"] = 2
 

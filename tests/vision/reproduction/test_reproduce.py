@@ -182,7 +182,7 @@ def test_celeba_with_weights_of_a_resnet(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--set", "methods.cagt.alon=true"), "methods.cagt.alon: unknown key"),
         (("--data", "nowhere"), "--data: no such folder; found nowhere"),
@@ -203,10 +203,10 @@ def test_a_mistake_is_one_line(
     reproduce: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
-    told: str,
+    message: str,
 ) -> None:
     assert reproduce(write(), *arguments) == 2
-    assert told in error_of(capsys)
+    assert message in error_of(capsys)
 
 
 def test_a_folder_of_another_plan_or_of_other_images_is_refused(
@@ -256,36 +256,38 @@ def test_a_run_that_fails_leaves_the_others(
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_the_whole_is_one_tracked_run(
+def test_a_reproduction_is_one_tracked_run(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: Document = {"params": {}, "metrics": {}, "files": []}
+    tracked: Document = {"params": {}, "metrics": {}, "files": []}
 
     class Recorded(NullRun):
         def params(self, values: Any) -> None:
-            told["params"] |= values
+            tracked["params"] |= values
 
         def metrics(self, values: Any, step: int) -> None:
-            told["metrics"] |= values
+            tracked["metrics"] |= values
 
         def artifact(self, path: Path, folder: str = "") -> None:
-            told["files"].append(path.name)
+            tracked["files"].append(path.name)
 
     monkeypatch.setattr(engine, "open_run", lambda *_, **__: Recorded())
     methods = {"sum": {}, "cagt": {"combiner": {"name": "cagt"}}}
     result = job.reproduce(load_reproduction(write(methods=methods)), tmp_path / "out", processes=1)
-    assert told["params"]["training.learning_rate"] == 0.002
-    assert {"report.md", "report.html", "train_loss.png", "result.json"} <= {*told["files"]}
+    assert tracked["params"]["training.learning_rate"] == 0.002
+    assert {"report.md", "report.html", "train_loss.png", "result.json"} <= {*tracked["files"]}
     losses = {name: one["loss"]["mean"] for name, one in result["summary"]["methods"].items()}
-    assert told["metrics"]["cagt/loss"] == losses["cagt"]
-    assert told["metrics"]["cagt/saved"] == pytest.approx(losses["sum"] - losses["cagt"])
+    assert tracked["metrics"]["cagt/loss"] == losses["cagt"]
+    assert tracked["metrics"]["cagt/saved"] == pytest.approx(losses["sum"] - losses["cagt"])
 
 
 def test_a_folder_of_an_earlier_version_is_reported_as_it_was(
     reproduce: Callable[..., int], tmp_path: Path
 ) -> None:
-    begun = Path(__file__).parent / "begun"
-    out = Path(shutil.copytree(begun, tmp_path / "out"))
+    unfinished = Path(__file__).parent / "unfinished"
+    out = Path(shutil.copytree(unfinished, tmp_path / "out"))
     assert reproduce(out / "reproduction.yaml") == 0
-    assert (out / "report.md").read_text() == (begun / "report.md").read_text()
-    assert units(out) == {out / p.relative_to(begun): unit for p, unit in units(begun).items()}
+    assert (out / "report.md").read_text() == (unfinished / "report.md").read_text()
+    assert units(out) == {
+        out / p.relative_to(unfinished): unit for p, unit in units(unfinished).items()
+    }

@@ -15,7 +15,7 @@ Make = Callable[..., Reproduction]
 Results = Callable[[Reproduction], list[dict[str, Any]]]
 
 
-def test_losses_stand_beside_the_published(make: Make, results: Results) -> None:
+def test_losses_are_next_to_the_published(make: Make, results: Results) -> None:
     plan = make()
     table = tables.losses(plan, summarize(plan, results(plan)))
     assert table.columns[:5] == ("method", "loss", "paper", "rank", "paper")
@@ -28,7 +28,7 @@ def test_losses_stand_beside_the_published(make: Make, results: Results) -> None
     assert "does not say what its loss is" in table.note
 
 
-def test_differences_are_to_both(make: Make, results: Results) -> None:
+def test_differences_have_both_references(make: Make, results: Results) -> None:
     plan = make()
     table = tables.differences(plan, summarize(plan, results(plan)))
     assert table.columns[1] == "saved against sum [95 %]"
@@ -43,7 +43,7 @@ def test_differences_are_to_both(make: Make, results: Results) -> None:
     assert len(tables.differences(plan, summarize(plan, results(plan))).columns) == 4
 
 
-def test_accuracies_leave_out_what_is_nowhere_published(make: Make, results: Results) -> None:
+def test_accuracies_omit_empty_published_columns(make: Make, results: Results) -> None:
     plan = make()
     table = tables.accuracies(plan, summarize(plan, results(plan)))
     assert table.columns == ["method", "digit", "paper", "rotation", "colour"]
@@ -64,7 +64,7 @@ def test_areas_have_their_mean_first(make: Make, results: Results) -> None:
     ]  # fmt: skip
 
 
-def test_steps_say_how_many_runs_reached_it(make: Make, results: Results) -> None:
+def test_steps_count_the_runs_that_reached_it(make: Make, results: Results) -> None:
     plan = make("threshold.loss=1.185", "threshold.images=900")
     table = tables.steps(plan, summarize(plan, results(plan)))
     assert table.title == "Steps to a loss below 1.185"

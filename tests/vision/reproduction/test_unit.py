@@ -22,7 +22,7 @@ ALONE: dict[str, Any] = {
 }
 
 
-def told(unit: dict[str, Any]) -> str:
+def numbers_of(unit: dict[str, Any]) -> str:
     """All but what it cost."""
     for epoch in unit["epochs"]:
         epoch["seconds"] = None
@@ -31,12 +31,12 @@ def told(unit: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "cagt"])
 def test_a_run_gives_the_same_numbers_twice(job: MakeJob, images: Images, name: str) -> None:
-    one, two = (told(train_unit(job(name), images)) for _ in range(2))
+    one, two = (numbers_of(train_unit(job(name), images)) for _ in range(2))
     assert one == two
-    assert one != told(train_unit(job(name, rerun=1), images))
+    assert one != numbers_of(train_unit(job(name, rerun=1), images))
 
 
-def test_a_result_is_stored_whole_and_strictly(job: MakeJob, tmp_path: Path) -> None:
+def test_a_result_is_stored_in_full_and_strictly(job: MakeJob, tmp_path: Path) -> None:
     run = job("cagt")
     trainer = partial(recipe_trainer, None)
     ((_, unit),) = train_batch(trainer, [run], tmp_path)
@@ -58,7 +58,7 @@ def test_shown_images_are_the_same_for_every_method(job: MakeJob, images: Images
     one, two = (train_unit(job(name), images)["shown"] for name in ("sum", "pcgrad"))
     assert one["rows"] == two["rows"]
     assert one["true"] == two["true"]
-    assert [len(said) for said in one["predicted"]] == [12] * 3
+    assert [len(answers) for answers in one["predicted"]] == [12] * 3
     row = one["rows"][4]
     assert [labels[4] for labels in one["true"]] == images.test.labels[row].tolist()  # type: ignore[attr-defined]
 

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from recsys_mtl.gradients import Conflicts
-from recsys_mtl.vision.reproduction.scores import Scores
+from recsys_mtl.vision.reproduction.scores import ImageScores
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochResult:
     """An epoch's numbers, those of the training by task.
 
     Attributes:
         train_losses: (T,) means over the epoch's steps.
         scores: on all test images after it.
-        conflicts: what the combiner said; None without one.
+        conflicts: the combiner's diagnostics; None without one.
         gradnorm: (T,) its weights after it; None without it.
         skipped: steps without an update so far.
         seconds: of its steps.
     """
 
     train_losses: list[float]
-    scores: Scores
+    scores: ImageScores
     conflicts: Conflicts | None
     gradnorm: list[float] | None
     skipped: int
@@ -34,21 +34,21 @@ class Epoch:
 
 
 @dataclass
-class Fitted:
+class FitResult:
     """A training's numbers.
 
     Attributes:
-        blocks: names of the K blocks that gradients were combined in.
+        blocks: names of the K blocks of combined gradients.
         parameters: that learn.
         epochs: one by one.
-        looks: (steps so far, (T,) losses) on the fixed test images.
+        measurements: (steps so far, (T,) losses) on the fixed test images.
         step_seconds: of every step, without measuring.
     """
 
     blocks: tuple[str, ...]
     parameters: int
-    epochs: list[Epoch] = field(default_factory=list)
-    looks: list[tuple[int, list[float]]] = field(default_factory=list)
+    epochs: list[EpochResult] = field(default_factory=list)
+    measurements: list[tuple[int, list[float]]] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""The folder of the cache, before anything is decoded into it: writable, tidy and roomy enough."""
+"""The folder of the cache, before decoding: writable, tidy and with enough free space."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import BESIDE
-from recsys_mtl.vision.celeba.cache import Plan
+from recsys_mtl.vision.celeba.cache import DecodePlan
 
 _SPARE = 16 << 20  # for the small files, and what the file system needs itself
 
 
-def make_room(plans: Iterable[Plan]) -> None:
-    """Makes the folder, and deletes what runs that were killed left of these arrays.
+def prepare_cache(plans: Iterable[DecodePlan]) -> None:
+    """Makes the folder, and deletes what killed runs left of these arrays.
 
     Raises:
-        UserError: the folder cannot be written to, or has no room for the arrays.
+        UserError: the folder cannot be written to, or has no free space for the arrays.
     """
     plans = list(plans)
     for folder in {plan.cache for plan in plans}:
@@ -49,15 +49,15 @@ def _require_free(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise wrong(
-            "no room for the decoded images",
+            "no free space for the decoded images",
             where=str(folder),
             expected=f"{needed / 2**30:.2f} GiB free",
             found=f"{free / 2**30:.2f} GiB",
-            fix="free some, name another folder as the cache, or ask for a smaller size",
+            fix="free some, name another folder as the cache, or choose a smaller size",
         )
 
 
-def _delete_leftovers(plan: Plan) -> None:
+def _delete_leftovers(plan: DecodePlan) -> None:
     for path in plan.cache.glob(f"{plan.name}.*{BESIDE}*"):
         process = path.name.rpartition(BESIDE)[2].partition("-")[0]
         if process.isdecimal() and not _runs(int(process)):
@@ -70,6 +70,6 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # someone else's
+    except OSError:  # another user's
         return True
     return True

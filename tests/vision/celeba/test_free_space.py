@@ -11,36 +11,38 @@ import pytest
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import BESIDE
-from recsys_mtl.vision.celeba.cache import Plan
-from recsys_mtl.vision.celeba.decode import Look
-from recsys_mtl.vision.celeba.room import make_room
+from recsys_mtl.vision.celeba.cache import DecodePlan
+from recsys_mtl.vision.celeba.decode import Geometry
+from recsys_mtl.vision.celeba.free_space import prepare_cache
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def plan_of(folder: Path, name: str = "part", count: int = 1000) -> Plan:
+def plan_of(folder: Path, name: str = "part", count: int = 1000) -> DecodePlan:
     names = tuple(f"{number}.jpg" for number in range(count))
-    return Plan("train", folder, names, Look(100, None), folder / "cache", name)
+    return DecodePlan("train", folder, names, Geometry(100, None), folder / "cache", name)
 
 
 def test_a_folder_is_made(tmp_path: Path) -> None:
-    make_room([plan_of(tmp_path / "a")])
+    prepare_cache([plan_of(tmp_path / "a")])
     assert list((tmp_path / "a/cache").iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(UserError, match=r"cannot write the decoded images there.*as the cache"):
-        make_room([plan_of(tmp_path)])
+        prepare_cache([plan_of(tmp_path)])
 
 
 def test_the_arrays_of_all_plans_must_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans = [plan_of(tmp_path), plan_of(tmp_path, "other", 2000)]  # 90 MB
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**40, 0, 80 << 20))
-    make_room(plans[:1])
-    make_room(plans[1:])
-    with pytest.raises(UserError, match=r"no room .*expected 0\.10 GiB free; found 0\.08 GiB"):
-        make_room(plans)
+    prepare_cache(plans[:1])
+    prepare_cache(plans[1:])
+    with pytest.raises(
+        UserError, match=r"no free space .*expected 0\.10 GiB free; found 0\.08 GiB"
+    ):
+        prepare_cache(plans)
 
 
 def test_what_a_killed_run_left_is_deleted(tmp_path: Path) -> None:
@@ -60,5 +62,5 @@ def test_what_a_killed_run_left_is_deleted(tmp_path: Path) -> None:
     kept = {other, running, odd, folder / "part.npy"}
     for path in (gone, *kept):
         path.touch()
-    make_room([plan_of(tmp_path)])
+    prepare_cache([plan_of(tmp_path)])
     assert set(folder.iterdir()) == kept
