@@ -20,7 +20,7 @@ from recsys_mtl.gradients.partition import Partition
 
 
 class UnsolvedError(Exception):
-    """A method's solver found no finite weights; the step is skipped."""
+    """A method's solver gave no finite weights; the step is skipped."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Segment:
 class Partition:
     """Which block every column of a list of gradient tensors belongs to; fixed for a training.
 
-    Made by `grouped`, `whole`, `each` or `fixed`.
+    Made by `grouped`, `single`, `each` or `fixed`.
 
     Attributes:
         widths: d_e of each tensor.
@@ -79,7 +79,7 @@ class Partition:
         return cls(tuple(widths), len(set(groups)), tuple(segments))
 
     @classmethod
-    def whole(cls, widths: Sequence[int]) -> Partition:
+    def single(cls, widths: Sequence[int]) -> Partition:
         """All columns are one block."""
         return cls.grouped(widths, [0] * len(widths))
 

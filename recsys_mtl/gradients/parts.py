@@ -68,7 +68,7 @@ def partition_of(
     """
     widths = [part.width for part in parts]
     if blocks == "all":
-        return Partition.whole(widths), ("all",)
+        return Partition.single(widths), ("all",)
     if blocks == "parameter":
         return Partition.each(widths), tuple(part.name for part in parts)
     if blocks == "expert":

@@ -34,13 +34,13 @@ def planted(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_mean_of_micro_batches_is_the_big_batch(seed: int) -> None:
     weight, rows, labels = planted(seed)
-    whole, _ = gradients_of(weight, rows, labels)
+    complete, _ = gradients_of(weight, rows, labels)
     cuts = [(0, 5), (5, 6), (6, 12)]
     parts = [gradients_of(weight, rows[a:b], labels[a:b]) for a, b in cuts]
     assert parts[0][1][2] == 0
     mean = weighted_mean([g for g, _ in parts], [n for _, n in parts])
-    torch.testing.assert_close(mean, whole)
-    assert (whole != 0).any()
+    torch.testing.assert_close(mean, complete)
+    assert (complete != 0).any()
 
 
 def test_a_part_without_labels_is_ignored() -> None:
@@ -71,9 +71,9 @@ def test_two_processes_are_the_big_batch(
     seed: int, tmp_path: Path, two_ranks: Callable[[Path], list[Any]]
 ) -> None:
     weight, rows, labels = planted(seed)
-    whole, counts = gradients_of(weight, rows, labels)
+    complete, counts = gradients_of(weight, rows, labels)
     torch.save((weight.detach(), rows, labels), tmp_path / "data.pt")
     results = two_ranks(HERE / "rank.py")
     assert results[0] == results[1]  # to the last bit
-    torch.testing.assert_close(torch.tensor(results[0]["gradient"]), whole)
+    torch.testing.assert_close(torch.tensor(results[0]["gradient"]), complete)
     assert results[0]["counts"] == counts.tolist()

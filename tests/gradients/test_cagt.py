@@ -18,7 +18,7 @@ from recsys_mtl.gradients.partition import Partition
 WIDTHS = (5, 9, 2, 17)
 ATTENTIONS = ("cosine", "cosine_squared", "euclidean")
 PARTITIONS = {
-    "all": Partition.whole(WIDTHS),
+    "all": Partition.single(WIDTHS),
     "expert": Partition.grouped(WIDTHS, [0, 0, 1, 1]),
     "parameter": Partition.each(WIDTHS),
     "fixed": Partition.fixed(WIDTHS, 4),
@@ -207,7 +207,7 @@ def pair(a: float, b: float, angle: float) -> Tensor:
 
 def moved(g: Tensor, rate: float, **options: Any) -> Tensor:
     """(2, 2) the tasks' new gradients."""
-    combiner = CAGT(2, Partition.whole([2]), coefficient=rate, adaptive=False, **options)
+    combiner = CAGT(2, Partition.single([2]), coefficient=rate, adaptive=False, **options)
     gradient: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
     return gradient
 
@@ -229,7 +229,7 @@ def test_two_tasks_exchange_directions(
     r = a / b
     expected = (1 - rate) * g + rate * torch.stack([r * g[1], g[0] / r])
     torch.testing.assert_close(moved(g, rate, attention=attention), expected, rtol=1e-9, atol=1e-9)
-    total = combined([g], Partition.whole([2]), 0, coefficient=rate, adaptive=False)
+    total = combined([g], Partition.single([2]), 0, coefficient=rate, adaptive=False)
     weights = torch.tensor([1 - rate + rate / r, 1 - rate + rate * r], dtype=torch.float64)
     torch.testing.assert_close(total, weights @ g, rtol=1e-9, atol=1e-9)
 
@@ -299,12 +299,12 @@ def test_opposite_tasks_of_equal_length_cancel_at_a_half() -> None:
 
 
 def test_adaptive_rate() -> None:
-    combiner = CAGT(2, Partition.whole([2]), coefficient=0.2)
+    combiner = CAGT(2, Partition.single([2]), coefficient=0.2)
     for t, conflict in itertools.product([0, 499, 500, 1999, 2000, 6999, 7000, 10**6], [0, 0.5, 1]):
         assert math.isclose(combiner.rate(t, conflict), literal_rate(0.2, conflict, t))
-    assert CAGT(2, Partition.whole([2]), coefficient=0.4).rate(0, 0) == 0.5
-    assert CAGT(2, Partition.whole([2]), coefficient=0.9).rate(2000, 1) == 1
-    assert CAGT(2, Partition.whole([2]), adaptive=False).rate(0, 1) == 0.2
+    assert CAGT(2, Partition.single([2]), coefficient=0.4).rate(0, 0) == 0.5
+    assert CAGT(2, Partition.single([2]), coefficient=0.9).rate(2000, 1) == 1
+    assert CAGT(2, Partition.single([2]), adaptive=False).rate(0, 1) == 0.2
 
 
 def test_active_steps_end_in_the_plain_sum(seed: int) -> None:
@@ -323,7 +323,7 @@ def test_warns_where_descent_is_not_certain(
     rate: float, adaptive: bool, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        CAGT(2, Partition.whole([2]), coefficient=rate, adaptive=adaptive)
+        CAGT(2, Partition.single([2]), coefficient=rate, adaptive=adaptive)
     assert ("need not be a descent direction" in caplog.text) == warned
 
 
@@ -340,4 +340,4 @@ def test_warns_where_descent_is_not_certain(
 )
 def test_options_outside_their_range(option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{option}: expected .*, found {value}"):
-        CAGT(2, Partition.whole([2]), **{option: value})
+        CAGT(2, Partition.single([2]), **{option: value})

@@ -29,9 +29,9 @@ def drawn(seed: int, tasks: int = TASKS) -> list[Tensor]:
     return blocks
 
 
-def made(name: str, tasks: int = TASKS, *, whole: bool = False) -> Combiner:
-    if whole or name in WHOLE:
-        return make_combiner(name, tasks, Partition.whole(WIDTHS))
+def made(name: str, tasks: int = TASKS, *, one_block: bool = False) -> Combiner:
+    if one_block or name in WHOLE:
+        return make_combiner(name, tasks, Partition.single(WIDTHS))
     return make_combiner(name, tasks, Partition.each(WIDTHS))
 
 
@@ -48,7 +48,7 @@ def close(actual: list[Tensor], expected: list[Tensor]) -> None:
 def directions(seed: int) -> dict[str, Tensor]:
     by_method = {}
     for name in COMBINERS:
-        combined = made(name, whole=True).combine(drawn(seed), EVERYBODY, step=0)
+        combined = made(name, one_block=True).combine(drawn(seed), EVERYBODY, step=0)
         assert combined.problem is None
         flat = torch.cat(combined.gradients)
         by_method[name] = flat / flat.norm()
@@ -66,7 +66,7 @@ def test_config_and_imtl_g_differ_in_length_alone(seed: int) -> None:
     by_method = directions(seed)
     torch.testing.assert_close(by_method["config"], by_method["imtl_g"], rtol=1e-4, atol=1e-5)
     ours = [
-        made(name, whole=True).combine(drawn(seed), EVERYBODY, step=0).gradients[0].norm()
+        made(name, one_block=True).combine(drawn(seed), EVERYBODY, step=0).gradients[0].norm()
         for name in ("config", "imtl_g")
     ]
     assert ours[0] > 1.1 * ours[1]
@@ -146,8 +146,8 @@ def test_what_is_not_finite_skips_the_step(seed: int, name: str, value: float) -
 def test_one_task_keeps_its_direction(seed: int, name: str) -> None:
     gradients = [rows[:1] for rows in drawn(seed)]
     for combiner, given, present in (
-        (made(name, 1, whole=True), gradients, EVERYBODY[:1]),
-        (made(name, whole=True), drawn(seed), torch.tensor([True, False, False, False])),
+        (made(name, 1, one_block=True), gradients, EVERYBODY[:1]),
+        (made(name, one_block=True), drawn(seed), torch.tensor([True, False, False, False])),
     ):
         combined = torch.cat(combiner.combine(given, present, step=0).gradients)
         own = torch.cat(gradients, 1)[0]
@@ -195,9 +195,9 @@ def test_unknown_names_and_options() -> None:
     with pytest.raises(ValueError, match=r"combiner: expected one of sum, cagt, .*; found pcgard"):
         made("pcgard")
     with pytest.raises(TypeError, match="temprature"):
-        make_combiner("cagt", 2, Partition.whole([1]), temprature=1.0)
+        make_combiner("cagt", 2, Partition.single([1]), temprature=1.0)
 
 
 def test_no_parameters() -> None:
-    combiner = make_combiner("sum", 2, Partition.whole([]))
+    combiner = make_combiner("sum", 2, Partition.single([]))
     assert combiner.combine([], EVERYBODY[:2], step=0).gradients == []

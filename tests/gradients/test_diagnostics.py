@@ -54,7 +54,7 @@ def test_length_ratio_where_nothing_is() -> None:
 
 def test_methods_without_weights() -> None:
     gradients = [torch.tensor([[1.0, 2], [1, 2]])]
-    combiner = make_combiner("graddrop", 2, Partition.whole([2]))
+    combiner = make_combiner("graddrop", 2, Partition.single([2]))
     diagnostics = combiner.combine(gradients, torch.ones(2, dtype=torch.bool), step=0).diagnostics
     assert diagnostics is not None
     assert diagnostics.weights is None

@@ -47,11 +47,11 @@ def drawn(seed: int, tasks: int = 3, columns: int = 30) -> Tensor:
     return g / g.norm()
 
 
-def made(name: str, *blocks: Tensor, whole: bool = False, **options: Any) -> Combiner:
+def made(name: str, *blocks: Tensor, one_block: bool = False, **options: Any) -> Combiner:
     widths = [block.shape[1] for block in blocks]
     if name in RANDOM:
         options = {"seed": SEED, **options}
-    partition = Partition.whole(widths) if whole else Partition.each(widths)
+    partition = Partition.single(widths) if one_block else Partition.each(widths)
     return make_combiner(name, len(blocks[0]), partition, **options)
 
 
@@ -218,7 +218,7 @@ def test_draws_follow_the_seed_and_the_step(seed: int, name: str) -> None:
 
 def test_gradvac_keeps_torchjds_averages(seed: int) -> None:
     theirs, everybody = jd.GradVac(beta=0.3), torch.ones(3, dtype=torch.bool)
-    ours = GradVac(3, Partition.whole([30]), seed=SEED, beta=0.3)
+    ours = GradVac(3, Partition.single([30]), seed=SEED, beta=0.3)
     for step in range(4):
         g = drawn(seed + step)
         with own_draws(SEED, step, CPU):

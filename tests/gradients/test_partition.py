@@ -32,11 +32,11 @@ def check(partition: Partition, rows: list[Tensor], columns: list[list[int]]) ->
         torch.testing.assert_close(mixed[block], weights[k] @ part)
 
 
-def test_whole_each_and_grouped() -> None:
+def test_single_each_and_grouped() -> None:
     rows = drawn(WIDTHS)
     ends = [0, 3, 11, 12, 24]
     tensors = [list(range(a, b)) for a, b in itertools.pairwise(ends)]
-    check(Partition.whole(WIDTHS), rows, [list(range(24))])
+    check(Partition.single(WIDTHS), rows, [list(range(24))])
     check(Partition.each(WIDTHS), rows, tensors)
     grouped = [tensors[1], tensors[0] + tensors[3], tensors[2]]
     check(Partition.grouped(WIDTHS, [1, 0, 2, 1]), rows, grouped)
@@ -66,7 +66,7 @@ def test_the_last_block_is_as_if_padded_with_zeros() -> None:
 
 def test_types() -> None:
     rows = [torch.randn(TASKS, 6, generator=torch.Generator().manual_seed(2)).bfloat16()]
-    partition = Partition.whole([6])
+    partition = Partition.single([6])
     assert partition.grams(rows).dtype == torch.float32
     assert partition.mix(rows, torch.ones(1, TASKS))[0].dtype == torch.bfloat16
 

@@ -39,7 +39,7 @@ def columns_of(partition: Partition) -> list[list[tuple[int, int]]]:
     return columns
 
 
-def whole(widths: Sequence[int], *tensors: int) -> list[tuple[int, int]]:
+def all_columns(widths: Sequence[int], *tensors: int) -> list[tuple[int, int]]:
     return [(tensor, i) for tensor in tensors for i in range(widths[tensor])]
 
 
@@ -55,28 +55,28 @@ WIDTHS = [15, 11, 15, 3, 10]
 def test_all_are_one_block() -> None:
     partition, names = partition_of(PARTS, "all")
     assert names == ("all",)
-    assert columns_of(partition) == [whole(WIDTHS, 0, 1, 2, 3, 4)]
+    assert columns_of(partition) == [all_columns(WIDTHS, 0, 1, 2, 3, 4)]
 
 
 def test_a_block_for_each_expert_wherever_its_parts_are() -> None:
     partition, names = partition_of(PARTS, "expert")
     assert names == ("shared.0", "embeddings", "shared.1")
     assert columns_of(partition) == [
-        whole(WIDTHS, 0, 3), whole(WIDTHS, 1), whole(WIDTHS, 2, 4)
+        all_columns(WIDTHS, 0, 3), all_columns(WIDTHS, 1), all_columns(WIDTHS, 2, 4)
     ]  # fmt: skip
 
 
 def test_a_block_for_each_parameter() -> None:
     partition, names = partition_of(PARTS, "parameter")
     assert names == tuple(part.name for part in PARTS)
-    assert columns_of(partition) == [whole(WIDTHS, i) for i in range(5)]
+    assert columns_of(partition) == [all_columns(WIDTHS, i) for i in range(5)]
 
 
 def test_fixed_blocks_reach_over_parts_and_never_into_an_activation() -> None:
     partition, names = partition_of(PARTS, "fixed", size=8)
-    inside = whole(WIDTHS, 0, 2, 3, 4)
+    inside = all_columns(WIDTHS, 0, 2, 3, 4)
     cuts = [inside[start : start + 8] for start in range(0, 43, 8)]
-    assert columns_of(partition) == [*cuts, whole(WIDTHS, 1)]
+    assert columns_of(partition) == [*cuts, all_columns(WIDTHS, 1)]
     assert names == (
         *("shared.0.weight.0", "shared.0.weight.1", "shared.1.weight.0", "shared.1.weight.1"),
         *("shared.0.bias.0", "shared.1.rest.0", "embeddings"),
@@ -85,14 +85,14 @@ def test_fixed_blocks_reach_over_parts_and_never_into_an_activation() -> None:
 
 def test_a_size_beyond_all_parts_is_one_block_and_an_activation() -> None:
     partition, names = partition_of(PARTS, "fixed")
-    assert columns_of(partition) == [whole(WIDTHS, 0, 2, 3, 4), whole(WIDTHS, 1)]
+    assert columns_of(partition) == [all_columns(WIDTHS, 0, 2, 3, 4), all_columns(WIDTHS, 1)]
     assert names == ("shared.0.weight.0", "embeddings")
 
 
 def test_fixed_blocks_of_activations_alone() -> None:
     partition, names = partition_of([CUT, Activation("elsewhere", 2)], "fixed", size=4)
     assert names == ("embeddings", "elsewhere")
-    assert columns_of(partition) == [whole([11, 2], 0), whole([11, 2], 1)]
+    assert columns_of(partition) == [all_columns([11, 2], 0), all_columns([11, 2], 1)]
 
 
 @st.composite
@@ -121,7 +121,7 @@ def test_every_column_is_in_one_block_and_names_are_unique(
     widths = [part.width for part in parts]
     assert partition.widths == tuple(widths)
     assert len(names) == len(set(names)) == partition.blocks
-    assert sorted(c for block in by_block for c in block) == whole(widths, *range(len(parts)))
+    assert sorted(c for block in by_block for c in block) == all_columns(widths, *range(len(parts)))
     if blocks == "fixed":
         of_parts = [block for block in by_block if isinstance(parts[block[0][0]], Part)]
         assert all(len(block) == size for block in of_parts[:-1])

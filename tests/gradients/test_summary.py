@@ -88,8 +88,8 @@ def literally(steps: list[Diagnostics]) -> dict[str, Any]:
 
 
 def close(actual: Tensor, expected: Any) -> None:
-    wanted = torch.tensor(expected, dtype=torch.float64)
-    torch.testing.assert_close(actual.double(), wanted, atol=1e-6, rtol=1e-5, equal_nan=True)
+    reference = torch.tensor(expected, dtype=torch.float64)
+    torch.testing.assert_close(actual.double(), reference, atol=1e-6, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["sum", "cagt", "graddrop", "random"])
@@ -146,7 +146,7 @@ def test_absent_tasks_do_not_thin_out_weights() -> None:
 
 def test_a_weight_of_zero_counts_where_the_task_is_present() -> None:
     """MGDA gives all weight to the shorter of two gradients in one direction."""
-    combiner = make_combiner("mgda", 3, Partition.whole([1]))
+    combiner = make_combiner("mgda", 3, Partition.single([1]))
     present = torch.tensor([True, True, False])
     rows = [torch.tensor([[a], [b], [9.0]]) for a, b in ((1.0, 2.0), (2.0, 1.0), (1.0, 3.0))]
     weights = summary_of(*(one_step(combiner, [one], present) for one in rows)).weights
@@ -161,7 +161,10 @@ def test_methods_without_weights() -> None:
 
 
 def test_an_infinite_ratio_of_lengths_is_left_out() -> None:
-    combiner, present = make_combiner("random", 2, Partition.whole([1])), torch.tensor([True, True])
+    combiner, present = (
+        make_combiner("random", 2, Partition.single([1])),
+        torch.tensor([True, True]),
+    )
     opposite = one_step(combiner, [torch.tensor([[1.0], [-1.0]])], present)
     same = one_step(combiner, [torch.ones(2, 1)], present)
     assert summary_of(opposite).described(["all"], ["a", "b"])["length_ratio"] == {"all": None}

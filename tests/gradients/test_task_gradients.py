@@ -116,7 +116,7 @@ def test_bf16_autocast_agrees(network: Grouped) -> None:
     for half, full in zip(gradients, plain, strict=True):
         assert half.dtype == torch.float32
         # bf16 keeps 8 bits: every product and activation is off by up to 2^-9 of itself; with a
-        # few of them in a row, the whole gradient by about 1 %.
+        # few of them in a row, the full gradient by about 1 %.
         assert (half - full).norm() <= 0.03 * full.norm()
 
 

@@ -32,7 +32,7 @@ def pair(a: float, b: float, angle: float) -> Tensor:
 def moved(g: Tensor, rate: float, **options: Any) -> Tensor:
     """(T, d) the tasks' new gradients."""
     combiner = CAGT(
-        len(g), Partition.whole([g.shape[1]]), coefficient=rate, adaptive=False, **options
+        len(g), Partition.single([g.shape[1]]), coefficient=rate, adaptive=False, **options
     )
     gradient: Tensor = combiner.mixture((g @ g.T).unsqueeze(0), step=0)[0] @ g
     return gradient
@@ -140,7 +140,7 @@ def test_theorem_d3_is_false_of_three_tasks() -> None:
 @pytest.mark.parametrize("name", COMBINERS)
 def test_which_methods_are_means(name: str) -> None:
     tasks, gradient = 4, torch.tensor([3.0, 4.0])
-    combiner = make_combiner(name, tasks, Partition.whole([2]))
+    combiner = make_combiner(name, tasks, Partition.single([2]))
     rows = gradient.expand(tasks, 2)
     combined = combiner.combine([rows], torch.ones(tasks, dtype=torch.bool), step=0).gradients[0]
     length = {"nash_mtl": 1.0, "fairgrad": 20 * (4 * 25) ** (-2 / 3), "cagrad": 1.4 * 5}

@@ -54,9 +54,9 @@ def test_logits_are_float32_under_autocast() -> None:
         logits = made(images)
         losses, _ = made.task_losses(logits, labels_of(B))
     assert losses.dtype == torch.float32
-    for z, want in zip(logits, exact, strict=True):
+    for z, expected in zip(logits, exact, strict=True):
         assert z.dtype == torch.float32
-        torch.testing.assert_close(z, want, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(z, expected, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("rows", [1, B])
@@ -66,15 +66,15 @@ def test_losses_are_the_means_over_labelled_rows(rows: int) -> None:
     assert losses.dtype == torch.float32
     assert counts.tolist() == [sum(label >= 0 for label in row) for row in labels.T.tolist()]
     known = [labels[:, t] >= 0 for t in range(3)]
-    want = [
+    expected = [
         F.cross_entropy(logits[0][known[0]], labels[known[0], 0]),
         F.binary_cross_entropy_with_logits(logits[1][known[1], 0], labels[known[1], 1].float()),
         F.cross_entropy(logits[2][known[2]], labels[known[2], 2]),
     ]
-    torch.testing.assert_close(losses, torch.stack(want))
+    torch.testing.assert_close(losses, torch.stack(expected))
     weights = torch.tensor([0.3, 0.5, 0.7])
     own = torch.autograd.grad(losses @ weights, logits)
-    book = torch.autograd.grad(torch.stack(want) @ weights, logits)
+    book = torch.autograd.grad(torch.stack(expected) @ weights, logits)
     for a, b in zip(own, book, strict=True):
         torch.testing.assert_close(a, b)
 

@@ -51,7 +51,7 @@ def adamw(network: ImageNetwork) -> torch.optim.AdamW:
 
 
 def combiner_of(network: ImageNetwork, name: str) -> Combiner:
-    partition = Partition.whole([part.width for part in shared_parts(network)])
+    partition = Partition.single([part.width for part in shared_parts(network)])
     return make_combiner(name, len(TASKS), partition, **({"seed": 5} if name == "pcgrad" else {}))
 
 

@@ -16,7 +16,7 @@ _CHANNELS = (64, 128, 256, 512)
 
 
 class BasicBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut (He et al. 2016, figure 2).
+    """Two 3 × 3 convolutions and a shortcut (He et al. 2016, figure 2).
 
     Args:
         inputs: I.

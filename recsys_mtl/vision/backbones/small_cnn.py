@@ -40,8 +40,8 @@ class SmallCNN(Backbone):
         width: int = 64,
     ) -> None:
         super().__init__()
-        side = size >> len(channels)
-        if not channels or side < 1:
+        edge = size >> len(channels)
+        if not channels or edge < 1:
             raise ValueError(
                 f"channels: expected at least one stage and at most as many as can halve {size} "
                 f"pixels, found {len(channels)}"
@@ -50,7 +50,7 @@ class SmallCNN(Backbone):
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, kernel_size=3, padding=1) for i, o in pairwise((in_channels, *channels))
         )
-        self.linear = nn.Linear(channels[-1] * side * side, width)
+        self.linear = nn.Linear(channels[-1] * edge * edge, width)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, S, S) to (B, W)."""

@@ -1,1 +1,1 @@
-"""A paper's study from one YAML: its methods on its data, their numbers beside the published."""
+"""A paper's study from one YAML: its methods on its data, their numbers next to the published."""

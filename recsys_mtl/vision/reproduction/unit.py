@@ -101,7 +101,7 @@ def _epochs(fits: Sequence[FitResult]) -> list[dict[str, Any]]:
 def _measurements(fits: Sequence[FitResult]) -> list[tuple[int, list[float]]]:
     """(steps, losses by task)."""
     together = zip(*(fit.measurements for fit in fits), strict=True)
-    return [(looks[0][0], _own([losses for _, losses in looks])) for looks in together]
+    return [(measured[0][0], _own([losses for _, losses in measured])) for measured in together]
 
 
 def _own(lists: Sequence[list[float]]) -> list[float]:

@@ -88,10 +88,10 @@ def test_network_by_the_book(made: ResNet18) -> None:
         shrinks = layer != "layer1"
         x = by_the_book(first, x, 2 if shrinks else 1, projected=shrinks)
         x = by_the_book(second, x, 1, projected=False)
-    want = F.adaptive_avg_pool2d(x, 1).flatten(1)
+    expected = F.adaptive_avg_pool2d(x, 1).flatten(1)
     got = made.train()(images)
     assert got.shape == (2, made.out_features) == (2, 512)
-    torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_one_image_when_training_ends(made: ResNet18) -> None:

@@ -16,12 +16,12 @@ def test_is_convolution_relu_and_pooling_by_the_book(rows: int, size: int) -> No
     x = images
     for conv in made.convs:
         x = F.max_pool2d(F.relu(F.conv2d(x, conv.weight, conv.bias, padding=1)), 2)
-    want = F.relu(x.reshape(rows, -1) @ made.linear.weight.T + made.linear.bias)
+    expected = F.relu(x.reshape(rows, -1) @ made.linear.weight.T + made.linear.bias)
     got = made(images)
     assert got.shape == (rows, 7)
-    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(got, expected)
     own = torch.autograd.grad(got.square().sum(), list(made.parameters()))
-    book = torch.autograd.grad(want.square().sum(), list(made.parameters()))
+    book = torch.autograd.grad(expected.square().sum(), list(made.parameters()))
     for a, b in zip(own, book, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 

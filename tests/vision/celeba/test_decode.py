@@ -60,8 +60,8 @@ def decoded(folder: Path, *names: str, crop: int | None = 178) -> tuple[np.ndarr
 
 def test_broken_images_are_zeros_with_a_reason(tmp_path: Path, noise: np.ndarray) -> None:
     image = Image.fromarray(noise)
-    image.save(tmp_path / "whole.jpg")
-    jpeg = (tmp_path / "whole.jpg").read_bytes()
+    image.save(tmp_path / "complete.jpg")
+    jpeg = (tmp_path / "complete.jpg").read_bytes()
     image.save(tmp_path / "b.png")
     png = (tmp_path / "b.png").read_bytes()
     contents = {
@@ -77,7 +77,7 @@ def test_broken_images_are_zeros_with_a_reason(tmp_path: Path, noise: np.ndarray
         (tmp_path / name).write_bytes(content)
     (tmp_path / "folder.jpg").mkdir()
     broken_names = (*contents, "folder.jpg", "absent.jpg")
-    pixels, broken = decoded(tmp_path, "whole.jpg", *broken_names)
+    pixels, broken = decoded(tmp_path, "complete.jpg", *broken_names)
     assert set(broken) == set(broken_names)
     assert pixels[0].any()
     assert not pixels[1:].any()

@@ -71,7 +71,7 @@ def test_the_sweep_has_settings_of_its_own(make: Make) -> None:
     assert options["block_size"] == 50
 
 
-def test_a_result_lies_under_its_key() -> None:
+def test_a_result_is_stored_under_its_key() -> None:
     plan = load_reproduction("rot-mnist")
     first = all_units(plan)[0]
     assert len(first.recipe.key) == 16
