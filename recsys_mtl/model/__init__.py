@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
+from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import Embeddings
 from recsys_mtl.model.embeddings_backend import make_embeddings
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup
@@ -17,6 +18,7 @@ __all__ = [
     "PLE",
     "CGCOutput",
     "CGCSpec",
+    "Cut",
     "Embeddings",
     "ExpertBank",
     "ExpertGroup",

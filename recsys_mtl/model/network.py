@@ -19,6 +19,7 @@ from recsys_mtl.features.block import Bag, TableBlock
 from recsys_mtl.features.inputs import InputModule
 from recsys_mtl.features.registry import input_modules, tables_by_block
 from recsys_mtl.model.cgc import CGCSpec
+from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth
@@ -73,6 +74,9 @@ class Outputs:
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
         penalty: scalar to add to the loss: −weight · gate_entropy.
         mixed: what the experts said.
+        inputs: (B, I) what they read.
+        by_task: (T, B, I) the copies that the gate and own experts of each task read; None: all
+            read `inputs`.
     """
 
     logits: dict[str, Tensor]
@@ -80,14 +84,15 @@ class Outputs:
     gate_entropy: Tensor
     penalty: Tensor
     mixed: PLEOutput
+    inputs: Tensor
+    by_task: Tensor | None = None
 
 
 class MultiTaskNetwork(nn.Module):
     """Embedding tables, PLE (or a relative) and a tower per task.
 
-    Tables update themselves once per backward through `embed`. To send exactly one gradient into
-    them, cut there: `leaf = pooled.detach().requires_grad_()`, compute on `forward_from(leaf,
-    batch)`, then `pooled.backward(leaf.grad)`.
+    Tables update themselves once per backward through `embed`; `cut` sends exactly one gradient
+    into them.
 
     Args:
         data: the encoded columns and tasks.
@@ -157,36 +162,61 @@ class MultiTaskNetwork(nn.Module):
     def _input_modules(self) -> list[InputModule]:
         return [m for m in self.inputs.values() if isinstance(m, InputModule)]
 
-    def embed(self, batch: Batch) -> Tensor:
-        """(B, P) pooled embeddings; each backward through them is one update of the tables."""
+    def embed(self, batch: Batch) -> tuple[Tensor, ...]:
+        """What the tables give: (B, P) pooled embeddings.
+
+        Each backward pass through it is one update of the tables.
+        """
         bags: list[Bag] = []
         for layout, names in self._reads:
             block = batch.blocks[layout]
             assert isinstance(block, TableBlock)
             bags += block.bags(names)
         pooled: Tensor = self.embeddings(bags, batch.num_rows)
-        return pooled
+        return (pooled,)
 
-    def inputs_of(self, pooled: Tensor, batch: Batch) -> Tensor:
-        """(B, I) what the experts read, of (B, P) embeddings and the rows."""
-        return torch.cat([pooled, *(module(batch.blocks) for module in self._input_modules())], 1)
+    def cut(self, batch: Batch) -> Cut:
+        """The graph cut above `embed`."""
+        return Cut(self.embed(batch))
 
-    def forward_from(self, pooled: Tensor, batch: Batch, by_task: Tensor | None = None) -> Outputs:
+    def inputs_of(self, embedded: Sequence[Tensor], batch: Batch) -> Tensor:
+        """(B, I) what the experts read.
+
+        Args:
+            embedded: as `embed` gives it.
+            batch: the rows.
+        """
+        return torch.cat(self._columns(embedded, batch), 1)
+
+    def _columns(self, embedded: Sequence[Tensor], batch: Batch) -> list[Tensor]:
+        return [*embedded, *(module(batch.blocks) for module in self._input_modules())]
+
+    def forward_from(
+        self, embedded: Sequence[Tensor], batch: Batch, *, by_task: bool = False
+    ) -> Outputs:
         """The network above the cut.
 
         Args:
-            pooled: (B, P) embeddings.
+            embedded: as `embed` gives it, or the leaves of a cut.
             batch: the rows.
-            by_task: (T, B, P) the same, a copy for the gate and own experts of each task, for who
-                wants each task's gradient there.
+            by_task: whether the gate and own experts of each task read a copy of the inputs of
+                their own, for who wants each task's gradient there.
         """
-        columns = [module(batch.blocks) for module in self._input_modules()]
-        copies = None
-        if by_task is not None:
-            copies = _joined(by_task, *(c.expand(len(by_task), -1, -1) for c in columns))
-        mixed = self.ple(_joined(pooled, *columns), copies)
+        columns, copies = self._columns(embedded, batch), None
+        if by_task:
+            copies = torch.cat([c.expand(len(self.tasks), -1, -1) for c in columns], -1)
+        return self.from_inputs(torch.cat(columns, 1), copies)
+
+    def from_inputs(self, inputs: Tensor, by_task: Tensor | None = None) -> Outputs:
+        """The network above its inputs.
+
+        Args:
+            inputs: (B, I), see `inputs_of`.
+            by_task: (T, B, I) the same, a copy for the gate and own experts of each task.
+        """
+        mixed = self.ple(_cast(inputs), None if by_task is None else _cast(by_task))
         gates = mixed.weights[-1].unbind(0) if mixed.weights else ()
-        mean_entropy = pooled.new_zeros((), dtype=torch.float32)
+        mean_entropy = inputs.new_zeros((), dtype=torch.float32)
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         return Outputs(
@@ -195,6 +225,8 @@ class MultiTaskNetwork(nn.Module):
             gate_entropy=mean_entropy,
             penalty=-self.gate_entropy_weight * mean_entropy,
             mixed=mixed,
+            inputs=inputs,
+            by_task=by_task,
         )
 
     def forward(self, batch: Batch) -> Outputs:
@@ -224,7 +256,15 @@ class MultiTaskNetwork(nn.Module):
 
         The tables, which lie below the cut, are not among them.
         """
-        return self.ple.shared_parameters()
+        return [*self.ple.shared_parameters(), *self.input_parameters()]
+
+    def input_parameters(self) -> list[tuple[str, str, nn.Parameter, None]]:
+        """The same of what lies between the cut and the experts: a group is a kind of feature."""
+        return [
+            (f"inputs.{kind}.{name}", f"inputs.{kind}", parameter, None)
+            for kind, module in self.inputs.items()
+            for name, parameter in module.named_parameters()
+        ]
 
     def last_shared_parameters(self) -> list[tuple[nn.Parameter, int]]:
         """(parameter, index on its dim 0) of the last layer of every last shared expert."""
@@ -269,9 +309,8 @@ def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
     )
 
 
-def _joined(*columns: Tensor) -> Tensor:
-    """(…, B, I) inputs of the experts, cast once and not once an expert."""
-    x = torch.cat(columns, -1)
+def _cast(x: Tensor) -> Tensor:
+    """Inputs as the experts multiply them: cast once under autocast, and not once an expert."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 

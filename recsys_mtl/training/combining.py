@@ -1,10 +1,11 @@
 """A backward pass in which the tasks' gradients of what they share are combined.
 
-What they share are the shared experts and the pooled embeddings at the cut. All else (towers,
+What they share are the shared experts, the layers below these and the pooled embeddings at the cut.
+All else (towers,
 gates, own experts, what adaTT and a balancing learn) gets the plain gradient of the total, and so
 do gate entropy and borrowed labels, which are no tasks, everywhere.
 
-Shapes: B rows, T tasks, P pooled embedding width, d_e entries of shared part e, K blocks.
+Shapes: B rows, T tasks, d_e entries of shared part e, K blocks.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from recsys_mtl.gradients import (
     ConflictLog,
     Part,
     add_gradients,
+    output_gradients,
     task_gradients,
 )
-from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.training.shared_gradients import through_experts
 
 CUT = "embeddings"
@@ -48,19 +50,6 @@ class Objective:
     total: Tensor
     beside: Tensor
     own: bool
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where the graph is cut below the experts.
-
-    Attributes:
-        features: (B, P) leaf.
-        copies: (T, B, P) what `Combining.copies` made of it for the forward pass.
-    """
-
-    features: Tensor
-    copies: Tensor | None = None
 
 
 def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Activation]:
@@ -109,17 +98,12 @@ class Combining:
         self._interval = interval
         self._always = always
         self._shared = {id(p): p for part in self._parts for p, _ in part.block}
+        self._first_below = len(self._parts) - len(network.input_parameters())
         self._others = [p for p in network.dense_parameters() if id(p) not in self._shared]
 
     def due(self, number: int) -> bool:
         """Whether that step's gradients are combined here."""
         return self._always or number % self._interval == 0
-
-    def copies(self, features: Tensor) -> Tensor | None:
-        """(B, P) pooled embeddings as `MultiTaskNetwork.forward_from` wants them `by_task`."""
-        if not self.network.tasks_are_separable:
-            return None
-        return features.expand(len(self.network.tasks), -1, -1)
 
     def backward(
         self,
@@ -132,10 +116,10 @@ class Combining:
         scale: float = 1.0,
         number: int = 0,
     ) -> str | None:
-        """Fill the `.grad` of every dense parameter and of the cut's features.
+        """Fill the `.grad` of every dense parameter and of the cut's leaves.
 
         Args:
-            cut: what the forward pass read.
+            cut: what the forward pass read, by task where tasks are separable.
             outputs: of the network, on the graph.
             objective: what to minimise.
             present: (T,) bool.
@@ -153,17 +137,15 @@ class Combining:
             return combined.problem
         if combined.diagnostics is not None and number % self._interval == 0:
             self.log.add(combined.diagnostics)
-        features = cut.features
         if objective.beside.requires_grad:
             shared = [p for p in self._shared.values() if p.requires_grad]
-            everything = [*others, *shared, features]
+            everything = [*others, *shared, *cut.leaf()]
             torch.autograd.backward(objective.beside * scale, inputs=everything)
         gradients = combined.gradients
         if scale != 1.0:
             gradients = [part * scale for part in gradients]
         if self._width:
-            at_cut = gradients[-1][: features.numel()].view_as(features)
-            features.grad = at_cut if features.grad is None else features.grad + at_cut
+            _add_to_leaves(cut, gradients[-1])
         add_gradients(self._parts, gradients[: len(self._parts)])
         return None
 
@@ -183,12 +165,12 @@ class Combining:
     ) -> list[Tensor]:
         """(T, d_e) task gradients of every part; puts the others' gradient into their `.grad`."""
         total = objective.total * scale
-        blocks = [*(part.block for part in self._parts), [(cut.features, None)]]
-        if cut.copies is None or not objective.own:
+        blocks = [*(part.block for part in self._parts), [(leaf, None) for leaf in cut.leaf()]]
+        if outputs.by_task is None or not objective.own:
             torch.autograd.backward(total, inputs=others, retain_graph=True)
             rows = task_gradients(objective.tasks * scale, blocks, present)
         else:
-            ends = [outputs.mixed.tasks, cut.copies, *others]
+            ends = [outputs.mixed.tasks, outputs.by_task, *others]
             at_mixture, at_copies, *found = torch.autograd.grad(
                 total, ends, retain_graph=True, allow_unused=True
             )
@@ -196,10 +178,23 @@ class Combining:
                 parameter.grad = None if gradient is None else gradient.contiguous()
             rows = through_experts(self.network, outputs, at_mixture, blocks, present)
             if at_copies is not None:  # through the tasks' own gates and experts
-                rows[-1] += at_copies.flatten(1)
+                direct = output_gradients(
+                    outputs.inputs, at_copies.__getitem__, blocks[self._first_below :], present
+                )
+                for to, own in zip(rows[self._first_below :], direct, strict=True):
+                    to += own
         if scale != 1.0:
             rows = [part / scale for part in rows]
         missing = self._width - rows[-1].shape[1]
         if missing > 0:  # padding by nothing would copy
             rows[-1] = F.pad(rows[-1], (0, missing))
         return rows if self._width else rows[:-1]
+
+
+def _add_to_leaves(cut: Cut, gradient: Tensor) -> None:
+    """Add what one part says of all leaves, one after another, to their `.grad`."""
+    start = 0
+    for leaf in cut.leaf():
+        part = gradient[start : start + leaf.numel()].view_as(leaf)
+        leaf.grad = part if leaf.grad is None else leaf.grad + part
+        start += leaf.numel()

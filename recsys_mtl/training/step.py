@@ -5,7 +5,7 @@ embeddings, the tasks' gradients combined there and on the shared experts -> cli
 of the dense parameters and one of the tables. A batch with a non-finite loss or gradient updates
 neither.
 
-Shapes: B rows, T tasks, P pooled embedding width.
+Shapes: B rows, T tasks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
-from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
-from recsys_mtl.training.combining import Combining, Cut, Objective
+from recsys_mtl.training.combining import Combining, Objective
 from recsys_mtl.training.shared_gradients import shared_gradients
 from recsys_mtl.training.transfer import StepView, Transfer
 
@@ -111,15 +111,14 @@ class TrainingStep:
             batch: already on the network's device.
             number: of the step in the training, from 0.
         """
-        pooled = self.network.embed(batch)
-        features = pooled.detach().requires_grad_()
+        cut = self.network.cut(batch)
         masses = self.losses.masses(batch.labels, batch.weights)
         if self.transfer is not None:
-            self.transfer.before(batch, pooled.detach(), masses > 0)
+            self.transfer.before(batch, cut.values(), masses > 0)
         combining = self.combining if self.combining and self.combining.due(number) else None
-        cut = Cut(features, combining.copies(features) if combining else None)
+        by_task = combining is not None and self.network.tasks_are_separable
         with autocast(self._precision, self.device):
-            outputs = self.network.forward_from(features, batch, cut.copies)
+            outputs = self.network.forward_from(cut.leaf(), batch, by_task=by_task)
         losses, counts = self._losses(outputs, batch)
         detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
@@ -142,7 +141,7 @@ class TrainingStep:
             if problem is not None:
                 self._back_off()
                 return StepResult(detached, counts, masses, False, problem=problem)
-        updated = self._update(pooled, features)
+        updated = self._update(cut)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
                 again = self.network(batch)
@@ -176,23 +175,21 @@ class TrainingStep:
         items = self.network.item_tables()
         return self.losses(outputs.logits, batch.labels, batch.weights, items)
 
-    def _update(self, pooled: Tensor, features: Tensor) -> bool:
+    def _update(self, cut: Cut) -> bool:
         """Spend the gradients; False where they are not finite."""
         self._scaler.unscale_(self.optimizer)
-        if features.grad is not None:
-            features.grad.div_(self._scaler.get_scale())
-        spent: list[nn.Parameter | Tensor] = [
-            p for group in self.optimizer.param_groups for p in group["params"]
-        ]
-        spent.append(features)
+        for leaf in cut.leaf():
+            if leaf.grad is not None:
+                leaf.grad.div_(self._scaler.get_scale())
+        spent: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        spent += cut.leaf()
         norm = get_total_norm([p.grad for p in spent if p.grad is not None])
         finite = bool(torch.isfinite(norm))
         if finite:
             if self._clip_norm is not None:
                 clip_grads_with_norm_(spent, self._clip_norm, norm)
             self._scaler.step(self.optimizer)
-            if features.grad is not None and pooled.requires_grad:
-                torch.autograd.backward(pooled, features.grad)
+            cut.spend()
             self._scaler.update()
         else:
             self._back_off()

@@ -294,12 +294,12 @@ def total_of(config: Config, batch: Batch, epoch: int) -> float:
     step.start_epoch(epoch)
     step.network.train()
     torch.manual_seed(1)  # of the dropout
-    pooled = step.network.embed(batch)
+    embedded = step.network.embed(batch)
     if step.transfer is not None:
         state = torch.get_rng_state()
-        step.transfer.before(batch, pooled, torch.ones(3, dtype=torch.bool))
+        step.transfer.before(batch, embedded, torch.ones(3, dtype=torch.bool))
         torch.set_rng_state(state)
-    outputs = step.network.forward_from(pooled, batch)
+    outputs = step.network.forward_from(embedded, batch)
     losses, counts = step._losses(outputs, batch)
     total = step.balancer.total(losses, counts > 0)
     if step.transfer is not None:

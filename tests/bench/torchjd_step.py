@@ -59,8 +59,8 @@ class TorchjdStep:
     """A step as `TrainingStep` takes it, the tasks' gradients made and combined by torchjd.
 
     What the tasks share are the shared experts and the cut; both paths give its Jacobian too. The
-    tasks' gates and experts read a copy of the cut: from the cut itself, autograd would count what
-    passes through the shared experts twice.
+    tasks' gates and experts read a copy of the inputs: from the inputs themselves, autograd would
+    count what passes through the shared experts twice.
     """
 
     def __init__(self, step: TrainingStep, method: str, way: Way, *, seed: int) -> None:
@@ -76,12 +76,13 @@ class TorchjdStep:
     def __call__(self, batch: Batch, number: int = 0) -> bool:
         """Train on one batch; whether the parameters changed."""
         step, network = self.step, self.step.network
-        pooled = network.embed(batch)
-        leaf = pooled.detach().requires_grad_()
-        copy = leaf.view_as(leaf)
-        copies = copy.expand(len(network.tasks), -1, -1)
+        cut = network.cut(batch)
+        (leaf,) = cut.leaf()
         with autocast(step._precision, step.device):
-            outputs = network.forward_from(leaf, batch, copies)
+            inputs = network.inputs_of(cut.leaf(), batch)
+            copy = inputs.view_as(inputs)
+            copies = copy.expand(len(network.tasks), -1, -1)
+            outputs = network.from_inputs(inputs, copies)
         losses, counts = step._losses(outputs, batch)
         present = counts > 0
         assert bool(torch.isfinite(losses.detach()).all())
@@ -96,7 +97,7 @@ class TorchjdStep:
         if outputs.penalty.requires_grad:
             everything = [*self.others, *self.shared, leaf]
             torch.autograd.backward(outputs.penalty, inputs=everything)
-        return step._update(pooled, leaf)
+        return step._update(cut)
 
     def _from_losses(self, losses: Tensor, outputs: Outputs, leaf: Tensor, copy: Tensor) -> None:
         """The documented path for several tasks."""

@@ -81,7 +81,7 @@ def test_shared_bottom_of_one_expert_is_one_network() -> None:
     )
     net = network(NetworkSpec(**{**vars(spec), "shared_experts": (ExpertGroup(hidden=(7, 6)),)}))
     rows = batch()
-    x = torch.cat([net.embed(rows), rows["x"]], 1)
+    x = torch.cat([*net.embed(rows), rows["x"]], 1)
     bottom = net.ple.levels[0].shared_experts(x)[0, 0]
     want = net.towers(bottom.expand(3, -1, -1))
     for task, value in net(rows).logits.items():
@@ -105,14 +105,14 @@ def test_cut_gives_one_table_update(backend: str) -> None:
     )
     rows = batch()
     before = [w.detach().clone() for w in net.embeddings.weights()]
-    pooled = net.embed(rows)
-    leaf = pooled.detach().requires_grad_()
-    outputs = net.forward_from(leaf, rows)
+    cut = net.cut(rows)
+    (leaf,) = cut.leaf()
+    outputs = net.forward_from(cut.leaf(), rows)
     for task in OF_TASK:
         outputs.logits[task].square().sum().backward(retain_graph=True)
     outputs.penalty.backward()
     assert all(torch.equal(a, b) for a, b in zip(before, net.embeddings.weights(), strict=True))
-    pooled.backward(leaf.grad)
+    cut.spend()
     want = before[0].clone()
     for b in range(11):
         want[rows["city"][b]] -= 0.1 * leaf.grad[b, :4]
@@ -130,7 +130,7 @@ def test_entropy_is_the_mean_over_rows_tasks_and_levels(levels: int) -> None:
     net = network(spec)
     rows = batch()
     outputs = net(rows)
-    gates = [g.detach() for g in net.ple(torch.cat([net.embed(rows), rows["x"]], 1)).weights]
+    gates = [g.detach() for g in net.ple(torch.cat([*net.embed(rows), rows["x"]], 1)).weights]
     found = [-sum(w * math.log(w) for w in row) for g in gates for k in g.tolist() for row in k]
     assert len(found) == levels * 3 * 11
     assert outputs.gate_entropy.item() == pytest.approx(sum(found) / len(found), rel=1e-5)
@@ -216,10 +216,9 @@ def test_numeric_only() -> None:
     data = data_spec(numeric=3, tasks=DATA.tasks)
     net = MultiTaskNetwork(data, SPEC)
     rows = encoded(data, numeric=torch.randn(4, 3), labels=torch.zeros(4, 3))
-    pooled = net.embed(rows)
-    leaf = pooled.detach().requires_grad_()
-    total(net.forward_from(leaf, rows)).backward()
-    pooled.backward(leaf.grad)
+    cut = net.cut(rows)
+    total(net.forward_from(cut.leaf(), rows)).backward()
+    cut.spend()
     assert net.embeddings.state_dict() == {}
 
 
@@ -228,7 +227,7 @@ def test_compiles_without_graph_breaks() -> None:
     spec = NetworkSpec(**{**vars(SPEC), "dropout": 0.0, "tower_dropout": 0.0})
     net = network(spec)
     rows = batch()
-    pooled = net.embed(rows).detach()
+    embedded = net.cut(rows).values()
     compiled = torch.compile(net.forward_from, backend="eager", fullgraph=True)
-    for task, value in compiled(pooled, rows).logits.items():
-        torch.testing.assert_close(value, net.forward_from(pooled, rows).logits[task])
+    for task, value in compiled(embedded, rows).logits.items():
+        torch.testing.assert_close(value, net.forward_from(embedded, rows).logits[task])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,8 +72,8 @@ def gradients(step: TrainingStep, rows: Batch) -> dict[str, Tensor]:
 def by_backward(step: TrainingStep, rows: Batch) -> tuple[list[Tensor], Tensor]:
     """(T, d) of each shared part and (T, B · P) at the cut, from one `.backward()` a task."""
     network = step.network
-    leaf = network.embed(rows).detach().requires_grad_()
-    outputs = network.forward_from(leaf, rows)
+    (leaf,) = leaves = network.cut(rows).leaf()
+    outputs = network.forward_from(leaves, rows)
     losses, counts = step._losses(outputs, rows)
     weighted = step.balancer.weighted(losses, counts > 0)
     parts = [(p, index) for _, _, p, index in network.shared_parameters()]
@@ -136,8 +136,8 @@ def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any])
     def after_warm_up(combiner: dict[str, Any]) -> TrainingStep:
         step = step_of(combiner, adatt={"warmup_epochs": 1, **adatt})
         step.start_epoch(0)
-        pooled = step.network.embed(rows).detach()
-        step.transfer.before(rows, pooled, torch.ones(4, dtype=torch.bool))
+        embedded = step.network.cut(rows).values()
+        step.transfer.before(rows, embedded, torch.ones(4, dtype=torch.bool))
         step.start_epoch(1)
         return step
 
@@ -218,8 +218,8 @@ def test_the_cut_gets_the_combined_gradient(step_of: Make, rows: Batch) -> None:
     combiner = COMBINERS["mgda"](4, step.combining.combiner.partition)
     grams = (everything @ everything.T).unsqueeze(0)
     weights = combiner.weights(grams, tasks=torch.arange(4), step=0).squeeze(0)
-    leaf = step.network.embed(rows).detach().requires_grad_()
-    penalty = step.network.forward_from(leaf, rows).penalty
+    (leaf,) = leaves = step.network.cut(rows).leaf()
+    penalty = step.network.forward_from(leaves, rows).penalty
     (beside,) = torch.autograd.grad(penalty, leaf)
     wanted = (weights @ at_cut.double()).view_as(leaf) + beside
     ids = rows["city"]
@@ -269,8 +269,8 @@ def test_a_task_gradient_that_is_not_finite_skips_the_step(step_of: Make, rows: 
     before = {name: value.clone() for name, value in step.network.state_dict().items()}
     usual = step.network.forward_from
 
-    def forward_from(features: Tensor, batch: Batch, copies: Tensor | None) -> Any:
-        outputs = usual(features, batch, copies)
+    def forward_from(leaves: Sequence[Tensor], batch: Batch, *, by_task: bool) -> Any:
+        outputs = usual(leaves, batch, by_task=by_task)
         outputs.logits["click"].register_hook(lambda g: torch.full_like(g, torch.nan))
         return outputs
 

@@ -68,9 +68,8 @@ def test_sgd_on_tables_equals_plain_autograd(step_of, rows, config_of, spec):
     weight = step.network.embeddings.weights()[0]
     before = weight.detach().clone()
     whole = step_of(training={"tables": tables, "optimizer": optimizer})
-    pooled = whole.network.embed(rows)
-    leaf = pooled.detach().requires_grad_()
-    outputs = whole.network.forward_from(leaf, rows)
+    (leaf,) = leaves = whole.network.cut(rows).leaf()
+    outputs = whole.network.forward_from(leaves, rows)
     losses, counts = whole.losses(
         outputs.logits, rows.labels, rows.weights, whole.network.item_tables()
     )
@@ -198,9 +197,9 @@ def test_an_overflow_at_the_cut_alone_lowers_the_scale(scaled, rows):
     before = state(scaled)
     original = scaled.network.forward_from
 
-    def forward_from(features, batch, copies):
-        features.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
-        return original(features, batch, copies)
+    def forward_from(leaves, batch, *, by_task):
+        leaves[0].register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+        return original(leaves, batch, by_task=by_task)
 
     scaled.network.forward_from = forward_from
     assert not scaled(rows).updated

@@ -103,9 +103,9 @@ class Borrow(Transfer):
             self.lent.copy_(self._chosen())
             self._tell()
 
-    def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
+    def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
         """Measure where it is due, and count labels in the warm-up."""
-        super().before(batch, pooled, present)
+        super().before(batch, embedded, present)
         if self.adatt.phase is not Phase.WARMUP:
             return
         counts = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from recsys_mtl.data.batch import Batch
@@ -18,11 +20,11 @@ class GradientTransfer(Transfer):
     by its sources' mixtures, and what goes there is multiplied by theirs. W has no gradient here.
     """
 
-    def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
+    def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
         """Measure where it is due, then set the factors of this step's backward."""
         ple = self._probe.network.ple
         ple.scale_shared_gradients(None)  # what is measured is not what was made of it
-        super().before(batch, pooled, present)
+        super().before(batch, embedded, present)
         factors = self.adatt.coefficients(present)  # (E, T), E 1 or the shared experts
         if factors is not None:
             experts = len(self._probe.network.shared_expert_parameters())

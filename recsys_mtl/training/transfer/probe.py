@@ -40,22 +40,22 @@ class Probe:
     rows: int | None
     precision: Precision
 
-    def observation(self, batch: Batch, pooled: Tensor) -> Observation:
+    def observation(self, batch: Batch, embedded: Sequence[Tensor]) -> Observation:
         """What the measure may ask for; nothing is computed yet.
 
         Args:
             batch: the step's rows, in random order.
-            pooled: (rows, P) their pooled embeddings, off the graph.
+            embedded: what the tables gave for them, off the graph.
         """
         if self.rows is not None and self.rows < batch.num_rows:
             batch = batch.head(self.rows, self.network.layouts_above)
-            pooled = pooled[: self.rows]
+            embedded = [tensor[: self.rows] for tensor in embedded]
         masses = self.losses.masses(batch.labels, batch.weights).float()
         outputs: list[Outputs] = []
 
         def forward() -> Outputs:
             if not outputs:
-                outputs.append(self._forward(batch, pooled))
+                outputs.append(self._forward(batch, embedded))
             return outputs[0]
 
         return Observation(
@@ -65,7 +65,7 @@ class Probe:
                 kind_of(t.kind).directions(forward().logits[t.name].detach().float())
                 for t in self.tasks
             ],
-            inputs=lambda: self.network.inputs_of(pooled, batch),
+            inputs=lambda: self.network.inputs_of(embedded, batch),
             residuals=lambda: [
                 self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
@@ -73,12 +73,12 @@ class Probe:
             sum_over_processes=sum_over_processes,
         )
 
-    def _forward(self, batch: Batch, pooled: Tensor) -> Outputs:
+    def _forward(self, batch: Batch, embedded: Sequence[Tensor]) -> Outputs:
         """Without dropout, so that the order of random numbers is that of a run without adaTT."""
-        device, training = pooled.device, self.network.training
+        device, training = batch.weights.device, self.network.training
         self.network.eval()
         with autocast(self.precision, device):
-            outputs = self.network.forward_from(pooled, batch)
+            outputs = self.network.forward_from(embedded, batch)
         self.network.train(training)
         return outputs
 

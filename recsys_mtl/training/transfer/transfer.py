@@ -5,6 +5,7 @@ Shapes: T tasks, B rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +42,7 @@ class Transfer(nn.Module):
 
     The parameters belong into the dense optimizer, without weight decay. The step's part::
 
-        transfer.before(batch, pooled, present)     # before the forward pass
+        transfer.before(batch, embedded, present)   # before the forward pass
         losses = losses + transfer.task_terms(view) # where it is not None, after weighting
         total = losses.sum() + transfer.term(view)  # likewise
 
@@ -69,17 +70,17 @@ class Transfer(nn.Module):
             for parameter in self._probe.network.ple.gate_parameters():
                 parameter.requires_grad_(not self.adatt.frozen)
 
-    def before(self, batch: Batch, pooled: Tensor, present: Tensor) -> None:
+    def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
         """Measure where it is due.
 
         Args:
             batch: the step's rows.
-            pooled: (B, P) pooled embeddings, off the graph.
+            embedded: what the tables gave for them, off the graph.
             present: (T,) bool, the tasks with labelled rows.
         """
         del present
         if self.adatt.due() and self.measures:
-            self.adatt.observe(self._probe.observation(batch, pooled))
+            self.adatt.observe(self._probe.observation(batch, embedded))
 
     def task_terms(self, view: StepView) -> Tensor | None:
         """(T,) what to add to each task's weighted loss; None: nothing."""

@@ -53,8 +53,8 @@ def on(step_of: Callable[..., TrainingStep]) -> Callable[..., tuple[TrainingStep
 
 
 def view_of(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor]:
-    features = step.network.embed(batch).detach().requires_grad_()
-    outputs = step.network.forward_from(features, batch)
+    (features,) = leaves = step.network.cut(batch).leaf()
+    outputs = step.network.forward_from(leaves, batch)
     losses, counts = step.losses(
         outputs.logits, batch.labels, batch.weights, step.network.item_tables()
     )

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -37,9 +37,9 @@ def one_by_one(step: TrainingStep, batch: Batch, precision: Any = "fp32") -> Exp
     """Without adaTT: every gradient, that at the cut, each task's on each shared expert and each
     task's at the cut through each shared expert (E, T, B, P)."""
     network = step.network
-    leaf = network.embed(batch).detach().requires_grad_()
+    (leaf,) = leaves = network.cut(batch).leaf()
     with autocast(precision, CPU):
-        outputs = network.forward_from(leaf, batch)
+        outputs = network.forward_from(leaves, batch)
     losses, counts = step.losses(outputs.logits, batch.labels, batch.weights, network.item_tables())
     total = step.balancer.total(losses, counts > 0) + outputs.penalty
     total.backward(retain_graph=True)
@@ -73,9 +73,9 @@ def stepped(step: TrainingStep, batch: Batch) -> tuple[Tensor, Tensor]:
     cuts: list[Tensor] = []
     usual = step.network.forward_from
 
-    def forward_from(features: Tensor, batch: Batch, copies: Tensor | None = None) -> Any:
-        cuts.append(features)
-        return usual(features, batch, copies)
+    def forward_from(leaves: Sequence[Tensor], batch: Batch, *, by_task: bool = False) -> Any:
+        cuts.extend(leaves)
+        return usual(leaves, batch, by_task=by_task)
 
     step.network.forward_from = forward_from  # type: ignore[method-assign]
     assert step(batch).updated
@@ -126,11 +126,11 @@ def test_what_the_network_says_does_not_change(
     on: Callable[..., TrainingStep], rows: Batch
 ) -> None:
     step = on()
-    pooled = step.network.embed(rows).detach()
-    before = step.network.forward_from(pooled, rows).logits
+    embedded = step.network.cut(rows).values()
+    before = step.network.forward_from(embedded, rows).logits
     assert step.transfer is not None
-    step.transfer.before(rows, pooled, torch.ones(4, dtype=torch.bool))
-    after = step.network.forward_from(pooled, rows).logits
+    step.transfer.before(rows, embedded, torch.ones(4, dtype=torch.bool))
+    after = step.network.forward_from(embedded, rows).logits
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -152,9 +152,9 @@ def test_an_absent_task_gives_nothing(on: Callable[..., TrainingStep], rows: Bat
     step(rows)
     labels = rows.labels.clone()
     labels[:, 2] = torch.nan
-    pooled = step.network.embed(rows).detach()
+    embedded = step.network.cut(rows).values()
     assert step.transfer is not None
-    step.transfer.before(rows, pooled, (~labels.isnan()).any(0))
+    step.transfer.before(rows, embedded, (~labels.isnan()).any(0))
     (level,) = step.network.ple.levels
     assert level.shared_factors[2].tolist() == [1.0, 1.0]
     assert (level.shared_factors[[0, 1, 3]] > 1).all()

@@ -40,7 +40,7 @@ def on(config_of: Callable[..., Any], step_of: Callable[..., TrainingStep]) -> C
 
 def seen(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor, Outputs]:
     """The step up to the transfer: its view and the total without it."""
-    outputs = step.network.forward_from(step.network.embed(batch).detach(), batch)
+    outputs = step.network.forward_from(step.network.cut(batch).values(), batch)
     losses, counts = step.losses(
         outputs.logits, batch.labels, batch.weights, step.network.item_tables()
     )
@@ -99,7 +99,7 @@ def test_the_step_descends_on_the_whole_of_it(
     step, twin = on(balancing), on(balancing)
     assert step(rows).updated
     assert twin.transfer is not None
-    twin.transfer.before(rows, twin.network.embed(rows).detach(), torch.ones(4, dtype=torch.bool))
+    twin.transfer.before(rows, twin.network.cut(rows).values(), torch.ones(4, dtype=torch.bool))
     view, total, outputs = seen(twin, rows)
     terms = twin.transfer.task_terms(view)
     assert terms is not None

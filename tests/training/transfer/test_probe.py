@@ -39,7 +39,7 @@ def probe_of(step: TrainingStep, rows: int | None = None, precision: Any = "fp32
 def by_backward(step: TrainingStep, batch: Batch) -> list[Tensor]:
     """(T, d_e) of each shared expert, from one `.backward()` a task."""
     network = step.network.eval()
-    outputs = network.forward_from(network.embed(batch).detach(), batch)
+    outputs = network.forward_from(network.cut(batch).values(), batch)
     items = network.item_tables()
     losses, _ = step.losses(outputs.logits, batch.labels, batch.weights, items)
     rows = []
@@ -70,9 +70,9 @@ def test_gradients_equal_a_backward_of_each_task(
     step_of: Callable[..., TrainingStep], rows: Batch, generic: list[int], name: str
 ) -> None:
     step = step_of(model=(FAST | GENERIC)[name] | {"dropout": 0.4, "tower_dropout": 0.4})
-    pooled = step.network.embed(rows).detach()
+    embedded = step.network.cut(rows).values()
     assert step.network.training
-    seen = probe_of(step).observation(rows, pooled)
+    seen = probe_of(step).observation(rows, embedded)
     assert seen.gradients is not None
     found = seen.gradients()
     assert len(generic) == (name in GENERIC)
@@ -95,10 +95,10 @@ def test_the_fast_way_equals_the_generic_one(
     labels[:, 1] = torch.nan  # an absent task
     batch = replace(rows, labels=labels, weights=torch.linspace(0, 2, 40))
     step = step_of()
-    pooled = step.network.embed(batch).detach()
+    embedded = step.network.cut(batch).values()
 
     def gradients() -> Any:
-        seen = probe_of(step).observation(batch, pooled)
+        seen = probe_of(step).observation(batch, embedded)
         assert seen.gradients is not None
         return seen.gradients()
 
@@ -115,7 +115,7 @@ def test_rows_limit_what_is_looked_at(
 ) -> None:
     step = step_of()
     batch = replace(rows, weights=torch.linspace(0.5, 2, 40))
-    seen = probe_of(step, limit).observation(batch, step.network.embed(batch).detach())
+    seen = probe_of(step, limit).observation(batch, step.network.cut(batch).values())
     first = batch.select(torch.arange(min(limit or 40, 40)))
     labelled = ~first.labels.isnan()
     torch.testing.assert_close(seen.counts, first.weights @ labelled.float())
@@ -123,7 +123,7 @@ def test_rows_limit_what_is_looked_at(
     assert seen.inputs is not None
     assert seen.outputs is not None
     assert seen.residuals is not None
-    want = torch.cat([step.network.embed(first), first["x"]], 1)
+    want = torch.cat([*step.network.embed(first), first["x"]], 1)
     torch.testing.assert_close(seen.inputs(), want)
     assert {len(output) for output in seen.outputs()} == {first.num_rows}
     assert {len(residual) for residual in seen.residuals()} == {first.num_rows}
@@ -136,8 +136,8 @@ def test_fewer_rows_are_taken_on_any_device(
 ) -> None:
     """`Batch.select` goes through NumPy and so is for the CPU."""
     far = torch.device("meta")
-    pooled = torch.empty(40, 12, device=far)
-    seen = probe_of(step_of(), 5).observation(rows.to(far), pooled)
+    embedded = [torch.empty(40, 12, device=far)]
+    seen = probe_of(step_of(), 5).observation(rows.to(far), embedded)
     assert seen.inputs is not None
     assert seen.inputs().shape == (5, 15)
     assert seen.inputs().device == far
@@ -145,9 +145,9 @@ def test_fewer_rows_are_taken_on_any_device(
 
 def test_bf16_agrees(step_of: Callable[..., TrainingStep], rows: Batch) -> None:
     step = step_of()
-    pooled = step.network.embed(rows).detach()
+    embedded = step.network.cut(rows).values()
     full, half = (
-        probe_of(step, precision=precision).observation(rows, pooled).gradients()  # type: ignore[misc]
+        probe_of(step, precision=precision).observation(rows, embedded).gradients()  # type: ignore[misc]
         for precision in ("fp32", "bf16")
     )
     for found, want in zip(half, full, strict=True):
@@ -162,11 +162,11 @@ def test_outputs_are_logits_and_those_of_classes_are_centred(
     step_of: Callable[..., TrainingStep], rows: Batch
 ) -> None:
     step = step_of()
-    pooled = step.network.embed(rows).detach()
-    seen = probe_of(step).observation(rows, pooled)
+    embedded = step.network.cut(rows).values()
+    seen = probe_of(step).observation(rows, embedded)
     assert seen.outputs is not None
     click, segment, value, brand = seen.outputs()
-    logits = step.network.eval().forward_from(pooled, rows).logits
+    logits = step.network.eval().forward_from(embedded, rows).logits
     torch.testing.assert_close(click, logits["click"])
     torch.testing.assert_close(value, logits["value"])
     torch.testing.assert_close(brand, logits["brand"])
@@ -183,7 +183,7 @@ def test_residuals_are_the_gradient_at_the_base_rate(
     weights = torch.linspace(0, 0.05, 40) if weighted else torch.ones(40)
     batch = replace(rows, weights=weights)
     step = step_of()
-    seen = probe_of(step).observation(batch, step.network.embed(batch).detach())
+    seen = probe_of(step).observation(batch, step.network.cut(batch).values())
     assert seen.residuals is not None
     vectors = step.network.item_vectors("brand").detach()
     for residual, kind, labels in zip(
@@ -228,7 +228,7 @@ def test_residuals_know_the_base_rate_of_all_processes(
     halves = [rows.select(torch.arange(start, start + 20)) for start in (0, 20)]
 
     def residuals(batch: Batch) -> Tensor:
-        seen = probe_of(step).observation(batch, step.network.embed(batch).detach())
+        seen = probe_of(step).observation(batch, step.network.cut(batch).values())
         assert seen.residuals is not None
         return torch.cat(list(seen.residuals()), 1)
 
@@ -254,7 +254,7 @@ def test_residuals_of_an_absent_task_and_of_unknown_items_are_zero(
     labels[1:20, 3] = 0
     step = step_of()
     batch = replace(rows, labels=labels)
-    seen = probe_of(step).observation(batch, step.network.embed(batch).detach())
+    seen = probe_of(step).observation(batch, step.network.cut(batch).values())
     assert seen.residuals is not None
     click, _, _, brand = seen.residuals()
     assert (click == 0).all()

@@ -1,0 +1,50 @@
+"""`Cut`: a step's graph in two, so that many passes above are one update of the tables below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Cut:
+    """What the embedding tables gave for a batch, and leaves in its place.
+
+    A table updates itself in every backward pass that reaches it. So all else is computed on the
+    leaves, where any number of passes gather one gradient, and `spend` sends that down once::
+
+        cut = network.cut(batch)
+        loss(network.forward_from(cut.leaf(), batch)).backward()
+        cut.spend()
+
+    Args:
+        embedded: what the tables gave, on the graph.
+    """
+
+    def __init__(self, embedded: Sequence[Tensor]) -> None:
+        self._embedded = tuple(embedded)
+        self._leaves = tuple(tensor.detach().requires_grad_() for tensor in embedded)
+        self._spent = False
+
+    def leaf(self) -> tuple[Tensor, ...]:
+        """The same values as leaves of the graph above, the same at every call."""
+        return self._leaves
+
+    def values(self) -> tuple[Tensor, ...]:
+        """The same values off the graph."""
+        return tuple(leaf.detach() for leaf in self._leaves)
+
+    def spend(self) -> None:
+        """Sends the leaves' gradients into the tables: one backward pass, one update of each.
+
+        Raises:
+            RuntimeError: they were sent already.
+        """
+        if self._spent:
+            raise RuntimeError("the gradient of this cut is spent: a table learns once a step")
+        self._spent = True
+        pairs = zip(self._embedded, self._leaves, strict=True)
+        reached = [(t, leaf.grad) for t, leaf in pairs if leaf.grad is not None and t.requires_grad]
+        if reached:
+            torch.autograd.backward([t for t, _ in reached], [g for _, g in reached])
