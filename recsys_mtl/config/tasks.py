@@ -208,3 +208,57 @@ class RetrievalConfig(TaskConfig):
     dim: PositiveInt = Field(128, description="width of queries and items")
     temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
     max_items: PositiveInt = Field(100_000, description="most frequent items that can be found")
+
+
+@TaskConfig.register
+class CountConfig(TaskConfig):
+    """A number of events (purchases in 30 days); the prediction is the expected number."""
+
+    metrics = (
+        MetricSpec("poisson_deviance", larger_is_better=False),
+        MetricSpec("poisson_d2", constant=0.0),
+        MetricSpec("mae", larger_is_better=False, shown=False),
+        MetricSpec("rank_correlation"),
+        MetricSpec("calibration_ratio", larger_is_better=None),
+    )
+    main = "poisson_d2"
+    summary = ("poisson_d2", "rank_correlation", "calibration_ratio")
+
+    kind: Literal["count"]
+
+    @property
+    def label_type(self) -> Literal["number", "text"] | None:
+        """A number."""
+        return "number"
+
+    @property
+    def loss_name(self) -> str:
+        """The loss, as the model card calls it."""
+        return "Poisson deviance"
+
+
+@TaskConfig.register
+class CustomerValueConfig(TaskConfig):
+    """An amount of which most are 0 (spend); predicted are its mean and the chance of any."""
+
+    metrics = (
+        MetricSpec("normalized_gini", constant=0.0),
+        MetricSpec("rmse", larger_is_better=False),
+        MetricSpec("mae", larger_is_better=False, shown=False),
+        MetricSpec("auc", constant=0.5),
+        MetricSpec("calibration_ratio", larger_is_better=None),
+    )
+    main = "normalized_gini"
+    summary = ("normalized_gini", "auc", "rmse")
+
+    kind: Literal["customer_value"]
+
+    @property
+    def label_type(self) -> Literal["number", "text"] | None:
+        """A number."""
+        return "number"
+
+    @property
+    def loss_name(self) -> str:
+        """The loss, as the model card calls it."""
+        return "zero-inflated lognormal likelihood"

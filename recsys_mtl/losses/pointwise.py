@@ -81,6 +81,38 @@ def huber(predictions: Tensor, labels: Tensor, *, delta: float) -> Tensor:
 
 
 @_in_float32
+def poisson(logarithms: Tensor, labels: Tensor) -> Tensor:
+    """Half the Poisson deviance, y log(y / μ) - y + μ with μ = exp(logarithm); any shape.
+
+    It is the negative log-likelihood less that of μ = y, so that it is never negative.
+    """
+    return logarithms.exp() - labels * logarithms + torch.xlogy(labels, labels) - labels
+
+
+@_in_float32
+def zero_inflated_lognormal(outputs: Tensor, labels: Tensor, *, least_spread: float) -> Tensor:
+    """Negative log-likelihood of amounts (Wang, Liu & Miao 2019, equation 2), never negative.
+
+    Cross-entropy of any amount; for an amount y > 0 also log σ + (log y - μ)² / 2σ² - log σ₀: the
+    density of log y over the largest that it can have, at log y = μ and σ = σ₀.
+
+    Args:
+        outputs: (B, 3) logits of any amount, μ, and what softplus makes σ - σ₀ of.
+        labels: (B,) amounts, not negative.
+        least_spread: σ₀.
+
+    Returns:
+        (B,).
+    """
+    logits, mean, raw = outputs.unbind(1)
+    some = labels > 0
+    spread = least_spread + F.softplus(raw)
+    distance = torch.where(some, labels, 1).log() - mean
+    of_amount = (spread / least_spread).log() + distance.square() / (2 * spread.square())
+    return bce_with_logits(logits, some.to(logits)) + torch.where(some, of_amount, 0)
+
+
+@_in_float32
 def info_nce(query: Tensor, labels: Tensor, items: Tensor, *, temperature: float) -> Tensor:
     """InfoNCE (van den Oord et al. 2018, equation 4) of a query and its item.
 

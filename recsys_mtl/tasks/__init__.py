@@ -6,6 +6,8 @@ from typing import Any
 
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.tasks.binary import Binary
+from recsys_mtl.tasks.count import Count
+from recsys_mtl.tasks.customer_value import CustomerValue
 from recsys_mtl.tasks.kind import Boosting, Kind, ToUnit
 from recsys_mtl.tasks.label import Label
 from recsys_mtl.tasks.multiclass import Multiclass
@@ -37,7 +39,7 @@ def kind_of(name: str) -> Kind[Any]:
     return KINDS[name]
 
 
-for _kind in (Binary(), Multiclass(), Regression(), Retrieval()):
+for _kind in (Binary(), Multiclass(), Regression(), Retrieval(), Count(), CustomerValue()):
     register(_kind)
 
 __all__ = ["KINDS", "Boosting", "Kind", "Label", "ToUnit", "kind_of", "register", "unregister"]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
+import polars as pl
 
 from recsys_mtl.columns.canonical import canonical_texts
 from recsys_mtl.columns.spec import TaskSpec
@@ -24,7 +25,6 @@ from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics.weighing import Array, Score, Weighing
 
 if TYPE_CHECKING:
-    import polars as pl
     from torch import Tensor
 
     from recsys_mtl.losses import TaskLoss
@@ -168,8 +168,8 @@ class Kind(ABC, Generic[Section]):
             texts: the same as canonical texts.
             event: `Label.event`.
         """
-        del values, event
-        return texts
+        del event
+        return values.cast(pl.Float64, strict=False) if self.ordered else texts
 
     # ---------------------------------------------------------------- metrics
 

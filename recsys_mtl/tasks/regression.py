@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical
-from recsys_mtl.columns.numbers import Floats, Moments, read_numbers
+from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.columns.transforms import signed_expm1, signed_log1p
 from recsys_mtl.config.tasks import RegressionConfig
-from recsys_mtl.errors import wrong
 from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics import regression as of
 from recsys_mtl.metrics.weighing import Array, Score, Weighing
+from recsys_mtl.tasks.amount import LARGEST, NumberLabel
 from recsys_mtl.tasks.kind import Boosting, Kind, Scoring, ToUnit
-from recsys_mtl.tasks.label import Label, Labels
+from recsys_mtl.tasks.label import Labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from recsys_mtl.losses import TaskLoss
 
-_RELATIVE = 1e-4  # two models' labels went through float32 and a transform of each one's own
-_LARGEST = float(np.finfo(np.float32).max)
-
 
 @dataclass
-class RegressionLabel(Label):
+class RegressionLabel(NumberLabel):
     """The label, standardised (`log1p`: its signed logarithm is) or as it is (`none`).
 
     Attributes:
@@ -55,7 +51,7 @@ class RegressionLabel(Label):
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training labels."""
-        numbers = self._read(values, rows)
+        numbers = self.numbers(values, rows)
         numbers = numbers[~np.isnan(numbers)]
         self._moments.update(signed_log1p(numbers) if self.transform == "log1p" else numbers)
 
@@ -71,10 +67,10 @@ class RegressionLabel(Label):
 
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
         """(B,) transformed target, NaN where unlabelled."""
-        numbers = self._read(values, rows)
+        numbers = self.numbers(values, rows)
         if self.transform == "log1p":
             numbers = signed_log1p(numbers)
-        return np.clip((numbers - self.mean) / self.sd, -_LARGEST, _LARGEST).astype(np.float32)
+        return np.clip((numbers - self.mean) / self.sd, -LARGEST, LARGEST).astype(np.float32)
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The value in the label's own unit, from (B, 1) transformed values."""
@@ -84,28 +80,6 @@ class RegressionLabel(Label):
         """Undoes the transform, in float64."""
         numbers = np.asarray(values, np.float64) * self.sd + self.mean
         return signed_expm1(numbers) if self.transform == "log1p" else numbers
-
-    def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
-        """Whether the numbers are close."""
-        near = _RELATIVE * float(np.std(ours)) if len(ours) else 0.0
-        return bool(np.allclose(ours, theirs, rtol=_RELATIVE, atol=near))
-
-    def _read(self, values: pl.Series, rows: Rows) -> Floats:
-        if self.null_values:
-            missing = canonical(values).is_in(self.null_values).fill_null(False)
-            values = values.set(missing, None)
-        numbers = read_numbers(values, where=self.where, rows=rows)
-        large = np.abs(numbers) > _LARGEST
-        if large.any():
-            first = int(large.argmax())
-            raise wrong(
-                "label beyond float32",
-                where=self.where,
-                expected=f"at most {_LARGEST:.3g} in magnitude",
-                found=rows.found(float(numbers[first]), first),
-                fix="give the label in a larger unit",
-            )
-        return numbers
 
 
 class Regression(Kind[RegressionConfig]):
@@ -130,10 +104,6 @@ class Regression(Kind[RegressionConfig]):
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) transformed values."""
         return outputs[:, 0]
-
-    def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
-        """The numbers."""
-        return values.cast(pl.Float64, strict=False)
 
     def metrics(
         self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]

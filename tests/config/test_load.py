@@ -64,12 +64,12 @@ MISTAKES = {
     "missing kind": (
         edit("{kind: binary}", "{weight: 2}"),
         "a.yaml:8: tasks.click.kind: missing key; expected one of binary, multiclass, regression, "
-        "retrieval",
+        "retrieval, count, customer_value",
     ),
     "unknown kind": (
         edit("kind: binary", "kind: binray"),
         "a.yaml:8: tasks.click.kind: unknown choice; expected one of binary, multiclass, "
-        "regression, retrieval; found \"binray\" -> did you mean 'binary'?",
+        "regression, retrieval, count, customer_value; found \"binray\" -> did you mean 'binary'?",
     ),
     "unknown choice": (
         edit("tasks:", "training: {precision: bf61}\ntasks:"),

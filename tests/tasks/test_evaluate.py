@@ -17,7 +17,8 @@ def predictions(kind: str, rows: int) -> np.ndarray:
     random = np.random.default_rng(0)
     if kind == "multiclass":
         return random.dirichlet(np.ones(3), rows)
-    return random.random((rows, 4)) if kind == "retrieval" else random.random(rows)
+    columns = {"retrieval": (4,), "customer_value": (2,)}.get(kind, ())
+    return random.random((rows, *columns))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,12 @@ def made(kind: str, rng: Rng) -> tuple[NDArray[np.float64], list[NDArray[np.floa
         return (noisy > 0) * 1.0, [z, np.round(z), np.zeros(COUNT)]
     if kind == "regression":
         return np.round(noisy, 1), [z, np.round(z), np.full(COUNT, 0.3)]
+    if kind == "count":
+        return rng.poisson(np.exp(z / 2)) * 1.0, [np.exp(z / 2), 1 + np.abs(z), np.full(COUNT, 0.7)]
+    if kind == "customer_value":
+        some = 1 / (1 + np.exp(-z))
+        pairs = [np.stack([some, amount], 1) for amount in (np.exp(z), np.round(some, 1), some * 0)]
+        return np.where(noisy > 0, np.exp(noisy), 0.0), pairs
     if kind == "retrieval":
         ranks = rng.integers(1, 6, COUNT) * 1.0
         return ranks, [ranks, np.where(rng.random(COUNT) < 0.2, np.inf, ranks), ranks + 2]
