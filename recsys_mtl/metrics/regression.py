@@ -85,14 +85,8 @@ def correlate_ranks(labels: Ints, predictions: Sequence[Ints]) -> Score:
     return weigh
 
 
-def error_of_mean(labels: Array, predictions: Array, weights: Array) -> Metric:
-    """|Σ (prediction - label)| / Σ |label|: the error of the mean, 0 is calibrated in the large."""
-    error = prepare_error_of_mean(labels, predictions)(weights)
-    return Undefined("all labels are 0") if np.isnan(error) else error
-
-
 def prepare_error_of_mean(labels: Array, predictions: Array) -> Weighing:
-    """`error_of_mean` as a function of the weights."""
+    """|Σ (prediction - label)| / Σ |label|, 0 being calibrated in the large; NaN if all are 0."""
     errors, sizes = predictions - labels, np.abs(labels)
 
     def weigh(weights: Array) -> float:

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from recsys_mtl.metrics import Undefined
-from recsys_mtl.metrics.regression import error_of_mean, prepare_rank_correlation, rank_correlation
+from recsys_mtl.metrics.regression import (
+    prepare_error_of_mean,
+    prepare_rank_correlation,
+    rank_correlation,
+)
 from recsys_mtl.tasks.evaluate import evaluate_task
 
 
@@ -107,6 +111,7 @@ def test_one_preparation_serves_all_weights_and_models(rng: np.random.Generator)
 
 def test_error_of_mean() -> None:
     labels, predictions = np.array([-1.0, 3.0, 4.0]), np.array([2.0, 2.0, 4.0])
-    assert error_of_mean(labels, predictions, np.ones(3)) == pytest.approx(2 / 8)
-    assert error_of_mean(labels, predictions, np.array([1.0, 3.0, 0.0])) == pytest.approx(0.0)
-    assert error_of_mean(np.zeros(2), np.ones(2), np.ones(2)) == Undefined("all labels are 0")
+    weigh = prepare_error_of_mean(labels, predictions)
+    assert weigh(np.ones(3)) == pytest.approx(2 / 8)
+    assert weigh(np.array([1.0, 3.0, 0.0])) == pytest.approx(0.0)
+    assert np.isnan(weigh(np.zeros(3)))
