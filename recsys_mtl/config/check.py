@@ -10,7 +10,6 @@ from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
-from recsys_mtl.config.features import NumericConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.tasks import TaskConfig
@@ -196,12 +195,10 @@ def followed(config: Config, task: str) -> tuple[str, ...]:
 
 def _unused(config: Config) -> Iterator[Finding]:
     """Values that another choice beside them leaves without effect."""
-    for name, task in config.tasks.items():
-        for key, owner in task.idle().items():
-            yield Finding(("tasks", name, key), f"{key} has no effect without {owner}")
-    for name, feature in config.features.items():
-        if isinstance(feature, NumericConfig) and feature.transform != "piecewise":
-            yield from _idle(("features", name), feature, ("bins",), "transform: piecewise")
+    for place, sections in (("tasks", config.tasks), ("features", config.features)):
+        for name, section in sections.items():
+            for key, owner in section.idle().items():
+                yield Finding((place, name, key), f"{key} has no effect without {owner}")
     if config.combiner.name == "sum" and config.combiner.diagnostics is None:
         yield from _idle(("combiner",), config.combiner, ("block",), "diagnostics")
     if config.combiner.blocks != "fixed":

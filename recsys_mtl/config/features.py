@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
+from recsys_mtl.config.named import MovedKeys, NamedConfig, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
 
 
-class FeatureConfig(OpenUnion):
+class FeatureConfig(OpenUnion, MovedKeys):
     """A feature of one of the registered kinds."""
 
     members: ClassVar[Members] = {}
@@ -65,18 +67,45 @@ class CategoricalListConfig(CategoryConfigBase):
     separator: str | None = Field(None, description="splits a text column into a list (CSV)")
 
 
+class PlainTransformConfig(NamedConfig):
+    """One column: `log1p` is signed and then standardised, `quantile` maps to a normal score."""
+
+    name: Literal["standardize", "log1p", "quantile", "none"] = "standardize"
+
+
+class PiecewiseConfig(NamedConfig):
+    """The piecewise-linear encoding over quantile bins (Gorishniy et al. 2022), a column a bin."""
+
+    name: Literal["piecewise"]
+    bins: Annotated[int, Field(ge=2, le=256)] = Field(16, description="before equal edges merge")
+
+
+TransformConfig = Annotated[
+    Annotated[PlainTransformConfig, Tag("standardize")]
+    | Annotated[PlainTransformConfig, Tag("log1p")]
+    | Annotated[PlainTransformConfig, Tag("quantile")]
+    | Annotated[PlainTransformConfig, Tag("none")]
+    | Annotated[PiecewiseConfig, Tag("piecewise")],
+    Discriminator(name_of),
+]
+
+
 @FeatureConfig.register
 class NumericConfig(FeatureConfig):
     """A number; null is imputed with the training median and flagged by an indicator."""
 
+    moved: ClassVar[Mapping[str, str]] = {"bins": "transform"}
+
     kind: Literal["numeric"]
-    transform: Literal["standardize", "log1p", "quantile", "piecewise", "none"] = Field(
-        "standardize",
-        description="log1p is signed and then standardised; quantile maps to a normal score; "
-        "piecewise is the piecewise-linear encoding over quantile bins (Gorishniy et al. 2022)",
+    transform: TransformConfig = Field(
+        PlainTransformConfig(), description="how it is scaled; a name, or a mapping with `name`"
     )
-    bins: Annotated[int, Field(ge=2, le=256)] = Field(16, description="bins of `piecewise`")
+    bins: Annotated[int, Field(ge=2, le=256)] | None = Field(
+        None,
+        exclude=True,
+        description="another spelling of `transform: {name: piecewise, bins: …}`",
+    )
 
     def raw(self) -> NumericConfig:
         """The numbers as they are."""
-        return NumericConfig(kind="numeric", transform="none")
+        return NumericConfig(kind="numeric", transform=PlainTransformConfig(name="none"))

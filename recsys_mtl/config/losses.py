@@ -5,48 +5,21 @@ A name alone stands for the section with that name and defaults.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import (
-    Discriminator,
-    Field,
-    GetJsonSchemaHandler,
-    PositiveFloat,
-    Tag,
-    model_validator,
-)
-from pydantic.json_schema import JsonSchemaValue
+from pydantic import Discriminator, Field, PositiveFloat, Tag
 
-from recsys_mtl.config.section import NonNegative, Section
+from recsys_mtl.config.named import NamedConfig, name_of
+from recsys_mtl.config.section import NonNegative
 
 
-class LossConfigBase(Section):
-    """What every loss has."""
-
-    tag: ClassVar[str] = "name"
-    by_name: ClassVar[bool] = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {cls.tag: value} if isinstance(value, str) else value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: Any, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        name = get_args(cls.model_fields[cls.tag].annotation)[0]
-        return {"anyOf": [{"const": name}, handler(core)]}
-
-
-class BceConfig(LossConfigBase):
+class BceConfig(NamedConfig):
     """Binary cross-entropy."""
 
     name: Literal["bce"] = "bce"
 
 
-class FocalConfig(LossConfigBase):
+class FocalConfig(NamedConfig):
     """Focal loss (Lin et al. 2017): rows that are predicted well count less."""
 
     name: Literal["focal"]
@@ -56,31 +29,24 @@ class FocalConfig(LossConfigBase):
     )
 
 
-class MseConfig(LossConfigBase):
+class MseConfig(NamedConfig):
     """Squared error of the transformed target."""
 
     name: Literal["mse"] = "mse"
 
 
-class HuberConfig(LossConfigBase):
+class HuberConfig(NamedConfig):
     """Huber loss of the transformed target: squared near 0, linear beyond."""
 
     name: Literal["huber"]
     delta: PositiveFloat = Field(1.0, description="threshold, on the transformed target")
 
 
-def _name(value: Any) -> Any:
-    """The name in what was written for a loss."""
-    if isinstance(value, Mapping):
-        return value.get("name")
-    return value if isinstance(value, str) else getattr(value, "name", None)
-
-
 BinaryLossConfig = Annotated[
     Annotated[BceConfig, Tag("bce")] | Annotated[FocalConfig, Tag("focal")],
-    Discriminator(_name),
+    Discriminator(name_of),
 ]
 RegressionLossConfig = Annotated[
     Annotated[MseConfig, Tag("mse")] | Annotated[HuberConfig, Tag("huber")],
-    Discriminator(_name),
+    Discriminator(name_of),
 ]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from recsys_mtl.config.losses import BceConfig, BinaryLossConfig, MseConfig, RegressionLossConfig
 from recsys_mtl.config.metric import MetricSpec
+from recsys_mtl.config.named import MovedKeys
 from recsys_mtl.config.open_union import Members, OpenUnion
-from recsys_mtl.config.section import NonNegative, Section
-from recsys_mtl.config.shape import default_of, sections, tags
+from recsys_mtl.config.section import NonNegative
 
 
-class TaskConfig(OpenUnion):
+class TaskConfig(OpenUnion, MovedKeys):
     """A task of one of the registered kinds.
 
     Attributes:
@@ -57,36 +57,6 @@ class TaskConfig(OpenUnion):
     def loss_name(self) -> str:
         """The loss, as the model card calls it."""
         return "cross-entropy"
-
-    def idle(self) -> dict[str, str]:
-        """Moved keys that nothing reads: key -> what would read it."""
-        return {
-            key: f"{home}: {tags(self._owner(key))[0]}"
-            for key, home in self.moved.items()
-            if getattr(self, key) is not None
-        }
-
-    @model_validator(mode="after")
-    def _move(self) -> Self:
-        """Put moved keys where they are now; one without effect stays unless it is the default."""
-        for key, home in self.moved.items():
-            value, section, owner = getattr(self, key), getattr(self, home), self._owner(key)
-            if value is None:
-                continue
-            default = default_of(owner.model_fields[key])
-            if isinstance(section, owner):
-                if getattr(section, key) not in (default, value):
-                    raise ValueError(f"{key} is given twice: {key} and {home}.{key}")
-                self.__dict__[home] = section.model_copy(update={key: value})
-            elif value != default:
-                continue
-            self.__dict__[key] = None
-        return self
-
-    def _owner(self, key: str) -> type[Section]:
-        """The section that has a moved key now."""
-        choices = sections(type(self).model_fields[self.moved[key]].annotation).values()
-        return next(section for section in choices if key in section.model_fields)
 
 
 @TaskConfig.register

@@ -23,7 +23,7 @@ from recsys_mtl.columns.transforms import (
     signed_log1p,
     standardize,
 )
-from recsys_mtl.config.features import FeatureConfig, NumericConfig
+from recsys_mtl.config.features import FeatureConfig, NumericConfig, PiecewiseConfig
 from recsys_mtl.features.block import Block, Numbers
 from recsys_mtl.features.feature import Feature, Observed, TreeColumn
 from recsys_mtl.features.inputs import AsTheyAre, InputModule
@@ -58,7 +58,7 @@ class NumericFeature(Feature):
     reads: ClassVar[Literal["text", "numbers"]] = "numbers"
     dtype: ClassVar[pl.DataType] = pl.Float64()
     transform: str
-    bins: int
+    bins: int = 16
     median: float = 0.0
     mean: float = 0.0
     sd: float = 0.0
@@ -72,7 +72,9 @@ class NumericFeature(Feature):
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
         """The unfitted feature of a column."""
         assert isinstance(section, NumericConfig)
-        return cls(column, section.transform, section.bins)
+        if isinstance(section.transform, PiecewiseConfig):
+            return cls(column, section.transform.name, section.transform.bins)
+        return cls(column, section.transform.name)
 
     @property
     def width(self) -> int:

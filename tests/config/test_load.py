@@ -191,7 +191,7 @@ def test_overrides_reach_everything() -> None:
         ],
     )
     assert config.training.optimizer.learning_rate == 1e-4
-    assert config.features["age"].model_dump()["transform"] == "log1p"
+    assert config.features["age"].model_dump()["transform"] == {"name": "log1p"}
     assert config.tasks["a.b"].model_dump()["loss"]["name"] == "huber"
     assert [expert.count for expert in config.model.shared_experts] == [5]
     assert config.data.split.model_dump()["valid"] == 0.3

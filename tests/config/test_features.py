@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recsys_mtl.config import Config, config_from_yaml, dump_config
+from recsys_mtl.errors import UserError
+
+CONFIG = """
+name: toy
+data: {path: rows}
+features:
+  age: {kind: numeric%s}
+  city: {kind: categorical}
+tasks:
+  click: {kind: binary}
+"""
+
+
+def age(text: str = "", *overrides: str) -> dict[str, Any]:
+    config = config_from_yaml(CONFIG % text, where="a.yaml", overrides=overrides)
+    assert config_from_yaml(dump_config(config), where="dumped") == config
+    section: dict[str, Any] = config.features["age"].model_dump()
+    return section
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ", transform: piecewise, bins: 32",
+        ", transform: {name: piecewise, bins: 32}",
+        ", transform: {name: piecewise}, bins: 32",
+    ],
+)
+def test_bins_beside_the_transform_or_in_it_are_the_same(text: str) -> None:
+    assert age(text) == {"kind": "numeric", "transform": {"name": "piecewise", "bins": 32}}
+
+
+def test_a_transform_is_a_name_or_a_mapping() -> None:
+    assert age()["transform"] == {"name": "standardize"}
+    assert age(", transform: log1p")["transform"] == {"name": "log1p"}
+    assert age(", transform: piecewise")["transform"] == {"name": "piecewise", "bins": 16}
+
+
+def test_overrides_know_both_spellings() -> None:
+    for written in (", transform: piecewise", ", transform: {name: piecewise, bins: 4}"):
+        for key in ("bins", "transform.bins"):
+            assert age(written, f"features.age.{key}=8")["transform"]["bins"] == 8
+    assert age(", transform: {name: piecewise, bins: 4}", "features.age.transform=none") == {
+        "kind": "numeric",
+        "transform": {"name": "none"},
+    }
+
+
+def test_a_config_that_was_dumped_flat_loads() -> None:
+    """Defaults of every key were spelt out, `bins` under every transform."""
+    assert age(", transform: quantile, bins: 16")["transform"] == {"name": "quantile"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            ", bins: 8",
+            r"a\.yaml:5: features\.age\.bins: bins has no effect without transform: piecew",
+        ),
+        (", transform: log", r"features\.age\.transform: unknown choice.*did you mean 'log1p'"),
+        (", transform: {name: log1p, bins: 8}", r"features\.age\.transform\.bins: unknown key"),
+        (", transform: {name: piecewise, bins: 8}, bins: 4", r"features\.age: bins is given twice"),
+        (", transform: piecewise, bins: 1", r"features\.age\.bins: value out of range"),
+        (", transform: {name: piecewise, bins: 1}", r"transform\.bins: value out of range"),
+    ],
+)
+def test_wrong_transforms(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        age(text)
+
+
+def test_raw_is_the_column_without_encoding() -> None:
+    config: Config = config_from_yaml(CONFIG % ", transform: log1p", where="a.yaml")
+    age, city = config.features.values()
+    assert age.raw().model_dump()["transform"] == {"name": "none"}
+    assert city.raw() is city
+    assert [f.has_table for f in (age, city)] == [False, True]
