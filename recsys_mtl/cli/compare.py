@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Out, TrackingUri
 
@@ -16,9 +17,10 @@ def compare(
     out: Out = None,
 ) -> None:
     """Set trainings side by side: metrics, cost, and what differs in their configs."""
-    from recsys_mtl.runs import compare as library
-
     job = Job("compare", out)
-    report = library.compare(runs, tracking_uri=tracking_uri)
+    with uncollected():
+        from recsys_mtl.runs import compare as library
+
+        report = library.compare(runs, tracking_uri=tracking_uri)
     report.page.show()
     job.write(report.numbers, report.page)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Out, TrackingUri
 
@@ -20,11 +21,12 @@ def leaderboard(
     out: Out = None,
 ) -> None:
     """Rank the finished runs in MLflow, with the models registered from them."""
-    from recsys_mtl.runs import leaderboard as library
-
     job = Job("leaderboard", out)
-    report = library.leaderboard(
-        experiment=experiment, metric=metric, limit=limit, tracking_uri=tracking_uri
-    )
+    with uncollected():
+        from recsys_mtl.runs import leaderboard as library
+
+        report = library.leaderboard(
+            experiment=experiment, metric=metric, limit=limit, tracking_uri=tracking_uri
+        )
     report.page.show()
     job.write(report.numbers, report.page)

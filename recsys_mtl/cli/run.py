@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from recsys_mtl.cli.garbage import exit_uncollected
 from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
 from recsys_mtl.errors import UserError
 
@@ -39,6 +40,7 @@ def run_app(
         arguments: the command line; the process's own where None.
         name: of the program; else as it was started.
     """
+    exit_uncollected()
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
         if status == INTERRUPTED:  # newer typer's way to tell of an interrupt, and ours

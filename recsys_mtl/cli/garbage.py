@@ -1,0 +1,30 @@
+"""Less garbage collection: it costs a third of the time of a command that only reads."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage within the block.
+
+    What imports make lives on, and during MLflow's it would be searched hundreds of times. Not for
+    work that makes garbage.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def exit_uncollected() -> None:
+    """When the process ends, the last search for garbage finds nothing to look at."""
+    atexit.unregister(gc.freeze)  # once, however often it is asked for
+    atexit.register(gc.freeze)
