@@ -25,9 +25,11 @@ def reproduce(
     ] = None,
 ) -> None:
     """Train a paper's methods and set their numbers beside the published (reproductions/NAME)."""
-    from recsys_mtl.vision.reproduction import reproduce as library
     from recsys_mtl.vision.reproduction.load import load_reproduction
 
     loaded = load_reproduction(plan, overrides(chosen))
+    # A mistake in the plan is reported before torch is imported.
+    from recsys_mtl.vision.reproduction import reproduce as library
+
     folder = out or Path("reproductions") / loaded.name
     library.reproduce(loaded, folder, data=data, processes=processes, show=show_page)

@@ -21,10 +21,12 @@ def train(
 ) -> int:
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     from recsys_mtl.config import load_config
+
+    loaded = load_config(config, overrides(chosen, data=data, seed=seed))
+    # A mistake in the config is reported before torch is imported.
     from recsys_mtl.reports.results import ResultTable
     from recsys_mtl.runs import train as library
 
-    loaded = load_config(config, overrides(chosen, data=data, seed=seed))
     folder = out or Path("runs") / loaded.name
     result = library.train(loaded, folder, baselines=baselines, show=ResultTable.show)
     return INTERRUPTED if result["interrupted"] else DONE

@@ -9,9 +9,11 @@ from recsys_mtl.cli.options import ConfigFile, Data, Out, Set, overrides
 def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out = None) -> None:
     """Check a config and the schema of its data without training."""
     from recsys_mtl.config import load_config
-    from recsys_mtl.runs import validate as library
 
     loaded = load_config(config, overrides(chosen, data=data))
+    # A mistake in the config is reported before torch is imported.
+    from recsys_mtl.runs import validate as library
+
     job = Job("validate", out)
     result = library.validate(loaded)
     job.write(result)

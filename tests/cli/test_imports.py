@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-HEAVY = {"torch", "mlflow", "polars", "numpy", "pandas", "scipy", "sklearn", "matplotlib"}
+LEARNING = {"torch", "torchrec", "fbgemm_gpu", "torchjd", "sklearn"}
+HEAVY = {*LEARNING, "mlflow", "polars", "numpy", "pandas", "scipy", "matplotlib"}
 
 CODE = """
 import json, sys
@@ -19,14 +21,14 @@ open(sys.argv[1], "w").write(json.dumps([status, sorted({m.split(".")[0] for m i
 """
 
 
-def imported(tmp_path: Path, *arguments: str) -> set[str]:
+def imported(tmp_path: Path, *arguments: str, status: int = 0) -> set[str]:
     """The top-level packages that a command has imported at its end."""
     left = tmp_path / "modules.json"
     command = [sys.executable, "-c", CODE, str(left), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    status, modules = json.loads(left.read_text())
-    assert status == 0
+    assert done.returncode == 0, done.stderr
+    ended, modules = json.loads(left.read_text())
+    assert ended == status, done.stderr
     return set(modules)
 
 
@@ -41,6 +43,29 @@ def test_the_package_alone() -> None:
 )
 def test_help_and_schema_need_no_library(arguments: list[str], tmp_path: Path) -> None:
     assert not imported(tmp_path, *arguments) & HEAVY
+
+
+def test_compare_needs_neither_torch_nor_mlflow(trained: Any, tmp_path: Path) -> None:
+    folder = str(trained[0].run)
+    modules = imported(tmp_path, "compare", folder, folder)
+    assert not modules & {*LEARNING, "mlflow", "matplotlib", "data_synth"}
+
+
+def test_leaderboard_needs_no_torch(tmp_path: Path) -> None:
+    modules = imported(tmp_path, "leaderboard", "--tracking-uri", "sqlite:///none.db", status=2)
+    assert "mlflow" in modules
+    assert not modules & {*LEARNING, "matplotlib", "data_synth"}
+
+
+@pytest.mark.parametrize("command", ["train", "validate"])
+def test_a_wrong_config_needs_no_library(command: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text("name: 3")
+    assert not imported(tmp_path, command, "wrong.yaml", status=2) & HEAVY
+
+
+@pytest.mark.slow  # torch and torchrec in a process of their own
+def test_doctor_imports_nothing_itself(tmp_path: Path) -> None:
+    assert not imported(tmp_path, "doctor") & HEAVY
 
 
 def test_python_m_is_the_command(tmp_path: Path) -> None:
