@@ -301,8 +301,8 @@ CASES: dict[str, tuple[Spoil, str]] = {
         r"tasks\.buy\.only_where.*'clik'.*did you mean 'click'",
     ),
     "only_where that does not parse": (
-        config("tasks.buy.only_where", "click = 1"),
-        r"tasks\.buy\.only_where: cannot read .*expected one of ==.*found '= 1' -> write COLUMN OP",
+        config("tasks.buy.only_where", "click ~ 1"),
+        r"tasks\.buy\.only_where: cannot read .*expected one of ==.*found '~ 1' -> write comparisons",
     ),
     "cyclic logit transfer": (
         config("model.logit_transfer", TRANSFERS),
