@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,21 @@ def wrong(
 ) -> UserError:
     """A `UserError` of one problem, ready to be raised."""
     return UserError(Problem(what, where, expected, str(found), fix))
+
+
+@contextmanager
+def relocated(change: Callable[[str], str]) -> Iterator[None]:
+    """Problems inside are somewhere else: `change` gives the new `where` from their own."""
+    try:
+        yield
+    except UserError as error:
+        problems = [replace(p, where=change(p.where)) for p in error.problems]
+        raise UserError(*problems) from error
+
+
+def prefixed(owner: str) -> AbstractContextManager[None]:
+    """Problems inside are those of `owner`, which is put in front of their `where`."""
+    return relocated(lambda where: f"{owner}: {where}".rstrip(": "))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

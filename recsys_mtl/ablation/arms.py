@@ -7,9 +7,9 @@ where rows are generated, which tasks are related.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from recsys_mtl.config.adatt import (
 )
 from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.errors import relocated, wrong
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
 
@@ -60,15 +60,10 @@ def changed(config: Config, overrides: list[str], where: str) -> Config:
         return config_from_yaml(dump_config(config), where="config", overrides=overrides)
 
 
-@contextmanager
-def reported_as(where: str) -> Iterator[None]:
+def reported_as(where: str) -> AbstractContextManager[None]:
     """Report mistakes in overrides as in the part of the ablation's file that they come from."""
-    try:
-        yield
-    except UserError as error:
-        start = re.compile(r"--set |config(:\d+)?: ")
-        problems = [replace(p, where=start.sub(f"{where}: ", p.where, 1)) for p in error.problems]
-        raise UserError(*problems) from error
+    start = re.compile(r"--set |config(:\d+)?: ")
+    return relocated(lambda own: start.sub(f"{where}: ", own, 1))
 
 
 def _adatt(**changes: Any) -> Arm:

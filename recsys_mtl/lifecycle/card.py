@@ -13,6 +13,7 @@ from shlex import quote
 import numpy as np
 
 from recsys_mtl.config import Config
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.runs.trained import Trained
 from recsys_mtl.tasks import kind_of
@@ -53,19 +54,19 @@ def shortened(text: str, length: int, pointer: str) -> str:
 def limits(trained: Trained) -> list[str]:
     """What speaks against trusting the model, one sentence each."""
     result = trained.result
-    found = []
+    sentences = []
     if result["interrupted"]:
-        found.append("The training was interrupted: the model is the best epoch until then.")
-    if result["training"]["skipped_batches"]:
-        found.append(f"{result['training']['skipped_batches']} batches were skipped: not finite.")
+        sentences.append("The training was interrupted: the model is the best epoch until then.")
+    if skipped := result["training"]["skipped_batches"]:
+        sentences.append(f"{skipped} batches were skipped: not finite.")
     for task, facts in result["tasks"].items():
         if facts["labelled"] < FEW_ROWS:
-            found.append(f"{task}: only {facts['labelled']} labelled test rows.")
+            sentences.append(f"{task}: only {facts['labelled']} labelled test rows.")
         if reason := _useless(trained, task):
-            found.append(f"{task}: no better than a constant ({reason}).")
-    found += [f"Leakage warning: {text}" for text in result["data"]["warnings"]]
-    found.append(f"One seed ({result['seed']}): how much another would change is not known.")
-    return found
+            sentences.append(f"{task}: no better than a constant ({reason}).")
+    sentences += [f"Leakage warning: {text}" for text in result["data"]["warnings"]]
+    sentences.append(f"One seed ({result['seed']}): how much another would change is not known.")
+    return sentences
 
 
 def _useless(trained: Trained, task: str) -> str | None:
@@ -114,14 +115,8 @@ def _tasks(trained: Trained, config: Config) -> Table:
         ]
         for name, task in config.tasks.items()
     ]
-    columns = [
-        "task",
-        "kind",
-        "sample space",
-        "loss",
-        "labelled training rows",
-        "labelled test rows",
-    ]
+    counts = ("labelled training rows", "labelled test rows")
+    columns = ("task", "kind", "sample space", "loss", *counts)
     return Table("Tasks", columns, rows, texts=4)
 
 
@@ -129,10 +124,10 @@ def _metrics(trained: Trained) -> Table:
     rows = []
     for task, facts in trained.result["tasks"].items():
         for name in kind_of(facts["kind"]).section.summary:
-            found = facts["metrics"].get(name, {})
-            low, high = found.get("low"), found.get("high")
+            entry = facts["metrics"].get(name, {})
+            low, high = entry.get("low"), entry.get("high")
             interval = "" if low is None else f"{low:.4f} to {high:.4f}"
-            rows.append([task, name, _number(found.get("value")), interval])
+            rows.append([task, name, _number(entry.get("value")), interval])
     note = (
         "On the test rows; calibration_error is 0 where probabilities mean what they say. "
         "Intervals: of one metric a task, by the bootstrap over rows; other seeds are not in them."
@@ -172,9 +167,9 @@ def _relations(trained: Trained, tasks: Sequence[str]) -> Iterator[Table]:
         blocked = epoch["adatt"]["negative_transfer"]
         texts = [f"{task} blocks {', '.join(peers)}" for task, peers in blocked.items()]
         yield _pairs("Affinity of tasks", "affinity", affinity, tasks, "; ".join(texts))
-    if found := epoch.get("conflicts"):
-        cosine = np.asarray(found["pair_cosine"], np.float64)
-        ratios = [share for share in found["conflict_ratio"].values() if share is not None]
+    if conflicts := epoch.get("conflicts"):
+        cosine = np.asarray(conflicts["pair_cosine"], np.float64)
+        ratios = [share for share in conflicts["conflict_ratio"].values() if share is not None]
         note = f"{np.mean(ratios):.0%} of the pairs' gradients conflicted." if ratios else ""
         yield _pairs("Gradients of tasks", "cosine", cosine, tasks, note)
 
@@ -190,4 +185,4 @@ def _pairs(title: str, name: str, matrix: np.ndarray, tasks: Sequence[str], note
 
 
 def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
+    return number(value, missing="undefined")

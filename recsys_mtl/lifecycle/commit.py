@@ -93,13 +93,13 @@ def commit(registry: Registry, change: Change, still_locked: Callable[[], None])
 
 
 def _require_champion(registry: Registry, change: Change) -> None:
-    found = _number(registry.alias(change.version.name, CHAMPION))
-    if found != change.champion:
+    number = _number(registry.alias(change.version.name, CHAMPION))
+    if number != change.champion:
         raise wrong(
             "the champion has changed in the meantime, so nothing was changed",
             where=change.version.name,
-            expected=_told(change.champion),
-            found=_told(found),
+            expected=_named(change.champion),
+            found=_named(number),
             fix="run the command again",
         )
 
@@ -108,10 +108,10 @@ def _arrived(registry: Registry, change: Change) -> bool:
     """Whether all aliases have moved: the last request may have been done, its answer lost."""
     try:
         name = change.version.name
-        found = [_number(registry.alias(name, alias)) for alias, _ in change.moves]
+        numbers = [_number(registry.alias(name, alias)) for alias, _ in change.moves]
     except UserError:
         return False
-    return bool(found) and found == [number for _, number in change.moves]
+    return bool(numbers) and numbers == [number for _, number in change.moves]
 
 
 def _undo(registry: Registry, change: Change, before: Aliases, tagged: bool) -> None:
@@ -135,7 +135,7 @@ def _number(version: Version | None) -> int | None:
     return None if version is None else version.number
 
 
-def _told(number: int | None) -> str:
+def _named(number: int | None) -> str:
     return "none" if number is None else f"version {number}"
 
 

@@ -22,7 +22,7 @@ class Comparison:
 
     Attributes:
         decision: of the gate.
-        told: which rows.
+        rows: what the report calls them.
         count: how many; 0 where a first champion could not be measured.
         fingerprint: of the rows.
         metrics: all metrics by task, of "champion" and "challenger".
@@ -31,7 +31,7 @@ class Comparison:
     """
 
     decision: Decision
-    told: str
+    rows: str
     count: int = 0
     fingerprint: str = ""
     metrics: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
@@ -57,18 +57,18 @@ def compare(
     check_tasks(gate, champion.predictor.preprocessor.labels)
     rows = choose_rows(challenger, champion, input=input, data=data)
     theirs, _ = measure(champion, rows)
-    ours, found = measure(challenger, rows)
+    ours, fingerprint = measure(challenger, rows)
     labels = champion.predictor.preprocessor.labels, challenger.predictor.preprocessor.labels
     bins = challenger.predictor.config.evaluation.calibration_bins
     evidence = gather(gate, labels, (theirs, ours), bins=bins)
     return Comparison(
         decision=decide(gate, evidence),
-        told=rows.told,
+        rows=rows.called,
         count=evidence.rows,
-        fingerprint=found,
+        fingerprint=fingerprint,
         metrics={"champion": theirs.metrics, "challenger": ours.metrics},
         evidence=evidence,
-        notes=tuple(_notes(evidence, challenger, champion, found if input else "")),
+        notes=tuple(_notes(evidence, challenger, champion, fingerprint if input else "")),
     )
 
 
@@ -81,14 +81,14 @@ def first(challenger: Model, *, input: str | None, data: str | None) -> Comparis
     decision = Decision((), FIRST)
     rows = choose_rows(challenger, None, input=input, data=data)
     try:
-        scores, found = measure(challenger, rows)
+        scores, fingerprint = measure(challenger, rows)
     except UserError as error:
         if input is not None:
             raise
         log.warning("the first champion is not measured: %s", error)
-        return Comparison(decision, rows.told, notes=(f"Not measured: {error}.",))
+        return Comparison(decision, rows.called, notes=(f"Not measured: {error}.",))
     metrics = {"challenger": scores.metrics}
-    return Comparison(decision, rows.told, len(scores.weights), found, metrics)
+    return Comparison(decision, rows.called, len(scores.weights), fingerprint, metrics)
 
 
 def _notes(evidence: Evidence, challenger: Model, champion: Model, of_input: str) -> list[str]:

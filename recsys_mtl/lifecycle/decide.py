@@ -65,6 +65,6 @@ def task_failures(gate: Gate, name: str, task: TaskEvidence) -> Iterator[str]:
         yield f"calibration error {words} by more than {limit:g}: {with_interval(growth)}"
 
 
-def with_interval(found: Interval) -> str:
+def with_interval(gain: Interval) -> str:
     """A difference as messages show it."""
-    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    return f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"

@@ -92,21 +92,21 @@ def gather(
     labelled, apart = comparable(tasks, scores, keep, weights)
     functions: dict[str, Score] = {}
     errors: dict[str, Score] = {}
-    for name, found in labelled.items():
-        if (score := ready_score(found)) is not None:
+    for name, task in labelled.items():
+        if (score := ready_score(task)) is not None:
             functions[name] = score
-            if (error := calibration_of(found, weights, bins)) is not None:
+            if (error := calibration_of(task, weights, bins)) is not None:
                 errors[name] = error
     asked = {("score", name): score for name, score in functions.items()}
     asked |= {("error", name): error for name, error in errors.items()}
     draws = resampled(asked, weights, resamples=gate.resamples, seed=gate.seed)
     judged = {}
-    for name, found in labelled.items():
+    for name, task in labelled.items():
         if name not in functions:
-            judged[name] = _unscored(found, gate)
+            judged[name] = _unscored(task, gate)
             continue
         pair = _pair(functions[name], weights)
-        judged[name] = _judge(found, pair, draws["score", name], gate)
+        judged[name] = _judge(task, pair, draws["score", name], gate)
         if name in errors:
             before, after = _pair(errors[name], weights)
             growth = interval(after - before, _gains(draws["error", name]))
@@ -122,29 +122,29 @@ def gather(
     )
 
 
-def _unscored(found: Labelled, gate: Gate) -> TaskEvidence:
-    champion_is_finite, challenger_is_finite = found.finite
-    why = _few(found, gate)
+def _unscored(task: Labelled, gate: Gate) -> TaskEvidence:
+    champion_is_finite, challenger_is_finite = task.finite
+    why = _few(task, gate)
     if not champion_is_finite:
         why = why or "the champion's predictions are not finite"
     broken = "" if challenger_is_finite else "the challenger's predictions are not finite"
-    return TaskEvidence(found.kind, len(found.rows), ungated=why, broken=broken)
+    return TaskEvidence(task.kind, len(task.rows), ungated=why, broken=broken)
 
 
-def _judge(found: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate) -> TaskEvidence:
+def _judge(task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate) -> TaskEvidence:
     gains = _gains(draws)
     undefined = float(np.mean(~np.isfinite(gains)))
-    why = _few(found, gate)
+    why = _few(task, gate)
     if not np.isfinite(pair[1] - pair[0]):
         why = why or "all labels are equal"
     elif undefined > _MOST_UNDEFINED:
         why = why or f"all labels are equal in {undefined:.0%} of the resamples"
     gain = interval(pair[1] - pair[0], gains)
-    return TaskEvidence(found.kind, len(found.rows), scores=pair, gain=gain, ungated=why)
+    return TaskEvidence(task.kind, len(task.rows), scores=pair, gain=gain, ungated=why)
 
 
-def _few(found: Labelled, gate: Gate) -> str:
-    count = len(found.rows)
+def _few(task: Labelled, gate: Gate) -> str:
+    count = len(task.rows)
     return f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
 
 
@@ -154,8 +154,8 @@ def _pair(score: Score, weights: Floats) -> tuple[float, float]:
 
 
 def _gains(draws: Floats) -> Floats:
-    found: Floats = draws[:, 1] - draws[:, 0]
-    return found
+    gains: Floats = draws[:, 1] - draws[:, 0]
+    return gains
 
 
 def _mean(tasks: list[TaskEvidence], draws: list[Floats]) -> Interval:

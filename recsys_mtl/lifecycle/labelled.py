@@ -23,7 +23,7 @@ class Labelled:
 
     Attributes:
         kind: of the label.
-        rows: (N,) places among all rows.
+        rows: (N,) indices among all rows.
         labels: (N,) of each model; only class indices may differ.
         predictions: (N,) or (N, K) of each model.
     """
@@ -51,7 +51,7 @@ def comparable(
     Args:
         tasks: label encoders by task.
         scores: predictions and labels of all rows.
-        keep: (R,) places of the rows that count.
+        keep: (R,) indices of the rows that count.
         weights: (R,) of them.
     """
     labelled: dict[str, Labelled] = {}
@@ -61,39 +61,39 @@ def comparable(
         if why:
             apart[name] = why
             continue
-        theirs, ours = (np.asarray(found.labels[name], np.float64)[keep] for found in scores)
+        theirs, ours = (np.asarray(one.labels[name], np.float64)[keep] for one in scores)
         why = difference_of_labels(tasks[0][name], tasks[1][name], theirs, ours)
         if why:
             apart[name] = why
             continue
         rows = np.flatnonzero(~np.isnan(ours) & (weights > 0))
         first, second = (
-            np.asarray(found.predictions[name], np.float64)[keep[rows]] for found in scores
+            np.asarray(one.predictions[name], np.float64)[keep[rows]] for one in scores
         )
         kind = tasks[1][name].spec.kind
         labelled[name] = Labelled(kind, rows, (theirs[rows], ours[rows]), (first, second))
     return labelled, apart
 
 
-def ready_score(found: Labelled) -> Score | None:
+def ready_score(task: Labelled) -> Score | None:
     """The task's score; None where there is nothing to score."""
-    if not len(found.rows) or not all(found.finite):
+    if not len(task.rows) or not all(task.finite):
         return None
-    return on_rows(found.rows, kind_of(found.kind).score(found.labels, found.predictions))
+    return on_rows(task.rows, kind_of(task.kind).score(task.labels, task.predictions))
 
 
-def calibration_of(found: Labelled, weights: Floats, bins: int) -> Score | None:
+def calibration_of(task: Labelled, weights: Floats, bins: int) -> Score | None:
     """The calibration errors of both models; None for kinds that have none.
 
     Args:
-        found: the task's labelled rows.
+        task: its labelled rows.
         weights: (R,) of the whole set.
         bins: most bins.
     """
-    kind, own = kind_of(found.kind), weights[found.rows]
+    kind, own = kind_of(task.kind), weights[task.rows]
     errors = [
         error
-        for predicted in found.predictions
-        if (error := kind.calibration(found.labels[1], predicted, own, bins=bins)) is not None
+        for predicted in task.predictions
+        if (error := kind.calibration(task.labels[1], predicted, own, bins=bins)) is not None
     ]
-    return on_rows(found.rows, together(errors)) if errors else None
+    return on_rows(task.rows, together(errors)) if errors else None

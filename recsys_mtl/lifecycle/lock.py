@@ -41,13 +41,13 @@ def locked(registry: Registry, name: str, *, break_lock: bool) -> Iterator[Calla
     if held != FREE:
         if not (break_lock or _is_stale(held)):
             raise _busy(name, held)
-        log.warning("the lock of %s is broken: it was held by %s", name, _told(held))
+        log.warning("the lock of %s is broken: it was held by %s", name, _holder(held))
     mine = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}:{_now().isoformat()}"
 
     def check() -> None:
-        found = registry.model_tags(name).get(LOCK, FREE)
-        if found != mine:
-            raise _busy(name, found)
+        mark = registry.model_tags(name).get(LOCK, FREE)
+        if mark != mine:
+            raise _busy(name, mark)
 
     try:
         registry.set_model_tags(name, {LOCK: mine})
@@ -70,7 +70,7 @@ def _busy(name: str, held: str) -> UserError:
     return wrong(
         "another promotion or rollback is at work",
         where=name,
-        found="one that has ended since" if held == FREE else f"held by {_told(held)}",
+        found="one that has ended since" if held == FREE else f"held by {_holder(held)}",
         fix="try again when it has ended, or give --break-lock where it was killed",
     )
 
@@ -89,7 +89,7 @@ def _since(held: str) -> datetime | None:
     return since if since.tzinfo is not None else None
 
 
-def _told(held: str) -> str:
+def _holder(held: str) -> str:
     since = _since(held)
     if since is None:
         return repr(held)

@@ -76,21 +76,21 @@ def promote(registry: Registry, gate: Gate, request: Request) -> Report:
         "data": None if request.data is None else str(request.data),
     }
     if champion is None:
-        found = first(model, **rows)
+        comparison = first(model, **rows)
     else:
-        found = compare(gate, model, load(registry, champion, "champion"), **rows)
+        comparison = compare(gate, model, load(registry, champion, "champion"), **rows)
     versions = {"champion": champion, "challenger": challenger}
-    page = make_page(gate, versions, found, dry_run=request.dry_run)
+    page = make_page(gate, versions, comparison, dry_run=request.dry_run)
     hashed = config_hash(model.predictor.config)
     result = envelope("promote", started=started, config_hash=hashed)
-    result |= numbers(gate, versions, found, dry_run=request.dry_run)
+    result |= numbers(gate, versions, comparison, dry_run=request.dry_run)
     if not request.dry_run:
         texts = {
             f"promotion/{started:%Y%m%dT%H%M%SZ}/{file}": text
             for file, text in _texts(page, result).items()
         }
         number = None if champion is None else champion.number
-        passed, reason = found.decision.passed, found.decision.reason
+        passed, reason = comparison.decision.passed, comparison.decision.reason
         tags = decision_tags("promoted" if passed else "rejected", reason, number)
         moves = ((CHAMPION, challenger.number),) if passed else ()
         if passed and number is not None:

@@ -11,43 +11,46 @@ from recsys_mtl.lifecycle.decide import FIRST, task_failures, with_interval
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.metrics import Undefined, to_json
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.registry import Version
 
 
 def make_page(
-    gate: Gate, versions: Mapping[str, Version | None], found: Comparison, *, dry_run: bool
+    gate: Gate, versions: Mapping[str, Version | None], comparison: Comparison, *, dry_run: bool
 ) -> Page:
     """The whole report.
 
     Args:
         gate: what the decision follows.
         versions: "champion" (None where there was none) and "challenger".
-        found: what was measured, and the decision.
+        comparison: what was measured, and the decision.
         dry_run: whether the registry was left as it was.
     """
     challenger = versions["challenger"]
     assert challenger is not None
-    word = "passes" if found.decision.passed else "rejected"
-    head = [f"Version {challenger.number} of {challenger.name}: {word}, {found.decision.reason}."]
+    decision = comparison.decision
+    word = "passes" if decision.passed else "rejected"
+    head = [f"Version {challenger.number} of {challenger.name}: {word}, {decision.reason}."]
     if dry_run:
         head.append("A dry run: nothing in the registry was changed.")
     parts: list[str | Table] = [*head, _versions(versions)]
-    if found.evidence is not None:
-        parts += [_tasks(gate, found.evidence), _rules(gate)]
-    measured = f"Measured on {found.told}: {found.count:,} rows." if found.count else ""
-    parts += [text for text in (measured, *found.notes) if text]
-    if found.metrics:
-        parts.append(_metrics(found))
+    if comparison.evidence is not None:
+        parts += [_tasks(gate, comparison.evidence), _rules(gate)]
+    if comparison.count:
+        parts.append(f"Measured on {comparison.rows}: {comparison.count:,} rows.")
+    parts += comparison.notes
+    if comparison.metrics:
+        parts.append(_metrics(comparison))
     return Page(f"Promotion of {challenger.name}", parts)
 
 
 def numbers(
-    gate: Gate, versions: Mapping[str, Version | None], found: Comparison, *, dry_run: bool
+    gate: Gate, versions: Mapping[str, Version | None], comparison: Comparison, *, dry_run: bool
 ) -> dict[str, Any]:
     """All that result.json and report.json hold beside the envelope."""
-    decision = found.decision
+    decision = comparison.decision
     return {
         "dry_run": dry_run,
         "decision": {
@@ -57,14 +60,18 @@ def numbers(
             "failures": decision.failures,
         },
         **{role: version and _version(version) for role, version in versions.items()},
-        "rows": {"told": found.told, "count": found.count, "fingerprint": found.fingerprint},
+        "rows": {
+            "told": comparison.rows,
+            "count": comparison.count,
+            "fingerprint": comparison.fingerprint,
+        },
         "gate": gate.model_dump(),
-        "evidence": found.evidence and asdict(found.evidence),
+        "evidence": comparison.evidence and asdict(comparison.evidence),
         "metrics": {
             role: {task: to_json(metrics) for task, metrics in by_task.items()}
-            for role, by_task in found.metrics.items()
+            for role, by_task in comparison.metrics.items()
         },
-        "notes": found.notes,
+        "notes": comparison.notes,
     }
 
 
@@ -96,16 +103,15 @@ def _versions(versions: Mapping[str, Version | None]) -> Table:
 def _tasks(gate: Gate, evidence: Evidence) -> Table:
     rows = []
     for name, task in evidence.tasks.items():
-        calibration = ("", "") if task.calibration is None else task.calibration
         rows.append(
             [
                 name,
                 kind_of(task.kind).main,
                 _verdict(gate, name, task),
                 f"{task.rows:,}",
-                *(_shown(score) for score in task.scores),
+                *(number(score) for score in task.scores),
                 with_interval(task.gain) if task.gain.low == task.gain.low else "",
-                " → ".join(_shown(error) for error in calibration if error != ""),
+                " → ".join(number(error) for error in task.calibration or ()),
             ]
         )
     rows += [[name, "", "cannot be compared", *[""] * 5] for name in evidence.apart]
@@ -141,19 +147,12 @@ def _rules(gate: Gate) -> Table:
     return Table("Gate", ("key", "value", "meaning"), rows, texts=3, printed=False)
 
 
-def _metrics(found: Comparison) -> Table:
+def _metrics(comparison: Comparison) -> Table:
     rows = []
-    for task, metrics in found.metrics["challenger"].items():
-        for place, name in enumerate(metrics):
-            values = (by_task.get(task, {}).get(name) for by_task in found.metrics.values())
-            cells = [
-                "" if value is None or isinstance(value, Undefined) else _shown(value)
-                for value in values
-            ]
-            rows.append(["" if place else task, name, *cells])
-    columns = ("task", "metric", *found.metrics)
+    for task, metrics in comparison.metrics["challenger"].items():
+        for index, name in enumerate(metrics):
+            values = (by_task.get(task, {}).get(name) for by_task in comparison.metrics.values())
+            cells = [number(None if isinstance(value, Undefined) else value) for value in values]
+            rows.append(["" if index else task, name, *cells])
+    columns = ("task", "metric", *comparison.metrics)
     return Table("All metrics on all rows", columns, rows, texts=2, printed=False)
-
-
-def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) and value == value else ""

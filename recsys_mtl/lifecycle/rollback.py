@@ -47,8 +47,8 @@ def _both(registry: Registry, name: str) -> tuple[Version, Version]:
     champion, back = registry.alias(name, CHAMPION), registry.alias(name, PREVIOUS)
     if champion is not None and back is not None and champion.number != back.number:
         return champion, back
-    found = "the champion itself: an earlier job was cut off"
+    previous = "the champion itself: an earlier job was cut off"
     if champion is None or back is None:
-        found = f"no alias '{CHAMPION if champion is None else PREVIOUS}'"
+        previous = f"no alias '{CHAMPION if champion is None else PREVIOUS}'"
     fix = f"make a version the champion with recsys-mtl promote {name}"
-    raise wrong("no previous champion to go back to", where=name, found=found, fix=fix)
+    raise wrong("no previous champion to go back to", where=name, found=previous, fix=fix)

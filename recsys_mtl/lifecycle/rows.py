@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import polars as pl
 import polars.selectors as cs
@@ -14,7 +12,7 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.loading import load_rows
 from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.data.raw import RawRows
-from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.errors import prefixed, wrong
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tracking.registry import Registry, Version
@@ -40,14 +38,14 @@ class Rows:
         run: the challenger's config: how files are read and split.
         input: files all rows of which are taken; None: the run's test split.
         root: folder that paths start from, if it is not the usual one.
-        told: what the report calls them.
+        called: what the report calls them.
         fingerprint: that they have to have; None: whatever is there.
     """
 
     run: Config
     input: str | None
     root: str | None
-    told: str
+    called: str
     fingerprint: str | None = None
 
     def open(self, config: Config) -> RawRows:
@@ -91,21 +89,21 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
     """
     predictor = model.predictor
     config = predictor.config
-    with told_of(model.called):
+    with prefixed(model.called):
         opened = rows.open(config)
-        found = opened.fingerprint()
-        if rows.fingerprint is not None and found != rows.fingerprint:
+        fingerprint = opened.fingerprint()
+        if rows.fingerprint is not None and fingerprint != rows.fingerprint:
             raise wrong(
                 "the data have changed since the training, so the test split is lost",
                 where="data.path",
                 expected=f"fingerprint {rows.fingerprint}",
-                found=found,
+                found=fingerprint,
                 fix="give labelled rows with --input, or restore the file",
             )
         loader = load_rows(config, opened, predictor.preprocessor)
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
         log.info("%s: %d rows", model.called, opened.num_rows)
-        return evaluator(predictor.network, loader), found
+        return evaluator(predictor.network, loader), fingerprint
 
 
 def load(registry: Registry, version: Version, role: str) -> Model:
@@ -115,7 +113,7 @@ def load(registry: Registry, version: Version, role: str) -> Model:
         UserError: it is not.
     """
     called = f"{role}, version {version.number}"
-    with told_of(called):
+    with prefixed(called):
         model = Model(called, load_bundle(registry.download(version)))
     check_predicts(model)
     return model
@@ -128,26 +126,16 @@ def check_predicts(model: Model) -> None:
         UserError: it does not, or not finitely.
     """
     schema = model.predictor.schema()
-    with told_of(model.called):
-        found = model.predictor.predict(pl.DataFrame({c: [None] for c in schema}, schema=schema))
-        numbers = found.select(cs.float())
+    with prefixed(model.called):
+        row = pl.DataFrame({c: [None] for c in schema}, schema=schema)
+        numbers = model.predictor.predict(row).select(cs.float())
         if not all(numbers.select(pl.all().is_finite().all()).row(0)):
             raise wrong("predicts numbers that are not finite")
 
 
-@contextmanager
-def told_of(called: str) -> Iterator[None]:
-    """Mistakes inside are told of that model."""
-    try:
-        yield
-    except UserError as error:
-        found = [replace(p, where=f"{called}: {p.where}".rstrip(": ")) for p in error.problems]
-        raise UserError(*found) from error
-
-
-def seen_in_training(predictor: Predictor, found: str) -> bool:
+def seen_in_training(predictor: Predictor, fingerprint: str) -> bool:
     """Whether rows of this fingerprint are among the files that the model was made from."""
-    return bool(set(found.split("-")) & set(predictor.fingerprint.split("-")) - {""})
+    return bool(set(fingerprint.split("-")) & set(predictor.fingerprint.split("-")) - {""})
 
 
 def _require_same_split(challenger: Model, champion: Model) -> None:

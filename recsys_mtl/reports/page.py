@@ -99,31 +99,31 @@ class Page:
 
     def markdown(self) -> str:
         """GitHub's Markdown; pictures are links to the PNG files beside it."""
-        found = [f"# {self.title}"]
+        parts = [f"# {self.title}"]
         for part in self.parts:
             if isinstance(part, str):
-                found.append(part)
+                parts.append(part)
             elif isinstance(part, Picture):
-                found.append(f"## {part.title}\n\n![{part.title}]({part.name}.png)")
+                parts.append(f"## {part.title}\n\n![{part.title}]({part.name}.png)")
             else:
-                found.append(_markdown(part))
-        return "\n\n".join(found) + "\n"
+                parts.append(_markdown(part))
+        return "\n\n".join(parts) + "\n"
 
     def _html(self, pictures: dict[str, bytes]) -> str:
-        found = [f"<h1>{escape(self.title)}</h1>"]
+        parts = [f"<h1>{escape(self.title)}</h1>"]
         for part in self.parts:
             if isinstance(part, str):
-                found.append(f"<p>{escape(part)}</p>")
+                parts.append(f"<p>{escape(part)}</p>")
             elif isinstance(part, Picture):
                 data = base64.b64encode(pictures[part.name]).decode()
-                found.append(f"<h2>{escape(part.title)}</h2>")
-                found.append(f'<img alt="{escape(part.title)}" src="data:image/png;base64,{data}">')
+                parts.append(f"<h2>{escape(part.title)}</h2>")
+                parts.append(f'<img alt="{escape(part.title)}" src="data:image/png;base64,{data}">')
             else:
-                found.append(_html(part))
+                parts.append(_html(part))
         head = f'<meta charset="utf-8"><title>{escape(self.title)}</title><style>{_STYLE}</style>'
         return (
             f"<!doctype html>\n<html><head>{head}</head><body>\n"
-            + "\n".join(found)
+            + "\n".join(parts)
             + "\n</body></html>\n"
         )
 
@@ -132,8 +132,8 @@ def _for_terminal(table: Table) -> RichTable:
     shown = RichTable(title=table.title, title_justify="left", show_edge=False, pad_edge=False)
     if table.dense:
         shown.box, shown.padding = None, (0, 1, 0, 0)
-    for place, name in enumerate(table.columns):
-        shown.add_column(name, justify="left" if place < table.texts else "right", no_wrap=True)
+    for i, name in enumerate(table.columns):
+        shown.add_column(name, justify="left" if i < table.texts else "right", no_wrap=True)
     for row in table.rows:
         shown.add_row(*row)
     return shown
@@ -143,14 +143,14 @@ def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
-    rule = ["---" if place < table.texts else "---:" for place in range(len(table.columns))]
+    rule = ["---" if i < table.texts else "---:" for i in range(len(table.columns))]
     lines = [f"## {table.title}", "", line(table.columns), line(rule), *map(line, table.rows)]
     return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
 
 
 def _html(table: Table) -> str:
     def line(kind: str, cells: Sequence[str]) -> str:
-        marks = [' class="text"' if place < table.texts else "" for place in range(len(cells))]
+        marks = [' class="text"' if i < table.texts else "" for i in range(len(cells))]
         inside = (f"<{kind}{m}>{escape(c)}</{kind}>" for m, c in zip(marks, cells, strict=True))
         return f"<tr>{''.join(inside)}</tr>"
 

@@ -1,4 +1,4 @@
-"""What a job found out, for people and for programs."""
+"""The result of a job, for people and for programs."""
 
 from __future__ import annotations
 

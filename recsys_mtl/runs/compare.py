@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_mtl.errors import wrong
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import Trained, read_trained
@@ -30,25 +31,26 @@ def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
     """
     if len(runs) < 2:
         raise wrong("nothing to compare", where="RUN", expected="two runs or more")
-    found = [read_trained(run, tracking_uri) for run in runs]
-    labels = _labels(found)
-    same = len({run.test_rows() for run in found}) == 1
+    trained = [read_trained(run, tracking_uri) for run in runs]
+    labels = _labels(trained)
+    same = len({run.test_rows() for run in trained}) == 1
     if not same:
         log.warning("the test rows of these runs differ: their metrics cannot be compared")
-    differing = _differing(found)
+    differing = _differing(trained)
     metrics = {
-        f"{task}/{name}": [run.metric(task, name) for run in found] for task, name in _shown(found)
+        f"{task}/{name}": [run.metric(task, name) for run in trained]
+        for task, name in _shown(trained)
     }
     page = Page(
-        f"Comparison of {len(found)} runs",
+        f"Comparison of {len(trained)} runs",
         [
             _metric_table(labels, metrics, marked=same),
-            _cost_table(labels, found),
+            _cost_table(labels, trained),
             _config_table(labels, differing),
         ],
     )
     numbers = {
-        "runs": [_identity(label, run) for label, run in zip(labels, found, strict=True)],
+        "runs": [_identity(label, run) for label, run in zip(labels, trained, strict=True)],
         "same_test_rows": same,
         "config": differing,
         "metrics": metrics,
@@ -60,8 +62,7 @@ def _labels(runs: Sequence[Trained]) -> list[str]:
     """Names of the runs, numbered where two are the same."""
     names = [run.label for run in runs]
     return [
-        f"{name} ({place})" if names.count(name) > 1 else name
-        for place, name in enumerate(names, start=1)
+        f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, start=1)
     ]
 
 
@@ -71,7 +72,7 @@ def _differing(runs: Sequence[Trained]) -> dict[str, list[Any]]:
     values = {
         key: [run.config.get(key) for run in runs] for key in keys if not key.startswith(_ELSEWHERE)
     }
-    return {key: found for key, found in values.items() if any(v != found[0] for v in found)}
+    return {key: each for key, each in values.items() if any(v != each[0] for v in each)}
 
 
 def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
@@ -87,12 +88,12 @@ def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
 
 
 def best(values: Sequence[float | None], metric: str) -> set[int]:
-    """Places of the best of several values of a metric; none where all are equal."""
-    known = {place: value for place, value in enumerate(values) if value is not None}
+    """Indices of the best of several values of a metric; none where all are equal."""
+    known = {i: value for i, value in enumerate(values) if value is not None}
     if len(set(known.values())) < 2:
         return set()
     top = (max if larger_is_better(metric) else min)(known.values())
-    return {place for place, value in known.items() if value == top}
+    return {i for i, value in known.items() if value == top}
 
 
 def _metric_table(
@@ -102,7 +103,7 @@ def _metric_table(
     for key, values in metrics.items():
         task, _, name = key.rpartition("/")
         stars = best(values, name) if marked else set()
-        cells = [_number(v) + ("*" if place in stars else " ") for place, v in enumerate(values)]
+        cells = [_number(v) + ("*" if i in stars else " ") for i, v in enumerate(values)]
         rows.append([task, name, *cells])
     note = "* best" if marked else "The test rows differ: these numbers cannot be compared."
     return Table("Test metrics", ["task", "metric", *labels], rows, texts=2, note=note)
@@ -144,4 +145,4 @@ def _identity(label: str, run: Trained) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.4f}"
+    return number(value, missing=_NOTHING)

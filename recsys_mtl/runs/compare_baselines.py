@@ -92,12 +92,12 @@ def _judge(
 
 
 def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
-    found: dict[str, Metrics] = {}
+    metrics: dict[str, Metrics] = {}
     for task in config.tasks:
         log.info("baseline: single_task, %s", task)
         single, narrowed = one_task(config, prepared, task)
-        found |= _test_metrics(single, narrowed)
-    return found
+        metrics |= _test_metrics(single, narrowed)
+    return metrics
 
 
 def as_shared_bottom(config: Config) -> Config:

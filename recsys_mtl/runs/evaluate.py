@@ -106,15 +106,15 @@ def model_folder(run_dir: str | Path) -> Path:
     )
 
 
-def _require_unchanged(expected: str, found: str) -> None:
+def _require_unchanged(expected: str, fingerprint: str) -> None:
     """The run's own rows are those that it was split from."""
     if not expected:
         log.warning("the model does not tell its data: whether they have changed is not checked")
-    elif found != expected:
+    elif fingerprint != expected:
         raise wrong(
             "the data have changed since the training, so the run's split is lost",
             where="data.path",
             expected=f"fingerprint {expected}",
-            found=found,
+            found=fingerprint,
             fix="give the rows with --input, or restore the file",
         )

@@ -50,21 +50,21 @@ def add_intervals(
         scores: of the test rows.
         seed: of the draws.
     """
-    places = drawn_rows(len(scores.weights), MOST_ROWS, seed)
+    drawn = drawn_rows(len(scores.weights), MOST_ROWS, seed)
     asked: dict[str, Score] = {}
     for task, kind in kinds.items():
         entry = metrics[task].get(kind_of(kind).main)
-        labels = scores.labels[task][places]
+        labels = scores.labels[task][drawn]
         rows = np.flatnonzero(~np.isnan(labels))
         if entry is not None and entry["value"] is not None and len(rows):
             known = labels[rows].astype(np.float64)
-            predicted = scores.predictions[task][places][rows].astype(np.float64)
+            predicted = scores.predictions[task][drawn][rows].astype(np.float64)
             asked[task] = on_rows(rows, kind_of(kind).score([known], [predicted]))
     if not asked:
         return
-    weights = scores.weights[places].astype(np.float64)
+    weights = scores.weights[drawn].astype(np.float64)
     for task, draws in resampled(asked, weights, resamples=RESAMPLES, seed=seed).items():
         entry = metrics[task][kind_of(kinds[task]).main]
-        found = interval(entry["value"], draws[:, 0])
-        if np.isfinite(found.low):
-            entry |= {"low": found.low, "high": found.high}
+        edges = interval(entry["value"], draws[:, 0])
+        if np.isfinite(edges.low):
+            entry |= {"low": edges.low, "high": edges.high}

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
 from recsys_mtl.tasks import KINDS
@@ -152,4 +153,4 @@ def _model(model: Mapping[str, Any]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.4f}"
+    return number(value, missing=_NOTHING)

@@ -50,14 +50,14 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
     read = list(dict.fromkeys(["row_id", *known.values()]))
     labelled = pl.concat([frame.select(read) for frame in rows.frames(read)])
     linear = truth.linear(labelled["row_id"].to_numpy(), list(dict.fromkeys(known.values())))
-    found: Columns = {"constant": {}, "oracle": {}, "reached": {}}
+    columns: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():
         target = truth.targets[column]
         labels = truth.label_index(column, labelled[column].to_arrow())
         left_out = np.isnan(scores.labels[task])  # by the config
         labels = np.where(left_out, np.nan, labels)
         for name, predict in (("constant", _constant), ("oracle", _oracle)):
-            found[name][task] = evaluate_task(
+            columns[name][task] = evaluate_task(
                 config.tasks[task].kind,
                 labels,
                 predict(target, linear[column], labels),
@@ -65,10 +65,10 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
                 calibration_bins=config.evaluation.calibration_bins,
                 top_k=config.evaluation.top_k,
             )
-        found["reached"][task] = _shares(
-            scores.metrics[task], found["constant"][task], found["oracle"][task]
+        columns["reached"][task] = _shares(
+            scores.metrics[task], columns["constant"][task], columns["oracle"][task]
         )
-    return found
+    return columns
 
 
 def truth_of(rows: RawRows) -> Truth | None:
@@ -92,7 +92,7 @@ def _constant(target: Target, linear: Array, labels: Array) -> Array:
 
 def _shares(model: Metrics, constant: Metrics, oracle: Metrics) -> Metrics:
     """Share of the way from the constant's metric to the oracle's, where that is a way."""
-    found: Metrics = {}
+    shares: Metrics = {}
     for metric, value in model.items():
         if metric not in _SHARED and not metric.startswith("recall_at_"):
             continue
@@ -106,8 +106,8 @@ def _shares(model: Metrics, constant: Metrics, oracle: Metrics) -> Metrics:
         ):
             continue
         if abs(high - low) > _LEAST_ROOM:
-            found[metric] = (value - low) / (high - low)
-    return found
+            shares[metric] = (value - low) / (high - low)
+    return shares
 
 
 def to_json(columns: Columns) -> dict[str, Any]:

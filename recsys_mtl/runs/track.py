@@ -1,4 +1,4 @@
-"""What the tracker is told of a training: epochs, outcome, plots, and the proven model."""
+"""What the tracker gets of a training: epochs, outcome, plots, and the proven model."""
 
 from __future__ import annotations
 
@@ -74,9 +74,8 @@ def track_outcome(
     if last is not None:
         matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
         tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
-    found = epochs[-1].conflicts
-    if found is not None:
-        tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), found))
+    if (last_conflicts := epochs[-1].conflicts) is not None:
+        tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), last_conflicts))
     if test.gates:
         uses = {task: use.mean for task, use in test.gates.items()}
         tracked.figure("plots/gate_use.png", gate_use(uses))
@@ -134,41 +133,41 @@ def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, floa
     }
 
 
-def _transfer_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+def _transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]:
     """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json."""
-    blocked = sum(len(peers) for peers in found["negative_transfer"].values())
+    blocked = sum(len(peers) for peers in transferred["negative_transfer"].values())
     values: dict[str, float | None] = {
-        f"adatt/{name}": found[name]
+        f"adatt/{name}": transferred[name]
         for name in ("blend", "clamped_share", "observations", "skipped")
     }
     return values | {
-        "adatt/phase": ("warmup", "dynamic", "frozen").index(found["phase"]),
+        "adatt/phase": ("warmup", "dynamic", "frozen").index(transferred["phase"]),
         "adatt/blocked_pairs": blocked,
-        "adatt/receivers": len(found.get("borrowed", {})),
+        "adatt/receivers": len(transferred.get("borrowed", {})),
     }
 
 
-def conflict_numbers(found: Mapping[str, Any]) -> dict[str, float | None]:
+def conflict_numbers(epoch: Mapping[str, Any]) -> dict[str, float | None]:
     """What MLflow shows of an epoch's task gradients; all of it is in result.json.
 
     Numbers of single blocks only where there are not too many to look at.
     """
     values: dict[str, float | None] = {
-        "combiner/steps": found["steps"],
-        "combiner/skipped": found["skipped"],
+        "combiner/steps": epoch["steps"],
+        "combiner/skipped": epoch["skipped"],
     }
     for name in ("conflict_ratio", "length_ratio"):
-        of_blocks = found[name]
+        of_blocks = epoch[name]
         known = [value for value in of_blocks.values() if value is not None]
         values[f"combiner/{name}"] = float(np.mean(known)) if known else None
         if 1 < len(of_blocks) <= _MOST_BLOCKS:
             values |= {f"combiner/{name}/{block}": value for block, value in of_blocks.items()}
-    tasks = list(next(iter(found["task_cosine"].values())))
+    tasks = list(next(iter(epoch["task_cosine"].values())))
     for i, j in combinations(range(len(tasks)), 2):
-        values[f"combiner/cosine/{tasks[i]}/{tasks[j]}"] = found["pair_cosine"][i][j]
-    for task, weight in (found["weights"] or {}).items():
+        values[f"combiner/cosine/{tasks[i]}/{tasks[j]}"] = epoch["pair_cosine"][i][j]
+    for task, weight in (epoch["weights"] or {}).items():
         values[f"combiner/weight/{task}"] = weight
-    return values | {f"combiner/{name}": value for name, value in found["extra"].items()}
+    return values | {f"combiner/{name}": value for name, value in epoch["extra"].items()}
 
 
 def _losses(epochs: Sequence[Epoch]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:

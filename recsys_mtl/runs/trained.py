@@ -39,8 +39,8 @@ class Trained:
 
     def metric(self, task: str, name: str) -> float | None:
         """A metric on the test rows; None where it is undefined or not there."""
-        found = self.result["tasks"].get(task, {}).get("metrics", {}).get(name, {})
-        value: float | None = found.get("value")
+        entry = self.result["tasks"].get(task, {}).get("metrics", {}).get(name, {})
+        value: float | None = entry.get("value")
         return value
 
     def test_rows(self) -> tuple[object, ...]:

@@ -79,8 +79,8 @@ def measure(reference: Reference, tally: Tally) -> list[Drift]:
         reference: of the training.
         tally: counts of the scored rows.
     """
-    found = list(_each(reference, tally))
-    return sorted(found, key=lambda drift: (-(drift.psi or 0.0), drift.part, drift.name))
+    drifts = _each(reference, tally)
+    return sorted(drifts, key=lambda drift: (-(drift.psi or 0.0), drift.part, drift.name))
 
 
 def _each(reference: Reference, tally: Tally) -> Iterator[Drift]:
@@ -136,5 +136,5 @@ def _reached_by_chance(key: Key, then: Counts, now: Counts) -> float:
 
 def _share(cells: Sequence[str], counts: Counts, cell: str) -> float | None:
     """The reserved cells come last: a category may have such a name."""
-    places = [place for place, name in enumerate(cells) if name == cell]
-    return float(counts[places[-1]] / counts.sum()) if places and counts.sum() else None
+    indices = [index for index, name in enumerate(cells) if name == cell]
+    return float(counts[indices[-1]] / counts.sum()) if indices and counts.sum() else None

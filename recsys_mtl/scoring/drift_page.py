@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from recsys_mtl.files import atomic_write
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.scoring.drift import FLOOR, LARGE, STABLE, Drift
 
@@ -50,8 +51,8 @@ def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
     cells = [
         (
             drift.title,
-            _number(drift.psi),
-            _number(drift.by_chance),
+            number(drift.psi),
+            number(drift.by_chance),
             drift.reading,
             _percent(drift.null),
             _percent(drift.null_then),
@@ -65,16 +66,12 @@ def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
         f"drift of {rows:,} rows, the largest", columns[:-1], [c[:-1] for c in cells][:_PRINTED]
     )
     whole = Table("all features and scores", columns, cells, note=_READ, printed=False)
-    told = [
+    counts = [
         f"{sum(d.reading == reading for d in drifts)} {reading}"
         for reading in ("large", "moderate", "by chance", "stable", "no rows")
     ]
-    then = f"Features against training rows, scores against {split} rows; {', '.join(told)}."
+    then = f"Features against training rows, scores against {split} rows; {', '.join(counts)}."
     return Page("Drift since the training", [then, top, whole])
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
 
 
 def _percent(value: float | None) -> str:

@@ -32,13 +32,13 @@ def export(
         UserError: neither or both of `run_dir` and `model`, no such model, or a place that cannot
             be written or has something in it.
     """
-    found = find_model(run_dir, model=model, tracking_uri=tracking_uri)
+    source = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     output = Path(output)
-    manifest = save_export(found.folder, output)
+    manifest = save_export(source.folder, output)
     return {
-        "model": found.folder,
-        "registered": found.registered,
-        "bundle_sha256": found.sha256,
+        "model": source.folder,
+        "registered": source.registered,
+        "bundle_sha256": source.sha256,
         "format": format,
         "output": output,
         "pin": hashlib.sha256((output / MANIFEST).read_bytes()).hexdigest(),

@@ -134,13 +134,13 @@ class PartFolder:
     def _stored(self) -> dict[str, Any] | None:
         path = self.folder / SETTINGS
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
             fix = "give another folder, or --overwrite"
             raise wrong("not what a scoring wrote", where=str(path), fix=fix) from error
-        return found if isinstance(found, dict) else {}
+        return stored if isinstance(stored, dict) else {}
 
     def _require_no_parquet(self) -> None:
         strangers = sorted(path.name for path in self.folder.glob("*.parquet"))

@@ -62,5 +62,5 @@ def _holder(path: Path) -> dict[str, Any]:
 
 
 def _taken(path: Path, holder: dict[str, Any], fix: str) -> Exception:
-    found = f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'this machine')}"
-    return wrong("another job writes there", where=str(path.parent), found=found, fix=fix)
+    holding = f"process {holder.get('pid', 'unknown')} on {holder.get('host', 'this machine')}"
+    return wrong("another job writes there", where=str(path.parent), found=holding, fix=fix)

@@ -40,8 +40,8 @@ def find_model(
         UserError: none or both are given; no such model; or its files are not the registered ones.
     """
     if (run_dir is None) == (model is None):
-        found = "neither" if model is None else "both"
-        raise wrong("which model?", expected="either RUN_DIR or --model", found=found)
+        given = "neither" if model is None else "both"
+        raise wrong("which model?", expected="either RUN_DIR or --model", found=given)
     if model is None:
         assert run_dir is not None
         if tracking_uri is not None:

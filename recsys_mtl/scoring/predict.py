@@ -48,7 +48,7 @@ def predict(
     Raises:
         UserError: no such model or input, columns that the model does not read, or a place that
             cannot be written, holds another scoring, or is the input.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call goes on.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call resumes.
     """
     output = Path(output)
     check_place(output, options.rows_per_file)

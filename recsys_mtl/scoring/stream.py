@@ -1,7 +1,7 @@
 """Rows to predictions, chunk by chunk, in constant memory.
 
 A thread reads and encodes while the network works on the chunk before. Chunks start at the first
-row of a part and have one size, so that a job that goes on after a kill gives the same numbers.
+row of a part and have one size, so that a job that is resumed after a kill gives the same numbers.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def regrouped(
     row = first  # number of the next one that is not held
     for frame in frames:
         while frame.height and row < last:
-            place = row % part_rows
-            room = min(chunk_rows - place % chunk_rows, part_rows - place, last - row)
+            inside = row % part_rows
+            room = min(chunk_rows - inside % chunk_rows, part_rows - inside, last - row)
             held.append(frame.head(room))
             frame = frame.slice(room)
             row += held[-1].height

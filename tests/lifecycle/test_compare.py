@@ -34,7 +34,7 @@ def test_all_tasks_are_compared(models: tuple[Model, Model]) -> None:
     assert found.evidence is not None
     assert [*found.evidence.tasks] == ["click", "buy", "band", "spend", "item"]
     assert (found.count, found.evidence.used) == (123, 100)
-    assert found.told == "the challenger's test split"
+    assert found.rows == "the challenger's test split"
     assert [*found.metrics] == ["champion", "challenger"]
     assert any("100 of 123 rows were drawn" in note for note in found.notes)
     assert not any("favours" in note for note in found.notes)
@@ -53,7 +53,7 @@ def test_rows_of_the_training_are_noted(
 ) -> None:
     toy, _ = trained
     found = compare(GATE, *models, input=str(toy.data), data=None)
-    assert (found.count, found.told) == (500, f"all rows of {toy.data}")
+    assert (found.count, found.rows) == (500, f"all rows of {toy.data}")
     told = [note for note in found.notes if "the comparison favours it" in note]
     assert [("challenger" in note, "champion" in note) for note in told] == [
         (True, False),

@@ -72,7 +72,7 @@ def test_rows_that_the_champion_may_have_seen_are_refused(
     with pytest.raises(UserError, match=f"may be rows .* found {told} -> .*--input") as caught:
         choose_rows(challenger, champion, input=None, data=None)
     assert "\n" not in str(caught.value)
-    assert choose_rows(challenger, champion, input="x", data=None).told == "all rows of x"
+    assert choose_rows(challenger, champion, input="x", data=None).called == "all rows of x"
 
 
 def test_another_split_is_refused_and_another_way_to_load_is_not(predictor: Predictor) -> None:
