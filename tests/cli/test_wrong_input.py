@@ -302,7 +302,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     ),
     "only_where that does not parse": (
         config("tasks.buy.only_where", "click ~ 1"),
-        r"tasks\.buy\.only_where: cannot read .*expected one of ==.*found '~ 1' -> write comparisons",
+        r"tasks\.buy\.only_where: cannot read .*expected one of ==.*found '~ 1' -> write ",
     ),
     "cyclic logit transfer": (
         config("model.logit_transfer", TRANSFERS),
