@@ -1,0 +1,234 @@
+"""Kinds that are not in the package: what docs/architecture.md says it takes to add one.
+
+`share` is a task whose label is a share in [0, 1], with a metric of its own; `vector` is a feature
+that is a list of so many numbers; `first` is a combiner that follows the first present task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveInt
+from torch import Tensor
+
+from recsys_mtl.columns.bins import Bins, NumberBins
+from recsys_mtl.columns.numbers import Floats, Moments
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.spec import FeatureSpec, TaskSpec
+from recsys_mtl.config.combiner import CombinerConfig
+from recsys_mtl.config.features import FeatureConfig
+from recsys_mtl.config.metric import MetricSpec
+from recsys_mtl.config.tasks import TaskConfig
+from recsys_mtl.features import registry as features
+from recsys_mtl.features.block import Columns
+from recsys_mtl.features.feature import Feature, Observed, TreeColumn
+from recsys_mtl.features.inputs import AsTheyAre, InputModule
+from recsys_mtl.gradients.combiner import GramCombiner
+from recsys_mtl.gradients.combiners import COMBINERS
+from recsys_mtl.losses import TaskLoss, pointwise
+from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics.weighing import Array, Score, Weighing, mean, prepare_mean, together
+from recsys_mtl.tasks import Boosting, Kind, ToUnit, register, unregister
+from recsys_mtl.tasks.amount import AmountLabel
+from recsys_mtl.tasks.kind import Scoring
+from recsys_mtl.tasks.start import log_odds
+
+# ------------------------------------------------------------------ a metric
+
+
+def closeness(labels: Array, predictions: Array, weights: Array) -> float:
+    """1 - the mean absolute error."""
+    return mean(1 - np.abs(labels - predictions), weights)
+
+
+def prepare_closeness(labels: Array, predictions: Array) -> Weighing:
+    """`closeness` as a function of the weights."""
+    return prepare_mean(1 - np.abs(labels - predictions))
+
+
+# ----------------------------------------------------------- a kind of task
+
+
+class ShareConfig(TaskConfig):
+    """A share in [0, 1]."""
+
+    metrics = (MetricSpec("closeness"),)
+    main = "closeness"
+    summary = ("closeness",)
+
+    kind: Literal["share"]
+
+
+@dataclass
+class ShareLabel(AmountLabel):
+    """The share itself."""
+
+    kind: ClassVar[str] = "share"
+    mean: float = 0.5
+    _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
+
+    @property
+    def spec(self) -> TaskSpec:
+        return TaskSpec(self.task, self.kind, 1, prior=(self.mean,))
+
+    def update(self, values: pl.Series, rows: Rows) -> None:
+        shares = self.amounts(values, rows)
+        self._moments.update(shares[~np.isnan(shares)])
+
+    def finish(self) -> None:
+        self.mean, self._moments = self._moments.mean, Moments()
+
+    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+        return pl.DataFrame({self.task: 1 / (1 + np.exp(-outputs[:, 0]))})
+
+
+class Share(Kind[ShareConfig]):
+    """Cross-entropy of a share."""
+
+    section = ShareConfig
+    ordered = True
+    leakage = "rank"
+
+    def label(self, name: str, task: ShareConfig) -> ShareLabel:
+        return ShareLabel(**self.common(name, task))
+
+    def start(self, prior: Tensor) -> Tensor:
+        return log_odds(prior)
+
+    def loss(self, task: ShareConfig) -> TaskLoss:
+        return TaskLoss(pointwise.bce_with_logits, elementwise=True)
+
+    def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
+        return outputs[:, 0].sigmoid()
+
+    def metrics(
+        self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]
+    ) -> Metrics:
+        return {"closeness": closeness(labels, predictions, weights)}
+
+    def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
+        return together([prepare_closeness(a, b) for a, b in zip(labels, predictions, strict=True)])
+
+    def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
+        return np.asarray(np.average(labels, weights=weights))
+
+    def boosting(self) -> tuple[Boosting, ...]:
+        return (Boosting("squared_error"),)
+
+    def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
+        return predicted[0]
+
+    def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
+        return labels.unsqueeze(1)
+
+
+# -------------------------------------------------------- a kind of feature
+
+
+class VectorConfig(FeatureConfig):
+    """So many numbers a row."""
+
+    kind: Literal["vector"]
+    width: PositiveInt
+
+
+class Vectors(Columns):
+    """Vectors side by side."""
+
+    layout = "vectors"
+    dtype = np.float32
+
+
+@dataclass
+class VectorFeature(Feature):
+    """The numbers as they are."""
+
+    kind: ClassVar[str] = "vector"
+    block = Vectors
+    reads: ClassVar[Literal["text", "numbers"]] = "numbers"
+    dtype: ClassVar[pl.DataType] = pl.List(pl.Float64)
+    width: int
+
+    @classmethod
+    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
+        assert isinstance(section, VectorConfig)
+        return cls(column, section.width)
+
+    @property
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec(self.column, self.kind, self.width)
+
+    def update(self, values: pl.Series, rows: Rows) -> None:
+        self.encode(values, rows)
+
+    def finish(self) -> None:
+        pass
+
+    def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
+        return np.array(values.to_list(), np.float32).reshape(len(values), self.width)
+
+    @classmethod
+    def comparable(cls, values: pl.Series) -> pl.Series:
+        return values.list.first().cast(pl.Float64)
+
+    def observed(self, values: pl.Series, rows: Rows, part: Any) -> dict[Observed, NDArray[Any]]:
+        return {"feature": values.list.first().cast(pl.Float64).to_numpy()}
+
+    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
+        return NumberBins.of(observed)
+
+    @classmethod
+    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
+        return AsTheyAre(features, Vectors)
+
+    @classmethod
+    def tree_columns(cls, feature: FeatureSpec, part: Any) -> list[TreeColumn]:
+        return [TreeColumn(column) for column in part.numpy(force=True).T]
+
+    @classmethod
+    def made_up(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> NDArray[Any]:
+        return torch.randn(rows, feature.width, generator=generator).numpy()
+
+
+# --------------------------------------------------------------- a combiner
+
+
+class FirstConfig(CombinerConfig):
+    """The first task's gradient."""
+
+    name: Literal["first"]
+
+
+class First(GramCombiner):
+    """All weight on the first present task."""
+
+    def weights(self, grams: Tensor, *, tasks: Tensor, step: int) -> Tensor:
+        weights = torch.zeros(grams.shape[:2])
+        weights[:, 0] = 1.0
+        return weights
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """All of them, for a while."""
+    kind = Share()
+    register(kind)
+    features.register(VectorConfig, VectorFeature)
+    CombinerConfig.register(FirstConfig)
+    COMBINERS["first"] = First
+    try:
+        yield
+    finally:
+        del COMBINERS["first"]
+        CombinerConfig.unregister(FirstConfig)
+        features.unregister(VectorConfig, VectorFeature)
+        unregister(kind)
