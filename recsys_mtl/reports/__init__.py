@@ -1,1 +1,10 @@
-"""Tables and pages that jobs print and write, and the form of `result.json`."""
+"""What a job leaves for people and programs.
+
+    output.envelope, write_result    the head of result.json, and its file
+    page.Page                        text, tables and pictures for a terminal, Markdown and HTML
+    cells                            numbers, intervals and differences in the cells of tables
+    report.Report                    a page and its numbers together
+    results.ResultTable              a model's metrics beside others, as a table
+
+What has a `show` prints when that is called, and only then.
+"""

@@ -1,6 +1,11 @@
 """The engine of studies: many paired trainings from one plan, resumed, compared and reported.
 
-`ablate` and `reproduce` run on it. A kind of study (`Study`) says what its units are, how one is
-trained and what their results say together. The engine (`run_study`) keeps every result as a file
-of its own, trains what is missing in worker processes, and writes report and result.json.
+    run.Study, run_study    what a kind of study says, and what runs it
+    unit.Unit               a training, by what names it, and the file of its result
+    folder.held_plan        whose folder is whose
+    seeds.SeedsConfig       the seeds of a plan
+
+`ablate` and `reproduce` run on it. A kind of study says what its units are, how one is trained and
+what their results say together. The engine keeps every result as a file of its own, trains what is
+missing in worker processes, and writes report and result.json.
 """
