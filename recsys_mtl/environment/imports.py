@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _SECONDS = 300
-# Each line is told at once, so that the parent knows what was tried when the process dies.
+# Each line is sent at once, so that the parent knows what was tried when the process dies.
 _CODE = """
 import gc, importlib, json, sys
 gc.disable()  # the objects of an import live on
@@ -31,6 +31,7 @@ for name in sys.argv[1:]:
                 "cuda": [f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in gpus],
                 "mps": module.backends.mps.is_available(),
             }}), flush=True)
+gc.freeze()  # nor is there anything to collect at the end
 """
 
 
@@ -57,22 +58,22 @@ def try_imports(modules: Sequence[str]) -> Imports:
         output, errors, code = done.stdout, done.stderr, done.returncode
     except subprocess.TimeoutExpired as late:
         output, errors, code = _text(late.stdout), "", None
-    found, tried = Imports(), ""
+    imports, tried = Imports(), ""
     for line in output.splitlines():
         try:
-            told = json.loads(line)
+            message = json.loads(line)
         except ValueError:
             continue  # some module printed it
-        tried = told.get("trying", tried)
-        if "failed" in told:
-            found.failures[told["failed"]] = told["message"]
-        found.devices |= told.get("devices", {})
+        tried = message.get("trying", tried)
+        if "failed" in message:
+            imports.failures[message["failed"]] = message["message"]
+        imports.devices |= message.get("devices", {})
     if code is None:
-        found.failures[tried] = f"no answer in {_SECONDS} s"
+        imports.failures[tried] = f"no answer in {_SECONDS} s"
     elif code:
         said = errors.strip().splitlines()
-        found.failures[tried] = said[-1] if said else f"exit code {code}"
-    return found
+        imports.failures[tried] = said[-1] if said else f"exit code {code}"
+    return imports
 
 
 def _text(output: bytes | str | None) -> str:
