@@ -9,7 +9,7 @@ from data_synth.load import dump_plan, plan_hash
 from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
 from recsys_mtl.config import dump_config, load_config, yaml_text
 from recsys_mtl.files import atomic_write
-from recsys_mtl.study.folder import changed_keys, held_plan
+from recsys_mtl.study.plan import changed_keys, held_plan
 
 
 def claim(ablation: Ablation, out: Path) -> None:

@@ -24,7 +24,7 @@ from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.study.seeds import SeedsConfig
+from recsys_mtl.study.plan import SeedsConfig
 
 
 class Seeds(SeedsConfig):

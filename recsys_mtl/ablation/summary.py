@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,11 +137,11 @@ def _arm(
 ) -> ArmSummary:
     itself = own is reference
     units, pairs = list(own.values()), sorted(own.keys() & reference.keys())
-    tasks = {} if itself else _tasks(own, reference, pairs, key)
-    overall = None if itself else difference(_points(own, reference, pairs, key, tuple(tasks)))
-    of_few = difference(_points(own, reference, pairs, key, few)) if few and tasks else None
+    scores = [(_scores(own[seed], key), _scores(reference[seed], key)) for seed in pairs]
+    gains = [{task: ours[task] - theirs[task] for task in theirs} for ours, theirs in scores]
+    tasks = {} if itself else _by_task(gains, units[0]["kinds"])
+    overall = None if itself else _over_tasks(gains, tuple(tasks))
     word, sentence = ("", "the reference") if overall is None else verdict(overall, alpha)
-    gains = [relative_gain(_scores(own[s], key), _scores(reference[s], key)) for s in pairs]
     ratios = [_per_epoch(own[s]) / _per_epoch(reference[s]) for s in pairs]
     measured = [measured_matrices(unit) for unit in units]
     return ArmSummary(
@@ -149,8 +149,8 @@ def _arm(
         reached=_means([_reached(unit) for unit in units]),
         tasks=tasks,
         overall=overall,
-        few=of_few,
-        relative=float("nan") if itself else _mean(gains),
+        few=_over_tasks(gains, few) if few and tasks else None,
+        relative=float("nan") if itself else _mean([relative_gain(*pair) for pair in scores]),
         word=word,
         sentence=sentence,
         train_ratio=float(np.median(ratios)) if ratios else float("nan"),
@@ -162,26 +162,14 @@ def _arm(
     )
 
 
-def _tasks(
-    own: Mapping[int, UnitResult], reference: Mapping[int, UnitResult], pairs: list[int], key: str
-) -> dict[str, Difference]:
-    kinds = next(iter(reference.values()))["kinds"]
-    gains = {
-        t: [_scores(own[s], key)[t] - _scores(reference[s], key)[t] for s in pairs] for t in kinds
-    }
-    return corrected({task: difference(100 * np.array(gain)) for task, gain in gains.items()})
+def _by_task(gains: Sequence[Mapping[str, float]], tasks: Iterable[str]) -> dict[str, Difference]:
+    points = {task: np.array([100 * gain[task] for gain in gains], float) for task in tasks}
+    return corrected({task: difference(values) for task, values in points.items()})
 
 
-def _points(
-    own: Mapping[int, UnitResult],
-    reference: Mapping[int, UnitResult],
-    pairs: list[int],
-    key: str,
-    tasks: Sequence[str],
-) -> Floats:
-    """(pairs,) mean difference over those tasks that both have a score of, in points."""
-    both = [(_scores(own[s], key), _scores(reference[s], key)) for s in pairs]
-    return np.array([100 * _mean([arm[t] - other[t] for t in tasks]) for arm, other in both])
+def _over_tasks(gains: Sequence[Mapping[str, float]], tasks: Sequence[str]) -> Difference:
+    """Of the mean over those tasks that both have a score of."""
+    return difference(np.array([100 * _mean([gain[t] for t in tasks]) for gain in gains], float))
 
 
 def _scores(unit: UnitResult, key: str) -> dict[str, float]:

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recsys_mtl.ablation.arms import ALONE
 from recsys_mtl.ablation.plan import Ablation, arm_config
 from recsys_mtl.ablation.scores import reach, score, true_score
@@ -89,13 +87,13 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     tasks, true, reachable = {}, {}, {}
     for task, spec in config.tasks.items():
-        tasks[task] = _number(score(spec.kind, scores, task))
+        tasks[task] = score(spec.kind, scores, task)
         column = label_of(task, spec)
         if data.truth is not None and column in data.linear:
             target = data.truth.targets[column]
             linear = data.linear[column]
-            true[task] = _number(true_score(target, scores, task, linear))
-            reachable[task] = [_number(x) for x in reach(target, linear, data.items.get(column))]
+            true[task] = true_score(target, scores, task, linear)
+            reachable[task] = reach(target, linear, data.items.get(column))
     return {
         "config_hash": config_hash(config),
         "scores": tasks,
@@ -144,7 +142,3 @@ def _one_by_one(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
         for name in ("losses", "labelled", "metrics", "predictions", "labels")
     }
     return fitted, replace(scores, **together)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -2,8 +2,8 @@
 
     run.Study, run_study    what a kind of study says, and what runs it
     unit.Unit               a training, by what names it, and the file of its result
-    folder.held_plan        whose folder is whose
-    seeds.SeedsConfig       the seeds of a plan
+    plan.SeedsConfig        the seeds of a plan
+    plan.held_plan          the plan that a folder was begun for
 
 `ablate` and `reproduce` run on it. A kind of study says what its units are, how one is trained and
 what their results say together. The engine keeps every result as a file of its own, trains what is

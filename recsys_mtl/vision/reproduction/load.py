@@ -10,7 +10,7 @@ from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.files import atomic_write
-from recsys_mtl.study.folder import changed_keys, held_plan
+from recsys_mtl.study.plan import changed_keys, held_plan
 from recsys_mtl.vision.reproduction.plan import Reproduction
 
 _PLANS = Path(__file__).parent / "plans"

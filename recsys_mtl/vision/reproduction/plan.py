@@ -9,7 +9,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, NonNegative, Section
-from recsys_mtl.study.seeds import SeedsConfig
+from recsys_mtl.study.plan import SeedsConfig
 from recsys_mtl.vision.reproduction.published import AttentionName, Published
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from recsys_mtl.config.flat import flat
 from recsys_mtl.config.section import Section
-from recsys_mtl.study.seeds import SeedsConfig
+from recsys_mtl.study.plan import SeedsConfig
 from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.vision.reproduction.plan import (
     BackboneConfig,

@@ -1,16 +1,30 @@
-"""Whose folder is whose: a study notes in its folder what it is for, and refuses another's."""
+"""What plans of studies share: seeds, and the note in a folder of the plan it was begun for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import Field, PositiveInt
 
 from recsys_mtl.config import read_text, section_from_yaml
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import wrong
 
 P = TypeVar("P", bound=Section)
+
+
+class SeedsConfig(Section):
+    """What is drawn of the data, and in an ablation all else too, is drawn by the seed."""
+
+    first: Annotated[int, Field(ge=0, lt=2**30)] = Field(0, description="the first one")
+    count: PositiveInt = Field(3, description="how many, one after the other")
+
+    @property
+    def values(self) -> range:
+        """All of them."""
+        return range(self.first, self.first + self.count)
 
 
 def held_plan(

@@ -7,7 +7,7 @@ import pytest
 from recsys_mtl.config import yaml_text
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import UserError
-from recsys_mtl.study.folder import changed_keys, held_plan
+from recsys_mtl.study.plan import changed_keys, held_plan
 
 
 class Plan(Section):
