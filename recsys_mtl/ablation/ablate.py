@@ -22,7 +22,7 @@ from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.summary import summarize
 from recsys_mtl.ablation.unit import ArmUnit, arm_trainer
 from recsys_mtl.reports.output import prepare_out
-from recsys_mtl.study.run import Report, Show, Study, run_study
+from recsys_mtl.study.run import Outcome, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
 
 
@@ -78,9 +78,9 @@ def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUn
     return batches
 
 
-def _report(ablation: Ablation, results: Sequence[UnitResult]) -> Report:
+def _report(ablation: Ablation, results: Sequence[UnitResult]) -> Outcome:
     summary = summarize(results, ablation.names, alpha=ablation.alpha)
-    return Report(summary, summary.numbers(), make_page(ablation.name, summary))
+    return Outcome(summary, summary.numbers(), make_page(ablation.name, summary))
 
 
 def _tracked(result: UnitResult) -> dict[str, float | None]:

@@ -34,7 +34,7 @@ Show = Callable[[Page, Sequence[Path]], None]
 Trainer = Callable[..., AbstractContextManager[Callable[[U], Mapping[str, Any]]]]
 
 
-class Report(NamedTuple):
+class Outcome(NamedTuple):
     """What all units say together: a dataclass of numbers, those for the tracker, the page."""
 
     summary: Any
@@ -69,7 +69,7 @@ class Study(Generic[U]):
     units: Sequence[U]
     batches: Callable[[Sequence[U]], Sequence[Sequence[U]]]
     trainer: Trainer[U]
-    report: Callable[[Sequence[UnitResult]], Report]
+    report: Callable[[Sequence[UnitResult]], Outcome]
     check: Callable[[Sequence[UnitResult]], None] = lambda results: None
     tracked: Callable[[UnitResult], Mapping[str, float | None]] | None = None
     start_worker: Callable[[], None] | None = None

@@ -21,7 +21,7 @@ from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.reports.page import Page
 from recsys_mtl.study import run as engine
-from recsys_mtl.study.run import Report, Study, run_study
+from recsys_mtl.study.run import Outcome, Study, run_study
 from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.tracking.run import NullRun
 
@@ -59,10 +59,10 @@ def adder(
     yield train
 
 
-def report(results: Sequence[UnitResult]) -> Report:
+def report(results: Sequence[UnitResult]) -> Outcome:
     values = np.array([result["value"] for result in results])
     mean = float("nan") if len(values) < 6 else values.mean()
-    return Report(Total(values, mean), {"mean": mean}, Page("Sums", [f"{values.sum()}"]))
+    return Outcome(Total(values, mean), {"mean": mean}, Page("Sums", [f"{values.sum()}"]))
 
 
 def pairs(missing: Sequence[Sum]) -> list[list[Sum]]:

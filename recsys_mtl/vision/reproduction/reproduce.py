@@ -19,7 +19,7 @@ from typing import Any
 from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import prepare_out
-from recsys_mtl.study.run import Report, Show, Study, run_study
+from recsys_mtl.study.run import Outcome, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import claim
@@ -75,9 +75,9 @@ def reproduce(
     return run_study(study, out, started=started, processes=processes, show=show)
 
 
-def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> Report:
+def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> Outcome:
     summary = summarize(plan, results)
-    return Report(summary, summary.numbers(), make_page(plan, summary, images))
+    return Outcome(summary, summary.numbers(), make_page(plan, summary, images))
 
 
 def _quiet() -> None:
