@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
@@ -20,8 +21,9 @@ def ablate(
     ] = None,
 ) -> None:
     """Train arms on paired seeds and say which differences are real (in ablations/NAME)."""
-    from recsys_mtl.ablation import ablate as library
-    from recsys_mtl.ablation.plan import load_ablation
+    with uncollected():
+        from recsys_mtl.ablation import ablate as library
+        from recsys_mtl.ablation.plan import load_ablation
 
     plan = load_ablation(config, overrides(chosen))
     folder = out or Path("ablations") / plan.name

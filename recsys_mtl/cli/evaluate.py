@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Data, Out, RunFolder
 
@@ -28,7 +29,8 @@ def evaluate(
     out: Out = None,
 ) -> None:
     """Measure a trained model on its held-out rows or on other labelled rows."""
-    from recsys_mtl.runs import evaluate as library
+    with uncollected():
+        from recsys_mtl.runs import evaluate as library
 
     job = Job("evaluate", out)
     evaluation = library.evaluate(run_dir, data=data, input=input, split=split.value)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import OptionalModelFolder, Out, TrackingUri
 
@@ -30,7 +31,8 @@ def export(
     out: Out = None,
 ) -> None:
     """Write a model as a torch.export program, which needs torch but not this package."""
-    from recsys_mtl.scoring import export as library
+    with uncollected():
+        from recsys_mtl.scoring import export as library
 
     job = Job("export", out)
     result = library.export(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import OptionalModelFolder, Out
 
@@ -50,10 +51,11 @@ def predict(
     ] = Precision.fp32,
 ) -> None:
     """Score raw rows to Parquet in bounded memory, and measure their drift."""
-    from recsys_mtl.reports.page import Page
-    from recsys_mtl.scoring import predict as library
-    from recsys_mtl.scoring.job import Options
-    from recsys_mtl.scoring.model import find_model
+    with uncollected():
+        from recsys_mtl.reports.page import Page
+        from recsys_mtl.scoring import predict as library
+        from recsys_mtl.scoring.job import Options
+        from recsys_mtl.scoring.model import find_model
 
     options = Options(
         keep=tuple(keep or ()),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import BreakLock, Data, Out, RegisteredName, TrackingUri, overrides
 from recsys_mtl.cli.status import DONE, REJECTED
@@ -36,9 +37,10 @@ def promote(
     out: Out = None,
 ) -> int:
     """Make a version the champion if it passes the gate; exit code 3 where it is rejected."""
-    from recsys_mtl.lifecycle import promote as library
-    from recsys_mtl.lifecycle.gate import load_gate
-    from recsys_mtl.tracking.registry import Registry
+    with uncollected():
+        from recsys_mtl.lifecycle import promote as library
+        from recsys_mtl.lifecycle.gate import load_gate
+        from recsys_mtl.tracking.registry import Registry
 
     registry = Registry(tracking_uri)
     rules = load_gate(gate, overrides(chosen))

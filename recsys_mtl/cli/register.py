@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import AnyRun, Out, TrackingUri
 
@@ -21,7 +22,8 @@ def register(
     ] = False,
 ) -> None:
     """Check a trained model in a fresh process and register it with its model card."""
-    from recsys_mtl.lifecycle import register as library
+    with uncollected():
+        from recsys_mtl.lifecycle import register as library
 
     job = Job("register", out)
     report = library.register(

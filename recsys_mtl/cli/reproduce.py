@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
@@ -29,7 +30,8 @@ def reproduce(
 
     loaded = load_reproduction(plan, overrides(chosen))
     # A mistake in the plan is reported before torch is imported.
-    from recsys_mtl.vision.reproduction import reproduce as library
+    with uncollected():
+        from recsys_mtl.vision.reproduction import reproduce as library
 
     folder = out or Path("reproductions") / loaded.name
     library.reproduce(loaded, folder, data=data, processes=processes, show=show_page)

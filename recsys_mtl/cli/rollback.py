@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import BreakLock, Out, RegisteredName, TrackingUri
 
@@ -13,8 +14,9 @@ def rollback(
     out: Out = None,
 ) -> None:
     """Let champion and previous champion change places; a second rollback undoes the first."""
-    from recsys_mtl.lifecycle import rollback as library
-    from recsys_mtl.tracking.registry import Registry
+    with uncollected():
+        from recsys_mtl.lifecycle import rollback as library
+        from recsys_mtl.tracking.registry import Registry
 
     registry = Registry(tracking_uri)
     job = Job("rollback", out)

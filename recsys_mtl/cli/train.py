@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Seed, Set, overrides
 from recsys_mtl.cli.status import DONE, INTERRUPTED
 
@@ -24,8 +25,9 @@ def train(
 
     loaded = load_config(config, overrides(chosen, data=data, seed=seed))
     # A mistake in the config is reported before torch is imported.
-    from recsys_mtl.reports.results import ResultTable
-    from recsys_mtl.runs import train as library
+    with uncollected():
+        from recsys_mtl.reports.results import ResultTable
+        from recsys_mtl.runs import train as library
 
     folder = out or Path("runs") / loaded.name
     result = library.train(loaded, folder, baselines=baselines, show=ResultTable.show)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Set, overrides
 
@@ -12,7 +13,8 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
 
     loaded = load_config(config, overrides(chosen, data=data))
     # A mistake in the config is reported before torch is imported.
-    from recsys_mtl.runs import validate as library
+    with uncollected():
+        from recsys_mtl.runs import validate as library
 
     job = Job("validate", out)
     result = library.validate(loaded)
