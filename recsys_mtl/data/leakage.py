@@ -154,16 +154,17 @@ def _score(
     known = label.codes >= 0
     if feature.numeric and label.judged_by != "mode":
         known &= feature.codes >= 0
-    codes, target, fold = feature.codes[known] + 1, label.codes[known], folds[known]
+    rows = slice(None) if known.all() else known
+    codes, target, fold = feature.codes[rows] + 1, label.codes[rows], folds[rows]
     counts = np.bincount(target)
     counts = counts[counts > 0]
     if len(target) < MIN_ROWS or len(counts) < 2:
         return None
     if label.judged_by == "rank":
-        ones = np.ones(len(target))
-        mass = running_sum(sums(target, ones))
-        ranks = mass[target] + mass[target + 1]
-        score = codes if feature.numeric else _other_fold_means(codes, ranks, fold)
+        ones, score = np.ones(len(target)), codes
+        if not feature.numeric:
+            mass = running_sum(sums(target, ones))
+            score = _other_fold_means(codes, mass[target] + mass[target + 1], fold)
         return Score(abs(float(correlate_ranks(target, [score])(ones)[0])), "|rank correlation|")
     if np.sort(counts)[-2] < MIN_SIDE:
         return None

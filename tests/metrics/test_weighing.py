@@ -66,3 +66,9 @@ def test_a_metric_or_why_there_is_none() -> None:
     assert defined(float("nan"), "why") == Undefined("why")
     assert as_float(0.5) == 0.5
     assert np.isnan(as_float(Undefined("why")))
+
+
+@pytest.mark.parametrize("distinct", [1, 500, 1 << 16, 70_000])
+def test_rows_that_tie_keep_their_order(distinct: int, rng: np.random.Generator) -> None:
+    ranks = rng.integers(0, distinct, 80_000)
+    assert (rising(ranks) == np.argsort(ranks, kind="stable")).all()
