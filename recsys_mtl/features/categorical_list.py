@@ -104,10 +104,10 @@ class CategoricalListFeature(TableFeature):
     def made_up(
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lists of rows of the table."""
+        """Lists of rows of the table; the last is a longest one, so that there are entries."""
         (table,) = feature.tables
         lengths = torch.randint(longest + 1, (rows,), generator=generator)
-        lengths[0] = 0
+        lengths[-1], lengths[0] = longest, 0
         ids = torch.randint(table.rows, (int(lengths.sum()),), generator=generator)
         return ids.numpy(), lengths.numpy()
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.transforms import (
     normal_score,
     piecewise_linear,
@@ -24,9 +20,8 @@ from recsys_mtl.columns.transforms import (
     standardize,
 )
 from recsys_mtl.config.features import FeatureConfig, NumericConfig, PiecewiseConfig
-from recsys_mtl.features.block import Block, Numbers
-from recsys_mtl.features.feature import Feature, Observed, TreeColumn
-from recsys_mtl.features.inputs import AsTheyAre, InputModule
+from recsys_mtl.features.dense import DenseFeature
+from recsys_mtl.features.feature import Observed
 
 QUANTILES = 1001
 LARGEST = 1e150
@@ -36,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class NumericFeature(Feature):
+class NumericFeature(DenseFeature):
     """A number becomes one float32 column (`piecewise`: one a bin), with an indicator if needed.
 
     A missing value (null, NaN) is imputed with the training median before the transform; the last
-    column tells 1 for missing where training had missing values. A feature that was constant in
+    column is 1 for missing where training had missing values. A feature that was constant in
     training is all zeros. `standardize` and `log1p` clip at ±10 standard deviations.
 
     Attributes:
@@ -54,7 +49,6 @@ class NumericFeature(Feature):
     """
 
     kind: ClassVar[str] = "numeric"
-    block: ClassVar[type[Block]] = Numbers
     reads: ClassVar[Literal["text", "numbers"]] = "numbers"
     dtype: ClassVar[pl.DataType] = pl.Float64()
     transform: str
@@ -81,11 +75,6 @@ class NumericFeature(Feature):
         """Number of encoded columns."""
         piecewise = self.transform == "piecewise" and not self.constant
         return (len(self.edges) - 1 if piecewise else 1) + self.indicator
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """Columns of numbers."""
-        return FeatureSpec(self.column, self.kind, self.width)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -138,27 +127,6 @@ class NumericFeature(Feature):
     def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
         """(B,) raw numbers, NaN for null."""
         return {"feature": read_numbers(values, where=f"column '{self.column}'", rows=rows)}
-
-    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
-        """Quantile bins."""
-        return NumberBins.of(observed)
-
-    @classmethod
-    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
-        """The encoded columns."""
-        return AsTheyAre(features, Numbers)
-
-    @classmethod
-    def tree_columns(cls, feature: FeatureSpec, part: Tensor) -> list[TreeColumn]:
-        """The encoded columns."""
-        return [TreeColumn(column) for column in part.numpy(force=True).T]
-
-    @classmethod
-    def made_up(
-        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
-    ) -> NDArray[Any]:
-        """(B, width) normal numbers."""
-        return torch.randn(rows, feature.width, generator=generator).numpy()
 
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
         numbers = read_numbers(values, where=f"column '{self.column}'", rows=rows)

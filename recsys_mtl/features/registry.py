@@ -15,6 +15,7 @@ from recsys_mtl.config.features import (
     FeatureConfig,
     NumericConfig,
 )
+from recsys_mtl.config.shape import tags
 from recsys_mtl.features.block import STANDARD, Block
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
@@ -33,8 +34,10 @@ def register(section: type[FeatureConfig], feature: type[Feature]) -> None:
         feature: all else about it.
 
     Raises:
-        ValueError: another kind has its name.
+        ValueError: another kind has its name, or the section has another one.
     """
+    if tags(section) != (feature.kind,):
+        raise ValueError(f"kind: expected '{feature.kind}' in {section.__name__}")
     FeatureConfig.register(section)
     KINDS[feature.kind] = feature
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +93,15 @@ def test_encoding_equals_the_row_by_row_one(lists):
 def test_what_is_no_list_is_refused(values, separator):
     with pytest.raises(UserError, match="column 'seen'"):
         _fitted(values, separator=separator)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_made_up_rows_have_an_empty_list_and_a_long_one(seed):
+    """An export is traced with them: a list of one entry in all would fix that number."""
+    spec, generator = _fitted().spec, torch.Generator().manual_seed(seed)
+    ids, lengths = CategoricalListFeature.made_up(spec, 3, 5, generator)
+    assert lengths[[0, 2]].tolist() == [0, 5]
+    assert len(ids) == lengths.sum()
+    assert 0 <= ids.min() <= ids.max() < 5
+    _, alone = CategoricalListFeature.made_up(spec, 1, 5, generator)
+    assert alone.tolist() == [0]
