@@ -7,9 +7,7 @@ so that whoever owns the time can resume exactly.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Protocol
 
@@ -18,8 +16,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.data.batch import Batch, concat
-
-_PREFETCHED = 2
+from recsys_mtl.data.prefetch import prefetched
 
 
 class Loader(Protocol):
@@ -120,7 +117,7 @@ class StreamLoader:
         The skipped rows are still read. Closing the iterator ends the thread; an error of the
         source is raised here.
         """
-        with closing(_prefetched(self._make_batches())) as chunks:
+        with closing(prefetched(self._make_batches())) as chunks:
             reader = _Reader(chunks)
             if self._buffer:
                 yield from self._shuffled(reader, _generator(self._seed, epoch), start_batch)
@@ -178,19 +175,6 @@ class _Reader:
             if end == self._chunk.num_rows:
                 self._chunk = None
         return pieces
-
-
-def _prefetched(chunks: Iterator[Batch]) -> Generator[Batch]:
-    """The same chunks, made in a thread while the consumer works on earlier ones."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
-    try:
-        ahead = deque(pool.submit(next, chunks, None) for _ in range(_PREFETCHED))
-        while (chunk := ahead.popleft().result()) is not None:
-            ahead.append(pool.submit(next, chunks, None))
-            yield chunk
-            del chunk
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:

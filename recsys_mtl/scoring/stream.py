@@ -7,23 +7,18 @@ row of a part and have one size, so that a job that is resumed after a kill give
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 
 import polars as pl
 
 from recsys_mtl.columns.rows import ROW
+from recsys_mtl.data.prefetch import prefetched
 from recsys_mtl.data.source import Source
 from recsys_mtl.scoring.tally import Tally
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Reference
-
-_AHEAD = 2
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Scorer:
         numbered = (frame.with_row_index(ROW, row) for row, frame in frames)
         pieces = regrouped(numbered, first, last, chunk_rows=self.chunk_rows, part_rows=part_rows)
         encoded = ((f, self.predictor.preprocessor.encode(f, labels=False)) for f in pieces)
-        with closing(_prefetched(encoded)) as ready:
+        with closing(prefetched(encoded)) as ready:
             for frame, batch in ready:
                 if stop():
                     raise KeyboardInterrupt
@@ -99,15 +94,3 @@ def regrouped(
                 held = []
         if row == last:
             return
-
-
-def _prefetched(items: Iterator[_Item]) -> Generator[_Item]:
-    """The same items, made in a thread while the consumer works on earlier ones."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="read")
-    try:
-        ahead = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
-        while (item := ahead.popleft().result()) is not None:
-            ahead.append(pool.submit(next, items, None))
-            yield item
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

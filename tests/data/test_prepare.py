@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 import torch
 
+from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loading import load_rows
-from recsys_mtl.data.opening import data_root, open_splits
+from recsys_mtl.data.opening import data_root, open_rows, open_splits
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import thinned
 from recsys_mtl.data.source import Source
@@ -256,6 +257,41 @@ def test_values_are_checked_in_every_split(folder: Path) -> None:
     split = {"kind": "files", "valid": "good.parquet", "test": "rows.parquet"}
     with pytest.raises(UserError, match=r"infinite value; .*row 0 "):
         prepare(config(folder, path="good.parquet", split=split))
+
+
+def test_rows_without_a_split(folder: Path) -> None:
+    """All of them, in any folder, whatever else is in the file; what the config names is needed."""
+    made = config(folder, split={"kind": "group", "column": "user"}, ignore=["tmp_*"])
+    frame = pl.read_parquet(folder / "rows.parquet").drop("user").head(70)
+    (folder / "sub").mkdir()
+    frame.write_parquet(folder / "sub" / "new.parquet")
+    opened = open_rows(made, "new.parquet", root=folder / "sub")
+    assert opened.num_rows == 70
+    read = pl.concat(list(opened.frames(["age"])))
+    assert read["age"].equals(frame["age"])
+    assert read[ROW].to_list() == list(range(70))
+    assert opened.fingerprint() == opened.source.fingerprint()
+    loader = load_rows(made, opened, prepare(made).preprocessor)
+    assert loader.num_rows == concat(list(loader.epoch(0))).num_rows == 70
+    frame.drop("age", "buy").write_parquet(folder / "few.parquet")
+    with pytest.raises(UserError) as caught:
+        open_rows(made, "few.parquet", root=folder)
+    assert [p.where for p in caught.value.problems] == ["features.age", "tasks.buy.label"]
+
+
+def test_the_split_of_another_run(folder: Path) -> None:
+    """The columns are the config's, files, split and seed the other run's."""
+    run = config(folder)
+    other = config(
+        folder, path="nowhere.parquet", split={"kind": "fraction", "test": 0.7}, ignore=[]
+    )
+    test = open_splits(other, run=run).rows("test")
+    assert test.num_rows == open_splits(run).counts["test"]
+    assert test.fingerprint() == open_splits(run).fingerprint()
+    with pytest.raises(UserError, match="no such file"):
+        open_splits(other)
+    with pytest.raises(UserError, match=f"no such file.*'{folder / 'else'}"):
+        open_splits(other, run=run, root=folder / "else")
 
 
 def test_data_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
