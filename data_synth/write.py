@@ -31,7 +31,7 @@ from data_synth.train_config import train_config
 from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import BESIDE, atomic_file, atomic_write
+from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write
 from recsys_mtl.processes import worker_pool
 
 CHUNK_ROWS = 32 * ROWS
@@ -114,7 +114,7 @@ def _begin(out: Path, job: dict[str, object]) -> str:
     elif out.is_dir() and any(out.iterdir()):
         raise _taken(out, "other files")
     for kind in (*_KINDS, _WORK):
-        for leftover in (out / kind).glob(f"**/*{BESIDE}*"):
+        for leftover in (out / kind).glob(f"**/*{TEMPORARY}*"):
             leftover.unlink()
     atomic_write(note, text)
     return "begun"

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.job import show_page
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.vision.reproduction.load import load_reproduction
 from recsys_mtl.vision.reproduction.reproduce import reproduce

@@ -1,1 +1,1 @@
-"""recsys_mtl: trains multi-task recommenders and says honestly whether a transfer method helps."""
+"""recsys_mtl: trains multi-task recommenders and tests whether a transfer method helps."""

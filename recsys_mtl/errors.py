@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what the user gave.
+    """One mistake in the user's input.
 
     Attributes:
         what: what is wrong, in a few words ("missing column").
         where: file and path inside it ("configs/a.yaml: tasks.ctr.label").
         expected: what would have been right.
         found: what was there instead.
-        fix: what to do about it.
+        fix: how to correct it.
     """
 
     what: str
@@ -38,10 +38,10 @@ class Problem:
 
 
 class UserError(ValueError):
-    """Wrong input, told as one line a problem; jobs end with it in exit code 2.
+    """Wrong input, reported as one line a problem; commands end with exit code 2.
 
     Attributes:
-        problems: every problem found, in the order of the file.
+        problems: all problems, in the order of the file.
     """
 
     def __init__(self, *problems: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Atomic writes: a temporary file next to the target, renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-BESIDE = ".tmp-"  # in the names of files that are being written
+TEMPORARY = ".tmp-"  # in the names of files that are being written
 
 
 def atomic_write(path: Path, content: str | bytes) -> Path:
-    """Write a file beside `path`, then rename it: readers see the old one or the new one."""
+    """Write a temporary file and rename it: readers get the old content or the new one."""
     data = content.encode() if isinstance(content, str) else content
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
@@ -21,17 +21,17 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends well."""
-    with _beside(path) as temporary:
+    """A temporary name to write to; it becomes `path` when the block ends without error."""
+    with _temporary(path) as temporary:
         yield temporary
         os.replace(temporary, path)
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside `path` that nothing has; whatever is there afterwards is deleted."""
+def _temporary(path: Path) -> Iterator[Path]:
+    """An unused name next to `path`; what exists under it afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{BESIDE}{os.getpid()}-{os.urandom(4).hex()}")
+    temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         yield temporary
     finally:

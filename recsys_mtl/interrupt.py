@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish: the batch in hand is finished and what was learned is kept."""
+"""Graceful Ctrl-C: the current batch is finished and the best weights are kept."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
     """Inside, the first SIGINT or SIGTERM only sets a flag; a second SIGINT raises as usual.
 
     Yields:
-        A function that tells whether a stop was asked for.
+        A function: whether a stop was requested.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may set signal handlers
         return
-    asked = False
+    requested = False
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
         log.warning("stopping after this batch; once more to stop at once")
 
-    heeded = [
+    handled = [
         number
         for number in (signal.SIGINT, signal.SIGTERM)
         if signal.getsignal(number) is not signal.SIG_IGN  # a worker leaves it to its parent
     ]
-    before = {number: signal.signal(number, on_signal) for number in heeded}
+    before = {number: signal.signal(number, on_signal) for number in handled}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Worker processes that neither outlive their parent nor answer a Ctrl-C meant for it."""
+"""Worker processes that end with their parent and ignore a Ctrl-C meant for it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Result = TypeVar("Result")
 def worker_pool(
     workers: int, start: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """Spawned processes for work whose results appear whole or not at all.
+    """Spawned processes for work whose results are written atomically.
 
-    Where the block ends with an error or a Ctrl-C, nothing more is begun and they are killed.
+    Where the block ends with an error or a Ctrl-C, no further work starts and they are killed.
 
     Args:
         workers: how many.
@@ -28,7 +28,7 @@ def worker_pool(
         arguments: of `start`.
     """
     before = set(multiprocessing.active_children())
-    signal.siginterrupt(signal.SIGINT, True)  # polars lets waiting go on: Ctrl-C would be unheard
+    signal.siginterrupt(signal.SIGINT, True)  # polars restarts the wait: Ctrl-C would be ignored
     with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
@@ -51,7 +51,7 @@ def as_they_come(
     workers: int,
     start: Callable[..., None] | None = None,
 ) -> Iterator[Result]:
-    """The results of `work(*job, threads=N)` in a pool, each as soon as it is there.
+    """The results of `work(*job, threads=N)` in a pool, each as soon as it is available.
 
     Args:
         work: a function of a module; N is its share of the cores.
@@ -67,14 +67,14 @@ def as_they_come(
 
 
 def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(*arguments)
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot stop its workers: they would wait for work for ever."""
+    """A parent that is killed cannot stop its workers: they would wait for work forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

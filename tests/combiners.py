@@ -20,7 +20,7 @@ def choices(field: FieldInfo) -> list[Any]:
 
 
 WHOLE = tuple(n for n, s in SECTIONS.items() if choices(s.model_fields["block"]) == ["all"])
-"""Those that have to see whole gradients."""
+"""Those that need the full gradients."""
 
 
 def other_options(name: str) -> dict[str, Any]:

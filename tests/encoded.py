@@ -56,8 +56,8 @@ def encoded(
 
 def tensors(batch: Batch) -> dict[str, Tensor]:
     """Every tensor of a batch by name, NaN as -1."""
-    found = {n: t for block in batch.blocks.values() for n, t in block.tensors().items()}
-    return found | {"labels": batch.labels.nan_to_num(-1), "weights": batch.weights}
+    tensors_of = {n: t for block in batch.blocks.values() for n, t in block.tensors().items()}
+    return tensors_of | {"labels": batch.labels.nan_to_num(-1), "weights": batch.weights}
 
 
 def numbers(batch: Batch) -> Tensor:

@@ -53,7 +53,7 @@ def guide_config() -> Document:
 
 
 def changed(base: Document, fragment: Document) -> Document:
-    """`base` with the fragment's keys; a section of another kind is replaced whole."""
+    """`base` with the fragment's keys; a section of another kind is replaced."""
     result = dict(base)
     for key, value in fragment.items():
         old = base.get(key)
@@ -144,8 +144,8 @@ def test_every_path_of_the_repository_exists(page: Path) -> None:
 def options() -> dict[str, set[str]]:
     """Options of every job; of the command itself under the empty name."""
     command: Any = typer.main.get_command(app)
-    found = {name: option_names(job) for name, job in command.commands.items()}
-    return found | {"": option_names(command)}
+    options_of = {name: option_names(job) for name, job in command.commands.items()}
+    return options_of | {"": option_names(command)}
 
 
 def option_names(command: Any) -> set[str]:

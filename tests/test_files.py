@@ -5,7 +5,7 @@ from pathlib import Path
 from recsys_mtl.files import atomic_write
 
 
-def test_atomic_write_replaces_whole_files(tmp_path: Path) -> None:
+def test_atomic_write_replaces_complete_files(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.bin"
     assert atomic_write(path, "grün") == path
     assert path.read_bytes() == "grün".encode()

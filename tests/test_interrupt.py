@@ -8,10 +8,10 @@ from recsys_mtl.interrupt import graceful_interrupt
 
 
 def test_the_first_signal_only_asks():
-    with graceful_interrupt() as asked:
-        assert not asked()
+    with graceful_interrupt() as requested:
+        assert not requested()
         os.kill(os.getpid(), signal.SIGINT)
-        assert asked()
+        assert requested()
 
 
 def test_the_second_signal_raises_and_handlers_come_back():
@@ -27,8 +27,8 @@ def test_outside_the_main_thread_nothing_is_installed():
     seen = []
 
     def body():
-        with graceful_interrupt() as asked:
-            seen.append((asked(), signal.getsignal(signal.SIGINT)))
+        with graceful_interrupt() as requested:
+            seen.append((requested(), signal.getsignal(signal.SIGINT)))
 
     before = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=body)

@@ -28,7 +28,7 @@ def test_the_peak_counts_from_the_reset() -> None:
     assert peak_memory_mb() > after + LARGE
 
 
-def test_where_the_system_tells_nothing_the_whole_processs_peak_counts(
+def test_without_system_statistics_the_peak_of_the_process_counts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(measure, "_STATUS", tmp_path / "none")

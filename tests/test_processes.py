@@ -23,8 +23,8 @@ def take_long(seconds: float) -> int:
 @pytest.mark.slow
 def test_workers_start_with_what_they_are_given_and_end_with_the_block(tmp_path: Path) -> None:
     with worker_pool(2, mark, str(tmp_path)) as pool:
-        found = set(pool.map(take_long, [0.2, 0.2]))
-    assert {path.name for path in tmp_path.iterdir()} >= {str(pid) for pid in found}
+        processes = set(pool.map(take_long, [0.2, 0.2]))
+    assert {path.name for path in tmp_path.iterdir()} >= {str(pid) for pid in processes}
     assert multiprocessing.active_children() == []
 
 

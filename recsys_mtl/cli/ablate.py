@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
 
@@ -20,7 +20,7 @@ def ablate(
         int | None, typer.Option(min=1, help="seeds trained at the same time; else one a core")
     ] = None,
 ) -> None:
-    """Train arms on paired seeds and say which differences are real (in ablations/NAME)."""
+    """Train arms on paired seeds and report which differences are real (in ablations/NAME)."""
     with uncollected():
         from recsys_mtl.ablation import ablate as library
         from recsys_mtl.ablation.plan import load_ablation

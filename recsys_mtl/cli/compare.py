@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Out, TrackingUri
 
 
@@ -16,11 +16,11 @@ def compare(
     tracking_uri: TrackingUri = None,
     out: Out = None,
 ) -> None:
-    """Set trainings side by side: metrics, cost, and what differs in their configs."""
-    job = Job("compare", out)
+    """Compare trainings: metrics, cost, and what differs in their configs."""
+    command = Command("compare", out)
     with uncollected():
         from recsys_mtl.runs import compare as library
 
         report = library.compare(runs, tracking_uri=tracking_uri)
     report.page.show()
-    job.write(report.numbers, report.page)
+    command.write(report.numbers, report.page)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.job import Job, show_page
+from recsys_mtl.cli.command import Command, show_page
 
 
 def describe(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a folder synthesize has filled")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="folder for the page; else beside the data")
+        Path | None,
+        typer.Option(metavar="DIR", help="folder for the page; default: next to the data"),
     ] = None,
 ) -> None:
     """Show rates, relations, reachable metrics and missing values of generated rows."""
@@ -22,9 +23,9 @@ def describe(
     from recsys_mtl.synthetic import describe as library
 
     truth = Truth.open(folder)
-    job = Job("describe", out)
+    command = Command("describe", out)
     pages = prepare_out(folder if out is None else out)
     report = library.describe(truth)
     written = report.page.write(pages, "describe")
     show_page(report.page, written)
-    job.write(report.numbers | {"page": written[-1]})
+    command.write(report.numbers | {"page": written[-1]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.options import Out
 from recsys_mtl.cli.status import DONE, UNHEALTHY
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def doctor(out: Out = None) -> int:
-    """Show versions, mismatches with their mend, and devices."""
+    """Show versions, mismatches with their fix, and devices."""
     from recsys_mtl import environment
 
-    job = Job("doctor", out)
+    command = Command("doctor", out)
     diagnosis = environment.diagnose()
     _show(diagnosis)
-    job.write(diagnosis.numbers())
+    command.write(diagnosis.numbers())
     return DONE if diagnosis.healthy else UNHEALTHY
 
 
@@ -36,7 +36,7 @@ def _show(diagnosis: Diagnosis) -> None:
     print()
     for trouble in diagnosis.troubles:
         kind = "could be better" if trouble.optional else "wrong"
-        print(f"{kind}: {trouble.what}\n    mend: {trouble.mend}")
+        print(f"{kind}: {trouble.what}\n    fix: {trouble.mend}")
     print("healthy" if diagnosis.healthy else "not healthy")
 
 

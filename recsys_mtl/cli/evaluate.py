@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Data, Out, RunFolder
 
 
@@ -32,7 +32,7 @@ def evaluate(
     with uncollected():
         from recsys_mtl.runs import evaluate as library
 
-    job = Job("evaluate", out)
+    command = Command("evaluate", out)
     evaluation = library.evaluate(run_dir, data=data, input=input, split=split.value)
     evaluation.table.show()
-    job.write(evaluation.numbers)
+    command.write(evaluation.numbers)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import OptionalModelFolder, Out, TrackingUri
 
 
@@ -34,10 +34,10 @@ def export(
     with uncollected():
         from recsys_mtl.scoring import export as library
 
-    job = Job("export", out)
+    command = Command("export", out)
     result = library.export(
         run_dir, output=output, model=model, tracking_uri=tracking_uri, format=format.value
     )
-    job.write(result)
+    command.write(result)
     print(f"{output}: outputs differ by {result['largest_difference']:.1e} at most")
     print(f"pin (sha256 of its manifest.json): {result['pin']}")

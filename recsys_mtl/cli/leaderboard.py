@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import Out, TrackingUri
 
 
@@ -21,7 +21,7 @@ def leaderboard(
     out: Out = None,
 ) -> None:
     """Rank the finished runs in MLflow, with the models registered from them."""
-    job = Job("leaderboard", out)
+    command = Command("leaderboard", out)
     with uncollected():
         from recsys_mtl.runs import leaderboard as library
 
@@ -29,4 +29,4 @@ def leaderboard(
             experiment=experiment, metric=metric, limit=limit, tracking_uri=tracking_uri
         )
     report.page.show()
-    job.write(report.numbers, report.page)
+    command.write(report.numbers, report.page)

@@ -2,11 +2,10 @@
 
 Exit codes: 0 done; 1 a bug, with its traceback, or an unhealthy `doctor`; 2 the user's input or
 the disk, each problem in one line that starts with `error: `; 3 `promote` rejects the challenger,
-and its last line says why; 130 interrupted, where a training has stored the best epoch and its
-result before it ends.
+and its last line gives the cause; 130 interrupted, where a training has stored the best epoch and
+its result before it ends.
 
-Commands import their libraries when they run, so that help and mistakes in the options come at
-once.
+Commands import their libraries when they run: help and option errors appear at once.
 """
 
 from __future__ import annotations
@@ -63,8 +62,8 @@ for command in COMMANDS:
     app.command()(command)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         print(installed_version())
         raise typer.Exit
 

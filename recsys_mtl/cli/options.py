@@ -28,7 +28,7 @@ TrackingUri = Annotated[
     str | None, typer.Option(metavar="URI", help="MLflow's store; else as train finds it")
 ]
 BreakLock = Annotated[
-    bool, typer.Option("--break-lock", help="go on though a killed promotion holds the lock")
+    bool, typer.Option("--break-lock", help="continue although a killed promotion holds the lock")
 ]
 
 

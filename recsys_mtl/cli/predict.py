@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import OptionalModelFolder, Out
 
 
@@ -23,7 +23,7 @@ class Precision(StrEnum):
 def predict(
     input: Annotated[str, typer.Option(metavar="PATH", help="rows to score")],
     output: Annotated[
-        Path, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, with going on")
+        Path, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, can be resumed")
     ],
     run_dir: OptionalModelFolder = None,
     model: Annotated[
@@ -66,9 +66,9 @@ def predict(
         precision=precision.value,
     )
     chosen = find_model(run_dir, model=model, tracking_uri=tracking_uri)
-    job = Job("predict", out)
+    command = Command("predict", out)
     result = library.predict(chosen, input=input, output=output, options=options, show=Page.show)
-    job.write(result)
+    command.write(result)
     if not result["rows_scored"]:
         print(f"{result['rows']:,} rows, finished before: {output}")
     else:

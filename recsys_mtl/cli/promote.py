@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import BreakLock, Data, Out, RegisteredName, TrackingUri, overrides
 from recsys_mtl.cli.status import DONE, REJECTED
 
@@ -47,9 +47,9 @@ def promote(
     request = library.Request(
         name, challenger, input=input, data=data, dry_run=dry_run, break_lock=break_lock
     )
-    job = Job("promote", out)
+    command = Command("promote", out)
     report = library.promote(registry, rules, request)
-    job.write(report.numbers, report.page, file="report")
+    command.write(report.numbers, report.page, file="report")
     report.page.show()
     decision = report.numbers["decision"]
     version = f"version {challenger} of {name}"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import AnyRun, Out, TrackingUri
 
 
@@ -25,11 +25,11 @@ def register(
     with uncollected():
         from recsys_mtl.lifecycle import register as library
 
-    job = Job("register", out)
+    command = Command("register", out)
     report = library.register(
         run, name=name, tracking_uri=tracking_uri, allow_interrupted=allow_interrupted
     )
-    job.write(report.numbers, report.page, file=Path(library.CARD).stem)
+    command.write(report.numbers, report.page, file=Path(library.CARD).stem)
     version = f"models:/{name}/{report.numbers['number']}"
     stored = report.numbers["run_id"]
     print(f"registered {version}, which predicts the same in a fresh process: run {stored}")

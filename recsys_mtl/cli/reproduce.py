@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import show_page
 from recsys_mtl.cli.options import Out, Set, overrides
 
 
@@ -25,7 +25,7 @@ def reproduce(
         int | None, typer.Option(min=1, help="runs trained at the same time; else one a core")
     ] = None,
 ) -> None:
-    """Train a paper's methods and set their numbers beside the published (reproductions/NAME)."""
+    """Train a paper's methods and compare their numbers with the published (reproductions/NAME)."""
     from recsys_mtl.vision.reproduction.load import load_reproduction
 
     loaded = load_reproduction(plan, overrides(chosen))

@@ -43,7 +43,7 @@ def run_app(
     exit_uncollected()
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
-        if status == INTERRUPTED:  # newer typer's way to tell of an interrupt, and ours
+        if status == INTERRUPTED:  # how newer typer and our commands report an interrupt
             return _fail("interrupted", status=status)
         return status if isinstance(status, int) else 0
     except UserError as error:
@@ -52,7 +52,7 @@ def run_app(
         return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", status=INTERRUPTED)
-    except (OSError, RuntimeError) as error:  # raised again, unless the disk is behind it
+    except (OSError, RuntimeError) as error:  # raised again, unless the disk is the cause
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
         raise

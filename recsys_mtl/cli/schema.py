@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.options import Out
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def schema(
     from recsys_mtl.cli.schema_tables import tables
     from recsys_mtl.files import atomic_write
 
-    job = Job("schema", out)
+    command = Command("schema", out)
     root = _root(plan=plan)
     text = json.dumps(root.model_json_schema(), indent=2, ensure_ascii=False)
     if out is not None:
-        job.write({"schema": atomic_write(out / "schema.json", text + "\n")})
+        command.write({"schema": atomic_write(out / "schema.json", text + "\n")})
     print(tables(root) if markdown else text)
 
 

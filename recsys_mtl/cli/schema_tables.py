@@ -23,18 +23,18 @@ _BOUNDS = {
 
 def tables(root: type[Section] = Config) -> str:
     """Every key of `root` with its type, default and meaning: a table a section and tag."""
-    places: dict[type[Section], list[str]] = {}
-    _visit(root, "", places)
-    return "\n\n".join(_table(section, paths) for section, paths in places.items())
+    paths_of: dict[type[Section], list[str]] = {}
+    _visit(root, "", paths_of)
+    return "\n\n".join(_table(section, paths) for section, paths in paths_of.items())
 
 
-def _visit(section: type[Section], path: str, places: dict[type[Section], list[str]]) -> None:
+def _visit(section: type[Section], path: str, paths_of: dict[type[Section], list[str]]) -> None:
     """Note every section below, in the order of the schema, with the paths that lead to it."""
-    seen = section in places
-    places.setdefault(section, []).append(path)
-    for name, field in () if seen else section.model_fields.items():
+    known = section in paths_of
+    paths_of.setdefault(section, []).append(path)
+    for name, field in () if known else section.model_fields.items():
         for child in _below(field).values():
-            _visit(child, f"{path}.{_step(name, field)}".lstrip("."), places)
+            _visit(child, f"{path}.{_step(name, field)}".lstrip("."), paths_of)
 
 
 def _below(field: FieldInfo) -> dict[str, type[Section]]:

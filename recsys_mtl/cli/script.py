@@ -30,7 +30,7 @@ def run_script(function: Callable[..., int | None], arguments: Sequence[str] | N
 class Steps:
     """The steps of a job that may be killed: each is done once, however often the job is called.
 
-    What a step gave is kept in the folder's steps.json, written whole when it ends.
+    A step's result is stored in the folder's steps.json when it ends.
 
     Args:
         folder: of the job, made where it is new.
@@ -43,7 +43,7 @@ class Steps:
         )
 
     def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What the step gives, now or in an earlier call; prints its `line`."""
+        """The step's result, of this or an earlier call; prints its `line`."""
         if name not in self._done:
             self._done[name] = plain(work())
             atomic_write(self._file, json.dumps(self._done, indent=2) + "\n")

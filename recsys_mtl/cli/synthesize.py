@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.job import Job
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.options import Seed, Set, overrides
 
 
 def synthesize(
     plan: Annotated[str, typer.Argument(metavar="CONFIG", help="a preset or a plan's YAML file")],
     rows: Annotated[int, typer.Option(min=1, help="number of rows")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="new folder, or a begun one to go on")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="new folder, or an unfinished one to resume")
+    ],
     chosen: Set = None,
     seed: Seed = None,
     processes: Annotated[
@@ -26,8 +28,8 @@ def synthesize(
     from recsys_mtl.synthetic import synthesize as library
 
     loaded = load_plan(plan, overrides(chosen, seed=seed))
-    job = Job("synthesize", out)
-    result = job.write(library.synthesize(loaded, rows=rows, out=out, processes=processes))
+    command = Command("synthesize", out)
+    result = command.write(library.synthesize(loaded, rows=rows, out=out, processes=processes))
     print(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
     print(f"  recsys-mtl describe {out}")
     print(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")

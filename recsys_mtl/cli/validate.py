@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.job import Job
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Set, overrides
 
 
@@ -16,9 +16,9 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     with uncollected():
         from recsys_mtl.runs import validate as library
 
-    job = Job("validate", out)
+    command = Command("validate", out)
     result = library.validate(loaded)
-    job.write(result)
+    command.write(result)
     rows = ", ".join(f"{name} {count:,}" for name, count in result["rows"].items())
     print(f"{config}: valid; rows: {rows}")
     print(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")

@@ -1,1 +1,1 @@
-"""Reading raw columns: canonical values, look-ups, statistics fitted a chunk at a time."""
+"""Raw columns: canonical values, lookup tables, statistics fitted in chunks."""

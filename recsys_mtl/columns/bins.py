@@ -28,7 +28,7 @@ _MOST_FREQUENT = 50
 class NumberBins:
     """Ten quantile bins, then null; a value that several quantiles share has a bin of its own.
 
-    Numbers are compared in float32, so that a column keeps its bins when it is stored as that.
+    Numbers are compared in float32, as a column may be stored in that type.
 
     Attributes:
         edges: rising; each is the first number of a bin, and below the first there is one more.
@@ -45,10 +45,10 @@ class NumberBins:
         if not len(sample):
             return cls(())
         # an edge is a value that occurs: a number between two would not survive float32
-        found = np.quantile(sample, _INNER_QUANTILES, method="inverted_cdf")
-        edges, uses = np.unique(found, return_counts=True)
-        behind = np.nextafter(edges[uses > 1], np.float32(np.inf))
-        return cls(tuple(np.union1d(edges, behind).tolist()))
+        quantiles = np.quantile(sample, _INNER_QUANTILES, method="inverted_cdf")
+        edges, uses = np.unique(quantiles, return_counts=True)
+        next_values = np.nextafter(edges[uses > 1], np.float32(np.inf))
+        return cls(tuple(np.union1d(edges, next_values).tolist()))
 
     @property
     def cells(self) -> list[str]:
@@ -62,9 +62,9 @@ class NumberBins:
     def count(self, numbers: ArrayLike) -> Counts:
         """(C,) counts."""
         values = _float32(numbers)
-        places = np.searchsorted(np.array(self.edges, np.float32), values, side="right")
-        places[np.isnan(values)] = len(self.edges) + 1
-        return np.bincount(places, minlength=len(self.edges) + 2)
+        indices = np.searchsorted(np.array(self.edges, np.float32), values, side="right")
+        indices[np.isnan(values)] = len(self.edges) + 1
+        return np.bincount(indices, minlength=len(self.edges) + 2)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class CategoryBins:
     Attributes:
         rows: rows of the embedding table that have a bin of their own.
         names: of those categories.
-        table_rows: rows of the whole table.
+        table_rows: rows of the complete table.
     """
 
     kind: ClassVar[str] = "categories"
@@ -93,9 +93,9 @@ class CategoryBins:
         """
         counts = np.bincount(codes, minlength=table_rows)[FIRST_ROW:]
         ranked = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
-        places = ranked[counts[ranked] > 0].tolist()
-        names = tuple(values[p] if values else f"bucket {p}" for p in places)
-        return cls(tuple(FIRST_ROW + p for p in places), names, table_rows)
+        indices = ranked[counts[ranked] > 0].tolist()
+        names = tuple(values[i] if values else f"bucket {i}" for i in indices)
+        return cls(tuple(FIRST_ROW + i for i in indices), names, table_rows)
 
     @property
     def cells(self) -> list[str]:
@@ -133,8 +133,8 @@ class ClassBins:
 
     def count(self, classes: pl.Series) -> Counts:
         """(C,) counts."""
-        places = classes.cast(self._type).to_physical().to_numpy()
-        return np.bincount(places, minlength=len(self.names))
+        indices = classes.cast(self._type).to_physical().to_numpy()
+        return np.bincount(indices, minlength=len(self.names))
 
     @cached_property
     def _type(self) -> pl.Enum:

@@ -52,9 +52,9 @@ def canonical(values: pl.Series) -> pl.Series:
     dtype = values.dtype
     if dtype.is_float():
         values = values.fill_nan(None)
-        whole = values.cast(pl.Int64, strict=False)
-        is_whole = (whole.cast(dtype) == values).fill_null(False)
-        return whole.cast(pl.String).zip_with(is_whole, values.cast(pl.String))
+        integers = values.cast(pl.Int64, strict=False)
+        is_integer = (integers.cast(dtype) == values).fill_null(False)
+        return integers.cast(pl.String).zip_with(is_integer, values.cast(pl.String))
     if isinstance(dtype, pl.Decimal):
         text = values.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}")
         return text.str.strip_chars_end(".")

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_mtl.columns.state import State
+from recsys_mtl.columns.state import FittedState
 
 UNKNOWN_ROW = 0
 NULL_ROW = 1
@@ -20,7 +20,7 @@ FIRST_ROW = 2
 
 
 @dataclass
-class Coder(State, ABC):
+class Coder(FittedState, ABC):
     """Base of the ways to code categories.
 
     Attributes:

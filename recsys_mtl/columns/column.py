@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.state import State
+from recsys_mtl.columns.state import FittedState
 
 
 @dataclass
-class ColumnEncoder(State, ABC):
+class ColumnEncoder(FittedState, ABC):
     """Base of features, labels and weights: `update` a chunk at a time, `finish`, then `encode`.
 
     Attributes:

@@ -37,9 +37,9 @@ class HashBuckets(Coder):
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) row of each value, always within the table."""
-        places, distinct = factorize(values)
+        indices, distinct = factorize(values)
         texts = canonical(distinct)
         null = (texts.is_null() | texts.is_in(self.null_values)).fill_null(True).to_numpy()
         objects = np.array(texts.fill_null("").to_list(), dtype=object)
         hashes = pd.util.hash_array(objects, categorize=False) % np.uint64(self.buckets)
-        return np.where(null, NULL_ROW, hashes.astype(np.int64) + FIRST_ROW)[places]
+        return np.where(null, NULL_ROW, hashes.astype(np.int64) + FIRST_ROW)[indices]

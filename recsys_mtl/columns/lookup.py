@@ -64,19 +64,19 @@ class Lookup:
         """(B,) code of each value, or the code for null or for unknown."""
         if values.dtype in _FAST_INTEGERS:
             return self._codes_of_integers(values)
-        places, distinct = factorize(values)
+        indices, distinct = factorize(values)
         texts = canonical(distinct).to_list()
-        found = map(self._table.get, texts, repeat(self._unknown))
-        return np.fromiter(found, np.int64, len(texts))[places]
+        codes = map(self._table.get, texts, repeat(self._unknown))
+        return np.fromiter(codes, np.int64, len(texts))[indices]
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
         index, codes = self._integers
-        found: NDArray[np.int64] = codes[
+        looked_up: NDArray[np.int64] = codes[
             index.get_indexer(values.cast(pl.Int64).fill_null(0).to_numpy())
         ]
         if values.null_count():
-            found[values.is_null().to_numpy()] = self._null
-        return found
+            looked_up[values.is_null().to_numpy()] = self._null
+        return looked_up
 
     @cached_property
     def _integers(self) -> tuple[pd.Index, NDArray[np.int64]]:

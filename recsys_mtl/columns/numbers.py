@@ -38,7 +38,7 @@ def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
             "infinite value",
             where=where,
             expected="finite numbers, or null",
-            found=rows.found(float(numbers[first]), first),
+            found=rows.describe(float(numbers[first]), first),
             fix="make it null in the data",
         )
     return numbers

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsys_mtl.columns.hashing import splitmix64
 
 ROW = "__row__"
-"""Column of a frame that holds row numbers within the source, where the reader knows them."""
+"""Column of a frame that holds row numbers within the source, where the reader has them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Rows:
         """The rows of a frame; a `__row__` column holds their numbers within the source."""
         return Rows(first, frame.height, frame[ROW] if ROW in frame.columns else None)
 
-    def found(self, value: object, index: int) -> str:
+    def describe(self, value: object, index: int) -> str:
         """`'x' in row 12`, rows counted from 0."""
         number = self.first + index if self.numbers is None else self.numbers[index]
         return f"{value!r} in row {number} (counted from 0)"

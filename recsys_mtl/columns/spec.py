@@ -1,4 +1,4 @@
-"""What the network needs to know of the encoded data: plain values, no config objects."""
+"""The properties of the encoded data that the network needs: plain values, no config objects."""
 
 from __future__ import annotations
 

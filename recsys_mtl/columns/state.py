@@ -1,4 +1,4 @@
-"""`State`: fitted values that travel as JSON with the model."""
+"""`FittedState`: fitted values that travel as JSON with the model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any, ClassVar, Self
 
 
 @dataclass
-class State:
-    """Base of everything fitted: its constructor's arguments are its whole state.
+class FittedState:
+    """Base of everything fitted: its constructor's arguments are its complete state.
 
     A subclass that can be restored names itself by `kind`; fields with `init=False` are working
-    memory of the fit and are not stored. Field values are JSON values or `State`s.
+    memory of the fit and are not stored. Field values are JSON values or `FittedState`s.
     """
 
     kind: ClassVar[str]
-    _classes: ClassVar[dict[str, type[State]]] = {}
+    _classes: ClassVar[dict[str, type[FittedState]]] = {}
 
     def __init_subclass__(cls) -> None:
         if "kind" in vars(cls):
-            State._classes[cls.kind] = cls
+            FittedState._classes[cls.kind] = cls
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able state; lists are shared, not copied."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
         return {"kind": self.kind} | {
-            name: value.to_dict() if isinstance(value, State) else value
+            name: value.to_dict() if isinstance(value, FittedState) else value
             for name, value in values.items()
         }
 
@@ -37,11 +37,11 @@ class State:
             TypeError: what was stored is not of this class.
         """
         values = {
-            name: State.from_dict(value) if isinstance(value, dict) else value
+            name: FittedState.from_dict(value) if isinstance(value, dict) else value
             for name, value in stored.items()
             if name != "kind"
         }
-        restored = State._classes[stored["kind"]](**values)
+        restored = FittedState._classes[stored["kind"]](**values)
         if not isinstance(restored, cls):
             raise TypeError(f"stored {stored['kind']!r} is not a {cls.__name__}")
         return restored

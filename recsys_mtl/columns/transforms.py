@@ -19,7 +19,7 @@ def signed_log1p(x: Floats) -> Floats:
 
 
 def signed_expm1(x: Floats) -> Floats:
-    """Inverse of `signed_log1p`; what is beyond float64 becomes its largest number."""
+    """Inverse of `signed_log1p`; values beyond float64 become its largest number."""
     largest = np.log(np.finfo(np.float64).max)
     return np.copysign(np.expm1(np.minimum(np.abs(x), largest)), x)
 
@@ -45,8 +45,8 @@ def piecewise_linear(x: Floats, edges: Floats) -> Floats:
     """Piecewise-linear encoding, (B, bins): Gorishniy et al. 2022, "On Embeddings for Numerical
     Features in Tabular Deep Learning", equation 1.
 
-    Bin t of a value is its place between the bin's edges: 0 below the bin and 1 above it, but the
-    first bin goes on below and the last above (up to ±`MAX_SD`). `edges` rise strictly.
+    Bin t of a value is its position between the bin's edges: 0 below the bin and 1 above it, but
+    the first bin extends below and the last above (up to ±`MAX_SD`). `edges` rise strictly.
     """  # noqa: D205
     low, high = np.zeros(len(edges) - 1), np.ones(len(edges) - 1)
     low[0], high[-1] = -MAX_SD, MAX_SD

@@ -21,7 +21,7 @@ class Vocabulary(Coder):
 
     Attributes:
         min_count: rarer categories share the unknown row.
-        max_size: only so many categories, the most frequent ones, are kept.
+        max_size: number of categories to keep, the most frequent ones.
         values: the vocabulary, by falling count, equal counts by text; the first has row 2.
     """
 

@@ -55,7 +55,7 @@ class Weight(ColumnEncoder):
                 "not a weight",
                 where=self._where,
                 expected="finite numbers from 0 on, none missing",
-                found=rows.found(values[first], first),
+                found=rows.describe(values[first], first),
                 fix="correct the weight in the data, or drop those rows",
             )
         return numbers.astype(np.float32)

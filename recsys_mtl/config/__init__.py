@@ -1,4 +1,4 @@
-"""Configs: typed, read from YAML with overrides, every mistake told at once."""
+"""Configs: typed, read from YAML with overrides, all mistakes reported at once."""
 
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.load import (

@@ -1,4 +1,4 @@
-"""The section `adatt`: adaptive task transfer, off unless asked for."""
+"""The section `adatt`: adaptive task transfer, off by default."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class BorrowConfig(Section):
     strength: NonNegative = Field(4.0, description="of the borrowed losses")
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",
-        description="who lends to a task with few labels: its measured relatives, all others (a "
+        description="donors of a task with few labels: its measured relatives, all others (a "
         "control), or the tasks that you name; each counts by the root of its labels",
     )
 
@@ -78,7 +78,7 @@ class AdaTTConfig(Section):
     freeze_epoch: PositiveInt = Field(
         7, description="first epoch (from 0) with frozen weights and no measuring"
     )
-    freeze_gates: bool = Field(False, description="the gates stand still from freeze_epoch too")
+    freeze_gates: bool = Field(False, description="the gates are frozen from freeze_epoch on, too")
     measure: MeasureConfig = MeasureConfig()
     prior: PriorConfig = PriorConfig()
     threshold: Affinity = Field(-0.1, description="peers of a lower affinity are blocked")

@@ -1,4 +1,4 @@
-"""Contradictions between the sections of a config, found without looking at any data."""
+"""Contradictions between the sections of a config, checked without any data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from recsys_mtl.errors import did_you_mean
 def contradictions(config: Config) -> list[Finding]:
     """Everything in `config` that is valid by itself but not together with the rest."""
     checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
-    found = [finding for check in checks for finding in check(config)]
-    return [*found, *adatt_contradictions(config), *combiner_contradictions(config)]
+    findings = [finding for check in checks for finding in check(config)]
+    return [*findings, *adatt_contradictions(config), *combiner_contradictions(config)]
 
 
 def label_of(name: str, task: TaskConfig) -> str:
@@ -95,15 +95,15 @@ def _split(config: Config) -> Iterator[Finding]:
     if isinstance(first, str) != isinstance(second, str):
         yield Finding(path, "valid_from and test_from differ in type", "two dates or two numbers")
     elif not isinstance(first, str) and not isinstance(second, str) and first >= second:
-        found = f"{first:g} and {second:g}"
-        yield Finding(path, "leaves no rows for valid", "valid_from before test_from", found)
+        times = f"{first:g} and {second:g}"
+        yield Finding(path, "leaves no rows for valid", "valid_from before test_from", times)
 
 
 def _experts(config: Config) -> Iterator[Finding]:
     model = config.model
     if model.levels > 1 and model.architecture != "ple":
-        found = f"levels {model.levels} with {model.architecture}"
-        yield Finding(("model", "levels"), "several levels belong to ple", "1", found)
+        levels = f"levels {model.levels} with {model.architecture}"
+        yield Finding(("model", "levels"), "several levels belong to ple", "1", levels)
     if model.architecture in ("mmoe", "shared_bottom") and _written(model, "task_experts"):
         what = f"{model.architecture} has no task experts"
         yield Finding(("model", "task_experts"), what, fix="leave it out, or use architecture ple")
@@ -129,8 +129,8 @@ def _preferred(config: Config) -> Iterator[Finding]:
         for index, name in enumerate(names):
             if name not in known:
                 fix = did_you_mean(name, known)
-                place = (*path, task, index)
-                yield Finding(place, f"not an expert of task '{task}'", found=show(name), fix=fix)
+                at = (*path, task, index)
+                yield Finding(at, f"not an expert of task '{task}'", found=show(name), fix=fix)
 
 
 def _transfers(config: Config) -> Iterator[Finding]:
@@ -138,19 +138,19 @@ def _transfers(config: Config) -> Iterator[Finding]:
     order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     seen: set[tuple[str, str]] = set()
     for index, edge in enumerate(config.model.logit_transfer):
-        place = (*path, index)
+        at = (*path, index)
         for end, name in (("source", edge.source), ("target", edge.target)):
             if name not in config.tasks:
                 fix = did_you_mean(name, config.tasks)
-                yield Finding((*place, end), "unknown task", found=show(name), fix=fix)
+                yield Finding((*at, end), "unknown task", found=show(name), fix=fix)
         source = config.tasks.get(edge.source)
         if source is not None and source.has_items:
             what = f"{source.kind} task '{edge.source}' has no logit to transfer"
-            yield Finding((*place, "source"), what)
+            yield Finding((*at, "source"), what)
         if (edge.source, edge.target) in seen:
-            yield Finding(place, f"transfer {edge.source} -> {edge.target} is there twice")
+            yield Finding(at, f"transfer {edge.source} -> {edge.target} is there twice")
         elif edge.source == edge.target:
-            yield Finding(place, f"task '{edge.source}' transfers to itself")
+            yield Finding(at, f"task '{edge.source}' transfers to itself")
         else:
             order.add(edge.target, edge.source)
         seen.add((edge.source, edge.target))
@@ -165,8 +165,8 @@ def _transfers(config: Config) -> Iterator[Finding]:
 def _training(config: Config) -> Iterator[Finding]:
     training = config.training
     if training.device == "cpu" and training.precision == "fp16":
-        place = ("training", "precision")
-        yield Finding(place, "fp16 does not train on a cpu", found="fp16", fix="use bf16")
+        at = ("training", "precision")
+        yield Finding(at, "fp16 does not train on a cpu", found="fp16", fix="use bf16")
     metric = training.early_stopping.metric
     if metric == "loss":
         return
@@ -194,11 +194,11 @@ def followed(config: Config, task: str) -> tuple[str, ...]:
 
 
 def _unused(config: Config) -> Iterator[Finding]:
-    """Values that another choice beside them leaves without effect."""
-    for place, sections in (("tasks", config.tasks), ("features", config.features)):
+    """Values that have no effect because of another choice."""
+    for part, sections in (("tasks", config.tasks), ("features", config.features)):
         for name, section in sections.items():
             for key, owner in section.idle().items():
-                yield Finding((place, name, key), f"{key} has no effect without {owner}")
+                yield Finding((part, name, key), f"{key} has no effect without {owner}")
     if config.combiner.name == "sum" and config.combiner.diagnostics is None:
         yield from _idle(("combiner",), config.combiner, ("block",), "diagnostics")
     if config.combiner.blocks != "fixed":

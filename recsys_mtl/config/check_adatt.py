@@ -44,8 +44,8 @@ _OF_LOSS = {
 def _groups(config: Config) -> Iterator[Finding]:
     seen: dict[str, str] = {}
     for name, group in config.adatt.prior.groups.items():
-        for place, task in enumerate(group.tasks):
-            path = (*_PATH, "prior", "groups", name, "tasks", place)
+        for index, task in enumerate(group.tasks):
+            path = (*_PATH, "prior", "groups", name, "tasks", index)
             if task not in config.tasks:
                 fix = did_you_mean(task, config.tasks)
                 yield Finding(path, "unknown task", found=show(task), fix=fix)
@@ -79,8 +79,8 @@ def _network(config: Config) -> Iterator[Finding]:
         what = "single_task has no shared experts to measure or transfer on"
         yield Finding(path, what, fix="use architecture ple, or mechanism: off")
     if adatt.mechanism == "gradient" and config.model.levels > 1:
-        found = f"levels {config.model.levels}"
-        yield Finding(("model", "levels"), "mechanism gradient needs one level", "1", found)
+        levels = f"levels {config.model.levels}"
+        yield Finding(("model", "levels"), "mechanism gradient needs one level", "1", levels)
     if adatt.mechanism == "borrow" and architecture not in ("ple", "single_task"):
         what = f"mechanism borrow needs experts of each task, {architecture} has none"
         yield Finding(path, what, fix="use architecture ple")

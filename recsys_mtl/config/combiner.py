@@ -55,7 +55,7 @@ class CagtConfig(CombinerConfig):
     coefficient: Share = Field(0.2, description="base λ, the share of the mixture")
     threshold: Cosine = Field(0.0, description="δ: below this mean cosine a task conflicts")
     attention: Literal["cosine", "cosine_squared", "euclidean"] = Field(
-        "cosine_squared", description="score that the softmax is taken of"
+        "cosine_squared", description="score that the softmax is applied to"
     )
     adaptive: bool = Field(True, description="λ follows step and conflicts, else it is fixed")
     preserve_norm: bool = Field(False, description="moved gradients get their old length back")
@@ -113,9 +113,9 @@ class AlignedMtlConfig(CombinerConfig):
 
 
 class WholeCombinerConfig(CombinerConfig):
-    """What every method has that must see whole gradients."""
+    """What every method has that needs the full gradients."""
 
-    block: Literal["all"] | None = Field(None, description="it has to see whole gradients")
+    block: Literal["all"] | None = Field(None, description="it needs the full gradients")
     max_iters: PositiveInt = Field(50, description="most evaluations of the solver")
 
 

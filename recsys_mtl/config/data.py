@@ -45,7 +45,7 @@ class TimeSplitConfig(Section):
 
 
 class FileSplitConfig(Section):
-    """`data.path` trains; valid and test are given as paths of their own."""
+    """`data.path` holds the training rows; valid and test have their own paths."""
 
     kind: Literal["files"]
     valid: str | list[str] = Field(description="as data.path")

@@ -27,21 +27,21 @@ class Finding:
 
 
 def show(value: object) -> str:
-    """A value as a message shows it: JSON, cut where it is long."""
+    """A value for a message: JSON, truncated."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where pydantic's location leads: our path, the type there, the section around it."""
+class _Location:
+    """A location of pydantic: our path, the type there, the section around it."""
 
     path: KeyPath
     annotation: Any
     section: type[Section]
 
 
-def _locate(location: KeyPath, root: type[Section]) -> _Place:
+def _locate(location: KeyPath, root: type[Section]) -> _Location:
     """Follow pydantic's location, leaving out the names of union members that it holds."""
     path: KeyPath = ()
     annotation: Any = root
@@ -49,7 +49,7 @@ def _locate(location: KeyPath, root: type[Section]) -> _Place:
     for part in location:
         known = sections(annotation)
         if part == "[key]":  # it is the key before that is wrong
-            return _Place((*path[:-1], str(path[-1])), str, section)
+            return _Location((*path[:-1], str(path[-1])), str, section)
         if len(known) > 1 and part in known:  # the tag of a union of sections
             annotation = known[str(part)]
         elif known:
@@ -60,29 +60,29 @@ def _locate(location: KeyPath, root: type[Section]) -> _Place:
             break  # the rest names a member of a union of plain types
         else:
             path, annotation = (*path, part), inner(annotation)
-    return _Place(path, annotation, section)
+    return _Location(path, annotation, section)
 
 
-def _unknown_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    fix = did_you_mean(str(place.path[-1]), place.section.model_fields)
-    return Finding(place.path, "unknown key", fix=fix)
+def _unknown_key(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
+    fix = did_you_mean(str(located.path[-1]), located.section.model_fields)
+    return Finding(located.path, "unknown key", fix=fix)
 
 
-def _missing_key(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    return Finding(place.path, "missing key", expected=describe(place.annotation))
+def _missing_key(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(located.path, "missing key", expected=describe(located.annotation))
 
 
-def _missing_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+def _missing_tag(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
     if not isinstance(value, Mapping):
-        return _wrong_type(place, value, limits)
-    expected = "one of " + ", ".join(sections(place.annotation))
-    return Finding((*place.path, tag_key(place.annotation)), "missing key", expected=expected)
+        return _wrong_type(located, value, limits)
+    expected = "one of " + ", ".join(sections(located.annotation))
+    return Finding((*located.path, tag_key(located.annotation)), "missing key", expected=expected)
 
 
-def _unknown_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    known, path = sections(place.annotation), place.path
+def _unknown_tag(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
+    known, path = sections(located.annotation), located.path
     if isinstance(value, Mapping):
-        key = tag_key(place.annotation)
+        key = tag_key(located.annotation)
         path, value = (*path, key), value[key]
     return Finding(
         path,
@@ -93,37 +93,37 @@ def _unknown_tag(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
     )
 
 
-def _unknown_choice(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+def _unknown_choice(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
     if isinstance(value, list | dict):
-        return _wrong_type(place, value, limits)
-    known = [o for o in options(place.annotation) if get_origin(o) is Literal]
+        return _wrong_type(located, value, limits)
+    known = [o for o in options(located.annotation) if get_origin(o) is Literal]
     choices = [str(choice) for literal in known for choice in get_args(literal)]
     fix = did_you_mean(value, choices) if isinstance(value, str) else ""
-    return Finding(place.path, "unknown choice", describe(place.annotation), show(value), fix)
+    return Finding(located.path, "unknown choice", describe(located.annotation), show(value), fix)
 
 
-def _wrong_name(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+def _wrong_name(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
     expected = "a letter or _, then letters, digits, '_', '.' or '-'"
-    return Finding(place.path, "not a valid name", expected, show(value))
+    return Finding(located.path, "not a valid name", expected, show(value))
 
 
-def _contradiction(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    return Finding(place.path, str(limits["error"]))
+def _contradiction(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(located.path, str(limits["error"]))
 
 
-def _out_of_range(expected: str) -> Callable[[_Place, Any, dict[str, Any]], Finding]:
-    def translate(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
+def _out_of_range(expected: str) -> Callable[[_Location, Any, dict[str, Any]], Finding]:
+    def translate(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
         bound = expected.format_map(limits)
-        return Finding(place.path, "value out of range", bound, show(value))
+        return Finding(located.path, "value out of range", bound, show(value))
 
     return translate
 
 
-def _wrong_type(place: _Place, value: Any, limits: dict[str, Any]) -> Finding:
-    return Finding(place.path, "wrong type", describe(place.annotation), show(value))
+def _wrong_type(located: _Location, value: Any, limits: dict[str, Any]) -> Finding:
+    return Finding(located.path, "wrong type", describe(located.annotation), show(value))
 
 
-_TRANSLATIONS: dict[str, Callable[[_Place, Any, dict[str, Any]], Finding]] = {
+_TRANSLATIONS: dict[str, Callable[[_Location, Any, dict[str, Any]], Finding]] = {
     "extra_forbidden": _unknown_key,
     "invalid_key": _unknown_key,
     "missing": _missing_key,
@@ -142,16 +142,16 @@ _TRANSLATIONS: dict[str, Callable[[_Place, Any, dict[str, Any]], Finding]] = {
 
 
 def explain(error: ValidationError, root: type[Section]) -> list[Finding]:
-    """Every problem that pydantic found in a `root`, once, in the order of the schema.
+    """Every problem that pydantic reports for a `root`, once, in the order of the schema.
 
     A value that fits no member of a union of plain types (text or a list) is one problem, though
-    pydantic tells one a member.
+    pydantic reports one for each member.
     """
-    found: dict[tuple[KeyPath, str], Finding] = {}
+    findings: dict[tuple[KeyPath, str], Finding] = {}
     for detail in error.errors(include_url=False):
-        place = _locate(detail["loc"], root)
+        located = _locate(detail["loc"], root)
         translate = _TRANSLATIONS.get(detail["type"], _wrong_type)
-        finding = translate(place, detail["input"], detail.get("ctx", {}))
-        one = len(options(place.annotation)) > 1 and not sections(place.annotation)
-        found.setdefault((finding.path, "" if one else finding.what), finding)
-    return list(found.values())
+        finding = translate(located, detail["input"], detail.get("ctx", {}))
+        one = len(options(located.annotation)) > 1 and not sections(located.annotation)
+        findings.setdefault((finding.path, "" if one else finding.what), finding)
+    return list(findings.values())

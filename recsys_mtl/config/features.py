@@ -21,7 +21,7 @@ class FeatureConfig(OpenUnion, MovedKeys):
     kind: str
 
     def raw(self) -> FeatureConfig:
-        """The same column with as little encoding as there can be, for baselines."""
+        """The same column with the least possible encoding, for baselines."""
         return self
 
 
@@ -39,7 +39,7 @@ class CategoryConfigBase(FeatureConfig):
     dim: PositiveInt | None = Field(
         None, description="embedding width; model.embedding.dim if null"
     )
-    null_values: list[str] = Field([], description="values that mean missing, beside null")
+    null_values: list[str] = Field([], description="values that mean missing, in addition to null")
 
     @model_validator(mode="after")
     def _buckets_belong_to_hash(self) -> Self:

@@ -1,4 +1,4 @@
-"""From YAML to a valid `Config` (or another root section), or to every problem at once."""
+"""From YAML to a valid `Config` (or another root section), or to all problems at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_yaml(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
-    """`load_config` for a text at hand (a stored effective config); `where` names it."""
+    """`load_config` for a text (a stored effective config); `where` names it."""
     return section_from_yaml(Config, text, where=where, overrides=overrides, check=contradictions)
 
 

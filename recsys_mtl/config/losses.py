@@ -1,6 +1,6 @@
 """The sections of losses that a task may choose from: `loss: {name: focal, gamma: 2}`.
 
-A name alone stands for the section with that name and defaults.
+A name alone means the section with that name and defaults.
 """
 
 from __future__ import annotations

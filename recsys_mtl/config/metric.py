@@ -1,4 +1,4 @@
-"""What is known of a metric without computing it."""
+"""The properties of a metric."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _EACH_K = "_at_k"
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A number that says how good a task's predictions are.
+    """A measure of the quality of a task's predictions.
 
     Attributes:
-        name: in results; one that ends in `_at_k` stands for one metric for each K of
+        name: in results; one that ends in `_at_k` means one metric for each K of
             `evaluation.top_k`.
         larger_is_better: None: neither way, as for a ratio whose best value is 1.
         shown: whether the tables of results have it; result.json has every metric.
-        constant: what a prediction that knows no row gets, where that is the same for all rows.
+        constant: value of a constant prediction, where it does not depend on the data.
         reach: whether a share of the way from a constant's value to an oracle's means something.
     """
 

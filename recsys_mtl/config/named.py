@@ -55,7 +55,7 @@ class MovedKeys(Section):
 
     @model_validator(mode="after")
     def _move(self) -> Self:
-        """Put moved keys where they are now; one without effect stays unless it is the default."""
+        """Move old keys to their new section; one without effect stays unless it is the default."""
         for key, home in self.moved.items():
             value, section, owner = getattr(self, key), getattr(self, home), self._owner(key)
             if value is None:

@@ -50,9 +50,9 @@ class OpenUnion(Section):
         """
         tags = get_args(member.model_fields[cls.tag].annotation)
         for tag in tags:
-            taken = cls.members.get(tag, member)
-            if taken is not member:
-                raise ValueError(f"{cls.__name__}: {cls.tag} '{tag}' is {taken.__name__} already")
+            present = cls.members.get(tag, member)
+            if present is not member:
+                raise ValueError(f"{cls.__name__}: {cls.tag} '{tag}' is {present.__name__} already")
         cls.members.update(dict.fromkeys(tags, member))
         cls._adapter = None
         return member

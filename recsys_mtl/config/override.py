@@ -29,7 +29,7 @@ def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:
 
     Paths go through sections, mappings with free names (`features.age.transform`; names may hold
     dots) and list positions (`model.shared_experts.0.count`). What the file leaves out on the way
-    starts from its default. Unknown keys are set too: validation tells of them.
+    starts from its default. Unknown keys are set too: validation reports them.
 
     Args:
         data: the config as read.
@@ -75,18 +75,18 @@ def _next_key(node: Any, parts: list[str], *, where: str, path: KeyPath) -> str 
         name = next((name for name in names if name in node), parts[0])
         del parts[: name.count(".") + 1]
         return name
-    place = f"{where}: {dotted(path)}"
+    location = f"{where}: {dotted(path)}"
     part = parts.pop(0)
     if not isinstance(node, list):
-        raise wrong("has no keys", where=place, expected="a section or list", found=node)
+        raise wrong("has no keys", where=location, expected="a section or list", found=node)
     if not part.isdecimal() or int(part) >= len(node):
         expected = f"0 to {len(node) - 1}" if node else "no position, the list is empty"
-        raise wrong("no such list position", where=place, expected=expected, found=part)
+        raise wrong("no such list position", where=location, expected=expected, found=part)
     return int(part)
 
 
 def _put(node: Any, key: str | int, value: Any, annotation: Any) -> None:
-    """Set a key; one that moved into a section that is there is set in it."""
+    """Set a key; one that moved into an existing section is set in it."""
     section = section_of(annotation, node)
     home = None if section is None else section.moved.get(str(key))
     there = None if home is None else node.get(home)

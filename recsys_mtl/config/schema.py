@@ -1,6 +1,6 @@
-"""What a run's YAML may say, typed; every key a run has, its default and its meaning.
+"""The typed schema of a run's YAML: every key, its default and its meaning.
 
-Nothing here reads a file or touches data. Contradictions inside one section are found here;
+Nothing here reads a file or touches data. Contradictions inside one section are detected here;
 contradictions between sections in `recsys_mtl.config.check`.
 """
 

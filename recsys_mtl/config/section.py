@@ -15,11 +15,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, values finite and not coerced, frozen.
 
-    Where a value may be one of several sections, the key `tag` tells which one is meant.
+    Where a value may be one of several sections, the key `tag` names it.
 
     Attributes:
         tag: that key.
-        by_name: whether a text alone stands for the section with that tag and defaults.
+        by_name: whether a text alone means the section with that tag and defaults.
         moved: keys that other sections took over: key -> key of that section. They stay valid.
     """
 

@@ -1,4 +1,4 @@
-"""What the config's types say about a place in it: its keys, its choices, its default."""
+"""The types at a path of the config: its keys, its choices, its default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from recsys_mtl.config.section import Section
 
 
 def options(annotation: Any) -> list[Any]:
-    """The types that a value may have, `Annotated`, unions and `None` taken apart."""
+    """The types that a value may have, `Annotated`, split at unions, without `None`."""
     if get_origin(annotation) is Annotated:
         return options(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -25,21 +25,21 @@ def options(annotation: Any) -> list[Any]:
 
 def sections(annotation: Any) -> dict[str, type[Section]]:
     """The sections that a value may be, by their tag ("" for a section without one)."""
-    found: dict[str, type[Section]] = {}
+    by_tag: dict[str, type[Section]] = {}
     for option in options(annotation):
         if isinstance(option, type) and issubclass(option, Section):
-            found.update(dict.fromkeys(tags(option) or ("",), option))
-    return found
+            by_tag.update(dict.fromkeys(tags(option) or ("",), option))
+    return by_tag
 
 
 def tags(section: type[Section]) -> tuple[str, ...]:
-    """The values of the key that tells a section from its alternatives; none without such a key."""
+    """The values of a section's tag; empty without one."""
     field = section.model_fields.get(section.tag)
     return get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
 
 
 def tag_key(annotation: Any) -> str:
-    """The key that tells which of several sections is meant."""
+    """The key that names one of several sections."""
     return next(iter(sections(annotation).values())).tag
 
 

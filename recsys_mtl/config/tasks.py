@@ -1,4 +1,4 @@
-"""The sections of tasks: one typed section a kind, with what is known of its metrics."""
+"""The sections of tasks: one typed section a kind, with the properties of its metrics."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class TaskConfig(OpenUnion, MovedKeys):
 
     Attributes:
         metrics: of the kind, in the order of results.
-        main: the one metric that stands for a task: larger is better, and 1 is the most.
+        main: the main metric of a task: larger is better, and 1 is the most.
         summary: metrics that the model card and `compare` show, in their order.
-        has_items: the output is the embedding of an item to be found, and no logit or value.
+        has_items: the output is the embedding of an item to retrieve, not a logit or value.
     """
 
     members: ClassVar[Members] = {}
@@ -45,12 +45,12 @@ class TaskConfig(OpenUnion, MovedKeys):
 
     @property
     def label_type(self) -> Literal["number", "text"] | None:
-        """What the label column is read as where its file leaves a choice; None: either."""
+        """The type to read an ambiguous label column as; None: any."""
         return "text"
 
     @property
     def event(self) -> str:
-        """What tells two tasks of one kind on one column apart."""
+        """What distinguishes two tasks of one kind on one column."""
         return ""
 
     @property
@@ -177,7 +177,7 @@ class RetrievalConfig(TaskConfig):
     kind: Literal["retrieval"]
     dim: PositiveInt = Field(128, description="width of queries and items")
     temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
-    max_items: PositiveInt = Field(100_000, description="most frequent items that can be found")
+    max_items: PositiveInt = Field(100_000, description="most frequent items that can be retrieved")
 
 
 @TaskConfig.register

@@ -1,7 +1,7 @@
-"""YAML as configs use it: the YAML 1.2 core types, no duplicate keys, lines that are known.
+"""YAML as configs use it: the YAML 1.2 core types, no duplicate keys, known lines.
 
 PyYAML speaks YAML 1.1, where `no` is a boolean, `2024-05-01` a date, `12:30` a number and `1e-3`
-a text. Here true/false, null, and decimal numbers are what they look like and all else is text.
+a text. Here true/false, null, and decimal numbers are read as such and all else is text.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ def parse(text: str, where: str) -> Document:
         return document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = f"{where}:{mark.line + 1}" if mark and "\n" in text else where
-        found = error.problem or "a syntax error"
-        raise UserError(Problem("not valid YAML", place, found=found)) from error
+        location = f"{where}:{mark.line + 1}" if mark and "\n" in text else where
+        problem = error.problem or "a syntax error"
+        raise UserError(Problem("not valid YAML", location, found=problem)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(Problem("not valid YAML", where, found=str(error))) from error
     finally:

@@ -238,8 +238,8 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
     column = values.name
     _no_null(values.fill_nan(None) if values.dtype.is_float() else values, column, first_row)
     if values.dtype.is_numeric():
-        whole = values.dtype.is_integer()
-        read = values.cast(pl.Int64 if whole else pl.Float64, strict=False)
+        integers = values.dtype.is_integer()
+        read = values.cast(pl.Int64 if integers else pl.Float64, strict=False)
         if read.has_nulls():
             row = int(read.is_null().arg_max() or 0)
             raise _bad_time(column, f"{values[row]}, beyond 64 bits, in row {first_row + row}")
@@ -296,12 +296,12 @@ def _no_null(values: pl.Series, column: str, first_row: int) -> None:
         )
 
 
-def _bad_time(column: str, found: str) -> UserError:
+def _bad_time(column: str, value: str) -> UserError:
     return wrong(
         f"column '{column}' cannot be read as time",
         where=f"{_WHERE}.column",
         expected="numbers, dates, or ISO text such as 2024-01-31 or 2024-01-31 10:00:00",
-        found=found,
+        found=value,
         fix="correct the column, or split by fraction or group",
     )
 

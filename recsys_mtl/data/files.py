@@ -41,45 +41,45 @@ def find_files(
     """The data files of files, folders and globs, each once, sorted by path.
 
     In folders and globs, names that start with `_` or `.` are skipped, and so are files of other
-    suffixes (with an explicit format, files without a suffix are taken). Folders `key=value` below
-    the root (or anywhere in a path outside of it) are partition values.
+    suffixes (with an explicit format, files without a suffix are included). Folders `key=value`
+    below the root (or anywhere in a path outside of it) are partition values.
 
     Args:
         paths: file, folder, glob (`**` for any depth), or a list of those.
         root: folder that relative ones start from.
-        fmt: format of the files; auto goes by the suffix and takes an unknown one for Parquet.
-        where: the place in the config, for messages.
+        fmt: format of the files; auto uses the suffix; an unknown one means Parquet.
+        where: the path in the config, for messages.
 
     Raises:
         UserError: a path matches nothing, or Parquet and CSV are mixed.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for text in [paths] if isinstance(paths, str) else paths:
-        found.update(dict.fromkeys(_expand(text, root=root, fmt=fmt, where=where)))
-    if not found:
+        files.update(dict.fromkeys(_expand(text, root=root, fmt=fmt, where=where)))
+    if not files:
         raise wrong("no path given", where=where, expected="a file, folder or glob")
-    formats = {path: _format(path) if fmt == "auto" else fmt for path in found}
+    formats = {path: _format(path) if fmt == "auto" else fmt for path in files}
     by_format = {kind: path for path, kind in formats.items()}
     if len(by_format) > 1:
         names = " and ".join(f"'{path}'" for path in sorted(by_format.values()))
         raise wrong(f"Parquet and CSV files together: {names}", where=where, fix="give one kind")
-    return tuple(_data_file(path, root, formats[path]) for path in sorted(found))
+    return tuple(_data_file(path, root, formats[path]) for path in sorted(files))
 
 
 def fingerprint(files: Iterable[DataFile]) -> str:
     """Hex SHA-256 over the names, sizes and content of the files.
 
-    Up to 64 MiB in all, the whole content; beyond, the first and the last MiB of every file, with
-    the whole Parquet footer, whose sizes and statistics of columns seldom survive a change. A large
+    Up to 64 MiB in all, the full content; beyond, the first and the last MiB of every file, with
+    the full Parquet footer, whose sizes and statistics of columns seldom survive a change. A large
     CSV changed in its middle without a change of size keeps its fingerprint.
     """
     sizes = [(file, file.path.stat().st_size) for file in files]
-    whole = sum(size for _, size in sizes) <= WHOLE_BYTES
+    complete = sum(size for _, size in sizes) <= WHOLE_BYTES
     digest = hashlib.sha256()
     for file, size in sizes:
         digest.update(f"{file.name}\0{size}\0".encode())
         with file.path.open("rb") as stream:
-            if whole:
+            if complete:
                 digest.update(stream.read())
                 continue
             digest.update(stream.read(EDGE_BYTES))
@@ -96,7 +96,7 @@ def _expand(text: str, *, root: Path, fmt: str, where: str) -> list[Path]:
     if path.exists():
         files = _files_of(path, fmt)
     elif glob.has_magic(text):
-        files = [found for match in _glob(text, root) for found in _files_of(match, fmt)]
+        files = [file for match in _glob(text, root) for file in _files_of(match, fmt)]
     else:
         raise _missing(path, root, where)
     if not files:

@@ -1,6 +1,6 @@
 """Reading one Parquet or CSV file as a stream of frames in constant memory.
 
-A reader opens cheaply (Parquet: the footer; CSV: the first block), so that a broken file is named
+A reader opens cheaply (Parquet: the footer; CSV: the first block), thus a broken file is named
 before any work is done.
 """
 
@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from recsys_mtl.data.files import DataFile
 from recsys_mtl.errors import UserError, wrong
 
-# Without pre_buffer, a column chunk is read through a buffer of this size instead of whole: a row
-# group of a million rows then costs no more memory than the rows in hand.
+# Without pre_buffer, a column chunk is read through a buffer of this size instead of at once: a row
+# group of a million rows then costs no more memory than the current rows.
 BUFFER_BYTES = 1 << 16
 CSV_BLOCK_BYTES = 4 << 20
 
@@ -156,7 +156,7 @@ class CsvReader:
                 for chunk in frame.iter_slices(chunk_rows):
                     yield row, chunk
                     row += chunk.height
-        self.num_rows = row  # a whole pass has counted them
+        self.num_rows = row  # a complete pass has counted them
 
     def _open(
         self, types: Mapping[str, pa.DataType], *, only: bool = False
@@ -175,16 +175,16 @@ class CsvReader:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
-            raise self._told(str(error).split("\n", 1)[0]) from error
+            raise self._reading_error(str(error).split("\n", 1)[0]) from error
 
-    def _told(self, message: str) -> UserError:
-        """Arrow's message as a user's: which column and value."""
+    def _reading_error(self, message: str) -> UserError:
+        """Arrow's message with the column and the value."""
         pattern = r"In CSV column #(\d+):.*conversion error to (\w+).*?: (?:invalid value '(.*)')?"
-        found = re.search(pattern, message)
-        if found is None or int(found[1]) >= len(self._names):
+        match = re.search(pattern, message)
+        if match is None or int(match[1]) >= len(self._names):
             what, expected = f"cannot read '{self.file.path}'", "a CSV file with a header, in UTF-8"
             return wrong(what, where=self._where, expected=expected, found=message)
-        column, kind, value = self._names[int(found[1])], found[2], found[3]
+        column, kind, value = self._names[int(match[1])], match[2], match[3]
         if kind in ("string", "large_string", "binary"):
             return wrong(
                 f"column '{column}' of '{self.file.path}' is not text in UTF-8",
@@ -201,7 +201,7 @@ class CsvReader:
 
 
 def _csv_type(kind: pa.DataType) -> pa.DataType:
-    """The type to read a whole file as, from that of its first block."""
+    """The type for a complete file, from that of its first block."""
     if pa.types.is_null(kind) or pa.types.is_binary(kind):
         return pa.large_string()
     return plain_type(kind)

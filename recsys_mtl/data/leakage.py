@@ -1,7 +1,7 @@
 """Warns of features that alone almost determine a label: they are most often written after it.
 
 Every score is 0.5 to 1 like an AUC, or 0 to 1 like a correlation, and 1 means "determines". Values
-of a categorical feature are judged by rows they were not learned from, so that an id that is new in
+of a categorical feature are judged by rows they were not learned from: an id that is new in
 every row scores nothing.
 """
 
@@ -30,7 +30,7 @@ SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where inter
 _INTERVAL_ROWS = 20
 _TABLE_CELLS = 1 << 18  # of a count for each code and class
 _MARGIN = 0.25  # intervals lie at most 0.06 below a tree that scores 0.5 or more
-MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, say nothing
+MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, give no score
 MIN_SIDE = 5
 
 Codes = npt.NDArray[np.int64]
@@ -54,7 +54,7 @@ class LabelInfo(NamedTuple):
     only_where: Condition | None = None
 
 
-class Score(NamedTuple):
+class LeakageScore(NamedTuple):
     """How well a feature does, and on which scale."""
 
     value: float
@@ -87,7 +87,7 @@ def find_leaks(
     tasks: Mapping[str, LabelInfo],
     threshold: float,
 ) -> list[str]:
-    """One warning for each feature and label that look too good, and each label that is used twice.
+    """One warning for each suspiciously good feature, and for each label that is used twice.
 
     Numbers: AUC in either direction for a binary label, |Spearman| for a regression. Categories:
     the same of the label's mean per category, learned on the other half of the rows. Any feature
@@ -127,7 +127,7 @@ def _warning(
     return None
 
 
-def _message(feature: str, how: str, label: str, score: Score) -> str:
+def _message(feature: str, how: str, label: str, score: LeakageScore) -> str:
     return (
         f"feature '{feature}' {how} almost determines label '{label}' ({score.scale} "
         f"{math.floor(score.value * 1000) / 1000:.3f}): if it is not known before the label, "
@@ -141,7 +141,7 @@ def _shared_labels(tasks: Mapping[str, LabelInfo]) -> list[str]:
         users.setdefault((task.column, task.only_where), []).append(name)
     return [
         f"tasks {' and '.join(repr(name) for name in names)} share the label column '{column}': "
-        "they teach the model the same thing twice; remove one if that is not meant"
+        "they teach the model the same thing twice; remove one if that is not intended"
         for (column, _), names in users.items()
         if len(names) > 1
     ]
@@ -149,7 +149,7 @@ def _shared_labels(tasks: Mapping[str, LabelInfo]) -> list[str]:
 
 def _score(
     feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
-) -> Score | None:
+) -> LeakageScore | None:
     """The feature's score, or None where too few rows have both, or it is far from `threshold`."""
     known = label.codes >= 0
     if feature.numeric and label.judged_by != "mode":
@@ -165,14 +165,16 @@ def _score(
         if not feature.numeric:
             mass = running_sum(sums(target, ones))
             score = _other_fold_means(codes, mass[target] + mass[target + 1], fold)
-        return Score(abs(float(correlate_ranks(target, [score])(ones)[0])), "|rank correlation|")
+        return LeakageScore(
+            abs(float(correlate_ranks(target, [score])(ones)[0])), "|rank correlation|"
+        )
     if np.sort(counts)[-2] < MIN_SIDE:
         return None
     if label.judged_by == "auc":
         positive = target.astype(np.float64)
         score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
         area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
-        return Score(max(area, 1.0 - area) if feature.numeric else area, "AUC")
+        return LeakageScore(max(area, 1.0 - area) if feature.numeric else area, "AUC")
     if not feature.numeric or label.judged_by == "mode":
         return _accuracy(_mode_guess(codes, target, fold), target)
     if len(codes) >= SCREEN_ROWS:
@@ -182,15 +184,17 @@ def _score(
     return _accuracy(_tree_guess(codes, target, fold), target)
 
 
-def _accuracy(guess: Codes, target: Codes) -> Score:
+def _accuracy(guess: Codes, target: Codes) -> LeakageScore:
     """0 at the accuracy of the most frequent class, 1 where every guess is right; -1 is none."""
     judged = guess >= 0
     majority = np.bincount(target).max() / len(target)
     accuracy = float(np.mean(guess[judged] == target[judged]))
-    return Score(max(0.0, (accuracy - majority) / (1.0 - majority)), "accuracy above the majority")
+    return LeakageScore(
+        max(0.0, (accuracy - majority) / (1.0 - majority)), "accuracy above the majority"
+    )
 
 
-def _null_pattern(feature: _Column, label: _Label) -> Score | None:
+def _null_pattern(feature: _Column, label: _Label) -> LeakageScore | None:
     """Balanced accuracy of "null means that value", at the label's best value."""
     if feature.codes.min(initial=0) >= 0:
         return None
@@ -205,7 +209,7 @@ def _null_pattern(feature: _Column, label: _Label) -> Score | None:
         return None
     inside = nulls[enough] / count[enough]
     outside = (null.sum() - nulls[enough]) / (len(target) - count[enough])
-    return Score(float(0.5 + np.abs(inside - outside).max() / 2), "AUC")
+    return LeakageScore(float(0.5 + np.abs(inside - outside).max() / 2), "AUC")
 
 
 def _feature(values: pl.Series, kind: str) -> _Column:
@@ -274,8 +278,11 @@ def _tree_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Cod
 
     guess = np.full(len(codes), -1)
     rows = np.arange(0, len(codes), math.ceil(len(codes) / TREE_ROWS))
-    side = fold[rows]
-    for judged, grown in ((rows[side], rows[~side]), (rows[~side], rows[side])):
+    first_half = fold[rows]
+    for judged, grown in (
+        (rows[first_half], rows[~first_half]),
+        (rows[~first_half], rows[first_half]),
+    ):
         if len(judged) and len(grown):
             depth = math.ceil(math.log2(target.max() + 1)) + 2
             tree = DecisionTreeClassifier(max_depth=depth, random_state=0)

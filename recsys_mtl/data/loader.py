@@ -1,7 +1,7 @@
 """Loaders: encoded rows in batches, the same order for the same seed and epoch.
 
 A loader has no position of its own: `epoch(epoch, start_batch)` gives any epoch from any batch on,
-so that whoever owns the time can resume exactly.
+which lets the trainer resume exactly.
 """
 
 from __future__ import annotations

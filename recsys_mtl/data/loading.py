@@ -43,7 +43,7 @@ def load_splits(
 ) -> dict[SplitName, Loader]:
     """A loader of each split; train is shuffled, the others are in the order of the files.
 
-    Every row is encoded once, but for training rows that are streamed: so wrong rows are found
+    Every row is encoded once, but for training rows that are streamed: so wrong rows are detected
     now, not after the training.
 
     Args:
@@ -58,14 +58,14 @@ def load_splits(
     columns = preprocessor.columns(labels=True)
     held = _held(
         config.data,
-        splits.walk(columns),
+        splits.iterate(columns),
         sum(splits.counts[split] for split in SPLITS),
         preprocessor,
         see,
     )
     if held is not None:
         return {split: _memory(config, held.pop(split), train=split == "train") for split in SPLITS}
-    for split, frame in _joined(splits.walk(columns, ("valid", "test"))):
+    for split, frame in _joined(splits.iterate(columns, ("valid", "test"))):
         batch = preprocessor.encode(frame)
         if see is not None:
             see(split, frame, batch)

@@ -81,7 +81,7 @@ class _Columns:
     """Raw columns that a config names.
 
     Attributes:
-        wanted: (column, place in the config) of features, labels and the weight.
+        wanted: (column, path in the config) of features, labels and the weight.
         text: those that a CSV file's values are read as text from.
         numbers: those that a CSV file's values are read as float64 from.
     """

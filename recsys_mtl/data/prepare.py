@@ -37,12 +37,12 @@ class Prepared:
     """Everything a training needs of the data.
 
     Attributes:
-        splits: the raw rows, for whoever needs other columns of them.
+        splits: the raw rows, for callers that need other columns.
         preprocessor: fitted on the training rows; part of the model.
         loaders: one loader a split; train is shuffled, the others are in file order.
         fingerprint: sha256 of the sources' content.
         streamed: whether rows are read again every epoch instead of held in memory.
-        warnings: what looks wrong without being an error (leaks).
+        warnings: suspicious data that is no error (leaks).
         example: a few raw training rows, features only.
     """
 
@@ -61,7 +61,7 @@ class Prepared:
 
 
 class Sampler(Protocol):
-    """Takes samples of the rows while they are prepared, so that nobody reads them again.
+    """Takes samples of the rows while they are prepared, which saves another reading.
 
     Rows are drawn by the run's seed from all over their split.
 

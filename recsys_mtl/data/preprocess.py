@@ -90,21 +90,21 @@ class Preprocessor:
             fitted._require(frame, labels=True)
             rows = Rows.of(frame, first)
             first += frame.height
-            for place, encoder in enumerate(fitted._encoders):
-                if place not in problems:
-                    with _noting(problems, place):
+            for index, encoder in enumerate(fitted._encoders):
+                if index not in problems:
+                    with _noting(problems, index):
                         encoder.update(fitted._values(encoder, frame), rows)
-        for place, encoder in enumerate(fitted._encoders):
-            if place not in problems:
-                with _noting(problems, place):
+        for index, encoder in enumerate(fitted._encoders):
+            if index not in problems:
+                with _noting(problems, index):
                     encoder.finish()
         if problems:
-            raise UserError(*(p for place in sorted(problems) for p in problems[place].problems))
+            raise UserError(*(p for index in sorted(problems) for p in problems[index].problems))
         return fitted
 
     @property
     def spec(self) -> DataSpec:
-        """What the network needs to know."""
+        """The properties that the network needs."""
         return DataSpec(
             features=tuple(f.spec for f in in_order(self.features)),
             tasks=tuple(label.spec for label in self.labels.values()),
@@ -135,8 +135,8 @@ class Preprocessor:
         target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
         weights = np.ones(frame.height, np.float32)
         if labels:
-            for place, label in enumerate(self.labels.values()):
-                target[:, place] = label.encode(self._values(label, frame), rows)
+            for index, label in enumerate(self.labels.values()):
+                target[:, index] = label.encode(self._values(label, frame), rows)
             if self.weight is not None:
                 weights = self.weight.encode(frame[self.weight.column], rows)
         return Batch(
@@ -203,12 +203,12 @@ class Preprocessor:
 
 
 @contextmanager
-def _noting(problems: dict[int, UserError], place: int) -> Iterator[None]:
-    """Notes a `UserError` instead of raising it, so that the others are found too."""
+def _noting(problems: dict[int, UserError], index: int) -> Iterator[None]:
+    """Notes a `UserError` instead of raising it, to collect the others too."""
     try:
         yield
     except UserError as error:
-        problems[place] = error
+        problems[index] = error
 
 
 def _regrouped(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
@@ -221,8 +221,8 @@ def _regrouped(frames: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFra
         if height < size:
             continue
         joined = pl.concat(held, how="vertical_relaxed")
-        whole = height - height % size
-        yield from joined.head(whole).iter_slices(size)
-        held, height = [joined.tail(height - whole)], height - whole
+        full = height - height % size
+        yield from joined.head(full).iter_slices(size)
+        held, height = [joined.tail(height - full)], height - full
     if height:
         yield pl.concat(held, how="vertical_relaxed")

@@ -1,4 +1,4 @@
-"""Raw rows that are read again whenever they are asked for, and samples of them."""
+"""Raw rows that are read again at every request, and samples of them."""
 
 from __future__ import annotations
 

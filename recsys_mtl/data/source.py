@@ -26,7 +26,7 @@ class Source:
         readers: one a file.
         columns: name → type of every column, partition columns last. Text of any encoding is
             large_string, integers and floats have the widest of the files' types.
-        where: the place in the config, for messages.
+        where: the path in the config, for messages.
     """
 
     readers: tuple[Reader, ...]
@@ -49,9 +49,9 @@ class Source:
             paths: file, folder (hive partitions become columns), glob, or a list of those.
             root: folder that relative paths start from.
             fmt: format of the files; auto goes by the suffix.
-            text_columns: columns of a CSV that are text, whatever they look like.
+            text_columns: columns of a CSV that are text, whatever their values.
             number_columns: columns of a CSV that are float64; the rest are inferred.
-            where: the place in the config, for messages.
+            where: the path in the config, for messages.
 
         Raises:
             UserError: no such file, a broken file, no rows, a duplicate column, or files that
@@ -95,7 +95,7 @@ class Source:
         Args:
             columns: at least one, in the order the frames shall have.
             chunk_rows: most rows of a frame; the ends of files and CSV blocks make shorter ones.
-            skip_rows: rows to leave out at the start; whole files and row groups are not read.
+            skip_rows: rows to leave out at the start; complete files and row groups are not read.
 
         Returns:
             (position of the frame's first row in the source, frame) pairs.
@@ -143,8 +143,8 @@ class Source:
 def _partition_type(key: str, files: tuple[DataFile, ...]) -> pa.DataType:
     """int64 where every value of a partition column is an integer, else text."""
     values = [file.partitions.get(key) for file in files]
-    whole = all(re.fullmatch(r"-?\d{1,18}", value) for value in values if value is not None)
-    return pa.int64() if whole else pa.large_string()
+    integers = all(re.fullmatch(r"-?\d{1,18}", value) for value in values if value is not None)
+    return pa.int64() if integers else pa.large_string()
 
 
 def _merged(

@@ -1,7 +1,7 @@
 """The rows of a run as raw frames, by split: train, valid, test.
 
 A single source is cut by `assign`; given files are three sources. Either way the same rows
-come out in the same order whenever they are asked for.
+come in the same order at every request.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Splits:
         frames = partial(self.frames, split)
         return RawRows(self.sources[split], self.counts[split], frames, self.fingerprint)
 
-    def walk(
+    def iterate(
         self, columns: list[str], splits: tuple[SplitName, ...] = SPLITS
     ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
         """The rows of the given splits in one pass, each frame with the split it belongs to.
@@ -133,16 +133,16 @@ class Splits:
             codes = assign(frame, first_row, self._config, self._seed, self._bounds)
             numbered = frame.with_row_index(ROW, first_row).select(ROW, *columns)
             for split in splits:
-                mine = codes == SPLITS.index(split)
-                if mine.any():
-                    yield split, numbered.filter(pl.Series(mine))
+                in_split = codes == SPLITS.index(split)
+                if in_split.any():
+                    yield split, numbered.filter(pl.Series(in_split))
 
     def frames(self, split: SplitName, columns: list[str]) -> Iterator[pl.DataFrame]:
         """The rows of one split, in the order of the files."""
-        return (frame for _, frame in self.walk(columns, (split,)))
+        return (frame for _, frame in self.iterate(columns, (split,)))
 
     def sample(self, split: SplitName, columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
-        """About so many rows of a split, from all over it; all of them where they are fewer."""
+        """About `rows` rows from all over a split; all of them where there are fewer."""
         share = rows / self.counts[split]
         return (thinned(frame, share, self._seed) for frame in self.frames(split, columns))
 

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, canonical_texts
-from recsys_mtl.data.where_text import Column, Comparison, Value, parse_parts
+from recsys_mtl.data.where_text import ColumnName, Predicate, Value, parse_parts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
 
@@ -30,13 +30,13 @@ class Condition:
 
     Attributes:
         text: the condition as it was written.
-        where: the place in the config, for messages.
+        where: the path in the config, for messages.
         parts: comparisons, AND, OR, NOT and brackets, in their order.
     """
 
     text: str = field(compare=False)
     where: str = field(compare=False)
-    parts: tuple[Comparison | str, ...]
+    parts: tuple[Predicate | str, ...]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -59,13 +59,13 @@ class Condition:
         return held.fill_null(False).alias("mask")
 
     @property
-    def _comparisons(self) -> Iterator[Comparison]:
-        return (part for part in self.parts if isinstance(part, Comparison))
+    def _comparisons(self) -> Iterator[Predicate]:
+        return (part for part in self.parts if isinstance(part, Predicate))
 
-    def _sql(self, comparison: Comparison, frame: pl.DataFrame, views: list[pl.Series]) -> str:
+    def _sql(self, comparison: Predicate, frame: pl.DataFrame, views: list[pl.Series]) -> str:
         """The comparison in SQL; what it reads of the frame is added to the views."""
         columns = [frame[column.name] for column in comparison.columns]
-        if comparison.asks_for_null:
+        if comparison.tests_null:
             numeric = False
             read = [c.fill_nan(None) if c.dtype.is_float() else c for c in columns]
         else:
@@ -78,10 +78,10 @@ class Condition:
         dtype = read[0].dtype
         names = iter(read)
 
-        def render(token: Column | Value | str) -> str:
+        def render(token: ColumnName | Value | str) -> str:
             if isinstance(token, str):
                 return token
-            if isinstance(token, Column):
+            if isinstance(token, ColumnName):
                 return _view(next(names), views)
             if not numeric:
                 return _quoted(canonical_texts([token.text])[0])
@@ -96,7 +96,7 @@ class Condition:
 
         return " ".join(render(token) for token in comparison.tokens)
 
-    def _require_single(self, values: pl.Series, comparison: Comparison) -> None:
+    def _require_single(self, values: pl.Series, comparison: Predicate) -> None:
         dtype, expected = values.dtype, "a column of single values"
         if comparison.calculates and dtype.is_temporal():
             expected = "a column of numbers"
@@ -124,7 +124,7 @@ def parse(text: str, where: str) -> Condition:
 
     Args:
         text: see the module.
-        where: the place in the config, for messages.
+        where: the path in the config, for messages.
 
     Raises:
         UserError: the text is no condition; names the position and what was expected there.
@@ -144,7 +144,7 @@ def check(condition: Condition, columns: Iterable[str], where: str) -> None:
             )
 
 
-def _is_numeric(comparison: Comparison, columns: list[pl.Series]) -> bool:
+def _is_numeric(comparison: Predicate, columns: list[pl.Series]) -> bool:
     """Whether numbers are compared, not texts."""
     if comparison.calculates or all(_holds_numbers(values.dtype) for values in columns):
         return True
@@ -169,9 +169,9 @@ def _numbers(values: pl.Series) -> pl.Series:
         return values.fill_nan(None) if values.dtype.is_float() else values
     text = values.cast(pl.String)
     plain = canonical(text).replace({"true": "1", "false": "0"})
-    whole = plain.cast(pl.Int64, strict=False)  # exact, unlike a float, for long ids
-    if whole.null_count() == text.null_count():
-        return whole
+    integers = plain.cast(pl.Int64, strict=False)  # exact, unlike a float, for long ids
+    if integers.null_count() == text.null_count():
+        return integers
     return plain.cast(pl.Float64, strict=False).fill_nan(None)
 
 

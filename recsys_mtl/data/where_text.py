@@ -27,7 +27,7 @@ _A_VALUE = "a value (in quotes if it has spaces)"
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnName:
     """A column that is read."""
 
     name: str
@@ -35,31 +35,31 @@ class Column:
 
 @dataclass(frozen=True)
 class Value:
-    """A value; `quoted` says that it was written in quotes."""
+    """A value; `quoted`: it was written in quotes."""
 
     text: str
     quoted: bool
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Predicate:
     """`column op value`, or any other comparison: columns, values, and SQL between them."""
 
-    tokens: tuple[Column | Value | str, ...]
+    tokens: tuple[ColumnName | Value | str, ...]
 
     @property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[ColumnName]:
         """At least one."""
-        return [token for token in self.tokens if isinstance(token, Column)]
+        return [token for token in self.tokens if isinstance(token, ColumnName)]
 
     @property
     def values(self) -> list[Value]:
-        """None where nulls are asked for."""
+        """Empty where the column is tested for null."""
         return [token for token in self.tokens if isinstance(token, Value)]
 
     @property
     def calculates(self) -> bool:
-        """Whether a side is arithmetic."""
+        """Whether an operand is arithmetic."""
         return any(token in self.tokens for token in "+-*/%")
 
     @property
@@ -68,28 +68,28 @@ class Comparison:
         return "IN" in self.tokens
 
     @property
-    def asks_for_null(self) -> bool:
+    def tests_null(self) -> bool:
         """Whether the column is null, or not."""
         return "NULL" in self.tokens
 
 
-def parse_parts(text: str, where: str) -> tuple[Comparison | str, ...]:
+def parse_parts(text: str, where: str) -> tuple[Predicate | str, ...]:
     """Comparisons, AND, OR, NOT and brackets, in their order: SQL once these are filled in.
 
     Args:
         text: the condition.
-        where: the place in the config, for messages.
+        where: the path in the config, for messages.
 
     Raises:
         UserError: the text is no condition; names the position and what was expected there.
     """
-    reader = _Reader(text, where)
-    parts: list[Comparison | str] = []
+    reader = _Tokenizer(text, where)
+    parts: list[Predicate | str] = []
     while True:
         while opening := reader.take(_OPENING):
             parts.append(opening.upper())
             reader.depth += opening == "("
-        parts.append(Comparison(tuple(reader.comparison())))
+        parts.append(Predicate(tuple(reader.comparison())))
         while reader.depth and reader.take(_CLOSING):
             parts.append(")")
             reader.depth -= 1
@@ -99,11 +99,11 @@ def parse_parts(text: str, where: str) -> tuple[Comparison | str, ...]:
         parts.append(reader.require(_JOINED, after).upper())
 
 
-class _Reader:
-    """Takes a condition's text piece by piece.
+class _Tokenizer:
+    """Reads a condition's text piece by piece.
 
     Attributes:
-        depth: brackets that are open.
+        depth: open brackets.
     """
 
     def __init__(self, text: str, where: str) -> None:
@@ -112,22 +112,22 @@ class _Reader:
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing but spaces is left."""
+        """Whether only spaces are left."""
         return not self._text[self._position :].strip()
 
     def take(self, pattern: re.Pattern[str]) -> str | None:
         """The next piece where it matches."""
-        found = self._match(pattern)
-        return None if found is None else found[0]
+        match = self._match(pattern)
+        return None if match is None else match[0]
 
     def require(self, pattern: re.Pattern[str], expected: str) -> str:
         """The next piece, which has to match."""
-        taken = self.take(pattern)
-        if taken is None:
+        piece = self.take(pattern)
+        if piece is None:
             raise self._wrong(expected)
-        return taken
+        return piece
 
-    def comparison(self) -> list[Column | Value | str]:
+    def comparison(self) -> list[ColumnName | Value | str]:
         """The tokens of the next comparison."""
         tokens = self._calculated(self._operand(_A_COLUMN))
         if self.take(_IS):
@@ -148,17 +148,17 @@ class _Reader:
         tokens.append({"==": "=", "!=": "<>"}.get(operator, operator))
         return tokens + self._calculated(self._value(_WORD))
 
-    def _calculated(self, first: Column | Value) -> list[Column | Value | str]:
+    def _calculated(self, first: ColumnName | Value) -> list[ColumnName | Value | str]:
         """The operand with the arithmetic that follows it."""
-        tokens: list[Column | Value | str] = [first]
+        tokens: list[ColumnName | Value | str] = [first]
         while operator := self.take(_ARITHMETIC):
             word = tokens[0]
             if isinstance(word, Value) and not word.quoted and _COLUMN.fullmatch(word.text):
-                tokens[0] = Column(word.text)
+                tokens[0] = ColumnName(word.text)
             tokens += [operator, self._operand("a number or a column name")]
         return tokens
 
-    def _operand(self, expected: str) -> Column | Value:
+    def _operand(self, expected: str) -> ColumnName | Value:
         start = self._position
         if number := self.take(_NUMBER):
             if expected != _A_COLUMN or self._match(_ARITHMETIC, move=False):
@@ -167,27 +167,27 @@ class _Reader:
         column = self._match(_COLUMN)
         if column is None:
             raise self._wrong(expected)
-        return Column(column[1] or column[2])
+        return ColumnName(column[1] or column[2])
 
-    def _value(self, word: re.Pattern[str]) -> Column | Value:
-        """What stands on the right: a value, or a column in backticks."""
+    def _value(self, word: re.Pattern[str]) -> ColumnName | Value:
+        """The right operand: a value, or a column in backticks."""
         if text := self._match(_TEXT):
             return Value(text[2] if text[1] is None else text[1].replace("''", "'"), quoted=True)
         if (column := self._match(_COLUMN, move=False)) and column[1]:
             self._position = column.end()
-            return Column(column[1])
-        taken = self._match(word, move=False)
-        value = "" if taken is None else taken[0]
+            return ColumnName(column[1])
+        match = self._match(word, move=False)
+        value = "" if match is None else match[0]
         while self.depth and value.count(")") > value.count("("):  # it closes an earlier one
             value = value[: value.rindex(")")]
-        if taken is None or not value:
+        if match is None or not value:
             raise self._wrong(_A_VALUE)
-        self._position = taken.start() + len(value)
+        self._position = match.start() + len(value)
         return Value(value, quoted=False)
 
-    def _list(self) -> Sequence[Column | Value | str]:
+    def _list(self) -> Sequence[ColumnName | Value | str]:
         self.require(_OPEN, "`(`")
-        tokens: list[Column | Value | str] = ["(", self._value(_LISTED)]
+        tokens: list[ColumnName | Value | str] = ["(", self._value(_LISTED)]
         while self.take(_COMMA):
             tokens += [",", self._value(_LISTED)]
         self.require(_CLOSING, "`,` or `)`")

@@ -1,4 +1,4 @@
-"""Is this environment right: installed versions against what the packages ask for, and imports.
+"""Checks this environment: installed versions against the packages' requirements, and imports.
 
 The rules are the requirements in the metadata of the installed packages, recsys-mtl's own first;
 there is no list of versions here.

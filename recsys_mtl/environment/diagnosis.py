@@ -1,7 +1,7 @@
 """The report on an environment: versions, what does not go together, devices.
 
 Healthy means that training works. What is only missing for speed (torchrec and fbgemm: without
-them the tables are plain ones) is reported, but is no illness; installed and broken is.
+them the tables are plain ones) is reported, but counts as healthy; a broken installation does not.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Diagnosis:
 
     Attributes:
         versions: by package, python first; None where missing.
-        troubles: what is wrong, with its mend.
-        devices: `cpu`, and what torch sees.
+        troubles: what is wrong, with its fix.
+        devices: `cpu`, and those that torch detects.
         embeddings: the backend that `auto` takes.
     """
 

@@ -1,4 +1,4 @@
-"""Really import what is installed, in one process of its own: a crash must not take us along."""
+"""Import the installed packages in a separate process, as an import may crash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECONDS = 300
 # Each line is sent at once, so that the parent knows what was tried when the process dies.
 _CODE = """
 import gc, importlib, json, sys
-gc.disable()  # the objects of an import live on
+gc.disable()  # the objects of an import are not freed
 for name in sys.argv[1:]:
     print(json.dumps({"trying": name}), flush=True)
     try:
@@ -37,11 +37,11 @@ gc.freeze()  # nor is there anything to collect at the end
 
 @dataclass
 class Imports:
-    """What came of importing.
+    """The results of importing.
 
     Attributes:
-        failures: modules that do not import, with the last line that the attempt said.
-        devices: what torch sees: `cuda`, a text a GPU, and `mps`; empty where it does not import.
+        failures: modules that do not import, with the last line of the attempt's output.
+        devices: that torch detects: `cuda`, a text a GPU, and `mps`; empty without torch.
     """
 
     failures: dict[str, str] = field(default_factory=dict)

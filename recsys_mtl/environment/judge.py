@@ -1,4 +1,4 @@
-"""What is wrong with an environment, and the command that mends it."""
+"""What is wrong with an environment, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ALONE = ("torchrec", *FBGEMM_BUILDS)  # torchrec's dependencies pull the CUDA b
 
 @dataclass(frozen=True)
 class Trouble:
-    """Something wrong, and the command that mends it; `optional` where training works anyway."""
+    """Something wrong, and the command that fixes it; `optional` where training works anyway."""
 
     what: str
     mend: str
@@ -35,24 +35,26 @@ def judge(needs: Sequence[Need], versions: Versions, failures: Mapping[str, str]
     """Judge an environment.
 
     Args:
-        needs: what is asked for, recsys-mtl's own needs first.
-        versions: installed version of each package that is asked for, and of both builds of
+        needs: all requirements, recsys-mtl's own first.
+        versions: installed version of each required package, and of both builds of
             fbgemm; None where missing.
         failures: modules whose import failed, with the last line that it said.
     """
-    asked = by_package(needs)
+    requested = by_package(needs)
     return [
-        *_judge_builds(asked, versions),
-        *(t for group in asked.values() if (t := _judge_version(group, versions))),
-        *_judge_imports(asked, versions, failures),
+        *_judge_builds(requested, versions),
+        *(t for group in requested.values() if (t := _judge_version(group, versions))),
+        *_judge_imports(requested, versions, failures),
     ]
 
 
-def _judge_builds(asked: Mapping[str, list[Need]], versions: Versions) -> Iterator[Trouble]:
+def _judge_builds(requested: Mapping[str, list[Need]], versions: Versions) -> Iterator[Trouble]:
     builds = [name for name in FBGEMM_BUILDS if versions.get(name)]
     if len(builds) == len(FBGEMM_BUILDS):
         what = f"{' and '.join(builds)} are the same module, installed twice"
-        mend = f"pip uninstall -y {' '.join(builds)} && {_install(_own(FBGEMM, asked), versions)}"
+        mend = (
+            f"pip uninstall -y {' '.join(builds)} && {_install(_own(FBGEMM, requested), versions)}"
+        )
         yield Trouble(what, mend)
 
 
@@ -75,34 +77,34 @@ def _judge_version(needs: Sequence[Need], versions: Versions) -> Trouble | None:
 
 
 def _judge_imports(
-    asked: Mapping[str, list[Need]], versions: Versions, failures: Mapping[str, str]
+    requested: Mapping[str, list[Need]], versions: Versions, failures: Mapping[str, str]
 ) -> Iterator[Trouble]:
     if message := failures.get("torch"):
         if versions.get("torch"):
-            mend = f"{_install(_own('torch', asked), versions)} --force-reinstall"
+            mend = f"{_install(_own('torch', requested), versions)} --force-reinstall"
             yield Trouble(f"torch does not import: {message}", mend)
         return  # nothing else can import without it
     if message := failures.get("fbgemm_gpu"):
-        mend = _install(_own(FBGEMM, asked), versions)
+        mend = _install(_own(FBGEMM, requested), versions)
         if versions.get(FBGEMM) and _is_cpu(versions):
             mend = f"pip uninstall -y {FBGEMM} && {mend}"
         yield Trouble(f"fbgemm does not import: {message}", mend)
     elif message := failures.get("torchrec"):
-        needs = (need for group in asked.values() for need in group)
+        needs = (need for group in requested.values() for need in group)
         own = [_quoted(need.package, need.releases) for need in _of("torchrec", needs)]
-        mend = " ".join([_install(_own("torchrec", asked), versions), *own])
+        mend = " ".join([_install(_own("torchrec", requested), versions), *own])
         yield Trouble(f"torchrec does not import: {message}", mend)
 
 
 def _of(package: str, needs: Iterable[Need]) -> Iterator[Need]:
-    """What a package asks for, but for fbgemm, which is asked for by its CUDA build's name."""
+    """What a package requires, except fbgemm, which is required under its CUDA build's name."""
     for need in needs:
         if need.by.startswith(f"{package} ") and need.package != FBGEMM:
             yield need
 
 
 def _because(needs: Iterable[Need]) -> str:
-    """Who asks for what."""
+    """The requirements, each with the package that has it."""
     return ", ".join(f"{need.by} needs {spelled(need.releases) or 'it'}" for need in needs)
 
 
@@ -118,9 +120,9 @@ def _is_cpu(versions: Versions) -> bool:
     return "+cpu" in (versions.get("torch") or "")
 
 
-def _own(package: str, asked: Mapping[str, list[Need]]) -> list[Need]:
-    """What is asked for first, by recsys-mtl; any release where that is not known."""
-    return asked.get(package, [Need(package, SpecifierSet(), "")])[:1]
+def _own(package: str, requested: Mapping[str, list[Need]]) -> list[Need]:
+    """recsys-mtl's own requirement; any release without one."""
+    return requested.get(package, [Need(package, SpecifierSet(), "")])[:1]
 
 
 def _install(needs: Sequence[Need], versions: Versions) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def processor() -> dict[str, Any]:
-    """Model, cores and what matters for speed; flags are None where the system does not tell."""
+    """Model, cores and what matters for speed; flags are None where unknown."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.exists() else ""
     pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line)

@@ -1,4 +1,4 @@
-"""Which release of which package is asked for, and by whom: read from installed metadata."""
+"""The required releases and the packages that require them: read from installed metadata."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 FBGEMM = "fbgemm-gpu"
 FBGEMM_BUILDS = (FBGEMM, "fbgemm-gpu-cpu")
-"""Two builds of one module; torchrec and the extra `cuda` ask for the first by name."""
+"""Two builds of one module; torchrec and the extra `cuda` require the first by name."""
 
 TABLES = ("torchrec", FBGEMM)
 """What the fused embedding tables need; without them tables are plain ones, and training works."""
@@ -25,11 +25,11 @@ class Need:
     """A requirement.
 
     Attributes:
-        package: that is asked for.
+        package: that is required.
         releases: that fit.
-        by: who asks, with its version.
-        extras: of the package that are asked for.
-        optional: whether it is asked for only where it is installed.
+        by: the package that requires it, with its version.
+        extras: of the package that are required.
+        optional: whether it is required only where it is installed.
     """
 
     package: str
@@ -48,7 +48,7 @@ def version_of(package: str) -> str | None:
 
 
 def own_needs() -> list[Need]:
-    """What recsys-mtl asks for, its extra for fused tables included as optional.
+    """What recsys-mtl requires, its extra for fused tables included as optional.
 
     Raises:
         PackageNotFoundError: it is not installed.
@@ -62,7 +62,7 @@ def own_needs() -> list[Need]:
 
 
 def their_needs(own: Iterable[Need]) -> Iterator[Need]:
-    """What the installed ones of these packages ask for themselves."""
+    """What the installed ones of these packages require."""
     for need in own:
         for package in FBGEMM_BUILDS if need.package == FBGEMM else (need.package,):
             if (version := version_of(package)) is not None:
@@ -84,7 +84,7 @@ def parse(
 
 
 def by_package(needs: Iterable[Need]) -> Mapping[str, list[Need]]:
-    """The needs of each package, in the order in which packages are first asked for."""
+    """The needs of each package, in the order in which packages are first required."""
     grouped: dict[str, list[Need]] = {}
     for need in needs:
         grouped.setdefault(need.package, []).append(need)

@@ -63,11 +63,11 @@ class CGCSpec:
 
 @dataclass(frozen=True)
 class CGCOutput:
-    """What a level gives: (T, B, D) for the tasks, (B, D) for the shared stream, the weights.
+    """The output of a level: (T, B, D) for the tasks, (B, D) for the shared stream, the weights.
 
     `weights` is (T, B, E), a task's own experts first; None where nothing is gated. `own` is
-    (T, O, B, D), what the tasks' own experts say, `common` (S, B, D), what the shared ones
-    say; None where there are none.
+    (T, O, B, D), outputs of the tasks' own experts, `common` (S, B, D), of the shared ones;
+    None without such experts.
     """
 
     tasks: Tensor
@@ -158,7 +158,7 @@ class CGC(nn.Module):
 
     def shared_parameters(self, before: str) -> list[tuple[str, str, nn.Parameter, int | None]]:
         """See `PLE.shared_parameters`; names begin with `before`."""
-        found: list[tuple[str, str, nn.Parameter, int | None]] = []
+        entries: list[tuple[str, str, nn.Parameter, int | None]] = []
         banks: list[tuple[ExpertBank | None, tuple[str, ...]]] = [
             (self.shared_experts, ("shared",))
         ]
@@ -166,16 +166,16 @@ class CGC(nn.Module):
             banks.append((self.task_experts, self.tasks))
         for bank, owners in banks:
             experts = [] if bank is None else bank.named_parameters_per_expert()
-            for place, parameters in enumerate(experts):
-                owner, number = divmod(place, len(experts) // len(owners))
+            for expert, parameters in enumerate(experts):
+                owner, number = divmod(expert, len(experts) // len(owners))
                 group = f"{before}{owners[owner]}.{number}"
-                found += [(f"{group}.{name}", group, p, index) for name, p, index in parameters]
+                entries += [(f"{group}.{name}", group, p, index) for name, p, index in parameters]
         if self.shared_gate is not None:
             group = f"{before}shared_gate"
-            found += [
+            entries += [
                 (f"{group}.{n}", group, p, None) for n, p in self.shared_gate.named_parameters()
             ]
-        return found
+        return entries
 
     @staticmethod
     def _weights(gate: nn.Module | None, x: Tensor, shape: tuple[int, int]) -> Tensor:

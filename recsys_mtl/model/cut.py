@@ -1,4 +1,4 @@
-"""`Cut`: a step's graph in two, so that many passes above are one update of the tables below."""
+"""`Cut`: a step's graph in two parts: many passes above, one update of the tables below."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Cut:
-    """What the embedding tables gave for a batch, and leaves in its place.
+    """The pooled embeddings of a batch, and leaves that replace them.
 
     A table updates itself in every backward pass that reaches it. So all else is computed on the
     leaves, where any number of passes gather one gradient, and `spend` sends that down once::

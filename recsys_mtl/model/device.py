@@ -17,7 +17,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """The device of that name; `auto` takes CUDA where torch finds it.
 
     Raises:
-        UserError: CUDA is asked for and torch finds none.
+        UserError: CUDA is requested and not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -31,6 +31,6 @@ def dropout(x: Tensor, p: float, *, training: bool) -> Tensor:
 
 
 def _random_bytes(count: int) -> Tensor:
-    """(count,) uint8, uniform over all 256 values; whole 64-bit words are drawn."""
+    """(count,) uint8, uniform over all 256 values; full 64-bit words are drawn."""
     words = torch.empty((count + 7) // 8, dtype=torch.int64)
     return words.random_(-(2**63), None).view(torch.uint8)[:count]

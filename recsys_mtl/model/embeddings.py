@@ -48,7 +48,7 @@ class Embeddings(nn.Module, ABC):
         self._averaged = [i for i, table in enumerate(self.tables) if table.pooling == "mean"]
 
     def forward(self, bags: Sequence[Bag], rows: int) -> Tensor:
-        """Looks table rows up and pools them; an empty bag gives zeros.
+        """Looks up table rows and pools them; an empty bag gives zeros.
 
         Args:
             bags: what each table's feature reads, in the order of the tables.
@@ -108,7 +108,7 @@ class Embeddings(nn.Module, ABC):
         return {name: state.detach().clone() for name, state in self.accumulators().items()}
 
     def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `optimizer_state` gave.
+        """Restores what `optimizer_state` returned.
 
         Raises:
             ValueError: other tables, or a table of another shape.

@@ -29,7 +29,7 @@ def make_embeddings(
     learning_rate: float = 0.02,
     device: torch.device | str = "cpu",
 ) -> Embeddings:
-    """Embeddings of the asked backend; the same seed gives the same weights in both.
+    """Embeddings of the requested backend; the same seed gives the same weights in both.
 
     `auto` takes TorchRec, or plain tables, with a log line, where TorchRec does not import or a
     width does not suit it.

@@ -29,7 +29,7 @@ _OPTIMIZERS = {
     "adagrad": (torch.optim.Adagrad, {"eps": ADAGRAD_EPS}),
     "rowwise_adagrad": (RowWiseAdagrad, {"eps": ADAGRAD_EPS}),
 }
-# torch tells torchrec's authors about a renamed function, at warning level, on every start
+# torchrec uses a renamed function: torch logs a warning on every start
 logging.getLogger("torch.fx._symbolic_trace").addFilter(
     lambda record: not record.getMessage().startswith("is_fx_tracing will return true")
 )
@@ -84,7 +84,7 @@ class TorchrecEmbeddings(Embeddings):
         """Sets the rate of the following updates."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        self._optimizer.step()  # a fused step only hands the rate to the kernels
+        self._optimizer.step()  # a fused step only passes the rate to the kernels
 
     def accumulators(self) -> dict[str, Tensor]:
         """Live optimizer state by table name."""

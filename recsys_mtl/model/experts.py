@@ -173,8 +173,8 @@ class ExpertBank(nn.Module):
 
     def last_layers(self) -> list[tuple[nn.Parameter, int]]:
         """(parameter, index on its dim 0) of the last affine map of each expert."""
-        found = []
+        parameters = []
         for expert, project, count in zip(self.experts, self.projections, self.counts, strict=True):
             maps = [m for m in (*expert.modules(), project) if isinstance(m, GroupedLinear)]
-            found += [(p, index) for index in range(count) for p in maps[-1].parameters()]
-        return found
+            parameters += [(p, index) for index in range(count) for p in maps[-1].parameters()]
+        return parameters

@@ -1,4 +1,4 @@
-"""The whole network: tables, inputs, experts, towers, cut at the pooled embeddings.
+"""The complete network: tables, inputs, experts, towers, cut at the pooled embeddings.
 
 Shapes: B rows, P pooled embedding width, I inputs of the experts, T tasks, E experts a gate weighs.
 """
@@ -65,7 +65,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the network says of a batch.
+    """The output of the network for a batch.
 
     Attributes:
         logits: task -> (B, outputs) float32: logits, values, or a unit query for retrieval.
@@ -73,8 +73,8 @@ class Outputs:
             `MultiTaskNetwork.expert_names`; empty without gates.
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
         penalty: scalar to add to the loss: −weight · gate_entropy.
-        mixed: what the experts said.
-        inputs: (B, I) what they read.
+        mixed: output of the experts.
+        inputs: (B, I) input of the experts.
         by_task: (T, B, I) the copies that the gate and own experts of each task read; None: all
             read `inputs`.
     """
@@ -180,7 +180,7 @@ class MultiTaskNetwork(nn.Module):
         return Cut(self.embed(batch))
 
     def inputs_of(self, embedded: Sequence[Tensor], batch: Batch) -> Tensor:
-        """(B, I) what the experts read.
+        """(B, I) the input of the experts.
 
         Args:
             embedded: as `embed` gives it.
@@ -200,7 +200,7 @@ class MultiTaskNetwork(nn.Module):
             embedded: as `embed` gives it, or the leaves of a cut.
             batch: the rows.
             by_task: whether the gate and own experts of each task read a copy of the inputs of
-                their own, for who wants each task's gradient there.
+                their own, for callers that need each task's gradient there.
         """
         columns, copies = self._columns(embedded, batch), None
         if by_task:
@@ -234,7 +234,7 @@ class MultiTaskNetwork(nn.Module):
         return self.forward_from(self.embed(batch), batch)
 
     def item_vectors(self, task: str) -> Tensor:
-        """(items, dim) unit vectors of a retrieval task; item 0 stands for unknown items."""
+        """(items, dim) unit vectors of a retrieval task; item 0 means unknown items."""
         return F.normalize(self.items[_item_key(task)], dim=-1)
 
     def item_tables(self) -> dict[str, Tensor]:
@@ -276,7 +276,7 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def tasks_are_separable(self) -> bool:
-        """Whether each task's loss reaches what is below through its own mixture alone."""
+        """Whether each task's loss reaches the layers below through its own mixture alone."""
         return self.ple.mixes_once and not self.towers.transfers
 
     def shared_weights(self, mixed: PLEOutput) -> Tensor:

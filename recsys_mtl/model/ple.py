@@ -14,7 +14,7 @@ from recsys_mtl.model.cgc import CGC, CGCSpec
 
 @dataclass(frozen=True)
 class PLEOutput:
-    """What the experts say.
+    """The output of the experts.
 
     Attributes:
         tasks: (T, B, D) tower inputs.
@@ -55,7 +55,7 @@ class PLE(nn.Module):
         Args:
             x: (B, I).
             by_task: (T, B, I) the same vectors, a copy for the gate and own experts of each task,
-                for who wants each task's gradient there; None: all read `x`.
+                for callers that need each task's gradient there; None: all read `x`.
         """
         tasks, shared = x if by_task is None else by_task, x
         weights: list[Tensor] = []
@@ -101,12 +101,12 @@ class PLE(nn.Module):
         Those are the shared experts and, at levels before the last, all experts and the shared
         stream's gate. A group is an expert.
         """
-        found = []
+        entries = []
         for number, level in enumerate(self.levels):
             assert isinstance(level, CGC)
             before = f"{number}." if len(self.levels) > 1 else ""
-            found += level.shared_parameters(before)
-        return found
+            entries += level.shared_parameters(before)
+        return entries
 
     def last_shared_parameters(self) -> list[tuple[nn.Parameter, int]]:
         """(parameter, index on its dim 0) of the last layer of every last shared expert."""
@@ -116,9 +116,9 @@ class PLE(nn.Module):
 
     def shared_expert_parameters(self) -> list[list[tuple[nn.Parameter, int]]]:
         """(parameter, index on its dim 0) of every shared expert, level by level, in order."""
-        found = []
+        experts = []
         for level in self.levels:
             assert isinstance(level, CGC)
             if level.shared_experts is not None:
-                found += level.shared_experts.parameters_per_expert()
-        return found
+                experts += level.shared_experts.parameters_per_expert()
+        return experts

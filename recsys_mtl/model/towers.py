@@ -73,8 +73,8 @@ def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> li
 class LogitTransfer(nn.Module):
     """What a source task's output adds to a target's tower input.
 
-    `scale · SiLU(LayerNorm(Linear(prediction)))`; `scale` is a buffer, so that a schedule may
-    fade it to zero.
+    `scale · SiLU(LayerNorm(Linear(prediction)))`; `scale` is a buffer:
+    a schedule may fade it to zero.
     """
 
     scale: Tensor
@@ -138,20 +138,20 @@ class Towers(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(T, B, D) to task -> (B, outputs) float32; unit vectors where there are items."""
-        found: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
         for wave, hidden in zip(self.waves, self.hidden, strict=True):
-            inputs = x if len(self.waves) == 1 else self._inputs(x, wave, found)
+            inputs = x if len(self.waves) == 1 else self._inputs(x, wave, outputs)
             for index, h in zip(wave, hidden(inputs).unbind(0), strict=True):
-                found[index] = self._output(index, h)
-        return {task.name: found[index] for index, task in enumerate(self.tasks)}
+                outputs[index] = self._output(index, h)
+        return {task.name: outputs[index] for index, task in enumerate(self.tasks)}
 
-    def _inputs(self, x: Tensor, wave: Sequence[int], found: dict[int, Tensor]) -> Tensor:
+    def _inputs(self, x: Tensor, wave: Sequence[int], outputs: dict[int, Tensor]) -> Tensor:
         """(tasks of the wave, B, D) tower inputs, what other tasks transfer included."""
         inputs = []
         for index in wave:
             h = x[index]
             for source, edge in self.sources[index]:
-                h = h + self.transfers[edge](found[source]).to(h.dtype)
+                h = h + self.transfers[edge](outputs[source]).to(h.dtype)
             inputs.append(h)
         return torch.stack(inputs)
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import BESIDE, atomic_write
+from recsys_mtl.files import TEMPORARY, atomic_write
 from recsys_mtl.scoring.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,9 @@ class PartFolder:
                 found=", ".join(differing),
                 fix="give another folder, or --overwrite",
             )
-        for path in self.folder.glob(f"part-*{BESIDE}*"):  # of a killed job: the folder is ours now
+        for path in self.folder.glob(
+            f"part-*{TEMPORARY}*"
+        ):  # of a killed job: the folder is ours now
             path.unlink(missing_ok=True)
 
     @property

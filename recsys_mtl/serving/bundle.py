@@ -1,4 +1,4 @@
-"""The trained model as a folder that explains itself and can be checked; nothing is pickled.
+"""The trained model as a self-describing folder with checksums; nothing is pickled.
 
 config.yaml          the effective config, without credentials
 preprocessor.json    what was fitted on the training rows
@@ -57,7 +57,7 @@ def save_bundle(
     fingerprint: str = "",
     reference: Reference | None = None,
 ) -> None:
-    """Write a bundle beside `folder`, then rename it there; an older one is replaced.
+    """Write a bundle next to `folder`, then rename it; an older one is replaced.
 
     Args:
         folder: the model folder.

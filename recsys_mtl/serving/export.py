@@ -49,7 +49,7 @@ TOLERANCE = 1e-6
 
 
 class ExportError(RuntimeError):
-    """The program that torch made is not the network: a bug, of torch or of ours."""
+    """The exported program differs from the network: a bug of torch or of this package."""
 
 
 class _Program(nn.Module):
@@ -85,7 +85,7 @@ class _Program(nn.Module):
 
 
 def save_export(bundle: Path, folder: Path) -> dict[str, Any]:
-    """Export a bundle's network, prove that it says the same, and write it.
+    """Export a bundle's network, check that it predicts the same, and write it.
 
     Args:
         bundle: folder that `save_bundle` wrote.

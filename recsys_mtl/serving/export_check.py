@@ -1,4 +1,4 @@
-"""Does an exported network say what the network says? Over rows that are made up.
+"""Compares an exported network with the original network on made-up rows.
 
 Shapes: B rows.
 """
@@ -18,14 +18,14 @@ from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tasks import kind_of
 
 CHECKED_ROWS = (3, 1, 2, 7, 100, 700)
-_LONGEST = 5  # list of the rows that are made up
+_LONGEST = 5  # list of the made-up rows
 
 
 @torch.no_grad()
 def largest_difference(program: Program, predictor: Predictor) -> float:
     """From the predictor, over batches of many sizes with and without list entries.
 
-    Absolute up to 1 and relative above, as a large number has fewer digits behind the point.
+    Absolute up to 1 and relative above, as a large number has fewer decimal digits.
     """
     spec = predictor.preprocessor.spec
     worst = 0.0
@@ -33,19 +33,19 @@ def largest_difference(program: Program, predictor: Predictor) -> float:
         for longest in (_LONGEST, 0):
             batch = made_up_rows(spec, rows, longest)
             expected = predictor.raw_outputs(batch)
-            found = program(*inputs_of(batch))
+            exported = program(*inputs_of(batch))
             for task in predictor.tasks:
                 scores = partial(predictor.network.scores, task.name)
                 own = expected[task.name]
-                pairs = kind_of(task.kind).compared(task.name, found, own, scores)
-                worst = max(worst, *(_difference(ours, theirs) for ours, theirs in pairs))
+                pairs = kind_of(task.kind).compared(task.name, exported, own, scores)
+                worst = max(worst, *(_difference(actual, wanted) for actual, wanted in pairs))
     return worst
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
-    if found.shape != expected.shape:
+def _difference(actual: Tensor, expected: Tensor) -> float:
+    if actual.shape != expected.shape:
         return float("inf")
-    apart = (found - expected).abs() / expected.abs().clamp_min(1)
+    apart = (actual - expected).abs() / expected.abs().clamp_min(1)
     return float(apart.nan_to_num(nan=torch.inf).max())
 
 

@@ -1,9 +1,9 @@
-"""An exported network, loaded: `recsys_mtl.serving.export` says what it consists of.
+"""An exported network, loaded: see `recsys_mtl.serving.export` for its files.
 
-What was found in torch 2.13: `torch.export.load` is not safe. It unpickles weights, constants and
-sample inputs where the file asks for it, executes the file's `guards_code`, evaluates the text of
-its symbolic shapes and calls whatever function of torch its graph names. So `load_export` hands
-nothing to torch that the caller's own pin does not vouch for, and refuses files with a pickle in
+As of torch 2.13, `torch.export.load` is not safe. It unpickles weights, constants and
+sample inputs where the file says so, executes the file's `guards_code`, evaluates the text of
+its symbolic shapes and calls whatever function of torch its graph names. So `load_export` passes
+nothing to torch that the caller's own pin does not cover, and refuses files with a pickle in
 them even then; `save_export` writes none.
 
 Shapes: B rows, K best items of a retrieval task.
@@ -68,8 +68,8 @@ def load_export(folder: str | Path, *, pin: str) -> Exported:
 
     Args:
         folder: what `save_export` wrote.
-        pin: sha256 of its manifest.json, from a place that whoever could change the folder cannot
-            change. `recsys-mtl export` prints it.
+        pin: sha256 of its manifest.json, from a source that cannot be changed together with
+            the folder. `recsys-mtl export` prints it.
 
     Raises:
         UserError: the manifest is not the pinned one, a file is missing or was changed, the format
@@ -105,19 +105,21 @@ def load_export(folder: str | Path, *, pin: str) -> Exported:
 
 def pickled(program: bytes) -> list[str]:
     """Members of a .pt2 archive that `torch.export.load` would unpickle."""
-    found = []
+    entries = []
     with zipfile.ZipFile(io.BytesIO(program)) as archive:
         for member in archive.infolist():
             _, _, name = member.filename.partition("/")
             if name.endswith("_config.json"):
                 payloads = json.loads(archive.read(member))["config"]
-                found += [f"{name}: {key}" for key, value in payloads.items() if _asks(value)]
+                entries += [
+                    f"{name}: {key}" for key, value in payloads.items() if _is_unsafe(value)
+                ]
             elif name.endswith(".pt") and member.file_size:  # sample inputs, or an old format
-                found.append(name)
-    return found
+                entries.append(name)
+    return entries
 
 
-def _asks(payload: Mapping[str, Any]) -> bool:
+def _is_unsafe(payload: Mapping[str, Any]) -> bool:
     """Whether a weight or constant is stored otherwise than as the plain bytes of a tensor."""
     return bool(payload["use_pickle"]) or not payload["path_name"].startswith(
         ("weight_", "tensor_")
@@ -125,16 +127,16 @@ def _asks(payload: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path, digest: str, *, expected: str) -> bytes:
-    """The file's bytes, if they are the right ones: what was checked is what will be loaded."""
+    """The file's bytes, if their digest is right: the checked bytes are those that are loaded."""
     try:
         content = path.read_bytes()
     except OSError as error:
         fix = "give a folder that `recsys-mtl export` wrote"
         raise wrong("cannot read the exported network", where=str(path), fix=fix) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != digest:
         fix = "copy the folder again from where it was exported"
         raise wrong(
-            "not the exported file", where=str(path), expected=expected, found=found, fix=fix
+            "not the exported file", where=str(path), expected=expected, found=actual, fix=fix
         )
     return content

@@ -5,7 +5,7 @@ breaks an ordinary input: `double` refuses int64 columns, `long` refuses missing
 turns null into true or false, and an array of `string` that holds a null is cut to first letters
 in silence. The preprocessing checks such columns itself. Lists may be null or absent.
 
-Integers beyond 2^53 have to be sent as text: beside a missing value, pandas makes them floats.
+Integers beyond 2^53 have to be sent as text: next to a missing value, pandas makes them floats.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def verify_model(
 
     Returns:
         Largest difference of any number, absolute up to 1 and relative above (a value in large
-        units has fewer digits behind the point in float32); infinite where any text differs.
+        units has fewer decimal digits in float32); infinite where any text differs.
 
     Raises:
         RuntimeError: the model could not be loaded or predict there.
@@ -159,25 +159,25 @@ def verify_model(
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(f"the logged model does not answer: {error}") from error
         if done.returncode != 0:
-            told = redact(done.stderr[-4000:])
-            raise RuntimeError(f"the logged model fails in a fresh process:\n{told}")
+            errors = redact(done.stderr[-4000:])
+            raise RuntimeError(f"the logged model fails in a fresh process:\n{errors}")
         return _difference(pl.read_parquet(Path(folder) / "predictions.parquet"), expected)
 
 
-def _difference(found: pl.DataFrame, expected: pl.DataFrame) -> float:
+def _difference(actual: pl.DataFrame, expected: pl.DataFrame) -> float:
     """Largest difference of numbers, relative above 1; infinite where anything else differs."""
-    if found.columns != expected.columns or found.height != expected.height:
+    if actual.columns != expected.columns or actual.height != expected.height:
         return float("inf")
     worst = 0.0
     for name in expected.columns:
-        ours, theirs = _flat(expected[name]), _flat(found[name])
-        if len(ours) != len(theirs):
+        wanted, got = _flat(expected[name]), _flat(actual[name])
+        if len(wanted) != len(got):
             return float("inf")
-        if ours.dtype == pl.String:
-            worst = worst if ours.equals(theirs.cast(pl.String)) else float("inf")
+        if wanted.dtype == pl.String:
+            worst = worst if wanted.equals(got.cast(pl.String)) else float("inf")
         else:
-            apart = np.abs(ours.to_numpy() - theirs.to_numpy())
-            apart = apart / np.maximum(1.0, np.abs(ours.to_numpy()))
+            apart = np.abs(wanted.to_numpy() - got.to_numpy())
+            apart = apart / np.maximum(1.0, np.abs(wanted.to_numpy()))
             worst = max(worst, float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0)))
     return worst
 

@@ -1,4 +1,4 @@
-"""Rows as serving hands them over (pandas, parsed JSON) to and from polars."""
+"""Rows as serving receives them (pandas, parsed JSON) to and from polars."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Data
 
 
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
-    """Predictions or raw rows as pandas; lists stay Python lists, which JSON can say."""
+    """Predictions or raw rows as pandas; lists stay Python lists, which JSON can represent."""
     return pd.DataFrame(
         {
             column.name: column.to_list() if column.dtype.is_nested() else column.to_pandas()
@@ -85,9 +85,9 @@ def _alike(values: list[Any]) -> list[Any]:
         return values
     texts: list[Any] = [None] * len(values)
     for kind in kinds:
-        places = [place for place, value in enumerate(values) if type(value) is kind]
-        for place, text in zip(
-            places, canonical(pl.Series([values[p] for p in places])), strict=True
+        indices = [index for index, value in enumerate(values) if type(value) is kind]
+        for index, text in zip(
+            indices, canonical(pl.Series([values[p] for p in indices])), strict=True
         ):
-            texts[place] = text
+            texts[index] = text
     return texts

@@ -17,7 +17,7 @@ from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision, autocast
 
-_ENCODED_AT_ONCE = 65_536  # rows; what an encoder does once a call is then nothing a row
+_ENCODED_AT_ONCE = 65_536  # rows; an encoder's fixed cost a call is then negligible a row
 _DECODED_AT_ONCE = 4  # batches; small ones decode slowly
 
 
@@ -27,11 +27,11 @@ class Predictor:
     Each task has a column of its name, and the others that its kind has: `Label.decode`.
 
     A task that was trained under `only_where` predicts within that sample space: conversion after
-    `click == 1` is P(conversion | click), whatever row it is asked for. The probability over all
+    `click == 1` is P(conversion | click), for any row. The probability over all
     rows is its product with the click task's.
 
     Args:
-        config: of the run; retrieval predicts as many items as its evaluation looks at.
+        config: of the run; retrieval predicts as many items as its evaluation uses.
         preprocessor: fitted on the training rows.
         network: the network; it is put into evaluation mode.
         fingerprint: of the data that the run was split from; empty where it is not known.
@@ -64,7 +64,7 @@ class Predictor:
     def schema(self) -> dict[str, pl.DataType]:
         """Raw columns and the type each is understood as.
 
-        Where it says text, numbers and booleans are read as the text that they were in training;
+        For text, numbers and booleans are read as the text that they were in training;
         a list column with a separator may hold text too.
         """
         return {feature.column: feature.dtype for feature in self.preprocessor.features}
@@ -79,8 +79,8 @@ class Predictor:
 
         Args:
             frame: raw rows with at least `columns`; labels are not needed.
-            batch_rows: rows that go through the network at once; of a large catalogue fewer are
-                scored at once.
+            batch_rows: rows that go through the network at once; fewer for a large catalogue, whose
+                items are all scored.
 
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
@@ -99,8 +99,8 @@ class Predictor:
             rows: what `preprocessor.encode` gave.
             batch_rows: rows that go through the network at once; few enough to stay in the cache.
         """
-        places = torch.arange(rows.num_rows)
-        outputs = [self.raw_outputs(rows.select(some)) for some in torch.split(places, batch_rows)]
+        indices = torch.arange(rows.num_rows)
+        outputs = [self.raw_outputs(rows.select(some)) for some in torch.split(indices, batch_rows)]
         joined = (
             outputs[start : start + _DECODED_AT_ONCE]
             for start in range(0, len(outputs), _DECODED_AT_ONCE)
@@ -128,7 +128,7 @@ class Predictor:
 
     @torch.no_grad()
     def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:
-        """The columns of all tasks, side by side."""
+        """The columns of all tasks."""
         frames = [
             label.frame(outputs[task], partial(self.network.item_vectors, task), top_k=self._top_k)
             for task, label in self.preprocessor.labels.items()
@@ -137,7 +137,7 @@ class Predictor:
 
 
 def check_output_columns(preprocessor: Preprocessor) -> None:
-    """Every task's columns of predictions have names of their own.
+    """Every task's columns of predictions have unique names.
 
     Raises:
         UserError: every name that two tasks share, such as that of task `band_probability_low` and
@@ -149,11 +149,11 @@ def check_output_columns(preprocessor: Preprocessor) -> None:
             f"tasks.{first} and tasks.{second}",
             fix="rename one of the tasks; its label column can stay: label",
         )
-        for (first, ours), (second, theirs) in combinations(
+        for (first, columns), (second, others) in combinations(
             _columns_by_task(preprocessor).items(), 2
         )
-        for name in ours
-        if name in theirs
+        for name in columns
+        if name in others
     ]
     if problems:
         raise UserError(*problems)

@@ -1,6 +1,6 @@
 """`Reference`: what a model's inputs and scores looked like when it was trained.
 
-It is stored with the model as reference.json. The same counts of later rows tell how far they have
+It is stored with the model as reference.json. The same counts of later rows show how far they have
 moved from it. Features are counted on a sample of the training rows, scores on a sample of the
 validation rows, which the network has not learnt from.
 """
@@ -67,7 +67,7 @@ class Reference:
             inputs: of `count_inputs`.
             predictor: the final model.
             predictions: of rows that it has not learnt from, a sample.
-            split: what those rows are.
+            split: of those rows.
         """
         labels, scores = predictor.preprocessor.labels, dict[Key, Expected]()
         for key, values in _scores(predictor, predictions):
@@ -111,13 +111,13 @@ class Reference:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Reference:
         """The reference that `to_dict` stored."""
-        found = {
+        expected = {
             (e["part"], e["name"]): Expected(
                 bins_from_dict(e["bins"]), np.array(e["counts"], np.int64)
             )
             for e in stored["expected"]
         }
-        return cls(found, stored["side"])
+        return cls(expected, stored["side"])
 
 
 def count_inputs(preprocessor: Preprocessor, rows: pl.DataFrame) -> dict[Key, Expected]:

@@ -46,7 +46,7 @@ class NumberLabel(Label, ABC):
                 "label beyond float32",
                 where=self.where,
                 expected=f"at most {LARGEST:.3g} in magnitude",
-                found=rows.found(float(numbers[first]), first),
+                found=rows.describe(float(numbers[first]), first),
                 fix="give the label in a larger unit",
             )
         return numbers
@@ -74,7 +74,7 @@ class AmountLabel(NumberLabel, ABC):
                 "a negative label",
                 where=self.where,
                 expected="numbers from 0 on, or null",
-                found=rows.found(float(numbers[first]), first),
+                found=rows.describe(float(numbers[first]), first),
                 fix="correct the label, or make the task kind: regression",
             )
         return numbers

@@ -135,7 +135,7 @@ class Label(ColumnEncoder, ABC):
         """Value and row of the first label outside the table, None where there is none."""
         beyond = codes == OUTSIDE
         first = int(beyond.argmax()) if beyond.any() else None
-        return None if first is None else rows.found(values[first], first)
+        return None if first is None else rows.describe(values[first], first)
 
     def no_labels(self) -> UserError:
         """The error of a label that is never set."""

@@ -20,7 +20,7 @@ import recsys_mtl.ablation.ablate as ablate_job
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.ablation.unit import ArmUnit
-from recsys_mtl.cli.job import show_page
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
 

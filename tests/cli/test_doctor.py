@@ -46,8 +46,8 @@ def test_the_report(
     monkeypatch.setattr(environment, "diagnose", lambda: diagnosis)
     assert main(["doctor", "--out", str(tmp_path)]) == int(broken)
     kind, end = ("wrong", "not healthy") if broken else ("could be better", "healthy")
-    mend = f"{kind}: it does not import\n    mend: pip install it\n{end}\n"
-    assert capsys.readouterr().out == REPORT + mend
+    fix = f"{kind}: it does not import\n    fix: pip install it\n{end}\n"
+    assert capsys.readouterr().out == REPORT + fix
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["job"], result["healthy"]) == ("doctor", not broken)
     assert (result["versions"], result["devices"]) == (versions, DEVICES)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recsys_mtl.cli.job import show_page
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.reports.page import Page
@@ -38,7 +38,7 @@ LIBRARY = {
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Puts a function in the place of the one that a command calls; the config is `CONFIG`."""
+    """Puts a function instead of the one that a command calls; the config is `CONFIG`."""
     importlib.import_module("recsys_mtl.ablation.folder")  # it would keep what it imports meanwhile
     monkeypatch.setattr("recsys_mtl.config.load_config", lambda *_: CONFIG)
 
@@ -70,12 +70,12 @@ def loaded(
 ) -> list[Any]:
     """What the config is loaded from."""
     calls: list[Any] = []
-    monkeypatch.setattr(loader, lambda *asked: calls.append(asked) or CONFIG)
+    monkeypatch.setattr(loader, lambda *args: calls.append(args) or CONFIG)
     return calls
 
 
-def test_train_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = loaded(monkeypatch)
+def test_train_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = loaded(monkeypatch)
     options = "c.yaml --set a.b=1 --set c=[2] --data my_data --out o --baselines --seed 7"
     result = {"interrupted": False}
     assert call(fake, "train", result, options) == (
@@ -87,18 +87,18 @@ def test_train_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatc
         {"baselines": False, "show": ResultTable.show},
     )
     overrides = ["a.b=1", "c=[2]", 'data.root="my_data"', "seed=7"]
-    assert asked == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
+    assert requests == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
 
 
-def test_validate_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = loaded(monkeypatch)
+def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = loaded(monkeypatch)
     result = {"rows": {}, "parameters": 1, "table_rows": 2, "warnings": []}
     options = "c.yaml --set x=1 --data d"
     assert call(fake, "validate", result, options) == ((CONFIG,), {})
-    assert asked == [(Path("c.yaml"), ["x=1", 'data.root="d"'])]
+    assert requests == [(Path("c.yaml"), ["x=1", 'data.root="d"'])]
 
 
-def test_evaluate_hands_over_its_options(fake: Fake) -> None:
+def test_evaluate_passes_its_options(fake: Fake) -> None:
     evaluation = SimpleNamespace(table=SimpleNamespace(show=lambda: None), numbers={})
     options = "r --split valid --input a*.parquet"
     assert call(fake, "evaluate", evaluation, options) == (
@@ -107,11 +107,11 @@ def test_evaluate_hands_over_its_options(fake: Fake) -> None:
     )
 
 
-def test_predict_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+def test_predict_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Any] = []
     monkeypatch.setattr(
         "recsys_mtl.scoring.model.find_model",
-        lambda *args, **options: asked.append((args, options)) or "the model",
+        lambda *args, **options: requests.append((args, options)) or "the model",
     )
     result = {"rows": 3, "rows_scored": 0}
     options = "r --input a --output b.parquet --batch-rows 10 --keep c --keep d"
@@ -124,26 +124,26 @@ def test_predict_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPa
             "show": Page.show,
         },
     )
-    assert asked == [((Path("r"),), {"model": None, "tracking_uri": None})]
+    assert requests == [((Path("r"),), {"model": None, "tracking_uri": None})]
 
 
-def test_ablate_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = loaded(monkeypatch, "recsys_mtl.ablation.plan.load_ablation")
+def test_ablate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = loaded(monkeypatch, "recsys_mtl.ablation.plan.load_ablation")
     expected = {"processes": None, "show": show_page}
     assert call(fake, "ablate", {}, "a.yaml") == ((CONFIG, Path("ablations/toy")), expected)
     options = "a.yaml --set seeds.count=3 --set x=1 --out o --processes 2"
     assert call(fake, "ablate", {}, options) == ((CONFIG, Path("o")), expected | {"processes": 2})
-    assert asked == [(Path("a.yaml"), []), (Path("a.yaml"), ["seeds.count=3", "x=1"])]
+    assert requests == [(Path("a.yaml"), []), (Path("a.yaml"), ["seeds.count=3", "x=1"])]
 
 
-def test_reproduce_hands_over_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = loaded(monkeypatch, "recsys_mtl.vision.reproduction.load.load_reproduction")
+def test_reproduce_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = loaded(monkeypatch, "recsys_mtl.vision.reproduction.load.load_reproduction")
     options = "celeba --data d --set reruns=1 --processes 3"
     assert call(fake, "reproduce", {}, options) == (
         (CONFIG, Path("reproductions/toy")),
         {"data": Path("d"), "processes": 3, "show": show_page},
     )
-    assert asked == [("celeba", ["reruns=1"])]
+    assert requests == [("celeba", ["reruns=1"])]
 
 
 def test_the_page_and_the_numbers_go_to_the_output_folder(

@@ -21,12 +21,12 @@ of_roots = pytest.mark.parametrize("root", [Config, Plan])
 
 def every_section(section: type[Section]) -> set[type[Section]]:
     """The section and all that its keys lead to."""
-    found = {section}
+    reached = {section}
     for field in section.model_fields.values():
         for part in (field.annotation, inner(field.annotation)):
             for child in sections(part).values():
-                found |= every_section(child)
-    return found
+                reached |= every_section(child)
+    return reached
 
 
 def rows(root: type[Section]) -> list[list[str]]:
@@ -42,9 +42,7 @@ def rows(root: type[Section]) -> list[list[str]]:
         (Plan, "synthetic.md", "recsys-mtl schema --plan --markdown"),
     ],
 )
-def test_the_documents_hold_what_the_schema_says(
-    root: type[Section], page: str, command: str
-) -> None:
+def test_the_documents_match_the_schema(root: type[Section], page: str, command: str) -> None:
     block = re.search(
         r"<!-- begin: printed by `(.*?)` -->\n\n(.*?)\n\n<!-- end -->",
         (DOCS / page).read_text(),

@@ -1,6 +1,6 @@
 """Every kind of wrong input ends in clear lines, exit code 2 and nothing half-written.
 
-A case spoils a small data set, its config or the arguments, and says what the line must name.
+A case spoils a small data set, its config or the arguments, and lists what the line must name.
 """
 
 from __future__ import annotations
@@ -532,7 +532,7 @@ def test_wrong_input_for_a_stored_model(
 
 
 @pytest.mark.parametrize("name", ["missing column", "one-class label", "negative weight"])
-def test_validate_tells_the_same(name: str, toy: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_reports_the_same(name: str, toy: Any, capsys: pytest.CaptureFixture[str]) -> None:
     spoil, expected = CASES[name]
     check(toy, (both(spoil, job("validate", "FOLDER/toy.yaml")), expected), capsys)
 

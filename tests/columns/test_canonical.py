@@ -113,8 +113,8 @@ def test_an_integer_has_the_same_text_as_float(numbers):
 
 @given(st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "", "é"]))))
 def test_factorize_restores_the_values(values):
-    places, distinct = factorize(pl.Series(values, dtype=pl.String))
-    assert [distinct[int(i)] for i in places] == values
+    indices, distinct = factorize(pl.Series(values, dtype=pl.String))
+    assert [distinct[int(i)] for i in indices] == values
     assert distinct.n_unique() == len(distinct)
 
 

@@ -27,7 +27,7 @@ def merged(base: Any, change: Any) -> Any:
     return base | {key: merged(base.get(key), value) for key, value in change.items()}
 
 
-def found(change: dict[str, Any]) -> list[str]:
+def problems(change: dict[str, Any]) -> list[str]:
     config = Config.model_validate(merged(BASE, change))
     return [f"{dotted(item.path)}: {item.what}" for item in contradictions(config)]
 
@@ -171,7 +171,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.mark.parametrize(("change", "expected"), CASES)
 def test_contradictions(change: dict[str, Any], expected: list[str]) -> None:
-    assert found(change) == expected
+    assert problems(change) == expected
 
 
 def test_a_cycle_is_named_in_its_direction() -> None:

@@ -146,17 +146,17 @@ def test_contradictions(
     adatt: dict[str, Any], sections: dict[str, Any], expected: list[str]
 ) -> None:
     findings = contradictions(config(adatt, **sections))
-    found = [
+    problems = [
         f"{dotted(item.path)}: {item.what}" + (f" -> {item.fix}" if item.fix else "")
         for item in findings
     ]
-    assert found == expected
+    assert problems == expected
 
 
 def test_all_of_them_come_together() -> None:
     wrong = {"mechanism": "borrow", "warmup_epochs": 0, **groups(a=group("clik"))}
-    found = contradictions(config(wrong | donors(buy=["buy"]), **architecture("mmoe")))
-    assert len(found) == 4
+    findings = contradictions(config(wrong | donors(buy=["buy"]), **architecture("mmoe")))
+    assert len(findings) == 4
 
 
 def problems(adatt: str) -> list[str]:

@@ -47,11 +47,11 @@ def test_without_the_section_gradients_are_summed() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_has_its_section(name: str) -> None:
-    found = read(f"combiner: {{name: {name}}}\n").combiner
-    assert isinstance(found, CombinerConfig)
-    assert (found.name, found.block, found.diagnostics) == (name, None, None)
-    assert found.blocks == ("fixed" if name == "cagt" else "all")
-    assert type(found) is SECTIONS[name]
+    section = read(f"combiner: {{name: {name}}}\n").combiner
+    assert isinstance(section, CombinerConfig)
+    assert (section.name, section.block, section.diagnostics) == (name, None, None)
+    assert section.blocks == ("fixed" if name == "cagt" else "all")
+    assert type(section) is SECTIONS[name]
 
 
 def test_no_section_names_a_method_that_is_not_there() -> None:
@@ -151,7 +151,7 @@ def lines(where: str, expected: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("written", WRONG)
-def test_a_mistake_in_the_file_is_one_line_at_its_place(written: str) -> None:
+def test_a_mistake_in_the_file_is_one_line_with_its_path(written: str) -> None:
     assert problems(f"combiner: {written}\n") == lines("a.yaml:5", WRONG[written])
 
 
@@ -163,8 +163,8 @@ def test_a_mistake_in_an_override_is_one_line_that_names_it(written: str) -> Non
 
 def test_each_key_has_its_own_line() -> None:
     written = "combiner:\n  name: pcgrad\n  block: expert\n  block_size: 64\n"
-    (found,) = problems(written)
-    assert found.startswith("a.yaml:8: combiner.block_size: ")
+    (problem,) = problems(written)
+    assert problem.startswith("a.yaml:8: combiner.block_size: ")
     written = "combiner:\n  name: cagt\n  block: expert\n  coefficient: 7\n  threshold: 3\n"
     assert [line.partition(": value")[0] for line in problems(written)] == [
         "a.yaml:8: combiner.coefficient",
@@ -198,8 +198,8 @@ def test_a_mistake_in_one_key_from_the_command_line(overrides: tuple[str, ...]) 
 
 
 def test_one_key_at_a_time_from_the_command_line() -> None:
-    found = read("", "combiner.name=cagt", "combiner.block=expert", "combiner.threshold=-0.5")
-    assert found.combiner.model_dump(exclude_defaults=True) == {
+    config = read("", "combiner.name=cagt", "combiner.block=expert", "combiner.threshold=-0.5")
+    assert config.combiner.model_dump(exclude_defaults=True) == {
         "name": "cagt",
         "block": "expert",
         "threshold": -0.5,
@@ -214,16 +214,16 @@ def test_one_key_at_a_time_from_the_command_line() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_an_ablation_may_name_any_method_on_top_of_a_dumped_sum(name: str) -> None:
     dumped = dump_config(read())
-    found = config_from_yaml(dumped, where="base", overrides=[f"combiner.name={name}"])
-    assert found.combiner == read(f"combiner: {{name: {name}}}\n").combiner
+    config = config_from_yaml(dumped, where="base", overrides=[f"combiner.name={name}"])
+    assert config.combiner == read(f"combiner: {{name: {name}}}\n").combiner
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_dumped_method_gives_way_to_a_whole_section(name: str) -> None:
+def test_a_dumped_method_is_replaced_by_a_complete_section(name: str) -> None:
     dumped = dump_config(read(f"combiner: {{name: {name}}}\n"))
     override = "combiner={name: gradvac, block: expert}"
-    found = config_from_yaml(dumped, where="base", overrides=[override])
-    assert found.combiner.model_dump() == {
+    config = config_from_yaml(dumped, where="base", overrides=[override])
+    assert config.combiner.model_dump() == {
         "name": "gradvac", "block": "expert", "block_size": 8192, "diagnostics": None, "beta": 0.5
     }  # fmt: skip
 
@@ -242,8 +242,8 @@ def test_what_is_dumped_reads_back_equal(name: str, changed: bool) -> None:
 
 
 def test_options_of_gradnorm_belong_to_gradnorm() -> None:
-    found = problems("balancing: {name: uncertainty, alpha: 2.0, learning_rate: 0.5}\n")
-    assert found == [
+    lines = problems("balancing: {name: uncertainty, alpha: 2.0, learning_rate: 0.5}\n")
+    assert lines == [
         f"a.yaml:5: balancing.{key}: unknown key -> use one of: name"
         for key in ("alpha", "learning_rate")
     ]
@@ -312,11 +312,11 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("sections", "expected"), CASES)
 def test_contradictions(sections: dict[str, Any], expected: list[str]) -> None:
     made = Config.model_validate(read().model_dump(exclude_unset=True) | sections)
-    found = [
+    lines = [
         f"{dotted(item.path)}: {item.what}" + (f" -> {item.fix}" if item.fix else "")
         for item in contradictions(made)
     ]
-    assert found == expected
+    assert lines == expected
 
 
 def test_lists_have_tables_too() -> None:
@@ -329,11 +329,11 @@ def test_lists_have_tables_too() -> None:
 def test_all_of_them_come_together() -> None:
     written = "combiner: {name: cagt}\nbalancing: {name: gradnorm}\n"
     overrides = ("model.architecture=single_task", "tasks={click: {kind: binary}}")
-    found = problems(written, *overrides)
-    assert [line.partition(": ")[0] for line in found] == ["a.yaml:5"] * 2 + ["a.yaml:6"] * 2
+    lines = problems(written, *overrides)
+    assert [line.partition(": ")[0] for line in lines] == ["a.yaml:5"] * 2 + ["a.yaml:6"] * 2
 
 
-# What the documents say.
+# The documents.
 
 
 def test_titles_of_the_reference_name_each_method_once() -> None:
@@ -342,7 +342,7 @@ def test_titles_of_the_reference_name_each_method_once() -> None:
     assert all(title.startswith("### `combiner`, name `") for title in titles)
     assert sorted(name for names in methods for name in names) == sorted(METHODS)
     paths = [re.findall(r"`([\w.]+)`(?= and|,|$)", t) for t in tables().splitlines() if "###" in t]
-    assert all(len(found) == len(set(found)) for found in paths)
+    assert all(len(listed) == len(set(listed)) for listed in paths)
     titles = [line for line in tables().splitlines() if line.startswith("### ")]
     assert len(titles) == len(set(titles))
 

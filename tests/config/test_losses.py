@@ -1,4 +1,4 @@
-"""`loss: focal`, `loss: {name: focal, gamma: 2}` and the flat `gamma: 2` beside it."""
+"""`loss: focal`, `loss: {name: focal, gamma: 2}` and the flat `gamma: 2` next to it."""
 
 from __future__ import annotations
 

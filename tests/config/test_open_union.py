@@ -74,12 +74,12 @@ def test_a_value_is_the_section_that_its_tag_names() -> None:
     ],
 )
 def test_errors_are_those_of_a_closed_union(value: object) -> None:
-    found = []
+    errors = []
     for root in (Drawing, Closed):
         with pytest.raises(ValidationError) as caught:
             root.model_validate({"shapes": {"a": value}})
-        found.append([(e["loc"], e["type"]) for e in caught.value.errors()])
-    assert found[0] == found[1]
+        errors.append([(e["loc"], e["type"]) for e in caught.value.errors()])
+    assert errors[0] == errors[1]
 
 
 def test_a_registered_member_is_accepted_everywhere_at_once(star: None) -> None:
@@ -91,10 +91,14 @@ def test_a_registered_member_is_accepted_everywhere_at_once(star: None) -> None:
 
 
 def test_json_schema_is_that_of_a_closed_union() -> None:
-    ours, theirs = (json.dumps(r.model_json_schema()["$defs"]) for r in (Drawing, Closed))
-    assert ours == theirs
-    ours, theirs = (r.model_json_schema()["properties"]["shapes"] for r in (Drawing, Closed))
-    assert ours == theirs
+    open_union, closed_union = (
+        json.dumps(r.model_json_schema()["$defs"]) for r in (Drawing, Closed)
+    )
+    assert open_union == closed_union
+    open_union, closed_union = (
+        r.model_json_schema()["properties"]["shapes"] for r in (Drawing, Closed)
+    )
+    assert open_union == closed_union
 
 
 def test_a_tag_belongs_to_one_section() -> None:

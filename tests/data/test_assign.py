@@ -91,7 +91,7 @@ def test_a_group_is_in_one_split_whatever_its_type() -> None:
     assert (assign(pl.DataFrame({"user": users}), 0, GROUP, 4) != splits).any()
 
 
-def test_a_null_group_is_told_with_its_row() -> None:
+def test_a_null_group_is_reported_with_its_row() -> None:
     with pytest.raises(UserError, match="column 'user' is null in row 102"):
         assign(pl.DataFrame({"user": ["a", "b", None]}), 100, GROUP, 0)
 
@@ -253,7 +253,7 @@ def test_an_empty_split_is_an_error(split: SplitConfig, part: str) -> None:
     assert part in str(error.value)
 
 
-def test_a_number_beyond_64_bits_is_told(tmp_path: Path) -> None:
+def test_a_number_beyond_64_bits_is_reported(tmp_path: Path) -> None:
     times = pl.Series([1, 2**63, 3], dtype=pl.UInt64)
     with pytest.raises(UserError, match=r"cannot be read as time.*9223372036854775808.* in row 1"):
         splits_of(tmp_path, times, time())

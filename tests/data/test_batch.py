@@ -67,7 +67,7 @@ def test_bytes_and_device():
 
 
 @given(_LISTS, st.integers(0, 8))
-def test_head_is_the_first_rows_of_the_blocks_that_are_asked_for(lists, count):
+def test_head_is_the_first_rows_of_the_requested_blocks(lists, count):
     whole = _batch(lists)
     some = whole.head(count, {"list", "numeric"})
     assert list(some.blocks) == ["numeric", "list"]
@@ -76,7 +76,7 @@ def test_head_is_the_first_rows_of_the_blocks_that_are_asked_for(lists, count):
     assert _lists(some) == lists[:count]
 
 
-def test_a_feature_is_found_by_its_name():
+def test_a_feature_is_looked_up_by_its_name():
     batch = _batch([[1, 2], []])
     assert batch["shop"].tolist() == [1, 4]
     assert batch["bought"][1].tolist() == [1, 1]

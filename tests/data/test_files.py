@@ -22,8 +22,8 @@ def names(root: Path, paths: str | list[str], fmt: str = "auto") -> list[str]:
 
 def test_a_file_keeps_its_format_by_suffix(tmp_path: Path) -> None:
     make(tmp_path, "a.csv", "b.csv.gz", "c.parquet", "d")
-    found = [find_files(n, root=tmp_path, fmt="auto", where="")[0] for n in ("a.csv", "b.csv.gz")]
-    assert [f.format for f in found] == ["csv", "csv"]
+    files = [find_files(n, root=tmp_path, fmt="auto", where="")[0] for n in ("a.csv", "b.csv.gz")]
+    assert [f.format for f in files] == ["csv", "csv"]
     assert find_files("c.parquet", root=tmp_path, fmt="auto", where="")[0].format == "parquet"
     assert find_files("d", root=tmp_path, fmt="auto", where="")[0].format == "parquet"
     assert find_files("d", root=tmp_path, fmt="csv", where="")[0].format == "csv"
@@ -110,7 +110,7 @@ def test_the_fingerprint_follows_names_and_content_but_not_the_root(tmp_path: Pa
     assert fingerprint_of(tmp_path / "b") != changed
 
 
-def test_the_fingerprint_of_much_data_reads_edges_and_the_whole_footer(
+def test_the_fingerprint_of_much_data_reads_edges_and_the_full_footer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "WHOLE_BYTES", 10)

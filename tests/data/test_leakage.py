@@ -53,10 +53,10 @@ def leaks(kind: str, values: object, threshold: float = 0.995, **labels: object)
 )
 def test_a_feature_that_determines_a_label_is_named(kind: str, values: object, label: str) -> None:
     threshold = 0.98 if label == "spend" and kind == "categorical" else 0.995
-    found = leaks(kind, values, threshold)
-    assert len(found) == 1
-    assert found[0].startswith(f"feature 'f' alone almost determines label '{label}' (")
-    assert "data.ignore" in found[0]
+    warnings = leaks(kind, values, threshold)
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"feature 'f' alone almost determines label '{label}' (")
+    assert "data.ignore" in warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,16 @@ def test_a_rare_label_and_an_imbalanced_class(tmp_path: object) -> None:
 
 def test_being_null_is_judged_on_its_own() -> None:
     values = np.where(CLICK == 1, NOISE, np.nan)
-    found = leaks("numeric", values)
-    assert len(found) == 1
-    assert found[0].startswith(
+    warnings = leaks("numeric", values)
+    assert len(warnings) == 1
+    assert warnings[0].startswith(
         "feature 'f' by being null almost determines label 'click' (AUC 1.000)"
     )
     by_class = [None if b == 2 else 0.5 for b in BAND]
     assert "by being null almost determines label 'band'" in leaks("numeric", by_class)[0]
     spend = np.where(CLICK == 1, SPEND, 0.0)
-    found = leaks("numeric", values, spend=spend)
-    assert any("by being null almost determines label 'spend'" in line for line in found)
+    warnings = leaks("numeric", values, spend=spend)
+    assert any("by being null almost determines label 'spend'" in line for line in warnings)
     scattered = np.where(RNG.random(N) < 0.5, NOISE, np.nan)
     assert leaks("numeric", scattered, 0.9) == []
 
@@ -115,7 +115,7 @@ def test_unlabelled_rows_and_null_values_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("label", [np.zeros(N, dtype=int), np.full(N, None), [1] + [0] * (N - 1)])
-def test_a_label_that_says_nothing_gives_no_warning(label: object) -> None:
+def test_an_uninformative_label_gives_no_warning(label: object) -> None:
     assert leaks("numeric", NOISE, click=label) == []
 
 
@@ -127,9 +127,9 @@ def test_few_rows_give_no_warning() -> None:
 def test_a_shared_label_column_is_reported() -> None:
     frame = pl.DataFrame({"f": NOISE, "y": CLICK})
     tasks = {"a": LabelInfo("binary", "y"), "b": LabelInfo("binary", "y")}
-    found = find_leaks(frame, {"f": "numeric"}, tasks, 0.995)
-    assert len(found) == 1
-    assert found[0].startswith("tasks 'a' and 'b' share the label column 'y'")
+    warnings = find_leaks(frame, {"f": "numeric"}, tasks, 0.995)
+    assert len(warnings) == 1
+    assert warnings[0].startswith("tasks 'a' and 'b' share the label column 'y'")
 
 
 def test_auc_and_spearman_equal_the_libraries() -> None:

@@ -95,7 +95,7 @@ def test_seed_and_epoch_decide_the_order(make):
 
 @pytest.mark.parametrize("make", [_memory, _stream])
 @pytest.mark.parametrize("start", [0, 1, 3, 6, 7, 9])
-def test_an_epoch_goes_on_from_any_batch(make, start):
+def test_an_epoch_resumes_from_any_batch(make, start):
     loader = make(50, 8)
     assert _numbers(loader, 2, start) == _numbers(loader, 2)[start:]
 

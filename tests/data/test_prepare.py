@@ -141,7 +141,7 @@ def test_auto_streams_what_does_not_fit(folder: Path, caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("loading", ["memory", "stream"])
-def test_only_the_rows_that_are_asked_for(folder: Path, loading: str) -> None:
+def test_only_the_requested_rows(folder: Path, loading: str) -> None:
     made = config(folder, loading=loading)
     prepared = prepare(made)
     loader = load_rows(made, open_splits(made).rows("test"), prepared.preprocessor)
@@ -189,7 +189,7 @@ def test_the_sample_space_counts_for_leaks_too(folder: Path) -> None:
     assert not any("'buy'" in w for w in warnings)
 
 
-def test_all_column_problems_are_told_together(folder: Path) -> None:
+def test_all_column_problems_are_reported_together(folder: Path) -> None:
     frame = pl.read_parquet(folder / "rows.parquet")
     frame.rename({"city": "town"}).drop("weight").write_parquet(folder / "rows.parquet")
     made = config(folder, split={"kind": "group", "column": "usr"})
@@ -204,8 +204,8 @@ def test_all_column_problems_are_told_together(folder: Path) -> None:
     )
     with pytest.raises(UserError) as caught:
         prepare(made)
-    told = [(problem.where, problem.what) for problem in caught.value.problems]
-    assert told == [
+    problems = [(problem.where, problem.what) for problem in caught.value.problems]
+    assert problems == [
         ("features.city", "missing column"),
         ("tasks.spend.label", "missing column"),
         ("data.weight", "missing column"),

@@ -184,8 +184,8 @@ def test_all_problems_are_reported_together_in_the_order_of_the_config():
     )
     with pytest.raises(UserError) as caught:
         _fit(frame)
-    places = [problem.where for problem in caught.value.problems]
-    assert places == [
+    locations = [problem.where for problem in caught.value.problems]
+    assert locations == [
         "column 'age'",
         "tasks.click: label column 'click'",
         "tasks.band: label column 'band'",
@@ -202,13 +202,13 @@ def test_all_missing_columns_are_reported_together():
     assert "column 'user': missing column -> did you mean 'users'?" in str(caught.value)
 
 
-def test_text_in_place_of_a_number_is_refused():
+def test_text_instead_of_a_number_is_refused():
     fitted = _fit(_frame())
     with pytest.raises(UserError, match=r"column 'spent': wrong type; expected numbers"):
         fitted.encode(_frame().with_columns(spent=pl.lit("12")), labels=False)
 
 
-def test_row_numbers_of_the_source_are_told():
+def test_row_numbers_of_the_source_are_reported():
     frame = _frame().with_columns(
         pl.int_range(1000, 1200).alias("__row__"),
         age=pl.when(pl.int_range(200) == 150).then(float("inf")).otherwise("age"),

@@ -198,7 +198,7 @@ def test_broken_parquet_files_are_named(tmp_path: Path) -> None:
         assert "expected a whole Parquet file" in text
 
 
-def test_a_page_damaged_inside_is_found_while_streaming(tmp_path: Path) -> None:
+def test_a_page_damaged_inside_is_detected_while_streaming(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"x": np.random.default_rng(0).integers(0, 9, 10_000)})
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     content[10:300] = b"\xff" * 290
@@ -274,7 +274,7 @@ def test_malformed_csv(tmp_path: Path) -> None:
     assert "column 'b' of" in message(tmp_path, "b.csv")
 
 
-def test_an_unknown_column_is_told_at_once(tmp_path: Path) -> None:
+def test_an_unknown_column_is_reported_at_once(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"click": [1]})
     with pytest.raises(UserError, match="did you mean 'click'"):
         open_(tmp_path, "a.parquet").frames(["clik"])

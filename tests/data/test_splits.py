@@ -49,17 +49,17 @@ def ids(splits: Splits) -> dict[str, list[int]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_splits_are_disjoint_and_complete(folder: Path, kind: str) -> None:
     splits = cut(folder, KINDS[kind])
-    found = ids(splits)
-    together = [row for rows in found.values() for row in rows]
+    ids_of = ids(splits)
+    together = [row for rows in ids_of.values() for row in rows]
     assert len(set(together)) == len(together)
     assert len(together) == 1000 - splits.counts["dropped"]
-    assert {split: len(rows) for split, rows in found.items()} | {
+    assert {split: len(rows) for split, rows in ids_of.items()} | {
         "dropped": splits.counts["dropped"]
     } == splits.counts
     assert (splits.counts["dropped"] > 0) == (kind == "time")
-    assert all(rows == sorted(rows) for rows in found.values())  # in the order of the file
+    assert all(rows == sorted(rows) for rows in ids_of.values())  # in the order of the file
     for split, share in (("train", 0.5), ("valid", 0.2), ("test", 0.3)):
-        assert len(found[split]) / 1000 == pytest.approx(share, abs=0.1)
+        assert len(ids_of[split]) / 1000 == pytest.approx(share, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,7 +73,7 @@ def test_neither_files_nor_chunks_move_a_row(
     for path in ("whole.parquet", "parts"):
         again = cut(folder, KINDS[kind], path)
         assert ids(again) == expected
-        assert max(frame.height for _, frame in again.walk(["id"])) <= 7
+        assert max(frame.height for _, frame in again.iterate(["id"])) <= 7
 
 
 def test_a_group_is_in_one_split(folder: Path) -> None:
@@ -98,13 +98,13 @@ def test_the_seed_decides_all_but_time(folder: Path) -> None:
 def test_one_walk_shows_every_split_with_row_numbers(folder: Path) -> None:
     splits = cut(folder, KINDS["time"], "parts")
     seen: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for split, frame in splits.walk(["id"]):
+    for split, frame in splits.iterate(["id"]):
         assert frame.columns == [ROW, "id"]  # not the split's own column
         assert frame.height > 0
         assert frame[ROW].to_list() == frame["id"].to_list()
         seen[split] += frame["id"].to_list()
     assert seen == ids(splits)
-    assert {split for split, _ in splits.walk(["id"], ("valid", "test"))} == {"valid", "test"}
+    assert {split for split, _ in splits.iterate(["id"], ("valid", "test"))} == {"valid", "test"}
 
 
 def test_given_files_are_their_own_splits(folder: Path) -> None:
@@ -114,7 +114,7 @@ def test_given_files_are_their_own_splits(folder: Path) -> None:
     assert ids(splits) == {s: list(rows) for s, rows in zip(SPLITS, expected, strict=True)}
     assert splits.counts == {"train": 311, "valid": 339, "test": 350, "dropped": 0}
     assert len(distinct(splits.sources)) == 3
-    _, last = list(splits.walk(["id"]))[-1]
+    _, last = list(splits.iterate(["id"]))[-1]
     assert last[ROW].to_list() == list(range(350))  # counted within the file
 
 
@@ -123,7 +123,7 @@ def test_one_source_is_opened_once(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "told"),
+    ("split", "message"),
     [
         ({"kind": "time", "column": "t", "valid_from": 900, "test_from": 1000}, "no rows in test"),
         ({"kind": "time", "column": "t", "valid_from": 0, "test_from": 500}, "no rows in train"),
@@ -132,9 +132,9 @@ def test_one_source_is_opened_once(folder: Path) -> None:
     ],
 )
 def test_an_empty_split_or_an_unknown_column_is_refused(
-    folder: Path, split: dict[str, Any], told: str
+    folder: Path, split: dict[str, Any], message: str
 ) -> None:
     one = pl.read_parquet(folder / "whole.parquet").with_columns(pl.lit("x").alias("one"))
     one.write_parquet(folder / "whole.parquet")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         cut(folder, split)

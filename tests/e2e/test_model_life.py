@@ -53,8 +53,8 @@ def test_the_champion_scores_files(shop: Any, tmp_path: Path) -> None:
 def test_the_champion_is_exported(shop: Any, tmp_path: Path) -> None:
     shop.do("export", "--model", "models:/shop@champion", "--output", tmp_path / "network",
        "--out", tmp_path / "told")  # fmt: skip
-    told = json.loads((tmp_path / "told/result.json").read_text())
-    exported = load_export(tmp_path / "network", pin=told["pin"])
+    result = json.loads((tmp_path / "told/result.json").read_text())
+    exported = load_export(tmp_path / "network", pin=result["pin"])
     predictor = load_bundle(shop.bundle(2))
     batch = predictor.preprocessor.encode(shop.rows(50), labels=False)
     outputs = exported.run(batch)
@@ -67,8 +67,8 @@ def raw(shop: Any, predictor: Any) -> pl.DataFrame:
     rows = shop.rows(40).select(predictor.columns)
     at = pl.int_range(pl.len())
     changes = [
-        pl.when(at == place).then(None).otherwise(pl.col(name)).alias(name)
-        for place, name in enumerate(predictor.columns)
+        pl.when(at == index).then(None).otherwise(pl.col(name)).alias(name)
+        for index, name in enumerate(predictor.columns)
     ]
     rows = rows.with_columns(changes)
     item = rows.schema["recent_01"].inner  # type: ignore[attr-defined]
@@ -90,8 +90,8 @@ def test_it_answers_as_in_process(shop: Any, http: Any, orient: str) -> None:
     assert status == 200, answer
     expected = predictor.predict(rows)
     assert set(expected.columns) >= TASKS
-    found = pl.DataFrame(answer["predictions"], schema=expected.schema)
-    assert_frame_equal(found, expected, abs_tol=1e-6, rel_tol=1e-6)
+    answered = pl.DataFrame(answer["predictions"], schema=expected.schema)
+    assert_frame_equal(answered, expected, abs_tol=1e-6, rel_tol=1e-6)
 
 
 def test_a_wrong_request_is_refused_and_the_next_is_answered(shop: Any, http: Any) -> None:

@@ -114,8 +114,8 @@ CASES: dict[str, tuple[Callable[[Any, Path], Arguments], str]] = {
 
 
 def filled(arguments: Arguments, shop: Any, folder: Path) -> Arguments:
-    places = {"ROWS": str(shop.folder / "fresh/rows"), "OUT": str(folder / "scores")}
-    return [places.get(word, word) for word in arguments]
+    folders = {"ROWS": str(shop.folder / "fresh/rows"), "OUT": str(folder / "scores")}
+    return [folders.get(word, word) for word in arguments]
 
 
 def state(registry: Registry, folder: Path) -> Any:
@@ -143,10 +143,10 @@ def test_wrong_use(
         assert re.search(expected, error), error
         assert state(registry, tmp_path) == before
     finally:
-        _mend(registry)
+        _restore(registry)
 
 
-def _mend(registry: Registry) -> None:
+def _restore(registry: Registry) -> None:
     client = MlflowClient()
     registry.set_model_tags("shop", {LOCK: FREE})
     client.update_run(registry.versions("shop")[0].run_id, status="FINISHED")

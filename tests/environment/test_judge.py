@@ -38,12 +38,12 @@ GPU = {"torch": "2.13.0+cu130", "fbgemm-gpu": "1.8.0", "fbgemm-gpu-cpu": None}
 
 
 def needs(*absent: str) -> list[Need]:
-    """What is asked for where some packages are absent, who then ask for nothing."""
-    found = [*parse(OURS, "recsys-mtl 0.1.0"), *parse(CUDA, "recsys-mtl 0.1.0", optional=True)]
+    """The requirements where some packages are absent, which then have none."""
+    all_needs = [*parse(OURS, "recsys-mtl 0.1.0"), *parse(CUDA, "recsys-mtl 0.1.0", optional=True)]
     for by, lines in THEIRS.items():
         if by.split()[0] not in absent:
-            found += parse(lines, by)
-    return found
+            all_needs += parse(lines, by)
+    return all_needs
 
 
 def check(versions: dict[str, str | None], failures: dict[str, str] | None = None) -> list[Trouble]:
@@ -96,7 +96,7 @@ TABLE: list[tuple[dict[str, str | None], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "what", "mend"), TABLE)
-def test_a_mismatch_is_reported_with_its_mend(
+def test_a_mismatch_is_reported_with_its_fix(
     change: dict[str, str | None], what: str, mend: str
 ) -> None:
     (trouble,) = check(GOOD | change)
@@ -105,7 +105,7 @@ def test_a_mismatch_is_reported_with_its_mend(
     assert not trouble.optional
 
 
-def test_the_mend_fits_everybody() -> None:
+def test_the_fix_meets_every_requirement() -> None:
     strict = [*needs(), *parse(["polars<2.2"], "guest 1.0")]
     (trouble,) = judge(strict, GOOD | {"polars": "2.2.0"}, {})
     assert trouble.what == "polars 2.2.0 does not fit: guest 1.0 needs <2.2"

@@ -47,8 +47,8 @@ def test_installed_packages_ask_for_theirs(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(requirement.metadata, "requires", requires.get)
     monkeypatch.setattr(requirement, "version_of", versions.get)
     own = parse(["absent", "torchjd[cagrad]", "fbgemm-gpu"], "recsys-mtl 1")
-    asked = by_package(their_needs(own))
-    assert {name: [need.by for need in needs] for name, needs in asked.items()} == {
+    requested = by_package(their_needs(own))
+    assert {name: [need.by for need in needs] for name, needs in requested.items()} == {
         "cvxpy": ["torchjd 0.18.0"],
         "numpy": ["fbgemm-gpu-cpu 1.8.0"],
     }

@@ -126,7 +126,7 @@ def test_widths() -> None:
 
 
 @pytest.mark.parametrize(("own", "shared"), [(OWN, S), (0, S), (OWN, 0)])
-def test_says_what_its_experts_said(own: int, shared: int) -> None:
+def test_outputs_hold_those_of_its_experts(own: int, shared: int) -> None:
     cgc = level(spec(own, shared), last=True)
     x = torch.randn(B, N_IN)
     got = cgc(x, x)
@@ -149,8 +149,8 @@ def test_factors_change_the_gradient_of_shared_experts_alone(gated: bool) -> Non
     target = torch.randn(3, B, D)
 
     def gradients(tasks: Tensor) -> dict[str, Tensor]:
-        found = torch.autograd.grad(tasks, list(named.values()), retain_graph=True)
-        return dict(zip(named, found, strict=True))
+        gradients_of = torch.autograd.grad(tasks, list(named.values()), retain_graph=True)
+        return dict(zip(named, gradients_of, strict=True))
 
     losses = ((plain.tasks - target) ** 2).sum((1, 2))
     by_task = [torch.autograd.grad(t, plain.common, retain_graph=True)[0] for t in losses]

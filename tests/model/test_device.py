@@ -27,7 +27,7 @@ def test_fp16_on_a_cpu_is_refused():
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
-def test_products_run_in_the_asked_precision(precision, dtype):
+def test_products_run_in_the_requested_precision(precision, dtype):
     with autocast(precision, torch.device("cpu")):
         product = torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
     assert product.dtype == dtype

@@ -48,7 +48,7 @@ def rows(count: int, seed: int) -> tuple[list[Bag], int]:
 
 def slow_pool(weights: list[Tensor], batch: tuple[list[Bag], int]) -> Tensor:
     bags, count = batch
-    found = []
+    columns = []
     for b in range(count):
         parts = [weights[t][bags[t][0][b]] for t in range(2)]
         for m in range(2):
@@ -57,8 +57,8 @@ def slow_pool(weights: list[Tensor], batch: tuple[list[Bag], int]) -> Tensor:
             read = weights[2 + m][lists[start : start + int(lengths[b])]]
             total = read.sum(0)
             parts.append(total / len(read) if m == 0 and len(read) else total)
-        found.append(torch.cat(parts))
-    return torch.stack(found)
+        columns.append(torch.cat(parts))
+    return torch.stack(columns)
 
 
 def slow_update(
@@ -204,7 +204,7 @@ def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> No
     assert type(made).__name__ == "PlainEmbeddings"
 
 
-def test_torchrec_that_cannot_be_had_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_torchrec_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "recsys_mtl.model.embeddings_torchrec", None)
     with pytest.raises(UserError, match=r"model\.embedding\.backend.*does not import"):
         make_embeddings(TABLES, backend="torchrec")

@@ -28,7 +28,7 @@ def test_prior_prefers() -> None:
         ({"cvr": ["ctr.0"]}, "model.gates.preferred.cvr"),
     ],
 )
-def test_unknown_names_are_told(preferred: dict[str, list[str]], needle: str) -> None:
+def test_unknown_names_are_reported(preferred: dict[str, list[str]], needle: str) -> None:
     with pytest.raises(UserError, match=needle):
         gate_prior(TASKS, preferred, own=2, shared=3)
 

@@ -131,10 +131,10 @@ def test_entropy_is_the_mean_over_rows_tasks_and_levels(levels: int) -> None:
     rows = batch()
     outputs = net(rows)
     gates = [g.detach() for g in net.ple(torch.cat([*net.embed(rows), rows["x"]], 1)).weights]
-    found = [-sum(w * math.log(w) for w in row) for g in gates for k in g.tolist() for row in k]
-    assert len(found) == levels * 3 * 11
-    assert outputs.gate_entropy.item() == pytest.approx(sum(found) / len(found), rel=1e-5)
-    assert outputs.penalty.item() == pytest.approx(-0.3 * sum(found) / len(found), rel=1e-5)
+    entropies = [-sum(w * math.log(w) for w in row) for g in gates for k in g.tolist() for row in k]
+    assert len(entropies) == levels * 3 * 11
+    assert outputs.gate_entropy.item() == pytest.approx(sum(entropies) / len(entropies), rel=1e-5)
+    assert outputs.penalty.item() == pytest.approx(-0.3 * sum(entropies) / len(entropies), rel=1e-5)
     for task, index in OF_TASK.items():
         torch.testing.assert_close(outputs.gates[task], gates[-1][index])
 

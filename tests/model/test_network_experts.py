@@ -1,4 +1,4 @@
-"""What a network says of its experts to those who look at gradients."""
+"""What a network reports of its experts for methods that use gradients."""
 
 from __future__ import annotations
 

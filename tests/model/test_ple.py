@@ -92,7 +92,7 @@ def test_mixes_once_with_one_level() -> None:
     assert not PLE(SPEC, N_IN, 2).mixes_once
 
 
-def test_a_copy_of_the_input_for_each_task_changes_nothing_but_who_is_told() -> None:
+def test_a_copy_of_the_input_for_each_task_only_separates_the_gradients() -> None:
     torch.manual_seed(0)
     ple = PLE(SPEC, N_IN, 1).double()
     x = torch.randn(B, N_IN, dtype=torch.float64, requires_grad=True)
@@ -131,17 +131,17 @@ def test_shared_parameters_are_what_every_task_passes_through(levels: int) -> No
         or (".task_experts." in name and f"levels.{levels - 1}." not in name)
     }
     assert listed == expected
-    places = [(id(p), index) for _, _, p, index in named]
-    assert len(set(places)) == len(places)
+    slices = [(id(p), index) for _, _, p, index in named]
+    assert len(set(slices)) == len(slices)
 
 
 def test_last_shared_parameters_are_the_last_maps_of_the_last_level() -> None:
     ple = PLE(SPEC, N_IN, 2)
-    found = ple.last_shared_parameters()
-    assert [index for _, index in found] == [0, 0, 1, 1]
+    parameters = ple.last_shared_parameters()
+    assert [index for _, index in parameters] == [0, 0, 1, 1]
     of_last = {id(p) for n, p in ple.named_parameters() if n.startswith("levels.1.shared_experts.")}
-    assert {id(p) for p, _ in found} < of_last
-    assert {p.shape[1] for p, _ in found} == {D}
+    assert {id(p) for p, _ in parameters} < of_last
+    assert {p.shape[1] for p, _ in parameters} == {D}
 
 
 def test_factors_are_for_one_level() -> None:

@@ -56,11 +56,11 @@ def test_bf16_keeps_factors_that_it_could_not_hold() -> None:
     """1.05 in bf16 is 1.047, a sixteenth less of what it adds; in the mean over rows it is 1.05."""
     weights, experts, _ = drawn(4096, torch.bfloat16)
     gradient = torch.ones(T, 4096, D, dtype=torch.bfloat16)
-    found = [
+    factors = [
         gradients(weights, experts, gradient, torch.full((T, S), factor))[1].double().sum()
         for factor in (1.05, 1.0)
     ]
     # A product is rounded by up to 2^-8 of itself, one way or the other as the weight falls: the
     # mean over 4096 rows × 2 experts is off by some 2^-8 / √8192 < 5e-5.
-    assert abs(found[0] / found[1] - 1.05) < 3e-4
+    assert abs(factors[0] / factors[1] - 1.05) < 3e-4
     assert abs(torch.tensor(1.05).bfloat16().item() - 1.05) > 3e-3

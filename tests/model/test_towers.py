@@ -35,11 +35,11 @@ def one(made: Towers, task: str, h: Tensor) -> Tensor:
     """A tower by the book; h is (B, D)."""
     index = [t.name for t in TASKS].index(task)
     wave = next(w for w, members in enumerate(made.waves) if index in members)
-    place = made.waves[wave].index(index)
+    position = made.waves[wave].index(index)
     for linear, norm in zip(made.hidden[wave].linears, made.hidden[wave].norms, strict=True):
-        y = h @ linear.weight[place].T + linear.bias[place]
+        y = h @ linear.weight[position].T + linear.bias[position]
         y = (y - y.mean(1, keepdim=True)) / (y.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
-        y = y * norm.weight[place] + norm.bias[place]
+        y = y * norm.weight[position] + norm.bias[position]
         h = y * torch.sigmoid(y)
     return made.heads[index](h)
 
@@ -96,7 +96,7 @@ def test_transfer_fades_to_zero() -> None:
         ((("ctr", "cvr"), ("ctr", "cvr")), "twice.*ctr -> cvr"),
     ],
 )
-def test_wrong_transfers_are_told(transfer: tuple[tuple[str, str], ...], needle: str) -> None:
+def test_wrong_transfers_are_reported(transfer: tuple[tuple[str, str], ...], needle: str) -> None:
     with pytest.raises(UserError, match=needle):
         tower_waves([task.name for task in TASKS], transfer)
 

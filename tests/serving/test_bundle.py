@@ -35,7 +35,7 @@ def test_loads_equal(trained: Any, bundle: Path) -> None:
     assert loaded.output_schema() == trained.predictor.output_schema()
 
 
-def test_manifest_tells_what_is_inside(bundle: Path) -> None:
+def test_manifest_describes_the_content(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     assert manifest["format"] == 1
     assert manifest["tasks"]["plan"] == "multiclass"
@@ -43,7 +43,7 @@ def test_manifest_tells_what_is_inside(bundle: Path) -> None:
     assert set(manifest["files"]) == FILES - {"manifest.json"}
 
 
-def test_config_is_whole_but_without_credentials(trained: Any, bundle: Path) -> None:
+def test_config_is_complete_but_without_credentials(trained: Any, bundle: Path) -> None:
     text = (bundle / "config.yaml").read_text()
     assert "s3cret" not in text
     stored = config_from_yaml(text, where="config.yaml")
@@ -133,7 +133,7 @@ def test_unwritable_folder(trained: Any, tmp_path: Path) -> None:
         save_bundle(tmp_path / "file" / "m", trained.config, trained.preprocessor, {})
 
 
-def test_inference_imports_what_its_requirements_say(bundle: Path, tmp_path: Path) -> None:
+def test_inference_imports_only_its_requirements(bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from recsys_mtl.serving import load_bundle;"
         f"load_bundle(Path({str(bundle)!r})).output_schema();"

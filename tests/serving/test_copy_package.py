@@ -31,7 +31,7 @@ def test_it_is_what_serving_may_import(package: Path) -> None:
     assert copied == names | {"recsys_mtl.__init__"}
 
 
-def test_files_are_whole_and_python_alone(package: Path) -> None:
+def test_files_are_complete_and_python_alone(package: Path) -> None:
     files = [path for path in package.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} == {".py"}
     for path in files:

@@ -78,14 +78,14 @@ OBJECT = PAYLOAD | {"path_name": "opaque_obj_0", "use_pickle": False}
 
 def same(exported: Exported, predictor: Predictor, rows: pl.DataFrame) -> None:
     batch = predictor.preprocessor.encode(rows, labels=False)
-    found = exported.run(batch)
+    outputs = exported.run(batch)
     for task, expected in predictor.raw_outputs(batch).items():
-        torch.testing.assert_close(found[task], expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(outputs[task], expected, rtol=1e-6, atol=1e-6)
 
 
 @traced
 @pytest.mark.parametrize("count", [1, 2, 19, 300])
-def test_says_what_the_predictor_says(loaded: Exported, trained: Any, count: int) -> None:
+def test_predicts_the_same_as_the_predictor(loaded: Exported, trained: Any, count: int) -> None:
     same(loaded, trained.predictor, trained.rows.tail(count))
 
 
@@ -110,7 +110,7 @@ def test_the_best_items_of_a_retrieval_task(loaded: Exported, trained: Any) -> N
 
 
 @traced
-def test_the_manifest_tells_how_to_call_it(export: Path, bundle: Path) -> None:
+def test_the_manifest_describes_its_call(export: Path, bundle: Path) -> None:
     assert {file.name for file in export.iterdir()} == FILES
     manifest = json.loads((export / "manifest.json").read_text())
     assert manifest["bundle_sha256"] == pin_of(bundle)
@@ -274,6 +274,6 @@ def test_a_full_disk_leaves_nothing(
 @traced
 def test_inputs_are_in_the_manifest_s_order(loaded: Exported, trained: Any) -> None:
     batch = loaded.preprocessor.encode(trained.rows.head(3), labels=False)
-    for tensor, told in zip(inputs_of(batch), loaded.manifest["inputs"], strict=True):
-        assert str(tensor.dtype) == f"torch.{told['dtype']}"
-        assert list(tensor.shape[1:]) == told["shape"][1:]
+    for tensor, described in zip(inputs_of(batch), loaded.manifest["inputs"], strict=True):
+        assert str(tensor.dtype) == f"torch.{described['dtype']}"
+        assert list(tensor.shape[1:]) == described["shape"][1:]

@@ -8,7 +8,7 @@ import pytest
 from recsys_mtl.serving.fresh_process import OnlyLaterPaths
 
 
-def test_the_package_is_found_only_in_later_folders(
+def test_the_package_is_imported_only_from_later_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])

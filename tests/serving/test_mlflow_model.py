@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
 
 @dataclass(frozen=True)
 class Logged:
-    """A logged model, where, and what was left behind by logging it."""
+    """A logged model, where, and what logging it left on disk."""
 
     uri: str
     tracking_uri: str
@@ -130,10 +130,10 @@ def test_text_that_reads_as_numbers_may_be_numbers(trained: Any) -> None:
     assert str(next(iter(described.inputs)).type) == "Any"  # type: ignore[attr-defined]
 
 
-def check(trained: Any, found: pd.DataFrame, rows: pl.DataFrame) -> None:
+def check(trained: Any, answer: pd.DataFrame, rows: pl.DataFrame) -> None:
     expected = trained.predictor.predict(rows)
-    found_rows = pl.DataFrame(found.to_dict("list"), schema=expected.schema)
-    assert_frame_equal(found_rows, expected, abs_tol=1e-6)
+    answered = pl.DataFrame(answer.to_dict("list"), schema=expected.schema)
+    assert_frame_equal(answered, expected, abs_tol=1e-6)
 
 
 def test_large_integers_travel_as_text() -> None:

@@ -62,8 +62,8 @@ def test_categories_keep_their_text(values: Any, texts: list[str | None]) -> Non
 )
 def test_lists(values: Any, lists: list[Any]) -> None:
     column = to_polars(pd.DataFrame({"a": values}), {"a": LIST})["a"]
-    found = [None if v is None else canonical(pl.Series(v)).to_list() for v in column.to_list()]
-    assert found == lists
+    texts = [None if v is None else canonical(pl.Series(v)).to_list() for v in column.to_list()]
+    assert texts == lists
     assert isinstance(column.dtype, pl.List)
 
 

@@ -97,7 +97,7 @@ def test_labels_are_not_needed_and_not_used(trained: Any) -> None:
     )
 
 
-def test_the_schema_says_how_columns_are_read(trained: Any) -> None:
+def test_the_schema_gives_the_types_of_columns(trained: Any) -> None:
     assert trained.predictor.schema() == {
         "city": pl.String(),
         "customer": pl.String(),

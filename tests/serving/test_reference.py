@@ -48,12 +48,12 @@ def test_counts_are_those_of_the_column(reference: Reference, trained: Any) -> N
 
 
 def test_the_same_rows_have_the_same_counts(reference: Reference, trained: Any) -> None:
-    found = count(reference, trained, trained.rows)
+    counts = count(reference, trained, trained.rows)
     for key, expected in reference.expected.items():
         if key[0] != "score":
-            assert found[key].tolist() == expected.counts.tolist(), key
+            assert counts[key].tolist() == expected.counts.tolist(), key
     parts = [count(reference, trained, rows) for rows in trained.rows.iter_slices(77)]
-    for key, whole in found.items():
+    for key, whole in counts.items():
         if key[0] != "score":
             assert np.sum([p[key] for p in parts], axis=0).tolist() == whole.tolist()
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys_mtl.cli.job import show_page
+from recsys_mtl.cli.command import show_page
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.reports.page import Page

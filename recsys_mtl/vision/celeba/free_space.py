@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import BESIDE
+from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba.cache import DecodePlan
 
 _SPARE = 16 << 20  # for the small files, and what the file system needs itself
@@ -58,8 +58,8 @@ def _require_free(folder: Path, needed: int) -> None:
 
 
 def _delete_leftovers(plan: DecodePlan) -> None:
-    for path in plan.cache.glob(f"{plan.name}.*{BESIDE}*"):
-        process = path.name.rpartition(BESIDE)[2].partition("-")[0]
+    for path in plan.cache.glob(f"{plan.name}.*{TEMPORARY}*"):
+        process = path.name.rpartition(TEMPORARY)[2].partition("-")[0]
         if process.isdecimal() and not _runs(int(process)):
             with suppress(OSError):
                 path.unlink()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys_mtl.files import BESIDE
+from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba import cache
 from recsys_mtl.vision.celeba.cache import DecodePlan, build, cached
 from recsys_mtl.vision.celeba.decode import Chunk, Decoded, Geometry, decode, decode_chunk
@@ -147,7 +147,7 @@ def test_a_run_that_is_stopped_leaves_no_cache(
     celeba: FakeCeleba, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of(celeba)
-    partial = plan.cache / f"part.npy{BESIDE}1-ab"  # as a kill leaves it
+    partial = plan.cache / f"part.npy{TEMPORARY}1-ab"  # as a kill leaves it
     partial.parent.mkdir()
     partial.write_bytes(b"half")
     monkeypatch.setattr(cache, "_CHUNK_IMAGES", 4)

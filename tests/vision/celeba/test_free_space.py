@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.files import BESIDE
+from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba.cache import DecodePlan
 from recsys_mtl.vision.celeba.decode import Geometry
 from recsys_mtl.vision.celeba.free_space import prepare_cache
@@ -51,7 +51,7 @@ def test_what_a_killed_run_left_is_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     folder.mkdir()
     gone, other, running, odd = (
-        folder / f"{name}{BESIDE}{process}"
+        folder / f"{name}{TEMPORARY}{process}"
         for name, process in (
             ("part.npy", f"{ended.pid}-ab"),
             ("more.npy", f"{ended.pid}-ab"),

@@ -15,7 +15,7 @@ import torch
 
 from recsys_mtl.data.splits import SPLITS
 from recsys_mtl.errors import UserError
-from recsys_mtl.files import BESIDE
+from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba import CelebaSplit, cache, load_celeba
 from recsys_mtl.vision.celeba.decode import Chunk, Decoded, decode_chunk
 from recsys_mtl.vision.images import ImageSplit
@@ -230,7 +230,7 @@ def test_after_a_kill_in_the_middle(celeba: FakeCeleba, tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, str(celeba.root)], check=False)
     assert ended.returncode == -signal.SIGKILL
     (partial,) = (celeba.root / "cache").iterdir()
-    assert BESIDE in partial.name
+    assert TEMPORARY in partial.name
     splits, expected = load(celeba.root), load(celeba.root, cache=tmp_path / "other")
     assert not partial.exists()
     for split in SPLITS:

@@ -1,4 +1,4 @@
-"""What every command does around its library call: the clock, the output folder, result.json."""
+"""What every command does around its library call: time, output folder, result.json."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def show_page(page: Page, files: Sequence[Path]) -> None:
     print("\n" + "\n".join(str(path) for path in files))
 
 
-class Job:
-    """A command that has begun.
+class Command:
+    """A running command.
 
     Args:
         name: of the command.
-        out: its output folder, made at once so that a wrong one costs no work; None writes nothing.
+        out: its output folder, made first so a wrong one costs no work; None writes nothing.
 
     Raises:
         UserError: `out` cannot be written to.
@@ -41,7 +41,7 @@ class Job:
         """Write result.json and the page, where there is an output folder.
 
         Args:
-            numbers: what result.json holds beside its envelope.
+            numbers: what result.json holds in addition to its envelope.
             page: as HTML and Markdown.
             file: the page's name; else the command's.
 
