@@ -6,13 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from recsys_mtl.config.task_facts import larger_is_better, task_sections
 from recsys_mtl.errors import wrong
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import Trained, read_trained
-from recsys_mtl.tasks import kind_of
-from recsys_mtl.tasks.evaluate import larger_is_better
 
 log = logging.getLogger(__name__)
 _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
@@ -82,7 +81,7 @@ def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
             (task, name)
             for run in runs
             for task, facts in run.result["tasks"].items()
-            for name in kind_of(facts["kind"]).section.summary
+            for name in task_sections()[facts["kind"]].summary
         )
     )
 

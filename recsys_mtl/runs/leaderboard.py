@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from recsys_mtl.config.task_facts import larger_is_better, task_sections
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
-from recsys_mtl.tasks import KINDS
-from recsys_mtl.tasks.evaluate import larger_is_better
 from recsys_mtl.tracking.registry import Registry, Version
 from recsys_mtl.tracking.stored_runs import StoredRun, StoredRuns
 
@@ -82,10 +81,10 @@ def _mean(run: StoredRun) -> float | None:
 
 def _main(names: Sequence[str]) -> str | None:
     """The main metric of a task of which a run logged metrics of these names."""
-    for kind in KINDS.values():
-        known = kind.section.metrics
-        if kind.main in names and all(any(m.is_of(name) for m in known) for name in names):
-            return kind.main
+    for section in task_sections().values():
+        known = section.metrics
+        if section.main in names and all(any(m.is_of(name) for m in known) for name in names):
+            return section.main
     return None
 
 
@@ -140,7 +139,7 @@ def _board(rows: Sequence[Mapping[str, Any]], metric: str | None, all_: int, lar
     ]
     note = f"{len(rows)} of {all_} finished runs, {'largest' if larger else 'smallest'} first."
     note += " mean: over tasks, of " + ", ".join(
-        f"{kind.name} {kind.main}" for kind in KINDS.values()
+        f"{kind} {section.main}" for kind, section in task_sections().items()
     )
     if len({row["fingerprint"] for row in rows}) > 1:
         note += ". Runs of different data cannot be compared"

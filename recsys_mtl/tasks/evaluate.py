@@ -6,32 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys_mtl.config.metric import MetricSpec
-from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics.weighing import Array
-from recsys_mtl.tasks import KINDS, kind_of
+from recsys_mtl.tasks import kind_of
 
 
 def metric_names(kind: str, top_k: Sequence[int] = (1, 5, 10)) -> tuple[str, ...]:
     """The metrics of a kind of task, in the order of the tables."""
     names: tuple[str, ...] = kind_of(kind).section.metric_names(top_k)
     return names
-
-
-def larger_is_better(metric: str) -> bool:
-    """Whether a larger value is better; knows `recall_at_5` too.
-
-    Raises:
-        UserError: there is no such metric, or neither way is better.
-    """
-    known: list[MetricSpec] = [m for kind in KINDS.values() for m in kind.section.metrics]
-    way = next((spec.larger_is_better for spec in known if spec.is_of(metric)), None)
-    if way is None:
-        names = dict.fromkeys(s.name for s in known if s.larger_is_better is not None)
-        fix = did_you_mean(metric, names)
-        raise wrong("not a metric that can be optimised", found=metric, fix=fix)
-    return way
 
 
 def evaluate_task(

@@ -9,12 +9,12 @@ from torch import nn
 
 from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLosses, make_balancer
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision
 from recsys_mtl.tasks import ToUnit, kind_of
-from recsys_mtl.tasks.evaluate import larger_is_better
 from recsys_mtl.training import Plan
 from recsys_mtl.training.combining import Combining, shared_parts
 from recsys_mtl.training.evaluate import Evaluator

@@ -48,7 +48,7 @@ def test_help_and_schema_need_no_library(arguments: list[str], tmp_path: Path) -
 def test_compare_needs_neither_torch_nor_mlflow(trained: Any, tmp_path: Path) -> None:
     folder = str(trained[0].run)
     modules = imported(tmp_path, "compare", folder, folder)
-    assert not modules & {*LEARNING, "mlflow", "matplotlib", "data_synth"}
+    assert not modules & {*HEAVY, "data_synth"}
 
 
 def test_leaderboard_needs_no_torch(tmp_path: Path) -> None:

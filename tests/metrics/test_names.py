@@ -7,9 +7,10 @@ import pytest
 
 from recsys_mtl.config import Config
 from recsys_mtl.config.check import followed
+from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.tasks import KINDS
-from recsys_mtl.tasks.evaluate import evaluate_task, larger_is_better
+from recsys_mtl.tasks.evaluate import evaluate_task
 from tests.tasks.test_evaluate import predictions
 
 NO_BETTER_SIDE = {"calibration_ratio"}

@@ -7,10 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from recsys_mtl.errors import UserError
+from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.metrics import Undefined, to_json
 from recsys_mtl.tasks import KINDS, kind_of
-from recsys_mtl.tasks.evaluate import evaluate_task, larger_is_better, metric_names
+from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
 
 
 def predictions(kind: str, rows: int) -> np.ndarray:
@@ -70,16 +70,6 @@ def test_json_form() -> None:
         "log_loss": {"value": 0.25},
     }
     assert str(Undefined("one class")) == "undefined (one class)"
-
-
-def test_which_way_is_better() -> None:
-    assert larger_is_better("auc")
-    assert larger_is_better("recall_at_20")
-    assert not larger_is_better("rmse")
-    with pytest.raises(UserError, match="not a metric that can be optimised"):
-        larger_is_better("calibration_ratio")
-    with pytest.raises(UserError, match="did you mean 'log_loss'"):
-        larger_is_better("logloss")
 
 
 def test_a_million_rows_take_some_bytes_a_row() -> None:

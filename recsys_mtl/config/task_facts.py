@@ -1,0 +1,29 @@
+"""What is known of the kinds of tasks without importing what computes it: for a quick start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from recsys_mtl.config.tasks import TaskConfig
+from recsys_mtl.errors import did_you_mean, wrong
+
+
+def task_sections() -> Mapping[str, type[TaskConfig]]:
+    """The section of every registered kind, which knows its metrics, by name."""
+    return cast(Mapping[str, type[TaskConfig]], TaskConfig.members)
+
+
+def larger_is_better(metric: str) -> bool:
+    """Whether a larger value is better; knows `recall_at_5` too.
+
+    Raises:
+        UserError: there is no such metric, or neither way is better.
+    """
+    known = [spec for section in task_sections().values() for spec in section.metrics]
+    way = next((spec.larger_is_better for spec in known if spec.is_of(metric)), None)
+    if way is None:
+        names = dict.fromkeys(s.name for s in known if s.larger_is_better is not None)
+        fix = did_you_mean(metric, names)
+        raise wrong("not a metric that can be optimised", found=metric, fix=fix)
+    return way
