@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from data_synth.columns import categories, demographics, lists, numbers
 from data_synth.labels import as_arrow, draw_labels
-from data_synth.plan import Complement
 from data_synth.state import Floats32, State, draw_customers, draw_state
+from data_synth.targets import Complement
 from data_synth.world import BLOCKS, World, generator
 from data_synth.zipf import Ints
 

@@ -9,9 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_synth.columns.numeric import Mask
-from data_synth.plan import Complement
 from data_synth.state import Floats32
-from data_synth.targets import ChoiceTarget
+from data_synth.targets import Complement
 from data_synth.targets.base import Rng
 from data_synth.world import World
 
@@ -44,7 +43,7 @@ def draw_labels(world: World, scores: Floats32, rng: Rng) -> dict[str, Label]:
             undefined = _undefined(world, name)
             target = world.targets[name]
             mine = np.ascontiguousarray(scores[:, column[name]])
-            values = np.zeros(len(mine), dtype=_TYPES[target.kind])
+            values = np.zeros(len(mine), dtype=target.dtype)
             values[~undefined] = target.draw(mine[~undefined], rng)
         nulls = undefined
         if task.labelled < 1.0:
@@ -65,26 +64,9 @@ def draw_labels(world: World, scores: Floats32, rng: Rng) -> dict[str, Label]:
     return {name: drawn[name] for name in world.plan.tasks}
 
 
-_TYPES = {
-    "binary": np.int8,
-    "multiclass": np.int16,
-    "retrieval": np.int32,
-    "regression": np.float32,
-}
-
-
 def as_arrow(world: World, labels: dict[str, Label]) -> dict[str, pa.Array]:
     """Label columns: 0 and 1, numbers, item ids, and class names as dictionaries."""
-    arrays = {}
-    for name, (values, nulls) in labels.items():
-        array = pa.array(values, mask=nulls)
-        target = world.targets[name]
-        if isinstance(target, ChoiceTarget) and target.kind == "multiclass":
-            array = pa.DictionaryArray.from_arrays(array, pa.array(class_names(target)))
-        arrays[name] = array
-    return arrays
-
-
-def class_names(target: ChoiceTarget) -> list[str]:
-    """Names of a multiclass label's classes, in the order of the target's weights."""
-    return [f"class_{index:03}" for index in range(len(target.weights))]
+    return {
+        name: world.targets[name].as_arrow(pa.array(values, mask=nulls))
+        for name, (values, nulls) in labels.items()
+    }

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_synth.plan import Binary, Complement, Plan
+from data_synth.plan import Plan
 from data_synth.relations import impossible, unknown_names
+from data_synth.targets import Binary, Complement
 from data_synth.views import DEMOGRAPHICS
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.explain import Finding

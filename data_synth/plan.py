@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
+from data_synth.targets import Complement, Task
 from recsys_mtl.config.section import Fraction, Name, NonNegative, Section
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Open = Annotated[float, Field(gt=0.0, lt=1.0)]
 Correlation = Annotated[float, Field(ge=-1.0, le=1.0)]
 Ids = Annotated[int, Field(ge=2, le=10_000_000)]
 
@@ -106,79 +106,6 @@ class Features(Section):
     )
 
 
-class TaskBase(Section):
-    """What every task has."""
-
-    labelled: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        1.0, description="share of the rows that carry the label, at random"
-    )
-    label_noise: Fraction = Field(
-        0.0, description="share of the labels that are drawn with another row's score"
-    )
-    only_after: str | None = Field(
-        None, description="binary task whose positives alone have this label (a funnel)"
-    )
-
-
-class Binary(TaskBase):
-    """A yes/no label from a logit."""
-
-    kind: Literal["binary"]
-    rate: Open = Field(description="share of positives among the rows where the label is defined")
-    signal: PositiveFloat = Field(1.5, description="standard deviation of the true logit")
-
-
-class Complement(Section):
-    """The opposite of a binary task's event: label 1 - label, logit times -1."""
-
-    kind: Literal["complement"]
-    of: str = Field(description="the binary task")
-    labelled: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        1.0, description="share of the rows that carry the label, at random"
-    )
-
-
-class Multiclass(TaskBase):
-    """One of several classes, by a softmax over one score (stereotype model, Anderson 1984)."""
-
-    kind: Literal["multiclass"]
-    classes: Annotated[int, Field(ge=2, le=1000)] = Field(description="number of classes")
-    signal: PositiveFloat = Field(1.5, description="standard deviation of the classes' logits")
-    zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
-        0.5, description="exponent of the classes' frequencies"
-    )
-
-
-class Retrieval(TaskBase):
-    """An item out of many, by the same model as multiclass."""
-
-    kind: Literal["retrieval"]
-    items: Annotated[int, Field(ge=2, le=10_000)] = Field(description="number of items")
-    signal: PositiveFloat = Field(2.0, description="standard deviation of the items' logits")
-    zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
-        1.0, description="exponent of the items' frequencies"
-    )
-
-
-class Regression(TaskBase):
-    """A number: normal, lognormal (heavy tail) or in (0, 1)."""
-
-    kind: Literal["regression"]
-    distribution: Literal["normal", "lognormal", "unit"] = Field(
-        "normal", description="unit: the normal distribution function of a normal value"
-    )
-    r2: Open = Field(0.4, description="reachable share of variance, on the normal scale")
-    mean: float = Field(0.0, description="of the value (normal) or of its logarithm (lognormal)")
-    spread: Annotated[float, Field(gt=0.0, le=5.0)] = Field(
-        1.0, description="standard deviation of the value, of its logarithm, or before the squash"
-    )
-
-
-Task = Annotated[
-    Binary | Complement | Multiclass | Regression | Retrieval, Field(discriminator="kind")
-]
-
-
 class Group(Section):
     """Tasks that belong together."""
 
@@ -226,4 +153,4 @@ class Plan(Section):
     @property
     def scored(self) -> tuple[str, ...]:
         """Tasks with a score of their own: all but the complements."""
-        return tuple(name for name, task in self.tasks.items() if task.kind != "complement")
+        return tuple(name for name, task in self.tasks.items() if not isinstance(task, Complement))

@@ -67,8 +67,8 @@ def profile(truth: Truth) -> Profile:
             expected="the Parquet files that the truth is of", found=str(error).splitlines()[0],
             fix="synthesize them again",
         ) from error  # fmt: skip
-    labels = {name: target.kind for name, target in truth.targets.items()}
-    numbers = [name for name, kind in labels.items() if kind in ("binary", "regression")]
+    labels = truth.targets
+    numbers = [name for name, target in labels.items() if target.averaged]
     means = [pl.col(name).cast(pl.Float64).mean() for name in numbers]
     by_month = rows.group_by("month").agg(means).sort("month").collect(engine="streaming")
     spreads = [pl.col(name).cast(pl.Float64).std().name.suffix("/spread") for name in numbers]
@@ -81,7 +81,7 @@ def profile(truth: Truth) -> Profile:
             {n: t for n, t in schema.items() if n not in labels},
             exact=truth.content["rows"] <= _EXACT_ROWS,
         ),
-        shares={n: _shares(rows, n) for n, kind in labels.items() if n not in numbers},
+        shares={n: _shares(rows, n) for n in labels if n not in numbers},
         means={name: _or_nan(overall[name]) for name in numbers},
         spreads={name: _or_nan(overall[f"{name}/spread"]) for name in numbers},
         by_month={name: [_or_nan(mean) for mean in by_month[name]] for name in numbers},

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from data_synth.block import Block
-from data_synth.plan import Complement
 from data_synth.response import Floats
+from data_synth.targets import Complement
 from data_synth.targets.base import Array
 from data_synth.world import World
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data_synth.plan import Binary, Complement, Multiclass, Plan, Regression, Task
+from data_synth.plan import Plan
 from data_synth.views import DEMOGRAPHICS
 from recsys_mtl.config import yaml_text
 
@@ -27,7 +27,7 @@ def train_config(plan: Plan) -> str:
             "ignore": ["row_id", "customer_id", "day", "month"],
         },
         "features": _features(plan),
-        "tasks": {name: _task(task) for name, task in plan.tasks.items()},
+        "tasks": {name: task.trained() for name, task in plan.tasks.items()},
         "model": {
             "embedding": {"dim": 8},
             "shared_experts": [{"kind": "mlp", "count": 2, "hidden": [64, 32]}],
@@ -66,14 +66,3 @@ def _features(plan: Plan) -> dict[str, Any]:
             rare = {"min_count": 2} if ids > 1000 else {}
             found[f"{prefix}_{index + 1:02}"] = {"kind": kind} | rare
     return found
-
-
-def _task(task: Task) -> dict[str, Any]:
-    if isinstance(task, Binary | Complement):
-        return {"kind": "binary"}
-    if isinstance(task, Multiclass):
-        return {"kind": "multiclass"}
-    if isinstance(task, Regression):
-        heavy = {"transform": "log1p"} if task.distribution == "lognormal" else {}
-        return {"kind": "regression"} | heavy
-    return {"kind": "retrieval", "dim": 32}

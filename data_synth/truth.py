@@ -23,22 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from data_synth.labels import class_names
 from data_synth.load import plan_hash
-from data_synth.plan import Complement
 from data_synth.statistics import Statistics
-from data_synth.targets import BinaryTarget, ChoiceTarget, RegressionTarget, Target
+from data_synth.targets import TARGETS, Complement, Target
 from data_synth.world import World
 from recsys_mtl.errors import wrong
 
 FORMAT = 1
 _FILE = "truth.json"
-_TARGETS: dict[str, type[Any]] = {
-    "binary": BinaryTarget,
-    "multiclass": ChoiceTarget,
-    "retrieval": ChoiceTarget,
-    "regression": RegressionTarget,
-}
 
 
 def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
@@ -87,13 +79,14 @@ def _rounded(metrics: dict[str, float]) -> dict[str, float | None]:
 
 
 def _to_json(target: Target) -> dict[str, Any]:
-    values = {field.name: getattr(target, field.name) for field in fields(target)}
+    names = [field.name for field in fields(type(target))]  # type: ignore[arg-type]
+    values = {name: getattr(target, name) for name in names}
     plain = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
     return {"kind": target.kind} | plain
 
 
 def _from_json(data: dict[str, Any]) -> Target:
-    known = _TARGETS[data["kind"]]
+    known: Any = TARGETS[data["kind"]]
     names = {field.name for field in fields(known)}
     target: Target = known(
         **{k: np.array(v) if isinstance(v, list) else v for k, v in data.items() if k in names}
@@ -210,9 +203,6 @@ class Truth:
 
     def label_index(self, task: str, values: Any) -> NDArray[np.float64]:
         """Labels as the target knows them, float64, NaN where null; (R,) from a pyarrow array."""
-        target = self.targets[task]
-        if isinstance(target, ChoiceTarget) and target.kind == "multiclass":
-            names = pa.array(class_names(target))
-            values = pc.index_in(values.cast(pa.string()), names)
-        found: NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return found
+        index = self.targets[task].index(values)
+        numbers: NDArray[np.float64] = index.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return numbers

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_synth.grid import FINE
 from data_synth.items import Items
-from data_synth.plan import Binary, Complement, Multiclass, Plan, Regression, Retrieval
+from data_synth.plan import Plan
 from data_synth.relations import Geometry, geometry, square_root
 from data_synth.response import Floats, Response
 from data_synth.seasons import movements
 from data_synth.state import Floats32
-from data_synth.targets import BinaryTarget, ChoiceTarget, RegressionTarget, Target
+from data_synth.targets import BinaryTarget, Complement, Target
 from data_synth.targets.base import Array, Rng
 from data_synth.views import Views
 from data_synth.zipf import Ints, Zipf
@@ -163,30 +162,10 @@ def _targets(plan: Plan, scores: Floats32, rng: Rng) -> dict[str, Target]:
             opposed = fitted(task.of)
             assert isinstance(opposed, BinaryTarget)
             return opposed.opposite()
-        grid = ChoiceTarget.grid if isinstance(task, Multiclass | Retrieval) else FINE
+        grid = task.target.grid
         counts = np.bincount(
             grid.place(scores[:, column[name]]), defined(name), minlength=len(grid.points)
         )
-        noise = task.label_noise
-        if isinstance(task, Binary):
-            return BinaryTarget.fit(counts, rate=task.rate, signal=task.signal, noise=noise)
-        if isinstance(task, Regression):
-            return RegressionTarget.fit(
-                counts,
-                distribution=task.distribution,
-                mean=task.mean,
-                spread=task.spread,
-                r2=task.r2,
-                noise=noise,
-            )
-        return ChoiceTarget.fit(
-            counts,
-            kind=task.kind,
-            classes=task.items if isinstance(task, Retrieval) else task.classes,
-            zipf=task.zipf,
-            signal=task.signal,
-            noise=noise,
-            rng=rng,
-        )
+        return task.fit(counts, rng)
 
     return {name: fitted(name) for name in plan.tasks}

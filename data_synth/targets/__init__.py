@@ -1,22 +1,39 @@
-"""What a task's label is, given its score: drawn, predicted by an oracle, and measured.
+"""Kinds of labels, one file a kind: its section in a plan, and its target."""
 
-A score f has mean 0 and variance 1 over all rows; the true linear predictor eta (a logit where the
-label is binary) is an affine function of it. Every target has
+from __future__ import annotations
 
-    kind, grid      the trainer's name of the kind; the grid that its scores are counted on
-    fit(counts, …)  the target whose labels have the planned rates over scores counted on the grid
-    linear(f)       (R,) eta
-    draw(f, rng)    (R,) labels
-    predict(eta)    what an oracle predicts of the label as observed, noise included: (R,)
-                    probabilities or expected values, (R, C) probabilities of classes
-    constant()      what one predicts who knows no row: one row of `predict`
-    metrics(counts) expected metrics of both, {"oracle": …, "constant": …}
-"""
+from typing import Annotated
 
-from data_synth.targets.binary import BinaryTarget
+from pydantic import Field
+
+from data_synth.targets.base import Target
+from data_synth.targets.binary import Binary, BinaryTarget
 from data_synth.targets.choice import ChoiceTarget
-from data_synth.targets.regression import RegressionTarget
+from data_synth.targets.complement import Complement
+from data_synth.targets.multiclass import ClassTarget, Multiclass
+from data_synth.targets.regression import Regression, RegressionTarget
+from data_synth.targets.retrieval import ItemTarget, Retrieval
 
-Target = BinaryTarget | ChoiceTarget | RegressionTarget
+Task = Annotated[
+    Binary | Complement | Multiclass | Regression | Retrieval, Field(discriminator="kind")
+]
+TARGETS: dict[str, type[Target]] = {
+    target.kind: target for target in (BinaryTarget, ClassTarget, ItemTarget, RegressionTarget)
+}
+"""Targets by the trainer's name of their kind."""
 
-__all__ = ["BinaryTarget", "ChoiceTarget", "RegressionTarget", "Target"]
+__all__ = [
+    "TARGETS",
+    "Binary",
+    "BinaryTarget",
+    "ChoiceTarget",
+    "ClassTarget",
+    "Complement",
+    "ItemTarget",
+    "Multiclass",
+    "Regression",
+    "RegressionTarget",
+    "Retrieval",
+    "Target",
+    "Task",
+]

@@ -1,14 +1,126 @@
-"""What the labels of every kind share."""
+"""What the labels of every kind share: the section of a plan, and the target that it becomes."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import Field
+
+from data_synth.grid import Grid
+from data_synth.response import Floats
+from recsys_mtl.config.section import Fraction, Section
 
 Rng = np.random.Generator
 Array = NDArray[Any]
+Open = Annotated[float, Field(gt=0.0, lt=1.0)]
+Metrics = dict[str, dict[str, float]]
+
+
+class Target(ABC):
+    """What a task's label is, given its score: drawn, predicted by an oracle, and measured.
+
+    A score f has mean 0 and variance 1 over all rows; the true linear predictor eta (a logit where
+    the label is binary) is an affine function of it.
+
+    Attributes:
+        kind: the trainer's name of the kind.
+        grid: that its scores are counted on.
+        dtype: of drawn labels.
+        metric: the one that describes what can be reached.
+        averaged: whether a mean of labels means something.
+    """
+
+    kind: ClassVar[str]
+    grid: ClassVar[Grid]
+    dtype: ClassVar[type[np.generic]]
+    metric: ClassVar[str]
+    averaged: ClassVar[bool] = False
+
+    @abstractmethod
+    def linear(self, scores: Array) -> Array:
+        """(R,) eta."""
+
+    @abstractmethod
+    def draw(self, scores: Array, rng: Rng) -> Array:
+        """(R,) labels."""
+
+    @abstractmethod
+    def predict(self, linear: Array) -> Floats:
+        """What an oracle predicts of the label as observed, noise included.
+
+        (R,) probabilities or expected values, or (R, C) probabilities of classes, of (R,) eta.
+        """
+
+    @abstractmethod
+    def constant(self) -> Floats:
+        """What one predicts who knows no row: one row of `predict`."""
+
+    @abstractmethod
+    def metrics(self, counts: Array) -> Metrics:
+        """Expected metrics of both, {"oracle": …, "constant": …}."""
+
+    @abstractmethod
+    def in_words(self, mean: float, shares: list[float]) -> str:
+        """Its labels in a few words, from their mean and the shares of their values."""
+
+    def truth(self, linear: Array) -> Array | None:
+        """What stands for labels in metrics against the truth; None: only labels do."""
+        return self.predict(linear)
+
+    def oracle(self, linear: Array, labels: Array) -> Array:
+        """(R, …) `predict`, in the form that the trainer's metrics judge."""
+        del labels
+        return self.predict(linear)
+
+    def guess(self, labels: Array) -> Array:
+        """(R, …) `constant` for every row, in the form that the trainer's metrics judge."""
+        constant = self.constant()
+        return np.broadcast_to(constant, (len(labels), *constant.shape))
+
+    def as_arrow(self, labels: pa.Array) -> pa.Array:
+        """Drawn labels as a column of the rows."""
+        return labels
+
+    def index(self, labels: pa.Array) -> pa.Array:
+        """A column of the rows as drawn labels."""
+        return labels
+
+
+class TaskBase(Section):
+    """What every task has.
+
+    Attributes:
+        target: what it becomes.
+    """
+
+    target: ClassVar[type[Target]]
+
+    labelled: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0, description="share of the rows that carry the label, at random"
+    )
+    label_noise: Fraction = Field(
+        0.0, description="share of the labels that are drawn with another row's score"
+    )
+    only_after: str | None = Field(
+        None, description="binary task whose positives alone have this label (a funnel)"
+    )
+
+    def fit(self, counts: Array, rng: Rng) -> Target:
+        """The target whose labels have the planned rates.
+
+        Args:
+            counts: (weighted) of the scores, on the target's grid.
+            rng: for what is drawn.
+        """
+        raise NotImplementedError
+
+    def trained(self) -> dict[str, object]:
+        """The task's section in a training's config."""
+        return {"kind": self.target.kind}
 
 
 def with_noise(scores: Array, share: float, rng: Rng) -> Array:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, PositiveFloat
 from scipy.optimize import brentq
 from scipy.special import expit, xlogy
 
 from data_synth.grid import FINE, Grid
 from data_synth.response import Floats
-from data_synth.targets.base import Array, Rng, with_noise
+from data_synth.targets.base import Array, Open, Rng, Target, TaskBase, with_noise
 from recsys_mtl.metrics.binary import auc_of_masses, pr_auc_of_masses
 
 
 @dataclass(frozen=True)
-class BinaryTarget:
+class BinaryTarget(Target):
     """P(1 | f) = (1 - noise) sigmoid(intercept + slope f) + noise rate.
 
     Attributes:
@@ -28,6 +29,9 @@ class BinaryTarget:
 
     kind: ClassVar[str] = "binary"
     grid: ClassVar[Grid] = FINE
+    dtype = np.int8
+    metric = "auc"
+    averaged = True
 
     intercept: float
     slope: float
@@ -69,6 +73,10 @@ class BinaryTarget:
         """The rate."""
         return np.asarray(self.rate)
 
+    def in_words(self, mean: float, shares: list[float]) -> str:
+        """The rate."""
+        return f"{mean:.2%}"
+
     def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
         """Expected AUC, PR-AUC and log loss."""
         chance = self.predict(self.linear(self.grid.points))
@@ -93,3 +101,18 @@ class BinaryTarget:
 def _entropy(chance: Floats) -> Floats:
     entropy: Floats = -xlogy(chance, chance) - xlogy(1 - chance, 1 - chance)
     return entropy
+
+
+class Binary(TaskBase):
+    """A yes/no label from a logit."""
+
+    kind: Literal["binary"]
+    rate: Open = Field(description="share of positives among the rows where the label is defined")
+    signal: PositiveFloat = Field(1.5, description="standard deviation of the true logit")
+
+    target = BinaryTarget
+
+    def fit(self, counts: Array, rng: Rng) -> BinaryTarget:
+        """Draws nothing."""
+        noise = self.label_noise
+        return BinaryTarget.fit(counts, rate=self.rate, signal=self.signal, noise=noise)

@@ -7,28 +7,27 @@ grid, so that the classes' probabilities are one table.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar, Self
 
 import numpy as np
-from scipy.special import softmax, xlogy
+from scipy.special import softmax
 
 from data_synth.grid import COARSE, Grid
 from data_synth.response import Floats
-from data_synth.targets.base import Array, Rng, with_noise
+from data_synth.targets.base import Array, Metrics, Rng, Target, with_noise
 
 _STEPS = 200
 _CLOSE = 1e-7
-_TOP = (1, 5, 10)
 
 
 @dataclass(frozen=True)
-class ChoiceTarget:
+class ChoiceTarget(Target):
     """Classes 0 … C - 1.
 
     Attributes:
-        kind: multiclass or retrieval.
         slope: of eta.
         intercepts: (C,) of the classes' logits.
         weights: (C,) with mean 0 and variance 1.
@@ -38,7 +37,6 @@ class ChoiceTarget:
 
     grid: ClassVar[Grid] = COARSE
 
-    kind: Literal["multiclass", "retrieval"]
     slope: float
     intercepts: Floats
     weights: Floats
@@ -50,13 +48,12 @@ class ChoiceTarget:
         cls,
         counts: Array,
         *,
-        kind: Literal["multiclass", "retrieval"],
         classes: int,
         zipf: float,
         signal: float,
         noise: float,
         rng: Rng,
-    ) -> ChoiceTarget:
+    ) -> Self:
         """Find the intercepts that give Zipf shares over scores with these (weighted) counts."""
         shares = counts / counts.sum()
         seen = shares > 0
@@ -72,7 +69,7 @@ class ChoiceTarget:
             intercepts = intercepts + np.log(marginal / reached)
             if np.abs(reached / marginal - 1).max() < _CLOSE:
                 break
-        return cls(kind, signal, intercepts, weights, marginal, noise)
+        return cls(signal, intercepts, weights, marginal, noise)
 
     @cached_property
     def chances(self) -> Floats:
@@ -105,52 +102,25 @@ class ChoiceTarget:
         """(R, C) probabilities, with label noise."""
         return self._noisy(self.chances[self.grid.place(np.asarray(linear) / self.slope)])
 
-    def ranks(self, linear: Array, labels: Array) -> Array:
-        """(R,) rank of the labels among all classes by probability, from 1."""
-        order = np.argsort(-self._noisy(self.chances), axis=1, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.arange(1, order.shape[1] + 1)[None, :], axis=1)
-        ranks: Array = rank[self.grid.place(np.asarray(linear) / self.slope), labels]
-        return ranks
-
-    def constant_ranks(self, labels: Array) -> Array:
-        """(R,) rank of the labels by the marginal alone, from 1."""
-        rank = np.empty(len(self.marginal))
-        rank[np.argsort(-self.marginal, kind="stable")] = np.arange(1, len(rank) + 1)
-        ranks: Array = rank[labels]
-        return ranks
-
     def constant(self) -> Floats:
         """(C,) the marginal."""
         return self.marginal
 
-    def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
-        """Expected accuracy and log loss of classes; expected MRR and recall at K of items."""
+    def metrics(self, counts: Array) -> Metrics:
+        """Expected metrics, by `measure`."""
         seen = np.asarray(counts) > 0
         shares = np.asarray(counts, np.float64)[seen] / np.sum(counts)
         chances = self._noisy(self.chances[seen])
         overall = (shares @ chances)[None, :]
-        one = np.ones(1)
-        measure = _of_items if self.kind == "retrieval" else _of_classes
         return {
-            "oracle": measure(shares, chances, chances),
-            "constant": measure(one, overall, overall),
+            "oracle": self.measure(shares, chances, chances),
+            "constant": self.measure(np.ones(1), overall, overall),
         }
+
+    @staticmethod
+    @abstractmethod
+    def measure(shares: Floats, chances: Floats, predicted: Floats) -> dict[str, float]:
+        """Expected metrics of predictions (P, C) at points of these shares (P,) and chances."""
 
     def _noisy(self, chances: Floats) -> Floats:
         return (1 - self.noise) * chances + self.noise * self.marginal
-
-
-def _of_classes(shares: Floats, chances: Floats, predicted: Floats) -> dict[str, float]:
-    best = np.take_along_axis(chances, predicted.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return {
-        "accuracy": float(shares @ best),
-        "log_loss": -float(shares @ xlogy(chances, predicted).sum(axis=1)),
-    }
-
-
-def _of_items(shares: Floats, chances: Floats, predicted: Floats) -> dict[str, float]:
-    ordered = np.take_along_axis(chances, np.argsort(-predicted, axis=1), axis=1)
-    rank = np.arange(1, ordered.shape[1] + 1)
-    found = {f"recall_at_{k}": float(shares @ ordered[:, :k].sum(axis=1)) for k in _TOP}
-    return {"mrr": float(shares @ (ordered / rank).sum(axis=1))} | found

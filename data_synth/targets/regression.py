@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 from scipy.special import ndtr
 
 from data_synth.grid import FINE, Grid
 from data_synth.response import Floats
-from data_synth.targets.base import Array, Rng, with_noise
+from data_synth.targets.base import Array, Open, Rng, Target, TaskBase, with_noise
 
 Distribution = Literal["normal", "lognormal", "unit"]
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
@@ -18,7 +19,7 @@ _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
 
 
 @dataclass(frozen=True)
-class RegressionTarget:
+class RegressionTarget(Target):
     """y = link(mean + spread (sqrt(r2) f + sqrt(1 - r2) e)), e standard normal.
 
     Attributes:
@@ -33,6 +34,9 @@ class RegressionTarget:
 
     kind: ClassVar[str] = "regression"
     grid: ClassVar[Grid] = FINE
+    dtype = np.float32
+    metric = "r2"
+    averaged = True
 
     distribution: Distribution
     mean: float
@@ -87,6 +91,14 @@ class RegressionTarget:
         """The mean of y."""
         return np.asarray(self.expected)
 
+    def truth(self, linear: Array) -> Array:
+        """Eta, which ranks as the expected y does."""
+        return linear
+
+    def in_words(self, mean: float, shares: list[float]) -> str:
+        """The mean."""
+        return f"mean {mean:.3g}"
+
     def metrics(self, counts: Array) -> dict[str, dict[str, float]]:
         """Expected RMSE and R2."""
         shares = np.asarray(counts, np.float64) / np.sum(counts)
@@ -111,3 +123,35 @@ class RegressionTarget:
         if self.distribution == "normal":
             return value
         return np.exp(value) if self.distribution == "lognormal" else ndtr(value)
+
+
+class Regression(TaskBase):
+    """A number: normal, lognormal (heavy tail) or in (0, 1)."""
+
+    kind: Literal["regression"]
+    distribution: Distribution = Field(
+        "normal", description="unit: the normal distribution function of a normal value"
+    )
+    r2: Open = Field(0.4, description="reachable share of variance, on the normal scale")
+    mean: float = Field(0.0, description="of the value (normal) or of its logarithm (lognormal)")
+    spread: Annotated[float, Field(gt=0.0, le=5.0)] = Field(
+        1.0, description="standard deviation of the value, of its logarithm, or before the squash"
+    )
+
+    target = RegressionTarget
+
+    def fit(self, counts: Array, rng: Rng) -> RegressionTarget:
+        """Draws nothing."""
+        return RegressionTarget.fit(
+            counts,
+            distribution=self.distribution,
+            mean=self.mean,
+            spread=self.spread,
+            r2=self.r2,
+            noise=self.label_noise,
+        )
+
+    def trained(self) -> dict[str, object]:
+        """A heavy tail is learned by its logarithm."""
+        heavy = {"transform": "log1p"} if self.distribution == "lognormal" else {}
+        return super().trained() | heavy

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from recsys_mtl.metrics.regression import rank_correlation
 from recsys_mtl.metrics.undefined import as_float
+from recsys_mtl.tasks import kind_of
 
 Floats = NDArray[np.float64]
-_UNSIGNED = ("multiclass", "retrieval")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def planned_matrix(unit: Mapping[str, Any], *, unsigned: bool) -> Floats:
     relation = unit["relation"]
     planned = np.array([[relation[a][b] for b in kinds] for a in kinds], float)
     if unsigned:
-        many = np.array([kind in _UNSIGNED for kind in kinds.values()])
+        many = np.array([not kind_of(kind).signed for kind in kinds.values()])
         planned = np.where(many[:, None] | many, np.abs(planned), planned)
     return planned
 

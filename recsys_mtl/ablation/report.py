@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from recsys_mtl.ablation.scores import NAMES
 from recsys_mtl.ablation.summary import ArmSummary, Summary
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.cells import interval, number, with_interval
 from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
@@ -24,7 +24,7 @@ def make_page(name: str, summary: Summary) -> Page:
         f"{len(summary.arms)} arms on {count} paired seeds ({summary.seeds[0]} to "
         f"{summary.seeds[-1]}), {len(summary.kinds)} tasks; every arm is compared with "
         f"'{summary.reference}'. Scores are "
-        + ", ".join(f"{NAMES[kind]} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
+        + ", ".join(f"{_title(kind)} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
         + f", against {measured}; differences are in points, a score times 100."
     )
     verdicts = [f"{arm}: {other.sentence}." for arm, other in others.items()]
@@ -59,6 +59,11 @@ def _arms(summary: Summary) -> Table:
         columns.insert(2, "with few labels")
         note += f" With few labels: the mean over {', '.join(summary.few)}."
     return Table("Arms", columns, rows, note=note)
+
+
+def _title(kind: str) -> str:
+    title: str = kind_of(kind).section.main_metric().title
+    return title
 
 
 def _detail(summary: Summary) -> Table:
@@ -105,7 +110,7 @@ def _scores(summary: Summary) -> Table:
         for arm in summary.arms.values():
             reached = number(arm.reached.get(task, float("nan")), ".2f")
             cells.append(number(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
-        rows.append([task, NAMES[kind], f"{summary.labelled[task]:,.0f}", *cells])
+        rows.append([task, _title(kind), f"{summary.labelled[task]:,.0f}", *cells])
     note = "In brackets: share of the reachable, from a constant (0) to an oracle (1)."
     columns = ("task", "score", "labels", *summary.arms)
     some = any(arm.reached for arm in summary.arms.values())

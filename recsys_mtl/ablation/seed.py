@@ -69,8 +69,8 @@ def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any],
     truth = truth_of(test)
     if truth is None:
         return None, {}, {}
-    labels = {label_of(name, task): task.kind for name, task in config.tasks.items()}
-    items = [c for c, kind in labels.items() if kind == "retrieval" and c in truth.targets]
+    labels = {label_of(name, task): task.has_items for name, task in config.tasks.items()}
+    items = [c for c, has_items in labels.items() if has_items and c in truth.targets]
     read = ["row_id", *items]
     rows = pl.concat([frame.select(read) for frame in test.frames(read)])
     linear = truth.linear(rows["row_id"].to_numpy(), sorted(labels.keys() & truth.targets.keys()))

@@ -18,6 +18,7 @@ class MetricSpec:
             `evaluation.top_k`.
         larger_is_better: None: neither way, as for a ratio whose best value is 1.
         shown: whether the tables of results have it; result.json has every metric.
+        title: the name used in prose.
         constant: value of a constant prediction, where it does not depend on the data.
         reach: whether a share of the way from a constant's value to an oracle's means something.
     """
@@ -25,6 +26,7 @@ class MetricSpec:
     name: str
     larger_is_better: bool | None = True
     shown: bool = True
+    title: str = ""
     constant: float | None = None
     reach: bool = False
 

@@ -43,6 +43,11 @@ class TaskConfig(OpenUnion, MovedKeys):
         """The metrics in their order, those at K for each K."""
         return tuple(name for metric in cls.metrics for name in metric.names(top_k))
 
+    @classmethod
+    def main_metric(cls) -> MetricSpec:
+        """What is known of `main`."""
+        return next(metric for metric in cls.metrics if metric.name == cls.main)
+
     @property
     def label_type(self) -> Literal["number", "text"] | None:
         """The type to read an ambiguous label column as; None: any."""
@@ -64,7 +69,7 @@ class BinaryConfig(TaskConfig):
     """A yes/no label; the prediction is a probability."""
 
     metrics = (
-        MetricSpec("auc", constant=0.5, reach=True),
+        MetricSpec("auc", title="AUC", constant=0.5, reach=True),
         MetricSpec("pr_auc", reach=True),
         MetricSpec("log_loss", larger_is_better=False, reach=True),
         MetricSpec("normalized_entropy", larger_is_better=False, shown=False, constant=1.0),
@@ -112,7 +117,7 @@ class MulticlassConfig(TaskConfig):
         MetricSpec("macro_f1", reach=True),
         MetricSpec("log_loss", larger_is_better=False, reach=True),
         MetricSpec("ndcg_at_3", shown=False, reach=True),
-        MetricSpec("mcfadden_r2", constant=0.0, reach=True),
+        MetricSpec("mcfadden_r2", title="McFadden R²", constant=0.0, reach=True),
     )
     main = "mcfadden_r2"
     summary = ("accuracy", "log_loss", "mcfadden_r2")
@@ -137,7 +142,7 @@ class RegressionConfig(TaskConfig):
         MetricSpec("rmse", larger_is_better=False),
         MetricSpec("mae", larger_is_better=False, shown=False),
         MetricSpec("r2", constant=0.0, reach=True),
-        MetricSpec("rank_correlation", reach=True),
+        MetricSpec("rank_correlation", title="rank correlation", constant=0.0, reach=True),
     )
     main = "rank_correlation"
     summary = ("rank_correlation", "r2", "rmse")
@@ -169,7 +174,7 @@ class RegressionConfig(TaskConfig):
 class RetrievalConfig(TaskConfig):
     """An item id; the prediction is the nearest items of a learned item table."""
 
-    metrics = (MetricSpec("recall_at_k", reach=True), MetricSpec("mrr", reach=True))
+    metrics = (MetricSpec("recall_at_k", reach=True), MetricSpec("mrr", title="MRR", reach=True))
     main = "mrr"
     summary = ("mrr",)
     has_items = True
@@ -186,7 +191,7 @@ class CountConfig(TaskConfig):
 
     metrics = (
         MetricSpec("poisson_deviance", larger_is_better=False),
-        MetricSpec("poisson_d2", constant=0.0),
+        MetricSpec("poisson_d2", title="Poisson D²", constant=0.0),
         MetricSpec("mae", larger_is_better=False, shown=False),
         MetricSpec("rank_correlation"),
         MetricSpec("calibration_ratio", larger_is_better=None),
@@ -212,7 +217,7 @@ class CustomerValueConfig(TaskConfig):
     """An amount of which most are 0 (spend); predicted are its mean and the chance of any."""
 
     metrics = (
-        MetricSpec("normalized_gini", constant=0.0),
+        MetricSpec("normalized_gini", title="normalised Gini", constant=0.0),
         MetricSpec("rmse", larger_is_better=False),
         MetricSpec("mae", larger_is_better=False, shown=False),
         MetricSpec("auc", constant=0.5),

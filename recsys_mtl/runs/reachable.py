@@ -7,6 +7,8 @@ so that the luck of their labels counts for all three alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,15 @@ import numpy as np
 import polars as pl
 
 from data_synth import Truth
-from data_synth.targets import ChoiceTarget, Target
 from recsys_mtl.config import Config, label_of
+from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics import to_json as metrics_to_json
+from recsys_mtl.metrics.undefined import as_float
 from recsys_mtl.tasks.evaluate import evaluate_task
-from recsys_mtl.training.evaluate import Array, Scores
+from recsys_mtl.training.evaluate import Scores
 
-_SHARED = {
-    "auc", "pr_auc", "log_loss", "accuracy", "macro_f1", "ndcg_at_3",
-    "r2", "rank_correlation", "mrr",
-}  # fmt: skip
 _LEAST_ROOM = 1e-4  # between constant and oracle, for a share to mean something
 
 Columns = dict[str, dict[str, Metrics]]
@@ -56,17 +55,24 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
         labels = truth.label_index(column, labelled[column].to_arrow())
         left_out = np.isnan(scores.labels[task])  # by the config
         labels = np.where(left_out, np.nan, labels)
-        for name, predict in (("constant", _constant), ("oracle", _oracle)):
+        predictions = {
+            "constant": target.guess(labels),
+            "oracle": target.oracle(linear[column], labels),
+        }
+        for name, predicted in predictions.items():
             columns[name][task] = evaluate_task(
                 config.tasks[task].kind,
                 labels,
-                predict(target, linear[column], labels),
+                predicted,
                 scores.weights,
                 calibration_bins=config.evaluation.calibration_bins,
                 top_k=config.evaluation.top_k,
             )
         columns["reached"][task] = _shares(
-            scores.metrics[task], columns["constant"][task], columns["oracle"][task]
+            config.tasks[task].metrics,
+            scores.metrics[task],
+            columns["constant"][task],
+            columns["oracle"][task],
         )
     return columns
 
@@ -77,36 +83,20 @@ def truth_of(rows: RawRows) -> Truth | None:
     return truth if "row_id" in rows.source.columns else None
 
 
-def _oracle(target: Target, linear: Array, labels: Array) -> Array:
-    if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
-        return np.asarray(target.ranks(linear, np.nan_to_num(labels).astype(np.int64)), np.float64)
-    return target.predict(linear)
-
-
-def _constant(target: Target, linear: Array, labels: Array) -> Array:
-    if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
-        return np.asarray(target.constant_ranks(np.nan_to_num(labels).astype(np.int64)))
-    constant = target.constant()
-    return np.broadcast_to(constant, (len(labels), *constant.shape))
-
-
-def _shares(model: Metrics, constant: Metrics, oracle: Metrics) -> Metrics:
+def _shares(
+    specs: Sequence[MetricSpec], model: Metrics, constant: Metrics, oracle: Metrics
+) -> Metrics:
     """Share of the way from the constant's metric to the oracle's, where that is a way."""
     shares: Metrics = {}
-    for metric, value in model.items():
-        if metric not in _SHARED and not metric.startswith("recall_at_"):
+    for name, value in model.items():
+        spec = next(spec for spec in specs if spec.is_of(name))
+        if not spec.reach:
             continue
-        low, high = constant[metric], oracle[metric]
-        if metric == "rank_correlation":
-            low = 0.0  # a constant has no ranks
-        if (
-            isinstance(value, Undefined)
-            or isinstance(low, Undefined)
-            or isinstance(high, Undefined)
-        ):
-            continue
-        if abs(high - low) > _LEAST_ROOM:
-            shares[metric] = (value - low) / (high - low)
+        low, high = as_float(constant[name]), as_float(oracle[name])
+        if isnan(low) and spec.constant is not None:
+            low = spec.constant
+        if abs(high - low) > _LEAST_ROOM and not isinstance(value, Undefined):
+            shares[name] = (value - low) / (high - low)
     return shares
 
 

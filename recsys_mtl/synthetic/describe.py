@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from data_synth import Truth
 from data_synth.profile import Profile, profile
-from data_synth.targets import ChoiceTarget, RegressionTarget
+from data_synth.targets import Target
 from recsys_mtl.reports.page import Page, Picture, Table
 from recsys_mtl.reports.report import Report
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _CONSTANT, _ORACLE, _LINE = "#999999", "#4477aa", "#cccccc"
-_FIRST = {"binary": "auc", "multiclass": "accuracy", "retrieval": "mrr", "regression": "r2"}
 
 
 def describe(truth: Truth) -> Report:
@@ -61,7 +60,7 @@ def _tasks(truth: Truth, counted: Profile) -> Table:
     rows = []
     for name, target in truth.targets.items():
         entry = truth.content["tasks"][name]
-        metric = _FIRST[target.kind]
+        metric = target.metric
         reach = [entry.get(bound, {}).get(metric) for bound in ("constant", "oracle")]
         rows.append(
             [
@@ -83,16 +82,10 @@ def _tasks(truth: Truth, counted: Profile) -> Table:
     return Table("Tasks", columns, rows, texts=2, note=note)
 
 
-def _rate(counted: Profile, task: str, target: Any) -> str:
+def _rate(counted: Profile, task: str, target: Target) -> str:
     """A short description of the labels."""
-    if isinstance(target, ChoiceTarget):
-        shares = counted.shares[task] or [float("nan")]
-        few = f"{len(shares)}: {shares[0]:.0%} … {shares[-1]:.0%}"
-        return few if target.kind == "multiclass" else f"{len(shares)} items"
-    mean = counted.means[task]
-    if np.isnan(mean):
-        return "none"
-    return f"mean {mean:.3g}" if isinstance(target, RegressionTarget) else f"{mean:.2%}"
+    mean, shares = counted.means.get(task, 0.0), counted.shares.get(task, [])
+    return "none" if np.isnan(mean) else target.in_words(mean, shares)
 
 
 def _relations(relation: dict[str, Any]) -> Table:
@@ -157,7 +150,7 @@ def _picture(truth: Truth, counted: Profile) -> Figure:
 def _draw_reach(axes: Axes, truth: Truth) -> None:
     names: list[str] = []
     for name, entry in truth.content["tasks"].items():
-        metric = _FIRST[truth.targets[name].kind]
+        metric = truth.targets[name].metric
         low, high = (entry.get(bound, {}).get(metric) for bound in ("constant", "oracle"))
         if low is None or high is None:
             continue

@@ -101,6 +101,7 @@ class Binary(Kind[BinaryConfig]):
     """A logit; its sigmoid is the probability of 1."""
 
     section = BinaryConfig
+    measure = staticmethod(of.auc)
     reliability = True
     leakage = "auc"
 

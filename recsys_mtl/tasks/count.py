@@ -67,6 +67,7 @@ class Count(Kind[CountConfig]):
     """Poisson regression: the output is the logarithm of the expected count."""
 
     section = CountConfig
+    measure = staticmethod(of.poisson_d2)
     ordered = True
     leakage = "rank"
 

@@ -94,6 +94,9 @@ class CustomerValue(Kind[CustomerValueConfig]):
     """Zero-inflated lognormal; predictions (…, 2) are the probability and the expected amount."""
 
     section = CustomerValueConfig
+    measure = staticmethod(
+        lambda labels, two, weights: gini.normalized_gini(labels, two[:, 1], weights)
+    )
     signed = False
     ordered = True
     leakage = "rank"

@@ -21,7 +21,7 @@ from recsys_mtl.columns.canonical import canonical_texts
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.shape import tags
 from recsys_mtl.config.tasks import TaskConfig
-from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics import Metric, Metrics
 from recsys_mtl.metrics.weighing import Array, Score, Weighing
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Kind(ABC, Generic[Section]):
 
     Attributes:
         section: its section in the config, which also knows its metrics.
+        measure: the main metric, of labels (N,), predictions (N,) or (N, C) and weights (N,). True
+            probabilities or means in place of labels give the metric against the truth.
         signed: one output a row, so that two such tasks can agree or disagree.
         ordered: labels are numbers whose order means something.
         no_boosting: why gradient boosting cannot predict it; empty where it can.
@@ -65,6 +67,7 @@ class Kind(ABC, Generic[Section]):
     """
 
     section: type[Section]
+    measure: Callable[[Array, Array, Array], Metric]
     signed: ClassVar[bool] = True
     ordered: ClassVar[bool] = False
     no_boosting: ClassVar[str] = ""
@@ -197,8 +200,7 @@ class Kind(ABC, Generic[Section]):
         """The main metric of several models as a function of the rows' weights.
 
         Args:
-            labels: (N,) of each model; only class and item indices may differ. True probabilities
-                or means, (N,) or (N, C), give the metric against the truth.
+            labels: (N,) of each model; only class and item indices may differ.
             predictions: (N,) or (N, C) of each model.
         """
 

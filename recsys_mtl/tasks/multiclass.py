@@ -113,6 +113,7 @@ class Multiclass(Kind[MulticlassConfig]):
     """A logit a class; their softmax are the probabilities."""
 
     section = MulticlassConfig
+    measure = staticmethod(of.mcfadden_r2)
     signed = False
     leakage = "tree"
 

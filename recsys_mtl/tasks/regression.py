@@ -86,6 +86,7 @@ class Regression(Kind[RegressionConfig]):
     """The transformed target."""
 
     section = RegressionConfig
+    measure = staticmethod(of.rank_correlation)
     ordered = True
     leakage = "rank"
 

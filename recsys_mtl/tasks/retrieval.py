@@ -129,6 +129,7 @@ class Retrieval(Kind[RetrievalConfig]):
     """A unit query; items are ranked by its cosine with theirs."""
 
     section = RetrievalConfig
+    measure = staticmethod(lambda labels, ranks, weights: of.mrr(ranks, weights))
     signed = False
     no_boosting = "gradient boosting does not rank a catalogue of items"
     infinite = True

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from data_synth.targets import BinaryTarget, ChoiceTarget, RegressionTarget
+from data_synth.targets import BinaryTarget, ClassTarget, ItemTarget, RegressionTarget
 from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.metrics.binary import auc
 from recsys_mtl.training.evaluate import Scores
@@ -34,10 +34,8 @@ def test_unlabelled_rows_count_with_the_truth_only(rng: np.random.Generator) -> 
 
 def test_an_oracle_reaches_1_and_a_constant_0(rng: np.random.Generator) -> None:
     linear = rng.normal(size=400)
-    counts = np.ones(len(ChoiceTarget.grid.points))
-    classes = ChoiceTarget.fit(
-        counts, kind="multiclass", classes=4, zipf=0.5, signal=1.5, noise=0.1, rng=rng
-    )
+    counts = np.ones(len(ClassTarget.grid.points))
+    classes = ClassTarget.fit(counts, classes=4, zipf=0.5, signal=1.5, noise=0.1, rng=rng)
     binary = BinaryTarget(-1.0, 1.5, 0.3, 0.05)
     number = RegressionTarget("lognormal", 0.0, 1.0, 0.5, 1.0, 2.0, 0.0)
     nothing = np.full(400, np.nan)
@@ -54,10 +52,8 @@ def test_an_oracle_reaches_1_and_a_constant_0(rng: np.random.Generator) -> None:
 
 
 def test_items_are_scored_by_their_labels(rng: np.random.Generator) -> None:
-    counts = np.ones(len(ChoiceTarget.grid.points))
-    items = ChoiceTarget.fit(
-        counts, kind="retrieval", classes=30, zipf=1.0, signal=2.0, noise=0.0, rng=rng
-    )
+    counts = np.ones(len(ItemTarget.grid.points))
+    items = ItemTarget.fit(counts, classes=30, zipf=1.0, signal=2.0, noise=0.0, rng=rng)
     linear = items.linear(rng.normal(size=2000))
     drawn = items.draw(linear / items.slope, rng).astype(float)
     drawn[::5] = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_synth.labels import as_arrow, class_names, draw_labels
+from data_synth.labels import as_arrow, draw_labels
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_class_names_are_those_of_the_indices(world_of: Any, rng: Any) -> None:
     labels = draw_labels(world, rng.standard_normal((500, 5)).astype(np.float32), rng)
     array = as_arrow(world, labels)["segment"]
     values, nulls = labels["segment"]
-    names = class_names(world.targets["segment"])
+    names = world.targets["segment"].names
     assert names == ["class_000", "class_001", "class_002"]
     told = [None if null else names[value] for value, null in zip(values, nulls, strict=True)]
     assert array.to_pylist() == told

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from data_synth import Plan, Truth, synthesize
 from data_synth.block import ROWS, Block
-from data_synth.targets import ChoiceTarget
+from data_synth.targets import ItemTarget
 from data_synth.world import World
 from recsys_mtl.tasks.evaluate import evaluate_task
 
@@ -51,7 +51,7 @@ def predictions(truth: Truth, rows: pl.DataFrame, task: str, who: str) -> tuple[
         if target.kind == "retrieval":
             return labels, (np.argsort(np.argsort(-value)) + 1.0)[labels.astype(int)]
         return labels, np.broadcast_to(value, (len(labels), *value.shape))
-    if isinstance(target, ChoiceTarget) and target.kind == "retrieval":
+    if isinstance(target, ItemTarget):
         return labels, target.ranks(linear, labels.astype(int)).astype(np.float64)
     return labels, target.predict(linear)
 

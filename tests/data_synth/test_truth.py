@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from data_synth import Plan, Truth, synthesize
-from data_synth.targets import ChoiceTarget
+from data_synth.targets import ClassTarget
 from recsys_mtl.errors import UserError
 
 ROWS = 3000
@@ -133,7 +133,7 @@ def test_label_index(folder: Path, world_of: Any) -> None:
             np.testing.assert_array_equal(found, frame[name].cast(pl.Float64).to_numpy())
     names = pa.chunked_array([pa.array(["class_002", None]), pa.array(["class_000", "other"])])
     np.testing.assert_array_equal(truth.label_index("segment", names), [2, np.nan, 0, np.nan])
-    assert isinstance(truth.targets["segment"], ChoiceTarget)
+    assert isinstance(truth.targets["segment"], ClassTarget)
 
 
 def test_beside(folder: Path, tmp_path: Path) -> None:

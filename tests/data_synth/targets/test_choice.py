@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from data_synth.grid import COARSE
-from data_synth.targets import ChoiceTarget
+from data_synth.targets import TARGETS, ChoiceTarget
 
 NORMAL = np.exp(-(COARSE.points**2) / 2)
 
 
 def fit(classes: int, noise: float = 0.0, kind: Any = "multiclass", **more: Any) -> ChoiceTarget:
     options = {"zipf": 0.8, "signal": 1.5, "rng": np.random.default_rng(5)} | more
-    return ChoiceTarget.fit(NORMAL, kind=kind, classes=classes, noise=noise, **options)
+    return TARGETS[kind].fit(NORMAL, classes=classes, noise=noise, **options)
 
 
 @given(st.integers(2, 60), st.floats(0.0, 2.0), st.floats(0.01, 3.0), st.floats(0.0, 0.9))
