@@ -1,4 +1,4 @@
-"""Arms by seeds from one YAML: what each unit trains, and what the differences say.
+"""Arms by seeds from one YAML: what each unit trains, and what the differences show.
 
     plan.load_ablation    the plan: a base config, arms and seeds
     arms.READY            the ready-made arms: methods and controls

@@ -1,6 +1,6 @@
-"""Arms by seeds from one YAML, and what their differences say.
+"""Arms by seeds from one YAML, and what their differences show.
 
-What is left in the output folder, beside what every study leaves (recsys_mtl/study/run.py):
+Files in the output folder, in addition to those of every study (recsys_mtl/study/run.py):
 
     ablation.yaml               what the folder is for: base, arms and seeds
     base.yaml, plan.yaml        what the base config and the plan of the rows came to, with seed 0

@@ -1,4 +1,4 @@
-"""Measured affinity beside the planned relation, where that is known.
+"""Measured affinity compared with the planned relation, where that is known.
 
 Affinities of more than one column (classes, items) have no sign, so where a pair has one of those
 the planned relation counts by its size.
@@ -27,8 +27,8 @@ class Agreement:
     Attributes:
         spearman: rank correlation over pairs; NaN where the plan has one value only.
         first: share of the tasks with a clear best relative that rank it first; NaN without any.
-        precision: of the pairs found in conflict, the share that is; NaN where none is found.
-        recall: of the pairs in conflict, the share that is found; NaN where there is none.
+        precision: of the pairs measured in conflict, the share planned so; NaN without any.
+        recall: of the pairs planned in conflict, the share measured so; NaN without any.
     """
 
     spearman: float
@@ -63,12 +63,12 @@ def agreement(measured: Floats, planned: Floats, *, threshold: float) -> Agreeme
     """Compare two (T, T); `threshold` is the affinity below which a pair is in conflict."""
     upper = np.triu_indices(len(planned), 1)
     a, b = measured[upper], planned[upper]
-    found, true = a < threshold, b < threshold
-    both = int((found & true).sum())
+    measured_conflict, true = a < threshold, b < threshold
+    both = int((measured_conflict & true).sum())
     return Agreement(
         spearman=as_float(rank_correlation(b, a, np.ones(len(a)))),
         first=_first(measured, planned),
-        precision=both / int(found.sum()) if found.any() else float("nan"),
+        precision=both / int(measured_conflict.sum()) if measured_conflict.any() else float("nan"),
         recall=both / int(true.sum()) if true.any() else float("nan"),
     )
 
@@ -85,11 +85,11 @@ def _first(measured: Floats, planned: Floats) -> float:
     return float(np.mean(hits)) if hits else float("nan")
 
 
-def mean_agreement(found: Sequence[Agreement]) -> Agreement:
+def mean_agreement(measures: Sequence[Agreement]) -> Agreement:
     """Mean of each number over seeds, NaN left out."""
 
     def mean(name: str) -> float:
-        values = np.array([getattr(one, name) for one in found], float)
+        values = np.array([getattr(one, name) for one in measures], float)
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
     return Agreement(*(mean(name) for name in ("spearman", "first", "precision", "recall")))

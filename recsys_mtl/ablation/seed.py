@@ -26,7 +26,7 @@ class SeedData:
         config: the reference's base.
         prepared: its data.
         known: labels and relations.
-        truth: beside generated rows.
+        truth: of generated rows.
         linear: by label column (R,), true linear predictors of the test rows; empty without truth.
         items: by label column (R,), the items of retrieval tasks as the truth knows them.
     """

@@ -10,24 +10,24 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.decide import FIRST, Decision, decide
 from recsys_mtl.lifecycle.evidence import Evidence, gather
 from recsys_mtl.lifecycle.gate import Gate, check_tasks
-from recsys_mtl.lifecycle.rows import Model, choose_rows, measure, seen_in_training
+from recsys_mtl.lifecycle.rows import LoadedVersion, choose_rows, measure, seen_in_training
 from recsys_mtl.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ModelComparison:
     """What was measured.
 
     Attributes:
         decision: of the gate.
-        rows: what the report calls them.
+        rows: their name in the report.
         count: how many; 0 where a first champion could not be measured.
         fingerprint: of the rows.
         metrics: all metrics by task, of "champion" and "challenger".
         evidence: None for a first champion.
-        notes: what a reader has to know.
+        notes: remarks for the reader.
     """
 
     decision: Decision
@@ -40,14 +40,19 @@ class Comparison:
 
 
 def compare(
-    gate: Gate, challenger: Model, champion: Model, *, input: str | None, data: str | None
-) -> Comparison:
-    """Measure both models on the same rows and ask the gate.
+    gate: Gate,
+    challenger: LoadedVersion,
+    champion: LoadedVersion,
+    *,
+    input: str | None,
+    data: str | None,
+) -> ModelComparison:
+    """Measure both models on the same rows and apply the gate.
 
     Args:
         gate: the rules.
-        challenger: its test split is measured on where there is no `input`.
-        champion: what it is compared with.
+        challenger: its test split is used without `input`.
+        champion: the model that it is compared with.
         input: labelled rows.
         data: folder that paths start from.
 
@@ -61,9 +66,9 @@ def compare(
     labels = champion.predictor.preprocessor.labels, challenger.predictor.preprocessor.labels
     bins = challenger.predictor.config.evaluation.calibration_bins
     evidence = gather(gate, labels, (theirs, ours), bins=bins)
-    return Comparison(
+    return ModelComparison(
         decision=decide(gate, evidence),
-        rows=rows.called,
+        rows=rows.title,
         count=evidence.rows,
         fingerprint=fingerprint,
         metrics={"champion": theirs.metrics, "challenger": ours.metrics},
@@ -72,11 +77,11 @@ def compare(
     )
 
 
-def first(challenger: Model, *, input: str | None, data: str | None) -> Comparison:
+def first(challenger: LoadedVersion, *, input: str | None, data: str | None) -> ModelComparison:
     """Measure a first champion; where its own test split cannot be read, a note says why.
 
     Raises:
-        UserError: rows that were asked for with `input` do not fit.
+        UserError: the rows of `input` do not fit.
     """
     decision = Decision((), FIRST)
     rows = choose_rows(challenger, None, input=input, data=data)
@@ -86,17 +91,19 @@ def first(challenger: Model, *, input: str | None, data: str | None) -> Comparis
         if input is not None:
             raise
         log.warning("the first champion is not measured: %s", error)
-        return Comparison(decision, rows.called, notes=(f"Not measured: {error}.",))
+        return ModelComparison(decision, rows.title, notes=(f"Not measured: {error}.",))
     metrics = {"challenger": scores.metrics}
-    return Comparison(decision, rows.called, len(scores.weights), fingerprint, metrics)
+    return ModelComparison(decision, rows.title, len(scores.weights), fingerprint, metrics)
 
 
-def _notes(evidence: Evidence, challenger: Model, champion: Model, of_input: str) -> list[str]:
+def _notes(
+    evidence: Evidence, challenger: LoadedVersion, champion: LoadedVersion, of_input: str
+) -> list[str]:
     notes = ["Rows are resampled as if independent: of groups of alike rows intervals are narrow."]
     if evidence.used < evidence.rows:
         notes.append(f"{evidence.used:,} of {evidence.rows:,} rows were drawn for the comparison.")
     notes += [
-        f"Some of these files are among those that the {model.called} was made from: where they "
+        f"Some of these files are among those that the {model.title} was made from: where they "
         "hold its training rows, the comparison favours it."
         for model in (challenger, champion)
         if of_input and seen_in_training(model.predictor, of_input)

@@ -34,7 +34,7 @@ class TaskEvidence:
         gain: the challenger's score less the champion's.
         calibration: errors of the models; None for kinds that have none.
         growth: the challenger's error less the champion's.
-        ungated: why no rule looks at the task; empty where they do.
+        ungated: why no rule is applied to the task; empty where they are.
         broken: what is wrong with the challenger's predictions; empty where nothing is.
     """
 
@@ -55,7 +55,7 @@ class TaskEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the gate looks at.
+    """All that the gate uses.
 
     Attributes:
         rows: evaluation rows.
@@ -82,7 +82,7 @@ def gather(
     Args:
         gate: rows, resamples, seed, and the rows that a task needs.
         tasks: label encoders by task.
-        scores: predictions and labels; rows weigh what the challenger says.
+        scores: predictions and labels; rows have the challenger's weights.
         bins: of the calibration error.
     """
     count = len(scores[1].weights)
@@ -97,9 +97,9 @@ def gather(
             functions[name] = score
             if (error := calibration_of(task, weights, bins)) is not None:
                 errors[name] = error
-    asked = {("score", name): score for name, score in functions.items()}
-    asked |= {("error", name): error for name, error in errors.items()}
-    draws = resampled(asked, weights, resamples=gate.resamples, seed=gate.seed)
+    requested = {("score", name): score for name, score in functions.items()}
+    requested |= {("error", name): error for name, error in errors.items()}
+    draws = resampled(requested, weights, resamples=gate.resamples, seed=gate.seed)
     judged = {}
     for name, task in labelled.items():
         if name not in functions:

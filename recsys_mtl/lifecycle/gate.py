@@ -1,4 +1,4 @@
-"""What a gate's YAML may say: how much a challenger may lose, and what has to be gained."""
+"""What a gate's YAML may contain: how much a challenger may lose, and what it must gain."""
 
 from __future__ import annotations
 

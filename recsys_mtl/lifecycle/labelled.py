@@ -19,7 +19,7 @@ from recsys_mtl.training.evaluate import Scores
 
 @dataclass(frozen=True)
 class Labelled:
-    """What two models say of a task's labelled rows of positive weight.
+    """Two models' predictions of a task's labelled rows of positive weight.
 
     Attributes:
         kind: of the label.
@@ -87,7 +87,7 @@ def calibration_of(task: Labelled, weights: Floats, bins: int) -> Score | None:
 
     Args:
         task: its labelled rows.
-        weights: (R,) of the whole set.
+        weights: (R,) of all rows.
         bins: most bins.
     """
     kind, own = kind_of(task.kind), weights[task.rows]

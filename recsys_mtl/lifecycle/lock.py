@@ -1,8 +1,8 @@
-"""One promotion of a registered model at a time: a tag on it says who is at work.
+"""One promotion of a registered model at a time: a tag on it names the process.
 
-MLflow has no lock and no compare-and-set. A job writes its own mark into the tag, waits, and goes
-on only where the tag still holds that mark; it looks once more before aliases move. Marks older
-than an hour come from jobs that were killed, and are taken over.
+MLflow has no lock and no compare-and-set. A job writes its own mark into the tag, waits, and
+continues only if the tag still holds that mark; it checks again before aliases move. Marks older
+than an hour come from jobs that were killed, and are replaced.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _STALE = timedelta(hours=1)
 
 @contextmanager
 def locked(registry: Registry, name: str, *, break_lock: bool) -> Iterator[Callable[[], None]]:
-    """Hold the lock of a registered model; gives a function that raises where it was lost.
+    """Hold the lock of a registered model; yields a function that raises if it was lost.
 
     Args:
         registry: of the model.
         name: of the model.
-        break_lock: take it from whoever has it.
+        break_lock: take it from its holder.
 
     Raises:
-        UserError: somebody else has it, and who; or the registry does not answer.
+        UserError: another job holds it (the line names the job); or the registry does not answer.
     """
     held = registry.model_tags(name).get(LOCK, FREE)
     if held != FREE:

@@ -1,6 +1,6 @@
-"""A version of a registered model becomes its champion, if the gate lets it.
+"""A version of a registered model becomes its champion, if it passes the gate.
 
-What a decision leaves:
+What a decision writes:
 
     tags of the version             decision, and why, when, by whom, against which champion
     promotion/TIME/report.*         md, html and json, in the version's run
@@ -31,7 +31,7 @@ from recsys_mtl.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of `promote`.
+    """Arguments of `promote`.
 
     Attributes:
         name: of the registered model.
@@ -39,7 +39,7 @@ class Request:
         input: labelled rows; else the challenger's own test split.
         data: folder that data paths start from.
         dry_run: leave the registry as it is.
-        break_lock: take the lock from whoever has it.
+        break_lock: take the lock from its holder.
     """
 
     name: str
@@ -102,10 +102,10 @@ def promote(registry: Registry, gate: Gate, request: Request) -> Report:
 
 
 def _challenger(registry: Registry, request: Request) -> Version:
-    asked = request.challenger.removeprefix("@")
-    mark = "/" if asked.isdecimal() else "@"
+    requested = request.challenger.removeprefix("@")
+    mark = "/" if requested.isdecimal() else "@"
     where = f"--challenger {request.challenger}"
-    return registry.resolve(f"{request.name}{mark}{asked}", where=where)
+    return registry.resolve(f"{request.name}{mark}{requested}", where=where)
 
 
 def _texts(page: Page, result: dict[str, Any]) -> dict[str, str]:

@@ -64,7 +64,7 @@ def register(
     Args:
         run: the training's folder, or its MLflow run id.
         name: of the registered model, created where it is new.
-        tracking_uri: else that of the training, else as `train` finds it.
+        tracking_uri: default: that of the training, else the one of `train`.
         allow_interrupted: whether a run that was killed or failed may be registered.
         verify: predicts with the logged model elsewhere; see `verify_model`.
 
@@ -130,7 +130,7 @@ def _require_finished(stored: StoredRun, allow_interrupted: bool) -> None:
 
 
 def _prove(registry: Registry, model_uri: str, trained: Trained, verify: Verify) -> Proven:
-    """The logged model is whole, is that of the folder, and predicts the same elsewhere.
+    """The logged model is complete, is that of the folder, and predicts the same elsewhere.
 
     Raises:
         UserError: it is not.
@@ -168,7 +168,7 @@ def _require_complete(logged: LoggedModel, model_uri: str) -> None:
 
 
 def _require_same(trained: Trained, pin: str) -> None:
-    """The training's model folder, if it is here, is whole and the one that was logged."""
+    """The training's model folder, if it is here, complete and the one that was logged."""
     if trained.folder is None:
         return
     folder = trained.folder / "model"

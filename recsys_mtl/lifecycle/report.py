@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from recsys_mtl.lifecycle.compare import Comparison
+from recsys_mtl.lifecycle.compare import ModelComparison
 from recsys_mtl.lifecycle.decide import FIRST, task_failures, with_interval
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
@@ -18,9 +18,13 @@ from recsys_mtl.tracking.registry import Version
 
 
 def make_page(
-    gate: Gate, versions: Mapping[str, Version | None], comparison: Comparison, *, dry_run: bool
+    gate: Gate,
+    versions: Mapping[str, Version | None],
+    comparison: ModelComparison,
+    *,
+    dry_run: bool,
 ) -> Page:
-    """The whole report.
+    """The complete report.
 
     Args:
         gate: what the decision follows.
@@ -47,9 +51,13 @@ def make_page(
 
 
 def numbers(
-    gate: Gate, versions: Mapping[str, Version | None], comparison: Comparison, *, dry_run: bool
+    gate: Gate,
+    versions: Mapping[str, Version | None],
+    comparison: ModelComparison,
+    *,
+    dry_run: bool,
 ) -> dict[str, Any]:
-    """All that result.json and report.json hold beside the envelope."""
+    """All that result.json and report.json hold in addition to the envelope."""
     decision = comparison.decision
     return {
         "dry_run": dry_run,
@@ -147,7 +155,7 @@ def _rules(gate: Gate) -> Table:
     return Table("Gate", ("key", "value", "meaning"), rows, texts=3, printed=False)
 
 
-def _metrics(comparison: Comparison) -> Table:
+def _metrics(comparison: ModelComparison) -> Table:
     rows = []
     for task, metrics in comparison.metrics["challenger"].items():
         for index, name in enumerate(metrics):

@@ -1,4 +1,4 @@
-"""The champion of a registered model and the previous one change places."""
+"""Swap the champion of a registered model and the previous one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recsys_mtl.tracking.registry import CHAMPION, PREVIOUS, Registry, Version
 
 
 def rollback(registry: Registry, name: str, *, break_lock: bool = False) -> dict[str, Any]:
-    """Let `champion` and `previous` change places; a second rollback undoes the first.
+    """Swap `champion` and `previous`; a second rollback undoes the first.
 
     The champion moves first: of a job that is killed between the two, the important half is done,
     and the next promotion sets `previous` right.
@@ -20,7 +20,7 @@ def rollback(registry: Registry, name: str, *, break_lock: bool = False) -> dict
     Args:
         registry: that holds both.
         name: of the registered model.
-        break_lock: take the lock from whoever has it.
+        break_lock: take the lock from its holder.
 
     Returns:
         The numbers of both versions.

@@ -1,4 +1,4 @@
-"""Two models on the same labelled rows: which rows these are, and what each model says of them."""
+"""Two models on the same labelled rows: which rows these are, and each model's scores."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Model:
-    """A version's predictor and what messages call it ("challenger, version 3")."""
+class LoadedVersion:
+    """A version's predictor and its name in messages ("challenger, version 3")."""
 
-    called: str
+    title: str
     predictor: Predictor
 
 
 @dataclass(frozen=True)
-class Rows:
+class EvaluationRows:
     """Labelled rows that models are measured on.
 
     Attributes:
         run: the challenger's config: how files are read and split.
-        input: files all rows of which are taken; None: the run's test split.
-        root: folder that paths start from, if it is not the usual one.
-        called: what the report calls them.
-        fingerprint: that they have to have; None: whatever is there.
+        input: files, all rows of which are read; None: the run's test split.
+        root: folder that paths start from; None: the default.
+        title: their name in the report.
+        fingerprint: that they must have; None: any.
     """
 
     run: Config
     input: str | None
     root: str | None
-    called: str
+    title: str
     fingerprint: str | None = None
 
     def open(self, config: Config) -> RawRows:
@@ -56,13 +56,17 @@ class Rows:
 
 
 def choose_rows(
-    challenger: Model, champion: Model | None, *, input: str | None, data: str | None
-) -> Rows:
+    challenger: LoadedVersion,
+    champion: LoadedVersion | None,
+    *,
+    input: str | None,
+    data: str | None,
+) -> EvaluationRows:
     """All rows of `input`, else the challenger's own test split.
 
     Args:
-        challenger: its config tells the split, and how rows are read.
-        champion: None where there is none yet.
+        challenger: its config defines the split, and how rows are read.
+        champion: None before the first promotion.
         input: file, folder or glob of labelled rows.
         data: folder that paths start from; else that of the run, and for `input` the working
             folder.
@@ -72,24 +76,24 @@ def choose_rows(
     """
     run = challenger.predictor.config
     if input is not None:
-        return Rows(run, input, data, f"all rows of {input}")
+        return EvaluationRows(run, input, data, f"all rows of {input}")
     if champion is not None:
         _require_same_split(challenger, champion)
     expected = challenger.predictor.fingerprint or None
-    return Rows(run, None, data, "the challenger's test split", expected)
+    return EvaluationRows(run, None, data, "the challenger's test split", expected)
 
 
-def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
-    """What a model says of the rows, and their fingerprint.
+def measure(model: LoadedVersion, rows: EvaluationRows) -> tuple[Scores, str]:
+    """A model's scores on the rows, and the rows' fingerprint.
 
-    Columns that the model does not know are no harm.
+    Columns that the model does not read are ignored.
 
     Raises:
         UserError: the rows do not fit the model, or have changed since it was trained.
     """
     predictor = model.predictor
     config = predictor.config
-    with prefixed(model.called):
+    with prefixed(model.title):
         opened = rows.open(config)
         fingerprint = opened.fingerprint()
         if rows.fingerprint is not None and fingerprint != rows.fingerprint:
@@ -102,31 +106,31 @@ def measure(model: Model, rows: Rows) -> tuple[Scores, str]:
             )
         loader = load_rows(config, opened, predictor.preprocessor)
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
-        log.info("%s: %d rows", model.called, opened.num_rows)
+        log.info("%s: %d rows", model.title, opened.num_rows)
         return evaluator(predictor.network, loader), fingerprint
 
 
-def load(registry: Registry, version: Version, role: str) -> Model:
-    """A version's model, whole and able to predict.
+def load(registry: Registry, version: Version, role: str) -> LoadedVersion:
+    """Load a version's model, complete and able to predict.
 
     Raises:
-        UserError: it is not.
+        UserError: it is damaged or cannot predict.
     """
-    called = f"{role}, version {version.number}"
-    with prefixed(called):
-        model = Model(called, load_bundle(registry.download(version)))
+    title = f"{role}, version {version.number}"
+    with prefixed(title):
+        model = LoadedVersion(title, load_bundle(registry.download(version)))
     check_predicts(model)
     return model
 
 
-def check_predicts(model: Model) -> None:
-    """The model predicts one row of missing values.
+def check_predicts(model: LoadedVersion) -> None:
+    """Check that the model predicts one row of missing values.
 
     Raises:
         UserError: it does not, or not finitely.
     """
     schema = model.predictor.schema()
-    with prefixed(model.called):
+    with prefixed(model.title):
         row = pl.DataFrame({c: [None] for c in schema}, schema=schema)
         numbers = model.predictor.predict(row).select(cs.float())
         if not all(numbers.select(pl.all().is_finite().all()).row(0)):
@@ -138,7 +142,7 @@ def seen_in_training(predictor: Predictor, fingerprint: str) -> bool:
     return bool(set(fingerprint.split("-")) & set(predictor.fingerprint.split("-")) - {""})
 
 
-def _require_same_split(challenger: Model, champion: Model) -> None:
+def _require_same_split(challenger: LoadedVersion, champion: LoadedVersion) -> None:
     ours, theirs = challenger.predictor, champion.predictor
     differs = [
         name
@@ -152,7 +156,7 @@ def _require_same_split(challenger: Model, champion: Model) -> None:
     if differs:
         raise wrong(
             "the challenger's test rows may be rows that the champion was trained on",
-            where=f"{challenger.called} and {champion.called}",
+            where=f"{challenger.title} and {champion.title}",
             expected="both trained on the same data, split and seed",
             found=f"another {' and another '.join(differs)}",
             fix="give labelled rows that neither has seen with --input",

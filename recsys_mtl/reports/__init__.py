@@ -4,7 +4,7 @@
     page.Page                        text, tables and pictures for a terminal, Markdown and HTML
     cells                            numbers, intervals and differences in the cells of tables
     report.Report                    a page and its numbers together
-    results.ResultTable              a model's metrics beside others, as a table
+    results.ResultTable              a model's metrics next to others, as a table
 
 What has a `show` prints when that is called, and only then.
 """

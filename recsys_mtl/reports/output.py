@@ -1,4 +1,4 @@
-"""What jobs leave behind: an output folder and a result.json.
+"""What jobs write: an output folder and a result.json.
 
 Every job with an `--out` folder writes `result.json` there as its last act: strict JSON (UTF-8,
 no NaN: a number that is not finite is null) with this envelope around what the job adds:
@@ -44,12 +44,12 @@ def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> 
 
 
 def write_result(out: Path, result: Mapping[str, Any]) -> Path:
-    """Write `result` to `out`/result.json, whole or not at all.
+    """Write `result` to `out`/result.json atomically.
 
     Numpy's numbers and arrays, and paths, are allowed; numbers that are not finite become null.
 
     Raises:
-        TypeError: a value that JSON does not know.
+        TypeError: a value that JSON cannot hold.
     """
     text = json.dumps(plain(result), indent=2, allow_nan=False, ensure_ascii=False)
     return atomic_write(out / "result.json", text + "\n")

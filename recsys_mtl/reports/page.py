@@ -84,7 +84,7 @@ class Page:
                     console.print(part.note, markup=False, style="italic")
 
     def write(self, folder: Path, name: str, *, markdown: bool = False) -> list[Path]:
-        """Write `name`.html, the pictures as PNG files, and `name`.md if asked for.
+        """Write `name`.html, the pictures as PNG files, and `name`.md if requested.
 
         The HTML page holds its pictures and needs no other file.
         """
@@ -98,7 +98,7 @@ class Page:
         return paths
 
     def markdown(self) -> str:
-        """GitHub's Markdown; pictures are links to the PNG files beside it."""
+        """GitHub's Markdown; pictures are links to the PNG files next to it."""
         parts = [f"# {self.title}"]
         for part in self.parts:
             if isinstance(part, str):

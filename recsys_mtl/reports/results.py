@@ -1,4 +1,4 @@
-"""What a person sees of a run: one table of per-task results beside the baselines."""
+"""A run's results for a reader: one table of metrics per task next to the baselines."""
 
 from __future__ import annotations
 

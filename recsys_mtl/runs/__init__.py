@@ -3,7 +3,7 @@
     train.train              data, training, test metrics, model folder, tracked run
     validate.validate        config and data checked without training
     evaluate.evaluate        a stored model on labelled rows
-    compare.compare          finished runs side by side
+    compare.compare          finished runs in one table
     leaderboard.leaderboard  finished runs in MLflow, best first
     trained.read_trained     a finished run, by its folder or its id in MLflow
 

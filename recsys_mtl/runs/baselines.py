@@ -46,7 +46,7 @@ def constant(
     """One prediction for all rows: base rate, class shares, mean, or the items' popularity.
 
     Args:
-        train: rows whose (weighted) label distribution is taken.
+        train: rows whose (weighted) label distribution is used.
         test: rows to predict.
         tasks: the tasks, in the order of the label columns.
         inverses: of each task, from its targets to the label's unit.
@@ -156,8 +156,8 @@ def _stopping_rows(part: Boosting, held_out: _Rows, learned: Array) -> _Rows | N
     columns, labels, weights = held_out
     labels = part.target(labels)
     if part.loss is None:
-        seen = np.isin(labels, learned)
-        columns, labels, weights = columns[seen], labels[seen], weights[seen]
+        fitted = np.isin(labels, learned)
+        columns, labels, weights = columns[fitted], labels[fitted], weights[fitted]
     return (columns, labels, weights) if len(labels) else None
 
 

@@ -1,4 +1,4 @@
-"""Trainings side by side."""
+"""Finished trainings in one table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING = "–"
 
 
 def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
-    """Set trainings side by side.
+    """Compare finished trainings.
 
     Args:
         runs: output folders, MLflow run ids, or both; two or more.

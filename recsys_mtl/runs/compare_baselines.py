@@ -102,9 +102,11 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 def as_shared_bottom(config: Config) -> Config:
     """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
-    seen = [*config.model.shared_experts, *config.model.task_experts]
-    mlps = [expert for expert in seen if isinstance(expert, MlpExpertConfig)] or [MlpExpertConfig()]
-    times = sum(expert.count for expert in seen)
+    experts = [*config.model.shared_experts, *config.model.task_experts]
+    mlps = [expert for expert in experts if isinstance(expert, MlpExpertConfig)] or [
+        MlpExpertConfig()
+    ]
+    times = sum(expert.count for expert in experts)
     bottom = MlpExpertConfig(hidden=[width * times for width in mlps[0].hidden])
     model = config.model.model_copy(
         update={

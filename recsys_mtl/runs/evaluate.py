@@ -48,7 +48,7 @@ def evaluate(
         data: folder that relative data paths start from; else that of the run, and for `input`
             the working folder.
         input: file, folder or glob of labelled rows, all of them, whatever columns they have
-            beside the model's; else the run's own split.
+            next to the model's; else the run's own split.
         split: which split of the run's own data.
 
     Raises:

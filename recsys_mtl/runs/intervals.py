@@ -40,7 +40,7 @@ def add_intervals(
     *,
     seed: int,
 ) -> None:
-    """Put `low` and `high` beside the value of each task's main metric.
+    """Add `low` and `high` to the value of each task's main metric.
 
     Of more than `MOST_ROWS` rows so many are drawn: the interval is then wider than it has to be.
 
@@ -51,7 +51,7 @@ def add_intervals(
         seed: of the draws.
     """
     drawn = drawn_rows(len(scores.weights), MOST_ROWS, seed)
-    asked: dict[str, Score] = {}
+    functions: dict[str, Score] = {}
     for task, kind in kinds.items():
         entry = metrics[task].get(kind_of(kind).main)
         labels = scores.labels[task][drawn]
@@ -59,11 +59,11 @@ def add_intervals(
         if entry is not None and entry["value"] is not None and len(rows):
             known = labels[rows].astype(np.float64)
             predicted = scores.predictions[task][drawn][rows].astype(np.float64)
-            asked[task] = on_rows(rows, kind_of(kind).score([known], [predicted]))
-    if not asked:
+            functions[task] = on_rows(rows, kind_of(kind).score([known], [predicted]))
+    if not functions:
         return
     weights = scores.weights[drawn].astype(np.float64)
-    for task, draws in resampled(asked, weights, resamples=RESAMPLES, seed=seed).items():
+    for task, draws in resampled(functions, weights, resamples=RESAMPLES, seed=seed).items():
         entry = metrics[task][kind_of(kinds[task]).main]
         edges = interval(entry["value"], draws[:, 0])
         if np.isfinite(edges.low):

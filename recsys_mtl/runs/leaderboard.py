@@ -29,11 +29,11 @@ def leaderboard(
     """Rank the finished runs in MLflow.
 
     Args:
-        experiment: of the runs; else all.
+        experiment: of the runs; default: all.
         metric: TASK/METRIC on the test rows, or `loss` (validation, best epoch); else the mean
             over tasks of their main metrics.
         limit: most rows.
-        tracking_uri: else as `train` finds it.
+        tracking_uri: default: the one of `train`.
 
     Raises:
         UserError: no such server, experiment or metric.

@@ -18,7 +18,7 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     """The same run with a single task; it lacks the other tasks, and what needs two of them.
 
     The network keeps all the experts that the task's gate mixes and has tables of its own. Early
-    stopping keeps its metric where that is the task's own, else it watches the loss.
+    stopping keeps its metric where that is the task's own, else it uses the loss.
     """
     column = list(config.tasks).index(task)
     stopping = config.training.early_stopping

@@ -1,7 +1,7 @@
-"""How much of what can be reached at all a model reaches, where the truth of the rows is known.
+"""The share of the reachable metric that a model reaches, where the truth of the rows is known.
 
-Rows that `recsys-mtl synthesize` wrote have their true scores beside them. The oracle predicts from
-those, the constant knows no row; both are measured on the very rows that the model is measured on,
+Rows that `recsys-mtl synthesize` wrote come with their true scores. The oracle predicts from
+those, the constant uses no row; both are measured on the same rows that the model is measured on,
 so that the luck of their labels counts for all three alike.
 """
 
@@ -39,7 +39,7 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
         scores: what the model got there.
 
     Raises:
-        UserError: the truth beside the rows is unreadable, or of other rows.
+        UserError: the truth next to the rows is unreadable, or of other rows.
     """
     truth = truth_of(rows)
     if truth is None:
@@ -78,7 +78,7 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
 
 
 def truth_of(rows: RawRows) -> Truth | None:
-    """The truth beside the rows, where they have the keys to it."""
+    """The truth next to the rows, where they have its keys."""
     truth = Truth.beside(Path(rows.source.readers[0].file.path))
     return truth if "row_id" in rows.source.columns else None
 

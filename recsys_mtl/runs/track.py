@@ -150,7 +150,7 @@ def _transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]
 def conflict_numbers(epoch: Mapping[str, Any]) -> dict[str, float | None]:
     """What MLflow shows of an epoch's task gradients; all of it is in result.json.
 
-    Numbers of single blocks only where there are not too many to look at.
+    Numbers of single blocks only where there are few enough to read.
     """
     values: dict[str, float | None] = {
         "combiner/steps": epoch["steps"],

@@ -59,7 +59,7 @@ def train(
         config: the run.
         out: folder for the model, the config and result.json.
         baselines: whether to train the baselines as well.
-        show: gets the table of results as soon as it is known.
+        show: receives the table of results as soon as it is complete.
 
     Returns:
         What result.json holds.
@@ -127,7 +127,7 @@ def train(
 def _save(
     out: Path, config: Config, prepared: Prepared, fitted: Fitted, sampler: ReferenceSampler
 ) -> None:
-    """The model and its config, in place of those of an earlier run in the same folder."""
+    """The model and its config replace those of an earlier run in the same folder."""
     (out / "result.json").unlink(missing_ok=True)
     atomic_write(out / "config.yaml", dump_config(without_secrets(config)))
     save_bundle(

@@ -28,7 +28,7 @@ class Trained:
         result: its result.json.
         config: the effective config, its sections as `section.key`.
         folder: its output folder; None where it was read from MLflow.
-        uri: of the store that knows its run; without credentials where result.json tells it.
+        uri: of the store of its run; without credentials where it comes from result.json.
     """
 
     label: str

@@ -6,6 +6,6 @@
     export.export        the network as a torch.export program
 
 The other modules are the steps of a scoring: `rows` opens and checks, `stream` predicts chunk by
-chunk, `folder` keeps the parts, `tally` and `drift` count and compare. Each imports what it needs;
+chunk, `folder` stores the parts, `tally` and `drift` count and compare. Each imports what it needs;
 this package alone imports nothing.
 """

@@ -1,7 +1,7 @@
 """How far rows that are scored have moved from those that the model was trained on.
 
 The population stability index of two distributions over the same cells is PSI = Σ (p − q) ln(p/q),
-here with shares of at least `FLOOR`, so that a cell that one side lacks counts and is not infinite.
+here with shares of at least `FLOOR`, a cell that one distribution lacks counts and is finite.
 By habit, below 0.1 is stable, up to 0.25 moderate, above it large. Without any drift PSI is about
 (cells − 1) · (1/n + 1/m) for n and m rows: a small batch reaches 0.1 by chance.
 """
@@ -32,7 +32,7 @@ class Drift:
     Attributes:
         part: feature (the entries of a list), length (of lists) or score.
         name: feature or task.
-        psi: see the module; None without values on one side.
+        psi: see the module; None where either has no values.
         by_chance: the PSI to expect without drift.
         reading: of the PSI.
         values: how many were counted now.

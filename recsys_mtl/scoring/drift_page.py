@@ -65,13 +65,13 @@ def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
     top = Table(
         f"drift of {rows:,} rows, the largest", columns[:-1], [c[:-1] for c in cells][:_PRINTED]
     )
-    whole = Table("all features and scores", columns, cells, note=_READ, printed=False)
+    full = Table("all features and scores", columns, cells, note=_READ, printed=False)
     counts = [
         f"{sum(d.reading == reading for d in drifts)} {reading}"
         for reading in ("large", "moderate", "by chance", "stable", "no rows")
     ]
     then = f"Features against training rows, scores against {split} rows; {', '.join(counts)}."
-    return Page("Drift since the training", [then, top, whole])
+    return Page("Drift since the training", [then, top, full])
 
 
 def _percent(value: float | None) -> str:

@@ -25,12 +25,12 @@ def export(
         run_dir: a run's folder, or its model folder.
         output: new folder for the program.
         model: a registered model instead of `run_dir`: `models:/NAME@champion`.
-        tracking_uri: of the registry; else as everywhere.
+        tracking_uri: of the registry; default: the configured one.
         format: of the program.
 
     Raises:
-        UserError: neither or both of `run_dir` and `model`, no such model, or a place that cannot
-            be written or has something in it.
+        UserError: neither or both of `run_dir` and `model`, no such model, or a folder that
+            cannot be written or is not empty.
     """
     source = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     output = Path(output)

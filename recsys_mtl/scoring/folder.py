@@ -1,7 +1,7 @@
 """A folder of scored parts that the same command completes after a kill.
 
 scoring.json            model, input and settings; written first
-part-00000.parquet      rows 0 to `rows_per_file`, and so on; whole or not there
+part-00000.parquet      rows 0 to `rows_per_file`, and so on; written atomically
 part-00000.counts.json  the part's counts for drift
 _SUCCESS                written last
 """
@@ -91,15 +91,15 @@ class PartFolder:
         return (self.folder / SUCCESS).exists()
 
     def finish(self) -> None:
-        """Say that all is there."""
+        """Mark the scoring as complete."""
         atomic_write(self.folder / SUCCESS, "")
 
     def missing(self) -> list[int]:
-        """Numbers of the parts that are not there, or not whole."""
-        return [number for number in range(self.parts) if not self._is_whole(number)]
+        """Numbers of the parts that are missing or damaged."""
+        return [number for number in range(self.parts) if not self._is_complete(number)]
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """First row of a part, and the one behind its last."""
+        """First row of a part, and the one after its last."""
         first = number * self.rows_per_file
         return first, min(first + self.rows_per_file, self.rows)
 
@@ -108,7 +108,7 @@ class PartFolder:
         return self.folder / f"part-{number:05d}.parquet"
 
     def store_tally(self, number: int, tally: Tally) -> None:
-        """Keep a part's counts; they are there before the part is."""
+        """Store a part's counts, before the part itself."""
         atomic_write(self._tally(number), json.dumps(tally.to_json()))
 
     def tallies(self) -> Iterator[Tally]:
@@ -119,19 +119,19 @@ class PartFolder:
     def _tally(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.counts.json"
 
-    def _is_whole(self, number: int) -> bool:
+    def _is_complete(self, number: int) -> bool:
         first, last = self.bounds(number)
         try:
             with pq.ParquetFile(self.part(number)) as part:
-                whole = part.metadata.num_rows == last - first
-                whole &= part.schema_arrow.equals(self.schema)
+                complete = part.metadata.num_rows == last - first
+                complete &= part.schema_arrow.equals(self.schema)
             tally = Tally.from_json(json.loads(self._tally(number).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return False
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             log.warning("%s is damaged and is written again: %s", self.part(number), error)
             return False
-        return whole and tally.rows == last - first
+        return complete and tally.rows == last - first
 
     def _stored(self) -> dict[str, Any] | None:
         path = self.folder / SETTINGS
@@ -145,17 +145,17 @@ class PartFolder:
         return stored if isinstance(stored, dict) else {}
 
     def _require_no_parquet(self) -> None:
-        strangers = sorted(path.name for path in self.folder.glob("*.parquet"))
-        if strangers:
+        foreign = sorted(path.name for path in self.folder.glob("*.parquet"))
+        if foreign:
             raise wrong(
                 "the folder holds Parquet files that no scoring wrote",
                 where=str(self.folder),
-                found=strangers[0],
+                found=foreign[0],
                 fix="give a new or empty folder",
             )
 
     def _clear(self) -> None:
-        """Delete an earlier scoring; scoring.json, which says whose files these are, goes last."""
+        """Delete an earlier scoring; scoring.json, which identifies the files, goes last."""
         if (self.folder / SETTINGS).exists():
             for path in (path for pattern in _OURS for path in self.folder.glob(pattern)):
                 path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from recsys_mtl.scoring.drift import Drift, measure
 from recsys_mtl.scoring.drift_page import write_drift
 from recsys_mtl.scoring.folder import PartFolder
 from recsys_mtl.scoring.lock import locked
-from recsys_mtl.scoring.model import Model
+from recsys_mtl.scoring.model import ModelFolder
 from recsys_mtl.scoring.rows import output_schema
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.scoring.tally import Tally
@@ -41,7 +41,7 @@ class Options:
         keep: raw columns that are copied in front of the predictions.
         rows_per_file: rows of a part; only for a folder.
         overwrite: whether an earlier scoring in the folder is deleted.
-        drift: whether drift is measured, where the model can tell it.
+        drift: whether drift is measured, where the model has a reference for it.
         batch_rows: rows held in memory at a time.
         precision: of the network's matrix products; bf16 is faster and has three digits.
     """
@@ -55,10 +55,10 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One scoring: model, rows, where to and how, and who gets the page on drift."""
+class ScoringJob:
+    """One scoring: model, rows, output, options, and what receives the page on drift."""
 
-    model: Model
+    model: ModelFolder
     scorer: Scorer
     input: str
     output: Path
@@ -79,7 +79,9 @@ class Job:
                 chunks = self.scorer.scored(0, rows, stop=stop)
                 tally = _write(temporary, self.schema, chunks, rows, advance)
         except KeyboardInterrupt:
-            log.warning("nothing was written; a folder as --output can go on after an interruption")
+            log.warning(
+                "nothing was written; a folder as --output can resume after an interruption"
+            )
             raise
         name = f"{self.output.stem}.drift"
         for suffix in ("json", "html"):  # of earlier predictions
@@ -101,10 +103,10 @@ class Job:
             try:
                 scored = self._fill(parts, missing, stop)
             except KeyboardInterrupt:
-                whole = parts.parts - len(parts.missing())
+                complete = parts.parts - len(parts.missing())
                 log.warning(
-                    "%d of %d parts are in %s; the same command goes on with the next",
-                    whole, parts.parts, self.output,
+                    "%d of %d parts are in %s; the same command resumes with the next",
+                    complete, parts.parts, self.output,
                 )  # fmt: skip
                 raise
             drifts = self._drift(sum(parts.tallies(), Tally()), self.output, "drift")
@@ -112,7 +114,7 @@ class Job:
         return scored, drifts
 
     def _fill(self, parts: PartFolder, missing: list[int], stop: Callable[[], bool]) -> int:
-        """Score the missing parts, those behind each other in one pass; returns their rows."""
+        """Score the missing parts, adjacent ones in one pass; returns their rows."""
         scored = 0
         sizes = {number: parts.bounds(number) for number in missing}
         with progress("predict", sum(last - first for first, last in sizes.values())) as advance:
@@ -154,7 +156,7 @@ class Job:
 
 
 def _write(path: Path, schema: pa.Schema, chunks: _Chunks, rows: int, advance: Advance) -> Tally:
-    """The next `rows` rows into a Parquet file; no more chunks are asked for than they take."""
+    """The next `rows` rows into a Parquet file; no more chunks are read than these need."""
     tally = Tally()
     with pq.ParquetWriter(path, schema) as writer:
         while tally.rows < rows:

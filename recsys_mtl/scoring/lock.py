@@ -1,4 +1,4 @@
-"""One job a folder: a lock that goes with its process, and a file that says who holds it."""
+"""One job a folder: a lock that ends with its process, and a file that names the holder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 
 LOCK, HOLDER = "_lock", "_lock.json"
-_PATIENCE = 0.2
-"""Seconds. A job that ends deletes its lock; who opened the file just before tries once more."""
+_WAIT = 0.2
+"""Seconds. A job that ends deletes its lock; a job that opened the file just before tries again."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Inside, no other job may work in the folder.
 
-    The kernel drops the lock of a process that dies, so what a killed job of this machine left is
-    taken over. A job of another machine that shares the disk is known by the holder's file alone.
+    The kernel drops the lock of a process that dies, so the lock of a killed job of this machine is
+    free again. A job of another machine that shares the disk shows in the holder's file alone.
 
     Raises:
         UserError: another job works there.
     """
-    path, lock = folder / HOLDER, FileLock(folder / LOCK, timeout=_PATIENCE)
+    path, lock = folder / HOLDER, FileLock(folder / LOCK, timeout=_WAIT)
     try:
         lock.acquire()
     except Timeout:
@@ -43,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
     finally:
-        (folder / LOCK).unlink(missing_ok=True)  # before others may have it
+        (folder / LOCK).unlink(missing_ok=True)  # before another job may acquire it
         lock.release()
 
 

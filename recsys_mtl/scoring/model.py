@@ -12,13 +12,13 @@ from recsys_mtl.tracking.bundle_cache import bundle_hash
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelFolder:
     """A bundle on this disk.
 
     Attributes:
         folder: of the bundle.
         sha256: of its manifest, which holds those of its other files.
-        registered: name, version and the alias that was asked for; None for a run's folder.
+        registered: name, version and the requested alias; None for a run's folder.
     """
 
     folder: Path
@@ -28,13 +28,13 @@ class Model:
 
 def find_model(
     run_dir: str | Path | None, *, model: str | None = None, tracking_uri: str | None = None
-) -> Model:
+) -> ModelFolder:
     """The model that a command names.
 
     Args:
         run_dir: a run's folder, or its model folder.
-        model: `models:/NAME/3` or `models:/NAME@champion`, in place of `run_dir`.
-        tracking_uri: of the registry; else as everywhere.
+        model: `models:/NAME/3` or `models:/NAME@champion`, instead of `run_dir`.
+        tracking_uri: of the registry; default: the configured one.
 
     Raises:
         UserError: none or both are given; no such model; or its files are not the registered ones.
@@ -47,7 +47,7 @@ def find_model(
         if tracking_uri is not None:
             raise wrong("--tracking-uri is for --model", fix="leave it out")
         folder = model_folder(run_dir)
-        return Model(folder, bundle_hash(folder))
+        return ModelFolder(folder, bundle_hash(folder))
     from recsys_mtl.tracking.registry import Registry  # imports mlflow, which is slow
 
     registry = Registry(tracking_uri)
@@ -55,4 +55,4 @@ def find_model(
     folder = registry.download(version)
     alias = model.partition("@")[2] or None
     registered = {"name": version.name, "version": version.number, "alias": alias}
-    return Model(folder, bundle_hash(folder), registered)
+    return ModelFolder(folder, bundle_hash(folder), registered)

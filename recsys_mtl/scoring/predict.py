@@ -1,8 +1,8 @@
 """Raw rows from files to predictions in Parquet, in bounded memory.
 
 A name that ends in .parquet is one file, any other a folder of parts (recsys_mtl/scoring/folder.py)
-that the same command completes after a kill. Beside the predictions, drift.json and drift.html tell
-how far the rows have moved from the training's (recsys_mtl/scoring/drift.py).
+that the same command completes after a kill. drift.json and drift.html, next to the
+predictions, report how far the rows have moved from the training's (recsys_mtl/scoring/drift.py).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.page import Page
-from recsys_mtl.scoring.job import Job, Options
-from recsys_mtl.scoring.model import Model, find_model
-from recsys_mtl.scoring.place import check_apart, check_place, is_one_file
+from recsys_mtl.scoring.job import Options, ScoringJob
+from recsys_mtl.scoring.model import ModelFolder, find_model
+from recsys_mtl.scoring.output import check_apart, check_output, is_one_file
 from recsys_mtl.scoring.rows import open_rows
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.serving.bundle import load_bundle, load_reference
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def predict(
-    model: str | Path | Model,
+    model: str | Path | ModelFolder,
     *,
     input: str,
     output: str | Path,
@@ -43,16 +43,16 @@ def predict(
         output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
         batch_rows: short for that option.
         options: how they are written.
-        show: gets the page on drift.
+        show: receives the page on drift.
 
     Raises:
-        UserError: no such model or input, columns that the model does not read, or a place that
+        UserError: no such model or input, columns that the model does not read, or an output that
             cannot be written, holds another scoring, or is the input.
         KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call resumes.
     """
     output = Path(output)
-    check_place(output, options.rows_per_file)
-    if not isinstance(model, Model):
+    check_output(output, options.rows_per_file)
+    if not isinstance(model, ModelFolder):
         model = find_model(model)
     predictor = load_bundle(model.folder)
     predictor.precision = options.precision
@@ -60,10 +60,10 @@ def predict(
     check_apart(output, source)
     reference = load_reference(model.folder) if options.drift else None
     if options.drift and reference is None:
-        log.info("the model tells nothing of its training rows: drift is not measured")
+        log.info("the model has no counts of its training rows: drift is not measured")
     rows = batch_rows or options.batch_rows
     scorer = Scorer(predictor, source, options.keep, reference, rows)
-    job = Job(model, scorer, input, output, options, show)
+    job = ScoringJob(model, scorer, input, output, options, show)
     write = job.write_file if is_one_file(output) else job.write_parts
     begun = time.perf_counter()
     with graceful_interrupt() as stop:

@@ -48,11 +48,11 @@ class Scorer:
             first: row to start at.
             last: row to end before.
             part_rows: rows of a part.
-            stop: asked before every chunk.
+            stop: called before every chunk.
 
         Raises:
             UserError: a damaged file or a value that the model does not read.
-            KeyboardInterrupt: `stop` says so.
+            KeyboardInterrupt: `stop` returned true.
         """
         columns = list(dict.fromkeys([*self.predictor.columns, *self.keep]))
         frames = self.source.frames(columns, chunk_rows=self.chunk_rows, skip_rows=first)
@@ -85,11 +85,11 @@ def regrouped(
     for frame in frames:
         while frame.height and row < last:
             inside = row % part_rows
-            room = min(chunk_rows - inside % chunk_rows, part_rows - inside, last - row)
-            held.append(frame.head(room))
-            frame = frame.slice(room)
+            free = min(chunk_rows - inside % chunk_rows, part_rows - inside, last - row)
+            held.append(frame.head(free))
+            frame = frame.slice(free)
             row += held[-1].height
-            if held[-1].height == room:
+            if held[-1].height == free:
                 yield pl.concat(held)
                 held = []
         if row == last:

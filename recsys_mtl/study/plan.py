@@ -16,7 +16,7 @@ P = TypeVar("P", bound=Section)
 
 
 class SeedsConfig(Section):
-    """What is drawn of the data, and in an ablation all else too, is drawn by the seed."""
+    """The seed draws from the data, and in an ablation everything else too."""
 
     first: Annotated[int, Field(ge=0, lt=2**30)] = Field(0, description="the first one")
     count: PositiveInt = Field(3, description="how many, one after the other")

@@ -1,6 +1,6 @@
 """Runs a study: trains what is missing, compares, reports, tracks.
 
-What is left in the output folder, beside the note of what it is for:
+Files in the output folder, in addition to the note of its purpose:
 
     units/…/seed-N….json        one result a unit; the same call resumes after them
     report.md, report.html      the page, with its pictures
@@ -35,7 +35,7 @@ Trainer = Callable[..., AbstractContextManager[Callable[[U], Mapping[str, Any]]]
 
 
 class Outcome(NamedTuple):
-    """What all units say together: a dataclass of numbers, those for the tracker, the page."""
+    """What all units show together: a dataclass of numbers, those for the tracker, the page."""
 
     summary: Any
     numbers: Mapping[str, float | None]
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Study(Generic[U]):
-    """A plan of units, how they are trained, and what their results say.
+    """A plan of units, how they are trained, and what their results show.
 
     Attributes:
         job: the command's name, in result.json and the tracker.

@@ -1,4 +1,4 @@
-"""Units of a study, one training each, and their results: strict JSON files, whole or not there."""
+"""Units of a study, one training each, and their results: strict JSON files, written atomically."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Unit(ABC):
         return out / "units" / str(trained) / f"{name}.json"
 
     def same_settings(self, result: UnitResult) -> bool:
-        """Whether a stored result was trained as this unit would be, as far as it tells."""
+        """Whether a stored result was trained as this unit would be, as far as it records that."""
         del result
         return True
 
@@ -72,12 +72,12 @@ def _read(unit: Unit, path: Path) -> UnitResult:
         held = {key: result[key] for key in unit.identity}
         if held == unit.identity and unit.same_settings(result):
             return result
-        found = _named(held)
+        content = _named(held)
     except (ValueError, KeyError, TypeError) as error:
-        found = repr(error)
+        content = repr(error)
     raise wrong(
         "not the result of that run", where=str(path), expected=_named(unit.identity),
-        found=found, fix="delete it, and run the same command again",
+        found=content, fix="delete it, and run the same command again",
     )  # fmt: skip
 
 

@@ -83,8 +83,8 @@ def stored(out: Path) -> dict[str, Document]:
 
 def result_of(out: Path) -> Document:
     """What result.json holds, NaN being null."""
-    found: Document = json.loads((out / "result.json").read_text(), parse_constant=pytest.fail)
-    return found
+    result: Document = json.loads((out / "result.json").read_text(), parse_constant=pytest.fail)
+    return result
 
 
 def numbers(value: Any) -> Any:
@@ -114,9 +114,9 @@ def test_an_ablation_of_given_rows(
         - units[f"units/off/seed-{s}.json"]["scores"]["click"]
         for s in (5, 6)
     ]
-    found = summary["arms"]["slow"]["tasks"]["click"]
-    assert found["mean"] == pytest.approx(50 * sum(gains))
-    assert found["mean"] < 0
+    difference = summary["arms"]["slow"]["tasks"]["click"]
+    assert difference["mean"] == pytest.approx(50 * sum(gains))
+    assert difference["mean"] < 0
     shown = capsys.readouterr().out
     assert f"slow: {summary['arms']['slow']['sentence']}." in " ".join(shown.split())
     assert str(out / "report.md") in shown
@@ -130,7 +130,7 @@ def refused(*args: Any, **options: Any) -> Any:
 
 
 @pytest.mark.slow  # several trainings
-def test_a_second_call_trains_nothing_and_says_the_same(
+def test_a_second_call_trains_nothing_and_reports_the_same(
     ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = toy.folder / "out"
@@ -176,7 +176,7 @@ def test_another_ablation_leaves_the_folder_as_it_is(ablation: Any, toy: Any) ->
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
 
 
-def test_an_interrupt_keeps_whole_units(
+def test_an_interrupt_keeps_complete_units(
     ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer, trained = ablate_job.arm_trainer, []
@@ -250,10 +250,10 @@ def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
     assert parent.data.tags["job"] == "ablate"
     assert parent.data.params["arms.slow.training.optimizer.learning_rate"] == "1e-05"
     assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {parent.info.run_id}
-    found = {(run.data.params["arm"], int(run.data.params["seed"])): run for run in nested}
-    assert found.keys() == {(n, s) for n in ("off", "published", "slow") for s in (5, 6)}
+    by_unit = {(run.data.params["arm"], int(run.data.params["seed"])): run for run in nested}
+    assert by_unit.keys() == {(n, s) for n in ("off", "published", "slow") for s in (5, 6)}
     units = stored(out)
-    for (name, seed), one in found.items():
+    for (name, seed), one in by_unit.items():
         unit = units[f"units/{name}/seed-{seed}.json"]
         assert one.info.run_name == f"{name}, seed {seed}"
         assert one.data.tags["config_hash"] == unit["config_hash"]
@@ -293,15 +293,15 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def wait_for(found: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while not found():
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
 @pytest.mark.slow  # processes
-def test_a_killed_ablation_goes_on_and_says_what_an_undisturbed_one_does(
+def test_a_killed_ablation_resumes_with_the_results_of_an_undisturbed_one(
     ablation: Any, toy: Any, start: Start
 ) -> None:
     path, out = ablation(**SYNTHETIC), toy.folder / "out"
@@ -333,7 +333,7 @@ def test_two_processes_give_the_same_units_as_one(ablation: Any, toy: Any) -> No
 
 @pytest.mark.slow  # processes
 @pytest.mark.parametrize("processes", [1, 2])
-def test_ctrl_c_ends_soon_and_keeps_whole_units(
+def test_ctrl_c_ends_soon_and_keeps_complete_units(
     processes: int, ablation: Any, toy: Any, start: Start
 ) -> None:
     long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
@@ -356,7 +356,7 @@ def test_ctrl_c_ends_soon_and_keeps_whole_units(
 
 @pytest.mark.slow  # processes
 def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any, start: Start) -> None:
-    """Else they would write into the folder that the next call goes on with."""
+    """Else they would write into the folder that the next call resumes in."""
     long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
     path = ablation(ready=["off"], arms={"endless": long})
     out = toy.folder / "out"

@@ -19,29 +19,30 @@ UPPER = np.triu_indices(4, 1)
 
 
 def test_the_plan_agrees_with_itself() -> None:
-    found = agreement(PLANNED, PLANNED, threshold=-0.1)
-    assert found == Agreement(spearman=pytest.approx(1.0), first=1.0, precision=1.0, recall=1.0)
+    measures = agreement(PLANNED, PLANNED, threshold=-0.1)
+    assert measures == Agreement(spearman=pytest.approx(1.0), first=1.0, precision=1.0, recall=1.0)
 
 
 def test_numbers_of_another_matrix() -> None:
     measured = np.array(
         [[1.0, 0.1, -0.2, 0.3], [0.1, 1.0, -0.3, 0.0], [-0.2, -0.3, 1.0, 0.4], [0.3, 0.0, 0.4, 1.0]]
     )
-    found = agreement(measured, PLANNED, threshold=-0.1)
-    assert found.spearman == pytest.approx(spearmanr(measured[UPPER], PLANNED[UPPER]).statistic)
+    measures = agreement(measured, PLANNED, threshold=-0.1)
+    assert measures.spearman == pytest.approx(spearmanr(measured[UPPER], PLANNED[UPPER]).statistic)
     # Tasks 0 and 1 have each other as best relative, 2 has two (no clear one), 3 has 2.
-    assert found.first == pytest.approx(2 / 3)  # 1 and 3 find it, 0 prefers 3
-    assert found.precision == pytest.approx(1 / 2)  # (0, 2) is in conflict, (1, 2) is not
-    assert found.recall == pytest.approx(1 / 2)  # (1, 3) is missed
+    assert measures.first == pytest.approx(2 / 3)  # 1 and 3 find it, 0 prefers 3
+    assert measures.precision == pytest.approx(1 / 2)  # (0, 2) is in conflict, (1, 2) is not
+    assert measures.recall == pytest.approx(1 / 2)  # (1, 3) is missed
 
 
 def test_what_does_not_exist_is_nan() -> None:
     flat = np.full((3, 3), 0.5)
-    found = agreement(np.eye(3), flat, threshold=-0.1)
-    assert [np.isnan(v) for v in (found.spearman, found.first, found.precision, found.recall)] == [
-        True
-    ] * 4
-    mean = mean_agreement([found, Agreement(0.5, 1.0, 0.0, float("nan"))])
+    measures = agreement(np.eye(3), flat, threshold=-0.1)
+    assert [
+        np.isnan(v)
+        for v in (measures.spearman, measures.first, measures.precision, measures.recall)
+    ] == [True] * 4
+    mean = mean_agreement([measures, Agreement(0.5, 1.0, 0.0, float("nan"))])
     assert (mean.spearman, mean.first, mean.precision) == (0.5, 1.0, 0.0)
     assert np.isnan(mean.recall)
 

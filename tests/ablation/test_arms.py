@@ -149,13 +149,13 @@ def test_of_the_base_it_keeps_the_time_the_prior_and_how_often_it_measures() -> 
     assert arm.prior.groups["g"].tasks == ["click", "cart"]
 
 
-def test_the_favoured_arm_knows_the_groups_and_measures_all_the_time() -> None:
+def test_the_favoured_arm_has_the_groups_and_measures_all_the_time() -> None:
     known = replace(known_of("scarce"), groups={"buying": ["click", "cart"]})
-    found = differences(
+    changes = differences(
         config_of("scarce"), READY["published_favoured"](config_of("scarce"), known)
     )
-    assert found.pop("adatt.prior.groups.buying.tasks") == ["click", "cart"]
-    assert found == {
+    assert changes.pop("adatt.prior.groups.buying.tasks") == ["click", "cart"]
+    assert changes == {
         "adatt.mechanism": "loss",
         "adatt.masking": "zero_logit",
         "adatt.measure.interval": 1,
@@ -167,9 +167,9 @@ def test_the_favoured_arm_knows_the_groups_and_measures_all_the_time() -> None:
 
 def test_large_single_tasks_have_all_experts() -> None:
     config = config_of("scarce")
-    found = differences(config, READY["single_task_large"](config, known_of("scarce")))
-    assert [*found] == ["model.task_experts"]
-    assert [expert["count"] for expert in found["model.task_experts"]] == [8]
+    changes = differences(config, READY["single_task_large"](config, known_of("scarce")))
+    assert [*changes] == ["model.task_experts"]
+    assert [expert["count"] for expert in changes["model.task_experts"]] == [8]
 
 
 def test_rates_and_experts_are_multiplied() -> None:
@@ -209,27 +209,27 @@ def test_planted_donors_are_the_planted_relatives() -> None:
     pairs = {
         "purchase": "click", "complaint": "cart", "churn": "revisit", "dwell": "spend",
     }  # fmt: skip
-    found = arm.adatt.borrow.donors
-    assert isinstance(found, dict)
+    chosen = arm.adatt.borrow.donors
+    assert isinstance(chosen, dict)
     for scarce, relative in pairs.items():
-        assert found[scarce] == [relative]
-        assert found[relative] == [scarce]  # it has labels enough and receives nothing
+        assert chosen[scarce] == [relative]
+        assert chosen[relative] == [scarce]  # it has labels enough and receives nothing
     assert {path for path in differences(config, arm) if "donors" not in path} == {*BORROW}
 
 
 def test_planted_donors_are_chosen_as_measured_ones(rng: np.random.Generator) -> None:
     config = config_of("scarce")
     names = [*config.tasks]
-    found = np.triu(rng.uniform(-1, 1, (8, 8)), 1)
-    found += found.T + np.eye(8)
-    found[0, 1:] = found[1:, 0] = 0.1  # the first has no relative
-    relation = {a: dict(zip(names, found[i].tolist(), strict=True)) for i, a in enumerate(names)}
+    affinity = np.triu(rng.uniform(-1, 1, (8, 8)), 1)
+    affinity += affinity.T + np.eye(8)
+    affinity[0, 1:] = affinity[1:, 0] = 0.1  # the first has no relative
+    relation = {a: dict(zip(names, affinity[i].tolist(), strict=True)) for i, a in enumerate(names)}
     planted = READY["borrow_planted"](config, Known({}, relation)).adatt.borrow.donors
     assert isinstance(planted, dict)
     for i, name in enumerate(names):
         alone = torch.arange(8) == i
         effective = torch.where(alone, 1.0, 9.0)  # all others have more labels
-        row = donors(torch.tensor(found), effective, alone)[i]
+        row = donors(torch.tensor(affinity), effective, alone)[i]
         assert planted[name] == [names[j] for j in torch.nonzero(row).flatten().tolist()]
     assert planted[names[0]] == []
 
@@ -237,10 +237,10 @@ def test_planted_donors_are_chosen_as_measured_ones(rng: np.random.Generator) ->
 def test_items_lend_to_nobody() -> None:
     config, known = config_of("bank16"), known_of("bank16")
     assert known.relation["spending_category"]["brand_prediction"] == 0.65
-    found = READY["borrow_planted"](config, known).adatt.borrow.donors
-    assert isinstance(found, dict)
-    assert found["brand_prediction"] == ["spending_category"]
-    assert found["spending_category"] == ["nba"]
+    chosen = READY["borrow_planted"](config, known).adatt.borrow.donors
+    assert isinstance(chosen, dict)
+    assert chosen["brand_prediction"] == ["spending_category"]
+    assert chosen["spending_category"] == ["nba"]
 
 
 def test_planted_donors_need_known_relations() -> None:
@@ -349,7 +349,7 @@ def sorted_rows(rows: torch.Tensor) -> torch.Tensor:
     return rows[torch.from_numpy(order)]
 
 
-def test_an_arm_is_told_where_it_is_wrong() -> None:
+def test_a_wrong_arm_is_reported() -> None:
     with pytest.raises(UserError) as caught:
         changed(tiny(), ["training.epochs=0", "nothing=1"], "arms.mine")
     assert [problem.where for problem in caught.value.problems] == [

@@ -76,7 +76,7 @@ def test_a_wrong_file_is_one_clear_line(case: str, make: Any) -> None:
     assert "ablation.yaml" in str(caught.value)
 
 
-def test_every_mistake_is_told_at_once(make: Any) -> None:
+def test_all_mistakes_are_reported_at_once(make: Any) -> None:
     with pytest.raises(UserError) as caught:
         make(ready=["of"], reference="offf", synthetic={"plan": "demoo"})
     assert len(caught.value.problems) == 3
@@ -207,8 +207,8 @@ def test_as_overrides_say_the_same(value: Any) -> None:
     (text,) = as_overrides({"synthetic.change": value})
     data: dict[str, Any] = {"synthetic": {"plan": "demo"}}
     apply(data, text, Ablation)
-    found = data["synthetic"]["change"]
-    assert (found, type(found)) == (value, type(value))
+    stored = data["synthetic"]["change"]
+    assert (stored, type(stored)) == (value, type(value))
 
 
 def test_the_same_folder_takes_more_seeds_and_arms(make: Any, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_the_plan_is_checked_as_a_plan(make: Any) -> None:
     assert plan.score.time == 0.0
 
 
-def test_the_note_is_whole_yaml(make: Any, tmp_path: Path) -> None:
+def test_the_note_is_valid_yaml(make: Any, tmp_path: Path) -> None:
     ablation = make()
     claim(ablation, tmp_path / "out")
     assert load_ablation(tmp_path / "out" / "ablation.yaml") == ablation

@@ -54,19 +54,19 @@ def test_the_page_begins_with_what_was_compared_and_the_verdicts(unit: Unit) -> 
 
 def test_tables_hold_every_arm_and_task(unit: Unit) -> None:
     summary = some(unit)
-    found = tables(make_page("tiny", summary))
-    arms = found["Arms"]
+    by_title = tables(make_page("tiny", summary))
+    arms = by_title["Arms"]
     assert [row[0] for row in arms.rows] == ["off", "a", "b"]
     assert arms.rows[0] == ["off", "", "", "", "", "1.00"]
     assert arms.rows[1][1] == "+2.15 [+1.94, +2.36]"
     assert [row[3] for row in arms.rows] == ["", "4:0", "0:4"]
     assert arms.rows[1][4] == f"{summary.arms['a'].relative:+.2f}"
-    tasks = found["Differences by task"]
+    tasks = by_title["Differences by task"]
     assert [row[:2] for row in tasks.rows] == [["x", "a"], ["", "b"], ["y", "a"], ["", "b"]]
-    scores = found["Scores"]
+    scores = by_title["Scores"]
     assert scores.columns == ("task", "score", "labels", "off", "a", "b")
     assert scores.rows[0] == ["x", "AUC", "102", "0.7000 (0.50)", "0.7215 (0.55)", "0.6785 (0.45)"]
-    for table in found.values():
+    for table in by_title.values():
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 

@@ -23,11 +23,11 @@ def test_unlabelled_rows_count_with_the_truth_only(rng: np.random.Generator) -> 
     linear = rng.normal(size=300)
     labels = (rng.random(300) < expit(linear)).astype(float)
     labels[100:] = np.nan
-    found = scores_of(expit(linear), labels)
-    assert score("binary", found, "t") == pytest.approx(
+    scores = scores_of(expit(linear), labels)
+    assert score("binary", scores, "t") == pytest.approx(
         roc_auc_score(labels[:100], expit(linear)[:100])
     )
-    assert true_score(target, found, "t", linear) == pytest.approx(
+    assert true_score(target, scores, "t", linear) == pytest.approx(
         auc(expit(linear), linear, np.ones(300))
     )
 
@@ -47,8 +47,8 @@ def test_an_oracle_reaches_1_and_a_constant_0(rng: np.random.Generator) -> None:
         low, high = reach(target, linear)
         assert true_score(target, scores_of(oracle, nothing), "t", linear) == pytest.approx(high)
         if constant is not None:
-            found = true_score(target, scores_of(constant, nothing), "t", linear)
-            assert found == pytest.approx(low, abs=1e-9)
+            score = true_score(target, scores_of(constant, nothing), "t", linear)
+            assert score == pytest.approx(low, abs=1e-9)
 
 
 def test_items_are_scored_by_their_labels(rng: np.random.Generator) -> None:
@@ -60,9 +60,9 @@ def test_items_are_scored_by_their_labels(rng: np.random.Generator) -> None:
     low, high = reach(items, linear, drawn)
     known = drawn[~np.isnan(drawn)].astype(int)
     ranks = items.ranks(linear[~np.isnan(drawn)], known)
-    found = scores_of(np.where(np.isnan(drawn), np.nan, 1.0), drawn)
-    found.predictions["t"][~np.isnan(drawn)] = ranks
-    assert score("retrieval", found, "t") == pytest.approx(high)
+    scores = scores_of(np.where(np.isnan(drawn), np.nan, 1.0), drawn)
+    scores.predictions["t"][~np.isnan(drawn)] = ranks
+    assert score("retrieval", scores, "t") == pytest.approx(high)
     assert 0 < low < high < 1
 
 
@@ -77,6 +77,6 @@ def test_what_has_no_score_is_nan(kind: str, why: str) -> None:
 
 
 def test_equal_predictions_have_no_ranks() -> None:
-    found = scores_of(np.ones(3), np.arange(3.0))
-    assert np.isnan(score("regression", found, "t"))
+    scores = scores_of(np.ones(3), np.arange(3.0))
+    assert np.isnan(score("regression", scores, "t"))
     assert score("binary", scores_of(np.ones(3), np.array([0.0, 1, 1])), "t") == 0.5

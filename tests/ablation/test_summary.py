@@ -19,16 +19,16 @@ SEEDS = range(6)
 @pytest.fixture
 def units(unit: Unit, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Two tasks; arm `a` gains on x, `b` does nothing."""
-    found = []
+    results = []
     for seed in SEEDS:
         x, y = rng.normal(0.7, 0.05, 2)
         more, less = rng.normal(0.02, 0.002), rng.normal(0.0, 0.01)
-        found += [
+        results += [
             unit("off", seed, {"x": x, "y": y}),
             unit("a", seed, {"x": x + more, "y": y + less}, train_seconds=12.0),
             unit("b", seed, {"x": x, "y": y}, epochs=2),
         ]
-    return found
+    return results
 
 
 def of(units: list[dict[str, Any]], arm: str, task: str) -> np.ndarray:
@@ -41,29 +41,29 @@ def test_differences_are_paired_by_seed(units: list[dict[str, Any]]) -> None:
     assert summary.kinds == {"x": "binary", "y": "binary"}
     assert summary.labelled == {"x": 102.5, "y": 102.5}
     assert [*summary.arms] == ["off", "a", "b"]
-    found = summary.arms["a"]
+    outcome = summary.arms["a"]
     gains = {task: 100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"}
     for task in "xy":
         want = difference(gains[task])
-        assert found.tasks[task].mean == pytest.approx(want.mean)
-        assert (found.tasks[task].low, found.tasks[task].p) == pytest.approx((want.low, want.p))
-        assert found.tasks[task].pairs == len(SEEDS)
-        assert found.scores[task] == pytest.approx(of(units, "a", task).mean())
+        assert outcome.tasks[task].mean == pytest.approx(want.mean)
+        assert (outcome.tasks[task].low, outcome.tasks[task].p) == pytest.approx((want.low, want.p))
+        assert outcome.tasks[task].pairs == len(SEEDS)
+        assert outcome.scores[task] == pytest.approx(of(units, "a", task).mean())
 
 
 def test_the_overall_difference_is_that_of_the_mean_over_tasks(units: list[dict[str, Any]]) -> None:
-    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["a"]
+    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["a"]
     gains = [100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"]
     want = difference(np.mean(gains, axis=0))
-    assert found.overall is not None
-    assert found.overall.mean == pytest.approx(want.mean)
-    assert (found.overall.low, found.overall.high) == pytest.approx((want.low, want.high))
-    assert (found.overall.wins, found.overall.losses) == (want.wins, want.losses)
+    assert outcome.overall is not None
+    assert outcome.overall.mean == pytest.approx(want.mean)
+    assert (outcome.overall.low, outcome.overall.high) == pytest.approx((want.low, want.high))
+    assert (outcome.overall.wins, outcome.overall.losses) == (want.wins, want.losses)
     relative = [
         np.mean([100 * (of(units, "a", t)[s] / of(units, "off", t)[s] - 1) for t in ("x", "y")])
         for s in SEEDS
     ]
-    assert found.relative == pytest.approx(np.mean(relative))
+    assert outcome.relative == pytest.approx(np.mean(relative))
 
 
 def test_holm_is_applied_over_the_tasks_of_an_arm(units: list[dict[str, Any]]) -> None:
@@ -77,13 +77,13 @@ def test_holm_is_applied_over_the_tasks_of_an_arm(units: list[dict[str, Any]]) -
     assert x.adjusted == pytest.approx(2 * x.p)  # of two tasks, not of four differences
 
 
-def test_an_arm_that_does_nothing_is_told_so(units: list[dict[str, Any]]) -> None:
-    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["b"]
-    assert found.word == "no difference shown"
-    assert found.sentence.startswith("no difference shown larger than 0.00 points")
-    assert found.relative == 0.0
-    assert found.overall is not None
-    assert (found.overall.wins, found.overall.losses, found.overall.p) == (0, 0, 1.0)
+def test_an_arm_without_effect_is_reported(units: list[dict[str, Any]]) -> None:
+    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["b"]
+    assert outcome.word == "no difference shown"
+    assert outcome.sentence.startswith("no difference shown larger than 0.00 points")
+    assert outcome.relative == 0.0
+    assert outcome.overall is not None
+    assert (outcome.overall.wins, outcome.overall.losses, outcome.overall.p) == (0, 0, 1.0)
 
 
 def test_the_level_of_the_verdict_is_the_ablation_s(unit: Unit) -> None:
@@ -95,13 +95,13 @@ def test_the_level_of_the_verdict_is_the_ablation_s(unit: Unit) -> None:
 
 
 def test_the_reference_has_no_difference_to_itself(units: list[dict[str, Any]]) -> None:
-    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms["off"]
-    assert (found.tasks, found.overall, found.sentence) == ({}, None, "the reference")
-    assert np.isnan(found.relative)
-    assert found.train_ratio == 1.0
+    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["off"]
+    assert (outcome.tasks, outcome.overall, outcome.sentence) == ({}, None, "the reference")
+    assert np.isnan(outcome.relative)
+    assert outcome.train_ratio == 1.0
 
 
-def test_cost_is_told_by_epoch(units: list[dict[str, Any]]) -> None:
+def test_cost_is_reported_by_epoch(units: list[dict[str, Any]]) -> None:
     arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
     assert arms["a"].train_ratio == 1.5  # 12 s against 8 s for four epochs
     assert arms["b"].train_ratio == 2.0  # two epochs in the same time
@@ -118,45 +118,45 @@ def test_seeds_without_a_partner_are_left_out(units: list[dict[str, Any]]) -> No
     summary = summarize(some, ("off", "a", "b"), alpha=0.005)
     assert summary.seeds == [1, 2, 3, 4, 5]
     gains = 100 * (of(units, "a", "x") - of(units, "off", "x"))[1:5]
-    found = summary.arms["a"].tasks["x"]
-    assert found.pairs == 4
-    assert found.mean == pytest.approx(gains.mean())
+    difference = summary.arms["a"].tasks["x"]
+    assert difference.pairs == 4
+    assert difference.mean == pytest.approx(gains.mean())
     assert summary.arms["b"].tasks["x"].pairs == 3
     assert summary.arms["a"].scores["x"] == pytest.approx(of(units, "a", "x")[:5].mean())
 
 
-def test_an_arm_without_any_partner_says_nothing(unit: Unit) -> None:
+def test_an_arm_without_any_partner_has_no_result(unit: Unit) -> None:
     units = [unit("off", 0, {"x": 0.5}), unit("a", 1, {"x": 0.6})]
-    found = summarize(units, ("off", "a", "b"), alpha=0.005).arms
-    assert "b" not in found  # nothing of it is there
-    assert found["a"].overall is not None
-    assert found["a"].overall.pairs == 0
-    assert found["a"].sentence == "no difference can be shown: fewer than two pairs"
-    assert np.isnan(found["a"].relative)
-    assert np.isnan(found["a"].train_ratio)
+    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    assert "b" not in arms  # nothing of it is there
+    assert arms["a"].overall is not None
+    assert arms["a"].overall.pairs == 0
+    assert arms["a"].sentence == "no difference can be shown: fewer than two pairs"
+    assert np.isnan(arms["a"].relative)
+    assert np.isnan(arms["a"].train_ratio)
 
 
 def test_a_score_that_is_undefined_counts_nowhere(unit: Unit) -> None:
     units = [unit("off", s, {"x": 0.5, "y": None if s == 0 else 0.6}) for s in range(3)]
     units += [unit("a", s, {"x": 0.51, "y": 0.63}) for s in range(3)]
     summary = summarize(units, ("off", "a"), alpha=0.005)
-    found = summary.arms["a"]
-    assert (found.tasks["x"].pairs, found.tasks["y"].pairs) == (3, 2)
-    assert found.tasks["y"].mean == pytest.approx(3.0)
-    assert found.overall is not None
-    assert found.overall.pairs == 3
-    assert found.overall.mean == pytest.approx((1.0 + 2.0 + 2.0) / 3)  # of x alone for seed 0
+    outcome = summary.arms["a"]
+    assert (outcome.tasks["x"].pairs, outcome.tasks["y"].pairs) == (3, 2)
+    assert outcome.tasks["y"].mean == pytest.approx(3.0)
+    assert outcome.overall is not None
+    assert outcome.overall.pairs == 3
+    assert outcome.overall.mean == pytest.approx((1.0 + 2.0 + 2.0) / 3)  # of x alone for seed 0
     assert summary.arms["off"].scores["y"] == pytest.approx(0.6)
-    assert found.relative == pytest.approx((2.0 + 3.5 + 3.5) / 3)
+    assert outcome.relative == pytest.approx((2.0 + 3.5 + 3.5) / 3)
 
 
 def test_a_task_that_is_never_defined_is_nan_and_no_more(unit: Unit) -> None:
     units = [unit(arm, s, {"x": 0.5, "y": None}) for arm in ("off", "a") for s in range(3)]
-    found = summarize(units, ("off", "a"), alpha=0.005).arms["a"]
-    assert found.tasks["y"].pairs == 0
-    assert np.isnan(found.tasks["y"].adjusted)
-    assert np.isnan(found.scores["y"])
-    assert found.tasks["x"].adjusted == 1.0
+    outcome = summarize(units, ("off", "a"), alpha=0.005).arms["a"]
+    assert outcome.tasks["y"].pairs == 0
+    assert np.isnan(outcome.tasks["y"].adjusted)
+    assert np.isnan(outcome.scores["y"])
+    assert outcome.tasks["x"].adjusted == 1.0
     nothing = [unit(arm, s, {"y": None}) for arm in ("off", "a") for s in range(3)]
     overall = summarize(nothing, ("off", "a"), alpha=0.005).arms["a"].overall
     assert overall is not None
@@ -168,11 +168,11 @@ def test_the_truth_is_compared_with_where_it_is_known(unit: Unit) -> None:
     units += [unit("a", s, {"x": 0.4}, true={"x": 0.7}) for s in range(3)]
     summary = summarize(units, ("off", "a"), alpha=0.005)
     assert summary.against_truth
-    found = summary.arms["a"]
-    assert found.scores == {"x": pytest.approx(0.7)}
-    assert found.reached == {"x": pytest.approx(0.5)}  # 0.7, from 0.5 to 0.9
-    assert found.tasks["x"].mean == pytest.approx(10.0)
-    assert found.word == "helps"
+    outcome = summary.arms["a"]
+    assert outcome.scores == {"x": pytest.approx(0.7)}
+    assert outcome.reached == {"x": pytest.approx(0.5)}  # 0.7, from 0.5 to 0.9
+    assert outcome.tasks["x"].mean == pytest.approx(10.0)
+    assert outcome.word == "helps"
 
 
 def test_labels_are_compared_with_where_the_truth_lacks_a_task(unit: Unit) -> None:
@@ -220,11 +220,11 @@ def test_affinity_is_compared_with_the_plan_epoch_by_epoch(unit: Unit) -> None:
     np.testing.assert_array_equal(summary.planned, PLANNED)
     assert summary.arms["off"].affinity == []
     assert summary.arms["off"].matrix is None
-    found = summary.arms["a"]
-    assert [one.spearman for one in found.affinity] == pytest.approx([0.0, 1.0])
-    assert [one.recall for one in found.affinity] == [0.5, 1.0]
-    assert found.matrix is not None
-    np.testing.assert_allclose(found.matrix, 0.75 * PLANNED)  # after each seed's last epoch
+    outcome = summary.arms["a"]
+    assert [one.spearman for one in outcome.affinity] == pytest.approx([0.0, 1.0])
+    assert [one.recall for one in outcome.affinity] == [0.5, 1.0]
+    assert outcome.matrix is not None
+    np.testing.assert_allclose(outcome.matrix, 0.75 * PLANNED)  # after each seed's last epoch
 
 
 def test_measures_without_a_sign_are_compared_by_size(unit: Unit) -> None:
@@ -267,10 +267,10 @@ def test_a_summary_is_strict_json(unit: Unit, tmp_path: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    found = json.loads(path.read_text(), parse_constant=refuse)["summary"]
-    assert found.keys() == Summary.__dataclass_fields__.keys()
-    assert found["planned"] == PLANNED.tolist()
-    assert found["arms"]["a"]["matrix"] == PLANNED.tolist()
-    assert found["arms"]["a"]["overall"]["mean"] == 0.0
-    assert found["arms"]["off"]["overall"] is None
-    assert found["arms"]["b"]["scores"]["x"] is None
+    stored = json.loads(path.read_text(), parse_constant=refuse)["summary"]
+    assert stored.keys() == Summary.__dataclass_fields__.keys()
+    assert stored["planned"] == PLANNED.tolist()
+    assert stored["arms"]["a"]["matrix"] == PLANNED.tolist()
+    assert stored["arms"]["a"]["overall"]["mean"] == 0.0
+    assert stored["arms"]["off"]["overall"] is None
+    assert stored["arms"]["b"]["scores"]["x"] is None

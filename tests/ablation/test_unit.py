@@ -81,7 +81,7 @@ def test_the_same_arm_twice_is_the_same_to_the_last_bit(
     assert by_arm["published"]["scores"] != by_arm["off"]["scores"]
 
 
-def test_a_unit_knows_rows_relations_and_limits(seed_3: Results) -> None:
+def test_a_unit_has_rows_relations_and_limits(seed_3: Results) -> None:
     unit = seed_3[1][1]
     tasks = ["click", "conversion", "churn", "segment", "value"]
     assert [*unit["kinds"]] == tasks
@@ -144,7 +144,7 @@ def toys(toy: Any, make: Any) -> Callable[..., Any]:
     return toys
 
 
-def test_a_pair_starts_alike_and_sees_the_same_rows(
+def test_a_pair_starts_alike_and_receives_the_same_rows(
     toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[dict[str, torch.Tensor], torch.Tensor]] = []
@@ -161,9 +161,9 @@ def test_a_pair_starts_alike_and_sees_the_same_rows(
     ablation = toys(ready=["off", "published", "borrow", "count", "noise_floor"])
     assert len(list(run_seed(ablation, 5, tmp_path / "out"))) == 5  # off is the first
     (first, order), *others = seen
-    for place, (weights, rows) in enumerate(others):
+    for index, (weights, rows) in enumerate(others):
         assert all(torch.equal(first[name], weights[name]) for name in first)
-        assert torch.equal(order, rows) == (place < 3)  # all but the noise floor
+        assert torch.equal(order, rows) == (index < 3)  # all but the noise floor
 
 
 def test_only_what_is_missing_is_trained(toys: Any, tmp_path: Path) -> None:

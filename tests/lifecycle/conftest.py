@@ -50,10 +50,10 @@ class FakeRegistry:
         failing = self.calls == call or (how == "for good" and 0 < call <= self.calls)
         if failing and how != "answer lost":
             raise wrong("the server is down", where="fake")
-        found = work()
+        result = work()
         if failing:
             raise wrong("the answer is lost", where="fake")
-        return found
+        return result
 
     def _version(self, number: int) -> Version:
         aliases = tuple(sorted(alias for alias, n in self.aliases.items() if n == number))

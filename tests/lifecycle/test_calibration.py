@@ -10,8 +10,8 @@ Rng = np.random.Generator
 
 
 def labelled(kind: str, labels: np.ndarray, *predictions: np.ndarray, rows=None) -> Labelled:  # type: ignore[no-untyped-def]
-    places = np.arange(len(labels)) if rows is None else rows
-    return Labelled(kind, places, (labels, labels), predictions)  # type: ignore[arg-type]
+    indices = np.arange(len(labels)) if rows is None else rows
+    return Labelled(kind, indices, (labels, labels), predictions)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bins", [1, 3, 15])
@@ -37,7 +37,7 @@ def test_regression_is_the_error_of_the_mean() -> None:
     assert np.isnan(error(np.zeros(3))).all()
 
 
-def test_rows_are_places_among_all(rng: Rng) -> None:
+def test_rows_are_indices_among_all(rng: Rng) -> None:
     labels, pair = rng.integers(0, 2, 40) * 1.0, (rng.random(40), rng.random(40))
     weights, rows = rng.random(90), np.sort(rng.choice(90, 40, replace=False))
     there = calibration_of(labelled("binary", labels, *pair, rows=rows), weights, 5)

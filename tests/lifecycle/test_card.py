@@ -21,7 +21,7 @@ def config(shared_toy: Any) -> Config:
     return shared_toy.config()
 
 
-def told(result: dict[str, Any]) -> list[str]:
+def limits_of(result: dict[str, Any]) -> list[str]:
     return limits(Trained("toy", result, {}, None, None))
 
 
@@ -64,7 +64,7 @@ def test_an_undefined_metric(result: dict[str, Any], config: Config) -> None:
     assert "| buy | auc | undefined |  |" in page(result, config)
 
 
-def test_baselines_are_beside_the_model(result: dict[str, Any], config: Config) -> None:
+def test_baselines_are_next_to_the_model(result: dict[str, Any], config: Config) -> None:
     result["tasks"]["click"]["metrics"]["auc"] = {"value": 0.75}
     result["baselines"] = {"gradient_boosting": {"click": {"auc": {"value": 0.625}}}}
     text = page(result, config)
@@ -103,7 +103,7 @@ def test_relations_of_the_last_epoch(result: dict[str, Any], config: Config) -> 
 def test_limits_of_a_run(result: dict[str, Any], change: dict[str, Any], expected: str) -> None:
     for key, value in change.items():
         result[key] = result[key] | value if isinstance(value, dict) else value
-    assert any(text.startswith(expected) for text in told(result))
+    assert any(text.startswith(expected) for text in limits_of(result))
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_tasks_worth_no_more_than_a_constant(
 ) -> None:
     result["baselines"] = {"constant": {"band": {"mcfadden_r2": {"value": -0.125}}}}
     result["tasks"] = {task: result["tasks"][task] | {"metrics": metrics, "labelled": 200}}
-    assert told(result)[0] == expected
+    assert limits_of(result)[0] == expected
 
 
 def test_a_good_task_has_no_limit(result: dict[str, Any]) -> None:
     metrics = {"auc": {"value": 0.75}, "normalized_entropy": {"value": 0.875}}
     result["tasks"] = {"click": {"kind": "binary", "metrics": metrics, "labelled": 200}}
-    assert len(told(result)) == 1
+    assert len(limits_of(result)) == 1
     result["tasks"]["click"]["labelled"] = 199
-    assert told(result)[0] == "click: only 199 labelled test rows."
+    assert limits_of(result)[0] == "click: only 199 labelled test rows."
 
 
 def test_a_long_text_is_cut_at_a_line() -> None:

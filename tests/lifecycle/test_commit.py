@@ -11,13 +11,13 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle import promote as promoting
 from recsys_mtl.lifecycle import rollback as going_back
 from recsys_mtl.lifecycle.commit import Change, commit, decision_tags
-from recsys_mtl.lifecycle.compare import Comparison
+from recsys_mtl.lifecycle.compare import ModelComparison
 from recsys_mtl.lifecycle.decide import Decision
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.lifecycle.lock import FREE, LOCK
 from recsys_mtl.lifecycle.promote import Request, promote
 from recsys_mtl.lifecycle.rollback import rollback
-from recsys_mtl.lifecycle.rows import Model
+from recsys_mtl.lifecycle.rows import LoadedVersion
 
 Make = Callable[..., Any]
 HOWS = ("once", "for good", "answer lost")
@@ -103,12 +103,12 @@ def test_an_interrupt_between_two_aliases_is_undone(make_registry: Make) -> None
 @pytest.fixture
 def decided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are not loaded, and every challenger passes."""
-    found = Comparison(Decision((), "better"), "some rows")
+    comparison = ModelComparison(Decision((), "better"), "some rows")
     predictor = type("Predictor", (), {"config": None})()
     for module in (promoting, going_back):
-        monkeypatch.setattr(module, "load", lambda *_: Model("model", predictor))
-    monkeypatch.setattr(promoting, "compare", lambda *_, **__: found)
-    monkeypatch.setattr(promoting, "first", lambda *_, **__: found)
+        monkeypatch.setattr(module, "load", lambda *_: LoadedVersion("model", predictor))
+    monkeypatch.setattr(promoting, "compare", lambda *_, **__: comparison)
+    monkeypatch.setattr(promoting, "first", lambda *_, **__: comparison)
     monkeypatch.setattr(promoting, "config_hash", lambda _: "c0ffee")
 
 
@@ -230,8 +230,8 @@ def test_a_dry_run_only_reads(make_registry: Make) -> None:
 @pytest.mark.usefixtures("decided")
 def test_a_rejection_moves_no_alias(make_registry: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     registry = make_registry(1, 3)
-    found = Comparison(Decision(("worse",), "worse"), "some rows")
-    monkeypatch.setattr(promoting, "compare", lambda *_, **__: found)
+    comparison = ModelComparison(Decision(("worse",), "worse"), "some rows")
+    monkeypatch.setattr(promoting, "compare", lambda *_, **__: comparison)
     promote(registry, Gate(), Request("shop", "2"))
     assert registry.aliases == {"champion": 1, "previous": 3}
     tags = registry.tags[2]

@@ -10,7 +10,7 @@ import torch
 from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.compare import compare, first
 from recsys_mtl.lifecycle.gate import Gate
-from recsys_mtl.lifecycle.rows import Model
+from recsys_mtl.lifecycle.rows import LoadedVersion
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
 
@@ -19,64 +19,69 @@ GATE = Gate.model_validate({"resamples": 100, "min_rows": 20, "rows": 100})
 
 
 @pytest.fixture
-def models(trained: Trained) -> tuple[Model, Model]:
+def models(trained: Trained) -> tuple[LoadedVersion, LoadedVersion]:
     """The trained challenger, and a champion that knows nothing."""
     folder = trained[0].run / "model"
     blind = load_bundle(folder)
     with torch.no_grad():
         for parameter in blind.network.parameters():
             parameter.mul_(0.01)
-    return Model("challenger, version 2", load_bundle(folder)), Model("champion, version 1", blind)
+    return LoadedVersion("challenger, version 2", load_bundle(folder)), LoadedVersion(
+        "champion, version 1", blind
+    )
 
 
-def test_all_tasks_are_compared(models: tuple[Model, Model]) -> None:
-    found = compare(GATE, *models, input=None, data=None)
-    assert found.evidence is not None
-    assert [*found.evidence.tasks] == ["click", "buy", "band", "spend", "item"]
-    assert (found.count, found.evidence.used) == (123, 100)
-    assert found.rows == "the challenger's test split"
-    assert [*found.metrics] == ["champion", "challenger"]
-    assert any("100 of 123 rows were drawn" in note for note in found.notes)
-    assert not any("favours" in note for note in found.notes)
+def test_all_tasks_are_compared(models: tuple[LoadedVersion, LoadedVersion]) -> None:
+    comparison = compare(GATE, *models, input=None, data=None)
+    assert comparison.evidence is not None
+    assert [*comparison.evidence.tasks] == ["click", "buy", "band", "spend", "item"]
+    assert (comparison.count, comparison.evidence.used) == (123, 100)
+    assert comparison.rows == "the challenger's test split"
+    assert [*comparison.metrics] == ["champion", "challenger"]
+    assert any("100 of 123 rows were drawn" in note for note in comparison.notes)
+    assert not any("favours" in note for note in comparison.notes)
 
 
-def test_the_same_model_gains_nothing(models: tuple[Model, Model]) -> None:
+def test_the_same_model_gains_nothing(models: tuple[LoadedVersion, LoadedVersion]) -> None:
     challenger, _ = models
-    found = compare(GATE, challenger, challenger, input=None, data=None)
-    assert found.evidence is not None
-    assert {task.gain.value for task in found.evidence.tasks.values()} == {0.0}
-    assert not found.decision.passed
+    comparison = compare(GATE, challenger, challenger, input=None, data=None)
+    assert comparison.evidence is not None
+    assert {task.gain.value for task in comparison.evidence.tasks.values()} == {0.0}
+    assert not comparison.decision.passed
 
 
 def test_rows_of_the_training_are_noted(
-    trained: Trained, models: tuple[Model, Model], caplog: pytest.LogCaptureFixture
+    trained: Trained, models: tuple[LoadedVersion, LoadedVersion], caplog: pytest.LogCaptureFixture
 ) -> None:
     toy, _ = trained
-    found = compare(GATE, *models, input=str(toy.data), data=None)
-    assert (found.count, found.rows) == (500, f"all rows of {toy.data}")
-    told = [note for note in found.notes if "the comparison favours it" in note]
-    assert [("challenger" in note, "champion" in note) for note in told] == [
+    comparison = compare(GATE, *models, input=str(toy.data), data=None)
+    assert (comparison.count, comparison.rows) == (500, f"all rows of {toy.data}")
+    remarks = [note for note in comparison.notes if "the comparison favours it" in note]
+    assert [("challenger" in note, "champion" in note) for note in remarks] == [
         (True, False),
         (False, True),
     ]
     assert caplog.text.count("favours") == 2
 
 
-def test_the_gate_names_tasks_of_the_champion(models: tuple[Model, Model]) -> None:
+def test_the_gate_names_tasks_of_the_champion(models: tuple[LoadedVersion, LoadedVersion]) -> None:
     gate = Gate.model_validate({"tasks": {"clik": {}}})
     with pytest.raises(UserError, match="did you mean 'click'"):
         compare(gate, *models, input=None, data=None)
 
 
 def test_a_first_champion_is_measured_where_it_can_be(
-    trained: Trained, models: tuple[Model, Model], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: Trained,
+    models: tuple[LoadedVersion, LoadedVersion],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     challenger, _ = models
-    found = first(challenger, input=None, data=None)
-    assert found.decision.passed
-    assert found.decision.reason == "first champion"
-    assert found.count == 123
-    assert found.metrics["challenger"].keys() == {"click", "buy", "band", "spend", "item"}
+    comparison = first(challenger, input=None, data=None)
+    assert comparison.decision.passed
+    assert comparison.decision.reason == "first champion"
+    assert comparison.count == 123
+    assert comparison.metrics["challenger"].keys() == {"click", "buy", "band", "spend", "item"}
     with caplog.at_level(logging.WARNING):
         nowhere = first(challenger, input=None, data=str(tmp_path))
     assert nowhere.decision.passed
@@ -88,14 +93,16 @@ def test_a_first_champion_is_measured_where_it_can_be(
 
 
 def test_catalogues_of_different_size_are_noted(
-    trained: Trained, models: tuple[Model, Model]
+    trained: Trained, models: tuple[LoadedVersion, LoadedVersion]
 ) -> None:
     challenger, champion = models
     stored = challenger.predictor.preprocessor.labels
     smaller = load_bundle(trained[0].run / "model")
     smaller.preprocessor.labels["item"].items = stored["item"].items[:-1]  # type: ignore[attr-defined]
     smaller = Predictor(smaller.config, smaller.preprocessor, smaller.network, smaller.fingerprint)
-    found = compare(GATE, challenger, Model(champion.called, smaller), input=None, data=None)
-    assert "item: 4 items can be found, the champion knew 3." in found.notes
-    assert found.evidence is not None
-    assert "item" in found.evidence.tasks
+    comparison = compare(
+        GATE, challenger, LoadedVersion(champion.title, smaller), input=None, data=None
+    )
+    assert "item: 4 items can be found, the champion knew 3." in comparison.notes
+    assert comparison.evidence is not None
+    assert "item" in comparison.evidence.tasks

@@ -19,15 +19,15 @@ def task(gain: Interval = FINE, growth: Interval = STEADY, **keys: Any) -> TaskE
 
 
 def decided(keys: dict[str, Any], mean: Interval = FINE, **tasks: TaskEvidence) -> tuple[str, ...]:
-    found = Evidence(900, 900, tasks=tasks, mean=mean)
-    return decide(Gate.model_validate(keys), found).failures
+    evidence = Evidence(900, 900, tasks=tasks, mean=mean)
+    return decide(Gate.model_validate(keys), evidence).failures
 
 
 def test_all_is_well() -> None:
     decision = decide(Gate(), Evidence(900, 900, {"a": task(), "b": task()}, FINE))
     assert decision.passed
-    told = "mean gain +0.0200 [+0.0100, +0.0300] over 2 tasks, and no task fails"
-    assert decision.reason == told
+    reason = "mean gain +0.0200 [+0.0100, +0.0300] over 2 tasks, and no task fails"
+    assert decision.reason == reason
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_all_is_well() -> None:
     ],
 )
 def test_worst(gain: Interval, keys: dict[str, Any], fails: bool) -> None:
-    found = decided(keys, a=task(gain), b=task())
-    assert bool(found) == fails
-    assert all(line.startswith("a: ") and "of auc" in line for line in found)
+    failures = decided(keys, a=task(gain), b=task())
+    assert bool(failures) == fails
+    assert all(line.startswith("a: ") and "of auc" in line for line in failures)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_worst(gain: Interval, keys: dict[str, Any], fails: bool) -> None:
     ],
 )
 def test_calibration(growth: Interval, keys: dict[str, Any], fails: bool) -> None:
-    found = decided(keys, a=task(growth=growth), b=task())
-    assert bool(found) == fails
-    assert all("a: calibration error" in line for line in found)
+    failures = decided(keys, a=task(growth=growth), b=task())
+    assert bool(failures) == fails
+    assert all("a: calibration error" in line for line in failures)
 
 
 @pytest.mark.parametrize(
@@ -78,20 +78,20 @@ def test_calibration(growth: Interval, keys: dict[str, Any], fails: bool) -> Non
     ],
 )
 def test_mean(mean: Interval, limit: float, fails: bool) -> None:
-    found = decided({"mean": limit}, mean, a=task())
-    assert bool(found) == fails
-    assert all("is not surely above" in line for line in found)
+    failures = decided({"mean": limit}, mean, a=task())
+    assert bool(failures) == fails
+    assert all("is not surely above" in line for line in failures)
 
 
-def test_all_failures_are_told_together() -> None:
+def test_all_failures_are_reported_together() -> None:
     worse = Interval(-0.2, -0.3, -0.1)
-    found = decide(
+    decision = decide(
         Gate(),
         Evidence(9, 9, {"a": task(worse), "b": task(broken="broken")}, worse, {"c": "gone"}),
     )
-    assert [line[:2] for line in found.failures] == ["c:", "a:", "b:", "me"]
-    assert found.reason == "; ".join(found.failures)
-    assert not found.passed
+    assert [line[:2] for line in decision.failures] == ["c:", "a:", "b:", "me"]
+    assert decision.reason == "; ".join(decision.failures)
+    assert not decision.passed
 
 
 def test_what_is_not_judged_cannot_fail() -> None:

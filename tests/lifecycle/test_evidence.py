@@ -59,49 +59,49 @@ def world(rng: Rng, make_tasks: Make, make_scores: Make) -> World:
 
 
 def test_a_better_challenger_gains_in_every_task(world: World) -> None:
-    found = world.compare(world.model(3.0), world.model(0.0))
-    assert [task.kind for task in found.tasks.values()] == list(KINDS.values())
-    assert all(task.gain.low > 0 for task in found.tasks.values())
-    assert found.mean.low > 0.1
-    gains = [task.gain.value for task in found.tasks.values()]
-    assert found.mean.value == pytest.approx(np.mean(gains))
-    assert (found.rows, found.used) == (ROWS, ROWS)
-    assert decide(gate(), found).passed
+    evidence = world.compare(world.model(3.0), world.model(0.0))
+    assert [task.kind for task in evidence.tasks.values()] == list(KINDS.values())
+    assert all(task.gain.low > 0 for task in evidence.tasks.values())
+    assert evidence.mean.low > 0.1
+    gains = [task.gain.value for task in evidence.tasks.values()]
+    assert evidence.mean.value == pytest.approx(np.mean(gains))
+    assert (evidence.rows, evidence.used) == (ROWS, ROWS)
+    assert decide(gate(), evidence).passed
 
 
 def test_a_worse_challenger_loses(world: World) -> None:
-    found = world.compare(world.model(0.0), world.model(3.0))
-    assert all(task.gain.high < 0 for task in found.tasks.values())
-    failures = decide(gate(), found).failures
+    evidence = world.compare(world.model(0.0), world.model(3.0))
+    assert all(task.gain.high < 0 for task in evidence.tasks.values())
+    failures = decide(gate(), evidence).failures
     assert {line.partition(":")[0] for line in failures} >= {*KINDS}
     assert "mean gain" in failures[-1]
 
 
 def test_an_equal_challenger_gains_nothing_at_all(world: World) -> None:
     same = world.model(1.0)
-    found = world.compare(same, same)
-    for task in found.tasks.values():
+    evidence = world.compare(same, same)
+    for task in evidence.tasks.values():
         assert (task.gain.value, task.gain.low, task.gain.high) == (0.0, 0.0, 0.0)
-    decision = decide(gate(), found)
-    told = "mean gain +0.0000 [+0.0000, +0.0000] is not surely above 0"
-    assert decision.failures == (told,)
-    assert decide(gate(mean=-0.001), found).passed
+    decision = decide(gate(), evidence)
+    failure = "mean gain +0.0000 [+0.0000, +0.0000] is not surely above 0"
+    assert decision.failures == (failure,)
+    assert decide(gate(mean=-0.001), evidence).passed
 
 
 def test_scores_and_errors_are_those_of_evaluation(world: World) -> None:
     weights = world.rng.choice([0.0, 0.5, 2.0], ROWS)
     champion, challenger = world.model(2.0, weights), world.model(0.5, weights)
-    found = world.compare(champion, challenger).tasks["click"]
-    for place, model in enumerate((champion, challenger)):
+    click = world.compare(champion, challenger).tasks["click"]
+    for index, model in enumerate((champion, challenger)):
         metrics = evaluate_task(
             "binary", world.labels["click"], model.predictions["click"], weights, calibration_bins=7
         )
-        assert found.calibration is not None
-        assert found.scores[place] == pytest.approx(metrics["auc"])
-        assert found.calibration[place] == pytest.approx(metrics["calibration_error"])
-    assert found.rows == int((weights > 0).sum())
-    assert found.gain.value == found.scores[1] - found.scores[0]
-    assert found.growth.low < found.growth.value < found.growth.high
+        assert click.calibration is not None
+        assert click.scores[index] == pytest.approx(metrics["auc"])
+        assert click.calibration[index] == pytest.approx(metrics["calibration_error"])
+    assert click.rows == int((weights > 0).sum())
+    assert click.gain.value == click.scores[1] - click.scores[0]
+    assert click.growth.low < click.growth.value < click.growth.high
 
 
 def test_rows_of_no_weight_do_not_count(world: World) -> None:
@@ -116,84 +116,84 @@ def test_rows_of_no_weight_do_not_count(world: World) -> None:
             good.predictions[name],
             bad.predictions[name],
         )
-    found = world.compare(good, bad)
-    assert all(task.gain.value == 0 for task in found.tasks.values())
+    evidence = world.compare(good, bad)
+    assert all(task.gain.value == 0 for task in evidence.tasks.values())
 
 
 def test_a_task_with_few_labels_is_not_judged(world: World) -> None:
     world.labels["click"][150:] = np.nan
-    found = world.compare(world.model(0.0), world.model(3.0))
-    click = found.tasks["click"]
+    evidence = world.compare(world.model(0.0), world.model(3.0))
+    click = evidence.tasks["click"]
     assert (click.rows, click.ungated) == (150, "150 labelled rows, fewer than 200")
     assert click.gain.high < 0  # shown all the same
-    others = [task.gain.value for name, task in found.tasks.items() if name != "click"]
-    assert found.mean.value == pytest.approx(np.mean(others))
-    assert not any(line.startswith("click") for line in decide(gate(), found).failures)
+    others = [task.gain.value for name, task in evidence.tasks.items() if name != "click"]
+    assert evidence.mean.value == pytest.approx(np.mean(others))
+    assert not any(line.startswith("click") for line in decide(gate(), evidence).failures)
 
 
 def test_where_no_task_can_be_judged_nobody_passes(world: World) -> None:
-    found = world.compare(world.model(3.0), world.model(0.0), min_rows=ROWS + 1)
-    told = f"no task can be judged: each needs {ROWS + 1} labelled rows"
-    assert decide(gate(min_rows=ROWS + 1), found).failures == (told,)
+    evidence = world.compare(world.model(3.0), world.model(0.0), min_rows=ROWS + 1)
+    failure = f"no task can be judged: each needs {ROWS + 1} labelled rows"
+    assert decide(gate(min_rows=ROWS + 1), evidence).failures == (failure,)
 
 
 @pytest.mark.parametrize("task", ["click", "band", "spend"])
 def test_constant_labels_are_not_judged(world: World, task: str) -> None:
     world.labels[task][:] = 1.0
-    found = world.compare(world.model(3.0), world.model(0.0))
-    assert found.tasks[task].ungated == "all labels are equal"
-    assert np.isnan(found.tasks[task].gain.low)
-    assert decide(gate(), found).passed
+    evidence = world.compare(world.model(3.0), world.model(0.0))
+    assert evidence.tasks[task].ungated == "all labels are equal"
+    assert np.isnan(evidence.tasks[task].gain.low)
+    assert decide(gate(), evidence).passed
 
 
 def test_a_label_that_hardly_ever_occurs_is_not_judged(world: World) -> None:
     world.labels["click"][:] = np.arange(ROWS) == 3
-    found = world.compare(world.model(3.0), world.model(0.0))
-    assert "of the resamples" in found.tasks["click"].ungated
+    evidence = world.compare(world.model(3.0), world.model(0.0))
+    assert "of the resamples" in evidence.tasks["click"].ungated
 
 
 def test_a_challenger_that_predicts_one_value_scores_zero(world: World) -> None:
     collapsed = world.model(0.0)
     collapsed.predictions["spend"] = np.full(ROWS, 0.1)
-    found = world.compare(world.model(0.5), collapsed)
-    assert found.tasks["spend"].scores[1] == 0.0
-    assert found.tasks["spend"].gain.high < -0.1
+    evidence = world.compare(world.model(0.5), collapsed)
+    assert evidence.tasks["spend"].scores[1] == 0.0
+    assert evidence.tasks["spend"].gain.high < -0.1
 
 
 @pytest.mark.parametrize("task", ["click", "band", "spend"])
 def test_predictions_that_are_not_finite(world: World, task: str) -> None:
     good, bad = world.model(3.0), world.model(0.0)
     bad.predictions[task][17] = np.nan
-    found = world.compare(good, bad)
-    told = f"{task}: the challenger's predictions are not finite"
-    assert decide(gate(), found).failures == (told,)
-    found = world.compare(bad, good)
-    assert found.tasks[task].ungated == "the champion's predictions are not finite"
-    assert found.tasks[task].broken == ""
+    evidence = world.compare(good, bad)
+    failure = f"{task}: the challenger's predictions are not finite"
+    assert decide(gate(), evidence).failures == (failure,)
+    evidence = world.compare(bad, good)
+    assert evidence.tasks[task].ungated == "the champion's predictions are not finite"
+    assert evidence.tasks[task].broken == ""
 
 
 def test_few_rows_do_not_hide_broken_predictions(world: World) -> None:
     bad = world.model(0.0)
     bad.predictions["click"][17] = np.nan
     world.labels["click"][150:] = np.nan
-    found = world.compare(world.model(3.0), bad)
-    assert "click: the challenger's predictions are not finite" in decide(gate(), found).failures
+    evidence = world.compare(world.model(3.0), bad)
+    assert "click: the challenger's predictions are not finite" in decide(gate(), evidence).failures
 
 
 def test_tasks_that_are_gone_or_new(world: World, make_tasks: Make) -> None:
     pair = world.tasks, make_tasks(click="binary", band="regression", fresh="binary")
     scores = world.model(3.0), world.model(0.0)
-    found = gather(gate(), pair, scores, bins=7)
-    assert [*found.tasks] == ["click"]
-    assert [*found.apart] == ["band", "spend", "item"]
-    assert found.new == ("fresh",)
-    assert "spend: the challenger lacks it" in decide(gate(), found).failures
+    evidence = gather(gate(), pair, scores, bins=7)
+    assert [*evidence.tasks] == ["click"]
+    assert [*evidence.apart] == ["band", "spend", "item"]
+    assert evidence.new == ("fresh",)
+    assert "spend: the challenger lacks it" in decide(gate(), evidence).failures
 
 
 def test_too_many_rows_are_thinned_the_same_way_each_time(world: World) -> None:
     champion, challenger = world.model(3.0), world.model(0.0)
-    found = world.compare(champion, challenger, rows=300, min_rows=50)
-    assert (found.rows, found.used) == (ROWS, 300)
-    assert found == world.compare(champion, challenger, rows=300, min_rows=50)
-    assert found != world.compare(champion, challenger, rows=300, min_rows=50, seed=1)
-    assert found.tasks["click"].rows == 300
+    evidence = world.compare(champion, challenger, rows=300, min_rows=50)
+    assert (evidence.rows, evidence.used) == (ROWS, 300)
+    assert evidence == world.compare(champion, challenger, rows=300, min_rows=50)
+    assert evidence != world.compare(champion, challenger, rows=300, min_rows=50, seed=1)
+    assert evidence.tasks["click"].rows == 300

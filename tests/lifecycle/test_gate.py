@@ -32,7 +32,7 @@ def test_a_task_has_limits_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("worst: -0.1", r"gate.yaml:1: worst: value out of range; expected at least 0.*-0.1"),
         ("\nwurst: 1", r"gate.yaml:2: wurst: unknown key -> did you mean 'worst'\?"),
@@ -47,10 +47,10 @@ def test_a_task_has_limits_of_its_own(tmp_path: Path) -> None:
         ("- worst", "not a config"),
     ],
 )
-def test_mistakes_are_told_in_one_line(text: str, told: str, tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_gate(path)
     assert "\n" not in str(caught.value)
 

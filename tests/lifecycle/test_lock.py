@@ -39,7 +39,7 @@ def test_it_is_free_after_an_error(make_registry: Make) -> None:
     assert registry.own_tags == {LOCK: FREE}
 
 
-def test_who_holds_it_is_told(make_registry: Make) -> None:
+def test_the_holder_is_reported(make_registry: Make) -> None:
     registry = make_registry()
     registry.own_tags[LOCK] = mark(0.9)
     with (
@@ -51,7 +51,7 @@ def test_who_holds_it_is_told(make_registry: Make) -> None:
 
 
 @pytest.mark.parametrize(("hours", "broken"), [(1.1, False), (0.1, True)])
-def test_a_stale_one_and_a_broken_one_are_taken_over(
+def test_a_stale_and_a_broken_lock_are_replaced(
     make_registry: Make, hours: float, broken: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = make_registry()
@@ -73,7 +73,7 @@ def test_a_mark_of_others_is_never_stale(make_registry: Make, text: str) -> None
         pytest.fail("it was held")
 
 
-def test_of_two_who_write_at_once_the_last_goes_on(make_registry: Make) -> None:
+def test_of_two_who_write_at_once_the_last_continues(make_registry: Make) -> None:
     registry = make_registry()
     set_model_tags = registry.set_model_tags
 
@@ -91,12 +91,12 @@ def test_of_two_who_write_at_once_the_last_goes_on(make_registry: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "message"),
     [(mark(0), "held by process 42"), (FREE, "one that has ended since")],
     ids=["held", "free"],
 )
 def test_a_lock_that_is_lost_is_noticed_and_left_alone(
-    make_registry: Make, after: str, told: str
+    make_registry: Make, after: str, message: str
 ) -> None:
     registry = make_registry()
 
@@ -105,7 +105,7 @@ def test_a_lock_that_is_lost_is_noticed_and_left_alone(
             registry.own_tags[LOCK] = after
             check()
 
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         lose()
     assert registry.own_tags[LOCK] == after
 

@@ -52,8 +52,8 @@ class Store:
         return Path(model.artifact_location.removeprefix("file://")) / "artifacts" / "model"
 
     def aliases(self, name: str) -> dict[str, int]:
-        found = self.registry.versions(name)
-        return {alias: version.number for version in found for alias in version.aliases}
+        versions = self.registry.versions(name)
+        return {alias: version.number for version in versions for alias in version.aliases}
 
     def state(self, name: str) -> Any:
         """All that the registry and the runs' artifacts hold of a model."""
@@ -100,8 +100,8 @@ def test_the_first_champion_and_the_next(
     asked = ["--challenger", "2", "--out", str(out), *FEW]
     assert shop("promote", *asked, *LENIENT) == 0
     assert store.aliases(shop.name) == {"champion": 2, "previous": 1}
-    told = capsys.readouterr().out
-    assert f"promoted: version 2 of {shop.name} is the champion" in told
+    printed = capsys.readouterr().out
+    assert f"promoted: version 2 of {shop.name} is the champion" in printed
     newest, oldest = store.registry.versions(shop.name)
     assert newest.tags["decision"] == "promoted"
     assert newest.tags["decision_against"] == "1"
@@ -159,7 +159,7 @@ def test_rows_of_choice_and_an_alias(store: Store, shop: Any, trained: Any, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--challenger", "1"], "version 1 is the champion already"),
         (["--challenger", "champion"], "version 1 is the champion already"),
@@ -174,7 +174,7 @@ def test_rows_of_choice_and_an_alias(store: Store, shop: Any, trained: Any, tmp_
     ],
 )
 def test_wrong_use_is_one_line_and_changes_nothing(
-    store: Store, shop: Any, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    store: Store, shop: Any, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop("promote", "--challenger", "1")
     before = store.state(shop.name)
@@ -182,7 +182,7 @@ def test_wrong_use_is_one_line_and_changes_nothing(
     assert shop("promote", *arguments, *FEW) == 2
     lines = [ln for ln in capsys.readouterr().err.splitlines() if ln.startswith("error: ")]
     assert len(lines) == 1
-    assert told in lines[0]
+    assert message in lines[0]
     assert store.state(shop.name) == before
 
 

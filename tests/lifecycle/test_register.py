@@ -80,13 +80,13 @@ def training(trained: Any, store: tuple[str, str], tmp_path: Path) -> Training:
     described = signature(predictor, rows.select(predictor.columns))
     Model(signature=described, saved_input_example_info=info).save(str(logged / "MLmodel"))
     client.log_model_artifacts(model.model_id, str(logged))
-    found = Training(folder, uri, run_id, model.model_uri)
-    told = {"run_id": run_id, "tracking_uri": uri, "model_uri": model.model_uri}
-    found.change(lambda result: result["mlflow"].update(told))
+    training = Training(folder, uri, run_id, model.model_uri)
+    stored = {"run_id": run_id, "tracking_uri": uri, "model_uri": model.model_uri}
+    training.change(lambda result: result["mlflow"].update(stored))
     client.log_artifact(run_id, str(folder / "result.json"))
     client.log_artifact(run_id, str(folder / "config.yaml"))
     client.set_terminated(run_id, "FINISHED")
-    return found
+    return training
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def unknown_model(training: Training) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "verify", "told"),
+    ("harm", "verify", "message"),
     [
         (None, differs, r"fresh process.*differ by 0.125"),
         (None, fails, r"fresh process.*KeyError: 'age'"),
@@ -220,11 +220,11 @@ def test_what_is_wrong_registers_nothing(
     name: str,
     harm: Callable[[Training], None] | None,
     verify: Callable[..., float],
-    told: str,
+    message: str,
 ) -> None:
     if harm is not None:
         harm(training)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         register(str(training.folder), name=name, verify=verify)
     assert str(caught.value).count("\n") == 0
     assert name not in Registry(training.uri).names()
@@ -265,7 +265,7 @@ def test_credentials_that_were_left_out(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["nowhere"], "nowhere: no such run"),
         (["0" * 32], "not found"),
@@ -279,7 +279,7 @@ def test_wrong_uses_are_one_line(
     training: Training,
     tmp_path: Path,
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,7 +290,7 @@ def test_wrong_uses_are_one_line(
     named = [text.format(run=training.folder, empty=empty) for text in arguments]
     assert main(["register", *(["--name", "fine"] if "--name" not in named else []), *named]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert [line.startswith("error: ") for line in error.splitlines()] == [True]
     assert "fine" not in Registry(training.uri).names()
 

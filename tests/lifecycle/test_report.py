@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recsys_mtl.lifecycle.compare import Comparison
+from recsys_mtl.lifecycle.compare import ModelComparison
 from recsys_mtl.lifecycle.decide import FIRST, Decision, decide
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
@@ -29,7 +29,7 @@ def versions(make_registry: Make) -> dict[str, Any]:
 
 
 @pytest.fixture
-def found() -> Comparison:
+def comparison() -> ModelComparison:
     tasks = {
         "click": TaskEvidence(
             "binary", 1234, (0.7, 0.75), Interval(0.05, 0.04, 0.0625), (0.01, 0.5),
@@ -39,16 +39,16 @@ def found() -> Comparison:
     }  # fmt: skip
     mean = Interval(0.05, 0.04, 0.0625)
     evidence = Evidence(5000, 4000, tasks, mean, {"band": "the challenger lacks it"}, ("new",))
-    return Comparison(
+    return ModelComparison(
         decide(GATE, evidence), "all rows of x", 5000, "f00",
         {"champion": METRICS, "challenger": METRICS}, evidence, ("A note.",),
     )  # fmt: skip
 
 
-def test_the_page_says_who_why_and_by_which_rules(
-    versions: dict[str, Any], found: Comparison
+def test_the_page_reports_versions_reasons_and_rules(
+    versions: dict[str, Any], comparison: ModelComparison
 ) -> None:
-    text = make_page(GATE, versions, found, dry_run=True).markdown()
+    text = make_page(GATE, versions, comparison, dry_run=True).markdown()
     assert "Version 2 of shop: rejected, band: the challenger lacks it; click: calib" in text
     assert "A dry run: nothing in the registry was changed." in text
     assert "| champion | 1 | run | 2026-01-01T00:00+00:00 |  |" in text
@@ -64,16 +64,16 @@ def test_the_page_says_who_why_and_by_which_rules(
 
 def test_a_first_champion(versions: dict[str, Any]) -> None:
     alone = versions | {"champion": None}
-    page = make_page(GATE, alone, Comparison(Decision((), FIRST), "x"), dry_run=False)
+    page = make_page(GATE, alone, ModelComparison(Decision((), FIRST), "x"), dry_run=False)
     assert "Version 2 of shop: passes, first champion." in page.markdown()
     assert "| champion | none |" in page.markdown()
     assert "dry run" not in page.markdown()
 
 
 def test_numbers_are_strict_json(
-    versions: dict[str, Any], found: Comparison, tmp_path: Path
+    versions: dict[str, Any], comparison: ModelComparison, tmp_path: Path
 ) -> None:
-    written = numbers(GATE, versions, found, dry_run=False)
+    written = numbers(GATE, versions, comparison, dry_run=False)
     stored = json.loads(write_result(tmp_path, written).read_text())
     assert stored["decision"]["failures"][0] == "band: the challenger lacks it"
     assert (stored["decision"]["passed"], stored["decision"]["first"]) == (False, False)
@@ -84,5 +84,5 @@ def test_numbers_are_strict_json(
     assert stored["evidence"]["tasks"]["spend"]["scores"] == [None, None]
     assert stored["metrics"]["champion"]["click"]["pr_auc"] == {"value": None, "reason": "why"}
     assert stored["rows"] == {"told": "all rows of x", "count": 5000, "fingerprint": "f00"}
-    first = numbers(GATE, versions | {"champion": None}, found, dry_run=False)
+    first = numbers(GATE, versions | {"champion": None}, comparison, dry_run=False)
     assert first["champion"] is None

@@ -11,7 +11,7 @@ import torch
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.rows import (
-    Model,
+    LoadedVersion,
     check_predicts,
     choose_rows,
     load,
@@ -30,25 +30,25 @@ def predictor(trained: Trained) -> Predictor:
     return load_bundle(trained[0].run / "model")
 
 
-def other(predictor: Predictor, fingerprint: str | None = None, **changes: Any) -> Model:
+def other(predictor: Predictor, fingerprint: str | None = None, **changes: Any) -> LoadedVersion:
     """A champion like `predictor`, its config changed: `seed`, or keys of `data`."""
     config = predictor.config
     seed = changes.pop("seed", config.seed)
     data = config.data.model_copy(update=changes)
     config = config.model_copy(update={"seed": seed, "data": data})
-    told = predictor.fingerprint if fingerprint is None else fingerprint
-    made = Predictor(config, predictor.preprocessor, predictor.network, told)
-    return Model("champion, version 1", made)
+    trained_on = predictor.fingerprint if fingerprint is None else fingerprint
+    made = Predictor(config, predictor.preprocessor, predictor.network, trained_on)
+    return LoadedVersion("champion, version 1", made)
 
 
 def test_the_test_split_gives_the_metrics_of_the_training(
     trained: Trained, predictor: Predictor
 ) -> None:
     _, result = trained
-    challenger = Model("challenger, version 2", predictor)
+    challenger = LoadedVersion("challenger, version 2", predictor)
     rows = choose_rows(challenger, other(predictor), input=None, data=None)
-    scores, found = measure(challenger, rows)
-    assert found == result["data"]["fingerprint"]
+    scores, fingerprint = measure(challenger, rows)
+    assert fingerprint == result["data"]["fingerprint"]
     assert len(scores.weights) == result["data"]["rows"]["test"]
     auc = result["tasks"]["click"]["metrics"]["auc"]["value"]
     assert scores.metrics["click"]["auc"] == pytest.approx(auc)
@@ -57,7 +57,7 @@ def test_the_test_split_gives_the_metrics_of_the_training(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "difference"),
     [
         ({"seed": 7}, "another seed"),
         ({"fingerprint": "f00"}, "another data"),
@@ -66,17 +66,22 @@ def test_the_test_split_gives_the_metrics_of_the_training(
     ],
 )
 def test_rows_that_the_champion_may_have_seen_are_refused(
-    predictor: Predictor, changes: dict[str, Any], told: str
+    predictor: Predictor, changes: dict[str, Any], difference: str
 ) -> None:
-    challenger, champion = Model("challenger, version 2", predictor), other(predictor, **changes)
-    with pytest.raises(UserError, match=f"may be rows .* found {told} -> .*--input") as caught:
+    challenger, champion = (
+        LoadedVersion("challenger, version 2", predictor),
+        other(predictor, **changes),
+    )
+    with pytest.raises(
+        UserError, match=f"may be rows .* found {difference} -> .*--input"
+    ) as caught:
         choose_rows(challenger, champion, input=None, data=None)
     assert "\n" not in str(caught.value)
-    assert choose_rows(challenger, champion, input="x", data=None).called == "all rows of x"
+    assert choose_rows(challenger, champion, input="x", data=None).title == "all rows of x"
 
 
 def test_another_split_is_refused_and_another_way_to_load_is_not(predictor: Predictor) -> None:
-    challenger = Model("challenger, version 2", predictor)
+    challenger = LoadedVersion("challenger, version 2", predictor)
     split = predictor.config.data.split.model_copy(update={"test": 0.1})
     with pytest.raises(UserError, match=r"found another data\.split"):
         choose_rows(challenger, other(predictor, split=split), input=None, data=None)
@@ -90,22 +95,22 @@ def test_all_rows_of_an_input_are_measured(
     toy, _ = trained
     frame = toy.rows().head(70).with_columns(more=pl.lit(1))
     frame.write_parquet(tmp_path / "some.parquet")
-    model = Model("challenger, version 2", predictor)
+    model = LoadedVersion("challenger, version 2", predictor)
     rows = choose_rows(model, None, input="some.parquet", data=str(tmp_path))
-    scores, found = measure(model, rows)
+    scores, fingerprint = measure(model, rows)
     assert scores.labels["click"].tolist() == frame["click"].to_list()
     assert scores.weights == pytest.approx(frame["importance"].to_numpy())
-    assert not seen_in_training(predictor, found)
+    assert not seen_in_training(predictor, fingerprint)
     whole = choose_rows(model, None, input=str(toy.data), data=None)
     assert seen_in_training(predictor, measure(model, whole)[1])
 
 
-def test_wrong_rows_are_told_of_the_model(
+def test_wrong_rows_are_reported_with_the_model(
     trained: Trained, predictor: Predictor, tmp_path: Path
 ) -> None:
     toy, _ = trained
     toy.rows().drop("age").write_parquet(tmp_path / "toy.parquet")
-    model = Model("champion, version 1", predictor)
+    model = LoadedVersion("champion, version 1", predictor)
     rows = choose_rows(model, None, input=str(tmp_path / "toy.parquet"), data=None)
     with pytest.raises(UserError, match=r"^champion, version 1: features\.age: missing column"):
         measure(model, rows)
@@ -116,17 +121,17 @@ def test_wrong_rows_are_told_of_the_model(
 
 
 def test_a_model_has_to_predict(predictor: Predictor) -> None:
-    model = Model("previous champion, version 4", predictor)
+    model = LoadedVersion("previous champion, version 4", predictor)
     check_predicts(model)
     with torch.no_grad():
         for parameter in predictor.network.parameters():
             parameter.fill_(float("nan"))
-    told = "^previous champion, version 4: predicts numbers that are not finite"
-    with pytest.raises(UserError, match=told):
+    message = "^previous champion, version 4: predicts numbers that are not finite"
+    with pytest.raises(UserError, match=message):
         check_predicts(model)
 
 
-def test_a_damaged_bundle_is_told_of_its_version(
+def test_a_damaged_bundle_is_reported_with_its_version(
     trained: Trained, make_registry: Make, tmp_path: Path
 ) -> None:
     toy, _ = trained
@@ -137,7 +142,7 @@ def test_a_damaged_bundle_is_told_of_its_version(
     registry = make_registry()
     registry.download = lambda version: folder
     version = registry.resolve("shop/3", where="")
-    assert load(registry, version, "challenger").called == "challenger, version 3"
+    assert load(registry, version, "challenger").title == "challenger, version 3"
     (folder / "weights.safetensors").write_bytes(b"other")
     with pytest.raises(UserError, match=r"^challenger, version 3: .* changed since it was saved"):
         load(registry, version, "challenger")

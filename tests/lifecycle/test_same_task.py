@@ -17,8 +17,8 @@ NAN = float("nan")
 def test_a_task_that_is_gone_or_of_another_kind(make_tasks: Make) -> None:
     champion, challenger = make_tasks(a="binary", b="binary"), make_tasks(b="regression")
     assert difference_of_kind("a", champion, challenger) == "the challenger lacks it"
-    told = "the challenger's is regression, the champion's binary"
-    assert difference_of_kind("b", champion, challenger) == told
+    reason = "the challenger's is regression, the champion's binary"
+    assert difference_of_kind("b", champion, challenger) == reason
     assert difference_of_kind("b", champion, champion) == ""
 
 

@@ -105,7 +105,7 @@ def test_popularity_finds_the_most_popular_item_first() -> None:
     assert metrics["recall_at_1"] == pytest.approx(np.mean(labels[~np.isnan(labels)] == 2))
 
 
-def test_constant_mean_is_taken_in_the_unit_of_the_label() -> None:
+def test_constant_mean_is_in_the_unit_of_the_label() -> None:
     task = TaskSpec("spend", "regression", 1)
     batch = with_labels(TEST, torch.where(TEST.labels[:, :1] > 0.5, 3.0, 0.0))
     inverses = {"spend": np.expm1}

@@ -41,7 +41,7 @@ def better(trained: Any, auc: float) -> dict[str, Any]:
     return {"click": click | {"metrics": click["metrics"] | {"auc": {"value": auc}}}}
 
 
-def test_runs_side_by_side(
+def test_runs_in_one_table(
     trained: Any, copied: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = copied("first", tasks=better(trained, 0.625), peak_memory_mb=1234.0)
@@ -70,7 +70,7 @@ def test_runs_side_by_side(
         ({"test: 0.25": "test: 0.5"}, {}),
     ],
 )
-def test_other_test_rows_are_told(
+def test_other_test_rows_are_reported(
     copied: Copy, config: dict[str, str], changes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     result = compare([str(copied("first")), str(copied("second", config, **changes))]).numbers
@@ -95,12 +95,12 @@ def test_a_task_that_one_run_lacks(trained: Any, copied: Copy) -> None:
     result = json.loads((alone / "result.json").read_text())
     del result["tasks"]["item"]
     (alone / "result.json").write_text(json.dumps(result))
-    found = compare([str(alone), str(copied("all"))]).numbers["metrics"]["item/mrr"]
-    assert found == [None, trained[1]["tasks"]["item"]["metrics"]["mrr"]["value"]]
+    row = compare([str(alone), str(copied("all"))]).numbers["metrics"]["item/mrr"]
+    assert row == [None, trained[1]["tasks"]["item"]["metrics"]["mrr"]["value"]]
 
 
 @pytest.mark.slow  # a database of its own
-def test_a_run_of_mlflow_beside_a_folder(copied: Copy, tmp_path: Path) -> None:
+def test_a_run_of_mlflow_next_to_a_folder(copied: Copy, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
     artifacts = (tmp_path / "mlartifacts").as_uri()
@@ -117,7 +117,7 @@ def test_a_run_of_mlflow_beside_a_folder(copied: Copy, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "metric", "places"),
+    ("values", "metric", "indices"),
     [
         ([0.5, 0.75, 0.75], "auc", {1, 2}),
         ([0.5, 0.75, None], "rmse", {0}),
@@ -126,18 +126,18 @@ def test_a_run_of_mlflow_beside_a_folder(copied: Copy, tmp_path: Path) -> None:
         ([0.1, 0.2, 0.3], "recall_at_7", {2}),
     ],
 )
-def test_the_best(values: list[float | None], metric: str, places: set[int]) -> None:
-    assert best(values, metric) == places
+def test_the_best(values: list[float | None], metric: str, indices: set[int]) -> None:
+    assert best(values, metric) == indices
 
 
 def test_wrong_uses_are_one_line(copied: Copy, capsys: pytest.CaptureFixture[str]) -> None:
     folder = copied("first")
-    for arguments, told in (
+    for arguments, message in (
         ([str(folder)], "two runs or more"),
         ([str(folder), "nowhere"], "no such run"),
         ([str(folder), str(folder.parent)], "no result.json"),
     ):
         assert main(["compare", *arguments]) == 2
         error = capsys.readouterr().err
-        assert told in error
+        assert message in error
         assert error.count("\n") == 1

@@ -14,25 +14,27 @@ from recsys_mtl.runs.compare_baselines import as_shared_bottom, baselines
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 NAMES = ["constant", "gradient_boosting", "single_task", "shared_bottom"]
-Found = dict[str, dict[str, Metrics]]
+ByBaseline = dict[str, dict[str, Metrics]]
 
 
 @pytest.fixture(scope="module")
-def found(shared_toy: Any, one_thread: None) -> Found:
+def by_baseline(shared_toy: Any, one_thread: None) -> ByBaseline:
     config = shared_toy.config("training.epochs=1")
     return dict(baselines(config, prepare(config)))
 
 
-def test_every_baseline_has_every_task(found: Found, trained: tuple[Any, dict[str, Any]]) -> None:
-    assert list(found) == NAMES
-    for name, by_task in found.items():
+def test_every_baseline_has_every_task(
+    by_baseline: ByBaseline, trained: tuple[Any, dict[str, Any]]
+) -> None:
+    assert list(by_baseline) == NAMES
+    for name, by_task in by_baseline.items():
         assert list(by_task) == ["click", "buy", "band", "spend", "item"]
         for task, metrics in by_task.items():
             assert list(metrics) == list(trained[1]["tasks"][task]["metrics"]), (name, task)
 
 
-def test_only_boosting_cannot_rank_items(found: Found) -> None:
-    for name, by_task in found.items():
+def test_only_boosting_cannot_rank_items(by_baseline: ByBaseline) -> None:
+    for name, by_task in by_baseline.items():
         for task, metrics in by_task.items():
             for value in metrics.values():
                 if name == "gradient_boosting" and task == "item":
@@ -42,8 +44,8 @@ def test_only_boosting_cannot_rank_items(found: Found) -> None:
                     assert math.isfinite(value)
 
 
-def test_the_constant_knows_nothing_and_boosting_something(found: Found) -> None:
-    constant, boosted = found["constant"], found["gradient_boosting"]
+def test_the_constant_learns_nothing_and_boosting_something(by_baseline: ByBaseline) -> None:
+    constant, boosted = by_baseline["constant"], by_baseline["gradient_boosting"]
     assert constant["click"]["auc"] == 0.5
     assert isinstance(constant["spend"]["rank_correlation"], Undefined)
     assert constant["spend"]["r2"] == pytest.approx(0, abs=0.1)
@@ -51,7 +53,7 @@ def test_the_constant_knows_nothing_and_boosting_something(found: Found) -> None
     assert boosted["spend"]["r2"] > 0.7
 
 
-def test_they_see_the_rows_of_the_run(
+def test_they_use_the_rows_of_the_run(
     shared_toy: Any, one_thread: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All test rows; of the training rows as many as the run fits on."""

@@ -73,7 +73,7 @@ def test_from_rows_to_scores(shop: Any) -> None:
 
 
 @pytest.mark.slow
-def test_the_exported_program_says_the_same(shop: Any, tmp_path: Path) -> None:
+def test_the_exported_program_predicts_the_same(shop: Any, tmp_path: Path) -> None:
     train(config_of(shop, "training.epochs=1"), shop.run)
     save_export(shop.run / "model", tmp_path / "exported")  # compares before it ends
     assert (tmp_path / "exported").is_dir()

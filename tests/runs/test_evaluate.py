@@ -23,22 +23,22 @@ Trained = tuple[Any, dict[str, Any]]
 def test_it_repeats_the_test_metrics_of_the_training(trained: Trained, tmp_path: Path) -> None:
     toy, result = trained
     assert main(["evaluate", str(toy.run), "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "result.json").read_text())
-    assert found["tasks"] == result["tasks"]
-    assert found["rows"] == result["data"]["rows"]["test"]
-    assert found["fingerprint"] == result["data"]["fingerprint"]
+    stored = json.loads((tmp_path / "result.json").read_text())
+    assert stored["tasks"] == result["tasks"]
+    assert stored["rows"] == result["data"]["rows"]["test"]
+    assert stored["fingerprint"] == result["data"]["fingerprint"]
     assert evaluate(toy.run / "model").numbers["tasks"] == result["tasks"]
-    assert found["rows_per_second"] > 0
-    assert found["peak_memory_mb"] > 0
-    assert (found["job"], found["model"]) == ("evaluate", str(toy.run / "model"))
+    assert stored["rows_per_second"] > 0
+    assert stored["peak_memory_mb"] > 0
+    assert (stored["job"], stored["model"]) == ("evaluate", str(toy.run / "model"))
 
 
 def test_valid_is_another_split(trained: Trained) -> None:
     toy, result = trained
-    found = evaluate(toy.run, split="valid").numbers
-    assert found["rows"] == result["data"]["rows"]["valid"]
-    assert found["tasks"]["click"]["labelled"] == found["rows"]
-    assert found["tasks"]["band"]["metrics"] != result["tasks"]["band"]["metrics"]
+    numbers = evaluate(toy.run, split="valid").numbers
+    assert numbers["rows"] == result["data"]["rows"]["valid"]
+    assert numbers["tasks"]["click"]["labelled"] == numbers["rows"]
+    assert numbers["tasks"]["band"]["metrics"] != result["tasks"]["band"]["metrics"]
 
 
 def test_streamed_rows_give_the_same_metrics(trained: Trained) -> None:
@@ -63,13 +63,13 @@ def test_other_rows_are_all_evaluated(
     (tmp_path / "sub").mkdir()
     new.write_parquet(tmp_path / "sub" / "new.parquet")
     monkeypatch.chdir(tmp_path)
-    found = evaluate(toy.run, input="sub/*.parquet").numbers
-    assert found["rows"] == 90
-    assert found["tasks"]["click"]["labelled"] == 90
-    assert found["tasks"]["spend"]["labelled"] == 90 - new["spend"].null_count()
+    numbers = evaluate(toy.run, input="sub/*.parquet").numbers
+    assert numbers["rows"] == 90
+    assert numbers["tasks"]["click"]["labelled"] == 90
+    assert numbers["tasks"]["spend"]["labelled"] == 90 - new["spend"].null_count()
     assert (
         evaluate(toy.run, data=tmp_path / "sub", input="new.parquet").numbers["tasks"]
-        == found["tasks"]
+        == numbers["tasks"]
     )
 
 
@@ -79,10 +79,10 @@ def test_other_rows_may_still_have_the_split_column(toy: Any, column: str) -> No
     kind = {"customer": "group", "day": "time"}[column]
     split = f"data.split={{kind: {kind}, column: {column}}}"
     train(toy.config(f'data.ignore=["{ignored}"]', split, "training.epochs=1"), toy.run)
-    found = evaluate(toy.run, input=str(toy.data)).numbers
-    assert found["rows"] == 500
+    numbers = evaluate(toy.run, input=str(toy.data)).numbers
+    assert numbers["rows"] == 500
     toy.rows().drop(column).write_parquet(toy.data)
-    assert evaluate(toy.run, input=str(toy.data)).numbers["tasks"] == found["tasks"]
+    assert evaluate(toy.run, input=str(toy.data)).numbers["tasks"] == numbers["tasks"]
 
 
 def test_changed_data_are_no_test_rows(toy: Any, trained: Trained) -> None:

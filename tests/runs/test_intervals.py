@@ -24,10 +24,10 @@ def test_the_interval_is_that_of_a_bootstrap_by_hand(rng: np.random.Generator) -
         metrics, {"click": "binary"}, scores({"click": labels}, {"click": predicted}), seed=3
     )
     entry = metrics["click"]["auc"]
-    places = np.flatnonzero(known)
+    indices = np.flatnonzero(known)
     draws = []
     for _ in range(600):
-        drawn = rng.choice(places, len(places))
+        drawn = rng.choice(indices, len(indices))
         draws.append(roc_auc_score(labels[drawn], predicted[drawn]))
     low, high = np.quantile(draws, [0.025, 0.975])
     assert RESAMPLES == 200

@@ -88,7 +88,7 @@ def test_a_limit(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--experiment", "trues"], "did you mean 'tries'"),
         (["--metric", "a/auk"], "did you mean 'auc'"),
@@ -102,7 +102,7 @@ def test_a_limit(uri: str) -> None:
 def test_wrong_uses_are_one_line(
     uri: str,
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,5 +110,5 @@ def test_wrong_uses_are_one_line(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert main(["leaderboard", *arguments]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1

@@ -83,16 +83,16 @@ def test_an_oracle_has_reached_all(shop: Path) -> None:
         return target.ranks(linear[name], labels[name].astype(int)).astype(float)  # type: ignore[union-attr]
 
     test, scores = scores_of(config, oracle)
-    found = reachable(config, test, scores)
-    assert list(found) == ["constant", "oracle", "reached"]
-    assert list(found["reached"]) == list(config.tasks)
-    for name, shares in found["reached"].items():
+    references = reachable(config, test, scores)
+    assert list(references) == ["constant", "oracle", "reached"]
+    assert list(references["reached"]) == list(config.tasks)
+    for name, shares in references["reached"].items():
         assert len(shares) >= 2, name
         assert shares == pytest.approx(dict.fromkeys(shares, 1.0)), name
-    assert {"auc", "pr_auc", "log_loss"} <= found["reached"]["click"].keys()
-    assert {"accuracy", "macro_f1", "log_loss"} <= found["reached"]["segment"].keys()
-    assert {"r2", "rank_correlation"} <= found["reached"]["value"].keys()
-    assert {"mrr", "recall_at_5"} <= found["reached"]["shop"].keys()
+    assert {"auc", "pr_auc", "log_loss"} <= references["reached"]["click"].keys()
+    assert {"accuracy", "macro_f1", "log_loss"} <= references["reached"]["segment"].keys()
+    assert {"r2", "rank_correlation"} <= references["reached"]["value"].keys()
+    assert {"mrr", "recall_at_5"} <= references["reached"]["shop"].keys()
 
 
 def test_a_constant_has_reached_nothing(shop: Path) -> None:
@@ -148,10 +148,10 @@ def test_the_funnel_and_left_out_rows_count_alike(shop: Path) -> None:
     labels = scores.labels | {
         "churn": np.where(scores.labels["click"] == 1, scores.labels["churn"], np.nan)
     }
-    found = reachable(config, test, replace(scores, labels=labels))
+    references = reachable(config, test, replace(scores, labels=labels))
     every = reachable(config, test, scores)
-    assert found["oracle"]["churn"] != every["oracle"]["churn"]
-    assert found["oracle"]["click"] == every["oracle"]["click"]
+    assert references["oracle"]["churn"] != every["oracle"]["churn"]
+    assert references["oracle"]["click"] == every["oracle"]["click"]
     mine = labels["churn"]
     rows = pl.concat(list(test.frames(["row_id"])))["row_id"].to_numpy()
     linear = truth.linear(rows, ["churn"])["churn"]
@@ -159,24 +159,24 @@ def test_the_funnel_and_left_out_rows_count_alike(shop: Path) -> None:
     expected = evaluate_task(
         "binary", mine[seen], truth.targets["churn"].predict(linear[seen]), np.ones(seen.sum())
     )
-    assert found["oracle"]["churn"] == expected
+    assert references["oracle"]["churn"] == expected
 
 
-def test_rows_without_a_truth_beside_them(shop: Path, tmp_path: Path) -> None:
+def test_rows_without_a_truth(shop: Path, tmp_path: Path) -> None:
     pl.read_parquet(shop / "data" / "rows").write_parquet(tmp_path / "rows.parquet")
-    found = evaluate(shop / "run", input=str(tmp_path / "rows.parquet")).numbers
-    assert found["reachable"] == {}
-    assert found["rows"] == 3000
+    numbers = evaluate(shop / "run", input=str(tmp_path / "rows.parquet")).numbers
+    assert numbers["reachable"] == {}
+    assert numbers["rows"] == 3000
     assert to_json({}) == {}
 
 
 def test_all_rows_of_the_folder_as_input(shop: Path) -> None:
-    found = evaluate(shop / "run", input=str(shop / "data" / "rows")).numbers
-    assert found["rows"] == 3000
+    numbers = evaluate(shop / "run", input=str(shop / "data" / "rows")).numbers
+    assert numbers["rows"] == 3000
     known = Truth.open(shop / "data").content["tasks"]
     for task, metric in (("click", "auc"), ("segment", "accuracy"), ("share", "r2")):
         stated = known[task]["oracle"][metric]
-        value = found["reachable"][task][metric]["oracle"]["value"]
+        value = numbers["reachable"][task][metric]["oracle"]["value"]
         assert abs(value - stated) < 4.5 * 0.5 / np.sqrt(100)  # 100 and more of the rarer class
 
 
@@ -195,8 +195,8 @@ def test_what_is_undefined_has_no_share(shop: Path) -> None:
         else np.full((len(labels[name]), len(truth.targets[name].constant())), 0.25),
     )  # fmt: skip
     metrics = scores.metrics | {"click": {"auc": Undefined("one class"), "log_loss": 0.4}}
-    found = reachable(config, test, replace(scores, metrics=metrics))
-    assert list(found["reached"]["click"]) == ["log_loss"]
-    told = to_json(found)["click"]
-    assert list(told) == ["log_loss"]
-    assert told["log_loss"].keys() == {"constant", "oracle", "reached"}
+    references = reachable(config, test, replace(scores, metrics=metrics))
+    assert list(references["reached"]["click"]) == ["log_loss"]
+    written = to_json(references)["click"]
+    assert list(written) == ["log_loss"]
+    assert written["log_loss"].keys() == {"constant", "oracle", "reached"}

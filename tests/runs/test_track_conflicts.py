@@ -47,18 +47,18 @@ def test_numbers_of_an_epoch_by_name() -> None:
     }
 
 
-def test_a_single_block_is_told_once() -> None:
+def test_a_single_block_is_reported_once() -> None:
     values = conflict_numbers(found_of({"all": 0.25}))
     assert values["combiner/conflict_ratio"] == 0.25
     assert not [name for name in values if name.endswith("/all")]
 
 
 @pytest.mark.parametrize(("count", "each"), [(2, True), (40, True), (41, False)])
-def test_single_blocks_are_told_where_they_are_not_too_many(count: int, each: bool) -> None:
+def test_single_blocks_are_reported_where_they_are_few(count: int, each: bool) -> None:
     ratio = {f"block.{i}": i / 50 for i in range(count)}
     values = conflict_numbers(found_of(ratio))
-    told = [name for name in values if name.startswith("combiner/length_ratio/")]
-    assert len(told) == (count if each else 0)
+    ratios = [name for name in values if name.startswith("combiner/length_ratio/")]
+    assert len(ratios) == (count if each else 0)
     assert values["combiner/conflict_ratio"] == pytest.approx((count - 1) / 100)
     assert values["combiner/length_ratio"] == pytest.approx((count + 1) / 2)
 

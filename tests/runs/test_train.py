@@ -41,7 +41,7 @@ def test_a_run_leaves_its_config_its_model_and_its_result(trained: Trained) -> N
     assert list(load_bundle(toy.run / "model").output_schema())[:2] == ["click", "buy"]
 
 
-def test_the_result_says_what_was_done(trained: Trained) -> None:
+def test_the_result_describes_the_run(trained: Trained) -> None:
     toy, result = trained
     assert list(result) == [
         *("job", "version", "started", "seconds", "config_hash"),
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) ->
     assert predicted[0].equals(predicted[1])
 
 
-def test_streamed_training_sees_the_same_rows(trained: Trained, tmp_path: Path) -> None:
+def test_streamed_training_uses_the_same_rows(trained: Trained, tmp_path: Path) -> None:
     toy, result = trained
     streamed = train(toy.config("data.loading=stream", "data.shuffle_buffer=100"), tmp_path)
     assert streamed["data"] == result["data"] | {"streamed": True}
@@ -161,7 +161,7 @@ def test_choices_train(name: str, shared_toy: Any, tmp_path: Path) -> None:
     assert load_bundle(tmp_path / "model").predict(shared_toy.rows()).height == 500
 
 
-def test_a_metric_that_is_undefined_says_why(toy: Any, tmp_path: Path) -> None:
+def test_an_undefined_metric_has_its_reason(toy: Any, tmp_path: Path) -> None:
     rows = toy.rows()
     rows.write_parquet(toy.folder / "valid.parquet")
     one_class = rows.with_columns(pl.lit(1).alias("click"))

@@ -15,15 +15,15 @@ ON = ["adatt.warmup_epochs=1", "adatt.freeze_epoch=2", "training.epochs=3"]
 
 
 @pytest.fixture
-def found(toy: Any, tmp_path: Path) -> tuple[Document, str]:
+def trained(toy: Any, tmp_path: Path) -> tuple[Document, str]:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     on = [*ON, "adatt.mechanism=loss", "tracking.enabled=true", f"tracking.uri={uri}"]
     return train(toy.config(*on), tmp_path / "run"), uri
 
 
 @pytest.mark.slow
-def test_result_and_tracker_know_the_phases_and_matrices(found: tuple[Document, str]) -> None:
-    result, uri = found
+def test_result_and_tracker_have_the_phases_and_matrices(trained: tuple[Document, str]) -> None:
+    result, uri = trained
     epochs = [epoch["adatt"] for epoch in result["training"]["epochs"]]
     assert [epoch["phase"] for epoch in epochs] == ["warmup", "dynamic", "frozen"]
     tasks = len(result["tasks"])
@@ -41,7 +41,7 @@ def test_result_and_tracker_know_the_phases_and_matrices(found: tuple[Document, 
     assert client.get_run(run_id).data.params["adatt.mechanism"] == "loss"
 
 
-def test_without_it_nothing_is_told(trained: tuple[Any, Document]) -> None:
+def test_without_it_nothing_is_reported(trained: tuple[Any, Document]) -> None:
     _, result = trained
     assert {epoch["adatt"] for epoch in result["training"]["epochs"]} == {None}
 

@@ -27,8 +27,8 @@ BLOCKS = ["shared.0", "embeddings"]
 TASKS = ("click", "buy", "band", "spend", "item")
 
 
-class Told(NullRun):
-    """Keeps what a tracker is told."""
+class RecordingRun(NullRun):
+    """Records what a tracker receives."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[Any]] = {}
@@ -43,9 +43,9 @@ class Told(NullRun):
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordingRun:
     """In place of MLflow."""
-    run = Told()
+    run = RecordingRun()
     monkeypatch.setattr(train_job, "open_run", lambda *args, **options: run)
     return run
 
@@ -54,8 +54,8 @@ def values(result: Document) -> dict[tuple[str, str], float]:
     """The test metrics."""
     return {
         (task, name): metric["value"]
-        for task, found in result["tasks"].items()
-        for name, metric in found["metrics"].items()
+        for task, conflicts in result["tasks"].items()
+        for name, metric in conflicts["metrics"].items()
     }
 
 
@@ -71,17 +71,17 @@ def test_result_and_tracker_know_where_tasks_conflict(toy: Any, tmp_path: Path) 
     stored = json.loads((tmp_path / "run" / "result.json").read_text(), parse_constant=pytest.fail)
     epochs = conflicts_of(stored)
     assert len(epochs) == 2
-    for found in epochs:
-        assert found is not None
-        assert list(found["conflict_ratio"]) == list(found["task_cosine"]) == BLOCKS
-        assert list(found["task_cosine"]["shared.0"]) == list(TASKS)
-        assert [len(row) for row in found["pair_cosine"]] == [5] * 5
-        assert (found["steps"], found["skipped"]) == (
+    for conflicts in epochs:
+        assert conflicts is not None
+        assert list(conflicts["conflict_ratio"]) == list(conflicts["task_cosine"]) == BLOCKS
+        assert list(conflicts["task_cosine"]["shared.0"]) == list(TASKS)
+        assert [len(row) for row in conflicts["pair_cosine"]] == [5] * 5
+        assert (conflicts["steps"], conflicts["skipped"]) == (
             math.ceil(stored["data"]["rows"]["train"] / 64),
             0,
         )
-        assert all(0 <= ratio <= 1 for ratio in found["conflict_ratio"].values())
-        assert found["extra"]["lambda"] == pytest.approx(0.3)
+        assert all(0 <= ratio <= 1 for ratio in conflicts["conflict_ratio"].values())
+        assert conflicts["extra"]["lambda"] == pytest.approx(0.3)
     client, run_id = MlflowClient(uri), result["mlflow"]["run_id"]
     run, last = client.get_run(run_id), epochs[-1]
     assert last is not None
@@ -111,41 +111,46 @@ def test_the_same_seed_gives_the_same_metrics(shared_toy: Any, tmp_path: Path) -
 
 
 def test_measuring_a_sum_changes_nothing(
-    trained: tuple[Any, Document], told: Told, tmp_path: Path
+    trained: tuple[Any, Document], recorded: RecordingRun, tmp_path: Path
 ) -> None:
     toy, plain = trained
     measured = train(toy.config("combiner.diagnostics=2", "combiner.block=expert"), tmp_path)
     assert conflicts_of(plain) == [None, None]
     assert values(measured) == pytest.approx(values(plain), abs=1e-6)
-    found = conflicts_of(measured)[-1]
-    assert found is not None
+    conflicts = conflicts_of(measured)[-1]
+    assert conflicts is not None
     steps = 2 * math.ceil(plain["data"]["rows"]["train"] / 64)
-    assert sum(told.steps["combiner/steps"]) == math.ceil(steps / 2)
-    assert found["length_ratio"] == {block: pytest.approx(1) for block in BLOCKS}
-    assert told.steps["combiner/conflict_ratio/shared.0"][-1] == found["conflict_ratio"]["shared.0"]
-    assert told.steps["combiner/weight/click"] == [1.0, 1.0]
-    assert len(told.steps["combiner/cosine/click/buy"]) == 2
-    assert "plots/conflicts.png" in told.figures
+    assert sum(recorded.steps["combiner/steps"]) == math.ceil(steps / 2)
+    assert conflicts["length_ratio"] == {block: pytest.approx(1) for block in BLOCKS}
+    assert (
+        recorded.steps["combiner/conflict_ratio/shared.0"][-1]
+        == conflicts["conflict_ratio"]["shared.0"]
+    )
+    assert recorded.steps["combiner/weight/click"] == [1.0, 1.0]
+    assert len(recorded.steps["combiner/cosine/click/buy"]) == 2
+    assert "plots/conflicts.png" in recorded.figures
 
 
-def test_gradnorm_moves_the_weights_of_tasks(toy: Any, told: Told) -> None:
+def test_gradnorm_moves_the_weights_of_tasks(toy: Any, recorded: RecordingRun) -> None:
     on = ("balancing.name=gradnorm", "balancing.learning_rate=0.1")
     result = train(toy.config(*on), toy.run)
     assert result["training"]["skipped_batches"] == 0
-    weights = {task: told.steps[f"weight/{task}"] for task in TASKS}
+    weights = {task: recorded.steps[f"weight/{task}"] for task in TASKS}
     assert all(len(of_task) == 2 and of_task[0] != of_task[1] for of_task in weights.values())
     for epoch in range(2):
         assert sum(of_task[epoch] for of_task in weights.values()) == pytest.approx(5, rel=1e-4)
-    assert "plots/conflicts.png" not in told.figures
-    assert not [name for name in told.steps if name.startswith("combiner/")]
+    assert "plots/conflicts.png" not in recorded.figures
+    assert not [name for name in recorded.steps if name.startswith("combiner/")]
     assert all(math.isfinite(value) for value in values(result).values())
 
 
-def test_gradnorm_and_a_combiner_go_together(shared_toy: Any, told: Told, tmp_path: Path) -> None:
+def test_gradnorm_and_a_combiner_go_together(
+    shared_toy: Any, recorded: RecordingRun, tmp_path: Path
+) -> None:
     on = (*CAGT, "balancing.name=gradnorm", "training.epochs=1")
     result = train(shared_toy.config(*on), tmp_path)
-    assert told.steps["weight/click"] != [1.0]
-    assert told.steps["combiner/lambda"] == [pytest.approx(0.3)]
+    assert recorded.steps["weight/click"] != [1.0]
+    assert recorded.steps["combiner/lambda"] == [pytest.approx(0.3)]
     assert all(math.isfinite(value) for value in values(result).values())
 
 

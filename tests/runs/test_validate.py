@@ -23,21 +23,21 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer, "Trainer", lambda *args, **options: pytest.fail("it trains"))
 
 
-def test_it_tells_what_would_be_trained(trained: Trained, tmp_path: Path) -> None:
+def test_it_describes_what_would_be_trained(trained: Trained, tmp_path: Path) -> None:
     toy, result = trained
-    found = validate(toy.config())
-    assert found["rows"] == result["data"]["rows"]
-    assert found["fingerprint"] == result["data"]["fingerprint"]
-    assert found["config_hash"] == config_hash(toy.config())
-    assert found["warnings"] == []
-    assert found["tasks"] == {name: task["kind"] for name, task in result["tasks"].items()}
+    summary = validate(toy.config())
+    assert summary["rows"] == result["data"]["rows"]
+    assert summary["fingerprint"] == result["data"]["fingerprint"]
+    assert summary["config_hash"] == config_hash(toy.config())
+    assert summary["warnings"] == []
+    assert summary["tasks"] == {name: task["kind"] for name, task in result["tasks"].items()}
     network = load_bundle(toy.run / "model").network
-    assert found["parameters"] == sum(p.numel() for p in network.dense_parameters())
-    assert found["table_rows"] == (3 + 2) + (9 + 2)  # values, and a row each for unknown and null
+    assert summary["parameters"] == sum(p.numel() for p in network.dense_parameters())
+    assert summary["table_rows"] == (3 + 2) + (9 + 2)  # values, and a row each for unknown and null
     assert main(["validate", str(toy.folder / "toy.yaml"), "--out", str(tmp_path)]) == 0
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["job"] == "validate"
-    assert found.items() <= stored.items()
+    assert summary.items() <= stored.items()
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -82,7 +82,7 @@ def test_names_in_the_model_are_checked(toy: Any) -> None:
         validate(toy.config("model.gates.preferred={click: [shared.7]}"))
 
 
-def test_two_tasks_that_predict_one_column_are_told_before_training(toy: Any) -> None:
+def test_two_tasks_that_predict_one_column_are_reported_before_training(toy: Any) -> None:
     config = toy.config()
     other = config.tasks["click"].model_copy(update={"label": "click"})
     tasks = {**config.tasks, "band_probability_low": other}

@@ -23,12 +23,12 @@ def reference(rng: np.random.Generator) -> Reference:
     numbers = rng.normal(size=20_000)
     ages = NumberBins.of(numbers)
     cities = CategoryBins((2, 3), ("Bern", "Oslo"), 4)
-    found = {
+    expected = {
         AGE: Expected(ages, ages.count(numbers)),
         CITY: Expected(cities, np.array([12_000, 7_000, 0, 0, 1_000])),
         CLICK: Expected(ages, ages.count(numbers)),
     }
-    return Reference(found, "valid")
+    return Reference(expected, "valid")
 
 
 def tally(reference: Reference, **changed: list[int]) -> Tally:
@@ -76,8 +76,8 @@ def test_a_small_batch_is_not_called_drift(reference: Reference, seed: int, rows
     for _ in range(20):
         counts = rng.multinomial(rows, expected / expected.sum())
         whole = {**tally(reference).counts, AGE: counts}
-        found = {d.title: d for d in measure(reference, Tally(rows, whole))}
-        readings.add(found["age"].reading)
+        drifts = {d.title: d for d in measure(reference, Tally(rows, whole))}
+        readings.add(drifts["age"].reading)
     assert readings <= {"stable", "by chance"}
 
 

@@ -33,7 +33,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return asked
 
 
-def test_a_run_is_exported_and_its_pin_told(
+def test_a_run_is_exported_and_its_pin_printed(
     trained: tuple[Any, Any],
     saved: list[Path],
     tmp_path: Path,
@@ -44,9 +44,9 @@ def test_a_run_is_exported_and_its_pin_told(
     assert main([*arguments, "--out", str(tmp_path / "out"), "--format", "torch"]) == 0
     assert saved == [toy.run / "model"]
     pin = hashlib.sha256(b"{}").hexdigest()
-    told = capsys.readouterr().out
-    assert f"pin (sha256 of its manifest.json): {pin}" in told
-    assert "2.5e-07" in told
+    printed = capsys.readouterr().out
+    assert f"pin (sha256 of its manifest.json): {pin}" in printed
+    assert "2.5e-07" in printed
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert (result["pin"], result["format"], result["job"]) == (pin, "torch", "export")
     assert result["bundle_sha256"] == bundle_hash(toy.run / "model")

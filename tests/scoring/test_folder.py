@@ -45,7 +45,7 @@ def test_parts_cover_the_rows(begun: PartFolder) -> None:
     assert json.loads((begun.folder / "scoring.json").read_text()) == SETTINGS
 
 
-def test_whole_parts_are_kept(begun: PartFolder) -> None:
+def test_complete_parts_are_kept(begun: PartFolder) -> None:
     folder(begun.folder).begin(overwrite=False)
     assert begun.missing() == [1]
     assert not begun.finished

@@ -13,7 +13,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.scoring.lock import HOLDER, LOCK, locked
 
 
-def test_the_second_job_is_told_who_works_there(tmp_path: Path) -> None:
+def test_the_error_of_the_second_job_names_the_first(tmp_path: Path) -> None:
     message = f"another job writes there; found process {os.getpid()} on {socket.gethostname()}"
     with locked(tmp_path):
         with pytest.raises(UserError, match=message), locked(tmp_path):
@@ -50,7 +50,7 @@ def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"pid": 1}'])
-def test_what_a_killed_job_left_is_taken_over(tmp_path: Path, content: str) -> None:
+def test_the_lock_of_a_killed_job_is_free_again(tmp_path: Path, content: str) -> None:
     (tmp_path / HOLDER).write_text(content)
     with locked(tmp_path):
         assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()

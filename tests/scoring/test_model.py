@@ -43,10 +43,10 @@ def test_a_registered_version(
             return run / "model"
 
     monkeypatch.setattr(registry, "Registry", Registry)
-    found = find_model(None, model=model, tracking_uri="sqlite:///x.db")
+    source = find_model(None, model=model, tracking_uri="sqlite:///x.db")
     assert asked == ["sqlite:///x.db", (model, "--model")]
-    assert found.folder == run / "model"
-    assert found.registered == {"name": "m", "version": 3, "alias": alias}
+    assert source.folder == run / "model"
+    assert source.registered == {"name": "m", "version": 3, "alias": alias}
 
 
 def test_one_of_both(run: Path) -> None:

@@ -24,7 +24,7 @@ from recsys_mtl.serving.predictor import Predictor
 Trained = tuple[Any, dict[str, Any]]
 
 
-def test_the_file_holds_what_the_predictor_says(trained: Trained, tmp_path: Path) -> None:
+def test_the_file_holds_the_predictions(trained: Trained, tmp_path: Path) -> None:
     toy, _ = trained
     output = tmp_path / "new" / "scores.parquet"
     result = predict(toy.run, input=str(toy.data), output=output)
@@ -157,11 +157,11 @@ def test_parts_hold_the_rows_in_their_order(trained: Trained, scored: Any) -> No
     heights = [pl.read_parquet(output / f"part-0000{n}.parquet").height for n in range(5)]
     assert heights == [120, 120, 120, 120, 20]
     rows = trained[0].rows()
-    found = pl.read_parquet(output / "part-*.parquet")
-    assert found.columns[:2] == ["customer", "city"]
-    assert found.select("customer", "city").equals(rows.select("customer", "city"))
+    predicted = pl.read_parquet(output / "part-*.parquet")
+    assert predicted.columns[:2] == ["customer", "city"]
+    assert predicted.select("customer", "city").equals(rows.select("customer", "city"))
     expected = load_bundle(trained[0].run / "model").predict(rows)
-    assert found["click"].to_numpy() == pytest.approx(expected["click"].to_numpy(), abs=1e-5)
+    assert predicted["click"].to_numpy() == pytest.approx(expected["click"].to_numpy(), abs=1e-5)
     assert result["rows"] == result["rows_scored"] == 500
     settings = json.loads((output / "scoring.json").read_text())
     assert settings["bundle_sha256"] == result["bundle_sha256"]
@@ -201,7 +201,7 @@ def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
     assert (output / "drift.json").read_text() == drift
 
 
-def test_an_interrupted_job_goes_on(
+def test_an_interrupted_job_resumes(
     trained: Trained,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -220,7 +220,7 @@ def test_an_interrupted_job_goes_on(
     arguments += ["--output", str(output), "--rows-per-file", "120"]
     assert main(arguments) == 130
     assert "3 of 5 parts are in" in caplog.text
-    assert "the same command goes on" in caplog.text
+    assert "the same command resumes" in caplog.text
     assert [n for n in names(output) if n.endswith(("parquet", "S"))] == [
         f"part-0000{n}.parquet" for n in range(3)
     ]
@@ -262,7 +262,7 @@ def test_without_drift(trained: Trained, tmp_path: Path) -> None:
     assert not [name for name in names(parts) if "drift" in name]
 
 
-def test_an_older_model_tells_no_drift(
+def test_an_older_model_has_no_drift(
     trained: Trained, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     toy, _ = trained

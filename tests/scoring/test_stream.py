@@ -12,8 +12,8 @@ ROWS = pl.DataFrame({"row": range(103)})
 
 
 def cut(frame: pl.DataFrame, rng: np.random.Generator) -> list[pl.DataFrame]:
-    places = [0, *sorted(rng.integers(0, frame.height, 9)), frame.height]
-    return [frame.slice(a, b - a) for a, b in pairwise(places)]
+    bounds = [0, *sorted(rng.integers(0, frame.height, 9)), frame.height]
+    return [frame.slice(a, b - a) for a, b in pairwise(bounds)]
 
 
 @pytest.mark.parametrize("part_rows", [10, 25, 1000])

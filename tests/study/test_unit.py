@@ -52,7 +52,7 @@ def test_stored_and_missing_ones_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "held"),
     [
         ({"key": "k", "seed": 4, "rerun": 0, "rate": 0.5}, "key k, seed 4, rerun 0"),
         ({"key": "k", "seed": 3, "rerun": 0, "rate": 0.1}, "key k, seed 3, rerun 0"),
@@ -60,7 +60,7 @@ def test_stored_and_missing_ones_keep_their_order(tmp_path: Path) -> None:
         ([], "TypeError"),
     ],
 )
-def test_another_result_is_refused(tmp_path: Path, content: object, found: str) -> None:
+def test_another_result_is_refused(tmp_path: Path, content: object, held: str) -> None:
     path = Run("k").path(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
@@ -68,5 +68,5 @@ def test_another_result_is_refused(tmp_path: Path, content: object, found: str) 
         stored([Run("k")], tmp_path)
     line = str(caught.value)
     assert line.startswith(f"{path}: not the result of that run; expected key k, seed 3, rerun 0")
-    assert f"found {found}" in line
+    assert f"found {held}" in line
     assert line.endswith("delete it, and run the same command again")

@@ -15,11 +15,11 @@ def is_one_file(output: Path) -> bool:
     return output.suffix.lower() in _ONE_FILE
 
 
-def check_place(output: Path, rows_per_file: int | None) -> None:
-    """Check what the output's name alone tells.
+def check_output(output: Path, rows_per_file: int | None) -> None:
+    """Check the output's name.
 
     Raises:
-        UserError: it is of another format, or there is something else already.
+        UserError: it is of another format, or something else exists there.
     """
     where, one_file = str(output), is_one_file(output)
     if output.name.lower().endswith((".csv", ".csv.gz")):
