@@ -1,4 +1,4 @@
-"""An ablation's summary as a page: verdicts, differences, scores, affinity compared with the plan."""
+"""An ablation's summary as a page: verdicts, differences, scores, affinity and the plan."""
 
 from __future__ import annotations
 
