@@ -30,16 +30,16 @@ from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
+from tests.profile_feature import ProfileConfig, ProfileFeature, profiles
 from tests.toy import DOCUMENT, Toy
-from tests.vector_feature import VectorConfig, VectorFeature, vectors
 
-TASTE = {"kind": "vector", "size": 3}
+TASTE = {"kind": "profile", "size": 3}
 PROJECTED = TASTE | {"project": 2}
 
 
 @pytest.fixture(autouse=True)
 def _known() -> Iterator[None]:
-    with vectors():
+    with profiles():
         yield
 
 
@@ -66,7 +66,7 @@ def step_of(config: Config) -> tuple[TrainingStep, Any]:
     return build_step(config, network, torch.device("cpu")), prepared
 
 
-@pytest.mark.parametrize("vector", [TASTE, PROJECTED], ids=["as it is", "projected"])
+@pytest.mark.parametrize("profile", [TASTE, PROJECTED], ids=["as it is", "projected"])
 def test_it_is_trained_saved_loaded_and_predicted(
     toy: Toy, rows: pl.DataFrame, vector: dict[str, Any]
 ) -> None:
@@ -76,7 +76,7 @@ def test_it_is_trained_saved_loaded_and_predicted(
     predictor = load_bundle(toy.run / "model")
     assert predictor.schema()["taste"] == pl.List(pl.Float64())
     assert "age" in predictor.columns
-    named = predictor.network.inputs["vector"].state_dict()
+    named = predictor.network.inputs["profile"].state_dict()
     assert list(named) == (["maps.0.weight", "maps.0.bias"] if "project" in vector else [])
     predicted = predictor.predict(rows)
     assert predicted.height == 500
@@ -106,7 +106,7 @@ def test_a_batch_holds_it_by_name_beside_the_numbers(toy: Toy, rows: pl.DataFram
     assert batch.blocks["numeric"].names == ("age", "income", "taste")
     spec = prepared.preprocessor.spec
     assert [f.kind for f in spec.features] == [
-        "numeric", "numeric", "categorical", "categorical_list", "vector",
+        "numeric", "numeric", "categorical", "categorical_list", "profile",
     ]  # fmt: skip
 
 
@@ -125,10 +125,10 @@ def test_its_layer_is_shared_by_the_tasks(
         batch = next(iter(prepared.loaders["train"].epoch(0)))
         assert step(batch).updated
         assert step.combining is not None
-        assert "inputs.vector.maps.0.weight" in step.combining.blocks
+        assert "inputs.profile.maps.0.weight" in step.combining.blocks
         found.append({n: p.grad for n, p in step.network.named_parameters() if p.grad is not None})
     fast, slow = found
-    assert fast["inputs.vector.maps.0.weight"].any()
+    assert fast["inputs.profile.maps.0.weight"].any()
     for name, gradient in slow.items():
         torch.testing.assert_close(fast[name], gradient, atol=2e-5, rtol=1e-3, msg=name)
 
@@ -162,7 +162,7 @@ def test_leaks_are_found_in_it(rng: np.random.Generator) -> None:
     click = rng.integers(0, 2, 400)
     frame = pl.DataFrame({"taste": [[float(c), 0.5] for c in click], "click": click})
     (warning,) = find_leaks(
-        frame, {"taste": "vector"}, {"click": LabelInfo("binary", "click")}, 0.9
+        frame, {"taste": "profile"}, {"click": LabelInfo("binary", "click")}, 0.9
     )
     assert "feature 'taste' alone almost determines label 'click'" in warning
 
@@ -174,19 +174,19 @@ def test_wrong_columns_are_refused(toy: Toy, rows: pl.DataFrame) -> None:
 
 
 def test_its_state_is_restored_exactly(rows: pl.DataFrame) -> None:
-    feature = VectorFeature("taste", 3)
+    feature = ProfileFeature("taste", 3)
     feature.update(rows["taste"], None)
     feature.finish()
-    assert VectorFeature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature
+    assert ProfileFeature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature
 
 
 def test_kinds_have_names_of_their_own() -> None:
-    with pytest.raises(ValueError, match="kind: expected 'categorical' in VectorConfig"):
-        register(VectorConfig, KINDS["categorical"])
+    with pytest.raises(ValueError, match="kind: expected 'categorical' in ProfileConfig"):
+        register(ProfileConfig, KINDS["categorical"])
 
 
 def test_an_unknown_kind_is_refused() -> None:
     document = json.loads(json.dumps(DOCUMENT))
-    document["features"]["taste"] = {"kind": "vectors", "size": 3}
-    with pytest.raises(UserError, match=r"unknown choice.*did you mean 'vector'"):
+    document["features"]["taste"] = {"kind": "profiles", "size": 3}
+    with pytest.raises(UserError, match=r"unknown choice.*did you mean 'profile'"):
         config_from_yaml(json.dumps(document), where="a.yaml")

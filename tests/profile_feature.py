@@ -27,16 +27,16 @@ from recsys_mtl.features.inputs import AsTheyAre, InputModule
 from recsys_mtl.features.registry import register, unregister
 
 
-class VectorConfig(FeatureConfig):
+class ProfileConfig(FeatureConfig):
     """A list of so many numbers a row; null is the mean vector."""
 
-    kind: Literal["vector"]
+    kind: Literal["profile"]
     size: PositiveInt
     project: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
-class VectorSpec(FeatureSpec):
+class ProfileSpec(FeatureSpec):
     """With the width that a vector is projected to."""
 
     project: int | None = None
@@ -45,7 +45,7 @@ class VectorSpec(FeatureSpec):
 class Projected(InputModule):
     """Each vector through a linear map of its own."""
 
-    def __init__(self, features: Sequence[VectorSpec]) -> None:
+    def __init__(self, features: Sequence[ProfileSpec]) -> None:
         super().__init__()
         self.layouts = (Numbers.layout,)
         self._names = [feature.name for feature in features]
@@ -59,10 +59,10 @@ class Projected(InputModule):
 
 
 @dataclass
-class VectorFeature(DenseFeature):
-    """Vectors less their mean."""
+class ProfileFeature(DenseFeature):
+    """Profiles less their mean."""
 
-    kind: ClassVar[str] = "vector"
+    kind: ClassVar[str] = "profile"
     reads: ClassVar[Literal["text", "numbers"]] = "text"
     dtype: ClassVar[pl.DataType] = pl.List(pl.Float64())
     size: int
@@ -72,8 +72,8 @@ class VectorFeature(DenseFeature):
     _count: int = field(default=0, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> VectorFeature:
-        assert isinstance(section, VectorConfig)
+    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> ProfileFeature:
+        assert isinstance(section, ProfileConfig)
         return cls(column, section.size, section.project)
 
     @property
@@ -81,8 +81,8 @@ class VectorFeature(DenseFeature):
         return self.size
 
     @property
-    def spec(self) -> VectorSpec:
-        return VectorSpec(self.column, self.kind, self.width, project=self.project)
+    def spec(self) -> ProfileSpec:
+        return ProfileSpec(self.column, self.kind, self.width, project=self.project)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         known = self._read(values)
@@ -120,10 +120,10 @@ class VectorFeature(DenseFeature):
 
 
 @contextmanager
-def vectors() -> Iterator[None]:
+def profiles() -> Iterator[None]:
     """The kind is known inside."""
-    register(VectorConfig, VectorFeature)
+    register(ProfileConfig, ProfileFeature)
     try:
         yield
     finally:
-        unregister(VectorConfig, VectorFeature)
+        unregister(ProfileConfig, ProfileFeature)
