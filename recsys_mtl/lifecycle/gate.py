@@ -42,8 +42,8 @@ class Gate(Section):
         0.02,
         description="a task fails when its calibration error surely grows by more: when the lower "
         "end of the growth's 95 % interval lies above this; of binary tasks the expected "
-        "calibration error, of regression the error of the mean prediction relative to the mean "
-        "absolute label",
+        "calibration error, of numbers, counts and amounts the error of the mean, relative "
+        "to the mean absolute label",
     )
     min_rows: PositiveInt = Field(200, description="labelled rows that a task needs to be gated")
     resamples: Annotated[int, Field(ge=100)] = Field(1000, description="of the bootstrap")
