@@ -17,7 +17,7 @@ from recsys_mtl.config.shape import default_of, sections, tags
 
 
 class NamedConfig(Section):
-    """One of several choices, told apart by `name`; the name alone stands for its defaults."""
+    """One of several choices, distinguished by `name`; the name alone stands for its defaults."""
 
     tag: ClassVar[str] = "name"
     by_name: ClassVar[bool] = True

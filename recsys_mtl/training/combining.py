@@ -59,12 +59,12 @@ def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Acti
         network: the model.
         batch_size: most rows of a batch; the gradients of fewer are filled up with zeros.
     """
-    found: list[Part | Activation] = [
+    parts: list[Part | Activation] = [
         Part(name, group, [(parameter, index)])
         for name, group, parameter, index in network.shared_parameters()
     ]
     pooled = network.embeddings.width
-    return [*found, Activation(CUT, batch_size * pooled)] if pooled else found
+    return [*parts, Activation(CUT, batch_size * pooled)] if pooled else parts
 
 
 class Combining:
@@ -151,8 +151,10 @@ class Combining:
 
     def diagnostics(self) -> dict[str, Any] | None:
         """What the steps since the last call said, see `Conflicts.described`; None: nothing."""
-        found = self.log.take(skipped=int(self.combiner.skipped))
-        return None if found is None else found.described(self.blocks, self.network.task_names)
+        conflicts = self.log.take(skipped=int(self.combiner.skipped))
+        if conflicts is None:
+            return None
+        return conflicts.described(self.blocks, self.network.task_names)
 
     def _rows(
         self,
@@ -171,10 +173,10 @@ class Combining:
             rows = task_gradients(objective.tasks * scale, blocks, present)
         else:
             ends = [outputs.mixed.tasks, outputs.by_task, *others]
-            at_mixture, at_copies, *found = torch.autograd.grad(
+            at_mixture, at_copies, *gradients = torch.autograd.grad(
                 total, ends, retain_graph=True, allow_unused=True
             )
-            for parameter, gradient in zip(others, found, strict=True):
+            for parameter, gradient in zip(others, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.contiguous()
             rows = through_experts(self.network, outputs, at_mixture, blocks, present)
             if at_copies is not None:  # through the tasks' own gates and experts

@@ -35,7 +35,7 @@ class StepResult:
         masses: (T,) their weight, which a mean over batches has to count by.
         updated: whether the parameters changed.
         bad_tasks: indices of the tasks with a non-finite loss.
-        problem: why a combiner found no gradient.
+        problem: why a combiner has no gradient.
     """
 
     losses: Tensor
