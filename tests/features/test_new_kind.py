@@ -66,7 +66,7 @@ def step_of(config: Config) -> tuple[TrainingStep, Any]:
     return build_step(config, network, torch.device("cpu")), prepared
 
 
-@pytest.mark.parametrize("profile", [TASTE, PROJECTED], ids=["as it is", "projected"])
+@pytest.mark.parametrize("vector", [TASTE, PROJECTED], ids=["as it is", "projected"])
 def test_it_is_trained_saved_loaded_and_predicted(
     toy: Toy, rows: pl.DataFrame, vector: dict[str, Any]
 ) -> None:

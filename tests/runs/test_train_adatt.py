@@ -15,15 +15,15 @@ ON = ["adatt.warmup_epochs=1", "adatt.freeze_epoch=2", "training.epochs=3"]
 
 
 @pytest.fixture
-def trained(toy: Any, tmp_path: Path) -> tuple[Document, str]:
+def tracked_run(toy: Any, tmp_path: Path) -> tuple[Document, str]:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     on = [*ON, "adatt.mechanism=loss", "tracking.enabled=true", f"tracking.uri={uri}"]
     return train(toy.config(*on), tmp_path / "run"), uri
 
 
 @pytest.mark.slow
-def test_result_and_tracker_have_the_phases_and_matrices(trained: tuple[Document, str]) -> None:
-    result, uri = trained
+def test_result_and_tracker_have_the_phases_and_matrices(tracked_run: tuple[Document, str]) -> None:
+    result, uri = tracked_run
     epochs = [epoch["adatt"] for epoch in result["training"]["epochs"]]
     assert [epoch["phase"] for epoch in epochs] == ["warmup", "dynamic", "frozen"]
     tasks = len(result["tasks"])
