@@ -77,7 +77,7 @@ class RetrievalLabel(Label):
 
         known = torch.from_numpy(outputs)[:, 1:]
         scores, indices = known.topk(min(top_k, known.shape[1]))
-        return self._columns(1 + indices, scores)
+        return self.name_items(1 + indices, scores)
 
     def frame(self, outputs: Tensor, items: Callable[[], Tensor], *, top_k: int) -> pl.DataFrame:
         """The nearest items, for as many rows at once as their scores may take memory."""
@@ -87,9 +87,9 @@ class RetrievalLabel(Label):
         step = max(1, _SCORES_AT_ONCE // (len(table) - 1))
         best = [nearest(queries, table, top_k) for queries in torch.split(outputs, step)]
         indices, scores = zip(*best, strict=True)
-        return self._columns(torch.cat(indices), torch.cat(scores))
+        return self.name_items(torch.cat(indices), torch.cat(scores))
 
-    def _columns(self, items: Tensor, scores: Tensor) -> pl.DataFrame:
+    def name_items(self, items: Tensor, scores: Tensor) -> pl.DataFrame:
         """Columns of predictions from (B, k) item indices (none of them 0) and their scores."""
         indices, column = items.cpu().numpy(), f"{self.task}_scores"
         names = pl.Series(self.items).gather(indices.ravel() - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_the_ablation_study_asks_its_questions(
 def test_a_question_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--question", "affinity", "--seeds", "2", "--rows", "1500", "--processes", "1")
     assert run_script(ablation_study.ablation_study, [*options, "--out", str(tmp_path)]) == 0
-    assert "measure_logits │" in capsys.readouterr().out
+    assert re.search(r"^measure_logits +│", capsys.readouterr().out, re.M)
     assert (tmp_path / "affinity" / "graded" / "report.html").is_file()
 
 

@@ -100,11 +100,11 @@ def test_the_best_items_of_a_retrieval_task(loaded: Exported, trained: Any) -> N
     outputs = loaded.run(loaded.preprocessor.encode(trained.rows, labels=False))
     frame = trained.predictor.predict(trained.rows)
     named = loaded.preprocessor.labels["next"].name_items(  # type: ignore[attr-defined]
-        outputs["next.items"].numpy(), outputs["next.scores"].numpy()
+        outputs["next.items"], outputs["next.scores"]
     )
     assert outputs["next.items"].shape == (300, 3)
     assert named["next"].to_list() == frame["next"].to_list()
-    assert named["next.score"].explode().to_list() == pytest.approx(
+    assert named["next_scores"].explode().to_list() == pytest.approx(
         frame["next_scores"].explode().to_list(), abs=1e-6
     )
 
