@@ -1,7 +1,7 @@
 """Kinds that are not in the package: what docs/architecture.md says it takes to add one.
 
-`share` is a task whose label is a share in [0, 1], with a metric of its own; `vector` is a feature
-that is a list of so many numbers; `first` is a combiner that follows the first present task.
+`share` is a task whose label is a share in [0, 1], with a metric of its own; `first` is a combiner
+that follows the first present task; the feature is that of `tests/profile_feature.py`.
 """
 
 from __future__ import annotations
@@ -9,27 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
-from pydantic import PositiveInt
 from torch import Tensor
 
-from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
-from recsys_mtl.columns.spec import FeatureSpec, TaskSpec
+from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.combiner import CombinerConfig
-from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.config.tasks import TaskConfig
-from recsys_mtl.features import registry as features
-from recsys_mtl.features.block import Columns
-from recsys_mtl.features.feature import Feature, Observed, TreeColumn
-from recsys_mtl.features.inputs import AsTheyAre, InputModule
 from recsys_mtl.gradients.combiner import GramCombiner
 from recsys_mtl.gradients.combiners import COMBINERS
 from recsys_mtl.losses import TaskLoss, pointwise
@@ -39,6 +31,7 @@ from recsys_mtl.tasks import Boosting, Kind, ToUnit, register, unregister
 from recsys_mtl.tasks.amount import AmountLabel
 from recsys_mtl.tasks.kind import Scoring
 from recsys_mtl.tasks.start import log_odds
+from tests.profile_feature import profiles
 
 # ------------------------------------------------------------------ a metric
 
@@ -129,76 +122,6 @@ class Share(Kind[ShareConfig]):
         return labels.unsqueeze(1)
 
 
-# -------------------------------------------------------- a kind of feature
-
-
-class VectorConfig(FeatureConfig):
-    """So many numbers a row."""
-
-    kind: Literal["vector"]
-    width: PositiveInt
-
-
-class Vectors(Columns):
-    """Vectors side by side."""
-
-    layout = "vectors"
-    dtype = np.float32
-
-
-@dataclass
-class VectorFeature(Feature):
-    """The numbers as they are."""
-
-    kind: ClassVar[str] = "vector"
-    block = Vectors
-    reads: ClassVar[Literal["text", "numbers"]] = "numbers"
-    dtype: ClassVar[pl.DataType] = pl.List(pl.Float64)
-    width: int
-
-    @classmethod
-    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
-        assert isinstance(section, VectorConfig)
-        return cls(column, section.width)
-
-    @property
-    def spec(self) -> FeatureSpec:
-        return FeatureSpec(self.column, self.kind, self.width)
-
-    def update(self, values: pl.Series, rows: Rows) -> None:
-        self.encode(values, rows)
-
-    def finish(self) -> None:
-        pass
-
-    def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
-        return np.array(values.to_list(), np.float32).reshape(len(values), self.width)
-
-    @classmethod
-    def comparable(cls, values: pl.Series) -> pl.Series:
-        return values.list.first().cast(pl.Float64)
-
-    def observed(self, values: pl.Series, rows: Rows, part: Any) -> dict[Observed, NDArray[Any]]:
-        return {"feature": values.list.first().cast(pl.Float64).to_numpy()}
-
-    def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
-        return NumberBins.of(observed)
-
-    @classmethod
-    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
-        return AsTheyAre(features, Vectors)
-
-    @classmethod
-    def tree_columns(cls, feature: FeatureSpec, part: Any) -> list[TreeColumn]:
-        return [TreeColumn(column) for column in part.numpy(force=True).T]
-
-    @classmethod
-    def made_up(
-        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
-    ) -> NDArray[Any]:
-        return torch.randn(rows, feature.width, generator=generator).numpy()
-
-
 # --------------------------------------------------------------- a combiner
 
 
@@ -222,13 +145,12 @@ def registered() -> Iterator[None]:
     """All of them, for a while."""
     kind = Share()
     register(kind)
-    features.register(VectorConfig, VectorFeature)
     CombinerConfig.register(FirstConfig)
     COMBINERS["first"] = First
     try:
-        yield
+        with profiles():
+            yield
     finally:
         del COMBINERS["first"]
         CombinerConfig.unregister(FirstConfig)
-        features.unregister(VectorConfig, VectorFeature)
         unregister(kind)

@@ -37,7 +37,7 @@ def document(toy: Any) -> dict[str, Any]:
         toy.data
     )
     document: dict[str, Any] = toy.document()
-    document["features"]["taste"] = {"kind": "vector", "width": 3}
+    document["features"]["taste"] = {"kind": "profile", "size": 3}
     document["tasks"]["watched"] = {"kind": "share"}
     document["combiner"] = {"name": "first"}
     document["training"]["early_stopping"] = {"metric": "watched/closeness"}

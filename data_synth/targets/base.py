@@ -109,6 +109,7 @@ class TaskBase(Section):
         None, description="binary task whose positives alone have this label (a funnel)"
     )
 
+    @abstractmethod
     def fit(self, counts: Array, rng: Rng) -> Target:
         """The target whose labels have the planned rates.
 
@@ -116,7 +117,6 @@ class TaskBase(Section):
             counts: (weighted) of the scores, on the target's grid.
             rng: for what is drawn.
         """
-        raise NotImplementedError
 
     def trained(self) -> dict[str, object]:
         """The task's section in a training's config."""

@@ -10,8 +10,6 @@ Commands import their libraries when they run: help and option errors appear at 
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -85,7 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line; the process's own where None.
     """
-    atexit.register(gc.freeze)  # else the end searches all of torch's objects for garbage: 0.4 s
     return run_app(app, arguments, "recsys-mtl")
 
 

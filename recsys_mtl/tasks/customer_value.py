@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
 
 from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
@@ -84,9 +83,9 @@ class CustomerValueLabel(AmountLabel):
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The expected amount, and `TASK_probability` of any, from (B, 3) outputs."""
-        probability = expit(outputs[:, 0])
-        spread = LEAST_SPREAD + np.logaddexp(0, outputs[:, 2])
-        amount = probability * np.exp(np.minimum(outputs[:, 1] + spread**2 / 2, _MOST))
+        import torch
+
+        probability, amount = (column.numpy() for column in _expected(torch.from_numpy(outputs)))
         return pl.DataFrame({self.task: amount, f"{self.task}_probability": probability})
 
 
@@ -127,10 +126,7 @@ class CustomerValue(Kind[CustomerValueConfig]):
         """(B, 2) probabilities of any amount, and expected amounts."""
         import torch
 
-        probability = outputs[:, 0].sigmoid()
-        spread = LEAST_SPREAD + torch.nn.functional.softplus(outputs[:, 2])
-        amount = probability * (outputs[:, 1] + spread.square() / 2).clamp_max(_MOST).exp()
-        return torch.stack([probability, amount], 1)
+        return torch.stack(_expected(outputs), 1)
 
     def metrics(
         self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]
@@ -164,9 +160,8 @@ class CustomerValue(Kind[CustomerValueConfig]):
 
     def boosting(self) -> tuple[Boosting, ...]:
         """A classifier of any amount, and a regressor of the amount."""
-        return Boosting(None, lambda labels: (labels > 0).astype(np.float64)), Boosting(
-            "squared_error"
-        )
+        some = Boosting(None, lambda labels: (labels > 0).astype(np.float64))
+        return some, Boosting("squared_error")
 
     def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
         """The probability of any amount, and the amount."""
@@ -189,3 +184,12 @@ class CustomerValue(Kind[CustomerValueConfig]):
         logarithms = torch.where(some, labels, 1).log()
         standard = (logarithms - mean) / max(sd, LEAST_SPREAD)
         return torch.stack([some.to(labels), some * standard, some * (standard.square() - 1)], 1)
+
+
+def _expected(outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) probabilities of any amount and (B,) expected amounts, of a tower's outputs (B, 3)."""
+    from torch.nn.functional import softplus
+
+    logits, mean, raw = outputs.unbind(1)
+    probability, spread = logits.sigmoid(), LEAST_SPREAD + softplus(raw)
+    return probability, probability * (mean + spread.square() / 2).clamp_max(_MOST).exp()

@@ -89,7 +89,10 @@ def test_the_ablation_study_asks_its_questions(
 
 
 @pytest.mark.slow  # trainings
-def test_a_question_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_question_in_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow's file is there
     options = ("--question", "affinity", "--seeds", "2", "--rows", "1500", "--processes", "1")
     assert run_script(ablation_study.ablation_study, [*options, "--out", str(tmp_path)]) == 0
     assert re.search(r"^measure_logits +│", capsys.readouterr().out, re.M)
