@@ -100,7 +100,8 @@ def _score(registry: Registry, model: str, rows: str, out: Path, limit: float) -
     count = predict(found, input=rows, output=out)["rows"]
     file = out / "drift.json"  # not there where the model knows nothing of its training rows
     drifts = json.loads(file.read_text())["drift"] if file.exists() else []
-    drifted = [d["name"] for d in drifts if d["reading"] != "by chance" and (d["psi"] or 0) > limit]
+    moved = [d for d in drifts if d["reading"] != "by chance" and (d["psi"] or 0) > limit]
+    drifted = [f"{d['part']} {d['name']}" for d in moved]
     alarm = f"; drifted: {', '.join(drifted)}" if drifted else ""
     return {"line": f"{count:,} rows by {model}{alarm}", "drifted": drifted}
 

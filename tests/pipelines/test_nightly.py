@@ -19,9 +19,9 @@ from recsys_mtl.reports.report import Report
 
 Night = Callable[..., int]
 DRIFTS = [
-    {"name": "age", "psi": 0.3, "reading": "large"},
-    {"name": "item", "psi": 0.4, "reading": "by chance"},
-    {"name": "city", "psi": None, "reading": "no rows"},
+    {"part": "feature", "name": "age", "psi": 0.3, "reading": "large"},
+    {"part": "score", "name": "item", "psi": 0.4, "reading": "by chance"},
+    {"part": "feature", "name": "city", "psi": None, "reading": "no rows"},
 ]
 
 
@@ -131,8 +131,8 @@ def test_who_is_rejected_leaves_the_scoring_to_the_champion(shop: Shop, night: N
 @pytest.mark.parametrize(
     ("options", "code", "line"),
     [
-        ((), 4, "; drifted: age"),
-        (("--drift", "0.1"), 4, "; drifted: age"),
+        ((), 4, "; drifted: feature age"),
+        (("--drift", "0.1"), 4, "; drifted: feature age"),
         (("--drift", "0.3"), 0, ""),
     ],
 )

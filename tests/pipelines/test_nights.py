@@ -50,5 +50,5 @@ def test_three_nights(
     assert [version.number for version in Registry(uri).versions("shop")] == before == [2, 1]
     code, lines = night("3", str(toy.folder / "older.parquet"), *untrained)
     assert code == 4
-    assert "age" in lines[3].partition("; drifted: ")[2].split(", ")
+    assert "feature age" in lines[3].partition("; drifted: ")[2].split(", ")
     assert pl.read_parquet(toy.folder / "nights/3/scores/*.parquet").height == 500

@@ -95,7 +95,9 @@ def test_a_question_in_short(
     monkeypatch.chdir(tmp_path)  # MLflow's file is there
     options = ("--question", "affinity", "--seeds", "2", "--rows", "1500", "--processes", "1")
     assert run_script(ablation_study.ablation_study, [*options, "--out", str(tmp_path)]) == 0
-    assert re.search(r"^measure_logits +│", capsys.readouterr().out, re.M)
+    shown = capsys.readouterr().out
+    assert re.search(r"^measure_logits +│", shown, re.M)
+    assert shown.endswith("affinity/bank16/report.md\n")
     assert (tmp_path / "affinity" / "graded" / "report.html").is_file()
 
 
