@@ -328,7 +328,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     ),
     "config is no YAML": (
         both(file("bad.yaml", "name: [toy\ndata: {"), job("train", "FOLDER/bad.yaml")),
-        r"bad\.yaml:2: not valid YAML; found expected ',' or ']'",
+        r"bad\.yaml:2: not valid YAML: did not find expected ',' or ']'",
     ),
     "duplicate YAML key": (
         twice,

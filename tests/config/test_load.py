@@ -116,11 +116,11 @@ MISTAKES = {
     ),
     "not YAML": (
         GOOD + "x: [1, 2\n",
-        "a.yaml:10: not valid YAML; found expected ',' or ']', but got '<stream end>'",
+        "a.yaml:10: not valid YAML: did not find expected ',' or ']'",
     ),
     "a tag that names code": (
         edit("name: shop", "name: !!python/object/apply:os.getcwd []"),
-        "a.yaml:1: not valid YAML; found could not determine a constructor for the tag "
+        "a.yaml:1: not valid YAML: could not determine a constructor for the tag "
         "'tag:yaml.org,2002:python/object/apply:os.getcwd'",
     ),
     "empty": ("", "a.yaml: not a config; expected keys and values; found null"),
@@ -145,7 +145,7 @@ BAD_OVERRIDES = {
     "name.x.y=2": "name: has no keys; expected a section or list; found shop",
     "data.split={kind: fraction, kind: time}": "kind: duplicate key; found the same key in line 1 "
     "-> keep one of them",
-    "seed=[1": "not valid YAML; found expected ',' or ']', but got '<stream end>'",
+    "seed=[1": "not valid YAML: did not find expected ',' or ']'",
     "seed": "not an override; expected PATH=VALUE, such as training.epochs=3",
     "a..b=1": "not an override; expected PATH=VALUE, such as training.epochs=3",
 }
