@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_synth.columns import categories, demographics, lists, numbers
 from data_synth.labels import as_arrow, draw_labels
-from data_synth.state import Floats32, State, draw_customers, draw_state
+from data_synth.state import Floats32, RowStates, draw_customers, draw_state
 from data_synth.targets import Complement
 from data_synth.world import BLOCKS, World, generator
 from data_synth.zipf import Ints
@@ -26,7 +26,7 @@ _STATE, _COLUMNS, _LABELS = range(3)
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """The rows of one block.
 
     Attributes:
@@ -40,13 +40,13 @@ class Block:
 
     rows: pa.Table
     truth: pa.Table
-    state: State
+    state: RowStates
     persona: NDArray[np.int64]
     scores: Floats32
     labelled: dict[str, NDArray[np.bool_]]
 
 
-def draw_block(world: World, number: int) -> Block:
+def draw_block(world: World, number: int) -> RowBlock:
     """Rows `number` * ROWS and the following ROWS - 1."""
     plan = world.plan
     rng = generator(plan.seed, BLOCKS, number, _STATE)
@@ -61,7 +61,7 @@ def draw_block(world: World, number: int) -> Block:
     labels = draw_labels(world, scores, generator(plan.seed, BLOCKS, number, _LABELS))
     row_id = pa.array(np.arange(number * ROWS, (number + 1) * ROWS, dtype=np.int64))
     ids = {"row_id": row_id, "customer_id": pa.array(customers.first + state.customer)}
-    return Block(
+    return RowBlock(
         rows=pa.table(ids | columns | as_arrow(world, labels)),
         truth=pa.table({"row_id": row_id} | _linear(world, scores)),
         state=state,
@@ -71,7 +71,7 @@ def draw_block(world: World, number: int) -> Block:
     )
 
 
-def _time(world: World, state: State) -> dict[str, pa.Array]:
+def _time(world: World, state: RowStates) -> dict[str, pa.Array]:
     day = np.datetime64(world.plan.period.start) + state.day
     weekday = (day.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     return {
@@ -84,7 +84,7 @@ def _time(world: World, state: State) -> dict[str, pa.Array]:
 def _columns(
     world: World,
     number: int,
-    state: State,
+    state: RowStates,
     ranks: list[Ints],
     z: Floats32,
     persona: NDArray[np.int64],

@@ -10,7 +10,7 @@ from typing import Any
 
 from data_synth.plan import Plan
 from data_synth.relations import impossible, unknown_names
-from data_synth.targets import Binary, Complement
+from data_synth.targets import BinaryTask, Complement
 from data_synth.views import DEMOGRAPHICS
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.explain import Finding
@@ -97,7 +97,7 @@ def _clashes(plan: Plan) -> Iterator[Finding]:
 
 def _references(plan: Plan) -> Iterator[Finding]:
     """Names of tasks inside tasks."""
-    binary = [name for name, task in plan.tasks.items() if isinstance(task, Binary)]
+    binary = [name for name, task in plan.tasks.items() if isinstance(task, BinaryTask)]
     for name, task in plan.tasks.items():
         key = "of" if isinstance(task, Complement) else "only_after"
         other = getattr(task, key)

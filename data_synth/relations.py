@@ -20,7 +20,7 @@ _SHOWN = 5e-4
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ScoreGeometry:
     """The scores' correlations and where they come from.
 
     Attributes:
@@ -49,10 +49,10 @@ def relation_matrix(plan: Plan) -> Floats:
     return matrix
 
 
-def geometry(plan: Plan) -> Geometry:
+def geometry(plan: Plan) -> ScoreGeometry:
     """The geometry of a checked plan."""
     relation = relation_matrix(plan)
-    return Geometry(plan.scored, relation, Response(plan.score.one_sided).direction(relation))
+    return ScoreGeometry(plan.scored, relation, Response(plan.score.one_sided).direction(relation))
 
 
 def unknown_names(plan: Plan) -> Iterator[Finding]:

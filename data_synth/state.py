@@ -22,7 +22,7 @@ Floats32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Customers:
+class CustomerStates:
     """The customers of one block.
 
     Attributes:
@@ -37,7 +37,7 @@ class Customers:
 
 
 @dataclass(frozen=True)
-class State:
+class RowStates:
     """The rows of one block.
 
     Attributes:
@@ -53,13 +53,13 @@ class State:
     u: Floats32
 
 
-def draw_customers(rng: Rng, first: int, count: int, prototypes: Floats32) -> Customers:
+def draw_customers(rng: Rng, first: int, count: int, prototypes: Floats32) -> CustomerStates:
     """`count` customers, numbered from `first`; prototypes (P, K)."""
     z = rng.standard_normal((count, prototypes.shape[1]), dtype=np.float32)
-    return Customers(first, z, (z @ prototypes.T).argmax(axis=1))
+    return CustomerStates(first, z, (z @ prototypes.T).argmax(axis=1))
 
 
-def draw_state(rng: Rng, plan: Plan, rows: int, customers: Customers) -> State:
+def draw_state(rng: Rng, plan: Plan, rows: int, customers: CustomerStates) -> RowStates:
     """`rows` rows of the customers, some with more rows than others."""
     count, width = customers.z.shape
     customer = (count * rng.random(rows) ** 1.25).astype(np.int64)
@@ -71,4 +71,4 @@ def draw_state(rng: Rng, plan: Plan, rows: int, customers: Customers) -> State:
     u = rng.standard_normal((rows, width), dtype=np.float32)
     u *= np.float32(np.sqrt(1 - revealed))
     u += np.float32(np.sqrt(revealed)) * x
-    return State(customer, day, x, u)
+    return RowStates(customer, day, x, u)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_synth.block import Block
+from data_synth.block import RowBlock
 from data_synth.response import Floats
 from data_synth.targets import Complement
 from data_synth.targets.base import Array
@@ -33,7 +33,7 @@ class Statistics:
     counts: dict[str, Array]
 
     @classmethod
-    def of(cls, world: World, block: Block) -> Statistics:
+    def of(cls, world: World, block: RowBlock) -> Statistics:
         """Of one block, whole or cut."""
         scores = block.scores.astype(np.float64)
         column = {name: index for index, name in enumerate(world.plan.scored)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_synth.items import Items
 from data_synth.plan import Plan
-from data_synth.relations import Geometry, geometry, square_root
+from data_synth.relations import ScoreGeometry, geometry, square_root
 from data_synth.response import Floats, Response
 from data_synth.seasons import movements
 from data_synth.state import Floats32
@@ -41,7 +41,7 @@ class World:
     """
 
     plan: Plan
-    geometry: Geometry
+    geometry: ScoreGeometry
     reading: Floats32
     prototypes: Floats32
     items: tuple[Items, ...]

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
-from data_synth.block import ROWS, Block, draw_block
+from data_synth.block import ROWS, RowBlock, draw_block
 from data_synth.load import dump_plan, plan_hash
 from data_synth.plan import Plan
 from data_synth.statistics import Statistics
@@ -202,7 +202,7 @@ def _months(plan: Plan) -> np.ndarray:
     return np.datetime_as_string(days.astype("datetime64[M]"))
 
 
-def _cut(block: Block, rows: int) -> Block:
+def _cut(block: RowBlock, rows: int) -> RowBlock:
     """The block's first rows."""
     if rows >= ROWS:
         return block

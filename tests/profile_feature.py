@@ -21,7 +21,7 @@ from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.errors import wrong
-from recsys_mtl.features.block import Block, Numbers
+from recsys_mtl.features.block import FeatureBlock, Numbers
 from recsys_mtl.features.dense import DenseFeature
 from recsys_mtl.features.inputs import AsTheyAre, InputModule
 from recsys_mtl.features.registry import register, unregister
@@ -52,7 +52,7 @@ class Projected(InputModule):
         self.maps = nn.ModuleList(nn.Linear(f.width, f.project) for f in features)
         self.width = sum(feature.project for feature in features)
 
-    def forward(self, blocks: Mapping[str, Block]) -> Tensor:
+    def forward(self, blocks: Mapping[str, FeatureBlock]) -> Tensor:
         vectors = [blocks[Numbers.layout][name] for name in self._names]
         mapped = [layer(vector) for layer, vector in zip(self.maps, vectors, strict=True)]
         return torch.cat(mapped, 1)

@@ -7,15 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from data_synth.targets.base import Target
-from data_synth.targets.binary import Binary, BinaryTarget
+from data_synth.targets.binary import BinaryTarget, BinaryTask
 from data_synth.targets.choice import ChoiceTarget
 from data_synth.targets.complement import Complement
-from data_synth.targets.multiclass import ClassTarget, Multiclass
-from data_synth.targets.regression import Regression, RegressionTarget
-from data_synth.targets.retrieval import ItemTarget, Retrieval
+from data_synth.targets.multiclass import ClassTarget, MulticlassTask
+from data_synth.targets.regression import RegressionTarget, RegressionTask
+from data_synth.targets.retrieval import ItemTarget, RetrievalTask
 
 Task = Annotated[
-    Binary | Complement | Multiclass | Regression | Retrieval, Field(discriminator="kind")
+    BinaryTask | Complement | MulticlassTask | RegressionTask | RetrievalTask,
+    Field(discriminator="kind"),
 ]
 TARGETS: dict[str, type[Target]] = {
     target.kind: target for target in (BinaryTarget, ClassTarget, ItemTarget, RegressionTarget)
@@ -24,16 +25,16 @@ TARGETS: dict[str, type[Target]] = {
 
 __all__ = [
     "TARGETS",
-    "Binary",
     "BinaryTarget",
+    "BinaryTask",
     "ChoiceTarget",
     "ClassTarget",
     "Complement",
     "ItemTarget",
-    "Multiclass",
-    "Regression",
+    "MulticlassTask",
     "RegressionTarget",
-    "Retrieval",
+    "RegressionTask",
+    "RetrievalTask",
     "Target",
     "Task",
 ]

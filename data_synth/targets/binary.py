@@ -103,7 +103,7 @@ def _entropy(chance: Floats) -> Floats:
     return entropy
 
 
-class Binary(TaskBase):
+class BinaryTask(TaskBase):
     """A yes/no label from a logit."""
 
     kind: Literal["binary"]

@@ -52,7 +52,7 @@ class ClassTarget(ChoiceTarget):
         }
 
 
-class Multiclass(TaskBase):
+class MulticlassTask(TaskBase):
     """One of several classes, by a softmax over one score (stereotype model, Anderson 1984)."""
 
     kind: Literal["multiclass"]

@@ -125,7 +125,7 @@ class RegressionTarget(Target):
         return np.exp(value) if self.distribution == "lognormal" else ndtr(value)
 
 
-class Regression(TaskBase):
+class RegressionTask(TaskBase):
     """A number: normal, lognormal (heavy tail) or in (0, 1)."""
 
     kind: Literal["regression"]

@@ -62,7 +62,7 @@ class ItemTarget(ChoiceTarget):
         return {"mrr": float(shares @ (ordered / rank).sum(axis=1))} | found
 
 
-class Retrieval(TaskBase):
+class RetrievalTask(TaskBase):
     """An item out of many, by the same model as multiclass."""
 
     kind: Literal["retrieval"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_mtl.features.block import Block, take
+from recsys_mtl.features.block import FeatureBlock, take
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Batch:
     weights: (B,) float32, not negative.
     """
 
-    blocks: Mapping[str, Block]
+    blocks: Mapping[str, FeatureBlock]
     labels: Tensor
     weights: Tensor
 

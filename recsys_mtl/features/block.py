@@ -24,7 +24,7 @@ Bag: TypeAlias = tuple[Tensor, Tensor | None]
 how many each of them has; None: one each."""
 
 
-class Block(ABC):
+class FeatureBlock(ABC):
     """Encoded values of the features of one layout.
 
     Attributes:
@@ -71,7 +71,7 @@ class Block(ABC):
         )
 
 
-class TableBlock(Block):
+class TableBlock(FeatureBlock):
     """A block that holds rows of embedding tables."""
 
     @abstractmethod
@@ -80,7 +80,7 @@ class TableBlock(Block):
 
 
 @dataclass(frozen=True)
-class Columns(Block):
+class Columns(FeatureBlock):
     """Features of fixed width, side by side in one matrix.
 
     Attributes:

@@ -15,7 +15,7 @@ from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalConfig, FeatureConfig
-from recsys_mtl.features.block import Block, Ids
+from recsys_mtl.features.block import FeatureBlock, Ids
 from recsys_mtl.features.feature import Observed, TreeColumn
 from recsys_mtl.features.table import TableFeature, coder_of
 
@@ -25,7 +25,7 @@ class CategoricalFeature(TableFeature):
     """One value a row becomes one row of an embedding table."""
 
     kind: ClassVar[str] = "categorical"
-    block: ClassVar[type[Block]] = Ids
+    block: ClassVar[type[FeatureBlock]] = Ids
 
     @classmethod
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:

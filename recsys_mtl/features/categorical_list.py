@@ -17,7 +17,7 @@ from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig
 from recsys_mtl.errors import wrong
-from recsys_mtl.features.block import Block, Lists
+from recsys_mtl.features.block import FeatureBlock, Lists
 from recsys_mtl.features.feature import Observed, TreeColumn
 from recsys_mtl.features.table import TableFeature, coder_of
 
@@ -35,7 +35,7 @@ class CategoricalListFeature(TableFeature):
     """
 
     kind: ClassVar[str] = "categorical_list"
-    block: ClassVar[type[Block]] = Lists
+    block: ClassVar[type[FeatureBlock]] = Lists
     dtype: ClassVar[pl.DataType] = pl.List(pl.String())
     pooling: Literal["mean", "sum"]
     max_length: int

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.spec import FeatureSpec
-from recsys_mtl.features.block import Block, Numbers
+from recsys_mtl.features.block import FeatureBlock, Numbers
 from recsys_mtl.features.feature import Feature, TreeColumn
 from recsys_mtl.features.inputs import AsTheyAre, InputModule
 
@@ -25,7 +25,7 @@ from recsys_mtl.features.inputs import AsTheyAre, InputModule
 class DenseFeature(Feature):
     """Finite float32 numbers that enter the experts as they are."""
 
-    block: ClassVar[type[Block]] = Numbers
+    block: ClassVar[type[FeatureBlock]] = Numbers
 
     @property
     @abstractmethod

@@ -16,7 +16,7 @@ from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.config.features import FeatureConfig
-from recsys_mtl.features.block import Block
+from recsys_mtl.features.block import FeatureBlock
 from recsys_mtl.features.inputs import InputModule
 
 Observed = Literal["feature", "length"]
@@ -44,7 +44,7 @@ class Feature(ColumnEncoder):
             are read as the text that they were in training.
     """
 
-    block: ClassVar[type[Block]]
+    block: ClassVar[type[FeatureBlock]]
     reads: ClassVar[Literal["text", "numbers"]]
     dtype: ClassVar[pl.DataType]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from recsys_mtl.columns.spec import FeatureSpec
-from recsys_mtl.features.block import Block, Columns
+from recsys_mtl.features.block import Columns, FeatureBlock
 
 
 class InputModule(nn.Module, ABC):
@@ -27,7 +27,7 @@ class InputModule(nn.Module, ABC):
     layouts: tuple[str, ...]
 
     @abstractmethod
-    def forward(self, blocks: Mapping[str, Block]) -> Tensor:
+    def forward(self, blocks: Mapping[str, FeatureBlock]) -> Tensor:
         """The parts of a batch to (B, width) columns."""
 
 
@@ -45,7 +45,7 @@ class AsTheyAre(InputModule):
         self.layouts = (block.layout,)
         self._names = tuple(feature.name for feature in features)
 
-    def forward(self, blocks: Mapping[str, Block]) -> Tensor:
+    def forward(self, blocks: Mapping[str, FeatureBlock]) -> Tensor:
         """The parts of a batch to (B, width) columns."""
         (layout,) = self.layouts
         block = blocks[layout]

@@ -16,7 +16,7 @@ from recsys_mtl.config.features import (
     NumericConfig,
 )
 from recsys_mtl.config.shape import tags
-from recsys_mtl.features.block import STANDARD, Block
+from recsys_mtl.features.block import STANDARD, FeatureBlock
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
@@ -59,14 +59,14 @@ def in_order(features: Iterable[Feature]) -> list[Feature]:
     return sorted(features, key=lambda feature: kinds.index(feature.kind))
 
 
-def blocks_of(encoded: Iterable[tuple[str, str, Any]], rows: int) -> dict[str, Block]:
+def blocks_of(encoded: Iterable[tuple[str, str, Any]], rows: int) -> dict[str, FeatureBlock]:
     """The blocks of a batch.
 
     Args:
         encoded: (feature, kind, what its encoder gave), in the order of `in_order`.
         rows: B.
     """
-    parts: dict[type[Block], dict[str, Any]] = {block: {} for block in STANDARD}
+    parts: dict[type[FeatureBlock], dict[str, Any]] = {block: {} for block in STANDARD}
     for name, kind, part in encoded:
         parts.setdefault(KINDS[kind].block, {})[name] = part
     return {block.layout: block.of(of_block, rows) for block, of_block in parts.items()}

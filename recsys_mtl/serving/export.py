@@ -161,7 +161,7 @@ def _names(batch: Batch) -> list[str]:
 
 
 def _is_entries(name: str) -> bool:
-    """Whether a tensor holds entries of lists, see `Block.tensors`."""
+    """Whether a tensor holds entries of lists, see `FeatureBlock.tensors`."""
     return "." in name
 
 

@@ -7,17 +7,17 @@ needs neither files nor a command line; `recsys_mtl.wiring` makes all of it from
 """
 
 from recsys_mtl.training.history import Epoch, Validation
-from recsys_mtl.training.state import State
+from recsys_mtl.training.state import TrainingState
 from recsys_mtl.training.step import StepResult, TrainingStep
-from recsys_mtl.training.trainer import FitResult, Plan, Trainer
+from recsys_mtl.training.trainer import Trainer, TrainingPlan, TrainingResult
 
 __all__ = [
     "Epoch",
-    "FitResult",
-    "Plan",
-    "State",
     "StepResult",
     "Trainer",
+    "TrainingPlan",
+    "TrainingResult",
+    "TrainingState",
     "TrainingStep",
     "Validation",
 ]

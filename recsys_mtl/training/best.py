@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.training.state import Part
+from recsys_mtl.training.state import StateOwner
 
 
-class Best(Part):
+class Best(StateOwner):
     """Remembers the best epoch and its weights; the latest while no score is defined.
 
     The buffer is allocated once and copied into, so that with it a training needs the memory of

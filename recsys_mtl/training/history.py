@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.model import GateUse
-from recsys_mtl.training.state import Part
+from recsys_mtl.training.state import StateOwner
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Epoch:
         return self.rows / max(self.seconds, 1e-9)
 
 
-class History(Part):
+class History(StateOwner):
     """The epochs so far."""
 
     def __init__(self) -> None:

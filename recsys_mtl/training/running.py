@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_mtl.training.state import Part
+from recsys_mtl.training.state import StateOwner
 from recsys_mtl.training.step import StepResult
 
 
-class RunningEpoch(Part):
+class RunningEpoch(StateOwner):
     """Sums over the batches of an epoch.
 
     Args:

@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.training.state import Part
+from recsys_mtl.training.state import StateOwner
 from recsys_mtl.training.step import StepResult
 
 log = logging.getLogger(__name__)
 
 
-class Skips(Part):
+class Skips(StateOwner):
     """Counts skipped batches and ends the run after too many in a row.
 
     Args:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class State(TypedDict):
+class TrainingState(TypedDict):
     """What `Trainer.state_dict` gives.
 
     Attributes:
@@ -24,7 +24,7 @@ class State(TypedDict):
     values: dict[str, Any]
 
 
-class Part:
+class StateOwner:
     """An owner of state; the methods here are those of one without any."""
 
     def tensors(self) -> dict[str, Tensor]:
@@ -42,7 +42,7 @@ class Part:
         """Take over a state, into the tensors that `reserve` made or that were there."""
 
 
-class Rng(Part):
+class Rng(StateOwner):
     """Torch's global random numbers, on the CPU and on the training's accelerator.
 
     Nothing else draws: the order of rows and what combiners draw follow from seed and step.
@@ -65,7 +65,7 @@ class Rng(Part):
             torch.cuda.set_rng_state(tensors["cuda"].cpu(), self._device)
 
 
-def collect(parts: Mapping[str, Part]) -> State:
+def collect(parts: Mapping[str, StateOwner]) -> TrainingState:
     """The state of all parts."""
     tensors = {
         f"{name}.{key}": value
@@ -75,7 +75,7 @@ def collect(parts: Mapping[str, Part]) -> State:
     return {"tensors": tensors, "values": {name: part.values() for name, part in parts.items()}}
 
 
-def reserve(parts: Mapping[str, Part], values: Mapping[str, Any]) -> dict[str, Tensor]:
+def reserve(parts: Mapping[str, StateOwner], values: Mapping[str, Any]) -> dict[str, Tensor]:
     """The live tensors of parts with these values, ready to be read into.
 
     Raises:
@@ -87,7 +87,7 @@ def reserve(parts: Mapping[str, Part], values: Mapping[str, Any]) -> dict[str, T
     return collect(parts)["tensors"]
 
 
-def restore(parts: Mapping[str, Part], state: State) -> None:
+def restore(parts: Mapping[str, StateOwner], state: TrainingState) -> None:
     """Load a state into all parts.
 
     Raises:

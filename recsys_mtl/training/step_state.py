@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.model.embeddings import Embeddings
-from recsys_mtl.training.state import Part
+from recsys_mtl.training.state import StateOwner
 from recsys_mtl.training.step import TrainingStep
 
 
-class ModuleState(Part):
+class ModuleState(StateOwner):
     """A module's `state_dict`; what its `get_extra_state` gives has to be plain."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -34,7 +34,7 @@ class ModuleState(Part):
         self._module.load_state_dict({**tensors, **values})
 
 
-class TablesState(Part):
+class TablesState(StateOwner):
     """The optimizer that is fused into the embedding tables; its rate is set at every step."""
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -49,7 +49,7 @@ class TablesState(Part):
         self._embeddings.load_optimizer_state(tensors)
 
 
-class OptimizerState(Part):
+class OptimizerState(StateOwner):
     """The moments of a torch optimizer, by the names of its parameters.
 
     Its rates are set at every step. A parameter has no moments before its first gradient.
@@ -112,7 +112,7 @@ class OptimizerState(Part):
             parameter.grad = gradient
 
 
-class ScalerState(Part):
+class ScalerState(StateOwner):
     """The loss scale of fp16; nothing in other precisions."""
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
@@ -127,7 +127,7 @@ class ScalerState(Part):
         self._scaler.load_state_dict(values)
 
 
-def step_parts(step: TrainingStep) -> dict[str, Part]:
+def step_parts(step: TrainingStep) -> dict[str, StateOwner]:
     """Every part of a step that has state."""
     modules: dict[str, nn.Module] = {"network": step.network, "balancer": step.balancer}
     if step.transfer is not None:

@@ -22,7 +22,7 @@ from recsys_mtl.training.history import Epoch, History, Validation
 from recsys_mtl.training.optim import schedule_factor
 from recsys_mtl.training.running import RunningEpoch
 from recsys_mtl.training.skips import Skips
-from recsys_mtl.training.state import Part, Rng, State, collect, reserve, restore
+from recsys_mtl.training.state import Rng, StateOwner, TrainingState, collect, reserve, restore
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.step_state import step_parts
 
@@ -32,7 +32,7 @@ _STOPPED = {"finished": "finished", "early": "stopped early", "interrupted": "wa
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long to train and when to stop.
 
     Attributes:
@@ -57,7 +57,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class FitResult:
+class TrainingResult:
     """The whole training; `best_epoch` is the one whose weights are kept."""
 
     epochs: tuple[Epoch, ...]
@@ -90,7 +90,7 @@ class Trainer:
         step: TrainingStep,
         loader: Loader,
         validate: Callable[[int], Validation],
-        plan: Plan,
+        plan: TrainingPlan,
         *,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         on_step: Callable[[], None] = lambda: None,
@@ -111,7 +111,7 @@ class Trainer:
             min_delta=plan.min_delta,
             keep_weights=plan.keep_best,
         )
-        self._parts: dict[str, Part] = {
+        self._parts: dict[str, StateOwner] = {
             **step_parts(step),
             "rng": Rng(step.device),
             "running": self._running,
@@ -120,7 +120,7 @@ class Trainer:
             "history": self._history,
         }
 
-    def fit(self) -> FitResult:
+    def fit(self) -> TrainingResult:
         """Train to the end and leave the best epoch's weights in the network, or the last one's.
 
         The first Ctrl-C or SIGTERM ends it after the batch in hand, with what was learned.
@@ -142,16 +142,16 @@ class Trainer:
             log.warning("the metric of early stopping was never defined: the last weights are kept")
         log.info("training %s; best epoch %d of %d", _STOPPED[stopped], best + 1, len(epochs))
         kept = best if self.plan.keep_best else epochs[-1].number
-        return FitResult(epochs, kept, stopped, self._skips.total)
+        return TrainingResult(epochs, kept, stopped, self._skips.total)
 
-    def state_dict(self) -> State:
+    def state_dict(self) -> TrainingState:
         """All that a training resumes from: live tensors, and values that JSON can hold.
 
         After `fit` has put back the best weights there is nothing left to resume.
         """
         return collect(self._parts)
 
-    def load_state_dict(self, state: State) -> None:
+    def load_state_dict(self, state: TrainingState) -> None:
         """Take over the state of a trainer with the same settings and data, before `fit`.
 
         Raises:

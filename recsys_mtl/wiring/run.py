@@ -15,7 +15,7 @@ from recsys_mtl.losses import Balancer, TaskLosses, make_balancer
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision
 from recsys_mtl.tasks import ToUnit, kind_of
-from recsys_mtl.training import Plan
+from recsys_mtl.training import TrainingPlan
 from recsys_mtl.training.combining import Combining, shared_parts
 from recsys_mtl.training.evaluate import Evaluator
 from recsys_mtl.training.gradnorm import GradNormBalancer
@@ -107,11 +107,11 @@ def inverses(preprocessor: Preprocessor) -> Mapping[str, ToUnit]:
     return {name: label.to_unit for name, label in preprocessor.labels.items()}
 
 
-def build_plan(config: Config) -> Plan:
+def build_plan(config: Config) -> TrainingPlan:
     """How long to train and when to stop."""
     training, stopping = config.training, config.training.early_stopping
     metric = stopping.metric.rpartition("/")[2]
-    return Plan(
+    return TrainingPlan(
         epochs=training.epochs,
         schedule=training.optimizer.schedule,
         warmup=training.optimizer.warmup,

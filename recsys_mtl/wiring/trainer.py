@@ -17,7 +17,7 @@ from recsys_mtl.data.splits import SplitName
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
-from recsys_mtl.training import Epoch, FitResult, Trainer, Validation
+from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_evaluator, build_plan, build_step
@@ -30,7 +30,7 @@ class Fitted:
     """A trained network with the best epoch's weights, and how it came to be."""
 
     network: MultiTaskNetwork
-    result: FitResult
+    result: TrainingResult
     device: torch.device
 
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import settings
 
 from data_synth import Plan, load_plan
-from data_synth.block import Block, draw_block
+from data_synth.block import RowBlock, draw_block
 from data_synth.world import World
 
 settings.register_profile("seeded", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("seeded")
 
 Worlds = Callable[..., World]
-Blocks = Callable[..., list[Block]]
+Blocks = Callable[..., list[RowBlock]]
 
 # Every kind of task, clean and with label noise; rows are independent of each other.
 KINDS = """
@@ -93,10 +93,10 @@ def blocks_of(world_of: Worlds) -> Blocks:
     """The first blocks of a plan, drawn once."""
 
     @cache
-    def block(number: int, name: str, *overrides: str) -> Block:
+    def block(number: int, name: str, *overrides: str) -> RowBlock:
         return draw_block(world_of(name, *overrides), number)
 
-    def blocks(count: int, name: str, *overrides: str) -> list[Block]:
+    def blocks(count: int, name: str, *overrides: str) -> list[RowBlock]:
         return [block(number, name, *overrides) for number in range(count)]
 
     return blocks

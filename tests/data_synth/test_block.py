@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtri
 
 from data_synth import presets
-from data_synth.block import ROWS, Block, draw_block
+from data_synth.block import ROWS, RowBlock, draw_block
 from data_synth.relations import relation_matrix
 
 BLOCKS = 4
@@ -17,7 +17,7 @@ PAIRS = 7 * 28 + 105 + 10  # presets of 8 tasks, the 15 scored ones of bank16, t
 BOUND = float(-ndtri(1e-4 / PAIRS / 2))  # Bonferroni: one false alarm in 10,000 data sets
 
 
-def scores_z(blocks: list[Block], planned: np.ndarray) -> np.ndarray:
+def scores_z(blocks: list[RowBlock], planned: np.ndarray) -> np.ndarray:
     """(T, T) z of the scores' correlations; standard errors from sums over customers.
 
     The influence of a row on the correlation of a and b is a b - rho (a^2 + b^2) / 2; rows of a

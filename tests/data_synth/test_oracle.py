@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from data_synth import Plan, Truth, synthesize
-from data_synth.block import ROWS, Block
+from data_synth.block import ROWS, RowBlock
 from data_synth.targets import ItemTarget
 from data_synth.world import World
 from recsys_mtl.tasks.evaluate import evaluate_task
@@ -85,7 +85,7 @@ def test_every_task_is_looked_at(data: tuple[Truth, pl.DataFrame]) -> None:
 PLAN = ("small", "tasks.spend.distribution=normal", "customers.persistence=0.5")
 
 
-def latents(world: World, block: Block, task: int) -> np.ndarray:
+def latents(world: World, block: RowBlock, task: int) -> np.ndarray:
     """The state, the effect on the task of the row's item, and the day."""
     [items] = world.items
     rank = np.empty(items.zipf.ids, dtype=np.int32)
@@ -94,7 +94,7 @@ def latents(world: World, block: Block, task: int) -> np.ndarray:
     return np.column_stack([block.state.u, effect, block.state.day])
 
 
-def features(block: Block) -> np.ndarray:
+def features(block: RowBlock) -> np.ndarray:
     """All columns that a model may see, as numbers; lists by their first entries."""
     frame = pl.from_arrow(block.rows)
     assert isinstance(frame, pl.DataFrame)
@@ -118,10 +118,10 @@ def test_all_latents_come_near_the_oracle_and_features_stay_below(
     model: Any = HistGradientBoostingClassifier if binary else HistGradientBoostingRegressor
     measure: Any = roc_auc_score if binary else r2_score
 
-    def labels(chosen: list[Block]) -> np.ndarray:
+    def labels(chosen: list[RowBlock]) -> np.ndarray:
         return np.concatenate([block.rows[task].to_numpy() for block in chosen])
 
-    def fitted(inputs: Callable[[Block], np.ndarray], rows: int) -> np.ndarray:
+    def fitted(inputs: Callable[[RowBlock], np.ndarray], rows: int) -> np.ndarray:
         known = np.concatenate([inputs(block) for block in train])[:rows]
         boosted = model(learning_rate=0.05, max_iter=300, max_leaf_nodes=8, random_state=0)
         boosted.fit(known, labels(train)[:rows])

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from data_synth import Plan, presets
-from data_synth.block import Block
+from data_synth.block import RowBlock
 from data_synth.train_config import train_config
 from recsys_mtl.config import load_config
 
@@ -37,7 +37,10 @@ def test_it_is_plain_yaml_and_a_valid_config(
 
 @pytest.mark.parametrize("name", ["small", "kinds", "bank16"])
 def test_every_column_is_a_feature_a_label_or_ignored(
-    name: str, plan_of: Callable[..., Plan], blocks_of: Callable[..., list[Block]], tmp_path: Path
+    name: str,
+    plan_of: Callable[..., Plan],
+    blocks_of: Callable[..., list[RowBlock]],
+    tmp_path: Path,
 ) -> None:
     config = load(plan_of(name), tmp_path)
     columns = set(blocks_of(1, name)[0].rows.column_names) | {"month"}

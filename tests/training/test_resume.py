@@ -15,7 +15,7 @@ from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
-from recsys_mtl.training import FitResult, State, Trainer, Validation
+from recsys_mtl.training import Trainer, TrainingResult, TrainingState, Validation
 from recsys_mtl.training.evaluate import Evaluator, mean_loss
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_losses, build_plan, build_step
@@ -140,7 +140,7 @@ def make(config_of: Callable[..., Config], spec: DataSpec, rows_of: Callable[...
     return go
 
 
-def stored(trainer: Trainer) -> State:
+def stored(trainer: Trainer) -> TrainingState:
     """The state as files would hold it: tensors as safetensors, values as JSON."""
     state = trainer.state_dict()
     tensors = {name: value.clone() for name, value in state["tensors"].items()}
@@ -151,9 +151,9 @@ def stored(trainer: Trainer) -> State:
     }
 
 
-def train(trainer: Trainer) -> tuple[FitResult, dict[Position, State]]:
+def train(trainer: Trainer) -> tuple[TrainingResult, dict[Position, TrainingState]]:
     """Train to the end; what is stored after every batch and every epoch."""
-    states: dict[Position, State] = {}
+    states: dict[Position, TrainingState] = {}
 
     def store(*_: object) -> None:
         state = stored(trainer)
@@ -164,14 +164,14 @@ def train(trainer: Trainer) -> tuple[FitResult, dict[Position, State]]:
     return trainer.fit(), states
 
 
-def without_clock(state: State) -> dict[str, Any]:
+def without_clock(state: TrainingState) -> dict[str, Any]:
     values = json.loads(json.dumps(state["values"]))
     for clocked in (values["running"], *values["history"]):
         del clocked["seconds"]
     return {"values": values, "tensors": state["tensors"]}
 
 
-def assert_same(state: State, expected: State) -> None:
+def assert_same(state: TrainingState, expected: TrainingState) -> None:
     found, wanted = without_clock(state), without_clock(expected)
     assert found["values"] == wanted["values"]
     assert found["tensors"].keys() == wanted["tensors"].keys()
@@ -179,8 +179,8 @@ def assert_same(state: State, expected: State) -> None:
         assert torch.equal(found["tensors"][name], value), name
 
 
-def assert_same_result(result: FitResult, expected: FitResult) -> None:
-    def timeless(one: FitResult) -> FitResult:
+def assert_same_result(result: TrainingResult, expected: TrainingResult) -> None:
+    def timeless(one: TrainingResult) -> TrainingResult:
         return replace(one, epochs=tuple(replace(epoch, seconds=0.0) for epoch in one.epochs))
 
     assert timeless(result) == timeless(expected)

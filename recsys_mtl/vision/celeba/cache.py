@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from recsys_mtl.data.splits import SplitName
 from recsys_mtl.files import atomic_file, atomic_write
 from recsys_mtl.processes import worker_pool
-from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, Geometry, decode_chunk
+from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, ImageGeometry, decode_chunk
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class DecodePlan:
     split: SplitName
     folder: Path
     names: tuple[str, ...]
-    geometry: Geometry
+    geometry: ImageGeometry
     cache: Path
     name: str
 

@@ -26,7 +26,7 @@ _PILLOW_RAISES = (
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ImageGeometry:
     """The size and crop of decoded images.
 
     Attributes:
@@ -57,7 +57,7 @@ class Chunk:
 
     folder: Path
     names: tuple[str, ...]
-    geometry: Geometry
+    geometry: ImageGeometry
     array: Path
     offset: int
 
@@ -92,7 +92,7 @@ def decode_chunk(chunk: Chunk) -> Decoded:
     return Decoded(len(pixels), tuple(broken), hashlib.sha256(pixels.data).digest())
 
 
-def decode(path: Path, geometry: Geometry) -> NDArray[np.uint8]:
+def decode(path: Path, geometry: ImageGeometry) -> NDArray[np.uint8]:
     """(3, S, S) RGB of the centre square, resized bilinearly with Pillow's antialiasing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

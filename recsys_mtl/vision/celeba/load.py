@@ -9,7 +9,7 @@ from pathlib import Path
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
 from recsys_mtl.vision.celeba.cache import DecodePlan, Pixels, build, cached
-from recsys_mtl.vision.celeba.decode import Broken, Geometry
+from recsys_mtl.vision.celeba.decode import Broken, ImageGeometry
 from recsys_mtl.vision.celeba.free_space import prepare_cache
 from recsys_mtl.vision.celeba.layout import find_images
 from recsys_mtl.vision.celeba.lists import Listed, read_lists
@@ -55,7 +55,7 @@ def load_celeba(
     if rows is not None:
         kept = dict(zip(SPLITS, rows, strict=True))
         listed = {split: mine.first(kept[split]) for split, mine in listed.items()}
-    geometry, folder = Geometry(size, crop), cache or root / "cache"
+    geometry, folder = ImageGeometry(size, crop), cache or root / "cache"
     plans = _plan(listed, find_images(root), geometry, folder, cut=rows is not None)
     for plan in plans.values():
         _require_few(plan, plan.missing, max_broken)
@@ -86,7 +86,12 @@ def _check(
 
 
 def _plan(
-    listed: Mapping[SplitName, Listed], images: Path, geometry: Geometry, cache: Path, *, cut: bool
+    listed: Mapping[SplitName, Listed],
+    images: Path,
+    geometry: ImageGeometry,
+    cache: Path,
+    *,
+    cut: bool,
 ) -> dict[SplitName, DecodePlan]:
     """The decoding of each split; different settings have different files."""
     plans = {}

@@ -13,7 +13,7 @@ from recsys_mtl.config.model import ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import MemoryLoader
-from recsys_mtl.training import FitResult, Trainer, Validation
+from recsys_mtl.training import Trainer, TrainingResult, Validation
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
@@ -42,12 +42,12 @@ def step_of(config_of: Callable[..., Config], spec: DataSpec) -> Callable[..., T
 @pytest.fixture
 def trained(
     config_of: Callable[..., Config], step_of: Callable[..., TrainingStep], rows: Batch
-) -> Callable[..., tuple[TrainingStep, FitResult]]:
+) -> Callable[..., tuple[TrainingStep, TrainingResult]]:
     """Four epochs of three batches; by default one of warm-up, and frozen in the last."""
 
     def make(
         adatt: dict[str, Any] | None = None, *, batch: Batch = rows, **rest: Any
-    ) -> tuple[TrainingStep, FitResult]:
+    ) -> tuple[TrainingStep, TrainingResult]:
         phases = {"warmup_epochs": 1, "freeze_epoch": 3}
         training = {"epochs": 4, "early_stopping": {"patience": None}}
         step = step_of(phases | adatt if adatt else None, training=training, **rest)

@@ -11,12 +11,12 @@ import pytest
 from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba import cache
 from recsys_mtl.vision.celeba.cache import DecodePlan, build, cached
-from recsys_mtl.vision.celeba.decode import Chunk, Decoded, Geometry, decode, decode_chunk
+from recsys_mtl.vision.celeba.decode import Chunk, Decoded, ImageGeometry, decode, decode_chunk
 from tests.vision.fake_celeba import FakeCeleba
 
 
 def plan_of(celeba: FakeCeleba, **other: Any) -> DecodePlan:
-    settings = {"geometry": Geometry(9, 178), "names": celeba.names, **other}
+    settings = {"geometry": ImageGeometry(9, 178), "names": celeba.names, **other}
     folder = celeba.root / "cache"
     return DecodePlan("train", celeba.images, cache=folder, name="part", **settings)
 
@@ -129,8 +129,8 @@ def cut_sidecar(celeba: FakeCeleba) -> DecodePlan:
         *(replaced, touched, removed, cut_array, other_type, other_shape, empty_array),
         *(no_sidecar, other_sidecar, cut_sidecar),
         lambda celeba: plan_of(celeba, names=celeba.names[:-1]),
-        lambda celeba: plan_of(celeba, geometry=Geometry(9, None)),
-        lambda celeba: plan_of(celeba, geometry=Geometry(8, 178)),
+        lambda celeba: plan_of(celeba, geometry=ImageGeometry(9, None)),
+        lambda celeba: plan_of(celeba, geometry=ImageGeometry(8, 178)),
     ],
 )
 def test_a_stale_cache_is_not_used_and_built_again(celeba: FakeCeleba, change: Any) -> None:

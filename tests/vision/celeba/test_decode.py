@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recsys_mtl.vision.celeba.decode import Chunk, Geometry, decode, decode_chunk
+from recsys_mtl.vision.celeba.decode import Chunk, ImageGeometry, decode, decode_chunk
 
 WIDTH, HEIGHT = 178, 218
 
@@ -19,11 +19,11 @@ def noise(rng: np.random.Generator) -> np.ndarray:
 
 def test_the_centre_square_comes_first_and_then_the_size(tmp_path: Path, noise: np.ndarray) -> None:
     Image.fromarray(noise).save(tmp_path / "a.png")
-    complete = decode(tmp_path / "a.png", Geometry(178, None))
+    complete = decode(tmp_path / "a.png", ImageGeometry(178, None))
     assert np.array_equal(complete, noise[20:198].transpose(2, 0, 1))
-    middle = decode(tmp_path / "a.png", Geometry(101, 101))
+    middle = decode(tmp_path / "a.png", ImageGeometry(101, 101))
     assert np.array_equal(middle, noise[58:159, 38:139].transpose(2, 0, 1))
-    half = decode(tmp_path / "a.png", Geometry(50, 100)).astype(float)
+    half = decode(tmp_path / "a.png", ImageGeometry(50, 100)).astype(float)
     square = noise[59:159, 39:139].transpose(2, 0, 1).astype(float)
     edges = square.reshape(3, 50, 2, 50, 2).mean((2, 4))
     assert half.shape == (3, 50, 50)
@@ -36,7 +36,7 @@ def test_other_colours_become_rgb(
     tmp_path: Path, noise: np.ndarray, mode: str, format_: str
 ) -> None:
     Image.fromarray(noise // 200 * 200).convert(mode).save(tmp_path / "a.jpg", format=format_)
-    pixels = decode(tmp_path / "a.jpg", Geometry(33, 178))
+    pixels = decode(tmp_path / "a.jpg", ImageGeometry(33, 178))
     assert pixels.shape == (3, 33, 33)
     assert pixels.dtype == np.uint8
     assert pixels.std() > 1
@@ -45,7 +45,7 @@ def test_other_colours_become_rgb(
 
 def decoded(folder: Path, *names: str, crop: int | None = 178) -> tuple[np.ndarray, dict[str, str]]:
     """Pixels behind eight other bytes, and the reasons of the broken ones."""
-    geometry = Geometry(7, crop)
+    geometry = ImageGeometry(7, crop)
     array = folder / "array"
     array.write_bytes(b"\1" * (8 + len(names) * 147) + b"end")
     result = decode_chunk(Chunk(folder, names, geometry, array, 8))

@@ -12,7 +12,7 @@ import pytest
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba.cache import DecodePlan
-from recsys_mtl.vision.celeba.decode import Geometry
+from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.free_space import prepare_cache
 
 Usage = namedtuple("Usage", "total used free")
@@ -20,7 +20,7 @@ Usage = namedtuple("Usage", "total used free")
 
 def plan_of(folder: Path, name: str = "part", count: int = 1000) -> DecodePlan:
     names = tuple(f"{number}.jpg" for number in range(count))
-    return DecodePlan("train", folder, names, Geometry(100, None), folder / "cache", name)
+    return DecodePlan("train", folder, names, ImageGeometry(100, None), folder / "cache", name)
 
 
 def test_a_folder_is_made(tmp_path: Path) -> None:
