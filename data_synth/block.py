@@ -1,6 +1,6 @@
 """One block of rows, a pure function of the world and the block's number.
 
-Whole blocks are drawn always, however many rows are asked for, in processes of one thread: so the
+Complete blocks are always drawn, in processes of one thread, however many rows are requested. The
 values depend neither on chunks nor on processes nor on the number of rows.
 
     R  rows of a block      T  scored tasks

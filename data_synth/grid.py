@@ -28,7 +28,7 @@ class Grid:
         last = self.per_unit * self.reach
         return np.arange(-last, last + 1) / self.per_unit
 
-    def place(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    def nearest(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
         """Index of the nearest point of each score."""
         last = self.per_unit * self.reach
         near = np.clip(np.rint(scores * self.per_unit), -last, last)
@@ -36,7 +36,7 @@ class Grid:
 
     def count(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
         """(P,) scores at each point."""
-        return np.bincount(self.place(scores), minlength=len(self.points))
+        return np.bincount(self.nearest(scores), minlength=len(self.points))
 
 
 FINE = Grid(per_unit=256, reach=12)

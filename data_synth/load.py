@@ -26,7 +26,7 @@ _TAKEN = (
 
 
 def presets() -> tuple[str, ...]:
-    """Names of the ready plans."""
+    """Names of the built-in plans."""
     return tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
 
 
@@ -38,7 +38,7 @@ def load_plan(plan: str | Path, overrides: Sequence[str] = ()) -> Plan:
         overrides: `a.b=c` assignments.
 
     Raises:
-        UserError: every problem found.
+        UserError: lists all problems.
     """
     path, where = Path(plan), str(plan)
     if where in presets():
@@ -77,7 +77,7 @@ def plan_hash(plan: Plan) -> str:
 
 
 def contradictions(plan: Plan) -> Iterator[Finding]:
-    """What valid sections say against each other."""
+    """Contradictions between valid sections."""
     named = [*_references(plan), *unknown_names(plan), *_cycles(plan)]
     yield from _clashes(plan)
     yield from named
@@ -112,25 +112,25 @@ def _references(plan: Plan) -> Iterator[Finding]:
 
 def _cycles(plan: Plan) -> Iterator[Finding]:
     before = {name: getattr(task, "only_after", None) for name, task in plan.tasks.items()}
-    told: set[str] = set()
+    reported: set[str] = set()
     for name in plan.tasks:
         seen = [name]
         while (parent := before.get(seen[-1])) is not None and parent not in seen:
             seen.append(parent)
-        if parent == name and name not in told:
-            told.update(seen)
-            path, found = ("tasks", name, "only_after"), " <- ".join([*seen, name])
+        if parent == name and name not in reported:
+            reported.update(seen)
+            path, cycle = ("tasks", name, "only_after"), " <- ".join([*seen, name])
             fix = "one of them must be without only_after"
-            yield Finding(path, "a funnel without a start", found=found, fix=fix)
+            yield Finding(path, "a funnel without a start", found=cycle, fix=fix)
 
 
 def _too_small(plan: Plan) -> Iterator[Finding]:
-    """Sizes that leave no room for independent effects on every task."""
+    """Sizes that do not allow independent effects on every task."""
     tasks = len(plan.scored)
     if plan.score.time > 0 and plan.period.days <= tasks + 1:
         expected = f"more than {tasks + 1}, one more than there are tasks; or score.time: 0"
         yield Finding(("period", "days"), "too few days", expected, str(plan.period.days))
-    for place, ids in enumerate(plan.features.items if plan.score.items > 0 else ()):
+    for index, ids in enumerate(plan.features.items if plan.score.items > 0 else ()):
         if ids < 4 * tasks:
             expected = f"at least {4 * tasks}, four times the tasks; or score.items: 0"
-            yield Finding(("features", "items", place), "too few ids", expected, str(ids))
+            yield Finding(("features", "items", index), "too few ids", expected, str(ids))

@@ -1,4 +1,4 @@
-"""What a plan's YAML may say, typed: the customers, the columns, the tasks and their relations."""
+"""The typed sections of a plan's YAML: customers, columns, tasks and their relations."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Missing(Section):
 
 
 class Features(Section):
-    """The columns that a model may see, beside day_number and weekday."""
+    """The columns for a model, in addition to day_number and weekday."""
 
     revealed: Share = Field(
         0.85, description="share of the state's variance that the columns are about"

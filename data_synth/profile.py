@@ -1,4 +1,4 @@
-"""What the rows of a data set look like: missingness, ids in use, labels by month."""
+"""Profile of a data set's rows: missingness, ids in use, labels by month."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXACT_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnProfile:
     """One column of the rows.
 
     Attributes:
@@ -31,7 +31,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the rows look like.
+    """Summary of a data set's rows.
 
     Attributes:
         rows: how many.
@@ -45,7 +45,7 @@ class Profile:
 
     rows: int
     months: list[str]
-    columns: dict[str, Column]
+    columns: dict[str, ColumnProfile]
     shares: dict[str, list[float]]
     means: dict[str, float]
     spreads: dict[str, float]
@@ -64,7 +64,7 @@ def profile(truth: Truth) -> Profile:
     except (pl.exceptions.ComputeError, OSError) as error:
         raise wrong(
             "the rows are not there", where=str(truth.folder / "rows"),
-            expected="the Parquet files that the truth is of", found=str(error).splitlines()[0],
+            expected="the Parquet files of the data set", found=str(error).splitlines()[0],
             fix="synthesize them again",
         ) from error  # fmt: skip
     labels = truth.targets
@@ -90,7 +90,7 @@ def profile(truth: Truth) -> Profile:
 
 def _columns(
     rows: pl.LazyFrame, schema: dict[str, pl.DataType], *, exact: bool
-) -> dict[str, Column]:
+) -> dict[str, ColumnProfile]:
     lists = {name for name, kind in schema.items() if kind.base_type() == pl.List}
     measured = [pl.len().alias("rows")]
     for name, kind in schema.items():
@@ -103,13 +103,13 @@ def _columns(
             measured.append(count.alias(f"{name}/distinct"))
             if _type(name, kind) == "number":
                 measured.append(column.cast(pl.Float64).mean().alias(f"{name}/mean"))
-    found = rows.select(measured).collect(engine="streaming").row(0, named=True)
+    numbers = rows.select(measured).collect(engine="streaming").row(0, named=True)
     return {
-        name: Column(
+        name: ColumnProfile(
             type=_type(name, kind),
-            missing=found[f"{name}/nulls"] / found["rows"],
-            distinct=found.get(f"{name}/distinct"),
-            mean=found.get(f"{name}/mean"),
+            missing=numbers[f"{name}/nulls"] / numbers["rows"],
+            distinct=numbers.get(f"{name}/distinct"),
+            mean=numbers.get(f"{name}/mean"),
         )
         for name, kind in schema.items()
     }

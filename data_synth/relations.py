@@ -62,8 +62,8 @@ def unknown_names(plan: Plan) -> Iterator[Finding]:
         path: KeyPath = ("relations", "groups", name)
         yield Finding(path, "a group with the name of a task", "another name")
     for name, group in plan.relations.groups.items():
-        for place, task in enumerate(group.tasks):
-            path = ("relations", "groups", name, "tasks", place)
+        for position, task in enumerate(group.tasks):
+            path = ("relations", "groups", name, "tasks", position)
             if (problem := _no_task(plan, task, path, plan.scored)) is not None:
                 yield problem
             elif task in seen:
@@ -71,8 +71,8 @@ def unknown_names(plan: Plan) -> Iterator[Finding]:
             seen.setdefault(task, name)
     known = (*plan.scored, *plan.relations.groups)
     for index, exception in enumerate(plan.relations.exceptions):
-        for place, task in enumerate(exception.between):
-            path = ("relations", "exceptions", index, "between", place)
+        for position, task in enumerate(exception.between):
+            path = ("relations", "exceptions", index, "between", position)
             if (problem := _no_task(plan, task, path, known)) is not None:
                 yield problem
 
@@ -102,15 +102,15 @@ def impossible(plan: Plan) -> Iterator[Finding]:
         if i < j and not nearest[i, j] == relation[i, j] == bare[i, j]
     ]
     low = min(np.linalg.eigvalsh(relation)[0], np.linalg.eigvalsh(response.direction(relation))[0])
-    found = f"least eigenvalue {low:.3f}"
+    actual = f"least eigenvalue {low:.3f}"
     if (least := relation.min()) < response.floor - _TOLERANCE:
-        found += f", least value {least:g} where one_sided {plan.score.one_sided:g} allows "
-        found += f"{response.floor:.3f}"
+        actual += f", least value {least:g} where one_sided {plan.score.one_sided:g} allows "
+        actual += f"{response.floor:.3f}"
     yield Finding(
         ("relations",),
         "no scores can have these correlations",
         "a positive semi-definite matrix, of the scores and of their directions",
-        found,
+        actual,
         "the nearest possible plan has relations.exceptions: ["
         + ", ".join(changed)
         + "]"

@@ -41,7 +41,7 @@ class RowStates:
     """The rows of one block.
 
     Attributes:
-        customer: (R,) place among the block's customers.
+        customer: (R,) index among the block's customers.
         day: (R,) days since the period's start.
         x: (R, K) what the columns are about.
         u: (R, K) what the tasks read.

@@ -1,4 +1,4 @@
-"""What is counted while rows are drawn, block by block, so that truth.json needs no second pass."""
+"""Statistics counted block by block while rows are drawn: truth.json needs no second pass."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Statistics:
 
     @classmethod
     def of(cls, world: World, block: RowBlock) -> Statistics:
-        """Of one block, whole or cut."""
+        """Of one block, complete or cut."""
         scores = block.scores.astype(np.float64)
         column = {name: index for index, name in enumerate(world.plan.scored)}
         counts = {}
@@ -48,12 +48,12 @@ class Statistics:
     def total(cls, parts: Iterable[Statistics]) -> Statistics:
         """The sum of all; at least one."""
         first, *others = parts
-        counts = {name: found.copy() for name, found in first.counts.items()}
+        counts = {name: values.copy() for name, values in first.counts.items()}
         rows, sums, products = first.rows, first.sums, first.products
         for part in others:
             rows, sums, products = rows + part.rows, sums + part.sums, products + part.products
-            for name, found in part.counts.items():
-                counts[name] += found
+            for name, values in part.counts.items():
+                counts[name] += values
         return cls(rows, sums, products, counts)
 
     @property
@@ -62,8 +62,8 @@ class Statistics:
         mean = self.sums / self.rows
         spread = self.products / self.rows - np.outer(mean, mean)
         scale = np.sqrt(np.maximum(np.diag(spread), 1e-300))
-        found: Floats = spread / np.outer(scale, scale)
-        return found
+        correlation: Floats = spread / np.outer(scale, scale)
+        return correlation
 
     def save(self, path: Path) -> None:
         """Write an .npz file."""

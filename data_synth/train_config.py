@@ -9,10 +9,10 @@ from data_synth.views import DEMOGRAPHICS
 from recsys_mtl.config import yaml_text
 
 _HEAD = """\
-# Trains on the generated rows beside this file (DIR is the folder that it is in):
+# Trains on the generated rows next to this file (DIR is its folder):
 #
 #   recsys-mtl train DIR/train.yaml --data DIR
-#   recsys-mtl evaluate runs/{name} --data DIR     # beside what can be reached at all
+#   recsys-mtl evaluate runs/{name} --data DIR     # next to the best reachable metrics
 """
 
 
@@ -46,17 +46,17 @@ def train_config(plan: Plan) -> str:
 
 def _features(plan: Plan) -> dict[str, Any]:
     features = plan.features
-    found: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "day_number": {"kind": "numeric", "transform": "piecewise"},
         "weekday": {"kind": "categorical", "dim": 4},
     }
     if features.demographics:
         for name in DEMOGRAPHICS[:4]:
-            found[name] = {"kind": "numeric", "transform": "quantile"}
+            sections[name] = {"kind": "numeric", "transform": "quantile"}
         for name in ("education", "region"):
-            found[name] = {"kind": "categorical", "dim": 4}
+            sections[name] = {"kind": "categorical", "dim": 4}
     for index in range(features.numeric):
-        found[f"number_{index + 1:02}"] = {"kind": "numeric", "transform": "quantile"}
+        sections[f"number_{index + 1:02}"] = {"kind": "numeric", "transform": "quantile"}
     for prefix, kind, sizes in (
         ("category", "categorical", features.categorical),
         ("item", "categorical", features.items),
@@ -64,5 +64,5 @@ def _features(plan: Plan) -> dict[str, Any]:
     ):
         for index, ids in enumerate(sizes):
             rare = {"min_count": 2} if ids > 1000 else {}
-            found[f"{prefix}_{index + 1:02}"] = {"kind": kind} | rare
-    return found
+            sections[f"{prefix}_{index + 1:02}"] = {"kind": kind} | rare
+    return sections

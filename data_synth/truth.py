@@ -1,10 +1,10 @@
-"""What is known about a data set: truth.json, written beside the rows and read back by jobs.
+"""The known truth of a data set: truth.json, written next to the rows and read back by jobs.
 
-format, plan, name, seed, rows, version    which data these are
+format, plan, name, seed, rows, version    identity of the data
 tasks.NAME.target      kind and parameters of the label, given its true linear predictor
 tasks.NAME.labelled    labelled rows
-tasks.NAME.oracle      expected metrics of who knows the true linear predictors
-tasks.NAME.constant    … of who knows no row
+tasks.NAME.oracle      expected metrics of the true linear predictors
+tasks.NAME.constant    … of the best constant prediction
 tasks.NAME.observable  share of the score's variance that the columns determine (upper bound)
 relation               planned and measured correlations of the true scores, the groups, and which
                        task is the complement of which
@@ -33,20 +33,20 @@ FORMAT = 1
 _FILE = "truth.json"
 
 
-def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
+def describe_truth(world: World, statistics: Statistics) -> dict[str, Any]:
     """The content of truth.json.
 
     Args:
         world: the plan's world.
-        found: counts over all rows.
+        statistics: counts over all rows.
     """
     plan, shape = world.plan, world.geometry
     observable = dict(zip(shape.tasks, world.observable(), strict=True))
     tasks = {}
     for name, task in plan.tasks.items():
         own = task.of if isinstance(task, Complement) else name
-        labelled = int(found.counts[name].sum())
-        measured = world.targets[name].metrics(found.counts[name]) if labelled else {}
+        labelled = int(statistics.counts[name].sum())
+        measured = world.targets[name].metrics(statistics.counts[name]) if labelled else {}
         tasks[name] = {
             "target": _to_json(world.targets[name]),
             "labelled": labelled,
@@ -58,13 +58,13 @@ def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
         "plan": plan_hash(plan),
         "name": plan.name,
         "seed": plan.seed,
-        "rows": found.rows,
+        "rows": statistics.rows,
         "numpy": np.__version__,
         "tasks": tasks,
         "relation": {
             "tasks": list(shape.tasks),
             "planned": shape.relation.round(6).tolist(),
-            "measured": found.correlation.round(6).tolist(),
+            "measured": statistics.correlation.round(6).tolist(),
             "groups": {name: group.tasks for name, group in plan.relations.groups.items()},
             "complements": {
                 name: task.of for name, task in plan.tasks.items() if isinstance(task, Complement)
@@ -74,7 +74,7 @@ def describe_truth(world: World, found: Statistics) -> dict[str, Any]:
 
 
 def _rounded(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON numbers; what is not finite (a rate of a handful of rows) is null."""
+    """JSON numbers; values that are not finite (a rate of few rows) are null."""
     return {k: round(float(v), 6) if np.isfinite(v) else None for k, v in metrics.items()}
 
 
@@ -96,7 +96,7 @@ def _from_json(data: dict[str, Any]) -> Target:
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth beside one data set.
+    """The truth of one data set.
 
     Attributes:
         folder: the data set's.
@@ -113,7 +113,7 @@ class Truth:
         """Read a data set's truth.
 
         Raises:
-            UserError: there is none, or none of this version.
+            UserError: the folder has no truth, or one of another version.
         """
         path = folder / _FILE
         try:
@@ -130,7 +130,7 @@ class Truth:
                 where=str(folder),
                 expected=f"a folder that `recsys-mtl synthesize` has finished, with {_FILE}",
                 found="none" if folder.is_dir() else "no such folder",
-                fix="run the same synthesize command again: it goes on where it stopped"
+                fix="run the same synthesize command again: it resumes where it stopped"
                 if (folder / "_work").is_dir()
                 else "give the --out folder of synthesize",
             ) from error
@@ -144,7 +144,7 @@ class Truth:
         return cls(folder, content, targets)
 
     @classmethod
-    def beside(cls, path: Path) -> Truth | None:
+    def of_rows(cls, path: Path) -> Truth | None:
         """The truth of the data set that a file or folder of rows belongs to, if it is one."""
         for folder in (path, *path.parents):
             if folder.name == "rows" and (folder.parent / _FILE).is_file():
@@ -153,15 +153,14 @@ class Truth:
 
     def relation(self) -> dict[str, dict[str, float]]:
         """Planned correlation of any two tasks' true scores, complements included."""
-        told = self.content["relation"]
-        place = {name: index for index, name in enumerate(told["tasks"])}
-        of = {name: (1.0, name) for name in place}
-        of |= {name: (-1.0, task) for name, task in told["complements"].items()}
-        planned = told["planned"]
+        stored = self.content["relation"]
+        row = {name: index for index, name in enumerate(stored["tasks"])}
+        of = {name: (1.0, name) for name in row}
+        of |= {name: (-1.0, task) for name, task in stored["complements"].items()}
+        planned = stored["planned"]
         return {
             a: {
-                b: of[a][0] * of[b][0] * planned[place[of[a][1]]][place[of[b][1]]]
-                for b in self.targets
+                b: of[a][0] * of[b][0] * planned[row[of[a][1]]][row[of[b][1]]] for b in self.targets
             }
             for a in self.targets
         }
@@ -193,16 +192,16 @@ class Truth:
             ) from error
         known = table["row_id"].to_numpy()
         order = np.argsort(known)
-        place = np.searchsorted(known, row_ids, sorter=order)
-        if len(known) == 0 or (known[order[np.minimum(place, len(known) - 1)]] != row_ids).any():
+        position = np.searchsorted(known, row_ids, sorter=order)
+        if len(known) == 0 or (known[order[np.minimum(position, len(known) - 1)]] != row_ids).any():
             raise wrong(
                 "rows without a truth", where=str(self.folder), expected="row_id of its rows",
                 fix="give rows of this data set",
             )  # fmt: skip
-        return {name: table[name].to_numpy()[order[place]] for name in tasks}
+        return {name: table[name].to_numpy()[order[position]] for name in tasks}
 
     def label_index(self, task: str, values: Any) -> NDArray[np.float64]:
-        """Labels as the target knows them, float64, NaN where null; (R,) from a pyarrow array."""
+        """Labels as the target draws them, float64, NaN where null; (R,) from a pyarrow array."""
         index = self.targets[task].index(values)
         numbers: NDArray[np.float64] = index.cast(pa.float64()).to_numpy(zero_copy_only=False)
         return numbers

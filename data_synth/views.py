@@ -1,4 +1,4 @@
-"""What columns show of the state: noisy linear views, of the row or of the customer.
+"""Noisy linear views of the state, of the row or of the customer, that become columns.
 
 K  width of the state      V  views of the row      D  demographic views, of the customer
 """
@@ -25,7 +25,7 @@ COPULA = np.array(
         [0.05, 0.45, 0.00, -0.05, 1.00],
     ]
 )
-_NEIGHBOUR = 0.4  # how much of the next direction a view shows beside its own
+_NEIGHBOUR = 0.4  # how much of the next direction a view shows in addition to its own
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,6 @@ class Views:
         own = customer @ customer.T  # noise has the copula's correlations too
         spread = np.block([[within, across], [across.T, own]])
         shown = np.hstack([row.T, tied * customer.T])  # of x
-        told = np.sqrt(self.revealed * kept) * reading @ shown
-        known: Floats = np.einsum("tv,vt->t", told, np.linalg.pinv(spread) @ told.T)
+        signal = np.sqrt(self.revealed * kept) * reading @ shown
+        known: Floats = np.einsum("tv,vt->t", signal, np.linalg.pinv(spread) @ signal.T)
         return np.clip(known, 0.0, 1.0)

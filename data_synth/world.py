@@ -27,7 +27,7 @@ _LEAST_WIDTH = 6
 
 @dataclass(frozen=True)
 class World:
-    """A plan, made definite.
+    """A plan with all that is drawn once.
 
     Attributes:
         plan: the plan.
@@ -105,9 +105,9 @@ class World:
     def observable(self) -> Floats:
         """(T,) share of each score's variance that the columns determine.
 
-        Missing values and the rounding of categories are left out of account, which makes it an
-        upper bound, reached by numeric columns without nulls; but for what the region tells of the
-        persona: nothing beside many columns, 0.03 beside the other demographics alone.
+        An upper bound, as missing values and the rounding of categories are ignored. Numeric
+        columns without nulls reach it, except for what the region reveals about the persona:
+        nothing next to many columns, 0.03 next to the other demographics alone.
         """
         known = self.views.known(self.reading.astype(np.float64))
         state, items, time = self.shares
@@ -130,7 +130,7 @@ def _moved(plan: Plan, relation: Floats) -> Floats:
 
 
 def generator(seed: int, *stream: int) -> Rng:
-    """A source of random numbers of its own for each stream."""
+    """A separate random generator for each stream."""
     return np.random.Generator(np.random.SFC64([seed, *stream]))
 
 
@@ -138,7 +138,7 @@ def _targets(plan: Plan, scores: Floats32, rng: Rng) -> dict[str, Target]:
     """Fit every task's label to the scores of the rows where it is defined."""
     column = {name: index for index, name in enumerate(plan.scored)}
     weights: dict[str, Array] = {}
-    found: dict[str, Target] = {}
+    targets: dict[str, Target] = {}
 
     def defined(name: str) -> Array:
         """(R,) probability that the label is defined."""
@@ -152,9 +152,9 @@ def _targets(plan: Plan, scores: Floats32, rng: Rng) -> dict[str, Target]:
         return weights[name]
 
     def fitted(name: str) -> Target:
-        if name not in found:
-            found[name] = fit(name)
-        return found[name]
+        if name not in targets:
+            targets[name] = fit(name)
+        return targets[name]
 
     def fit(name: str) -> Target:
         task = plan.tasks[name]
@@ -164,7 +164,7 @@ def _targets(plan: Plan, scores: Floats32, rng: Rng) -> dict[str, Target]:
             return opposed.opposite()
         grid = task.target.grid
         counts = np.bincount(
-            grid.place(scores[:, column[name]]), defined(name), minlength=len(grid.points)
+            grid.nearest(scores[:, column[name]]), defined(name), minlength=len(grid.points)
         )
         return task.fit(counts, rng)
 

@@ -1,12 +1,12 @@
 """From a plan to a folder of Parquet files, in parallel, resumable.
 
-    rows/month=2024-01/part-00000.parquet …    what a training reads
+    rows/month=2024-01/part-00000.parquet …    rows for training
     truth/month=2024-01/part-00000.parquet …   row_id and true linear predictors, row for row
-    truth.json                                 what is known about the whole; written last
+    truth.json                                 the truth of the data set; written last
     plan.yaml, train.yaml                      the effective plan; a ready training config
 
 A part is one chunk's rows of one month. While the folder is being filled, _work/ names the job and
-holds the counts of each finished chunk; a job that was stopped goes on behind them.
+holds the counts of each finished chunk; a stopped job resumes after them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _IDENTITY = ("format", "plan", "rows")
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Rows `first` to `last` - 1, a whole number of blocks but for the end."""
+    """Rows `first` to `last` - 1, complete blocks except at the end."""
 
     number: int
     first: int
@@ -58,7 +58,7 @@ def synthesize(
     chunk_rows: int = CHUNK_ROWS,
     progress: Callable[[int], None] = lambda rows: None,
 ) -> None:
-    """Fill the folder `out`, or go on filling it.
+    """Fill the folder `out`, or resume filling it.
 
     Column values depend on the plan (its seed included) only; more rows begin with the same ones.
 
@@ -68,10 +68,10 @@ def synthesize(
         rows: number of rows, 1 or more.
         processes: how many draw at the same time; None takes one a core.
         chunk_rows: rows of a chunk, rounded up to blocks; memory grows with it.
-        progress: is told the rows of each finished chunk.
+        progress: called with the rows of each finished chunk.
 
     Raises:
-        UserError: `out` holds something else.
+        UserError: `out` holds other data or files.
     """
     blocks = max(1, -(-chunk_rows // ROWS))
     job = {
@@ -91,10 +91,10 @@ def synthesize(
         world = World.of(plan)
         for chunk in _all_done(world, out, chunks, processes or os.cpu_count() or 1):
             progress(chunk.last - chunk.first)
-        found = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
+        statistics = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
     atomic_write(out / "plan.yaml", dump_plan(plan))
     atomic_write(out / "train.yaml", train_config(plan))
-    truth = describe_truth(world, found)
+    truth = describe_truth(world, statistics)
     atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(out / _WORK)
 
@@ -121,12 +121,12 @@ def _begin(out: Path, job: dict[str, object]) -> str:
 
 
 def _finished(truth: Path) -> dict[str, object]:
-    """Which data a truth.json is about; nothing where it is another file of that name."""
+    """Identity of the data of a truth.json; empty for another file of that name."""
     try:
-        found = json.loads(truth.read_text(encoding="utf-8"))
+        content = json.loads(truth.read_text(encoding="utf-8"))
     except ValueError:
         return {}
-    return {key: found.get(key) for key in _IDENTITY} if isinstance(found, dict) else {}
+    return {key: content.get(key) for key in _IDENTITY} if isinstance(content, dict) else {}
 
 
 def _taken(out: Path, found: str) -> Exception:
@@ -144,7 +144,7 @@ def _counts(out: Path, chunk: _Chunk) -> Path:
 
 
 def _all_done(world: World, out: Path, chunks: list[_Chunk], processes: int) -> Iterator[_Chunk]:
-    """Each chunk, once it is there."""
+    """Each chunk, once it is written."""
     missing = []
     for chunk in chunks:
         if _counts(out, chunk).exists():
@@ -174,13 +174,13 @@ def _work(chunk: _Chunk) -> _Chunk:
 
 
 def _write_chunk(world: World, out: Path, chunk: _Chunk) -> _Chunk:
-    """Draw and write a chunk; its counts come last and say that it is there."""
+    """Draw and write a chunk; its counts come last and mark it as finished."""
     months = _months(world.plan)
     parts: dict[str, dict[str, list[pa.Table]]] = {kind: {} for kind in _KINDS}
-    found: list[Statistics] = []
+    statistics: list[Statistics] = []
     for number in range(chunk.first // ROWS, -(-chunk.last // ROWS)):
         block = _cut(draw_block(world, number), chunk.last - number * ROWS)
-        found.append(Statistics.of(world, block))
+        statistics.append(Statistics.of(world, block))
         month = months[block.state.day]
         order = np.argsort(month, kind="stable")
         names, starts = np.unique(month[order], return_index=True)
@@ -193,7 +193,7 @@ def _write_chunk(world: World, out: Path, chunk: _Chunk) -> _Chunk:
             path = out / kind / f"month={name}" / f"part-{chunk.number:05}.parquet"
             _write_part(path, pa.concat_tables(tables))
     with atomic_file(_counts(out, chunk)) as temporary:
-        Statistics.total(found).save(temporary)
+        Statistics.total(statistics).save(temporary)
     return chunk
 
 

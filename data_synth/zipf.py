@@ -22,7 +22,7 @@ class Zipf:
 
     Attributes:
         ids: how many there are.
-        exponent: 0 uses all alike.
+        exponent: 0: all are equally frequent.
     """
 
     ids: int
@@ -33,7 +33,7 @@ class Zipf:
         return np.minimum(self._inverse(uniform).astype(np.int32) - 1, self.ids - 1)
 
     def names(self, ranks: Ints) -> Ints:
-        """Ids 0 … ids - 1, in an order that does not tell the rank."""
+        """Ids 0 … ids - 1, in an order that does not show the rank."""
         step = max(1, round(self.ids * 0.618))
         while gcd(step, self.ids) != 1:
             step += 1

@@ -1,7 +1,7 @@
 """Ids and lists of ids with Zipf-like use.
 
 A view is cut into intervals of Zipf probabilities: each id stands for one, frequent ids for wide
-ones. The ids' names do not tell their order.
+ones. The ids' names do not show their order.
 """
 
 from __future__ import annotations

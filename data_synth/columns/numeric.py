@@ -28,11 +28,11 @@ SHAPES: tuple[Shape, ...] = (
 
 
 def numbers(views: Floats32, time: Array, features: Features, rng: Rng) -> dict[str, pa.Array]:
-    """Columns number_01 … from views (R, V); every shape in turn, rising in its view.
+    """Columns number_01 … from views (R, V); the shapes in turn, each increasing in its view.
 
     Args:
         views: (R, V) standard normal.
-        time: (R,) place in the period, from -1/2 to 1/2.
+        time: (R,) time within the period, from -1/2 to 1/2.
         features: sizes and missingness.
         rng: of the nulls.
     """
@@ -53,7 +53,7 @@ def _nulls(index: int, view: Floats32, features: Features, rng: Rng) -> Mask:
 
 
 def at_random(rows: int, share: float, rng: Rng) -> Mask:
-    """Nulls that say nothing."""
+    """Nulls at random."""
     return rng.random(rows, dtype=np.float32) < np.float32(share)
 
 

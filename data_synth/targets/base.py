@@ -1,4 +1,4 @@
-"""What the labels of every kind share: the section of a plan, and the target that it becomes."""
+"""Base classes of the kinds of labels: the section of a plan, and the target made from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Metrics = dict[str, dict[str, float]]
 
 
 class Target(ABC):
-    """What a task's label is, given its score: drawn, predicted by an oracle, and measured.
+    """A task's label given its score: drawn, predicted by an oracle, and measured.
 
     A score f has mean 0 and variance 1 over all rows; the true linear predictor eta (a logit where
     the label is binary) is an affine function of it.
@@ -30,7 +30,7 @@ class Target(ABC):
         kind: the trainer's name of the kind.
         grid: that its scores are counted on.
         dtype: of drawn labels.
-        metric: the one that describes what can be reached.
+        metric: the one that describes what is reachable.
         averaged: whether a mean of labels means something.
     """
 
@@ -50,34 +50,34 @@ class Target(ABC):
 
     @abstractmethod
     def predict(self, linear: Array) -> Floats:
-        """What an oracle predicts of the label as observed, noise included.
+        """Predictions of an oracle for the observed label, noise included.
 
         (R,) probabilities or expected values, or (R, C) probabilities of classes, of (R,) eta.
         """
 
     @abstractmethod
     def constant(self) -> Floats:
-        """What one predicts who knows no row: one row of `predict`."""
+        """The best constant prediction: one row of `predict`."""
 
     @abstractmethod
     def metrics(self, counts: Array) -> Metrics:
-        """Expected metrics of both, {"oracle": …, "constant": …}."""
+        """Expected metrics of both predictions, {"oracle": …, "constant": …}."""
 
     @abstractmethod
     def in_words(self, mean: float, shares: list[float]) -> str:
         """Its labels in a few words, from their mean and the shares of their values."""
 
     def truth(self, linear: Array) -> Array | None:
-        """What stands for labels in metrics against the truth; None: only labels do."""
+        """Values used as labels in metrics against the truth; None: the labels themselves."""
         return self.predict(linear)
 
     def oracle(self, linear: Array, labels: Array) -> Array:
-        """(R, …) `predict`, in the form that the trainer's metrics judge."""
+        """(R, …) `predict`, in the form that the trainer's metrics take."""
         del labels
         return self.predict(linear)
 
     def guess(self, labels: Array) -> Array:
-        """(R, …) `constant` for every row, in the form that the trainer's metrics judge."""
+        """(R, …) `constant` for every row, in the form that the trainer's metrics take."""
         constant = self.constant()
         return np.broadcast_to(constant, (len(labels), *constant.shape))
 
@@ -91,10 +91,10 @@ class Target(ABC):
 
 
 class TaskBase(Section):
-    """What every task has.
+    """Settings of every task.
 
     Attributes:
-        target: what it becomes.
+        target: class of its target.
     """
 
     target: ClassVar[type[Target]]
@@ -124,7 +124,7 @@ class TaskBase(Section):
 
 
 def with_noise(scores: Array, share: float, rng: Rng) -> Array:
-    """The scores that labels are drawn with: a share of rows takes another row's."""
+    """The scores that labels are drawn from; a share of rows takes another row's."""
     if share == 0.0:
         return scores
     others = rng.permutation(scores)

@@ -88,11 +88,11 @@ class ChoiceTarget(Target):
 
     def linear(self, scores: Array) -> Array:
         """(R,) eta of the rounded scores."""
-        return np.asarray(self.slope * self.grid.points[self.grid.place(scores)])
+        return np.asarray(self.slope * self.grid.points[self.grid.nearest(scores)])
 
     def draw(self, scores: Array, rng: Rng) -> Array:
         """(R,) classes."""
-        point = self.grid.place(with_noise(scores, self.noise, rng))
+        point = self.grid.nearest(with_noise(scores, self.noise, rng))
         where = np.searchsorted(self._steps, point + rng.random(len(scores)), side="right")
         classes = len(self.weights)
         drawn: Array = np.clip(where - point * classes, 0, classes - 1).astype(np.int32)
@@ -100,7 +100,7 @@ class ChoiceTarget(Target):
 
     def predict(self, linear: Array) -> Floats:
         """(R, C) probabilities, with label noise."""
-        return self._noisy(self.chances[self.grid.place(np.asarray(linear) / self.slope)])
+        return self._noisy(self.chances[self.grid.nearest(np.asarray(linear) / self.slope)])
 
     def constant(self) -> Floats:
         """(C,) the marginal."""

@@ -17,7 +17,7 @@ _TOP = (1, 5, 10)
 
 @dataclass(frozen=True)
 class ItemTarget(ChoiceTarget):
-    """Items that are to be found: predictions are judged by the rank of the label."""
+    """Items to retrieve: predictions are measured by the rank of the label."""
 
     kind: ClassVar[str] = "retrieval"
     dtype = np.int32
@@ -27,11 +27,11 @@ class ItemTarget(ChoiceTarget):
         """Only labels have ranks."""
 
     def oracle(self, linear: Array, labels: Array) -> Array:
-        """(R,) ranks of the labels, NaN taken as item 0."""
+        """(R,) ranks of the labels, NaN counts as item 0."""
         return np.asarray(self.ranks(linear, np.nan_to_num(labels).astype(np.int64)), np.float64)
 
     def guess(self, labels: Array) -> Array:
-        """(R,) ranks of the labels by the marginal alone, NaN taken as item 0."""
+        """(R,) ranks of the labels by the marginal alone, NaN counts as item 0."""
         return np.asarray(self.constant_ranks(np.nan_to_num(labels).astype(np.int64)))
 
     def ranks(self, linear: Array, labels: Array) -> Array:
@@ -39,7 +39,7 @@ class ItemTarget(ChoiceTarget):
         order = np.argsort(-self._noisy(self.chances), axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(1, order.shape[1] + 1)[None, :], axis=1)
-        ranks: Array = rank[self.grid.place(np.asarray(linear) / self.slope), labels]
+        ranks: Array = rank[self.grid.nearest(np.asarray(linear) / self.slope), labels]
         return ranks
 
     def constant_ranks(self, labels: Array) -> Array:
@@ -58,8 +58,8 @@ class ItemTarget(ChoiceTarget):
         """Expected MRR and recall at K."""
         ordered = np.take_along_axis(chances, np.argsort(-predicted, axis=1), axis=1)
         rank = np.arange(1, ordered.shape[1] + 1)
-        found = {f"recall_at_{k}": float(shares @ ordered[:, :k].sum(axis=1)) for k in _TOP}
-        return {"mrr": float(shares @ (ordered / rank).sum(axis=1))} | found
+        recalls = {f"recall_at_{k}": float(shares @ ordered[:, :k].sum(axis=1)) for k in _TOP}
+        return {"mrr": float(shares @ (ordered / rank).sum(axis=1))} | recalls
 
 
 class RetrievalTask(TaskBase):

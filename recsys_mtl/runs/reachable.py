@@ -79,7 +79,7 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
 
 def truth_of(rows: RawRows) -> Truth | None:
     """The truth next to the rows, where they have its keys."""
-    truth = Truth.beside(Path(rows.source.readers[0].file.path))
+    truth = Truth.of_rows(Path(rows.source.readers[0].file.path))
     return truth if "row_id" in rows.source.columns else None
 
 

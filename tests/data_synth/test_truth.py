@@ -139,11 +139,11 @@ def test_label_index(folder: Path, world_of: Any) -> None:
 def test_beside(folder: Path, tmp_path: Path) -> None:
     [part, *_] = sorted((folder / "rows").glob("*/*.parquet"))
     for path in (part, part.parent, folder / "rows"):
-        found = Truth.beside(path)
+        found = Truth.of_rows(path)
         assert found is not None
         assert found.folder == folder
-    assert Truth.beside(folder / "truth" / "x.parquet") is None
-    assert Truth.beside(tmp_path / "rows" / "x.parquet") is None
+    assert Truth.of_rows(folder / "truth" / "x.parquet") is None
+    assert Truth.of_rows(tmp_path / "rows" / "x.parquet") is None
 
 
 def test_no_truth_there(tmp_path: Path) -> None:

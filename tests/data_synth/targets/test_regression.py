@@ -32,7 +32,7 @@ def test_expected_values_against_integration(
     first, second = target._moments()
     for score in (-2.0, 0.0, 2.0):
         eta = mean + spread * np.sqrt(r2) * score
-        place = FINE.place(np.array(score))
+        place = FINE.nearest(np.array(score))
 
         values = link(eta + rest * STEPS)
         expected = values @ DENSITY
