@@ -1,4 +1,4 @@
-"""Kinds of tasks: one file a kind has everything about it; all others ask it here, by name."""
+"""Kinds of tasks: one file a kind has everything about it; other code gets a kind here by name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from recsys_mtl.tasks.regression import Regression
 from recsys_mtl.tasks.retrieval import Retrieval
 
 KINDS: dict[str, Kind[Any]] = {}
-"""Every kind by the name that configs and saved models call it by."""
+"""Every kind by its name in configs and saved models."""
 
 
 def register(kind: Kind[Any]) -> None:
-    """Adds a kind: a config may name it, and all that asks kinds knows it.
+    """Adds a kind: a config may name it, and the whole package uses it.
 
     Raises:
         ValueError: another kind has its name.
@@ -29,7 +29,7 @@ def register(kind: Kind[Any]) -> None:
 
 
 def unregister(kind: Kind[Any]) -> None:
-    """Takes a kind out again, which tests do."""
+    """Removes a kind, for tests."""
     TaskConfig.unregister(kind.section)
     del KINDS[kind.name]
 

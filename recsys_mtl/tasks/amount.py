@@ -17,12 +17,12 @@ from recsys_mtl.metrics.weighing import Array
 from recsys_mtl.tasks.label import Label, Labels
 
 LARGEST = float(np.finfo(np.float32).max)
-_RELATIVE = 1e-4  # two models' labels went through float32 and a transform of each one's own
+_RELATIVE = 1e-4  # the labels of each model went through float32 and a separate transform
 
 
 @dataclass
 class NumberLabel(Label, ABC):
-    """A number, null and NaN being unlabelled."""
+    """A number; null and NaN are unlabelled."""
 
     def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
         """Whether the numbers are close."""
@@ -80,7 +80,7 @@ class AmountLabel(NumberLabel, ABC):
         return numbers
 
     def always_zero(self) -> UserError:
-        """The error of a label that is 0 wherever it is known."""
+        """The error of a label that is 0 wherever it is labelled."""
         return wrong(
             "the label is 0 in all training rows",
             where=self.where,

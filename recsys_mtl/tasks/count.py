@@ -29,7 +29,7 @@ _LEAST_RATE = 1e-6
 
 @dataclass
 class CountLabel(AmountLabel):
-    """The count itself; an exposure that is no whole number is one too.
+    """The count itself; fractions are allowed, for exposures.
 
     Attributes:
         mean: of the labelled training rows.
@@ -80,7 +80,7 @@ class Count(Kind[CountConfig]):
         return prior.clamp_min(_LEAST_RATE).log()
 
     def head_bias(self, spec: TaskSpec) -> Tensor:
-        """That of the tower: a count of 1 is far off for rare events."""
+        """That of the tower: rare events are far from a count of 1."""
         return self.output_bias(spec)
 
     def loss(self, task: CountConfig) -> TaskLoss:

@@ -117,7 +117,7 @@ class CustomerValue(Kind[CustomerValueConfig]):
         return self.output_bias(spec)
 
     def loss(self, task: CustomerValueConfig) -> TaskLoss:
-        """Negative log-likelihood, less that of an amount met exactly by the smallest σ."""
+        """Negative log-likelihood, less that of an exact prediction with the smallest σ."""
         from recsys_mtl.losses import TaskLoss, pointwise
 
         return TaskLoss(pointwise.zero_inflated_lognormal, (("least_spread", LEAST_SPREAD),))

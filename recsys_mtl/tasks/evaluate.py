@@ -1,4 +1,4 @@
-"""All metrics of a task on a whole set of rows."""
+"""All metrics of a task on a complete set of rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evaluate_task(
     rows = ~np.isnan(labels) & (weights > 0)
     if not rows.any():
         return _all_undefined(names, "no labelled rows")
-    predictions = of_kind.judged(labels, predictions)
+    predictions = of_kind.for_metrics(labels, predictions)
     if not rows.all():
         labels, predictions, weights = labels[rows], predictions[rows], weights[rows]
     if not of_kind.infinite and not np.isfinite(predictions).all():

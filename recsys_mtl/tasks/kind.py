@@ -1,10 +1,9 @@
 """`Kind`: base of the kinds of tasks.
 
 A kind has no state. What is fitted on the training rows is its `Label`. Importing a kind does not
-import torch, so that jobs which only read results start fast: methods import what they need.
+import torch, so jobs that only read results start fast: methods import what they need.
 
-Shapes: B rows, o outputs of the task's tower, R rows of a whole set, N of them labelled, C classes,
-I items, M models, F columns.
+Shapes: B rows, o outputs of the task's tower, N labelled rows of a complete set, C classes, I items.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ if TYPE_CHECKING:
 
 Section = TypeVar("Section", bound=TaskConfig)
 ToUnit = Callable[[Array], Array]
-"""From targets, or from what `Kind.predict` gives, to the label's own unit."""
+"""From targets, or from the result of `Kind.predict`, to the label's own unit."""
 Scoring = Callable[["Tensor"], "Tensor"]
 """(B, o) queries to (B, I) scores of all items."""
 
 
 @dataclass(frozen=True)
 class Boosting:
-    """A model of gradient boosting that a baseline consists of.
+    """A gradient boosting model of a baseline.
 
     Attributes:
         loss: of a regressor; None is a classifier.
@@ -54,16 +53,16 @@ class Kind(ABC, Generic[Section]):
     """A kind of task.
 
     Attributes:
-        section: its section in the config, which also knows its metrics.
-        measure: the main metric, of labels (N,), predictions (N,) or (N, C) and weights (N,). True
-            probabilities or means in place of labels give the metric against the truth.
+        section: its section in the config, which also names its metrics.
+        measure: the main metric, of labels (N,), predictions (N,) or (N, C) and weights (N,). With
+            true probabilities or means as labels it is the metric against the truth.
         signed: one output a row, so that two such tasks can agree or disagree.
         ordered: labels are numbers whose order means something.
         no_boosting: why gradient boosting cannot predict it; empty where it can.
         infinite: whether a prediction may be infinite (the rank of a miss).
-        reliability: whether predictions are probabilities of one event, to be set beside its share.
-        leakage: what tells that a feature determines the label: AUC, rank correlation, or accuracy
-            by a shallow tree or by the most frequent label of each value.
+        reliability: whether predictions are probabilities of one event, comparable with its share.
+        leakage: how a feature that determines the label is detected: AUC, rank correlation, or
+            accuracy by a shallow tree or by the most frequent label of each value.
     """
 
     section: type[Section]
@@ -79,13 +78,13 @@ class Kind(ABC, Generic[Section]):
 
     @property
     def name(self) -> str:
-        """As the config calls it."""
+        """Its name in the config."""
         name: str = tags(self.section)[0]
         return name
 
     @property
     def main(self) -> str:
-        """The one metric that stands for a task; larger is better."""
+        """The main metric of a task; larger is better."""
         return self.section.main
 
     # ------------------------------------------------------------ the network
@@ -95,7 +94,7 @@ class Kind(ABC, Generic[Section]):
         """An unfitted encoder of a task's label."""
 
     def common(self, name: str, task: Section) -> dict[str, Any]:
-        """What every label is made of."""
+        """Arguments of every label."""
         nulls = canonical_texts(task.null_values)
         return {"column": task.label or name, "task": name, "null_values": nulls}
 
@@ -110,24 +109,24 @@ class Kind(ABC, Generic[Section]):
         return prior
 
     def head_bias(self, spec: TaskSpec) -> Tensor:
-        """(o,) where a head of mechanism `borrow` starts."""
+        """(o,) initial bias of a head of mechanism `borrow`."""
         import torch
 
         return torch.zeros(spec.outputs)
 
     @abstractmethod
     def loss(self, task: Section) -> TaskLoss:
-        """The loss that a task's section asks for."""
+        """The loss that a task's section names."""
 
     @abstractmethod
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
-        """What metrics judge, from a tower's outputs.
+        """Predictions for metrics, from a tower's outputs.
 
         Args:
             spec: of the task.
             outputs: (B, o) float32.
-            labels: (B,) on the CPU, the true items where there are items.
-            scores: of all items where there are any.
+            labels: (B,) on the CPU, the true items of a task with items.
+            scores: of all items, for a task with items.
 
         Returns:
             (B,) or (B, C), before `Label.to_unit`.
@@ -141,30 +140,30 @@ class Kind(ABC, Generic[Section]):
         Args:
             name: of the task.
             outputs: of its tower.
-            items: gives the (I, o) unit vectors of the items where there are any.
+            items: gives the (I, o) unit vectors of the items, for a task with items.
             top_k: items to name per row.
         """
         del items, top_k
         return {name: outputs}
 
     def compared(
-        self, name: str, found: Mapping[str, Tensor], expected: Tensor, scores: Scoring
+        self, name: str, exported: Mapping[str, Tensor], expected: Tensor, scores: Scoring
     ) -> list[tuple[Tensor, Tensor]]:
-        """Pairs that are equal where an exported program says what the network says.
+        """Pairs that are equal where an exported program gives the network's outputs.
 
         Args:
             name: of the task.
-            found: what the program says, by name.
+            exported: outputs of the program, by name.
             expected: (B, o) outputs of the network's tower.
-            scores: of all items where there are any.
+            scores: of all items, for a task with items.
         """
         del scores
-        return [(found[name], expected)]
+        return [(exported[name], expected)]
 
     # ----------------------------------------------------------------- labels
 
     def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
-        """The label as the search of leaks compares it: its order, or what is equal, counts.
+        """The label as the leakage check compares it, by order or by equality.
 
         Args:
             values: of the raw column.
@@ -176,8 +175,8 @@ class Kind(ABC, Generic[Section]):
 
     # ---------------------------------------------------------------- metrics
 
-    def judged(self, labels: Array, predictions: Array) -> Array:
-        """Predictions (N, …) in the form that metrics take, where there are others too."""
+    def for_metrics(self, labels: Array, predictions: Array) -> Array:
+        """Predictions (N, …) in the form that `metrics` takes."""
         del labels
         return predictions
 
@@ -189,7 +188,7 @@ class Kind(ABC, Generic[Section]):
 
         Args:
             labels: (N,).
-            predictions: (N,) or (N, C), finite but for `infinite` kinds.
+            predictions: (N,) or (N, C), finite except for `infinite` kinds.
             weights: (N,), positive.
             bins: of the calibration error.
             top_k: the K of metrics at K.
@@ -222,7 +221,7 @@ class Kind(ABC, Generic[Section]):
 
     @abstractmethod
     def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
-        """The best prediction for all rows alike, in the form that metrics judge: (), or (C,).
+        """The best constant prediction, in the form that metrics take: (), or (C,).
 
         Args:
             spec: of the task.
@@ -232,12 +231,12 @@ class Kind(ABC, Generic[Section]):
         """
 
     def boosting(self) -> tuple[Boosting, ...]:
-        """The models of gradient boosting whose predictions make up the task's."""
+        """The models of gradient boosting whose predictions form the task's."""
         return (Boosting(None),)
 
     @abstractmethod
     def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
-        """(B,) or (B, C) predictions in the form that metrics judge.
+        """(B,) or (B, C) predictions in the form that metrics take.
 
         Args:
             spec: of the task.
@@ -248,7 +247,7 @@ class Kind(ABC, Generic[Section]):
     # --------------------------------------------------------------- transfer
 
     def classes(self, spec: TaskSpec) -> int:
-        """Classes whose labels are counted one by one, to find scarce tasks; 1: no classes."""
+        """Number of classes, whose labels are counted to detect scarce tasks; 1: no classes."""
         del spec
         return 1
 
@@ -262,14 +261,14 @@ class Kind(ABC, Generic[Section]):
 
     @abstractmethod
     def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
-        """(B, o) what a linear probe of the input shall predict, of labels (B,) without NaN.
+        """(B, o) targets of a linear probe of the input, from labels (B,) without NaN.
 
-        Its mean less itself is the gradient of the loss at the base rate, up to a factor.
+        Their mean minus themselves is the gradient of the loss at the base rate, up to a factor.
 
         Args:
             spec: of the task.
             labels: (B,), 0 where unlabelled.
-            items: (I, o) unit vectors of the items where there are any.
+            items: (I, o) unit vectors of the items, for a task with items.
         """
 
 

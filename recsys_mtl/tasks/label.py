@@ -1,6 +1,6 @@
-"""`Label`: what a kind of task learns from the training rows: base of the fitted encoders.
+"""`Label`: base of the label encoders, which are fitted on the training rows.
 
-Shapes: B rows, o outputs of the task's tower, R rows of a whole set.
+Shapes: B rows, o outputs of the task's tower, R rows of a complete set.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ class Label(ColumnEncoder, ABC):
     @property
     @abstractmethod
     def spec(self) -> TaskSpec:
-        """What the network needs to know."""
+        """The facts that the network needs."""
 
     @abstractmethod
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
         """(B,) targets, NaN where unlabelled.
 
         Raises:
-            UserError: a value is none that this kind of label may take.
+            UserError: this kind of label cannot take a value.
         """
 
     @abstractmethod
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
-        """The columns of predictions, the first of them named like the task.
+        """The columns of predictions; the first has the task's name.
 
         Args:
             outputs: (B, o) outputs of the tower; (B, items) scores, item 0 (unknown) included,
-                where there are items.
+                for a task with items.
             top_k: items to name per row.
         """
 
@@ -72,7 +72,7 @@ class Label(ColumnEncoder, ABC):
 
         Args:
             outputs: (B, o).
-            items: gives the (items, o) unit vectors of the items, where there are any.
+            items: gives the (items, o) unit vectors of the items, for a task with items.
             top_k: items to name per row.
         """
         del items
@@ -81,25 +81,25 @@ class Label(ColumnEncoder, ABC):
     def schema(self) -> dict[str, pl.DataType]:
         """Columns of predictions and their types."""
         spec = self.spec
-        nothing = np.zeros((1, spec.items or spec.outputs))
-        return dict(self.decode(nothing, top_k=1).schema)
+        zeros = np.zeros((1, spec.items or spec.outputs))
+        return dict(self.decode(zeros, top_k=1).schema)
 
     def to_unit(self, values: Array) -> Array:
-        """Targets, or predictions that metrics judge, in the label's own unit."""
+        """Targets or predictions in the label's own unit."""
         return values
 
     @property
     def event(self) -> str | None:
-        """The canonical text that counts as 1, where one was named."""
+        """The canonical text that counts as 1, if the config names one."""
         return None
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """The values of the first column of predictions, where it is one of a few."""
+        """The possible values of the first column of predictions, if they are classes."""
         return ()
 
     def tracked(self, predictions: pl.DataFrame) -> pl.Series:
-        """The one value a row of predictions whose drift is followed."""
+        """The value of each prediction whose drift is monitored."""
         return predictions[self.task]
 
     def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
@@ -108,17 +108,17 @@ class Label(ColumnEncoder, ABC):
         return bool(np.array_equal(ours, theirs))
 
     def remark(self, champion: Self) -> str:
-        """What to know when two models of the task are compared; empty where there is nothing."""
+        """A remark for the comparison of two models of the task; empty without one."""
         del champion
         return ""
 
     @property
     def where(self) -> str:
-        """Place of the label in messages."""
+        """Location of the label in messages."""
         return f"tasks.{self.task}: label column '{self.column}'"
 
     def lookup(self, table: dict[str, int], *, unknown: int = OUTSIDE) -> Lookup:
-        """Codes of `table`, and those of this label for unlabelled and outside."""
+        """Codes of `table`, and this label's codes for unlabelled and unknown values."""
         table = table | dict.fromkeys(self.null_values, UNLABELLED)
         return Lookup(table, null=UNLABELLED, unknown=unknown)
 
@@ -126,13 +126,13 @@ class Label(ColumnEncoder, ABC):
         """(B,) codes of the labels.
 
         Raises:
-            UserError: the column has a type that has no category.
+            UserError: the column's type cannot be categorical.
         """
         require_category(values, self.where)
         return lookup.codes(values)
 
     def outside(self, values: pl.Series, codes: NDArray[np.int64], rows: Rows) -> str | None:
-        """Value and row of the first label outside the table, None where there is none."""
+        """Value and row of the first label outside the table, or None."""
         beyond = codes == OUTSIDE
         first = int(beyond.argmax()) if beyond.any() else None
         return None if first is None else rows.describe(values[first], first)
@@ -147,13 +147,13 @@ class Label(ColumnEncoder, ABC):
             fix="remove the task, or check the label, only_where and the split",
         )
 
-    def one_class(self, found: str) -> UserError:
+    def one_class(self, value: str) -> UserError:
         """The error of a label that is always the same."""
         return wrong(
             "the label has only one class in the training rows",
             where=self.where,
             expected="two classes or more",
-            found=f"only '{found}'",
+            found=f"only '{value}'",
             fix="remove the task, or check the label and the split",
         )
 

@@ -164,11 +164,11 @@ class Multiclass(Kind[MulticlassConfig]):
         return predicted[0]
 
     def classes(self, spec: TaskSpec) -> int:
-        """As many as there are logits."""
+        """One for each logit."""
         return spec.outputs
 
     def directions(self, outputs: Tensor) -> Tensor:
-        """Less the row's mean: a shift of all logits says nothing."""
+        """Minus the row's mean: a shift of all logits changes nothing."""
         return outputs - outputs.mean(1, keepdim=True)
 
     def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:

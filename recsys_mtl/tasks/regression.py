@@ -33,7 +33,7 @@ class RegressionLabel(NumberLabel):
 
     Attributes:
         transform: standardize, log1p or none.
-        mean, sd: what standardising takes; of the logarithm for log1p; 0 and 1 for none.
+        mean, sd: of the label; of its logarithm for log1p; 0 and 1 for none.
         prior: mean of the transformed training labels.
     """
 
@@ -129,7 +129,7 @@ class Regression(Kind[RegressionConfig]):
         return of.prepare_error_of_mean(labels, predicted)
 
     def constant(self, spec: TaskSpec, labels: Array, weights: Array, to_unit: ToUnit) -> Array:
-        """The mean, taken in the label's unit, where it is the best constant."""
+        """The mean in the label's unit, where it is the best constant."""
         return np.asarray(np.average(to_unit(labels), weights=weights))
 
     def boosting(self) -> tuple[Boosting, ...]:

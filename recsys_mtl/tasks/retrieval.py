@@ -1,4 +1,4 @@
-"""Labels that are items to be found."""
+"""Labels that are items to retrieve."""
 
 from __future__ import annotations
 
@@ -35,12 +35,11 @@ _SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at o
 class RetrievalLabel(Label):
     """Index of the item, from 1; an item outside the vocabulary is item 0, the unknown one.
 
-    Nothing can be learnt from an unknown item, so training leaves such rows out; it cannot be found
-    either, so evaluation counts them as misses.
+    Training leaves out rows with an unknown item; evaluation counts them as misses.
 
     Attributes:
         dim: width of query and item embeddings.
-        max_items: so many of the most frequent items are kept.
+        max_items: number of the most frequent items that are kept.
         items: the vocabulary, by falling count, equal counts by text; the first has index 1.
     """
 
@@ -80,7 +79,7 @@ class RetrievalLabel(Label):
         return self.name_items(1 + indices, scores)
 
     def frame(self, outputs: Tensor, items: Callable[[], Tensor], *, top_k: int) -> pl.DataFrame:
-        """The nearest items, for as many rows at once as their scores may take memory."""
+        """The nearest items, in steps of rows that bound the memory of the scores."""
         import torch
 
         table = items()
@@ -106,7 +105,7 @@ class RetrievalLabel(Label):
         return predictions[f"{self.task}_scores"].list.first()
 
     def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
-        """Whether items are the same; what either catalogue lacks may differ: it is a miss."""
+        """Whether the items are the same; those that either catalogue lacks are misses."""
         both = (ours > 0) & (theirs > 0)
         a, b = np.array(self.items), np.array(other.items)
         return bool(
@@ -126,7 +125,7 @@ class RetrievalLabel(Label):
 
 
 class Retrieval(Kind[RetrievalConfig]):
-    """A unit query; items are ranked by its cosine with theirs."""
+    """A unit query; items are ranked by its cosine with their vectors."""
 
     section = RetrievalConfig
     measure = staticmethod(lambda labels, ranks, weights: of.mrr(ranks, weights))
@@ -146,18 +145,18 @@ class Retrieval(Kind[RetrievalConfig]):
         return ItemLoss(pointwise.info_nce, (("temperature", task.temperature),))
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
-        """(B,) ranks of the true items in the whole catalogue, NaN where unlabelled."""
+        """(B,) ranks of the true items in the full catalogue, NaN where unlabelled."""
         import torch
 
         ranks = torch.full(labels.shape, torch.nan)
         rows = torch.nonzero(~labels.isnan()).flatten()
         for some in torch.split(rows, max(1, _SCORES_AT_ONCE // spec.items)):
             of_items = scores(outputs[some.to(outputs.device)])
-            found = of.true_item_ranks(of_items.cpu().numpy(), labels[some].numpy())
-            ranks[some] = torch.as_tensor(found, dtype=torch.float32)
+            true_ranks = of.true_item_ranks(of_items.cpu().numpy(), labels[some].numpy())
+            ranks[some] = torch.as_tensor(true_ranks, dtype=torch.float32)
         return ranks
 
-    def judged(self, labels: Array, predictions: Array) -> Array:
+    def for_metrics(self, labels: Array, predictions: Array) -> Array:
         """Scores (N, I) as ranks (N,)."""
         return of.true_item_ranks(predictions, labels) if predictions.ndim == 2 else predictions
 
@@ -179,7 +178,7 @@ class Retrieval(Kind[RetrievalConfig]):
         return weighted_shares(labels, weights, spec.items)
 
     def boosted(self, spec: TaskSpec, predicted: Sequence[Array], to_unit: ToUnit) -> Array:
-        """There is none, see `no_boosting`."""
+        """Not defined, see `no_boosting`."""
         raise NotImplementedError(self.no_boosting)
 
     def targets(self, spec: TaskSpec, labels: Tensor, items: Tensor | None) -> Tensor:
@@ -195,14 +194,14 @@ class Retrieval(Kind[RetrievalConfig]):
         return {name: outputs, f"{name}.items": best, f"{name}.scores": scores}
 
     def compared(
-        self, name: str, found: Mapping[str, Tensor], expected: Tensor, scores: Scoring
+        self, name: str, exported: Mapping[str, Tensor], expected: Tensor, scores: Scoring
     ) -> list[tuple[Tensor, Tensor]]:
-        """Also the best scores, and that they are those of the items named."""
-        best, every = found[f"{name}.scores"], scores(expected)
+        """Also the best scores, and the scores of the items in the output."""
+        best, every = exported[f"{name}.scores"], scores(expected)
         return [
-            (found[name], expected),
+            (exported[name], expected),
             (best, every[:, 1:].topk(best.shape[1]).values),
-            (every.gather(1, found[f"{name}.items"]), best),
+            (every.gather(1, exported[f"{name}.items"]), best),
         ]
 
 

@@ -11,12 +11,12 @@ _LEAST_PROBABILITY = 1e-6
 
 
 def log_odds(rates: Tensor) -> Tensor:
-    """The logits of rates, which are kept away from 0 and 1."""
+    """The logits of rates, clamped away from 0 and 1."""
     return _inside(rates).logit()
 
 
 def log_rates(rates: Tensor) -> Tensor:
-    """The logarithms of rates, which are kept away from 0 and 1."""
+    """The logarithms of rates, clamped away from 0 and 1."""
     return _inside(rates).log()
 
 
