@@ -3,7 +3,7 @@
 A kind has no state. What is fitted on the training rows is its `Label`. Importing a kind does not
 import torch, so jobs that only read results start fast: methods import what they need.
 
-Shapes: B rows, o outputs of the task's tower, N labelled rows of a complete set, C classes, I items.
+Shapes: B rows, o outputs of the task's tower, N labelled rows of a data set, C classes, I items.
 """
 
 from __future__ import annotations
