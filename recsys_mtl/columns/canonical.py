@@ -49,6 +49,7 @@ def canonical(values: pl.Series) -> pl.Series:
     that is an ISO time, give `2024-01-31 10:00:00.5`: no zeros at the end of the fraction, a zone
     as `+00:00`, midnight without a zone as its date. Other text stays as it is.
     """
+    values = _without_halves(values)
     dtype = values.dtype
     if dtype.is_float():
         values = values.fill_nan(None)
@@ -79,10 +80,22 @@ def _of_text(text: pl.Series) -> pl.Series:
     return text.scatter(odd.arg_true(), zoned.str.replace(r"(:.*[+-]\d\d)(\d\d)$", "${1}:${2}"))
 
 
+def _without_halves(values: pl.Series) -> pl.Series:
+    """A float16 column as the float32 numbers that have the same shortest texts."""
+    if values.dtype != pl.Float16:
+        return values
+    halves, rows = np.unique(values.to_numpy(), return_inverse=True)
+    singles = halves.astype(np.float32)
+    whole = singles == np.trunc(singles)  # `str` rounds large whole numbers
+    singles = np.where(whole, singles, halves.astype(str).astype(np.float32))
+    return pl.Series(values.name, singles[rows], nan_to_null=True)
+
+
 def factorize(values: pl.Series) -> tuple[NDArray[np.int32], pl.Series]:
     """Index of each row's value among the distinct values, and these (null is one of them)."""
-    if values.dtype in (pl.Null, pl.Categorical, pl.Enum):
-        values = values.cast(pl.String)
+    if values.dtype in (pl.Null, pl.Categorical, pl.Enum, pl.Int128, pl.UInt128):
+        values = values.cast(pl.String)  # Arrow has no kernel for the type
+    values = _without_halves(values)
     encoded = pc.dictionary_encode(values.to_arrow(), null_encoding="encode")
     return encoded.indices.to_numpy(), cast(pl.Series, pl.from_arrow(encoded.dictionary))
 

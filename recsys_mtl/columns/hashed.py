@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, factorize
 from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, Coder
+from recsys_mtl.columns.spelling import one_spelling
 
 
 @dataclass
@@ -19,10 +20,16 @@ class HashBuckets(Coder):
     """Each category has the row of its hash; nothing is fitted and none is unknown.
 
     The hash (pandas' keyed SipHash of the canonical text) is the same in every process and version.
+
+    Attributes:
+        buckets: how many there are.
+        one_spelling: whether all spellings of a number or moment have one hash; they had not in
+            earlier versions, whose models stay as they are.
     """
 
     kind: ClassVar[str] = "hash"
     buckets: int = 1
+    one_spelling: bool = False
 
     @property
     def rows(self) -> int:
@@ -39,7 +46,9 @@ class HashBuckets(Coder):
         """(B,) row of each value, always within the table."""
         indices, distinct = factorize(values)
         texts = canonical(distinct)
-        null = (texts.is_null() | texts.is_in(self.null_values)).fill_null(True).to_numpy()
+        named = texts.is_in(self.null_values)
+        texts = one_spelling(texts) if self.one_spelling else texts
+        null = (named | texts.is_null() | texts.is_in(self.null_values)).fill_null(True).to_numpy()
         objects = np.array(texts.fill_null("").to_list(), dtype=object)
         hashes = pd.util.hash_array(objects, categorize=False) % np.uint64(self.buckets)
         return np.where(null, NULL_ROW, hashes.astype(np.int64) + FIRST_ROW)[indices]

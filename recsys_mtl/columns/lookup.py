@@ -13,10 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, factorize
+from recsys_mtl.columns.spelling import one_spelling
 
 _FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _INT64 = np.iinfo(np.int64)
+_ABSENT = _INT64.min
 
 
 class Counts:
@@ -51,6 +53,7 @@ class Counts:
 class Lookup:
     """Codes of categories.
 
+    A text that the table lacks is looked up as another spelling of the same number or moment.
     Integer columns are looked up as integers; of any other column only the distinct values are
     turned into text.
     """
@@ -65,9 +68,13 @@ class Lookup:
         if values.dtype in _FAST_INTEGERS:
             return self._codes_of_integers(values)
         indices, distinct = factorize(values)
-        texts = canonical(distinct).to_list()
-        codes = map(self._table.get, texts, repeat(self._unknown))
-        return np.fromiter(codes, np.int64, len(texts))[indices]
+        texts = canonical(distinct)
+        codes = _looked_up(self._table, texts, _ABSENT)
+        absent = codes == _ABSENT
+        if absent.any():
+            others = one_spelling(texts.filter(pl.Series(absent)))
+            codes[absent] = _looked_up(self._spelt, others, self._unknown)
+        return codes[indices]
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
         index, codes = self._integers
@@ -79,13 +86,25 @@ class Lookup:
         return looked_up
 
     @cached_property
+    def _spelt(self) -> dict[str | None, int]:
+        """The table by one spelling of its categories; of several alike, the first."""
+        spelt = one_spelling(pl.Series([*self._table][::-1], dtype=pl.String))
+        codes = reversed(self._table.values())
+        return dict(zip(spelt, codes, strict=True)) | {None: self._null}
+
+    @cached_property
     def _integers(self) -> tuple[pd.Index, NDArray[np.int64]]:
         """The categories that are integers, and their codes with that of "not found" (-1) last."""
         keys = {
             int(text): code
-            for text, code in self._table.items()
+            for text, code in (self._spelt | self._table).items()
             if text is not None and _INTEGER.fullmatch(text)
         }
         keys = {key: code for key, code in keys.items() if _INT64.min <= key <= _INT64.max}
         codes = np.array([*keys.values(), self._unknown], dtype=np.int64)
         return pd.Index(np.array(list(keys), dtype=np.int64)), codes
+
+
+def _looked_up(table: Mapping[str | None, int], texts: pl.Series, absent: int) -> NDArray[np.int64]:
+    codes = map(table.get, texts.to_list(), repeat(absent))
+    return np.fromiter(codes, np.int64, len(texts))

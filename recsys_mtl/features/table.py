@@ -10,10 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.bins import Bins, CategoryBins
-from recsys_mtl.columns.canonical import canonical, canonical_texts
+from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.spec import FeatureSpec
+from recsys_mtl.columns.spelling import null_texts
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.features.feature import Feature
@@ -56,7 +57,7 @@ class TableFeature(Feature):
 
 def coder_of(section: CategoryConfigBase) -> Coder:
     """The unfitted coder that a section asks for."""
-    nulls = canonical_texts(section.null_values)
+    nulls = null_texts(section.null_values)
     if section.buckets is not None:
-        return HashBuckets(nulls, section.buckets)
+        return HashBuckets(nulls, section.buckets, one_spelling=True)
     return Vocabulary(nulls, section.min_count, section.max_size)

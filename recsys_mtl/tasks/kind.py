@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical_texts
+from recsys_mtl.columns.spelling import null_texts
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.shape import tags
 from recsys_mtl.config.tasks import TaskConfig
@@ -95,7 +95,7 @@ class Kind(ABC, Generic[Section]):
 
     def common(self, name: str, task: Section) -> dict[str, Any]:
         """Arguments of every label."""
-        nulls = canonical_texts(task.null_values)
+        nulls = null_texts(task.null_values)
         return {"column": task.label or name, "task": name, "null_values": nulls}
 
     def output_bias(self, spec: TaskSpec) -> Tensor:

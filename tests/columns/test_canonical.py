@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.tasks import BinaryConfig, MulticlassConfig
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
+from recsys_mtl.serving.pandas_rows import to_polars
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tasks.multiclass import MulticlassLabel
 
@@ -33,6 +36,10 @@ from recsys_mtl.tasks.multiclass import MulticlassLabel
         (pl.Series([3, -7, None]), ["3", "-7", None]),
         (pl.Series([3.0, -0.0, 2.5, float("nan"), None]), ["3", "0", "2.5", None, None]),
         (pl.Series([0.1, 3.0], dtype=pl.Float32), ["0.1", "3"]),
+        (
+            pl.Series([0.1, 65504.0, 6e-8, None, float("inf")], dtype=pl.Float16),
+            ["0.1", "65504", "6e-8", None, "inf"],
+        ),
         (pl.Series([1e20, float("inf")]), ["1e+20", "inf"]),
         (pl.Series([True, False, None]), ["true", "false", None]),
         (
@@ -72,18 +79,24 @@ MIXED = pl.DataFrame(
         "flag": [True, False, None, True, True, False],
         "moment": [datetime(2024, 1, d, 12 * (d % 2)) for d in (1, 2, 3, 1, 2, 3)],
         "ratio": [1.0, 2.0, None, 2.5, 1.0, -0.0],
-        "name": ["a", "True", "1.0", None, "007", "2024-01-01T00:00:00"],
+        "price": [Decimal(p) for p in ("0.50", "1.25", "3.00", "0.50", "10.90", "-7.10")],
+        "tiny": [1e-5, 2.5e-7, 0.1, 1e20, None, 3.0],
+        "single": pl.Series([0.1, 1e-7, None, 2.5, 16777216.0, 0.1], dtype=pl.Float32),
+        "name": ["a", "True", "2.0", None, "007", "2024-01-01T00:00:00"],
     }
 )
 
 
-@pytest.mark.parametrize("fitted_on", ["csv", "parquet"])
+@pytest.mark.parametrize("fitted_on", ["csv", "parquet", "json"])
 @pytest.mark.parametrize("encoding", ["lookup", "hash"])
-def test_csv_and_parquet_have_the_same_codes(tmp_path: Path, fitted_on: str, encoding: str) -> None:
+def test_csv_parquet_and_json_have_the_same_codes(
+    tmp_path: Path, fitted_on: str, encoding: str
+) -> None:
     MIXED.write_csv(tmp_path / "rows.csv")
     MIXED.write_parquet(tmp_path / "rows.parquet")
     columns = MIXED.columns
-    read = {}
+    rows = pd.DataFrame(json.loads(json.dumps(MIXED.to_dicts(), default=str)))
+    read = {"json": to_polars(rows, dict.fromkeys(columns, pl.String()))}
     for kind in ("csv", "parquet"):
         source = Source.open(
             f"rows.{kind}",
@@ -96,11 +109,13 @@ def test_csv_and_parquet_have_the_same_codes(tmp_path: Path, fitted_on: str, enc
         read[kind] = pl.concat([frame for _, frame in source.frames(columns)])
     null_values = canonical_texts(["-2.0"])
     for column in columns:
-        made = Vocabulary(null_values) if encoding == "lookup" else HashBuckets(null_values, 997)
+        made = (
+            Vocabulary(null_values) if encoding == "lookup" else HashBuckets(null_values, 997, True)
+        )
         made.update(read[fitted_on][column])
         made.finish()
         codes = {kind: made.codes(frame[column]).tolist() for kind, frame in read.items()}
-        assert codes["csv"] == codes["parquet"], column
+        assert codes["csv"] == codes["parquet"] == codes["json"], column
         assert UNKNOWN_ROW not in codes["csv"], column
         assert len(set(codes["csv"])) == canonical(MIXED[column]).n_unique() - (column == "count")
 
