@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.spelling import null_texts
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.columns.spelling import null_texts
 from recsys_mtl.config.shape import tags
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.metrics import Metric, Metrics

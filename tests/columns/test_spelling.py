@@ -117,8 +117,28 @@ def test_a_model_knows_a_number_or_moment_in_every_spelling(columns) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    "007|1e03|00e12345|+5|3.|1,5|1_0|1e400|1e-400|e5|03:04|a|١.٥|--1|.|-||1.5 |2024-02-30 00:00|"
-    "0001-01-01 00:00+05".split("|"),
+    [
+        "007",
+        "1e03",
+        "00e12345",
+        "+5",
+        "3.",
+        "1,5",
+        "1_0",
+        "1e400",
+        "1e-400",
+        "e5",
+        "03:04",
+        "a",
+        "١.٥",
+        "--1",
+        ".",
+        "-",
+        "",
+        "1.5 ",
+        "2024-02-30 00:00",
+        "0001-01-01 00:00+05",
+    ],
 )
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert one_spelling(pl.Series([text])).to_list() == [text]
