@@ -55,7 +55,8 @@ class Profile:
 def profile(truth: Truth) -> Profile:
     """Read all rows of a data set once for the columns and once for the labels."""
     rows = pl.scan_parquet(
-        truth.folder / "rows" / "**" / "*.parquet",
+        sorted((truth.folder / "rows").rglob("*.parquet")),
+        glob=False,  # the folder's name may hold brackets
         hive_partitioning=True,
         hive_schema={"month": pl.String},
     )

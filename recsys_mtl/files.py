@@ -13,7 +13,7 @@ TEMPORARY = ".tmp-"  # in the names of files that are being written
 
 def atomic_write(path: Path, content: str | bytes) -> Path:
     """Write a temporary file and rename it: readers get the old content or the new one."""
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
     return path

@@ -42,12 +42,12 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
     started, digits = time.perf_counter(), 0 if unit == "rows" else 2
     if sys.stderr.isatty():
         bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TextColumn(f"{{task.fields[rate]}} {unit}/s"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             transient=True,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.text import one_line
 
 if TYPE_CHECKING:
     from recsys_mtl.reports.page import Page
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 def show_page(page: Page, files: Sequence[Path]) -> None:
     """Print a page and where it was written."""
     page.show()
-    print("\n" + "\n".join(str(path) for path in files))
+    print()
+    for path in files:
+        say(path)
+
+
+def say(line: object) -> None:
+    """Print a line; whatever text of users is in it, it stays one line."""
+    print(one_line(str(line)))
 
 
 class Command:

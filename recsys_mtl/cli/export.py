@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import OptionalModelFolder, Out, TrackingUri
 
@@ -39,5 +39,5 @@ def export(
         run_dir, output=output, model=model, tracking_uri=tracking_uri, format=format.value
     )
     command.write(result)
-    print(f"{output}: outputs differ by {result['largest_difference']:.1e} at most")
-    print(f"pin (sha256 of its manifest.json): {result['pin']}")
+    say(f"{output}: outputs differ by {result['largest_difference']:.1e} at most")
+    say(f"pin (sha256 of its manifest.json): {result['pin']}")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import OptionalModelFolder, Out
 
@@ -70,6 +70,6 @@ def predict(
     result = library.predict(chosen, input=input, output=output, options=options, show=Page.show)
     command.write(result)
     if not result["rows_scored"]:
-        print(f"{result['rows']:,} rows, finished before: {output}")
+        say(f"{result['rows']:,} rows, finished before: {output}")
     else:
-        print(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")
+        say(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")

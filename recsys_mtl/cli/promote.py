@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import BreakLock, Data, Out, RegisteredName, TrackingUri, overrides
 from recsys_mtl.cli.status import DONE, REJECTED
@@ -54,7 +54,7 @@ def promote(
     decision = report.numbers["decision"]
     version = f"version {challenger} of {name}"
     if not decision["passed"]:
-        print(f"rejected: {version}: {decision['reason']}")
+        say(f"rejected: {version}: {decision['reason']}")
         return REJECTED
-    print(f"would be promoted: {version}" if dry_run else f"promoted: {version} is the champion")
+    say(f"would be promoted: {version}" if dry_run else f"promoted: {version} is the champion")
     return DONE

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import AnyRun, Out, TrackingUri
 
@@ -32,4 +32,4 @@ def register(
     command.write(report.numbers, report.page, file=Path(library.CARD).stem)
     version = f"models:/{name}/{report.numbers['number']}"
     stored = report.numbers["run_id"]
-    print(f"registered {version}, which predicts the same in a fresh process: run {stored}")
+    say(f"registered {version}, which predicts the same in a fresh process: run {stored}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import BreakLock, Out, RegisteredName, TrackingUri
 
@@ -23,4 +23,4 @@ def rollback(
     result = library.rollback(registry, name, break_lock=break_lock)
     command.write(result)
     now, before = result["champion"], result["previous"]
-    print(f"{name}: version {now} is the champion again, in place of {before}")
+    say(f"{name}: version {now} is the champion again, in place of {before}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ import typer
 from recsys_mtl.cli.garbage import exit_uncollected
 from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
 from recsys_mtl.errors import UserError
+from recsys_mtl.text import one_line
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
 SETTINGS: dict[str, Any] = {
@@ -41,6 +43,8 @@ def run_app(
         name: of the program; else as it was started.
     """
     exit_uncollected()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a character that it lacks is no traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
         if status == INTERRUPTED:  # how newer typer and our commands report an interrupt
@@ -58,13 +62,20 @@ def run_app(
         raise
 
 
+class Lines(logging.Formatter):
+    """Log lines that no text of users can forge: lines after a message's first are indented."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        """The line with its message."""
+        first, *others = map(one_line, super().formatMessage(record).split("\n"))
+        return "\n    ".join((first, *others))
+
+
 def configure_logging(*, verbose: bool) -> None:
     """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("recsys_mtl").setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
@@ -73,7 +84,7 @@ def configure_logging(*, verbose: bool) -> None:
 
 def _fail(*problems: str, status: int = WRONG_INPUT) -> int:
     for problem in problems:
-        print("error:", " ".join(problem.split()), file=sys.stderr)
+        print("error:", one_line(" ".join(problem.split())), file=sys.stderr)
     return status
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.options import Seed, Set, overrides
 
 
@@ -30,6 +30,6 @@ def synthesize(
     loaded = load_plan(plan, overrides(chosen, seed=seed))
     command = Command("synthesize", out)
     result = command.write(library.synthesize(loaded, rows=rows, out=out, processes=processes))
-    print(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
-    print(f"  recsys-mtl describe {out}")
-    print(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")
+    say(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
+    say(f"  recsys-mtl describe {out}")
+    say(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")

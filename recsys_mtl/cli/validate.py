@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys_mtl.cli.command import Command
+from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Set, overrides
 
@@ -20,7 +20,7 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     result = library.validate(loaded)
     command.write(result)
     rows = ", ".join(f"{name} {count:,}" for name, count in result["rows"].items())
-    print(f"{config}: valid; rows: {rows}")
-    print(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")
+    say(f"{config}: valid; rows: {rows}")
+    say(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")
     for warning in result["warnings"]:
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")

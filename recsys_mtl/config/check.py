@@ -49,6 +49,9 @@ def _columns(config: Config) -> Iterator[Finding]:
             and label == data.split.column
         ):
             yield Finding(path, f"label column '{label}' is also data.split.column")
+    for name in features:
+        if "\0" in name:
+            yield Finding(("features", name), "a column name without NUL is needed")
     if data.weight in features:
         what = f"weight column '{data.weight}' is also a feature"
         yield Finding(("data", "weight"), what, fix="drop the feature")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from recsys_mtl.files import atomic_write
+from recsys_mtl.text import as_html, as_markdown, one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # slow to import, and most pages have no picture
@@ -72,16 +72,16 @@ class Page:
 
     def show(self) -> None:
         """Print all but the pictures."""
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES, highlight=False)
-        console.print(self.title, style="bold")
+        console = terminal()
+        console.print(one_line(self.title), style="bold")
         for part in self.parts:
             if isinstance(part, str):
-                console.print(part, markup=False)
+                console.print(one_line(part))
             elif isinstance(part, Table) and part.printed:
                 console.print()
                 console.print(_for_terminal(part))
                 if part.note:
-                    console.print(part.note, markup=False, style="italic")
+                    console.print(one_line(part.note), style="italic")
 
     def write(self, folder: Path, name: str, *, markdown: bool = False) -> list[Path]:
         """Write `name`.html, the pictures as PNG files, and `name`.md if requested.
@@ -99,28 +99,31 @@ class Page:
 
     def markdown(self) -> str:
         """GitHub's Markdown; pictures are links to the PNG files next to it."""
-        parts = [f"# {self.title}"]
+        parts = [f"# {as_markdown(self.title)}"]
         for part in self.parts:
             if isinstance(part, str):
-                parts.append(part)
+                parts.append(as_markdown(part))
             elif isinstance(part, Picture):
-                parts.append(f"## {part.title}\n\n![{part.title}]({part.name}.png)")
+                title = as_markdown(part.title)
+                parts.append(f"## {title}\n\n![{title}]({part.name}.png)")
             else:
                 parts.append(_markdown(part))
         return "\n\n".join(parts) + "\n"
 
     def _html(self, pictures: dict[str, bytes]) -> str:
-        parts = [f"<h1>{escape(self.title)}</h1>"]
+        parts = [f"<h1>{as_html(self.title)}</h1>"]
         for part in self.parts:
             if isinstance(part, str):
-                parts.append(f"<p>{escape(part)}</p>")
+                parts.append(f"<p>{as_html(part)}</p>")
             elif isinstance(part, Picture):
                 data = base64.b64encode(pictures[part.name]).decode()
-                parts.append(f"<h2>{escape(part.title)}</h2>")
-                parts.append(f'<img alt="{escape(part.title)}" src="data:image/png;base64,{data}">')
+                parts.append(f"<h2>{as_html(part.title)}</h2>")
+                parts.append(
+                    f'<img alt="{as_html(part.title)}" src="data:image/png;base64,{data}">'
+                )
             else:
                 parts.append(_html(part))
-        head = f'<meta charset="utf-8"><title>{escape(self.title)}</title><style>{_STYLE}</style>'
+        head = f'<meta charset="utf-8"><title>{as_html(self.title)}</title><style>{_STYLE}</style>'
         return (
             f"<!doctype html>\n<html><head>{head}</head><body>\n"
             + "\n".join(parts)
@@ -128,35 +131,46 @@ class Page:
         )
 
 
+def terminal(*, highlight: bool = False) -> Console:
+    """A console for which a text is a text: square brackets and `:smile:` mean nothing."""
+    width = None if sys.stdout.isatty() else _WIDTH_IN_FILES
+    return Console(width=width, highlight=highlight, markup=False, emoji=False)
+
+
 def _for_terminal(table: Table) -> RichTable:
-    shown = RichTable(title=table.title, title_justify="left", show_edge=False, pad_edge=False)
+    title = one_line(table.title)
+    shown = RichTable(title=title, title_justify="left", show_edge=False, pad_edge=False)
     if table.dense:
         shown.box, shown.padding = None, (0, 1, 0, 0)
     for i, name in enumerate(table.columns):
-        shown.add_column(name, justify="left" if i < table.texts else "right", no_wrap=True)
+        shown.add_column(
+            one_line(name), justify="left" if i < table.texts else "right", no_wrap=True
+        )
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(one_line, row))
     return shown
 
 
 def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
 
     rule = ["---" if i < table.texts else "---:" for i in range(len(table.columns))]
-    lines = [f"## {table.title}", "", line(table.columns), line(rule), *map(line, table.rows)]
-    return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
+    title = as_markdown(table.title)
+    columns, *rows = (map(as_markdown, cells) for cells in (table.columns, *table.rows))
+    lines = [f"## {title}", "", line(columns), line(rule), *map(line, rows)]
+    return "\n".join(lines) + (f"\n\n{as_markdown(table.note)}" if table.note else "")
 
 
 def _html(table: Table) -> str:
     def line(kind: str, cells: Sequence[str]) -> str:
         marks = [' class="text"' if i < table.texts else "" for i in range(len(cells))]
-        inside = (f"<{kind}{m}>{escape(c)}</{kind}>" for m, c in zip(marks, cells, strict=True))
+        inside = (f"<{kind}{m}>{as_html(c)}</{kind}>" for m, c in zip(marks, cells, strict=True))
         return f"<tr>{''.join(inside)}</tr>"
 
     rows = "\n".join(line("td", row) for row in table.rows)
-    note = f"<p>{escape(table.note)}</p>" if table.note else ""
-    title = f"<h2>{escape(table.title)}</h2>"
+    note = f"<p>{as_html(table.note)}</p>" if table.note else ""
+    title = f"<h2>{as_html(table.title)}</h2>"
     return f"{title}\n<table>\n{line('th', table.columns)}\n{rows}\n</table>\n{note}"
 
 

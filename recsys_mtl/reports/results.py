@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from recsys_mtl.metrics import Metric, Metrics, Undefined
+from recsys_mtl.reports.page import terminal
 from recsys_mtl.tasks import kind_of
-
-_WIDTH_IN_FILES = 100
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class ResultTable:
                 cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in models]
                 last = row == len(shown) - 1
                 table.add_row("" if row else task, metric, *cells, end_section=last)
-        Console(width=None if sys.stdout.isatty() else _WIDTH_IN_FILES).print(table)
+        terminal(highlight=True).print(table)
 
 
 def _cell(metric: Metric | None) -> str:

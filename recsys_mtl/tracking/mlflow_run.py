@@ -98,7 +98,7 @@ class MlflowRun:
 
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters in batches; those too long are cut and stored in full in `params.json`."""
-        texts = {limits.key(key): redact(str(value)) for key, value in values.items()}
+        texts = limits.keyed({key: redact(str(value)) for key, value in values.items()})
         params = [Param(key, limits.cut(text)) for key, text in texts.items()]
         for batch in limits.batches(params, limits.PARAMS_PER_REQUEST):
             self._write(partial(self._client.log_batch, self._id, params=batch))
@@ -108,11 +108,8 @@ class MlflowRun:
     def metrics(self, values: Mapping[str, float | None], step: int) -> None:
         """Log the defined numbers of one step in one request."""
         now = int(time.time() * 1000)
-        numbers = {
-            limits.key(key): float(value)
-            for key, value in values.items()
-            if value is not None and not math.isnan(value)
-        }
+        defined = {k: float(v) for k, v in values.items() if v is not None and not math.isnan(v)}
+        numbers = limits.keyed(defined)
         metrics = [Metric(key, value, now, step) for key, value in numbers.items()]
         for batch in limits.batches(metrics, limits.METRICS_PER_REQUEST):
             self._write(partial(self._client.log_batch, self._id, metrics=batch))
@@ -134,7 +131,8 @@ class MlflowRun:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
-        tags = [RunTag(key, limits.cut(redact(value))) for key, value in values.items()]
+        texts = limits.keyed(values)
+        tags = [RunTag(key, limits.cut(redact(value))) for key, value in texts.items()]
         for batch in limits.batches(tags, limits.PARAMS_PER_REQUEST):
             self._write(partial(self._client.log_batch, self._id, tags=batch))
 

@@ -71,7 +71,7 @@ def require_name(name: str) -> None:
 
 def tag_texts(tags: Mapping[str, str]) -> dict[str, str]:
     """`tags` as MLflow accepts them."""
-    return {limits.key(key): limits.cut(value, limits.TAG_LENGTH) for key, value in tags.items()}
+    return {k: limits.cut(text, limits.TAG_LENGTH) for k, text in limits.keyed(tags).items()}
 
 
 def from_mlflow(entry: Any, aliases: Iterable[str]) -> Version:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import importlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.main import main
+from recsys_mtl.cli.run import Lines
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.reports.page import Page
 from recsys_mtl.reports.report import Report
@@ -72,6 +74,20 @@ def loaded(
     calls: list[Any] = []
     monkeypatch.setattr(loader, lambda *args: calls.append(args) or CONFIG)
     return calls
+
+
+def test_a_log_line_cannot_be_forged() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 1, "a\n%s\x1b[0m", ("b",), None)
+    assert Lines("%(levelname)s %(message)s").format(record) == "INFO a\n    b\\x1b[0m"
+
+
+def test_an_error_is_one_line_of_text(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise UserError(Problem("no\nsuch \x1b[31mcolumn"))
+
+    fake("evaluate", fail)
+    assert main(["evaluate", "r"]) == 2
+    assert capsys.readouterr().err == "error: no such \\x1b[31mcolumn\n"
 
 
 def test_train_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

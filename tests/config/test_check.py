@@ -71,6 +71,10 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"data": {"ignore": ["*"]}}, []),
     (
+        {"features": {"a\0": {"kind": "numeric"}}},
+        ["features.a\0: a column name without NUL is needed"],
+    ),
+    (
         {"tasks": {"shared": {"kind": "binary"}}},
         ["tasks.shared: 'shared' is the name of the shared experts"],
     ),

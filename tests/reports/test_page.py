@@ -6,6 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from recsys_mtl.reports.page import Page, Picture, Table
+from recsys_mtl.text import as_html, as_markdown, one_line
+from tests.nasty import NASTY
 
 TABLE = Table("Rates", ("task", "rate"), [["click | cart", "0.1"], ["<b>", "0.2"]], note="of rows")
 
@@ -49,6 +51,18 @@ def test_markdown_links_to_the_pictures(page: Page, tmp_path: Path) -> None:
     text = paths[-1].read_text()
     assert paths[-1].name == "report.md"
     assert text == page.markdown()
-    assert text.startswith("# A <page>\n\nSome text & more.\n\n## Rates\n\n| task | rate |\n")
+    assert text.startswith("# A &lt;page>\n\nSome text & more.\n\n## Rates\n\n| task | rate |\n")
     assert "| --- | ---: |\n| click \\| cart | 0.1 |\n" in text
     assert text.endswith("of rows\n\n## A plot\n\n![A plot](plot.png)\n")
+
+
+def test_text_of_users_is_text_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in NASTY:
+        page = Page(text, [text, Table(text, (text, "n"), [[text, "1"]], note=text)])
+        page.show()
+        assert capsys.readouterr().out.count(one_line(text).strip()) >= 5
+        _, markdown = page.write(tmp_path, "page", markdown=True)
+        assert markdown.read_text().count(as_markdown(text)) >= 5
+        assert (tmp_path / "page.html").read_text().count(as_html(text)) >= 6

@@ -24,3 +24,9 @@ def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None
     assert ["item", "recall_at_5", "0.2500", "undefined"] in lines
     assert ["mrr", "0.1250", "undefined"] in lines
     assert not any("normalized_entropy" in line for line in lines)
+
+
+def test_a_title_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("[/b]x", "[bold]y", ":smile:"):
+        ResultTable(text, {}, {"model": {}}, caption=text).show()
+        assert capsys.readouterr().out.count(text) == 2

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name
 
-from recsys_mtl.tracking.mlflow_limits import batches, cut, key
+from recsys_mtl.tracking.mlflow_limits import batches, cut, key, keyed
 
 
 @given(st.text())
@@ -14,6 +14,19 @@ def test_every_name_becomes_one_that_mlflow_takes(name: str) -> None:
     _validate_metric_name(made)
     assert 1 <= len(made) <= 250
     assert key(made) == made
+
+
+@given(st.sets(st.text(st.sampled_from("a/.?*"), min_size=1), max_size=8))
+def test_names_never_share_a_key(names: set[str]) -> None:
+    made = keyed({name: name for name in names})
+    assert sorted(made.values()) == sorted(names)
+    for name in made:
+        _validate_metric_name(name)
+
+
+def test_a_name_keeps_its_key_unless_another_has_it() -> None:
+    assert keyed({"a": 1, "b?": 2}) == {"a": 1, "b_": 2}
+    assert next(iter(keyed({"b_": 1, "b?": 2, "b*": 3}))) == "b_"
 
 
 def test_a_long_name_is_cut_before_its_slash() -> None:
