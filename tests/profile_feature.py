@@ -23,7 +23,7 @@ from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.errors import wrong
 from recsys_mtl.features.block import FeatureBlock, Numbers
 from recsys_mtl.features.dense import DenseFeature
-from recsys_mtl.features.inputs import AsTheyAre, InputModule
+from recsys_mtl.features.inputs import InputModule, NumberColumns
 from recsys_mtl.features.registry import register, unregister
 
 
@@ -105,7 +105,7 @@ class ProfileFeature(DenseFeature):
     @classmethod
     def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
         if any(feature.project is None for feature in features):
-            return AsTheyAre(features, Numbers)
+            return NumberColumns(features, Numbers)
         return Projected(features)
 
     def _read(self, values: pl.Series) -> NDArray[np.float64]:

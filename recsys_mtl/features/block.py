@@ -1,7 +1,7 @@
-"""Blocks: the encoded values of many features of one layout, held together.
+"""Blocks: the encoded values of all features of one layout.
 
-A batch has few tensors however many features there are, so that selecting rows, joining batches and
-moving them to a device are a handful of operations; every feature has its values by name.
+A batch has few tensors, however many features there are, so selecting rows, joining batches and
+moving them to a device take few operations. Every feature has its values by name.
 
 Shapes: B rows, W columns of all features of a block, M lists a row.
 """
@@ -36,7 +36,7 @@ class FeatureBlock(ABC):
     @classmethod
     @abstractmethod
     def of(cls, parts: Mapping[str, Any], rows: int) -> Self:
-        """The block of what the encoders of its features gave for B `rows`, by feature."""
+        """The block of B `rows` from the encoded values of its features, by name."""
 
     @property
     @abstractmethod
@@ -76,12 +76,12 @@ class TableBlock(FeatureBlock):
 
     @abstractmethod
     def bags(self, names: Sequence[str]) -> list[Bag]:
-        """What each of the features reads."""
+        """The table rows of each feature."""
 
 
 @dataclass(frozen=True)
 class Columns(FeatureBlock):
-    """Features of fixed width, side by side in one matrix.
+    """Features of fixed width as adjacent columns of one matrix.
 
     Attributes:
         values: (B, W).
@@ -109,7 +109,7 @@ class Columns(FeatureBlock):
         return self.columns((name,))
 
     def columns(self, names: Sequence[str]) -> Tensor:
-        """(B, their width) values of features that stand side by side in this order."""
+        """(B, their width) values of features that are adjacent in this order."""
         if len(names) == len(self.widths):
             return self.values
         if not names:
@@ -158,7 +158,7 @@ class Ids(Columns, TableBlock):
         return super().__getitem__(name).squeeze(1)
 
     def bags(self, names: Sequence[str]) -> list[Bag]:
-        """What each of the features reads: a row each."""
+        """The table rows of each feature, one for each row."""
         return [(column, None) for column in self.columns(names).unbind(1)] if names else []
 
 
@@ -193,7 +193,7 @@ class Lists(TableBlock):
         return self.values[name], self.lengths[:, self.names.index(name)]
 
     def bags(self, names: Sequence[str]) -> list[Bag]:
-        """What each of the features reads."""
+        """The table rows of each feature."""
         return [self[name] for name in names]
 
     def tensors(self) -> dict[str, Tensor]:

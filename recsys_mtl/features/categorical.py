@@ -48,7 +48,7 @@ class CategoricalFeature(TableFeature):
         """(B,) table row of each value.
 
         Raises:
-            UserError: the column holds lists or another type that has no category.
+            UserError: the column holds lists or another type that cannot be categorical.
         """
         require_category(values, f"column '{self.column}'")
         return self.coder.codes(values)
@@ -64,7 +64,7 @@ class CategoricalFeature(TableFeature):
         return [TreeColumn(part.numpy(force=True), table.rows)]
 
     @classmethod
-    def made_up(
+    def random_part(
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> NDArray[Any]:
         """(B,) rows of the table."""

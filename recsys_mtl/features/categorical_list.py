@@ -24,14 +24,14 @@ from recsys_mtl.features.table import TableFeature, coder_of
 
 @dataclass
 class CategoricalListFeature(TableFeature):
-    """A list a row becomes so many rows of an embedding table, which the network pools.
+    """A list becomes rows of an embedding table, which the network pools.
 
-    A null list is an empty one; a null inside a list has the table's null row.
+    A null list counts as empty; a null inside a list has the table's null row.
 
     Attributes:
         pooling: how the embeddings of a list are pooled.
         max_length: longer lists keep their first values.
-        separator: splits a text column into lists, empty pieces left out; None takes lists only.
+        separator: splits a text column into lists without empty pieces; None takes lists only.
     """
 
     kind: ClassVar[str] = "categorical_list"
@@ -75,7 +75,7 @@ class CategoricalListFeature(TableFeature):
 
     @classmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
-        """(B,) texts of whole lists."""
+        """(B,) lists as texts."""
         if isinstance(values.dtype, pl.List | pl.Array):
             values = values.cast(pl.List(pl.String)).list.join("\x1f")
         return super().comparable(values)
@@ -101,10 +101,10 @@ class CategoricalListFeature(TableFeature):
         return [TreeColumn(lengths), TreeColumn(first, table.rows)]
 
     @classmethod
-    def made_up(
+    def random_part(
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Lists of rows of the table; the last is a longest one, so that there are entries."""
+        """Lists of rows of the table; the last has the greatest length, so there are entries."""
         (table,) = feature.tables
         lengths = torch.randint(longest + 1, (rows,), generator=generator)
         lengths[-1], lengths[0] = longest, 0

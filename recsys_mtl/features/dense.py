@@ -18,7 +18,7 @@ from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.features.block import FeatureBlock, Numbers
 from recsys_mtl.features.feature import Feature, TreeColumn
-from recsys_mtl.features.inputs import AsTheyAre, InputModule
+from recsys_mtl.features.inputs import InputModule, NumberColumns
 
 
 @dataclass
@@ -44,7 +44,7 @@ class DenseFeature(Feature):
     @classmethod
     def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
         """The encoded columns."""
-        return AsTheyAre(features, Numbers)
+        return NumberColumns(features, Numbers)
 
     @classmethod
     def tree_columns(cls, feature: FeatureSpec, part: Tensor) -> list[TreeColumn]:
@@ -52,7 +52,7 @@ class DenseFeature(Feature):
         return [TreeColumn(column) for column in part.numpy(force=True).T]
 
     @classmethod
-    def made_up(
+    def random_part(
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> NDArray[Any]:
         """(B, width) normal numbers."""

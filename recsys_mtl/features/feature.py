@@ -1,4 +1,4 @@
-"""`Feature`: base of the kinds of features, with all that the rest of the package asks of one."""
+"""`Feature`: base of the kinds of features, with all that the rest of the package uses."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from recsys_mtl.features.block import FeatureBlock
 from recsys_mtl.features.inputs import InputModule
 
 Observed = Literal["feature", "length"]
-"""What drift is measured of: a feature's values (the entries of its lists), or lengths of lists."""
+"""Drift is measured for a feature's values (the entries of its lists) or its lists' lengths."""
 
 
 class TreeColumn(NamedTuple):
-    """A column as trees take it: (B,) numbers, and how many categories they code, None: none."""
+    """A column for trees: (B,) numbers and their number of categories; None: not categorical."""
 
     values: NDArray[Any]
     categories: int | None = None
@@ -34,14 +34,14 @@ class TreeColumn(NamedTuple):
 class Feature(ColumnEncoder):
     """A fitted feature; its class is the kind.
 
-    A kind names itself by `kind`, in the config and in the stored preprocessor. What its rows are
-    in a batch is its part of `block`.
+    `kind` is its name in the config and in the stored preprocessor. Its encoded rows are its part
+    of `block`.
 
     Attributes:
         block: where a batch holds it.
-        reads: what the values of a CSV file are read as.
-        dtype: what serving understands a raw column as: where it says text, numbers and booleans
-            are read as the text that they were in training.
+        reads: type of the values of a CSV file.
+        dtype: type of a raw column in serving: for text, numbers and booleans are read as the text
+            that they were in training.
     """
 
     block: ClassVar[type[FeatureBlock]]
@@ -56,38 +56,37 @@ class Feature(ColumnEncoder):
         Args:
             column: raw column.
             section: of the kind.
-            default_dim: embedding width where the section names none.
+            default_dim: default of the section's embedding width.
         """
 
     @property
     @abstractmethod
     def spec(self) -> FeatureSpec:
-        """What the network needs to know."""
+        """The facts that the network needs."""
 
     @abstractmethod
     def encode(self, values: pl.Series, rows: Rows) -> Any:
-        """What its block is made of, for B rows.
+        """Its values for `block`, of B rows.
 
         Raises:
-            UserError: the column has a wrong type or holds a value it may not hold; by its type it
-                is refused without rows too.
+            UserError: the column has a wrong type (also without rows) or an invalid value.
         """
 
     @classmethod
     @abstractmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
-        """(B,) one value a row that a label can be compared with: numbers with an order, or text.
+        """(B,) one value per row for the comparison with a label: ordered numbers, or text.
 
-        The column has not been checked: what cannot be read is null.
+        The column has not been checked: unreadable values are null.
         """
 
     @abstractmethod
     def observed(self, values: pl.Series, rows: Rows, part: Any) -> dict[Observed, NDArray[Any]]:
-        """What drift is measured of.
+        """The values for which drift is measured.
 
         Args:
             values: raw.
-            rows: which they are.
+            rows: their position in the source.
             part: the same rows in a batch.
         """
 
@@ -98,19 +97,19 @@ class Feature(ColumnEncoder):
     @classmethod
     @abstractmethod
     def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule | None:
-        """The columns that features of this kind bring to the experts' input.
+        """The columns that features of this kind add to the experts' input.
 
-        None where these are their pooled embeddings and nothing else.
+        None if these are only their pooled embeddings.
         """
 
     @classmethod
     @abstractmethod
     def tree_columns(cls, feature: FeatureSpec, part: Any) -> list[TreeColumn]:
-        """The columns that trees learn from instead of a batch's part."""
+        """The columns of a batch's part for trees."""
 
     @classmethod
     @abstractmethod
-    def made_up(
+    def random_part(
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> Any:
-        """What `encode` might give, at random: lists of at most `longest`, the first empty."""
+        """Random values as `encode` gives them: lists of at most `longest`, the first empty."""

@@ -1,7 +1,7 @@
 """From the parts of a batch to columns of the experts' input, above the cut.
 
-Pooled embeddings are input columns as they are; a kind of feature that brings anything else does it
-by an `InputModule`. Shapes: B rows.
+Pooled embeddings are input columns; a kind of feature adds other columns by an `InputModule`.
+Shapes: B rows.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class InputModule(nn.Module, ABC):
         """The parts of a batch to (B, width) columns."""
 
 
-class AsTheyAre(InputModule):
-    """Numbers without any layer: the columns that a batch holds of them.
+class NumberColumns(InputModule):
+    """The columns of numbers in a batch, without any layer.
 
     Args:
         features: in the order of the batch.

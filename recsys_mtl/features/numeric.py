@@ -25,7 +25,7 @@ from recsys_mtl.features.feature import Observed
 
 QUANTILES = 1001
 LARGEST = 1e150
-"""Larger magnitudes are read as this one, so that no statistic overflows."""
+"""Magnitudes are limited to this one: no statistic overflows."""
 
 logger = logging.getLogger(__name__)
 

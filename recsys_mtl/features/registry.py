@@ -23,15 +23,15 @@ from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.numeric import NumericFeature
 
 KINDS: dict[str, type[Feature]] = {}
-"""Feature by kind, in the order in which features of several kinds stand in a batch."""
+"""Features by kind, in the order of a batch."""
 
 
 def register(section: type[FeatureConfig], feature: type[Feature]) -> None:
-    """Adds a kind: a config may name it, and what was fitted with it can be stored and loaded.
+    """Adds a kind: a config may name it, and its fitted features can be stored and loaded.
 
     Args:
         section: its section of the config.
-        feature: all else about it.
+        feature: its class.
 
     Raises:
         ValueError: another kind has its name, or the section has another one.
@@ -43,7 +43,7 @@ def register(section: type[FeatureConfig], feature: type[Feature]) -> None:
 
 
 def unregister(section: type[FeatureConfig], feature: type[Feature]) -> None:
-    """Takes a kind out again, which tests do."""
+    """Removes a kind, for tests."""
     FeatureConfig.unregister(section)
     del KINDS[feature.kind]
 
@@ -63,7 +63,7 @@ def blocks_of(encoded: Iterable[tuple[str, str, Any]], rows: int) -> dict[str, F
     """The blocks of a batch.
 
     Args:
-        encoded: (feature, kind, what its encoder gave), in the order of `in_order`.
+        encoded: (feature, kind, encoded values), in the order of `in_order`.
         rows: B.
     """
     parts: dict[type[FeatureBlock], dict[str, Any]] = {block: {} for block in STANDARD}
@@ -73,7 +73,7 @@ def blocks_of(encoded: Iterable[tuple[str, str, Any]], rows: int) -> dict[str, F
 
 
 def input_modules(features: Sequence[FeatureSpec]) -> nn.ModuleDict:
-    """For each kind that brings more than pooled embeddings, its columns of the experts' input."""
+    """The input module of each kind that has more than pooled embeddings."""
     modules = {
         kind: KINDS[kind].inputs([f for f in features if f.kind == kind])
         for kind in dict.fromkeys(feature.kind for feature in features)

@@ -51,12 +51,12 @@ class TableFeature(Feature):
 
     @classmethod
     def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule | None:
-        """Nothing beside the pooled embeddings."""
+        """None: only pooled embeddings."""
         return None
 
 
 def coder_of(section: CategoryConfigBase) -> Coder:
-    """The unfitted coder that a section asks for."""
+    """The unfitted coder of a section."""
     nulls = null_texts(section.null_values)
     if section.buckets is not None:
         return HashBuckets(nulls, section.buckets, one_spelling=True)

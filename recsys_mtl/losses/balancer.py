@@ -1,4 +1,4 @@
-"""The common base of all methods that weigh task losses against each other.
+"""The base class of all methods that weigh task losses.
 
 Shapes: T tasks, P ≤ T tasks that are present in a batch.
 """
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 class Balancer(nn.Module, ABC):
     """Turns the task losses of a batch into the one loss to minimise.
 
-    The fixed task weights act under every method: doubling one doubles what its task's gradient
-    counts for, in addition to the method's own weight (in STCH it is the task's preference).
+    The fixed task weights apply with every method: doubling one doubles the weight of its task's
+    gradient, on top of the method's own weight (in STCH it is the task's preference).
 
     A task without a labelled row in the batch is absent: it is not in the total and its state
     does not change. All state is in buffers and parameters, so `state_dict` holds all of it.
@@ -24,7 +24,7 @@ class Balancer(nn.Module, ABC):
     In the training loop::
 
         if balancer.needs_gradient_lengths:  # GradNorm only
-            balancer.see_lengths(losses, their gradients' lengths on the last shared layer, present)
+            balancer.record_lengths(losses, gradient lengths on the last shared layer, present)
         total = balancer.total(losses, present)  # every batch
         ...  # backward, optimizer step
         if balancer.needs_losses_after_step:  # FAMO only: one more forward, without gradients
@@ -64,7 +64,7 @@ class Balancer(nn.Module, ABC):
         return self._weights(self.last_losses, torch.ones_like(self.last_losses, dtype=torch.bool))
 
     def weighted(self, losses: Tensor, present: Tensor) -> Tensor:
-        """(T,) losses times what each counts for in this batch's `total`; changes no state.
+        """(T,) losses times their weights in this batch's `total`; changes no state.
 
         Their sum has the total's gradient with respect to the network; where the total is not a
         sum (STCH, FAMO) it is that to first order.
@@ -84,14 +84,14 @@ class Balancer(nn.Module, ABC):
         """Records a batch's losses (T,), off the graph, of the `present` tasks."""
         self.last_losses.copy_(torch.where(present, losses, self.last_losses))
 
-    def see_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
-        """Takes the (T,) lengths of the losses' gradients before this batch's `total`.
+    def record_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
+        """Receives the (T,) lengths of the losses' gradients before this batch's `total`.
 
         Nothing to do unless `needs_gradient_lengths`.
         """
 
     def after_step(self, losses: Tensor, present: Tensor) -> None:
-        """Takes the losses of the batch just trained on, computed anew after the optimizer step.
+        """Receives the losses of the batch just trained on, recomputed after the optimizer step.
 
         Nothing to do unless `needs_losses_after_step`.
         """

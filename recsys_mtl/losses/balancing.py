@@ -25,7 +25,7 @@ class Uncertainty(Balancer):
     """Uncertainty weighting (Kendall et al. 2018, equation 10): Σ w (e^-s L + s), s learned.
 
     s is projected back onto ±`LOG_VARIANCE_LIMIT` before it is used; clamping it inside the formula
-    would leave it without a gradient, for good, once it is outside.
+    would leave it without a gradient forever once it is outside.
     """
 
     def __init__(self, task_weights: Tensor) -> None:
@@ -62,7 +62,7 @@ def make_balancer(name: str, task_weights: Tensor) -> Balancer:
         task_weights: (T,) fixed weights, positive.
 
     Raises:
-        UserError: there is no balancer of that name.
+        UserError: no balancer has that name.
     """
     if name not in BALANCERS:
         raise wrong(

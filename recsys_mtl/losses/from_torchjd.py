@@ -73,7 +73,7 @@ class Famo(Scalarized):
 
     The logits learn from log L before and after a step on the same batch, where a constant factor
     cancels, so the task weights act on the gradient of L alone. torchjd's own update keeps its Adam
-    where no checkpoint holds it and would change absent tasks; `after_step` is that update with its
+    state out of checkpoints and would change absent tasks; `after_step` is that update with its
     moments in buffers, and each task counts its own steps.
     """
 
@@ -103,7 +103,7 @@ class Famo(Scalarized):
 
         Args:
             losses: (T,) of the batch that `total` received last, computed after the optimizer step.
-            present: (T,) the same as there.
+            present: (T,) as in that call.
         """
         present = present & losses.isfinite()
         decrease = torch.log(self.last_losses + _TINY) - torch.log(losses + _TINY)

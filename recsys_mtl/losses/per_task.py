@@ -33,7 +33,7 @@ class TaskLoss:
     def __call__(
         self, logits: Tensor, labels: Tensor, weights: Tensor, items: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The mean over labelled rows, each counting as much as its weight.
+        """The weighted mean over labelled rows.
 
         Args:
             logits: (B, o) tower outputs; the query for retrieval.

@@ -84,7 +84,7 @@ def huber(predictions: Tensor, labels: Tensor, *, delta: float) -> Tensor:
 def poisson(logarithms: Tensor, labels: Tensor) -> Tensor:
     """Half the Poisson deviance, y log(y / μ) - y + μ with μ = exp(logarithm); any shape.
 
-    It is the negative log-likelihood less that of μ = y, so that it is never negative.
+    It is the negative log-likelihood minus that of μ = y, and never negative.
     """
     return logarithms.exp() - labels * logarithms + torch.xlogy(labels, labels) - labels
 
@@ -97,7 +97,7 @@ def zero_inflated_lognormal(outputs: Tensor, labels: Tensor, *, least_spread: fl
     density of log y over the largest that it can have, at log y = μ and σ = σ₀.
 
     Args:
-        outputs: (B, 3) logits of any amount, μ, and what softplus makes σ - σ₀ of.
+        outputs: (B, 3) logits of any amount, μ, and the inverse softplus of σ - σ₀.
         labels: (B,) amounts, not negative.
         least_spread: σ₀.
 
@@ -128,7 +128,7 @@ def info_nce(query: Tensor, labels: Tensor, items: Tensor, *, temperature: float
         temperature: divides the similarities, positive.
 
     Returns:
-        (B,); zero for all rows where a large catalogue meets a batch of one distinct item.
+        (B,); zero for all rows for a large catalogue and a batch of one distinct item.
     """
     positives = labels.long()
     if len(items) > FULL_SOFTMAX_ITEMS:

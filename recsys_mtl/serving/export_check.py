@@ -53,7 +53,8 @@ def made_up_rows(spec: DataSpec, rows: int, longest: int = _LONGEST) -> Batch:
     """Made-up encoded rows, the same for the same arguments; their first list is empty."""
     generator = torch.Generator().manual_seed(rows)
     features = [
-        (f.name, f.kind, KINDS[f.kind].made_up(f, rows, longest, generator)) for f in spec.features
+        (f.name, f.kind, KINDS[f.kind].random_part(f, rows, longest, generator))
+        for f in spec.features
     ]
     return Batch(
         blocks_of(features, rows),

@@ -3,7 +3,7 @@
     trainer = Trainer(step, loader, validate, plan)
     result = trainer.fit()
 
-needs neither files nor a command line; `recsys_mtl.wiring` makes all of it from a config.
+needs neither files nor a command line; `recsys_mtl.wiring` builds the parts from a config.
 """
 
 from recsys_mtl.training.history import Epoch, Validation

@@ -1,4 +1,4 @@
-"""The weights of the best epoch, in one buffer beside the network's."""
+"""The weights of the best epoch, in one buffer in addition to the network's."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from recsys_mtl.training.state import StateOwner
 
 
 class Best(StateOwner):
-    """Remembers the best epoch and its weights; the latest while no score is defined.
+    """Keeps the best epoch and its weights; the latest while no score is defined.
 
-    The buffer is allocated once and copied into, so that with it a training needs the memory of
-    its weights twice and never three times.
+    The buffer is allocated once and copied into: a training needs the memory of its weights
+    twice, never three times.
 
     Args:
         network: whose weights are kept.
         larger_is_better: direction of the score.
-        min_delta: what a gain has to exceed to count.
+        min_delta: a gain has to exceed it to count.
         keep_weights: whether to keep weights at all.
     """
 
@@ -35,35 +35,35 @@ class Best(StateOwner):
         self._keep_weights = keep_weights
         self._weights: dict[str, Tensor] | None = None
 
-    def see(self, epoch: int, score: float | None) -> None:
+    def update(self, epoch: int, score: float | None) -> None:
         """Compare an epoch's score with the best so far, and keep the weights if it is better."""
         if not self._is_better(score):
             return
         self.epoch, self.score = epoch, score
         if self._keep_weights:
-            self._make_room()
+            self._allocate()
             assert self._weights is not None
             for name, value in self._network.state_dict().items():
                 self._weights[name].copy_(value)
 
     def restore(self) -> None:
-        """Put the best weights into the network, and let go of the buffer."""
+        """Put the best weights into the network, and free the buffer."""
         if self._weights is not None:
             self._network.load_state_dict(self._weights)
             self._weights = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights, where there are any."""
+        """The weights, if any are kept."""
         return self._weights or {}
 
     def values(self) -> dict[str, Any]:
-        """Which epoch it is; `weights`: whether there are any."""
+        """The epoch and its score; `weights`: whether weights are kept."""
         return {"epoch": self.epoch, "score": self.score, "weights": self._weights is not None}
 
     def reserve(self, values: Any) -> None:
         """The buffer, if it is needed."""
         if values["weights"]:
-            self._make_room()
+            self._allocate()
         else:
             self._weights = None
 
@@ -73,7 +73,7 @@ class Best(StateOwner):
         for name, weights in self.tensors().items():
             weights.copy_(tensors[name])
 
-    def _make_room(self) -> None:
+    def _allocate(self) -> None:
         if self._weights is None:
             state = self._network.state_dict()
             self._weights = {name: torch.empty_like(value) for name, value in state.items()}

@@ -1,9 +1,8 @@
-"""A backward pass in which the tasks' gradients of what they share are combined.
+"""A backward pass that combines the tasks' gradients of the shared parts.
 
-What they share are the shared experts, the layers below these and the pooled embeddings at the cut.
-All else (towers,
-gates, own experts, what adaTT and a balancing learn) gets the plain gradient of the total, and so
-do gate entropy and borrowed labels, which are no tasks, everywhere.
+Shared parts are the shared experts, the layers below them and the pooled embeddings at the cut. All
+other parameters (towers, gates, own experts, those of adaTT and balancing) get the plain gradient
+of the total. Gate entropy and borrowed labels are no tasks: their gradient is never combined.
 
 Shapes: B rows, T tasks, d_e entries of shared part e, K blocks.
 """
@@ -31,33 +30,33 @@ from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.training.shared_gradients import through_experts
 
 CUT = "embeddings"
-"""What the block of the pooled embeddings is called."""
+"""Name of the block of the pooled embeddings."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What a step minimises.
+    """The objective of a step.
 
     Attributes:
         tasks: (T,) losses after balancing and adaTT; their sum has the gradient of `total` with
             respect to the network.
-        total: scalar; with what the balancing learns.
-        beside: scalar, what belongs to no task.
+        total: scalar; includes the balancing's learned terms.
+        extra: scalar, terms of no task.
         own: whether a task's entry of `tasks` holds no other task's loss.
     """
 
     tasks: Tensor
     total: Tensor
-    beside: Tensor
+    extra: Tensor
     own: bool
 
 
 def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Activation]:
-    """What the tasks of a network share, the cut last.
+    """The shared parts of a network, the cut last.
 
     Args:
         network: the model.
-        batch_size: most rows of a batch; the gradients of fewer are filled up with zeros.
+        batch_size: most rows of a batch; the gradients of fewer are padded with zeros.
     """
     parts: list[Part | Activation] = [
         Part(name, group, [(parameter, index)])
@@ -68,15 +67,15 @@ def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Acti
 
 
 class Combining:
-    """Gradients of single tasks above the cut, combined, put where an optimizer finds them.
+    """Combines the gradients of single tasks above the cut, for the optimizer.
 
     Args:
         network: the model.
         combiner: of gradients of `parts`.
-        blocks: what its K blocks are called.
-        parts: what `shared_parts` gives.
-        interval: steps between those that go into the diagnostics.
-        always: whether each step is combined, or only those that go into the diagnostics.
+        blocks: names of its K blocks.
+        parts: of `shared_parts`.
+        interval: steps between two that enter the diagnostics.
+        always: whether each step is combined, or only those that enter the diagnostics.
     """
 
     def __init__(
@@ -119,16 +118,16 @@ class Combining:
         """Fill the `.grad` of every dense parameter and of the cut's leaves.
 
         Args:
-            cut: what the forward pass read, by task where tasks are separable.
+            cut: inputs of the forward pass, by task for separable tasks.
             outputs: of the network, on the graph.
-            objective: what to minimise.
+            objective: to minimise.
             present: (T,) bool.
-            learned: parameters outside of the network that the objective reaches.
-            scale: what every gradient is multiplied by; methods see them without.
+            learned: parameters of the objective outside of the network.
+            scale: factor of every gradient; methods get them without it.
             number: of the step.
 
         Returns:
-            Why the step has to be skipped; None where all is well.
+            Why the step has to be skipped; None: it succeeded.
         """
         others = [p for p in (*self._others, *learned) if p.requires_grad]
         rows = self._rows(cut, outputs, objective, present, others, scale)
@@ -137,10 +136,10 @@ class Combining:
             return combined.problem
         if combined.diagnostics is not None and number % self._interval == 0:
             self.log.add(combined.diagnostics)
-        if objective.beside.requires_grad:
+        if objective.extra.requires_grad:
             shared = [p for p in self._shared.values() if p.requires_grad]
             everything = [*others, *shared, *cut.leaf()]
-            torch.autograd.backward(objective.beside * scale, inputs=everything)
+            torch.autograd.backward(objective.extra * scale, inputs=everything)
         gradients = combined.gradients
         if scale != 1.0:
             gradients = [part * scale for part in gradients]
@@ -150,7 +149,7 @@ class Combining:
         return None
 
     def diagnostics(self) -> dict[str, Any] | None:
-        """What the steps since the last call said, see `Conflicts.described`; None: nothing."""
+        """Diagnostics since the last call, see `Conflicts.described`; None: no steps."""
         conflicts = self.log.take(skipped=int(self.combiner.skipped))
         if conflicts is None:
             return None
@@ -194,7 +193,7 @@ class Combining:
 
 
 def _add_to_leaves(cut: Cut, gradient: Tensor) -> None:
-    """Add what one part says of all leaves, one after another, to their `.grad`."""
+    """Add one part's gradient of all leaves, concatenated, to their `.grad`."""
     start = 0
     for leaf in cut.leaf():
         part = gradient[start : start + leaf.numel()].view_as(leaf)

@@ -1,4 +1,4 @@
-"""Evaluation: predictions for a whole set first, then metrics on all of them at once.
+"""Evaluation: predictions for a complete set first, then metrics on all of them at once.
 
 Shapes: R rows of the set, B rows of a batch, C columns of a task's predictions.
 """
@@ -27,11 +27,11 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network says of a set of rows, and how right it is.
+    """A network's predictions for a set of rows, and their metrics.
 
     Attributes:
         losses: mean loss per task over its labelled rows, weighted by row; None where none is
-            labelled. (InfoNCE of a large catalogue depends on what else is in a batch.)
+            labelled. (InfoNCE of a large catalogue depends on the other rows of a batch.)
         labelled: labelled rows per task.
         metrics: metrics per task.
         predictions: per task (R,) or (R, C), as `Kind.predict` gives them, in the label's unit.
@@ -50,7 +50,7 @@ class Scores:
 
 
 def mean_loss(losses: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
-    """Mean loss over the tasks that have one, weighted; None where none has."""
+    """Weighted mean of the losses that are defined; None if no loss is."""
     seen = {task: loss for task, loss in losses.items() if loss is not None}
     if not seen:
         return None
@@ -79,7 +79,7 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, network: MultiTaskNetwork, loader: Loader) -> Scores:
-        """Run the network over all rows and compute every metric on the whole."""
+        """Run the network over all rows and compute every metric on all of them."""
         network.eval()
         device = network.dense_parameters()[0].device
         sums = np.zeros(len(self.tasks))

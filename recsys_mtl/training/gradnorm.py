@@ -13,10 +13,10 @@ from recsys_mtl.losses import Balancer
 
 
 class GradNormBalancer(Balancer):
-    """Σ_i weight_i · w_i · L_i with GradNorm's w; the step tells it the gradients' lengths.
+    """Σ_i weight_i · w_i · L_i with GradNorm's w; the step passes it the gradients' lengths.
 
     Args:
-        task_weights: (T,) fixed weights, positive; they act on top of w, which does not see them.
+        task_weights: (T,) fixed weights, positive; they multiply w, which does not depend on them.
         alpha: see `GradNorm`.
         learning_rate: see `GradNorm`.
     """
@@ -27,7 +27,7 @@ class GradNormBalancer(Balancer):
         super().__init__(task_weights)
         self.gradnorm = GradNorm(len(task_weights), alpha=alpha, learning_rate=learning_rate)
 
-    def see_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
+    def record_lengths(self, losses: Tensor, lengths: Tensor, present: Tensor) -> None:
         """One step of w, before this batch's `total`.
 
         Args:

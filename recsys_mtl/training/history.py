@@ -1,4 +1,4 @@
-"""What is kept of every epoch: losses, metrics and gates, never predictions."""
+"""The history of the epochs: losses, metrics and gates, never predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Validation:
     """The numbers of an evaluation on the validation rows.
 
     Attributes:
-        score: what early stopping watches; None: undefined.
+        score: value of early stopping; None: undefined.
         losses: mean loss by task; None where no row is labelled.
         metrics: by task.
         gates: use of the experts by task; empty where nothing is gated.
@@ -42,7 +42,7 @@ class Epoch:
         rows: trained on.
         skipped: batches that updated nothing.
         learning_rate_factor: of the last step.
-        loss_weights: what each task's loss counts for at its end.
+        loss_weights: weight of each task's loss at its end.
         transfer: `AdaTT.diagnostics` at its end; None: adaTT is off.
         conflicts: `Combining.diagnostics` of it; None: no step's gradients were combined.
         validation: after it.

@@ -18,9 +18,9 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019) that decays matrices only.
 
-    Biases, normalisation gains and the loss-balancing scalars are left out of the decay: shrinking
-    them towards zero is a wrong prior, not a regulariser. Told by name, because the parameters of
-    grouped layers carry a group dimension and a grouped bias is two-dimensional.
+    Biases, normalisation gains and the loss-balancing scalars are not decayed: shrinking them
+    towards zero is a wrong prior, not a regulariser. They are recognised by name, as the parameters
+    of grouped layers have a group dimension and a grouped bias is two-dimensional.
 
     Args:
         named_parameters: all dense parameters; embedding tables have an optimizer of their own.
@@ -46,7 +46,7 @@ def schedule_factor(
 
     Args:
         step: number of steps taken before this one.
-        total_steps: steps of the whole run; later steps keep the last value.
+        total_steps: steps of the run; later steps keep the last value.
         warmup: share of `total_steps` in which the rate rises linearly.
         kind: what follows the warm-up.
 

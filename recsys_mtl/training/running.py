@@ -1,4 +1,4 @@
-"""The epoch under way: where it is, and what its batches add up to.
+"""The current epoch: its position, and the sums over its batches.
 
 Shapes: T tasks.
 """
@@ -24,7 +24,7 @@ class RunningEpoch(StateOwner):
 
     Attributes:
         number: of the epoch, from 0.
-        batch: batches that are done; where a resumed training begins.
+        batch: batches that are done; a resumed training starts after them.
         rows: trained on.
         skipped: batches that updated nothing.
         seconds: of training.
@@ -46,7 +46,7 @@ class RunningEpoch(StateOwner):
             tensor.zero_()
 
     def add(self, result: StepResult, *, rows: int, rate_factor: float) -> None:
-        """Note a batch."""
+        """Add a batch."""
         self.batch += 1
         self.rows += rows
         self.rate_factor = rate_factor

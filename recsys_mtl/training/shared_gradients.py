@@ -1,4 +1,4 @@
-"""Every task's gradient of what the tasks share, by the cheapest way that the network allows.
+"""Every task's gradient of the shared experts, by the cheapest way that the network allows.
 
 Shapes: B rows, T tasks, S shared experts, D width, d_e entries of block e.
 """
@@ -23,11 +23,11 @@ def shared_gradients(
 ) -> list[Tensor]:
     """∂L_i/∂θ_e of every present task i and block e of the shared experts' parameters.
 
-    Where each task's loss reaches the experts through its own mixture alone, one pass gives every
-    task's gradient there, and only the shared experts are passed through task by task.
+    Where each task's loss depends on the experts through its own mixture alone, one pass gives
+    every task's gradient at the mixtures; only the shared experts need one pass per task.
 
     Args:
-        network: which said `outputs`.
+        network: that computed `outputs`.
         outputs: on the graph; it stays alive.
         losses: (T,) on the graph.
         blocks: parts of parameters of the shared experts.

@@ -1,4 +1,4 @@
-"""Batches that updated nothing, and when there are too many of them."""
+"""Skipped batches, and the error when there are too many of them."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ class Skips(StateOwner):
     """Counts skipped batches and ends the run after too many in a row.
 
     Args:
-        limit: skipped batches in a row that end the run.
+        limit: consecutive skipped batches that end the run.
         tasks: names in the order of the losses.
     """
 
     def __init__(self, limit: int, tasks: tuple[str, ...]) -> None:
         self.total = 0
-        self._in_a_row = 0
+        self._consecutive = 0
         self._limit = limit
         self._tasks = tasks
 
-    def see(self, result: StepResult) -> None:
+    def update(self, result: StepResult) -> None:
         """Count one step.
 
         Raises:
             UserError: `limit` batches in a row were skipped; names the tasks at fault.
         """
         if result.updated:
-            self._in_a_row = 0
+            self._consecutive = 0
             return
         self.total += 1
-        self._in_a_row += 1
+        self._consecutive += 1
         names = [self._tasks[i] for i in result.bad_tasks]
         blamed = f"the loss of {', '.join(names)}" if names else "the gradient"
         reason = result.problem or f"{blamed} is not finite"
-        if self._in_a_row == 1:
+        if self._consecutive == 1:
             log.warning("batch skipped: %s", reason)
-        if self._in_a_row >= self._limit:
+        if self._consecutive >= self._limit:
             raise wrong(
-                f"training diverged: {reason}, {self._in_a_row} batches in a row",
+                f"training diverged: {reason}, {self._consecutive} batches in a row",
                 where="training",
                 fix="lower training.optimizer.learning_rate, use fp32 or bf16, or check the labels"
                 " and numeric features for extreme values",
@@ -55,8 +55,8 @@ class Skips(StateOwner):
 
     def values(self) -> dict[str, int]:
         """Both counts."""
-        return {"total": self.total, "in_a_row": self._in_a_row}
+        return {"total": self.total, "in_a_row": self._consecutive}
 
     def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
         """Take over both."""
-        self.total, self._in_a_row = values["total"], values["in_a_row"]
+        self.total, self._consecutive = values["total"], values["in_a_row"]

@@ -1,6 +1,6 @@
-"""The state of a training as tensors by name and plain values, each part's by its owner.
+"""The state of a training: tensors by name and plain values, of each part from its owner.
 
-The two are apart so that tensors can be written without pickle and the values as JSON.
+Tensors and values are separate: tensors are written without pickle, values as JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor
 
 
 class TrainingState(TypedDict):
-    """What `Trainer.state_dict` gives.
+    """The result of `Trainer.state_dict`.
 
     Attributes:
         tensors: `PART.NAME` -> tensor. They are live: the next step changes them.
-        values: part -> what JSON can hold.
+        values: part -> JSON value.
     """
 
     tensors: dict[str, Tensor]
@@ -25,27 +25,27 @@ class TrainingState(TypedDict):
 
 
 class StateOwner:
-    """An owner of state; the methods here are those of one without any."""
+    """An owner of state; the base class has none."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Live tensors by name."""
         return {}
 
     def values(self) -> Any:
-        """What JSON can hold."""
+        """A JSON value."""
         return None
 
     def reserve(self, values: Any) -> None:
         """Make the tensors that a part with these values has, with any content."""
 
     def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
-        """Take over a state, into the tensors that `reserve` made or that were there."""
+        """Load a state, into the tensors that `reserve` made or the existing ones."""
 
 
 class Rng(StateOwner):
     """Torch's global random numbers, on the CPU and on the training's accelerator.
 
-    Nothing else draws: the order of rows and what combiners draw follow from seed and step.
+    The order of rows and the random numbers of combiners depend on seed and step only.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -76,7 +76,7 @@ def collect(parts: Mapping[str, StateOwner]) -> TrainingState:
 
 
 def reserve(parts: Mapping[str, StateOwner], values: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The live tensors of parts with these values, ready to be read into.
+    """The live tensors of parts with these values, to be filled.
 
     Raises:
         ValueError: the values of other parts.
@@ -91,7 +91,7 @@ def restore(parts: Mapping[str, StateOwner], state: TrainingState) -> None:
     """Load a state into all parts.
 
     Raises:
-        ValueError: the state of something else; the tensors that were there are as before.
+        ValueError: the state of another training; existing tensors are unchanged.
     """
     tensors, values = state["tensors"], state["values"]
     _refuse("tensors", _kinds(tensors), _kinds(reserve(parts, values)))

@@ -1,4 +1,4 @@
-"""One training step: the only place where gradients are made and spent.
+"""One training step: the only code that computes and applies gradients.
 
 Order: raw masked loss -> fixed weight and balancing -> adaTT -> backward to the cut at the pooled
 embeddings, the tasks' gradients combined there and on the shared experts -> clipping -> one update
@@ -27,15 +27,15 @@ from recsys_mtl.training.transfer import StepView, Transfer
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step saw.
+    """The result of a step.
 
     Attributes:
         losses: (T,) mean loss over labelled rows, before weighting; 0 where none is labelled.
         counts: (T,) labelled rows.
-        masses: (T,) their weight, which a mean over batches has to count by.
+        masses: (T,) their weight, for a mean over batches.
         updated: whether the parameters changed.
         bad_tasks: indices of the tasks with a non-finite loss.
-        problem: why a combiner has no gradient.
+        problem: why a combiner gave no gradient.
     """
 
     losses: Tensor
@@ -56,9 +56,9 @@ class TrainingStep:
         optimizer: of the dense parameters and of the balancer's.
         precision: of the matrix products.
         clip_norm: largest Euclidean norm of the gradient of all dense parameters and of the pooled
-            embeddings together; None leaves it as it is.
+            embeddings together; None: unlimited.
         table_learning_rate: peak rate of the tables' optimizer.
-        transfer: adaTT; None: off, and the step is as if there were no such thing.
+        transfer: adaTT; None: off.
         combining: of the tasks' gradients; None: one backward pass of their sum.
     """
 
@@ -94,7 +94,7 @@ class TrainingStep:
         return self._scaler
 
     def start_epoch(self, epoch: int) -> None:
-        """Tell what has phases that an epoch begins."""
+        """Start an epoch of the methods that have phases."""
         if self.transfer is not None:
             self.transfer.start_epoch(epoch)
 
@@ -122,15 +122,15 @@ class TrainingStep:
         losses, counts = self._losses(outputs, batch)
         detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
-        if bad:  # before the balancer has seen them
+        if bad:  # before the balancer records them
             return StepResult(detached, counts, masses, False, bad)
         if self.balancer.needs_gradient_lengths:
-            self.balancer.see_lengths(detached, self._lengths(outputs, losses, present), present)
+            self.balancer.record_lengths(detached, self._lengths(outputs, losses, present), present)
         view = StepView(batch, outputs, losses, present, self.balancer)
         objective = self._objective(view, by_task=combining is not None)
         self.optimizer.zero_grad(set_to_none=True)
         if combining is None:
-            torch.autograd.backward(self._scaler.scale(objective.total + objective.beside))
+            torch.autograd.backward(self._scaler.scale(objective.total + objective.extra))
         else:
             learned = [*self.balancer.parameters()]
             learned += [] if self.transfer is None else self.transfer.parameters()
@@ -149,8 +149,8 @@ class TrainingStep:
         return StepResult(detached, counts, masses, updated)
 
     def _objective(self, view: StepView, *, by_task: bool) -> Objective:
-        """What the step minimises, after balancing and adaTT; `tasks` are right `by_task` only."""
-        total, beside = self.balancer.total(view.losses, view.present), view.outputs.penalty
+        """The objective after balancing and adaTT; `tasks` are valid only if `by_task`."""
+        total, extra = self.balancer.total(view.losses, view.present), view.outputs.penalty
         tasks = view.losses
         if by_task:
             tasks = self.balancer.weighted(view.losses, view.present)
@@ -158,12 +158,12 @@ class TrainingStep:
         if terms is not None:
             tasks, total = tasks + terms, total + terms.sum()
         term = self.transfer.term(view) if self.transfer is not None else None
-        return Objective(tasks, total, beside if term is None else beside + term, terms is None)
+        return Objective(tasks, total, extra if term is None else extra + term, terms is None)
 
     def _lengths(self, outputs: Outputs, losses: Tensor, present: Tensor) -> Tensor:
         """(T,) lengths of the losses' gradients on the last layer of the shared experts.
 
-        They are those that the experts get: after the factors of adaTT's mechanism `gradient`.
+        The experts' gradients include the factors of adaTT's mechanism `gradient`.
         """
         scale = self._scale()
         block = self.network.last_shared_parameters()
@@ -176,18 +176,20 @@ class TrainingStep:
         return self.losses(outputs.logits, batch.labels, batch.weights, items)
 
     def _update(self, cut: Cut) -> bool:
-        """Spend the gradients; False where they are not finite."""
+        """Apply the gradients; False if they are not finite."""
         self._scaler.unscale_(self.optimizer)
         for leaf in cut.leaf():
             if leaf.grad is not None:
                 leaf.grad.div_(self._scaler.get_scale())
-        spent: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
-        spent += cut.leaf()
-        norm = get_total_norm([p.grad for p in spent if p.grad is not None])
+        updated: list[Tensor] = [
+            p for group in self.optimizer.param_groups for p in group["params"]
+        ]
+        updated += cut.leaf()
+        norm = get_total_norm([p.grad for p in updated if p.grad is not None])
         finite = bool(torch.isfinite(norm))
         if finite:
             if self._clip_norm is not None:
-                clip_grads_with_norm_(spent, self._clip_norm, norm)
+                clip_grads_with_norm_(updated, self._clip_norm, norm)
             self._scaler.step(self.optimizer)
             cut.spend()
             self._scaler.update()
@@ -196,10 +198,10 @@ class TrainingStep:
         return finite
 
     def _scale(self) -> float:
-        """What the scaler multiplies a loss by; it begins with the first loss that it is given."""
+        """The scaler's factor; the scaler is initialised by the first loss."""
         return float(self._scaler.scale(torch.ones((), device=self.device)))
 
     def _back_off(self) -> None:
-        """Told by hand: the scaler sees neither the gradient at the cut nor those of tasks."""
+        """Reduce the scale: the scaler ignores the gradient at the cut and those of tasks."""
         if self._scaler.is_enabled():
             self._scaler.update(self._scaler.get_scale() * self._scaler.get_backoff_factor())

@@ -1,4 +1,4 @@
-"""The state that a training step and what it consists of own."""
+"""The state of a training step and its parts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsys_mtl.training.step import TrainingStep
 
 
 class ModuleState(StateOwner):
-    """A module's `state_dict`; what its `get_extra_state` gives has to be plain."""
+    """A module's `state_dict`; its `get_extra_state` has to give plain values."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -56,7 +56,7 @@ class OptimizerState(StateOwner):
 
     Args:
         optimizer: whose state is tensors only.
-        parameters: by name; those of other optimizers are left out.
+        parameters: by name; those of other optimizers are ignored.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class OptimizerState(StateOwner):
         return [name for name, p in self._parameters.items() if self._optimizer.state.get(p)]
 
     def reserve(self, values: Any) -> None:
-        """Gives moments to these parameters and takes them from the others."""
+        """Creates the moments of these parameters and removes those of the others."""
         state = self._optimizer.state
         new = [p for name, p in self._parameters.items() if name in values and not state.get(p)]
         for name, parameter in self._parameters.items():

@@ -1,7 +1,7 @@
 """The trainer: the only owner of time (epoch, step) and of a run's whole state.
 
 It trains, evaluates on the validation rows after every epoch, keeps the best weights and stops
-early. It knows nothing of files, trackers or method names.
+early. It does not depend on files, trackers or method names.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class TrainingPlan:
 
     Attributes:
         epochs: passes over the training rows.
-        schedule: what follows the warm-up of the learning rate.
+        schedule: of the learning rate after the warm-up.
         warmup: share of all steps with a rising rate.
         larger_is_better: direction of the watched score.
         patience: epochs without a better score before stopping; None never stops.
-        min_delta: what a gain has to exceed to count as better.
+        min_delta: a gain has to exceed it to count as better.
         keep_best: whether the best epoch's weights are kept, or the last one's.
-        max_nonfinite: skipped batches in a row that end the run.
+        max_nonfinite: consecutive skipped batches that end the run.
     """
 
     epochs: int
@@ -58,7 +58,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The whole training; `best_epoch` is the one whose weights are kept."""
+    """The result of a training; `best_epoch` is the one whose weights are kept."""
 
     epochs: tuple[Epoch, ...]
     best_epoch: int
@@ -69,11 +69,11 @@ class TrainingResult:
 class Trainer:
     """Trains by a plan; its state can be stored after any batch and any epoch.
 
-    A trainer made anew from the same settings and data that loads a stored state ends with the
-    same weights, numbers and results, bit for bit on the same CPU, as one that was never stopped::
+    A new trainer with the same settings and data that loads a stored state ends with the same
+    weights, numbers and results, bit for bit on the same CPU, as one that was never stopped::
 
         trainer = Trainer(step, loader, validate, plan, on_step=lambda: store(trainer.state_dict()))
-        trainer.load_state_dict(stored)  # where there is something stored
+        trainer.load_state_dict(stored)  # if a state is stored
         result = trainer.fit()
 
     Args:
@@ -123,7 +123,7 @@ class Trainer:
     def fit(self) -> TrainingResult:
         """Train to the end and leave the best epoch's weights in the network, or the last one's.
 
-        The first Ctrl-C or SIGTERM ends it after the batch in hand, with what was learned.
+        The first Ctrl-C or SIGTERM ends it after the current batch and keeps the weights.
 
         Raises:
             UserError: the losses stay non-finite.
@@ -131,10 +131,10 @@ class Trainer:
         stopped = self._reason_to_stop()
         if self._restored and stopped is None:
             raise RuntimeError("fit: the best weights are back after an interrupt; load a state")
-        with graceful_interrupt() as asked_to_stop:
+        with graceful_interrupt() as stop_requested:
             while stopped is None:
-                self._run_epoch(asked_to_stop)
-                stopped = "interrupted" if asked_to_stop() else self._reason_to_stop()
+                self._run_epoch(stop_requested)
+                stopped = "interrupted" if stop_requested() else self._reason_to_stop()
         self._best.restore()
         self._restored = True
         epochs, best = self._history.epochs, self._best.epoch
@@ -145,9 +145,9 @@ class Trainer:
         return TrainingResult(epochs, kept, stopped, self._skips.total)
 
     def state_dict(self) -> TrainingState:
-        """All that a training resumes from: live tensors, and values that JSON can hold.
+        """The complete state to resume from: live tensors, and values that JSON can hold.
 
-        After `fit` has put back the best weights there is nothing left to resume.
+        After `fit` has restored the best weights nothing is left to resume.
         """
         return collect(self._parts)
 
@@ -168,31 +168,31 @@ class Trainer:
         return reserve(self._parts, values)
 
     def _reason_to_stop(self) -> Stopped | None:
-        """Why there is no further epoch; None: there is one."""
+        """The reason to stop; None: another epoch follows."""
         done, patience = self._running.number, self.plan.patience
         stale = done - 1 - self._best.epoch
         if patience is not None and self._best.score is not None and stale >= patience:
             return "early"
         return "finished" if done >= self.plan.epochs else None
 
-    def _run_epoch(self, asked_to_stop: Callable[[], bool]) -> None:
-        """Train what is left of the epoch, then evaluate."""
+    def _run_epoch(self, stop_requested: Callable[[], bool]) -> None:
+        """Train the rest of the epoch, then evaluate."""
         number = self._running.number
         self.step.start_epoch(number)
-        self._train(asked_to_stop)
+        self._train(stop_requested)
         trained = self._trained_epoch()
         self.step.balancer.epoch_end()
         epoch = replace(trained, validation=self._validate(number))
         self._history.add(epoch)
-        self._best.see(number, epoch.score)
+        self._best.update(number, epoch.score)
         self._running.start(number + 1)
         self._on_epoch(epoch)
 
-    def _train(self, asked_to_stop: Callable[[], bool]) -> None:
+    def _train(self, stop_requested: Callable[[], bool]) -> None:
         step, running, plan, loader = self.step, self._running, self.plan, self._loader
         per_epoch = max(1, loader.num_batches)
         if running.batch >= per_epoch:
-            return  # a stream would read the whole epoch to find nothing left of it
+            return  # a stream would read the complete epoch for nothing
         step.network.train()
         title = f"epoch {running.number + 1}/{plan.epochs}"
         begun = time.perf_counter()
@@ -207,17 +207,17 @@ class Trainer:
                 )
                 step.set_rate(factor)
                 result = step(batch.to(step.device), index)
-                self._skips.see(result)
+                self._skips.update(result)
                 running.add(result, rows=batch.num_rows, rate_factor=factor)
                 advance(batch.num_rows, f"loss {result.losses.mean().item():.4f}")
                 running.seconds += time.perf_counter() - begun
                 self._on_step()
                 begun = time.perf_counter()
-                if asked_to_stop():
+                if stop_requested():
                     break
 
     def _trained_epoch(self) -> Epoch:
-        """What the epoch's training says, still without its validation."""
+        """The epoch's training numbers, without its validation."""
         step, running = self.step, self._running
         weights = step.balancer.weights().tolist()
         return Epoch(

@@ -1,4 +1,4 @@
-"""From the section `adatt` to what acts in a training step."""
+"""From the section `adatt` to the transfer of a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the section `combiner` to what combines gradients."""
+"""From the section `combiner` to a combiner of gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOT_OPTIONS = {"name", "block", "block_size", "diagnostics"}
 
 @dataclass(frozen=True)
 class NamedCombiner:
-    """A combiner, and what its blocks are called."""
+    """A combiner and the names of its blocks."""
 
     combiner: Combiner
     blocks: tuple[str, ...]
@@ -34,9 +34,9 @@ def build_combiner(
 
     Args:
         section: of the config.
-        parts: what the tasks share, in the order of the gradients.
+        parts: the shared parameters or activations, in the order of the gradients.
         tasks: T.
-        seed: of what a method draws.
+        seed: of a method's random numbers.
     """
     partition, names = partition_of(parts, section.blocks, size=section.block_size)
     options = section.model_dump(exclude=_NOT_OPTIONS)

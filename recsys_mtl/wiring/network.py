@@ -27,12 +27,12 @@ def build_network(
 
     Args:
         config: the run.
-        spec: what the network needs to know of the data.
+        spec: the facts about the data that the network needs.
         device: where the network is made.
         backend: of the embedding tables; None for the config's.
 
     Raises:
-        UserError: names in `model` that do not exist, a cycle in `logit_transfer`, or a table
+        UserError: unknown names in `model`, a cycle in `logit_transfer`, or a table
             backend that does not import.
     """
     return MultiTaskNetwork(

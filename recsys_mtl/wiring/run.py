@@ -1,4 +1,4 @@
-"""From a config to what a training run consists of."""
+"""From a config to the parts of a training run."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
 
 
 def build_combining(config: Config, network: MultiTaskNetwork) -> Combining | None:
-    """What combines the tasks' gradients; None where one backward pass of their sum does."""
+    """The combination of the tasks' gradients; None: one backward pass of their sum."""
     section = config.combiner
     if section.name == "sum" and section.diagnostics is None:
         return None
@@ -103,7 +103,7 @@ def build_evaluator(
 
 
 def inverses(preprocessor: Preprocessor) -> Mapping[str, ToUnit]:
-    """For each task, the way from targets and predictions to the label's own unit."""
+    """For each task, the function from targets and predictions to the label's own unit."""
     return {name: label.to_unit for name, label in preprocessor.labels.items()}
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network with the best epoch's weights, and how it came to be."""
+    """A trained network with the best epoch's weights, and its training result."""
 
     network: MultiTaskNetwork
     result: TrainingResult
@@ -40,7 +40,7 @@ def fit_network(
     """Build the config's network and train it on the prepared data; see `build_trainer`.
 
     Raises:
-        UserError: the device or precision cannot be had, or training diverges.
+        UserError: the device or precision is not available, or training diverges.
     """
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
     result = trainer.fit()
@@ -68,7 +68,7 @@ def build_trainer(
         on_step: called after every batch.
 
     Raises:
-        UserError: the device or precision cannot be had.
+        UserError: the device or precision is not available.
     """
     training = config.training
     device = pick_device(training.device)

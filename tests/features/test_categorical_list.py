@@ -99,9 +99,9 @@ def test_what_is_no_list_is_refused(values, separator):
 def test_made_up_rows_have_an_empty_list_and_a_long_one(seed):
     """An export is traced with them: a list of one entry in all would fix that number."""
     spec, generator = _fitted().spec, torch.Generator().manual_seed(seed)
-    ids, lengths = CategoricalListFeature.made_up(spec, 3, 5, generator)
+    ids, lengths = CategoricalListFeature.random_part(spec, 3, 5, generator)
     assert lengths[[0, 2]].tolist() == [0, 5]
     assert len(ids) == lengths.sum()
     assert 0 <= ids.min() <= ids.max() < 5
-    _, alone = CategoricalListFeature.made_up(spec, 1, 5, generator)
+    _, alone = CategoricalListFeature.random_part(spec, 1, 5, generator)
     assert alone.tolist() == [0]

@@ -40,7 +40,7 @@ def best_of(network: nn.Module, **changed: Any) -> Best:
 
 def test_better_weights_are_copied_into_the_one_buffer(network: nn.Module) -> None:
     best = best_of(network)
-    most, held = allocated(lambda: [best.see(epoch, float(epoch)) for epoch in range(4)])
+    most, held = allocated(lambda: [best.update(epoch, float(epoch)) for epoch in range(4)])
     assert SIZE <= held <= most < 1.01 * SIZE  # twice the weights with the network's own
 
 
@@ -50,7 +50,7 @@ def test_restoring_needs_no_memory_and_frees_the_buffer(network: nn.Module) -> N
 
     @torch.no_grad()
     def run() -> None:
-        best.see(0, 1.0)
+        best.update(0, 1.0)
         for parameter in network.parameters():
             parameter.zero_()
         best.restore()
@@ -64,7 +64,7 @@ def test_restoring_needs_no_memory_and_frees_the_buffer(network: nn.Module) -> N
 
 def test_loading_needs_no_more_than_the_buffer(network: nn.Module) -> None:
     best = best_of(network)
-    best.see(3, 0.5)
+    best.update(3, 0.5)
     tensors, values = best.tensors(), best.values()
     other = best_of(network)
 
@@ -79,7 +79,7 @@ def test_loading_needs_no_more_than_the_buffer(network: nn.Module) -> None:
 
 def test_where_the_last_weights_are_kept_there_is_no_buffer(network: nn.Module) -> None:
     best = best_of(network, keep_weights=False)
-    assert allocated(lambda: best.see(0, 1.0))[0] < 0.01 * SIZE
+    assert allocated(lambda: best.update(0, 1.0))[0] < 0.01 * SIZE
     assert best.tensors() == {}
     best.restore()
 
@@ -89,12 +89,12 @@ def test_a_gain_has_to_exceed_min_delta(network: nn.Module, larger: bool) -> Non
     best = best_of(network, larger_is_better=larger, min_delta=0.25)
     sign = 1 if larger else -1
     for epoch, score in enumerate((0.5, 0.75, 0.875, 1.0)):  # exact in binary
-        best.see(epoch, sign * score)
+        best.update(epoch, sign * score)
     assert (best.epoch, best.score) == (2, sign * 0.875)
 
 
 def test_an_equal_score_is_no_better(network: nn.Module) -> None:
     best = best_of(network)
-    best.see(0, 0.5)
-    best.see(1, 0.5)
+    best.update(0, 0.5)
+    best.update(1, 0.5)
     assert best.epoch == 0

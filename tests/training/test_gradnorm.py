@@ -52,7 +52,7 @@ def test_it_is_told_the_lengths_on_the_last_shared_layer(step: TrainingStep, row
 def test_fixed_weights_act_on_top() -> None:
     balancer = GradNormBalancer(torch.tensor([2.0, 1.0, 0.5]), alpha=1.0, learning_rate=0.1)
     present = torch.tensor([True, True, False])
-    balancer.see_lengths(torch.tensor([1.0, 2.0, 0.0]), torch.tensor([5.0, 1.0, 0.0]), present)
+    balancer.record_lengths(torch.tensor([1.0, 2.0, 0.0]), torch.tensor([5.0, 1.0, 0.0]), present)
     w = balancer.gradnorm.weights
     assert w[0] < 1 < w[1]
     assert w[2] == 1
@@ -64,9 +64,9 @@ def test_fixed_weights_act_on_top() -> None:
 def test_alpha_reaches_the_weights(alpha: float, first_grows: bool) -> None:
     balancer = GradNormBalancer(torch.ones(2), alpha=alpha, learning_rate=0.1)
     present = torch.tensor([True, True])
-    balancer.see_lengths(torch.ones(2), torch.ones(2), present)
+    balancer.record_lengths(torch.ones(2), torch.ones(2), present)
     # G = 0.4 is below Ḡ · 0.5 and above Ḡ · 0.5².
-    balancer.see_lengths(torch.tensor([0.5, 1.5]), torch.tensor([0.4, 1.6]), present)
+    balancer.record_lengths(torch.tensor([0.5, 1.5]), torch.tensor([0.4, 1.6]), present)
     first, second = balancer.gradnorm.weights.tolist()
     assert (first > 1 > second) == first_grows
     assert (second > 1 > first) != first_grows

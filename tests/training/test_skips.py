@@ -10,21 +10,21 @@ def test_skips_start_anew_after_a_good_batch():
     skips = Skips(2, ("a", "b"))
     zeros = torch.zeros(2)
     bad = StepResult(zeros, zeros, zeros, False, (1,))
-    skips.see(bad)
-    skips.see(StepResult(zeros, zeros, zeros, True))
-    skips.see(bad)
+    skips.update(bad)
+    skips.update(StepResult(zeros, zeros, zeros, True))
+    skips.update(bad)
     assert skips.total == 2
     with pytest.raises(UserError, match="loss of b"):
-        skips.see(bad)
+        skips.update(bad)
 
 
 def test_skips_blame_the_gradient_where_every_loss_is_finite():
     skips = Skips(1, ("a",))
     with pytest.raises(UserError, match="diverged: the gradient is not finite, 1 batches"):
-        skips.see(StepResult(*[torch.zeros(1)] * 3, False))
+        skips.update(StepResult(*[torch.zeros(1)] * 3, False))
 
 
 def test_skips_tell_why_a_combiner_found_nothing(caplog):
     skips = Skips(2, ("a",))
-    skips.see(StepResult(*[torch.zeros(1)] * 3, False, problem="CAGrad: no weights in block 0"))
+    skips.update(StepResult(*[torch.zeros(1)] * 3, False, problem="CAGrad: no weights in block 0"))
     assert "batch skipped: CAGrad: no weights in block 0" in caplog.text

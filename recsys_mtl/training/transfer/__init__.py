@@ -1,4 +1,4 @@
-"""adaTT in the training: what it is shown of a step, and the mechanisms by which it acts."""
+"""adaTT in the training: its observations of a step, and its mechanisms."""
 
 from recsys_mtl.training.transfer.borrow import Borrow, BorrowSettings
 from recsys_mtl.training.transfer.gradient import GradientTransfer

@@ -1,4 +1,4 @@
-"""Borrowing: a task with few labels learns its relatives' labels too, on experts of its own.
+"""Borrowing: a task with few labels learns its relatives' labels too, on its own experts.
 
 Shapes: T tasks, B rows, O own experts a task, D width, K = Σ C_j output columns of all tasks.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BorrowSettings:
-    """How much is borrowed, and of whom.
+    """How much is borrowed, and from whom.
 
     Attributes:
         strength: λ.
@@ -40,17 +40,17 @@ class BorrowSettings:
 class Borrow(Transfer):
     """Adds λ Σ_i scarcity_i Σ_j |w_ij| L_j(head_ij(own experts of i)).
 
-    Labels are counted in the warm-up. When it ends, the tasks with few become receivers, and from
-    then on until they freeze, donors are chosen anew every epoch. Heads are linear, start at zero
-    and are no part of the network, so a saved model has none. Where nobody receives, nothing is
-    measured or added, and every number is as without.
+    Labels are counted in the warm-up. After it, the tasks with few labels become receivers, and
+    donors are selected every epoch until they freeze. Heads are linear, start at zero and are not
+    part of the network, so a saved model has none. Without a receiver nothing is measured or added
+    and no number changes.
 
     Args:
         adatt: measures and has the phases.
-        probe: shows it the step.
+        probe: observes the step for it.
         losses: by task; the loss of a head is that of its donor.
         width: O · D.
-        settings: how much, and of whom.
+        settings: how much, and from whom.
         freeze_gates: see `Transfer`.
     """
 
@@ -84,27 +84,27 @@ class Borrow(Transfer):
 
     @property
     def measures(self) -> bool:
-        """In the warm-up, as nobody knows yet; later only where somebody may receive."""
+        """In the warm-up; later only if a task may receive."""
         if self._settings.donors != "measured":
             return False
         return self.adatt.phase is Phase.WARMUP or bool(receivers(self.effective()).any())
 
     def effective(self) -> Tensor:
-        """(T,) effective labels seen in the warm-up."""
+        """(T,) effective labels of the warm-up."""
         parts = torch.split(self.seen, self._classes)
         return effective_labels([part.tolist() for part in parts])
 
     def start_epoch(self, epoch: int) -> None:
-        """Sets the phase and, until it freezes, who lends how much to whom."""
+        """Sets the phase and, until it freezes, the weights between receivers and donors."""
         resumed = epoch == self.adatt.clock.get("epoch")  # in its middle
         frozen = self.adatt.frozen
         super().start_epoch(epoch)
         if self.adatt.phase is not Phase.WARMUP and not frozen and not resumed:
             self.lent.copy_(self._chosen())
-            self._tell()
+            self._report()
 
     def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
-        """Measure where it is due, and count labels in the warm-up."""
+        """Measure when due, and count labels in the warm-up."""
         super().before(batch, embedded, present)
         if self.adatt.phase is not Phase.WARMUP:
             return
@@ -121,7 +121,7 @@ class Borrow(Transfer):
         self.seen += sum_over_processes(torch.cat([c.to(self.seen) for c in counts]))
 
     def term(self, view: StepView) -> Tensor | None:
-        """The borrowed losses; None where nobody borrows."""
+        """The borrowed losses; None without a receiver."""
         if self.adatt.phase is Phase.WARMUP:
             return None
         terms = []
@@ -152,10 +152,10 @@ class Borrow(Transfer):
             if row.any()
         }
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         pairs = [f"{name} of {', '.join(lent)}" for name, lent in self._borrowed().items()]
-        told = "; ".join(pairs) or "nobody: no task has few labels and a relative with more"
-        log.info("adaTT, who borrows: %s", told)
+        report = "; ".join(pairs) or "nobody: no task has few labels and a relative with more"
+        log.info("adaTT, who borrows: %s", report)
 
     def _chosen(self) -> Tensor:
         """(T, T) scarcity of the receiver times the donor's weight."""

@@ -13,17 +13,17 @@ from recsys_mtl.training.transfer.transfer import Transfer
 class GradientTransfer(Transfer):
     """Shared expert e learns from Σ_j c_ej g_j with c_ej = 1 + λ Σ_i w_e,ij.
 
-    Between measurements the c are fixed, so what task j's mixture sends back into expert e is
-    multiplied by c_ej on its way and one backward pass does it. Towers, gates and own experts
-    learn as ever. What lies below the experts does not: through expert e the pooled embeddings,
-    and so the tables, get their part of Σ_j c_ej g_j too. With logit transfer a loss also enters
-    by its sources' mixtures, and what goes there is multiplied by theirs. W has no gradient here.
+    Between measurements the c are fixed, so one backward pass is enough: the gradient of task j's
+    mixture with respect to expert e is multiplied by c_ej. Towers, gates and own experts learn as
+    without adaTT. The pooled embeddings and the tables get their part of Σ_j c_ej g_j through
+    expert e. With logit transfer a loss also depends on its sources' mixtures; those gradients are
+    multiplied by the sources' factors. W has no gradient here.
     """
 
     def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
-        """Measure where it is due, then set the factors of this step's backward."""
+        """Measure when due, then set the factors of this step's backward."""
         ple = self._probe.network.ple
-        ple.scale_shared_gradients(None)  # what is measured is not what was made of it
+        ple.scale_shared_gradients(None)  # the measure takes unscaled gradients
         super().before(batch, embedded, present)
         factors = self.adatt.coefficients(present)  # (E, T), E 1 or the shared experts
         if factors is not None:

@@ -8,7 +8,7 @@ from recsys_mtl.training.transfer.transfer import StepView, Transfer
 
 
 class LossTransfer(Transfer):
-    """Adds Σ_i min(λ Σ_j w_ij L_j, max_ratio L_i), of losses after their weighting."""
+    """Adds Σ_i min(λ Σ_j w_ij L_j, max_ratio L_i), with weighted losses."""
 
     def task_terms(self, view: StepView) -> Tensor | None:
         """(T,) the transferred losses; None in the warm-up."""

@@ -1,4 +1,4 @@
-"""Shows a (sub-)batch to a measure: one forward pass without dropout, and what it asks for of it.
+"""A measure's view of a (sub-)batch: one forward pass without dropout, computed on request.
 
 Shapes: B rows of the sub-batch, T tasks, d_e entries of expert e.
 """
@@ -24,13 +24,13 @@ from recsys_mtl.training.shared_gradients import shared_gradients
 
 @dataclass(frozen=True)
 class Probe:
-    """What a measure is shown of a step.
+    """The part of a step that a measure observes.
 
     Attributes:
         network: the model.
         losses: one loss per task.
         tasks: in the order of the label columns.
-        rows: the first so many rows of a batch; None: all of them.
+        rows: number of first rows of a batch; None: all.
         precision: of the matrix products.
     """
 
@@ -41,11 +41,11 @@ class Probe:
     precision: Precision
 
     def observation(self, batch: Batch, embedded: Sequence[Tensor]) -> Observation:
-        """What the measure may ask for; nothing is computed yet.
+        """The values that a measure may request; nothing is computed yet.
 
         Args:
             batch: the step's rows, in random order.
-            embedded: what the tables gave for them, off the graph.
+            embedded: their embeddings, off the graph.
         """
         if self.rows is not None and self.rows < batch.num_rows:
             batch = batch.head(self.rows, self.network.layouts_above)
@@ -74,7 +74,7 @@ class Probe:
         )
 
     def _forward(self, batch: Batch, embedded: Sequence[Tensor]) -> Outputs:
-        """Without dropout, so that the order of random numbers is that of a run without adaTT."""
+        """Without dropout: random numbers stay those of a run without adaTT."""
         device, training = batch.weights.device, self.network.training
         self.network.eval()
         with autocast(self.precision, device):

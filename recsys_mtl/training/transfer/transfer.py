@@ -1,4 +1,4 @@
-"""What every mechanism of adaTT does in a step: measure when due, then act.
+"""Base of adaTT's mechanisms: measure when due, then act on the step.
 
 Shapes: T tasks, B rows.
 """
@@ -20,14 +20,14 @@ from recsys_mtl.training.transfer.probe import Probe
 
 @dataclass(frozen=True)
 class StepView:
-    """A step, as a mechanism sees it after the forward pass.
+    """A step after the forward pass, for a mechanism.
 
     Attributes:
         batch: the rows.
-        outputs: what the network says.
+        outputs: of the network.
         losses: (T,) before weighting.
         present: (T,) bool.
-        balancer: what the losses are weighted by.
+        balancer: weighs the losses.
     """
 
     batch: Batch
@@ -40,16 +40,16 @@ class StepView:
 class Transfer(nn.Module):
     """Measures; a subclass acts. All state is in buffers and parameters.
 
-    The parameters belong into the dense optimizer, without weight decay. The step's part::
+    The parameters belong in the dense optimizer, without weight decay. In the step::
 
         transfer.before(batch, embedded, present)   # before the forward pass
-        losses = losses + transfer.task_terms(view) # where it is not None, after weighting
+        losses = losses + transfer.task_terms(view) # if not None, after weighting
         total = losses.sum() + transfer.term(view)  # likewise
 
     Args:
         adatt: measures and selects.
-        probe: shows it the step.
-        freeze_gates: whether the gates stand still with the weights.
+        probe: observes the step for it.
+        freeze_gates: whether the gates freeze with the weights.
     """
 
     def __init__(self, adatt: AdaTT, probe: Probe, *, freeze_gates: bool = False) -> None:
@@ -60,7 +60,7 @@ class Transfer(nn.Module):
 
     @property
     def measures(self) -> bool:
-        """Whether a measurement would be of use now."""
+        """Whether a measurement is useful now."""
         return True
 
     def start_epoch(self, epoch: int) -> None:
@@ -71,11 +71,11 @@ class Transfer(nn.Module):
                 parameter.requires_grad_(not self.adatt.frozen)
 
     def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
-        """Measure where it is due.
+        """Measure when due.
 
         Args:
             batch: the step's rows.
-            embedded: what the tables gave for them, off the graph.
+            embedded: their embeddings, off the graph.
             present: (T,) bool, the tasks with labelled rows.
         """
         del present
@@ -83,12 +83,12 @@ class Transfer(nn.Module):
             self.adatt.observe(self._probe.observation(batch, embedded))
 
     def task_terms(self, view: StepView) -> Tensor | None:
-        """(T,) what to add to each task's weighted loss; None: nothing."""
+        """(T,) terms added to each task's weighted loss; None: nothing."""
         del view
         return None
 
     def term(self, view: StepView) -> Tensor | None:
-        """What to add to the total beside the tasks' losses; None: nothing."""
+        """Term added to the total in addition to the tasks' losses; None: nothing."""
         del view
         return None
 
