@@ -1,7 +1,7 @@
 """Metrics of a yes/no label.
 
 All functions take labels (B,), probabilities (B,) and positive weights (B,), B ≥ 1. A label may be
-a probability in place of 0 or 1: the metric is then against the truth, the expectation over labels
+a probability instead of 0 or 1: the metric is then against the truth, the expectation over labels
 that are drawn with it (of a quotient, numerator and denominator each).
 
 Shapes: V distinct probabilities, in rising order.
@@ -25,7 +25,7 @@ from recsys_mtl.metrics.weighing import (
     sums,
 )
 
-_CLIP = 1e-7  # float32 probabilities come this close to 0 and 1 and no closer
+_CLIP = 1e-7  # float32 probabilities come no closer to 0 and 1
 _ONE_CLASS = "all labels are of one class"
 
 
@@ -38,7 +38,7 @@ def prepare_auc(labels: Array, scores: Array) -> Weighing:
     """`auc` as a function of the weights.
 
     Σ_{i≠j} w_i p_i w_j (1 - p_j) [s_i > s_j] / Σ_{i≠j} w_i p_i w_j (1 - p_j) with labels p, ties
-    half: a row is no pair with itself.
+    half: a row does not pair with itself.
     """
     chance, ranks = np.asarray(labels, np.float64), dense_ranks(scores)
     order = rising(ranks)
@@ -97,7 +97,7 @@ def pr_auc_of_masses(positive: Floats, negative: Floats, itself: Floats | float 
     Args:
         positive: (V,) weight of positive labels at each score.
         negative: (V,) weight of negative labels.
-        itself: (V,) weight of pairs of a row with itself: where it is positive, it is so for sure.
+        itself: (V,) weight of pairs of a row with itself, which count as hits.
     """
     hits, misses = (np.cumsum(mass[::-1])[::-1] for mass in (positive, negative))
     if not (hits[0] > 0 and misses[0] > 0):
@@ -157,7 +157,7 @@ def reliability(
         labels: (B,), each 0 or 1.
         probabilities: (B,).
         weights: (B,), positive.
-        bins: most bins there may be.
+        bins: most bins.
     """
     return _prepare_reliability(labels, probabilities, weights, bins=bins)(weights)
 

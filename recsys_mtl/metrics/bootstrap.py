@@ -1,7 +1,7 @@
-"""The paired bootstrap over rows: every model and every task sees the same resampled rows.
+"""The paired bootstrap over rows: all models and tasks are measured on the same resampled rows.
 
 A resample draws as many rows as there are, with replacement; how often a row was drawn multiplies
-its weight. Rows are taken as independent of each other.
+its weight. Rows are assumed to be independent.
 
 Shapes: R rows, D resamples, M models.
 """
@@ -59,7 +59,7 @@ def resampled(
 
 
 def interval(value: float, draws: Floats) -> Interval:
-    """Percentiles of the draws (D,) around a value; draws that are NaN do not count."""
+    """Percentiles of the draws (D,) around a value; draws that are NaN are ignored."""
     known = draws[np.isfinite(draws)]
     if not len(known):
         return Interval(value, float("nan"), float("nan"))

@@ -1,7 +1,7 @@
 """Metrics of a number of events.
 
 All functions take labels (B,), not negative, expected counts (B,) and positive weights (B,), B ≥ 1.
-A label may be the true rate in place of the count that was observed.
+A label may be the true rate instead of the observed count.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def prepare_poisson_d2(labels: Array, predictions: Array) -> Weighing:
         if not weights.sum() > 0:
             return float("nan")
         rate = mean(counts, weights)
-        # Σ (rate - y) is 0, so that only y log y and rate log rate are left of the deviances.
+        # Σ (rate - y) is 0: only y log y and rate log rate remain of the deviances.
         constant = mean(information, weights) - float(_times_log(np.asarray(rate), rate))
         if not constant > _LEAST_DEVIANCE * rate:
             return float("nan")
@@ -54,5 +54,5 @@ def _deviances(labels: Array, predictions: Array) -> Floats:
 
 
 def _times_log(counts: Array, of: Array | float) -> Floats:
-    """Counts · log(of), 0 where the count is."""
+    """Counts · log(of), 0 where the count is 0."""
     return np.asarray(counts * np.log(np.where(counts > 0, of, 1.0)))

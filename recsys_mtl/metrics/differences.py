@@ -1,4 +1,4 @@
-"""What paired runs say: differences to the reference with intervals, corrected p, a verdict.
+"""Statistics of paired runs: differences to the reference with intervals, corrected p, a verdict.
 
 Every number is in points: a score times 100. A pair is the same seed: same data, same initial
 weights, same order of rows.
@@ -37,7 +37,7 @@ class Difference:
         adjusted: p by Holm's step-down over the tasks of an arm (Holm 1979).
         wins: seeds on which the arm is better.
         losses: seeds on which it is worse.
-        detectable: smallest true difference that so many seeds find in 80 of 100 tries at 5 %.
+        detectable: smallest true difference that these seeds detect with power 0.8 at 5 %.
     """
 
     pairs: int
@@ -53,7 +53,7 @@ class Difference:
 
 
 def difference(values: Floats, *, seed: int = 0) -> Difference:
-    """Of paired differences (n,) in points; not finite ones are left out."""
+    """Of paired differences (n,) in points; values that are not finite are ignored."""
     values = values[np.isfinite(values)]
     count = len(values)
     mean = float(values.mean()) if count else _NAN
@@ -77,7 +77,7 @@ def difference(values: Floats, *, seed: int = 0) -> Difference:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p values (Holm 1979); NaN stays and does not count."""
+    """Adjusted p values (Holm 1979); NaN stays and is ignored."""
     values = np.asarray(p, np.float64)
     adjusted = np.full(len(values), np.nan)
     order = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
@@ -98,7 +98,7 @@ def corrected(differences: Mapping[str, Difference]) -> dict[str, Difference]:
 def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Δm: the mean over tasks of the relative gain in percent (Maninis et al. 2019).
 
-    Tasks with a reference score below 0.05 are left out: relative to that, noise is large.
+    Tasks with a reference score below 0.05 are ignored: relative to that, noise is large.
     """
     gains = [
         100 * (arm[task] - value) / abs(value)
@@ -109,7 +109,7 @@ def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> f
 
 
 def verdict(one: Difference, alpha: float) -> tuple[Verdict, str]:
-    """One plain word, and the sentence around it."""
+    """One word, and a sentence with it."""
     if not np.isfinite(one.p):
         return "no difference shown", "no difference can be shown: fewer than two pairs"
     numbers = f"{one.mean:+.2f} points [{one.low:+.2f}, {one.high:+.2f}], p = {one.p:.2g}"

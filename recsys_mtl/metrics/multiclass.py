@@ -12,7 +12,7 @@ import numpy as np
 from recsys_mtl.metrics.undefined import Metric, Undefined, defined
 from recsys_mtl.metrics.weighing import Array, Weighing, entropy, mean
 
-_CLIP = 1e-7  # a float32 softmax may say 0
+_CLIP = 1e-7  # a float32 softmax may be 0
 _LEAST_ENTROPY = 1e-12  # the rounding error of shares that are all of one class
 _ONE_CLASS = "all labels are of one class"
 
@@ -43,7 +43,7 @@ def log_loss(labels: Array, probabilities: Array, weights: Array) -> float:
 def mcfadden_r2(labels: Array, probabilities: Array, weights: Array) -> Metric:
     """1 - log loss / log loss of these rows' class shares (McFadden 1974); labels (B,) or (B, K).
 
-    0 is no better than the shares, which know no row; below is worse.
+    0 is no better than the shares; below is worse.
     """
     return defined(prepare_mcfadden_r2(labels, probabilities)(weights), _ONE_CLASS)
 

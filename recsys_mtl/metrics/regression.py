@@ -1,7 +1,7 @@
 """Metrics of a number, in the label's own unit.
 
 All functions take labels (B,), predictions (B,) and positive weights (B,), B ≥ 1. A label may be
-the true mean in place of what was observed.
+the true mean instead of the observed value.
 """
 
 from __future__ import annotations
@@ -97,5 +97,5 @@ def prepare_error_of_mean(labels: Array, predictions: Array) -> Weighing:
 
 
 def is_constant(values: Array) -> bool:
-    """Whether all are equal; true of none."""
+    """Whether all are equal; true for no values."""
     return not len(values) or bool(values.min() == values.max())

@@ -1,10 +1,10 @@
-"""Metrics of an item that is to be found in a catalogue.
+"""Metrics of the item to retrieve from a catalogue.
 
-They need only the rank of the true item in the whole catalogue, so the scores (rows × items) are
-never held for all rows: take the ranks batch by batch, the metrics once over all of them.
+They need only the rank of the true item in the full catalogue, so the scores (rows × items) are
+never held for all rows: ranks are computed batch by batch, the metrics once over all of them.
 
 Index 0 is the unknown item. It is not part of the catalogue; a row whose true item is unknown
-cannot be answered rightly and counts as a miss.
+counts as a miss.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def recall_at_k(ranks: Array, weights: Array, *, k: int) -> float:
 
 
 def mrr(ranks: Array, weights: Array) -> float:
-    """Mean of 1 / rank over the whole catalogue; a miss counts 0."""
+    """Mean of 1 / rank over the full catalogue; a miss counts 0."""
     return mean(1 / np.asarray(ranks, np.float64), weights)
 
 
@@ -35,7 +35,7 @@ def true_item_ranks(scores: Array, labels: Array) -> Array:
     """The rank of each row's true item, from 1; infinite where the label is 0 or NaN.
 
     Ties count against the model: every item that does not score less than the true one ranks
-    before it, so that equal (or NaN) scores for all items give the last rank, not the first.
+    before it, so equal (or NaN) scores for all items give the last rank, not the first.
 
     Args:
         scores: (B, I) of all items, column 0 being the unknown item.

@@ -1,4 +1,4 @@
-"""Metrics that have no value, and the JSON form of those that have."""
+"""Metrics without a value, and the JSON form of metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Undefined:
-    """A metric that has no value on these rows, and why."""
+    """A metric without a value on these rows, and the reason."""
 
     reason: str
 
@@ -23,12 +23,12 @@ Metrics: TypeAlias = dict[str, Metric]
 
 
 def defined(value: float, reason: str) -> Metric:
-    """The value, or why there is none where it is NaN."""
+    """The value, or `Undefined` with the reason if it is NaN."""
     return Undefined(reason) if math.isnan(value) else value
 
 
 def as_float(metric: Metric) -> float:
-    """The value, NaN where there is none."""
+    """The value, or NaN if undefined."""
     return float("nan") if isinstance(metric, Undefined) else metric
 
 

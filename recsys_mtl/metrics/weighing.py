@@ -1,7 +1,7 @@
-"""Sums and ranks under weights: what the metrics are made of.
+"""Weighted sums and ranks, of which the metrics consist.
 
-All that does not depend on the weights (sorting) is done once, so that a metric is cheap to take
-anew for each resample. A row of weight 2 is as two rows, in ranks too.
+Work that does not depend on the weights (sorting) is done once, so a metric is cheap for each
+resample. A row of weight 2 equals two rows, in ranks too.
 
 Shapes: R rows of a set, N labelled rows among them, M models, V distinct values.
 """
@@ -19,9 +19,9 @@ Array: TypeAlias = NDArray[np.floating]
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Weighing: TypeAlias = Callable[[Array], float]
-"""Weights (N,), not negative -> a metric of these rows; NaN where they have none."""
+"""Weights (N,), not negative -> a metric of these rows; NaN if undefined."""
 Score: TypeAlias = Callable[[Array], Floats]
-"""Weights -> a metric of several models (M,); NaN where the rows have none."""
+"""Weights -> a metric of several models (M,); NaN if undefined."""
 
 
 def together(models: Sequence[Weighing]) -> Score:
@@ -59,7 +59,7 @@ def dense_ranks(values: Array) -> Ints:
 
 
 def rising(ranks: Ints) -> Ints:
-    """(N,) the rows by their dense rank, those that tie in their order; a fast stable sort."""
+    """(N,) the rows by their dense rank, ties in their order; a fast stable sort."""
     if ranks.max(initial=0) < 1 << 16:
         return np.argsort(ranks.astype(np.uint16), kind="stable")  # radix sort
     return np.argsort(ranks * len(ranks) + np.arange(len(ranks)))
@@ -81,7 +81,7 @@ class Ranking:
         self._tied = bool((counts > 1).any())
 
     def centred(self, weights: Floats) -> Floats:
-        """Twice the weighted mid-ranks, less their mean: whole for whole weights.
+        """Twice the weighted mid-ranks, minus their mean; integers for integer weights.
 
         Args:
             weights: (N,) in the order of the ranking, as the result.
@@ -103,7 +103,7 @@ def sums(index: Ints, values: Array) -> Floats:
 def running_sum(values: Floats) -> Floats:
     """(V + 1,) the sum of the first 0 to V of the values (V,).
 
-    Torch's is four times as fast as numpy's, and has the same digits, but is not worth an import.
+    Torch's is four times as fast as numpy's, with the same digits, but not worth an import.
     """
     cumulated = np.zeros(len(values) + 1)
     torch = sys.modules.get("torch")

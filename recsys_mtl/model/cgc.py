@@ -19,16 +19,16 @@ from recsys_mtl.model.scaled_mix import ScaledMix
 
 @dataclass(frozen=True)
 class CGCSpec:
-    """What every level of a network has in common.
+    """The settings that all levels of a network share.
 
     Attributes:
         tasks: task names, T of them.
         shared: experts of all tasks; may be empty.
         own: experts of each task; may be empty, but not both.
-        match_width: what is done about experts of unequal width.
+        match_width: how experts of unequal width are matched.
         dropout: of mlp experts.
         gated: False mixes by the plain average (shared-bottom).
-        preferred: task -> expert names whose gate bias starts at +1 (others at −1).
+        preferred: task -> expert names with an initial gate bias of +1 (others: −1).
     """
 
     tasks: tuple[str, ...]
@@ -80,17 +80,17 @@ class CGCOutput:
 class CGC(nn.Module):
     """A level of PLE (Tang et al., RecSys 2020, equations 1 to 5).
 
-    Where `shared_factors` (T, S) is set, the gradient that task t sends into shared expert s is
-    multiplied by its entry (t, s), and nothing else changes.
+    If `shared_factors` (T, S) is set, task t's gradient into shared expert s is multiplied by its
+    entry (t, s), and nothing else changes.
 
     A task's gate is a softmax over its own and the shared experts, computed from the task's
-    input; the shared stream's gate (levels but the last) spans all experts of all tasks and the
-    shared ones. Without own experts this is MMoE, without gates shared-bottom.
+    input; the shared stream's gate (all levels except the last) spans all experts of all tasks and
+    the shared ones. Without own experts this is MMoE, without gates shared-bottom.
 
     Args:
         spec: experts and gates.
         in_features: I.
-        last: a last level has no shared stream.
+        last: the last level has no shared stream.
     """
 
     def __init__(self, spec: CGCSpec, in_features: int, *, last: bool) -> None:
@@ -131,7 +131,7 @@ class CGC(nn.Module):
 
     @staticmethod
     def _gate(prior: Tensor, in_features: int) -> GroupedLinear:
-        """Gates whose biases start at `prior`, (number of gates, number of experts)."""
+        """Gates with initial biases `prior`, (number of gates, number of experts)."""
         gate = GroupedLinear(prior.shape[0], in_features, prior.shape[1])
         assert gate.bias is not None
         with torch.no_grad():
@@ -179,7 +179,7 @@ class CGC(nn.Module):
 
     @staticmethod
     def _weights(gate: nn.Module | None, x: Tensor, shape: tuple[int, int]) -> Tensor:
-        """(gates, B, experts) float32 weights that sum to 1; equal ones where there is no gate."""
+        """(gates, B, experts) float32 weights that sum to 1; equal weights without a gate."""
         if gate is None:
             gates, experts = shape
             return x.new_full((gates, x.shape[-2], experts), 1.0 / experts, dtype=torch.float32)

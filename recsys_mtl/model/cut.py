@@ -11,15 +11,15 @@ from torch import Tensor
 class Cut:
     """The pooled embeddings of a batch, and leaves that replace them.
 
-    A table updates itself in every backward pass that reaches it. So all else is computed on the
-    leaves, where any number of passes gather one gradient, and `spend` sends that down once::
+    A table updates itself in every backward pass that reaches it. Everything above is computed on
+    the leaves, where any number of passes add up to one gradient, which `spend` applies once::
 
         cut = network.cut(batch)
         loss(network.forward_from(cut.leaf(), batch)).backward()
         cut.spend()
 
     Args:
-        embedded: what the tables gave, on the graph.
+        embedded: outputs of the tables, on the graph.
     """
 
     def __init__(self, embedded: Sequence[Tensor]) -> None:
@@ -36,10 +36,10 @@ class Cut:
         return tuple(leaf.detach() for leaf in self._leaves)
 
     def spend(self) -> None:
-        """Sends the leaves' gradients into the tables: one backward pass, one update of each.
+        """Applies the leaves' gradients to the tables: one backward pass, one update of each.
 
         Raises:
-            RuntimeError: they were sent already.
+            RuntimeError: they were applied already.
         """
         if self._spent:
             raise RuntimeError("the gradient of this cut is spent: a table learns once a step")

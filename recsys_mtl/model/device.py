@@ -1,4 +1,4 @@
-"""Where a run computes and in which precision."""
+"""The device and precision of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device of that name; `auto` takes CUDA where torch finds it.
+    """The device of that name; `auto` is CUDA if torch has it.
 
     Raises:
         UserError: CUDA is requested and not available.
@@ -33,7 +33,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
-    """Refuse a precision that the device trains in badly or not at all.
+    """Refuse a precision that the device does not train in.
 
     Raises:
         UserError: fp16 on a CPU.
@@ -49,7 +49,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """The region in which matrix products run in `precision`; tables and losses stay outside."""
+    """The context in which matrix products run in `precision`; tables and losses are not in it."""
     if precision == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_DTYPES[precision])

@@ -1,4 +1,4 @@
-"""Dropout whose mask costs a byte of randomness an element on a CPU."""
+"""Dropout with one random byte per element of its mask on a CPU."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def dropout(x: Tensor, p: float, *, training: bool) -> Tensor:
 
     `torch.nn.functional.dropout` draws its CPU mask one float at a time on one thread: about a
     quarter of a training step here. This one compares random bytes from torch's global generator,
-    so on a CPU `p` is rounded to 1/256 (never to 0); the scale belongs to the rounded value.
+    so on a CPU `p` is rounded to 1/256 (never to 0); the scale is that of the rounded value.
 
     Args:
         x: floating point, any shape.
         p: probability of a zero, 0 ≤ p < 1.
-        training: False returns `x` as it is.
+        training: False returns `x` unchanged.
     """
     if not training or p == 0.0:
         return x

@@ -1,4 +1,4 @@
-"""Embedding tables that update themselves inside backward: what both backends have in common.
+"""Embedding tables that update themselves inside backward: the base of both backends.
 
 Shapes: B rows, P sum of all widths.
 """
@@ -51,7 +51,7 @@ class Embeddings(nn.Module, ABC):
         """Looks up table rows and pools them; an empty bag gives zeros.
 
         Args:
-            bags: what each table's feature reads, in the order of the tables.
+            bags: table rows of each table's feature, in the order of the tables.
             rows: B.
 
         Returns:
@@ -108,7 +108,7 @@ class Embeddings(nn.Module, ABC):
         return {name: state.detach().clone() for name, state in self.accumulators().items()}
 
     def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `optimizer_state` returned.
+        """Restores an `optimizer_state`.
 
         Raises:
             ValueError: other tables, or a table of another shape.

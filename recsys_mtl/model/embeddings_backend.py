@@ -1,4 +1,4 @@
-"""Which backend holds the embedding tables: TorchRec's fused ones, or plain PyTorch.
+"""The backend of the embedding tables: TorchRec's fused ones, or plain PyTorch.
 
 Both have the same names and the same numbers.
 """
@@ -31,11 +31,11 @@ def make_embeddings(
 ) -> Embeddings:
     """Embeddings of the requested backend; the same seed gives the same weights in both.
 
-    `auto` takes TorchRec, or plain tables, with a log line, where TorchRec does not import or a
-    width does not suit it.
+    `auto` is TorchRec, or plain tables with a log line if TorchRec does not import or does not
+    support a width.
 
     Raises:
-        UserError: backend `torchrec` cannot be had.
+        UserError: backend `torchrec` is not available.
     """
     device = torch.device(device)
     obstacle = "" if backend == "plain" else _torchrec_obstacle(tables)
@@ -49,23 +49,23 @@ def make_embeddings(
         )
     if obstacle:
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
-    made: Embeddings
+    embeddings: Embeddings
     if backend == "plain" or obstacle or not tables:
-        made = PlainEmbeddings(tables, optimizer, learning_rate, device)
+        embeddings = PlainEmbeddings(tables, optimizer, learning_rate, device)
     else:
         from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
 
         with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
-            made = TorchrecEmbeddings(tables, optimizer, learning_rate, device)
-    made.initialise()
-    return made
+            embeddings = TorchrecEmbeddings(tables, optimizer, learning_rate, device)
+    embeddings.initialise()
+    return embeddings
 
 
 def _torchrec_obstacle(tables: Sequence[TableSpec]) -> str:
-    """Why TorchRec's tables cannot be used, empty where they can."""
-    odd = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
-    if odd:
-        return f"width not a multiple of 4: {', '.join(odd)}"
+    """Why TorchRec's tables cannot be used; empty if they can."""
+    unsupported = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
+    if unsupported:
+        return f"width not a multiple of 4: {', '.join(unsupported)}"
     try:
         import recsys_mtl.model.embeddings_torchrec  # noqa: F401
     except (ImportError, OSError, RuntimeError, AttributeError) as error:

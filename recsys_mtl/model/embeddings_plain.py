@@ -1,4 +1,4 @@
-"""Embedding tables in plain PyTorch, with the optimizer fused into backward as fbgemm does it."""
+"""Embedding tables in plain PyTorch, with the optimizer fused into backward as in fbgemm."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class _Table(nn.Module):
 
 
 class _FusedLookup(torch.autograd.Function):
-    """Sums of a table's rows; backward is the table's update at the rate of that moment.
+    """Sums of a table's rows; backward updates the table at the current rate.
 
-    The weight is an argument so that the result belongs to a graph; it never gets a `.grad`.
+    The weight is an argument to make the result part of a graph; it never gets a `.grad`.
     """
 
     @staticmethod
@@ -82,7 +82,7 @@ class _FusedLookup(torch.autograd.Function):
 
 
 class PlainEmbeddings(Embeddings):
-    """Tables as parameters of their own; any width, any device that PyTorch has."""
+    """Tables as separate parameters; any width, any device of PyTorch."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """TorchRec's fused embedding tables; the only module that imports torchrec.
 
-Importing this module takes seconds, so it happens only where the backend is used.
+Importing this module takes seconds, so only this backend imports it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TorchrecEmbeddings(Embeddings):
             optimizer_kwargs={"lr": learning_rate, **settings},
             device=device,
         )
-        # Only the weights are registered, under the names that plain tables have; the
+        # Only the weights are registered, under the names of plain tables; the
         # collection computes on the same memory.
         self.embedding_bags = collection.embedding_bags
         self._lookup = collection.forward

@@ -96,7 +96,7 @@ def make_experts(group: ExpertGroup, *, copies: int, in_features: int, dropout: 
 
 
 class ExpertBank(nn.Module):
-    """All shared experts, or every task's own experts, brought to one output width.
+    """All shared experts, or every task's own experts, with one output width.
 
     Args:
         groups: the experts of one copy; experts are numbered over the groups in order.
@@ -104,8 +104,8 @@ class ExpertBank(nn.Module):
         in_features: I.
         out_features: D, not below any expert's width.
         scale_to: None projects narrower experts to D; a mean width zero-pads them to D and
-            scales each expert by sqrt(mean width / its width), so that equal gate weights mean
-            equal contributions.
+            scales each expert by sqrt(mean width / its width), equal gate weights then
+            mean equal contributions.
         dropout: of mlp experts.
     """
 

@@ -30,8 +30,8 @@ def gate_prior(
     """(T, E) gate biases: +1 for a task's preferred experts, −1 for its others, else 0.
 
     Raises:
-        UserError: `preferred` names a task that is not there, or an expert that the task's gate
-            does not weigh.
+        UserError: `preferred` names an unknown task, or an expert that the task's gate does not
+            weigh.
     """
     for name in preferred:
         if name not in tasks:
@@ -71,7 +71,7 @@ def entropy(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GateUse:
-    """How one task uses its experts, over the rows seen.
+    """How one task uses its experts, over all rows of the batches.
 
     Attributes:
         mean: expert name -> mean gate weight.
@@ -102,7 +102,7 @@ class GateStatistics:
         self._rows += next((value.shape[0] for value in gates.values()), 0)
 
     def compute(self) -> dict[str, GateUse]:
-        """The use of every task seen; empty where no gate was."""
+        """The use of every gated task; empty without gates."""
         uses = {}
         for task, total in self._weights.items():
             means = (total / self._rows).tolist()

@@ -1,4 +1,4 @@
-"""G networks of equal shape kept as one module: experts of a kind, towers, gates.
+"""G networks of equal shape in one module: experts of a kind, towers, gates.
 
 Shapes: G groups, B rows, I inputs, O outputs. An input is (B, I), the same for all groups, or
 (G, B, I), one for each; an output is (G, B, O).
@@ -17,12 +17,12 @@ from recsys_mtl.model.dropout import dropout
 
 # From this many activations a group (rows × widest layer), a loop that keeps one group in cache
 # beats batched products over all groups on a CPU: measured equal at 256 rows × 256, 10 % of a step
-# faster at 2048 rows, and several times where the large tensors would be paged in at every step.
+# faster at 2048 rows, and several times if the large tensors would be paged in at every step.
 _LOOP_ELEMENTS = 65_536
 
 
 class GroupedLinear(nn.Module):
-    """G independent affine maps, initialised as `torch.nn.Linear` is.
+    """G independent affine maps, initialised like `torch.nn.Linear`.
 
     Attributes:
         weight: (G, O, I).
@@ -45,7 +45,7 @@ class GroupedLinear(nn.Module):
             self.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, I) or (G, B, I) to (G, B, O); one wide product where the input is shared."""
+        """(B, I) or (G, B, I) to (G, B, O); one wide product for a shared input."""
         groups, outputs, _ = self.weight.shape
         if x.dim() == 2:
             bias = None if self.bias is None else self.bias.flatten()
@@ -60,8 +60,8 @@ class GroupedLayerNorm(nn.Module):
     """Layer normalisation (Ba et al. 2016) over the last dimension, affine per group.
 
     Attributes:
-        weight: (G, O), ones at the start.
-        bias: (G, O), zeros at the start.
+        weight: (G, O), initially ones.
+        bias: (G, O), initially zeros.
     """
 
     def __init__(self, groups: int, features: int) -> None:

@@ -75,8 +75,8 @@ class Outputs:
         penalty: scalar to add to the loss: −weight · gate_entropy.
         mixed: output of the experts.
         inputs: (B, I) input of the experts.
-        by_task: (T, B, I) the copies that the gate and own experts of each task read; None: all
-            read `inputs`.
+        by_task: (T, B, I) copies for the gate and own experts of each task; None: all read
+            `inputs`.
     """
 
     logits: dict[str, Tensor]
@@ -100,11 +100,12 @@ class MultiTaskNetwork(nn.Module):
         backend: of the embedding tables.
         table_optimizer: fused into the tables' backward.
         table_learning_rate: of that optimizer.
-        device: where everything lives; initial weights do not depend on it. Do not move the
-            network afterwards: TorchRec's tables stay.
+        device: of all parameters; initial weights do not depend on it. Do not move the network
+            afterwards: TorchRec's tables stay.
 
     Raises:
-        UserError: unknown names in `preferred` or `logit_transfer`, a cycle, no such backend.
+        UserError: unknown names in `preferred` or `logit_transfer`, a cycle, or an unavailable
+            backend.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class MultiTaskNetwork(nn.Module):
         return [m for m in self.inputs.values() if isinstance(m, InputModule)]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
-        """What the tables give: (B, P) pooled embeddings.
+        """The outputs of the tables: (B, P) pooled embeddings.
 
         Each backward pass through it is one update of the tables.
         """
@@ -183,7 +184,7 @@ class MultiTaskNetwork(nn.Module):
         """(B, I) the input of the experts.
 
         Args:
-            embedded: as `embed` gives it.
+            embedded: of `embed`.
             batch: the rows.
         """
         return torch.cat(self._columns(embedded, batch), 1)
@@ -197,10 +198,10 @@ class MultiTaskNetwork(nn.Module):
         """The network above the cut.
 
         Args:
-            embedded: as `embed` gives it, or the leaves of a cut.
+            embedded: of `embed`, or the leaves of a cut.
             batch: the rows.
-            by_task: whether the gate and own experts of each task read a copy of the inputs of
-                their own, for callers that need each task's gradient there.
+            by_task: whether the gate and own experts of each task read their own copy of the
+                inputs, for callers that need each task's gradient there.
         """
         columns, copies = self._columns(embedded, batch), None
         if by_task:
@@ -234,7 +235,7 @@ class MultiTaskNetwork(nn.Module):
         return self.forward_from(self.embed(batch), batch)
 
     def item_vectors(self, task: str) -> Tensor:
-        """(items, dim) unit vectors of a retrieval task; item 0 means unknown items."""
+        """(items, dim) unit vectors of a retrieval task; item 0 stands for unknown items."""
         return F.normalize(self.items[_item_key(task)], dim=-1)
 
     def item_tables(self) -> dict[str, Tensor]:
@@ -247,19 +248,19 @@ class MultiTaskNetwork(nn.Module):
             return query.float() @ self.item_vectors(task).T
 
     def dense_parameters(self) -> list[nn.Parameter]:
-        """Everything but the tables, which have an optimizer of their own."""
+        """All parameters except the tables, which have a separate optimizer."""
         parts = (self.inputs, self.ple, self.towers, self.items)
         return [parameter for part in parts for parameter in part.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
-        """(name, expert, parameter, index on its dim 0) of what every task's loss passes through.
+        """(name, expert, parameter, index on its dim 0) of what all tasks share.
 
-        The tables, which lie below the cut, are not among them.
+        Without the tables, which are below the cut.
         """
         return [*self.ple.shared_parameters(), *self.input_parameters()]
 
     def input_parameters(self) -> list[tuple[str, str, nn.Parameter, None]]:
-        """The same of what lies between the cut and the experts: a group is a kind of feature."""
+        """The same for the layers between the cut and the experts: a group is a kind of feature."""
         return [
             (f"inputs.{kind}.{name}", f"inputs.{kind}", parameter, None)
             for kind, module in self.inputs.items()
@@ -276,13 +277,13 @@ class MultiTaskNetwork(nn.Module):
 
     @property
     def tasks_are_separable(self) -> bool:
-        """Whether each task's loss reaches the layers below through its own mixture alone."""
+        """Whether each task's loss depends on the layers below through its own mixture alone."""
         return self.ple.mixes_once and not self.towers.transfers
 
     def shared_weights(self, mixed: PLEOutput) -> Tensor:
-        """(T, B, S) what each task's mixture sends back into the shared experts, off the graph.
+        """(T, B, S) gradient weights of each task's mixture into the shared experts, off the graph.
 
-        The weights of the last level's gates, times `scale_shared_gradients`' factors if there are.
+        The weights of the last level's gates, times `scale_shared_gradients`' factors if set.
         """
         assert mixed.common is not None
         experts, rows, _ = mixed.common.shape
@@ -310,7 +311,7 @@ def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
 
 
 def _cast(x: Tensor) -> Tensor:
-    """Inputs as the experts multiply them: cast once under autocast, and not once an expert."""
+    """Inputs in the experts' precision: cast once under autocast, not once per expert."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 

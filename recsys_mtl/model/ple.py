@@ -19,8 +19,8 @@ class PLEOutput:
     Attributes:
         tasks: (T, B, D) tower inputs.
         weights: (T, B, E) gate weights of every gated level.
-        own: (T, O, B, D) of the last level's own experts; None where there are none.
-        common: (S, B, D) of the last level's shared experts; None where there are none.
+        own: (T, O, B, D) of the last level's own experts; None without such experts.
+        common: (S, B, D) of the last level's shared experts; None without such experts.
     """
 
     tasks: Tensor
@@ -74,7 +74,7 @@ class PLE(nn.Module):
         return len(self.levels) == 1
 
     def scale_shared_gradients(self, factors: Tensor | None) -> None:
-        """Multiply what each task sends into each shared expert in backward; None: leave it.
+        """Multiply each task's gradient into each shared expert; None: unchanged.
 
         Args:
             factors: (T, S); only for one level, as a later level's shared stream mixes the tasks.
@@ -85,7 +85,7 @@ class PLE(nn.Module):
 
     @property
     def shared_factors(self) -> Tensor | None:
-        """What `scale_shared_gradients` set."""
+        """The factors of `scale_shared_gradients`."""
         first = self.levels[0]
         assert isinstance(first, CGC)
         return first.shared_factors
@@ -96,10 +96,10 @@ class PLE(nn.Module):
         return [p for gate in gates if isinstance(gate, nn.Module) for p in gate.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
-        """(name, group, parameter, index on its dim 0) of what every task's loss passes through.
+        """(name, group, parameter, index on its dim 0) of what all tasks share.
 
-        Those are the shared experts and, at levels before the last, all experts and the shared
-        stream's gate. A group is an expert.
+        The shared experts and, at levels before the last, all experts and the shared stream's
+        gate. A group is an expert.
         """
         entries = []
         for number, level in enumerate(self.levels):

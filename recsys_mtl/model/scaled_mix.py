@@ -1,4 +1,4 @@
-"""A mixture of shared experts whose gradient into an expert counts differently for each task.
+"""A mixture of shared experts whose gradients into an expert have a factor for each task.
 
 Shapes: T tasks, B rows, S experts, D width.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 class ScaledMix(torch.autograd.Function):
     """out_t = Σ_s w_ts y_s, with ∂/∂y_s = Σ_t c_ts w_ts ∂out_t; the weights' gradient is plain.
 
-    One backward pass so applies any mixture of task gradients that is fixed for each expert.
+    One backward pass thus applies any mixture of task gradients that is fixed for each expert.
     """
 
     @staticmethod

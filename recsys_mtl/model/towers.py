@@ -71,7 +71,7 @@ def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> li
 
 
 class LogitTransfer(nn.Module):
-    """What a source task's output adds to a target's tower input.
+    """The term that a source task's output adds to a target's tower input.
 
     `scale · SiLU(LayerNorm(Linear(prediction)))`; `scale` is a buffer:
     a schedule may fade it to zero.
@@ -91,7 +91,7 @@ class LogitTransfer(nn.Module):
 
 
 class Towers(nn.Module):
-    """Every task's hidden layers, run as one batch a wave, and its output layer.
+    """Every task's hidden layers, run as one batch per wave, and its output layer.
 
     The output layer computes in float32 under autocast too: half precision would round the
     predictions to three digits.
@@ -137,7 +137,7 @@ class Towers(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(T, B, D) to task -> (B, outputs) float32; unit vectors where there are items."""
+        """(T, B, D) to task -> (B, outputs) float32; unit vectors for tasks with items."""
         outputs: dict[int, Tensor] = {}
         for wave, hidden in zip(self.waves, self.hidden, strict=True):
             inputs = x if len(self.waves) == 1 else self._inputs(x, wave, outputs)
@@ -146,7 +146,7 @@ class Towers(nn.Module):
         return {task.name: outputs[index] for index, task in enumerate(self.tasks)}
 
     def _inputs(self, x: Tensor, wave: Sequence[int], outputs: dict[int, Tensor]) -> Tensor:
-        """(tasks of the wave, B, D) tower inputs, what other tasks transfer included."""
+        """(tasks of the wave, B, D) tower inputs, including the transfers of other tasks."""
         inputs = []
         for index in wave:
             h = x[index]
