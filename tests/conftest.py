@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -19,6 +20,16 @@ import numpy as np
 import pytest
 
 pytest_plugins = ("tests.toy",)
+
+# What is imported and collected lives to the end, and is too much to be searched for garbage.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
 
 # A shell's background job ignores Ctrl-C, and so would the jobs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

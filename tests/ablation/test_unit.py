@@ -53,6 +53,7 @@ def seed_3(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Re
     return out, sorted(units, key=lambda unit: ablation.names.index(unit["arm"]))
 
 
+@pytest.mark.slow  # trainings
 def test_every_arm_leaves_a_file_of_strict_json(seed_3: Results) -> None:
     out, units = seed_3
 

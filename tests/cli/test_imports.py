@@ -51,6 +51,7 @@ def test_compare_needs_neither_torch_nor_mlflow(trained: Any, tmp_path: Path) ->
     assert not modules & {*HEAVY, "data_synth"}
 
 
+@pytest.mark.slow  # a fresh process
 def test_leaderboard_needs_no_torch(tmp_path: Path) -> None:
     modules = imported(tmp_path, "leaderboard", "--tracking-uri", "sqlite:///none.db", status=2)
     assert "mlflow" in modules

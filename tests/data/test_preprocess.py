@@ -134,6 +134,7 @@ def test_no_rows_and_one_row():
     )
 
 
+@pytest.mark.slow  # many cuts
 @given(st.sets(st.integers(1, 199), max_size=4))
 def test_fit_and_encode_do_not_depend_on_how_rows_are_cut(cuts):
     frame = _frame()

@@ -13,6 +13,7 @@ from recsys_mtl.config.data import DataConfig
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.splits import SPLITS, Splits, distinct, open_sources
 from recsys_mtl.errors import UserError
+from tests.marks import slow_except
 
 KINDS: dict[str, dict[str, Any]] = {
     "fraction": {"kind": "fraction", "valid": 0.2, "test": 0.3},
@@ -62,7 +63,7 @@ def test_splits_are_disjoint_and_complete(folder: Path, kind: str) -> None:
         assert len(ids_of[split]) / 1000 == pytest.approx(share, abs=0.1)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_except(["time"], KINDS))
 def test_neither_files_nor_chunks_move_a_row(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from data_synth import presets
 from data_synth.block import ROWS, RowBlock, draw_block
 from data_synth.relations import relation_matrix
+from tests.marks import slow_except
 
 BLOCKS = 4
 PAIRS = 7 * 28 + 105 + 10  # presets of 8 tasks, the 15 scored ones of bank16, the 5 of the demo
@@ -38,7 +39,7 @@ def scores_z(blocks: list[RowBlock], planned: np.ndarray) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", slow_except(["demo", "conflict"], presets()))
 def test_scores_have_the_planned_correlations(name: str, blocks_of: Any, plan_of: Any) -> None:
     planned = relation_matrix(plan_of(name))
     assert np.abs(scores_z(blocks_of(BLOCKS, name), planned)).max() < BOUND
@@ -111,6 +112,7 @@ def test_without_columns(blocks_of: Any) -> None:
     assert np.isfinite(block.scores).all()
 
 
+@pytest.mark.slow  # many rows
 @pytest.mark.parametrize("days", [14, 16])
 def test_many_tasks_in_few_days_where_time_does_not_act(days: int, blocks_of: Any) -> None:
     [block] = blocks_of(1, "bank16", f"period.days={days}", "score.time=0.0", "features.items=[]")

@@ -28,6 +28,7 @@ def test_the_bootstrap_interval_is_near_and_the_same_every_time() -> None:
     assert difference(VALUES).bootstrap == found.bootstrap
 
 
+@pytest.mark.slow  # a simulation
 def test_the_interval_covers_and_the_detectable_difference_is_found_as_often_as_said() -> None:
     rng = np.random.default_rng(0)
     tries, count, sd = 1000, 8, 1.0

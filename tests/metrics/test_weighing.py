@@ -31,6 +31,7 @@ def test_with_and_without_torch_sums_have_the_same_digits(
     assert running_sum(values).tolist() == fast.tolist() == [0.0, *np.cumsum(values)]
 
 
+@pytest.mark.slow  # a fresh process
 def test_metrics_need_no_heavy_library() -> None:
     code = (
         "import sys, numpy as np\n"

@@ -222,6 +222,7 @@ def test_numeric_only() -> None:
     assert net.embeddings.state_dict() == {}
 
 
+@pytest.mark.slow  # compiles
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiles_without_graph_breaks() -> None:
     spec = NetworkSpec(**{**vars(SPEC), "dropout": 0.0, "tower_dropout": 0.0})

@@ -135,6 +135,7 @@ def test_boosting_beats_the_constant() -> None:
     assert isinstance(boosted["item"], Undefined)
 
 
+@pytest.mark.slow  # every baseline twice
 def test_same_seed_same_predictions() -> None:
     first, second = (
         gradient_boosting(TRAIN, VALID, TEST, SPEC, seed=4, inverses=INVERSES) for _ in range(2)
@@ -159,6 +160,7 @@ def test_labels_that_training_lacks() -> None:
     assert guess["spend"] == Undefined("no labelled training rows")
 
 
+@pytest.mark.slow  # boosting
 def test_without_validation_labels() -> None:
     valid = with_labels(VALID, torch.full_like(VALID.labels, math.nan))
     boosted = gradient_boosting(TRAIN, valid, TEST, SPEC, seed=0, inverses=INVERSES)

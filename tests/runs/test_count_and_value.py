@@ -15,6 +15,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.export import save_export
+from tests.marks import slow_except
 from tests.toy import toy_rows
 
 TASKS = {
@@ -94,7 +95,7 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", slow_except(["cagt", "watched"], CHOICES))
 def test_it_trains_with(name: str, shop: Any) -> None:
     early = ["adatt.warmup_epochs=1"] if "adatt" in CHOICES[name][0] else []
     result = train(config_of(shop, *CHOICES[name], *early), shop.run)

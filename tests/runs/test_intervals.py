@@ -13,6 +13,7 @@ def scores(labels: dict[str, np.ndarray], predictions: dict[str, np.ndarray]) ->
     return Scores({}, {}, {}, predictions, labels, np.ones(count), {})
 
 
+@pytest.mark.slow  # two bootstraps
 def test_the_interval_is_that_of_a_bootstrap_by_hand(rng: np.random.Generator) -> None:
     labels = rng.integers(0, 2, 300).astype(float)
     predicted = labels + rng.normal(0, 1.5, 300)

@@ -19,6 +19,7 @@ from recsys_mtl.config.flat import flat
 from recsys_mtl.runs import train as train_job
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
+from tests.marks import slow_except
 
 Trained = tuple[Any, dict[str, Any]]
 
@@ -84,6 +85,7 @@ def test_every_task_has_its_metrics(trained: Trained) -> None:
     assert 0 < labelled["spend"] < labelled["click"]  # null is unlabelled
 
 
+@pytest.mark.slow  # trainings
 def test_the_same_seed_gives_the_same_model(trained: Trained, tmp_path: Path) -> None:
     toy, result = trained
     again = train(toy.config(), tmp_path / "again")
@@ -149,7 +151,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 } | {f"split by {name}": overrides for name, overrides in SPLITS.items()}
 
 
-@pytest.mark.parametrize("name", CHOICES)
+QUICK = ("ple of two levels, uncertainty", "hashed and quantiles, bf16", "split by time")
+
+
+@pytest.mark.parametrize("name", slow_except(QUICK, CHOICES))
 def test_choices_train(name: str, shared_toy: Any, tmp_path: Path) -> None:
     overrides = (*CHOICES[name], "training.epochs=1")
     result = train(shared_toy.config(*overrides), tmp_path)

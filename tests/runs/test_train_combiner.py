@@ -99,6 +99,7 @@ def test_result_and_tracker_know_where_tasks_conflict(toy: Any, tmp_path: Path) 
     assert "plots/conflicts.png" in {f.path for f in client.list_artifacts(run_id, "plots")}
 
 
+@pytest.mark.slow  # trainings
 def test_the_same_seed_gives_the_same_metrics(shared_toy: Any, tmp_path: Path) -> None:
     drawn = ("combiner.name=pcgrad", "combiner.block=expert")
     first, again, other = (

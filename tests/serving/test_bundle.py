@@ -133,6 +133,7 @@ def test_unwritable_folder(trained: Any, tmp_path: Path) -> None:
         save_bundle(tmp_path / "file" / "m", trained.config, trained.preprocessor, {})
 
 
+@pytest.mark.slow  # a fresh process
 def test_inference_imports_only_its_requirements(bundle: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from recsys_mtl.serving import load_bundle;"

@@ -24,6 +24,7 @@ def test_patience_ends_with_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow  # a new database
 def test_active_run_ends_with_its_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://of.the.user")
     uri = f"sqlite:///{tmp_path}/a.db"

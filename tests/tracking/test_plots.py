@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
+from tests.marks import slow_except
 
 TASKS = [f"task_{i}" for i in range(16)]
 
@@ -18,7 +19,7 @@ def is_png(figure: Figure) -> bool:
     return file.getvalue().startswith(b"\x89PNG") and len(file.getvalue()) > 2000
 
 
-@pytest.mark.parametrize("count", [1, 3, 16])
+@pytest.mark.parametrize("count", slow_except([1, 3], [1, 3, 16]))
 def test_loss_curves_have_a_panel_a_task(count: int) -> None:
     train = {task: [0.5, 0.25, float("nan")] for task in TASKS[:count]}
     figure = loss_curves(train, {TASKS[0]: [0.75, 0.5, 0.25]})
@@ -55,7 +56,7 @@ def test_gate_use_is_tasks_by_experts() -> None:
     assert is_png(figure)
 
 
-@pytest.mark.parametrize("count", [2, 16])
+@pytest.mark.parametrize("count", slow_except([2], [2, 16]))
 def test_transfer_shows_both_matrices_without_their_diagonals(count: int) -> None:
     affinity = np.linspace(-1, 1, count * count).reshape(count, count)
     figure = transfer(TASKS[:count], affinity, np.abs(affinity))

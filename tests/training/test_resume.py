@@ -19,6 +19,7 @@ from recsys_mtl.training import Trainer, TrainingResult, TrainingState, Validati
 from recsys_mtl.training.evaluate import Evaluator, mean_loss
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_losses, build_plan, build_step
+from tests.marks import slow_except
 
 EPOCHS, STEPS = 4, 3
 Position = tuple[int, int]
@@ -79,6 +80,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "bf16, famo": (balancing("famo"), {"precision": "bf16"}, {}),
     "fp16, cagt": (combiner("cagt"), {"precision": "fp16"}, {}),  # a CPU does it slowly
     "last weights": ({}, {"early_stopping": {"patience": None, "keep": "last"}}, {}),
+}
+QUICK = {
+    "plain",
+    "loss, gradnorm",
+    "borrow, uniform, famo, gates frozen",
+    "cagrad, adagrad, torchrec",
 }
 POSITIONS: tuple[Position, ...] = ((0, 2), (2, 0), (2, 3), (3, 1), (4, 0))
 """(epoch, batches of it): in its middle, after its evaluation, after its last batch."""
@@ -205,7 +212,7 @@ def check(make: Make, case: str, stream: bool, positions: Iterable[Position] | N
             assert torch.equal(value, weights[name]), (position, name)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_except(QUICK, CASES))
 def test_a_stored_training_ends_as_one_that_was_not(make: Make, case: str) -> None:
     check(make, case, list(CASES).index(case) % 2 == 1, POSITIONS)
 
@@ -217,7 +224,7 @@ def test_a_training_resumes_from_anywhere(make: Make, case: str) -> None:
     check(make, case, list(CASES).index(case) % 2 == 0, None)
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", slow_except([False], [False, True]))
 def test_skipped_batches_are_part_of_the_state(
     make: Make, rows_of: Callable[..., Batch], stream: bool
 ) -> None:
@@ -231,6 +238,7 @@ def test_skipped_batches_are_part_of_the_state(
         assert_same_result(again.fit(), result)
 
 
+@pytest.mark.slow  # three trainings
 def test_a_training_may_be_loaded_over_another(make: Make) -> None:
     """Into a trainer that has moments, best weights and epochs of its own already."""
     case = "borrow, uniform, famo, gates frozen"

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 import importlib.metadata as metadata
 import sys
@@ -62,6 +64,7 @@ print(result.stopped, len(result.epochs), result.epochs[-1].score < result.epoch
 """
 
 
+@pytest.mark.slow  # a fresh process
 def test_training_needs_no_command_line_and_no_optional_engine(tmp_path: Path) -> None:
     checkout = Path(__file__).parents[2]
     done = subprocess.run(

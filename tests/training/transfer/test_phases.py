@@ -15,6 +15,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.model import embeddings_plain
 from recsys_mtl.training.step import TrainingStep
+from tests.marks import slow_except
 
 MECHANISMS = ["loss", "gradient", "borrow"]
 SGD = {"tables": {"name": "sgd", "learning_rate": 0.05}}  # without state outside the state_dict
@@ -112,7 +113,7 @@ def from_here(
         epoch, start = epoch + 1, 0
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", slow_except(["borrow"], MECHANISMS))
 def test_a_stored_run_goes_on_as_if_nothing_had_been(
     step_of: Callable[..., TrainingStep], few: Batch, mechanism: str
 ) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.training.step import TrainingStep
+from tests.marks import slow_except
 
 NAMES = ["gradient_cosine", "logit_correlation", "averaged_gradient"]
 DROPOUT = {"dropout": 0.3, "tower_dropout": 0.2}
@@ -50,7 +51,7 @@ def test_off_is_a_step_that_knows_nothing_of_it(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rows_of_it", [None, 5])
+@pytest.mark.parametrize("rows_of_it", slow_except([5], [None, 5]))
 def test_measuring_moves_nothing(
     trained: Callable[..., Any], name: str, rows_of_it: int | None
 ) -> None:

@@ -132,6 +132,7 @@ def test_two_processes_give_the_same_results(
         assert unit == same
 
 
+@pytest.mark.slow  # trainings
 def test_a_ready_plan_is_run_by_its_name(
     reproduce: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +257,7 @@ def test_a_run_that_fails_leaves_the_others(
     assert not (tmp_path / "out" / "result.json").exists()
 
 
+@pytest.mark.slow  # trainings
 def test_a_reproduction_is_one_tracked_run(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
