@@ -20,6 +20,19 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
 
 
 @contextmanager
+def folder_made(folder: Path) -> Iterator[Path]:
+    """`folder` is there inside; what was made for it and is empty at the end is removed again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it becomes `path` when the block ends without error."""
     with _temporary(path) as temporary:

@@ -30,8 +30,9 @@ def claim(ablation: Ablation, out: Path) -> None:
     if held is not None:
         ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
         ablation = ablation.model_copy(update={"ready": ready, "arms": held.arms | ablation.arms})
-    atomic_write(base, dump_config(base_config(ablation, 0)))
-    if ablation.synthetic is not None:
+    if not base.exists():
+        atomic_write(base, dump_config(base_config(ablation, 0)))
+    if ablation.synthetic is not None and not plan.exists():
         atomic_write(plan, dump_plan(synthetic_plan(ablation, 0)))
     atomic_write(note, yaml_text.dump(ablation.model_dump()))
 

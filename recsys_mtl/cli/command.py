@@ -32,16 +32,17 @@ class Command:
 
     Args:
         name: of the command.
-        out: its output folder, made first so a wrong one costs no work; None writes nothing.
+        out: its output folder, tried first so a wrong one costs no work; None writes nothing.
+        files: names of what it writes there, in addition to result.json.
 
     Raises:
-        UserError: `out` cannot be written to.
+        UserError: `out` cannot be written to, or holds what no earlier call wrote.
     """
 
-    def __init__(self, name: str, out: Path | None = None) -> None:
+    def __init__(self, name: str, out: Path | None = None, files: Sequence[str] = ()) -> None:
         self.name = name
         self._started = datetime.now(UTC)
-        self._out = None if out is None else prepare_out(out)
+        self._out = None if out is None else prepare_out(out, name, files)
 
     def write(
         self, numbers: Mapping[str, Any], page: Page | None = None, *, file: str = ""

@@ -17,7 +17,7 @@ def compare(
     out: Out = None,
 ) -> None:
     """Compare trainings: metrics, cost, and what differs in their configs."""
-    command = Command("compare", out)
+    command = Command("compare", out, ("compare.html", "compare.md"))
     with uncollected():
         from recsys_mtl.runs import compare as library
 

@@ -23,8 +23,8 @@ def describe(
     from recsys_mtl.synthetic import describe as library
 
     truth = Truth.open(folder)
-    command = Command("describe", out)
-    pages = prepare_out(folder if out is None else out)
+    command = Command("describe", out, ("describe.html", "describe.png"))
+    pages = prepare_out(folder) if out is None else out
     report = library.describe(truth)
     written = report.page.write(pages, "describe")
     show_page(report.page, written)

@@ -21,7 +21,7 @@ def leaderboard(
     out: Out = None,
 ) -> None:
     """Rank the finished runs in MLflow, with the models registered from them."""
-    command = Command("leaderboard", out)
+    command = Command("leaderboard", out, ("leaderboard.html", "leaderboard.md"))
     with uncollected():
         from recsys_mtl.runs import leaderboard as library
 

@@ -47,7 +47,7 @@ def promote(
     request = library.Request(
         name, challenger, input=input, data=data, dry_run=dry_run, break_lock=break_lock
     )
-    command = Command("promote", out)
+    command = Command("promote", out, ("report.html", "report.md"))
     report = library.promote(registry, rules, request)
     command.write(report.numbers, report.page, file="report")
     report.page.show()

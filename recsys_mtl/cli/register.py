@@ -25,11 +25,12 @@ def register(
     with uncollected():
         from recsys_mtl.lifecycle import register as library
 
-    command = Command("register", out)
+    name_of_card = Path(library.CARD).stem
+    command = Command("register", out, (library.CARD, f"{name_of_card}.html"))
     report = library.register(
         run, name=name, tracking_uri=tracking_uri, allow_interrupted=allow_interrupted
     )
-    command.write(report.numbers, report.page, file=Path(library.CARD).stem)
+    command.write(report.numbers, report.page, file=name_of_card)
     version = f"models:/{name}/{report.numbers['number']}"
     stored = report.numbers["run_id"]
     say(f"registered {version}, which predicts the same in a fresh process: run {stored}")

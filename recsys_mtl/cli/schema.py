@@ -23,7 +23,7 @@ def schema(
     from recsys_mtl.cli.schema_tables import tables
     from recsys_mtl.files import atomic_write
 
-    command = Command("schema", out)
+    command = Command("schema", out, ("schema.json",))
     root = _root(plan=plan)
     text = json.dumps(root.model_json_schema(), indent=2, ensure_ascii=False)
     if out is not None:

@@ -15,15 +15,17 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import atomic_write
+from recsys_mtl.files import atomic_write, folder_made
 from recsys_mtl.version import installed_version
+
+_FIX = "give another folder with --out"
 
 
 def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> dict[str, Any]:
@@ -55,23 +57,69 @@ def write_result(out: Path, result: Mapping[str, Any]) -> Path:
     return atomic_write(out / "result.json", text + "\n")
 
 
-def prepare_out(out: str | Path) -> Path:
-    """Make the folder `out` and make sure that it can be written to.
+def prepare_out(out: str | Path, job: str = "", files: Iterable[str] = ()) -> Path:
+    """Make sure that a job can write to the folder `out` and replaces nothing but its own results.
+
+    The folder is made by the first file that is written: wrong input leaves none behind.
+
+    Args:
+        out: the folder.
+        job: what writes a result.json there; empty: none is written.
+        files: names of what else it writes there.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot be written to, or holds a file of one of these names that no earlier
+            call of the same job wrote.
     """
     out = Path(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            return out
+        with folder_made(out), tempfile.TemporaryFile(dir=out):
+            pass
     except OSError as error:
         reason = error.strerror or str(error)
-        fix = "give another folder with --out"
         raise wrong(
-            "cannot write to the output folder", where=str(out), found=reason, fix=fix
+            "cannot write to the output folder", where=str(out), found=reason, fix=_FIX
         ) from error
+    if job:
+        require_ours(out, job, () if has_result(out, job) else files)
+    return out
+
+
+def require_ours(out: Path, job: str, files: Iterable[str]) -> None:
+    """A job may write result.json and `files` to the folder.
+
+    Raises:
+        UserError: one of `files` is there, or a result.json of something else.
+    """
+    foreign = [] if has_result(out, job) else ["result.json"]
+    for name in (*foreign, *files):
+        if (path := out / name).is_symlink() or path.exists():
+            raise wrong(
+                f"the output folder holds what no `{job}` wrote, which this one would replace",
+                where=str(path),
+                expected=f"a new folder, or one of an earlier `{job}`",
+                found="a folder" if path.is_dir() else _described(path),
+                fix=_FIX,
+            )
+
+
+def has_result(out: Path, job: str) -> bool:
+    """Whether the folder holds a result of that job."""
+    return read_result(out / "result.json").get("job") == job
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing where it is no JSON object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _described(path: Path) -> str:
+    job = read_result(path).get("job")
+    return f"the result of `{job}`" if isinstance(job, str) and job else "another file"
 
 
 def plain(value: Any) -> Any:

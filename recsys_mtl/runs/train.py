@@ -12,7 +12,10 @@ The test metrics are those of the saved weights in fp32, which is how prediction
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,17 +26,19 @@ import polars as pl
 from recsys_mtl.config import Config, config_hash, dump_config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.errors import UserError
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
+from recsys_mtl.runs.folder import JOB, MODEL, require_training_folder, training_folder
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, prove_model, track_epoch, track_outcome
-from recsys_mtl.serving.bundle import load_bundle, save_bundle
+from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.open import open_run
@@ -70,8 +75,14 @@ def train(
             run beyond `data.fit_rows` is found when it is read); or a logged model that does not
             work in a fresh process, after everything else is written.
     """
+    with training_folder(out) as folder:
+        return _train(config, folder, baselines=baselines, show=show)
+
+
+def _train(
+    config: Config, out: Path, *, baselines: bool, show: Callable[[ResultTable], None] | None
+) -> dict[str, Any]:
     started = datetime.now(UTC)
-    out = prepare_out(out)
     if (out / "result.json").exists():
         log.warning("%s holds an earlier run, which this one will replace", out)
     public = without_secrets(config)
@@ -80,6 +91,7 @@ def train(
     sampler = ReferenceSampler()
     prepared = prepare(config, sampler)
     check_output_columns(prepared.preprocessor)
+    check_storable(config, prepared.preprocessor)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
     track = config.tracking
     with open_run(
@@ -96,27 +108,15 @@ def train(
         if baselines and not interrupted:
             interrupted = not _finished(run_baselines(config, prepared), others)
         kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
+        result = envelope(JOB, started=started, config_hash=config_hash(config))
+        result |= _result(config, prepared, fitted, test, others)
+        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
+        write_result(out, result)
         if show is not None:
             columns = {"model": test.metrics, **others}
             show(ResultTable(f"{config.name}: test rows", kinds, columns))
         track_outcome(tracked, config, fitted, test, others)
-        result = envelope("train", started=started, config_hash=config_hash(config))
-        result |= _result(config, prepared, fitted, test, others)
-        result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
-        write_result(out, result)
-        model_uri = log_model(
-            tracked,
-            out / "model",
-            prepared.example,
-            name=config.name.replace(".", "_"),
-            step=fitted.result.best_epoch,
-        )
-        if model_uri is not None:
-            result["mlflow"]["model_uri"] = model_uri
-            write_result(out, result)
-            expected = _predictions(config, prepared, fitted, out)
-            difference = prove_model(tracked, model_uri, out, prepared.example, expected)
-            result["mlflow"]["largest_difference"] = difference
+        _log_model(tracked, config, prepared, fitted, out, result)
         tracked.artifact(write_result(out, result))
         if interrupted:
             log.warning("interrupted: %s holds the best epoch until then, and its result", out)
@@ -127,17 +127,45 @@ def train(
 def _save(
     out: Path, config: Config, prepared: Prepared, fitted: Fitted, sampler: ReferenceSampler
 ) -> None:
-    """The model and its config replace those of an earlier run in the same folder."""
-    (out / "result.json").unlink(missing_ok=True)
-    atomic_write(out / "config.yaml", dump_config(without_secrets(config)))
-    save_bundle(
-        out / "model",
-        config,
-        prepared.preprocessor,
-        fitted.network.state_dict(),
+    """The model and its config replace those of an earlier run in the same folder.
+
+    Raises:
+        UserError: they cannot be written there: the model is then in a temporary folder.
+    """
+    weights = fitted.network.state_dict()
+    save = partial(
+        save_bundle,
+        config=config,
+        preprocessor=prepared.preprocessor,
+        state_dict=weights,
         fingerprint=prepared.fingerprint,
-        reference=sampler.reference(Predictor(config, prepared.preprocessor, fitted.network)),
     )
+    result, reference = out / "result.json", None
+    try:
+        reference = sampler.reference(Predictor(config, prepared.preprocessor, fitted.network))
+    finally:
+        try:
+            require_training_folder(out)
+            save(
+                out / MODEL,
+                reference=reference,
+                before_replacing=partial(result.unlink, missing_ok=True),
+            )
+        except UserError as error:
+            raise _rescued(error, partial(save, reference=reference)) from error
+    atomic_write(out / CONFIG, dump_config(without_secrets(config)))
+
+
+def _rescued(error: UserError, save: Callable[[Path], None]) -> UserError:
+    """Store the model in a temporary folder, if that works, which the error then names."""
+    spare = Path(tempfile.mkdtemp(prefix="recsys-mtl-"))
+    try:
+        save(spare / MODEL)
+    except UserError:
+        shutil.rmtree(spare, ignore_errors=True)
+        return error
+    fix = f"the trained model is in {spare / MODEL}: move it from there"
+    return UserError(*(replace(problem, fix=fix) for problem in error.problems))
 
 
 def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
@@ -176,8 +204,32 @@ def _result(
             for name, by_task in others.items()
         },
         "peak_memory_mb": round(peak_memory_mb(), 1),
-        "model": "model",
+        "model": MODEL,
     }
+
+
+def _log_model(
+    tracked: Run,
+    config: Config,
+    prepared: Prepared,
+    fitted: Fitted,
+    out: Path,
+    result: dict[str, Any],
+) -> None:
+    """Log the stored model and prove it; `result` and its file learn what came of it."""
+    model_uri = log_model(
+        tracked,
+        out / MODEL,
+        prepared.example,
+        name=config.name.replace(".", "_"),
+        step=fitted.result.best_epoch,
+    )
+    if model_uri is not None:
+        result["mlflow"]["model_uri"] = model_uri
+        write_result(out, result)
+        expected = _predictions(config, prepared, fitted, out)
+        difference = prove_model(tracked, model_uri, out, prepared.example, expected)
+        result["mlflow"]["largest_difference"] = difference
 
 
 def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) -> pl.DataFrame:
@@ -185,7 +237,7 @@ def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) 
     if fitted.device.type == "cpu":
         predictor = Predictor(config, prepared.preprocessor, fitted.network)
     else:
-        predictor = load_bundle(out / "model")
+        predictor = load_bundle(out / MODEL)
     return predictor.predict(prepared.example)
 
 

@@ -8,6 +8,7 @@ from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.serving.bundle import check_storable
 from recsys_mtl.serving.predictor import check_output_columns
 from recsys_mtl.wiring.network import build_network
 
@@ -27,6 +28,7 @@ def validate(config: Config) -> dict[str, Any]:
     check_precision(config.training.precision, pick_device(config.training.device))
     prepared = prepare(config)
     check_output_columns(prepared.preprocessor)
+    check_storable(config, prepared.preprocessor)
     spec = prepared.preprocessor.spec
     # What can be had decides between the backends at the training; TorchRec starts in seconds.
     backend = config.model.embedding.backend

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_mtl.files import atomic_file
+from recsys_mtl.folder_lock import locked
 from recsys_mtl.model.device import Precision
 from recsys_mtl.progress import Advance, progress
 from recsys_mtl.reports.output import prepare_out
@@ -20,7 +21,6 @@ from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.drift import Drift, measure
 from recsys_mtl.scoring.drift_page import write_drift
 from recsys_mtl.scoring.folder import PartFolder
-from recsys_mtl.scoring.lock import locked
 from recsys_mtl.scoring.model import ModelFolder
 from recsys_mtl.scoring.rows import output_schema
 from recsys_mtl.scoring.stream import Scorer

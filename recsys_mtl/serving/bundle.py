@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch import Tensor
 from recsys_mtl.config.load import config_from_yaml, dump_config
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Reference
 from recsys_mtl.tracking.uri import without_secrets
@@ -35,6 +35,7 @@ FORMAT = 1
 CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"
 REFERENCE = "reference.json"
 MANIFEST = "manifest.json"
+_FILES = {CONFIG, PREPROCESSOR, WEIGHTS, REFERENCE, MANIFEST}
 PACKAGES = (  # what inference imports
     "torch",
     "numpy",
@@ -56,6 +57,7 @@ def save_bundle(
     *,
     fingerprint: str = "",
     reference: Reference | None = None,
+    before_replacing: Callable[[], object] = lambda: None,
 ) -> None:
     """Write a bundle next to `folder`, then rename it; an older one is replaced.
 
@@ -66,6 +68,7 @@ def save_bundle(
         state_dict: of the network.
         fingerprint: of the data that the run was split from; empty where it is not known.
         reference: what later rows are compared with; None stores none.
+        before_replacing: called when all is written, before an older bundle is replaced.
 
     Raises:
         UserError: the folder cannot be written, or the disk is full.
@@ -78,6 +81,7 @@ def save_bundle(
             stored = json.dumps(reference.to_dict(), allow_nan=False, ensure_ascii=False)
             (new / REFERENCE).write_text(stored, encoding="utf-8")
         _write(new, config, preprocessor, state_dict, fingerprint)
+        before_replacing()
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
@@ -87,6 +91,19 @@ def save_bundle(
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_storable(config: Config, preprocessor: Preprocessor) -> None:
+    """A model of the config and of what was fitted can be stored, once it is trained.
+
+    Raises:
+        UserError: a statistic is not a finite number, or a text is not one.
+    """
+    try:
+        _described(config, preprocessor)
+    except ValueError as error:
+        fix = "correct extreme numbers and broken texts in the data and the config"
+        raise wrong("the model could not be stored", found=error, fix=fix) from error
 
 
 def load_bundle(folder: str | Path) -> Predictor:
@@ -110,6 +127,17 @@ def load_bundle(folder: str | Path) -> Predictor:
         where = str(folder / WEIGHTS)
         raise wrong("the weights do not fit the config", where=where, found=error) from error
     return Predictor(config, preprocessor, network, str(manifest.get("fingerprint", "")))
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder holds a manifest and nothing but files of a bundle."""
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    try:
+        return "files" in _manifest(folder) and names <= _FILES
+    except UserError:
+        return False
 
 
 def load_reference(folder: str | Path) -> Reference | None:
@@ -142,9 +170,8 @@ def _write(
     state_dict: Mapping[str, Tensor],
     fingerprint: str,
 ) -> None:
-    (folder / CONFIG).write_text(dump_config(without_secrets(config)), encoding="utf-8")
-    stored = json.dumps(preprocessor.to_dict(), allow_nan=False)
-    (folder / PREPROCESSOR).write_text(stored, encoding="utf-8")
+    for name, content in _described(config, preprocessor).items():
+        (folder / name).write_bytes(content)
     # clone: fused tables are views of one storage, which safetensors refuses
     weights = {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()}
     save_file(weights, folder / WEIGHTS)
@@ -157,6 +184,12 @@ def _write(
         "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _described(config: Config, preprocessor: Preprocessor) -> dict[str, bytes]:
+    """The files that are known before the training."""
+    fitted = json.dumps(preprocessor.to_dict(), allow_nan=False)
+    return {CONFIG: dump_config(without_secrets(config)).encode(), PREPROCESSOR: fitted.encode()}
 
 
 def _check(folder: Path) -> dict[str, Any]:

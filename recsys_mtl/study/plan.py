@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field, PositiveInt
 
-from recsys_mtl.config import read_text, section_from_yaml
+from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import wrong
 
@@ -39,16 +39,24 @@ def held_plan(
         differences: between the plan that the folder holds and this one.
 
     Raises:
-        UserError: it holds another study, or other files.
+        UserError: it holds another study, other files, or a note that was written by hand, which
+            would be replaced.
     """
     out, kind = note.parent, note.stem
     if note.exists():
-        held = section_from_yaml(type(plan), read_text(note), where=str(note), check=lambda _: ())
+        text = read_text(note)
+        held = section_from_yaml(type(plan), text, where=str(note), check=lambda _: ())
         if differs := differences(held):
             raise wrong(
                 f"the folder holds another {kind}", where=str(out), expected=same,
                 found=f"another {', '.join(differs)}",
                 fix="give another --out, or delete the folder",
+            )  # fmt: skip
+        if text != yaml_text.dump(yaml_text.parse(text, str(note)).data):
+            raise wrong(
+                f"the output folder holds an {note.name} that no study wrote", where=str(note),
+                expected=f"a new or empty folder, or one that the same {kind} has begun",
+                fix="give another --out",
             )  # fmt: skip
         return held
     if out.is_dir() and any(out.iterdir()):

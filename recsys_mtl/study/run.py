@@ -21,6 +21,7 @@ from typing import Any, Generic, NamedTuple
 from recsys_mtl.config.flat import flat
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError
+from recsys_mtl.folder_lock import locked
 from recsys_mtl.processes import as_they_come
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, plain, write_result
@@ -96,9 +97,17 @@ def run_study(
         What result.json holds.
 
     Raises:
-        UserError: data or settings are wrong, or a stored result is not that of its unit.
+        UserError: data or settings are wrong, a stored result is not that of its unit, or another
+            job works in the folder.
         KeyboardInterrupt: Ctrl-C; the same call resumes after the units that are finished.
     """
+    with locked(out):
+        return _run(study, out, started=started, processes=processes, show=show)
+
+
+def _run(
+    study: Study[U], out: Path, *, started: datetime, processes: int | None, show: Show | None
+) -> dict[str, Any]:
     study.check([result for _, result in stored(study.units, out)])
     with _open(study, study.name, {"job": study.job}, out) as tracked:
         tracked.params(flat(study.params))

@@ -29,7 +29,14 @@ from recsys_mtl.tracking.mlflow_errors import (
 )
 from recsys_mtl.tracking.mlflow_process import active, patience, silence
 from recsys_mtl.tracking.run import PackagedModel, Status
-from recsys_mtl.tracking.uri import artifact_location, redact, redact_uri, resolve, unusable
+from recsys_mtl.tracking.uri import (
+    artifact_location,
+    prepare_artifacts,
+    redact,
+    redact_uri,
+    resolve,
+    unusable,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +60,7 @@ def open_mlflow_run(
         with patience(retries=0, seconds=5):
             client = MlflowClient(uri)
             experiment_id = _experiment(client, experiment, artifact_location(uri))
+            prepare_artifacts(uri, client.get_experiment(experiment_id).artifact_location)
             run = client.create_run(experiment_id, run_name=name, tags=resolve_tags(dict(tags)))
     except UserError:
         raise

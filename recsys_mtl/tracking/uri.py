@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import tempfile
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.errors import UserError, wrong
@@ -44,6 +45,24 @@ def artifact_location(uri: str) -> str | None:
         return None
     path = uri.removeprefix(_SQLITE).partition("?")[0]
     return (Path(path).parent / "mlartifacts").as_uri()
+
+
+def prepare_artifacts(uri: str, location: str) -> None:
+    """Create the folder that artifacts of a SQLite store go to, and prove that it can be written.
+
+    Raises:
+        UserError: it cannot be.
+    """
+    parts = urlsplit(location)
+    if not uri.startswith(_SQLITE) or parts.scheme not in ("", "file"):
+        return
+    folder = Path(unquote(parts.path))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unusable(uri, f"{folder}: {error.strerror}, where its artifacts go") from error
 
 
 def redact(text: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,10 +44,40 @@ def test_a_result_that_is_no_json_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_prepare_out(tmp_path: Path) -> None:
-    assert prepare_out(tmp_path / "a" / "b").is_dir()
+    assert prepare_out(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list(tmp_path.iterdir()) == []  # wrong input later leaves nothing
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "under"):
         with pytest.raises(UserError, match="cannot write to the output folder") as caught:
             prepare_out(out)
         assert str(out) in str(caught.value)
         assert "--out" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"result.json": '{"job": "train"}'}, "result.json.*found the result of `train`"),
+        ({"result.json": "{"}, "result.json.*found another file"),
+        ({"result.json": "[" * 100_000}, "result.json.*found another file"),
+        ({"result.json": None}, "result.json.*found a folder"),
+        ({"page.md": "mine"}, "page.md.*found another file"),
+        ({"page.md": None}, "page.md.*found a folder"),
+        ({"result.json": '{"job": "train"}', "page.md": "mine"}, "result.json"),
+    ],
+)
+def test_a_job_replaces_its_own_results_alone(
+    tmp_path: Path, files: dict[str, str | None], found: str
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).mkdir() if content is None else (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match="what no `compare` wrote") as caught:
+        prepare_out(tmp_path, "compare", ("page.md",))
+    assert re.search(found, str(caught.value))
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
+def test_a_job_replaces_what_it_wrote_before(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("old")
+    write_result(tmp_path, {"job": "compare"})
+    assert prepare_out(tmp_path, "compare", ("page.md",)) == tmp_path

@@ -14,9 +14,9 @@ import pytest
 from recsys_mtl.cli.main import main
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import UserError
+from recsys_mtl.folder_lock import locked
 from recsys_mtl.runs.train import train
 from recsys_mtl.scoring.job import Options
-from recsys_mtl.scoring.lock import locked
 from recsys_mtl.scoring.predict import predict
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.scoring.lock import HOLDER, LOCK, locked
+from recsys_mtl.folder_lock import HOLDER, LOCK, locked
 
 
 def test_the_error_of_the_second_job_names_the_first(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_lock_of_a_killed_job_is_free_again(tmp_path: Path, content: str) ->
 
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal; from pathlib import Path; from recsys_mtl.scoring.lock import locked;"
+        "import os, signal; from pathlib import Path; from recsys_mtl.folder_lock import locked;"
         f"lock = locked(Path({str(tmp_path)!r})); lock.__enter__();"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

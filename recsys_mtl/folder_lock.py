@@ -30,6 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another job works there.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     path, lock = folder / HOLDER, FileLock(folder / LOCK, timeout=_WAIT)
     try:
         lock.acquire()

@@ -1,0 +1,65 @@
+"""The output folder of a training: one at a time works there, and replaces earlier ones alone.
+
+An earlier training is known by its files: a result.json of `train`, a model folder with a manifest
+and no other files, and a config.yaml equal to that of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recsys_mtl.files import folder_made
+from recsys_mtl.folder_lock import locked
+from recsys_mtl.reports.output import has_result, prepare_out, require_ours
+from recsys_mtl.serving.bundle import CONFIG, is_bundle
+
+JOB, MODEL = "train", "model"
+_SPOOL, _ALSO_WRITTEN = "metrics.jsonl", "verify.log"
+
+
+@contextmanager
+def training_folder(out: str | Path) -> Iterator[Path]:
+    """The folder, held for one training; one that is made here and stays empty is removed.
+
+    Raises:
+        UserError: it cannot be written to, another training is at work there, or it holds files
+            that no training wrote.
+    """
+    out = prepare_out(out)
+    with folder_made(out), locked(out):
+        require_training_folder(out)
+        yield out
+
+
+def require_training_folder(out: Path) -> None:
+    """A training may write there.
+
+    Raises:
+        UserError: it would replace what no training wrote.
+    """
+    model, config = out / MODEL, out / CONFIG
+    known = is_bundle(model)
+    foreign = []
+    if not known:
+        foreign.append(MODEL)
+    if not (known and _same_content(config, model / CONFIG)):
+        foreign.append(CONFIG)
+    if not (known or has_result(out, JOB)):
+        foreign.append(_ALSO_WRITTEN)
+    if not _is_spool(out / _SPOOL):
+        foreign.append(_SPOOL)
+    require_ours(out, JOB, foreign)
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    return first.is_file() and not first.is_symlink() and first.read_bytes() == second.read_bytes()
+
+
+def _is_spool(path: Path) -> bool:
+    """Whether metrics were kept there while a tracking server was away."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.readline().startswith(b'{"step": ')
