@@ -9,7 +9,7 @@ import typer
 
 from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.options import Data, Out, RunFolder
+from recsys_mtl.cli.options import Csv, Data, Out, RunFolder
 
 
 class Split(StrEnum):
@@ -26,6 +26,7 @@ def evaluate(
         str | None, typer.Option(metavar="PATH", help="labelled rows; else the run's own split")
     ] = None,
     split: Annotated[Split, typer.Option(help="which rows of the run's data")] = Split.test,
+    csv: Csv = None,
     out: Out = None,
 ) -> None:
     """Measure a trained model on its held-out rows or on other labelled rows."""
@@ -33,6 +34,6 @@ def evaluate(
         from recsys_mtl.runs import evaluate as library
 
     command = Command("evaluate", out)
-    evaluation = library.evaluate(run_dir, data=data, input=input, split=split.value)
+    evaluation = library.evaluate(run_dir, data=data, input=input, split=split.value, csv=csv or ())
     evaluation.table.show()
     command.write(evaluation.numbers)

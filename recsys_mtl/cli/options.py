@@ -21,6 +21,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="K=V", help="override, such as training.epochs=3"),
 ]
+Csv = Annotated[
+    list[str] | None,
+    typer.Option("--csv", metavar="K=V", help="how --input is written: delimiter=';' (CSV)"),
+]
 Seed = Annotated[int | None, typer.Option(help="short for --set seed=N")]
 Data = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that data paths start from")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="folder for result.json and more")]

@@ -10,7 +10,7 @@ import typer
 
 from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.options import OptionalModelFolder, Out
+from recsys_mtl.cli.options import Csv, OptionalModelFolder, Out
 
 
 class Precision(StrEnum):
@@ -44,6 +44,7 @@ def predict(
     drift: Annotated[
         bool, typer.Option(help="compare the rows with the training's (drift.html)")
     ] = True,
+    csv: Csv = None,
     out: Out = None,
     batch_rows: Annotated[int, typer.Option(min=1, help="rows scored at a time")] = 65_536,
     precision: Annotated[
@@ -64,6 +65,7 @@ def predict(
         drift=drift,
         batch_rows=batch_rows,
         precision=precision.value,
+        csv=tuple(csv or ()),
     )
     chosen = find_model(run_dir, model=model, tracking_uri=tracking_uri)
     command = Command("predict", out)

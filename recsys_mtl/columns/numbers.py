@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,31 @@ from recsys_mtl.errors import wrong
 
 Floats = NDArray[np.float64]
 SAMPLE_ROWS = 200_000
+NULL_NUMBERS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts that mean missing where numbers are expected."""
+_TRUTHS = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
+
+
+def parse_numbers(texts: pl.Series, nulls: Sequence[str]) -> tuple[pl.Series, int | None]:
+    """Float64 of each text, and the index of the first that is no number.
+
+    Spaces around a number are no harm; true and false are 1 and 0.
+
+    Args:
+        texts: strings.
+        nulls: those that mean missing, without spaces around.
+    """
+    numbers = texts.cast(pl.Float64, strict=False)
+    if numbers.null_count() == texts.null_count():
+        return numbers, None
+    left = (numbers.is_null() & texts.is_not_null()).arg_true()
+    odd = texts.gather(left).str.strip_chars()
+    read = odd.replace(_TRUTHS).cast(pl.Float64, strict=False)
+    bad = read.is_null() & ~odd.is_in(list(nulls))
+    return numbers.scatter(left, read), left[int(bad.arg_max() or 0)] if bad.any() else None
 
 
 def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:

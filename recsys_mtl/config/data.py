@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from recsys_mtl.config.csv import CsvConfig
 from recsys_mtl.config.section import Fraction, NonNegative, Section
 
 
@@ -66,6 +67,7 @@ class DataConfig(Section):
         None, description="folder that paths start from; else $RECSYS_MTL_DATA, else the cwd"
     )
     format: Literal["auto", "parquet", "csv"] = Field("auto", description="auto: by the suffix")
+    csv: CsvConfig = CsvConfig()
     split: SplitConfig = Field(default_factory=lambda: FractionSplitConfig(kind="fraction"))
     ignore: list[str] = Field([], description="columns (or patterns such as 'tmp_*') not used")
     weight: str | None = Field(None, description="column of non-negative row weights")

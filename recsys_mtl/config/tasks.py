@@ -49,8 +49,8 @@ class TaskConfig(OpenUnion, MovedKeys):
         return next(metric for metric in cls.metrics if metric.name == cls.main)
 
     @property
-    def label_type(self) -> Literal["number", "text"] | None:
-        """The type to read an ambiguous label column as; None: any."""
+    def label_type(self) -> Literal["number", "text"]:
+        """The type to read the values of a CSV file as."""
         return "text"
 
     @property
@@ -91,11 +91,6 @@ class BinaryConfig(TaskConfig):
     alpha: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None, exclude=True, description="another spelling of `loss: {name: focal, alpha: …}`"
     )
-
-    @property
-    def label_type(self) -> Literal["number", "text"] | None:
-        """0 and 1, or the text of a named value."""
-        return None if self.positive is None else "text"
 
     @property
     def event(self) -> str:
@@ -160,7 +155,7 @@ class RegressionConfig(TaskConfig):
     )
 
     @property
-    def label_type(self) -> Literal["number", "text"] | None:
+    def label_type(self) -> Literal["number", "text"]:
         """A number."""
         return "number"
 
@@ -202,7 +197,7 @@ class CountConfig(TaskConfig):
     kind: Literal["count"]
 
     @property
-    def label_type(self) -> Literal["number", "text"] | None:
+    def label_type(self) -> Literal["number", "text"]:
         """A number."""
         return "number"
 
@@ -229,7 +224,7 @@ class CustomerValueConfig(TaskConfig):
     kind: Literal["customer_value"]
 
     @property
-    def label_type(self) -> Literal["number", "text"] | None:
+    def label_type(self) -> Literal["number", "text"]:
         """A number."""
         return "number"
 

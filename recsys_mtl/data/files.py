@@ -15,11 +15,14 @@ from urllib.parse import unquote
 
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
+_PACKED = (".gz", ".bz2", ".zst")
 Format = Literal["parquet", "csv"]
 SUFFIXES: dict[Format, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq", ".parq"),
-    "csv": (".csv", ".csv.gz"),
+    "csv": tuple(kind + packed for kind in (".csv", ".tsv") for packed in ("", *_PACKED)),
 }
+BY_NAME = tuple(".txt" + packed for packed in ("", *_PACKED)) + _PACKED
+"""Suffixes of CSV files that may be others' too: in a folder they count with `format: csv`."""
 WHOLE_BYTES = 64 << 20
 EDGE_BYTES = 1 << 20
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -134,7 +137,8 @@ def _folder(folder: Path, fmt: str) -> list[Path]:
 
 
 def _suffixes(fmt: str) -> tuple[str, ...]:
-    return tuple(s for kind, group in SUFFIXES.items() if fmt in ("auto", kind) for s in group)
+    known = tuple(s for kind, group in SUFFIXES.items() if fmt in ("auto", kind) for s in group)
+    return known + (BY_NAME if fmt == "csv" else ())
 
 
 def _visible(path: Path, base: Path) -> bool:
@@ -142,7 +146,7 @@ def _visible(path: Path, base: Path) -> bool:
 
 
 def _format(path: Path) -> Format:
-    return "csv" if path.name.lower().endswith(SUFFIXES["csv"]) else "parquet"
+    return "csv" if path.name.lower().endswith(SUFFIXES["csv"] + BY_NAME) else "parquet"
 
 
 def _data_file(path: Path, root: Path, fmt: Format) -> DataFile:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from recsys_mtl.config.check import label_of
+from recsys_mtl.config.csv import with_settings
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.raw import RawRows
@@ -41,17 +44,27 @@ def open_splits(
     """
     whose = run or config
     columns = _Columns.of(config)
+    of_split = _of_split(whose)
     sources = open_sources(
-        whose.data, data_root(whose, root), text=columns.text, numbers=columns.numbers
+        whose.data,
+        data_root(whose, root),
+        text=columns.text,
+        numbers=columns.numbers,
+        inferred=columns.inferred | {column for column, _ in of_split},
     )
-    wanted = columns.wanted + _of_split(whose)
+    wanted = columns.wanted + of_split
     for source in distinct(sources):
         _require_columns(config, source, wanted, others=run is not None)
     return Splits.of(sources, whose.data.split, whose.seed)
 
 
 def open_rows(
-    config: Config, paths: str | list[str], *, root: str | Path, run: Config | None = None
+    config: Config,
+    paths: str | list[str],
+    *,
+    root: str | Path,
+    run: Config | None = None,
+    csv: Sequence[str] = (),
 ) -> RawRows:
     """Open all rows of some files, which need not be split and may have any other columns.
 
@@ -59,7 +72,8 @@ def open_rows(
         config: which columns there have to be.
         paths: as `data.path`.
         root: folder that relative paths start from.
-        run: whose `data.format` the files have, if it is not the config's.
+        run: whose `data.format` and `data.csv` the files have, if they are not the config's.
+        csv: settings that differ from that `data.csv`; files of any name are CSV then.
 
     Raises:
         UserError: the files cannot be opened; every column that the config names and they lack.
@@ -68,9 +82,11 @@ def open_rows(
     source = Source.open(
         paths,
         root=Path(root),
-        fmt=(run or config).data.format,
+        fmt="csv" if csv else (run or config).data.format,
         text_columns=columns.text,
         number_columns=columns.numbers,
+        inferred_columns=columns.inferred,
+        csv=with_settings((run or config).data.csv, csv),
     )
     _require_columns(config, source, columns.wanted, others=True)
     return RawRows.of(source)
@@ -84,11 +100,13 @@ class _Columns:
         wanted: (column, path in the config) of features, labels and the weight.
         text: those that a CSV file's values are read as text from.
         numbers: those that a CSV file's values are read as float64 from.
+        inferred: those of conditions, whose type a CSV file's values decide.
     """
 
     wanted: list[tuple[str, str]]
     text: frozenset[str]
     numbers: frozenset[str]
+    inferred: frozenset[str]
 
     @classmethod
     def of(cls, config: Config) -> _Columns:
@@ -96,15 +114,18 @@ class _Columns:
         reads = {name: KINDS[feature.kind].reads for name, feature in config.features.items()}
         text = {name for name, as_what in reads.items() if as_what == "text"}
         numbers = {name for name, as_what in reads.items() if as_what == "numbers"}
+        inferred: set[str] = set()
         for name, task in config.tasks.items():
             column = label_of(name, task)
             wanted.append((column, f"tasks.{name}.label"))
-            if task.label_type is not None:
-                (numbers if task.label_type == "number" else text).add(column)
+            (numbers if task.label_type == "number" else text).add(column)
+            if task.only_where is not None:
+                with suppress(UserError):  # reported with the missing columns
+                    inferred |= {*parse(task.only_where, "").columns}
         if config.data.weight:
             wanted.append((config.data.weight, "data.weight"))
             numbers.add(config.data.weight)
-        return cls(wanted, frozenset(text), frozenset(numbers))
+        return cls(wanted, frozenset(text - numbers), frozenset(numbers), frozenset(inferred))
 
 
 def _of_split(run: Config) -> list[tuple[str, str]]:
@@ -149,7 +170,7 @@ def _require_columns(
             problems += error.problems
         else:
             used |= set(condition.columns)
-    ignored = ["*"] if others else config.data.ignore
+    ignored = ["*"] if others else [*config.data.ignore, *map(str.strip, config.data.ignore)]
     unused = [
         c for c in columns if c not in used and not any(fnmatch.fnmatchcase(c, p) for p in ignored)
     ]
@@ -159,7 +180,7 @@ def _require_columns(
                 "columns not mentioned",
                 source.where,
                 "every column to be a feature, a label or listed in data.ignore",
-                ", ".join(unused),
+                ", ".join(c or "''" for c in unused),
                 "add them to data.ignore if they are not to be used",
             )
         )

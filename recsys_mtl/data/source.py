@@ -13,8 +13,10 @@ from typing import Literal
 import polars as pl
 import pyarrow as pa
 
+from recsys_mtl.config.csv import CsvConfig
+from recsys_mtl.data.csv import CsvReader
 from recsys_mtl.data.files import DataFile, find_files, fingerprint
-from recsys_mtl.data.formats import CsvReader, ParquetReader, Reader
+from recsys_mtl.data.formats import ParquetReader, Reader
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
 
@@ -41,6 +43,8 @@ class Source:
         fmt: Literal["auto", "parquet", "csv"] = "auto",
         text_columns: AbstractSet[str] = frozenset(),
         number_columns: AbstractSet[str] = frozenset(),
+        inferred_columns: AbstractSet[str] | None = None,
+        csv: CsvConfig = CsvConfig(),  # noqa: B008 - frozen
         where: str = "data.path",
     ) -> Source:
         """Find the files, and check every one's footer or header and that they fit together.
@@ -50,7 +54,10 @@ class Source:
             root: folder that relative paths start from.
             fmt: format of the files; auto goes by the suffix.
             text_columns: columns of a CSV that are text, whatever their values.
-            number_columns: columns of a CSV that are float64; the rest are inferred.
+            number_columns: columns of a CSV that are float64; those of `text_columns` too are text
+                whose numbers have a decimal point.
+            inferred_columns: columns of a CSV whose type all their values have; None: the rest.
+            csv: how CSV files are written.
             where: the path in the config, for messages.
 
         Raises:
@@ -58,12 +65,15 @@ class Source:
                 differ in their columns; and for CSV a value that is not of its column's type.
         """
         files = find_files(paths, root=root, fmt=fmt, where=where)
-        csv = files[0].format == "csv"
-        types = dict.fromkeys(text_columns, pa.large_string())
-        types |= dict.fromkeys(number_columns, pa.float64())
-        readers: tuple[Reader, ...] = tuple(
-            CsvReader(file, where, types) if csv else ParquetReader(file, where) for file in files
-        )
+        is_csv = files[0].format == "csv"
+
+        def reader(file: DataFile) -> Reader:
+            if not is_csv:
+                return ParquetReader(file, where)
+            columns = {"text": text_columns, "numbers": number_columns}
+            return CsvReader(file, where, csv, **columns, inferred=inferred_columns)
+
+        readers = tuple(map(reader, files))
         if not any(reader.has_rows for reader in readers):
             names = f"'{files[0].path}'" + (f" and {len(files) - 1} more" if files[1:] else "")
             fix = "give files with rows"
@@ -75,7 +85,7 @@ class Source:
             for reader in readers
         )
         for file, other in zip(files[1:], others, strict=True):
-            columns = _merged((files[0], columns), (file, other), loose=csv, where=where)
+            columns = _merged((files[0], columns), (file, other), loose=is_csv, where=where)
         return Source(readers, columns, where)
 
     @property

@@ -32,7 +32,12 @@ SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 def open_sources(
-    data: DataConfig, root: Path, *, text: AbstractSet[str], numbers: AbstractSet[str]
+    data: DataConfig,
+    root: Path,
+    *,
+    text: AbstractSet[str],
+    numbers: AbstractSet[str],
+    inferred: AbstractSet[str] | None = None,
 ) -> dict[SplitName, Source]:
     """Open the source of each split: one and the same unless the split is by files.
 
@@ -41,6 +46,7 @@ def open_sources(
         root: folder that relative paths start from.
         text: columns that a CSV file's values are read as text from.
         numbers: columns that a CSV file's values are read as float64 from.
+        inferred: columns whose type a CSV file's values decide; None: all others.
 
     Raises:
         UserError: a source cannot be opened.
@@ -53,6 +59,8 @@ def open_sources(
             fmt=data.format,
             text_columns=text,
             number_columns=numbers,
+            inferred_columns=inferred,
+            csv=data.csv,
             where=where,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,7 @@ def evaluate(
     data: str | Path | None = None,
     input: str | None = None,
     split: Literal["test", "valid"] = "test",
+    csv: Sequence[str] = (),
 ) -> Evaluation:
     """Measure a stored model.
 
@@ -50,6 +52,7 @@ def evaluate(
         input: file, folder or glob of labelled rows, all of them, whatever columns they have
             next to the model's; else the run's own split.
         split: which split of the run's own data.
+        csv: settings of the input's CSV files, where they are not written as the run's are.
 
     Raises:
         UserError: no such model, the data do not fit it, or the run's own data have changed, so
@@ -59,7 +62,7 @@ def evaluate(
     predictor = load_bundle(folder)
     config = predictor.config
     if input is not None:
-        rows = open_rows(config, input, root=data or ".")
+        rows = open_rows(config, input, root=data or ".", csv=csv)
     else:
         rows = open_splits(config, root=data).rows(split)
     fingerprint = rows.fingerprint()

@@ -25,7 +25,7 @@ from recsys_mtl.scoring.tally import Tally
 log = logging.getLogger(__name__)
 SETTINGS, SUCCESS = "scoring.json", "_SUCCESS"
 _OURS = (SUCCESS, "part-*.parquet", "part-*.counts.json", "drift.json", "drift.html", SETTINGS)
-_COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift")
+_COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift", "csv")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class PartFolder:
             atomic_write(self.folder / SETTINGS, text + "\n")
             return
         differing = [
-            f"{name} ({stored.get(name)} there, {self.settings[name]} here)"
+            f"{name} ({stored.get(name)} there, {self.settings.get(name)} here)"
             for name in _COMPARED
-            if stored.get(name) != self.settings[name]
+            if stored.get(name, []) != self.settings.get(name, [])
         ]
         if differing:
             raise wrong(

@@ -44,6 +44,8 @@ class Options:
         drift: whether drift is measured, where the model has a reference for it.
         batch_rows: rows held in memory at a time.
         precision: of the network's matrix products; bf16 is faster and has three digits.
+        csv: how the input's CSV files are written, where not as the model's: `delimiter=;`. Files
+            of any name are CSV then.
     """
 
     keep: tuple[str, ...] = ()
@@ -52,6 +54,7 @@ class Options:
     drift: bool = True
     batch_rows: int = 65_536
     precision: Precision = "fp32"
+    csv: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class ScoringJob:
             "rows_per_file": self.options.rows_per_file or ROWS_PER_FILE,
             "drift": self.scorer.reference is not None,
             "precision": self.options.precision,
+            "csv": list(self.options.csv),
         }
 
     def _drift(self, tally: Tally, folder: Path, name: str) -> list[Drift] | None:

@@ -56,7 +56,7 @@ def predict(
         model = find_model(model)
     predictor = load_bundle(model.folder)
     predictor.precision = options.precision
-    source = open_rows(predictor, input, options.keep)
+    source = open_rows(predictor, input, options.keep, options.csv)
     check_apart(output, source)
     reference = load_reference(model.folder) if options.drift else None
     if options.drift and reference is None:

@@ -10,18 +10,22 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_mtl.columns.rows import Rows
+from recsys_mtl.config.csv import with_settings
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.serving.predictor import Predictor
 
 
-def open_rows(predictor: Predictor, path: str, keep: Sequence[str]) -> Source:
+def open_rows(
+    predictor: Predictor, path: str, keep: Sequence[str], csv: Sequence[str] = ()
+) -> Source:
     """Open the input and check its columns.
 
     Args:
         predictor: the model.
         path: file, folder or glob of raw rows.
         keep: columns that are copied to the output.
+        csv: settings of CSV files, where they are not written as the model's are; see `Options`.
 
     Raises:
         UserError: no such input; every column that is missing, of a type that the model does not
@@ -31,9 +35,11 @@ def open_rows(predictor: Predictor, path: str, keep: Sequence[str]) -> Source:
     source = Source.open(
         path,
         root=Path.cwd(),
-        fmt="auto",
+        fmt="csv" if csv else "auto",
         text_columns={column for column, as_what in reads.items() if as_what == "text"},
         number_columns={column for column, as_what in reads.items() if as_what == "numbers"},
+        inferred_columns=set(keep) - reads.keys(),
+        csv=with_settings(predictor.config.data.csv, csv),
         where="--input",
     )
     problems = [*_wrong_columns(predictor, source, path), *_wrong_kept(predictor, source, keep)]

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from recsys_mtl.config.schema import Config
-from recsys_mtl.data.formats import CsvReader, ParquetReader
+from recsys_mtl.data.csv import CsvReader
+from recsys_mtl.data.formats import ParquetReader
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.train import train
