@@ -116,10 +116,10 @@ def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch
 
 def test_evaluate_passes_its_options(fake: Fake) -> None:
     evaluation = SimpleNamespace(table=SimpleNamespace(show=lambda: None), numbers={})
-    options = "r --split valid --input a*.parquet"
+    options = "r --split valid --input a*.parquet --csv delimiter=;"
     assert call(fake, "evaluate", evaluation, options) == (
         (Path("r"),),
-        {"data": None, "input": "a*.parquet", "split": "valid"},
+        {"data": None, "input": "a*.parquet", "split": "valid", "csv": ["delimiter=;"]},
     )
 
 
