@@ -31,12 +31,44 @@ class ImageTask:
         return 1 if self.classes == 2 else self.classes
 
 
+Broken = tuple[str, str]
+"""Name of an image that cannot be used, and why."""
+_NAMED = 5  # broken images in a text
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The listed images of a split that are not used.
+
+    Attributes:
+        absent: number of images without a file, where those are left out first.
+        broken: the others that are missing or unreadable.
+        count: number of images without the absent ones.
+    """
+
+    absent: int
+    broken: tuple[Broken, ...]
+    count: int
+
+    @property
+    def broken_text(self) -> str:
+        """Number and names of the broken images."""
+        first = ", ".join(f"{name} ({reason})" for name, reason in self.broken[:_NAMED])
+        more = f" and {len(self.broken) - _NAMED} more" if len(self.broken) > _NAMED else ""
+        return (
+            f"{len(self.broken)} of {self.count} images that are missing or unreadable: "
+            f"{first}{more}"
+        )
+
+
 class ImageSplit(Protocol):
     """The images of one split; the same index always gives the same image and labels."""
 
     tasks: tuple[ImageTask, ...]
     shape: tuple[int, int, int]
     """(C, H, W)."""
+    left_out: LeftOut | None
+    """None where the data set is complete by its nature."""
 
     def __len__(self) -> int:
         """N."""
@@ -50,6 +82,9 @@ class ImageSplit(Protocol):
         Returns:
             (B, C, H, W) float32, ready for a network; (B, T) int64 class numbers, −1 unlabelled.
         """
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 images as people see them."""
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits; other images, labels or settings give other ones."""

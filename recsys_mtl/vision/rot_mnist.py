@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from recsys_mtl.errors import wrong
 from recsys_mtl.vision.idx import FILE_NAMES, SPLITS, Bytes, Pair, SplitName, read_mnist
 from recsys_mtl.vision.images import ImageSplit, ImageTask
 
@@ -52,9 +52,9 @@ class RotMnist(ImageSplit):
         ImageTask("colour", len(COLOURS), COLOUR_NAMES),
     )
 
-    def __init__(
-        self, images: Bytes, digits: Bytes, *, seed: int, split: SplitName, cached: bool = True
-    ) -> None:
+    left_out = None
+
+    def __init__(self, images: Bytes, digits: Bytes, *, seed: int, split: SplitName) -> None:
         """Draws the rotations and colours.
 
         Args:
@@ -62,8 +62,6 @@ class RotMnist(ImageSplit):
             digits: (N,) each below 10.
             seed: of the draws, not negative.
             split: of the draws; the same seed gives train and test different ones.
-            cached: keep the painted images in memory, three times the size of `images`;
-                otherwise each batch is painted when it is requested.
         """
         count, size = len(images), images.shape[-1]
         self.shape = (3, size, size)
@@ -78,7 +76,6 @@ class RotMnist(ImageSplit):
         turns = [np.rot90(pixels, angle // 90).ravel() for angle in DEGREES]
         self._turns = torch.from_numpy(np.stack(turns))  # (4, S²) where each pixel comes from
         self._colours = torch.tensor(list(COLOURS.values()), dtype=torch.uint8)
-        self._painted = self._paint_all() if cached else None
 
     def __len__(self) -> int:
         """N."""
@@ -86,8 +83,15 @@ class RotMnist(ImageSplit):
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) float32 images in [0, 1]; (B, 3) int64 labels."""
-        painted = self._paint(indices) if self._painted is None else _take(self._painted, indices)
+        painted = _take(self._painted, indices)
         return painted.to(torch.float32).div_(255), _take(self.labels, indices)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """(B, 3, S, S) uint8: the images rotated and coloured."""
+        gray = torch.from_numpy(self._gray.take(indices.numpy(), axis=0))
+        _, rotations, colours = _take(self.labels, indices).unbind(1)
+        turned = gray.gather(1, self._turns[rotations])
+        return (self._colours[colours, :, None] * turned[:, None]).view(-1, *self.shape)
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of pixels, labels, rotations and colours."""
@@ -96,28 +100,17 @@ class RotMnist(ImageSplit):
         digest.update(self.labels.numpy().data)
         return digest.hexdigest()[:16]
 
-    def _paint(self, indices: Tensor) -> Tensor:
-        """(B, 3, S, S) uint8: the images turned and coloured."""
-        gray = torch.from_numpy(self._gray.take(indices.numpy(), axis=0))
-        _, rotations, colours = _take(self.labels, indices).unbind(1)
-        turned = gray.gather(1, self._turns[rotations])
-        return (self._colours[colours, :, None] * turned[:, None]).view(-1, *self.shape)
-
-    def _paint_all(self) -> Tensor:
-        """(N, 3, S, S) uint8."""
+    @cached_property
+    def _painted(self) -> Tensor:
+        """(N, 3, S, S) uint8: all images, from the first batch on."""
         painted = torch.empty((len(self), *self.shape), dtype=torch.uint8)
-        for start in range(0, len(self), _CHUNK):
-            rows = torch.arange(start, min(start + _CHUNK, len(self)))
-            painted[start : start + _CHUNK] = self._paint(rows)
+        for rows in torch.split(torch.arange(len(self)), _CHUNK):
+            painted[rows[0] : rows[0] + _CHUNK] = self.pixels(rows)
         return painted
 
 
 def load_rot_mnist(
-    root: Path | None,
-    *,
-    seed: int,
-    cached: bool = True,
-    rows: tuple[int, int] | None = None,
+    root: Path | None, *, seed: int, rows: tuple[int, int] | None = None
 ) -> tuple[RotMnist, RotMnist]:
     """Train and test images from the four MNIST files, gzipped or not.
 
@@ -127,18 +120,15 @@ def load_rot_mnist(
     Args:
         root: folder of the data.
         seed: of the rotations and colours; see `RotMnist`.
-        cached: see `RotMnist`.
         rows: how many train and test images to keep at most, the first ones.
 
     Raises:
         UserError: some of the four files are missing, a file is broken, or images and labels do
             not belong together.
     """
-    if rows is not None and min(rows) < 1:
-        raise wrong("rows", expected="at least one train and one test image", found=rows)
     pairs = read_mnist(root) or _digits(root)
     train, test = (
-        RotMnist(images[:kept], digits[:kept], seed=seed, split=split, cached=cached)
+        RotMnist(images[:kept], digits[:kept], seed=seed, split=split)
         for split, (images, digits), kept in zip(SPLITS, pairs, rows or (None, None), strict=True)
     )
     return train, test

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from recsys_mtl.errors import UserError
+from recsys_mtl.vision import rot_mnist
 from recsys_mtl.vision.idx import FILE_NAMES
 from recsys_mtl.vision.rot_mnist import (
     COLOUR_NAMES,
@@ -58,9 +59,8 @@ def test_tasks_and_constants() -> None:
     ]
 
 
-@pytest.mark.parametrize("cached", [True, False])
-def test_each_image_is_turned_and_painted_as_its_labels_say(cached: bool) -> None:
-    data = rotated(cached=cached)
+def test_each_image_is_turned_and_painted_as_its_labels_say() -> None:
+    data = rotated()
     images, labels = data.batch(torch.arange(N))
     assert len(data) == N
     assert data.shape == (3, S, S)
@@ -88,14 +88,17 @@ def test_90_degrees_are_counter_clockwise() -> None:
         assert (chosen.sum((1, 2)) == 1).all()
 
 
-def test_painting_at_once_or_by_batch_gives_the_same_bits() -> None:
-    held, made = rotated(cached=True), rotated(cached=False)
+@pytest.mark.parametrize("chunk", [4096, 100])
+def test_batches_hold_the_pixels_of_their_indices(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(rot_mnist, "_CHUNK", chunk)
+    data = rotated()
     rows = torch.tensor([310, 0, 17, 17, 4])
     for indices in (rows, rows[:1], rows[:0], torch.randperm(N)):
-        for one, other in zip(held.batch(indices), made.batch(indices), strict=True):
-            assert one.dtype == other.dtype
-            assert torch.equal(one, other)
-    assert held.fingerprint() == made.fingerprint()
+        pixels = data.pixels(indices)
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(data.batch(indices)[0], pixels / 255)
 
 
 def test_chunks_of_the_cache_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +142,7 @@ def test_an_image_keeps_its_draws_when_fewer_are_kept() -> None:
 def test_all_classes_occur_equally_often_and_independently() -> None:
     count = 24_000
     digits = (np.arange(count) % 10).astype(np.uint8)
-    data = RotMnist(np.zeros((count, 1, 1), np.uint8), digits, seed=0, split="train", cached=False)
+    data = RotMnist(np.zeros((count, 1, 1), np.uint8), digits, seed=0, split="train")
     digit, rotation, colour = data.labels.unbind(1)
     cells = torch.bincount((digit * 4 + rotation) * 6 + colour, minlength=240)
     expected = count / 240
@@ -183,14 +186,9 @@ def test_the_first_rows_are_kept(
     tmp_path: Path, rows: tuple[int, int], kept: tuple[int, int]
 ) -> None:
     write_mnist(tmp_path)
-    train, test = load_rot_mnist(tmp_path, seed=3, cached=False, rows=rows)
+    train, test = load_rot_mnist(tmp_path, seed=3, rows=rows)
     assert (len(train), len(test)) == kept
     assert train.fingerprint() == rotated(kept=kept[0]).fingerprint()
-
-
-def test_no_rows_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"rows; expected at least one .* found \(5, 0\)"):
-        load_rot_mnist(tmp_path, seed=3, rows=(5, 0))
 
 
 def test_missing_and_unequal_files_are_reported(tmp_path: Path) -> None:
@@ -235,7 +233,7 @@ def test_the_stand_ins_splits_do_not_depend_on_the_seed() -> None:
 def test_the_real_files(real_data: Path) -> None:
     if not (real_data / "mnist").is_dir():
         pytest.skip("RECSYS_MTL_DATA has no folder mnist")
-    train, test = load_rot_mnist(real_data, seed=0, cached=False)
+    train, test = load_rot_mnist(real_data, seed=0)
     assert (len(train), len(test)) == (60_000, 10_000)
     assert train.shape == (3, 28, 28)
     assert train.labels[:4, 0].tolist() == [5, 0, 4, 1]

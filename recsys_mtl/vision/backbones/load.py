@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _COUNTER = ".num_batches_tracked"  # files older than this counter are complete 
 _SHOWN = 3
 
 
-def load_weights(backbone: nn.Module, path: Path) -> None:
+def load_weights(backbone: nn.Module, path: Path) -> str:
     """Copies a file's weights into the backbone, all of them or none.
 
     A head for ImageNet's classes (`fc.*`) in the file is left out.
@@ -25,6 +26,9 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
         backbone: receives the weights, on its device.
         path: `.safetensors`, or else a state dict saved by `torch.save`, alone or under
             `state_dict`.
+
+    Returns:
+        Sixteen hexadecimal digits of the copied weights, whatever the file is called.
 
     Raises:
         UserError: no such file, a damaged one, one that holds more than tensors, or weights of
@@ -46,6 +50,11 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
             fix="use weights of this network",
         )
     backbone.load_state_dict({**own, **tensors})
+    digest = hashlib.sha256()
+    for name in own:
+        if not name.endswith(_COUNTER):
+            digest.update(own[name].detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """The decoded images of a split in a memory-mapped file, and whether it is still valid.
 
-Next to `NAME.npy` is `NAME.json`: its source and the broken images. Labels are in neither, so
-other attributes use the same pixels.
+Next to `NAME.npy` is `NAME.json`: the SHA-256 of all pixels, the broken images, and the size and
+times of every source file and of the array. Pixels are hashed once, while they are decoded; later
+runs compare sizes and times (some seconds for 200,000 images) and read no pixel. Labels are in
+neither file, so other attributes use the same pixels.
 
 Shapes: N images of the list, S × S pixels.
 """
@@ -10,29 +12,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from recsys_mtl.data.splits import SplitName
 from recsys_mtl.files import atomic_file, atomic_write
-from recsys_mtl.processes import worker_pool
-from recsys_mtl.vision.celeba.decode import Broken, Chunk, Decoded, ImageGeometry, decode_chunk
+from recsys_mtl.progress import progress
+from recsys_mtl.vision.celeba.decode import PILLOW_RAISES, ImageGeometry, decode, reason_of
+from recsys_mtl.vision.images import Broken
 
-log = logging.getLogger(__name__)
-
-_VERSION = 1  # of the decoding
+_VERSION = 2  # of the decoding and the stamps
 _CHUNK_IMAGES = 256
 _CHUNK_BYTES = 32 << 20
-
-MapFunction = Callable[[Callable[[Chunk], Decoded], Iterable[Chunk]], Iterator[Decoded]]
+_NO_FILE = (-1, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -59,109 +63,86 @@ class DecodePlan:
         folder: of the images.
         names: of the N files.
         geometry: size and crop.
-        cache: folder of the arrays.
-        name: of the array's file, without a suffix.
+        array: file of the pixels.
     """
 
     split: SplitName
     folder: Path
     names: tuple[str, ...]
     geometry: ImageGeometry
-    cache: Path
-    name: str
-
-    @property
-    def array(self) -> Path:
-        """File of the pixels."""
-        return self.cache / f"{self.name}.npy"
+    array: Path
 
     @property
     def sidecar(self) -> Path:
         """File that describes the pixels."""
-        return self.cache / f"{self.name}.json"
+        return self.array.with_suffix(".json")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(N, 3, S, S)."""
         return (len(self.names), *self.geometry.shape)
 
-    @property
-    def bytes(self) -> int:
-        """Size of the array."""
-        return math.prod(self.shape)
-
     @cached_property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Bytes and time of change, in nanoseconds, of each image; −1 where it is missing."""
-        return tuple(map(_size, (self.folder / name for name in self.names)))
+    def stamps(self) -> tuple[tuple[int, int, int], ...]:
+        """Size and times of each image."""
+        return tuple(_stamp(self.folder / name) for name in self.names)
 
     @property
     def missing(self) -> tuple[Broken, ...]:
-        """The missing images."""
-        pairs = zip(self.names, self.sizes, strict=True)
-        return tuple((name, "missing") for name, (size, _) in pairs if size < 0)
+        """The images without a file."""
+        pairs = zip(self.names, self.stamps, strict=True)
+        return tuple((name, "missing") for name, stamp in pairs if stamp == _NO_FILE)
 
     @cached_property
     def source(self) -> str:
         """Hex SHA-256 of the names, sizes and times of the images, size and crop."""
-        size, crop = self.geometry.size, self.geometry.crop
-        digest = hashlib.sha256(f"{_VERSION} Look(size={size}, crop={crop})\n".encode())
-        for name, (length, time) in zip(self.names, self.sizes, strict=True):
-            digest.update(f"{name}\0{length}\0{time}\n".encode())
+        digest = hashlib.sha256(f"{_VERSION} {self.geometry}\n".encode())
+        for name, stamp in zip(self.names, self.stamps, strict=True):
+            digest.update(f"{name}\0{stamp}\n".encode())
         return digest.hexdigest()
 
 
 def cached(plan: DecodePlan) -> Pixels | None:
-    """The pixels of an earlier run; None if there are none or the images or settings differ."""
+    """The pixels of an earlier run; None if there are none or images, array or settings differ."""
     try:
         kept = json.loads(plan.sidecar.read_text(encoding="utf-8"))
-        if kept["source"] != plan.source:
+        if kept["source"] != plan.source or tuple(kept["array"]) != _stamp(plan.array):
             return None
         broken = tuple((str(name), str(reason)) for name, reason in kept["broken"])
-        digest = str(kept["pixels"])
         array = np.load(plan.array, mmap_mode="r", allow_pickle=False)
+        return Pixels(array, broken, str(kept["pixels"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
-    if array.shape != plan.shape or array.dtype != np.uint8:
-        return None
-    return Pixels(array, broken, digest)
 
 
-def build(plans: Iterable[DecodePlan], workers: int) -> Iterator[Pixels]:
-    """Decodes each plan's images into its files; in this process where one worker is enough."""
-    plans = list(plans)
-    chunks = sum(math.ceil(len(plan.names) / _step(plan)) for plan in plans)
-    with _runner(min(workers, chunks)) as run:
-        for plan in plans:
-            yield _build(plan, run)
+def build(plan: DecodePlan, workers: int | None) -> Pixels:
+    """Decodes the images into the plan's files, in threads: Pillow decodes without the GIL.
 
-
-@contextmanager
-def _runner(workers: int) -> Iterator[MapFunction]:
-    if workers == 1:
-        yield map
-        return
-    with worker_pool(workers) as pool:
-        yield pool.map
-
-
-def _build(plan: DecodePlan, run: MapFunction) -> Pixels:
-    log.info("%s: decoding %d images into %s", plan.split, len(plan.names), plan.array)
+    Args:
+        plan: which images, and where to.
+        workers: threads; None: one a core.
+    """
+    # Chunks do not depend on the threads: the digest is that of the chunks' digests.
+    step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(plan.geometry.shape)))
     broken: list[Broken] = []
     digest = hashlib.sha256()
-    done = 0
     with atomic_file(plan.array) as temporary:
-        for decoded in run(decode_chunk, _chunks(plan, temporary)):
-            broken += decoded.broken
-            digest.update(decoded.digest)
-            before, done = done, done + decoded.count
-            if 10 * done // len(plan.names) > 10 * before // len(plan.names):
-                log.info("%s: decoded %d %%", plan.split, 100 * done // len(plan.names))
+        empty = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=plan.shape)
+        work = partial(_decode_chunk, plan, temporary, empty.offset, step)
+        with (
+            _decoding_threads(workers) as pool,
+            progress(f"decoding {plan.split}", len(plan.names), "images") as advance,
+        ):
+            for chunk in pool.map(work, range(0, len(plan.names), step)):
+                broken += chunk.broken
+                digest.update(chunk.digest)
+                advance(chunk.images)
     content = {
         "size": plan.geometry.size,
         "crop": plan.geometry.crop,
         "images": len(plan.names),
         "source": plan.source,
+        "array": _stamp(plan.array),
         "pixels": digest.hexdigest(),
         "broken": broken,
     }
@@ -170,26 +151,50 @@ def _build(plan: DecodePlan, run: MapFunction) -> Pixels:
     return Pixels(array, tuple(broken), digest.hexdigest())
 
 
-def _chunks(plan: DecodePlan, path: Path) -> list[Chunk]:
-    """The chunks, to fill an empty array of the plan's shape; they do not depend on workers."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=plan.shape)
-    first, each, step = array.offset, math.prod(plan.geometry.shape), _step(plan)
-    return [
-        Chunk(
-            plan.folder, plan.names[start : start + step], plan.geometry, path, first + start * each
-        )
-        for start in range(0, len(plan.names), step)
-    ]
+class _Chunk(NamedTuple):
+    """Number of images of a chunk, the broken ones, and the SHA-256 of the pixels."""
+
+    images: int
+    broken: list[Broken]
+    digest: bytes
 
 
-def _step(plan: DecodePlan) -> int:
-    """Images of a chunk."""
-    return max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(plan.geometry.shape)))
+def _decode_chunk(plan: DecodePlan, path: Path, offset: int, step: int, start: int) -> _Chunk:
+    """Writes a chunk's pixels into the array's file, by a call that reports a full disk."""
+    names = plan.names[start : start + step]
+    pixels = np.zeros((len(names), *plan.geometry.shape), dtype=np.uint8)
+    broken: list[Broken] = []
+    for index, name in enumerate(names):
+        try:
+            pixels[index] = decode(plan.folder / name, plan.geometry)
+        except PILLOW_RAISES as error:
+            broken.append((name, reason_of(error)))
+    with path.open("r+b") as stream:
+        stream.seek(offset + start * math.prod(plan.geometry.shape))
+        stream.write(pixels.data)
+    return _Chunk(len(names), broken, hashlib.sha256(pixels.data).digest())
 
 
-def _size(path: Path) -> tuple[int, int]:
+@contextmanager
+def _decoding_threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Threads for which an image of too many pixels is an error, and nothing else a warning."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Size, and times of the last change of content and of status, in nanoseconds.
+
+    No command that writes to a file, or puts another one in its place, keeps all three.
+    """
     try:
         status = path.stat()
     except OSError:
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
+        return _NO_FILE
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +33,20 @@ class Listed:
     names: tuple[str, ...]
     labels: Labels
 
-    def first(self, count: int) -> Listed:
-        """At most that many of the images, by name."""
+    def first(self, count: int | None) -> Listed:
+        """At most that many of the images, by name; None: all."""
         return Listed(self.names[:count], self.labels[:count])
 
+    def present(self, files: Container[str]) -> Listed:
+        """The images that are among the files."""
+        rows = [row for row, name in enumerate(self.names) if name in files]
+        return Listed(tuple(self.names[row] for row in rows), self.labels[rows])
 
-def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]:
-    """The images of each split with the requested attributes.
+
+def read_lists(
+    root: Path, attributes: Sequence[str], splits: Sequence[SplitName] = SPLITS
+) -> dict[SplitName, Listed]:
+    """The images of each of the splits with the requested attributes.
 
     Raises:
         UserError: a list is missing or broken, an attribute is not in it, the lists name other
@@ -56,22 +62,19 @@ def read_lists(root: Path, attributes: Sequence[str]) -> dict[SplitName, Listed]
         if absent:
             examples = f"{len(absent)}, such as {', '.join(sorted(absent)[:5])}"
             raise wrong(f"images without {what}", where=str(root), found=examples)
-    names: dict[SplitName, list[str]] = {split: [] for split in SPLITS}
-    for name in sorted(parts):
-        names[parts[name]].append(name)
-    empty = [split for split in SPLITS if not names[split]]
-    if empty:
-        raise wrong(f"no images in {' and '.join(empty)}", where=str(partition))
-    return {
-        split: Listed(tuple(mine), np.array([labels[name] for name in mine], dtype=np.int8))
-        for split, mine in names.items()
-    }
+    listed = {}
+    for split in splits:
+        names = tuple(sorted(name for name, part in parts.items() if part == split))
+        if not names:
+            raise wrong(f"no images in {split}", where=str(partition))
+        listed[split] = Listed(names, np.array([labels[name] for name in names], dtype=np.int8))
+    return listed
 
 
 def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
     """Classes of the requested attributes, by image."""
     rows = _rows(path)
-    known, count = _header(path, rows)
+    known, count = _head(path, rows)
     columns = [known.index(name) + 1 for name in _checked(path, attributes, known)]
     labels: dict[str, list[int]] = {}
     for number, fields in rows:
@@ -98,11 +101,10 @@ def _labels(path: Path, attributes: Sequence[str]) -> dict[str, list[int]]:
 
 def _parts(path: Path) -> dict[str, SplitName]:
     """The split of each image."""
-    rows = _rows(path)
-    if path.suffix == ".csv":
-        next(rows, None)
     parts: dict[str, SplitName] = {}
-    for number, fields in rows:
+    for number, fields in _rows(path):
+        if number == 1 and not _is_image(fields[0]):
+            continue  # names of the columns
         _check_row(path, number, fields, 2, parts)
         if fields[1] not in _PARTS:
             raise wrong(
@@ -130,25 +132,29 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, line.split()
 
 
-def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], int | None]:
-    """Names of the attributes, and the number of images, which only the text file has."""
-    csv = path.suffix == ".csv"
-    head = [fields for _, fields in islice(rows, 1 if csv else 2)]
-    complete = len(head) == (1 if csv else 2)
-    counted = complete and (csv or (len(head[0]) == 1 and head[0][0].isdecimal()))
-    names = head[-1][1 if csv else 0 :] if counted else []
-    is_row = any(name.lower().endswith(".jpg") for fields in head for name in fields)
-    if not names or is_row or len(set(names)) < len(names):
+def _head(path: Path, rows: Iterator[tuple[int, list[str]]]) -> tuple[list[str], int | None]:
+    """Names of the attributes, and the number of images where the first line has it."""
+    head = [next(rows, (0, [""]))[1]]
+    counted = len(head[0]) == 1 and head[0][0].isdecimal()
+    if counted:
+        head.append(next(rows, (0, [""]))[1])
+    first, *others = head[-1]
+    labelled = path.suffix == ".csv" or first == "image_id"
+    names = others if labelled else [first, *others]
+    is_row = any(_is_image(name) for name in head[-1])
+    if not any(names) or is_row or len(set(names)) < len(names):
         raise wrong(
             "malformed head",
             where=str(path),
-            expected="image_id and the distinct names of the attributes in the first line"
-            if csv
-            else "the number of images in the first line, the distinct names of the attributes "
-            "in the second",
-            found=" / ".join(" ".join(fields)[:60] for fields in head) or "an empty file",
+            expected="a line with the distinct names of the attributes, after the number of images "
+            "or in the first line",
+            found=" / ".join(" ".join(fields)[:60] for fields in head).strip(" /") or "nothing",
         )
-    return names, None if csv else int(head[0][0])
+    return names, int(head[0][0]) if counted else None
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith((".jpg", ".jpeg", ".png"))
 
 
 def _checked(path: Path, attributes: Sequence[str], known: list[str]) -> Sequence[str]:

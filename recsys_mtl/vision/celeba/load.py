@@ -1,23 +1,25 @@
-"""From a folder of CelebA to its three splits."""
+"""From a folder of CelebA to its splits."""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
-from recsys_mtl.vision.celeba.cache import DecodePlan, Pixels, build, cached
-from recsys_mtl.vision.celeba.decode import Broken, ImageGeometry
+from recsys_mtl.vision.celeba.cache import DecodePlan, build, cached
+from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.free_space import prepare_cache
 from recsys_mtl.vision.celeba.layout import find_images
 from recsys_mtl.vision.celeba.lists import Listed, read_lists
 from recsys_mtl.vision.celeba.split import CelebaSplit
+from recsys_mtl.vision.images import Broken, LeftOut
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 5  # names of broken images in a message
+_ALL: Mapping[SplitName, int | None] = dict.fromkeys(SPLITS)
 
 
 def load_celeba(
@@ -26,12 +28,13 @@ def load_celeba(
     attributes: Sequence[str],
     size: int,
     crop: int | None = 178,
-    cache: Path | None,
-    workers: int,
+    cache: Path | None = None,
+    workers: int | None = None,
     max_broken: float = 0.01,
-    rows: tuple[int, int, int] | None = None,
+    only_present: bool = False,
+    splits: Mapping[SplitName, int | None] = _ALL,
 ) -> dict[SplitName, CelebaSplit]:
-    """The official splits, decoded by the first call and then reused.
+    """Official splits, decoded by the first call and then reused.
 
     Missing and unreadable images are logged and left out.
 
@@ -42,87 +45,69 @@ def load_celeba(
         size: height and width of the decoded images.
         crop: edge of the centre square that is kept, in pixels; None for the largest one.
         cache: folder of the decoded images; None for `root/cache`.
-        workers: processes that decode; with 1, this one does.
+        workers: threads that decode; None for one a core.
         max_broken: largest share of a split that may be broken.
-        rows: how many train, valid and test images to keep at most, the first by name.
+        only_present: images without a file are left out first and are not broken.
+        splits: which, and how many of their images to keep at most, the first by name.
 
     Raises:
         UserError: the folder is not one of CelebA, an attribute is unknown, too many images are
             broken, or the cache cannot be written.
     """
-    _check(size, crop, workers, max_broken, rows)
-    listed = read_lists(root, attributes)
-    if rows is not None:
-        kept = dict(zip(SPLITS, rows, strict=True))
-        listed = {split: mine.first(kept[split]) for split, mine in listed.items()}
-    geometry, folder = ImageGeometry(size, crop), cache or root / "cache"
-    plans = _plan(listed, find_images(root), geometry, folder, cut=rows is not None)
-    for plan in plans.values():
-        _require_few(plan, plan.missing, max_broken)
-    pixels = _pixels(plans, workers)
-    for split, plan in plans.items():
-        _require_few(plan, pixels[split].broken, max_broken)
-        if pixels[split].broken:
-            log.warning("%s: left out %s", split, _described(pixels[split].broken, len(plan.names)))
-    return {split: CelebaSplit(listed[split], pixels[split], attributes) for split in SPLITS}
-
-
-def _check(
-    size: int,
-    crop: int | None,
-    workers: int,
-    max_broken: float,
-    rows: tuple[int, int, int] | None,
-) -> None:
-    """Raises a `UserError` for numbers outside their range."""
-    numbers = {"size": size, "crop": 1 if crop is None else crop, "workers": workers}
-    for name, number in numbers.items():
-        if number < 1:
-            raise wrong(name, expected="at least 1", found=number)
-    if not 0 <= max_broken <= 1:
-        raise wrong("max_broken", expected="a share from 0 to 1", found=max_broken)
-    if rows is not None and min(rows) < 1:
-        raise wrong("rows", expected="at least one image of each split", found=rows)
-
-
-def _plan(
-    listed: Mapping[SplitName, Listed],
-    images: Path,
-    geometry: ImageGeometry,
-    cache: Path,
-    *,
-    cut: bool,
-) -> dict[SplitName, DecodePlan]:
-    """The decoding of each split; different settings have different files."""
+    listed, folder = read_lists(root, attributes, [*splits]), find_images(root)
+    absent = dict.fromkeys(splits, 0)
+    if only_present:
+        with os.scandir(folder) as entries:
+            files = {entry.name for entry in entries}
+        for split, mine in listed.items():
+            listed[split] = mine.present(files)
+            absent[split] = len(mine.names) - len(listed[split].names)
     plans = {}
-    for split, mine in listed.items():
-        name = f"celeba_{split}_{geometry.size}_{geometry.crop or 'full'}"
-        name += f"_first{len(mine.names)}" if cut else ""
-        plans[split] = DecodePlan(split, images, mine.names, geometry, cache, name)
-    return plans
+    for split, count in splits.items():
+        listed[split] = listed[split].first(count)
+        if not listed[split].names:
+            raise wrong(f"no image of the split {split}", where=str(folder))
+        name = f"celeba_{split}_{size}_{crop or 'full'}"
+        name += "" if count is None else f"_first{len(listed[split].names)}"
+        array = (cache or root / "cache") / f"{name}.npy"
+        geometry = ImageGeometry(size, crop)
+        plans[split] = DecodePlan(split, folder, listed[split].names, geometry, array)
+        _require_few(plans[split], plans[split].missing, max_broken)
+    return _decoded(plans, listed, absent, attributes, workers, max_broken)
 
 
-def _pixels(plans: Mapping[SplitName, DecodePlan], workers: int) -> dict[SplitName, Pixels]:
-    pixels = {split: kept for split, plan in plans.items() if (kept := cached(plan))}
-    missing = {split: plan for split, plan in plans.items() if split not in pixels}
-    if missing:
-        prepare_cache(missing.values())
-        pixels |= dict(zip(missing, build(missing.values(), workers), strict=True))
-    return pixels
+def _decoded(
+    plans: Mapping[SplitName, DecodePlan],
+    listed: Mapping[SplitName, Listed],
+    absent: Mapping[SplitName, int],
+    attributes: Sequence[str],
+    workers: int | None,
+    max_broken: float,
+) -> dict[SplitName, CelebaSplit]:
+    """The splits, from the cache where it is valid."""
+    pixels = {split: cached(plan) for split, plan in plans.items()}
+    todo = [plan for split, plan in plans.items() if pixels[split] is None]
+    if todo:
+        prepare_cache(todo[0].array.parent, todo)
+    splits = {}
+    for split, plan in plans.items():
+        mine = pixels[split] or build(plan, workers)
+        _require_few(plan, mine.broken, max_broken)
+        left_out = LeftOut(absent[split], mine.broken, len(plan.names))
+        if mine.broken:
+            log.warning("%s: left out %s", split, left_out.broken_text)
+        splits[split] = CelebaSplit(listed[split], mine, attributes, left_out)
+    return splits
 
 
 def _require_few(plan: DecodePlan, broken: tuple[Broken, ...], share: float) -> None:
-    if len(broken) > share * len(plan.names) or len(broken) == len(plan.names):
+    count = len(plan.names)
+    if len(broken) > share * count or len(broken) == count:
+        missing = all(reason == "missing" for _, reason in broken)
         raise wrong(
             f"too many broken images in {plan.split}",
             where=str(plan.folder),
             expected=f"at most {share:.2%}, and not all",
-            found=_described(broken, len(plan.names)),
+            found=LeftOut(0, broken, count).broken_text,
+            fix="leave them out with dataset.only_present=true" if missing else "",
         )
-
-
-def _described(broken: tuple[Broken, ...], count: int) -> str:
-    """Their number, and the first of them."""
-    first = ", ".join(f"{name} ({reason})" for name, reason in broken[:_SHOWN])
-    more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-    return f"{len(broken)} of {count} images that are missing or unreadable: {first}{more}"

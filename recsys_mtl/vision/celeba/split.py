@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_mtl.vision.celeba.cache import Pixels
 from recsys_mtl.vision.celeba.lists import Listed
-from recsys_mtl.vision.images import ImageSplit, ImageTask
+from recsys_mtl.vision.images import ImageSplit, ImageTask, LeftOut
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -24,23 +24,21 @@ STD = (0.229, 0.224, 0.225)
 class CelebaSplit(ImageSplit):
     """The images of a split that can be used, in the order of their names.
 
-    Attributes:
-        broken: names of the images that are left out, as they are missing or unreadable.
+    Args:
+        listed: names and labels of the images.
+        pixels: of the same images; the broken ones are left out.
+        attributes: names of the T tasks.
+        left_out: the broken images, and those that are not in `listed`.
     """
 
-    def __init__(self, listed: Listed, pixels: Pixels, attributes: Sequence[str]) -> None:
-        """Leaves the broken images out.
-
-        Args:
-            listed: names and labels of all images of the split.
-            pixels: of the same images.
-            attributes: names of the T tasks.
-        """
+    def __init__(
+        self, listed: Listed, pixels: Pixels, attributes: Sequence[str], left_out: LeftOut
+    ) -> None:
         _, channels, height, width = pixels.array.shape
         self.tasks = tuple(ImageTask(name, 2, ("no", "yes")) for name in attributes)
         self.shape = (channels, height, width)
-        self.broken = tuple(name for name, _ in pixels.broken)
-        broken = set(self.broken)
+        self.left_out = left_out
+        broken = {name for name, _ in pixels.broken}
         self._rows = np.array([i for i, name in enumerate(listed.names) if name not in broken])
         self._names = tuple(listed.names[row] for row in self._rows)
         self._labels = listed.labels[self._rows]
@@ -54,12 +52,15 @@ class CelebaSplit(ImageSplit):
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) float32, normalised by `MEAN` and `STD`; (B, T) int64 labels."""
-        positions = indices.numpy()
-        labels = torch.from_numpy(self._labels.take(positions, axis=0))
-        rows, back = np.unique(self._rows.take(positions), return_inverse=True)
-        read = np.asarray(self._pixels.array[rows])  # in the order of the file
-        images = torch.from_numpy(read.take(back, axis=0)).to(torch.float32)
+        labels = torch.from_numpy(self._labels.take(indices.numpy(), axis=0))
+        images = self.pixels(indices).to(torch.float32)
         return images.sub_(self._mean).div_(self._std), labels.to(torch.int64)
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """(B, 3, S, S) uint8."""
+        rows, back = np.unique(self._rows.take(indices.numpy()), return_inverse=True)
+        read = np.asarray(self._pixels.array[rows])  # in the order of the file
+        return torch.from_numpy(read.take(back, axis=0))
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of names, pixels, attributes, labels and normalisation."""

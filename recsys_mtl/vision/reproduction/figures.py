@@ -89,21 +89,21 @@ def _few_rows(names: Sequence[str], shares: Floats) -> tuple[list[str], Floats]:
 
 def panel(shown: Mapping[str, Any], split: ImageSplit) -> Figure:
     """Random test images with a network's predictions; red where any is wrong."""
-    images, _ = split.batch(torch.tensor(shown["rows"]))
+    images = split.pixels(torch.tensor(shown["rows"]))
     lines = -(-len(images) // _COLUMNS)
-    figure = Figure(figsize=(1.7 * _COLUMNS, 2 * lines), layout="constrained")
+    height = 1.7 + 0.16 * len(split.tasks)
+    figure = Figure(figsize=(1.7 * _COLUMNS, height * lines), layout="constrained")
     grid = figure.subplots(lines, _COLUMNS, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     truths, answers = (np.array(shown[key]).T for key in ("true", "predicted"))  # (M, T)
     for axes, image, true, answer in zip(grid, images, truths, answers, strict=False):
-        axes.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
-        words = [_word(task.labels, label) for task, label in zip(split.tasks, answer, strict=True)]
+        axes.imshow(image.permute(1, 2, 0).numpy())
+        words = [
+            f"{task.name}: {task.labels[label]}"
+            for task, label in zip(split.tasks, answer, strict=True)
+        ]
         axes.set_title(
-            ", ".join(words), fontsize=8, color="black" if (true == answer).all() else _WRONG
+            "\n".join(words), fontsize=8, color="black" if (true == answer).all() else _WRONG
         )
     return figure
-
-
-def _word(labels: Sequence[str], label: int) -> str:
-    return labels[label] if labels else str(label)

@@ -40,11 +40,12 @@ class Fit:
         initial, order, draws = run_seeds(seed, rerun)
         self.recipe, self.images, self.only = recipe, images, only
         self.device = pick_device(recipe.training.device)
-        self.network = make_network(recipe.model, images, seed=initial).to(self.device)
+        network, loaded = make_network(recipe.model, images, seed=initial)
+        self.network = network.to(self.device)
         self._order = torch.Generator().manual_seed(order)
         self.step, blocks = self._make_step(draws)
         learning = [p for p in self.network.parameters() if p.requires_grad]
-        self.fitted = FitResult(blocks, sum(p.numel() for p in learning))
+        self.fitted = FitResult(blocks, sum(p.numel() for p in learning), loaded)
         self._measured_rows = _measured_rows(recipe.threshold, len(images.test))
 
     def run(self) -> FitResult:

@@ -39,7 +39,8 @@ class FitResult:
 
     Attributes:
         blocks: names of the K blocks of combined gradients.
-        parameters: that learn.
+        parameters: number of those that learn.
+        initial_weights: digest of the weights from a file; None where they were drawn.
         epochs: one by one.
         measurements: (steps so far, (T,) losses) on the fixed test images.
         step_seconds: of every step, without measuring.
@@ -47,6 +48,7 @@ class FitResult:
 
     blocks: tuple[str, ...]
     parameters: int
+    initial_weights: str | None = None
     epochs: list[EpochResult] = field(default_factory=list)
     measurements: list[tuple[int, list[float]]] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)

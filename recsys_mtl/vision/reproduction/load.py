@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.explain import Finding
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.files import atomic_write
-from recsys_mtl.study.plan import changed_keys, held_plan
+from recsys_mtl.study.plan import held_plan
 from recsys_mtl.vision.reproduction.plan import Reproduction
+from recsys_mtl.vision.reproduction.recipe import WHERE
 
+NOTE = "reproduction.yaml"
 _PLANS = Path(__file__).parent / "plans"
 _ROT_MNIST_TASKS = ("digit", "rotation", "colour")
 
@@ -42,18 +45,29 @@ def load_reproduction(plan: str | Path, overrides: Sequence[str] = ()) -> Reprod
     )
 
 
-def claim(plan: Reproduction, out: Path) -> None:
-    """Record in the folder which study it holds; methods, seeds and studies may change.
+def require_same(plan: Reproduction, out: Path) -> None:
+    """Methods, seeds and studies of a folder may change; results' images and weights may not.
 
     Raises:
         UserError: it holds another reproduction, or other files.
     """
-    note = out / "reproduction.yaml"
-    held_plan(
-        plan, note, same="the same name, dataset and model",
-        differences=lambda held: changed_keys(held, plan, ("name", "dataset", "model")),
-    )  # fmt: skip
-    atomic_write(note, yaml_text.dump(plan.model_dump()))
+    mine = _fixed(plan)
+
+    def differences(held: Reproduction) -> list[str]:
+        theirs = _fixed(held)
+        return [key for key in mine if theirs[key] != mine[key]]
+
+    same = "the same name, dataset and model"
+    held_plan(plan, out / NOTE, same=same, differences=differences)
+
+
+def record(plan: Reproduction, out: Path) -> None:
+    """Write into the folder which study it holds."""
+    atomic_write(out / NOTE, yaml_text.dump(plan.model_dump()))
+
+
+def _fixed(plan: Reproduction) -> dict[str, Any]:
+    return plan.model_dump(include={"name", "dataset", "model"}, exclude=WHERE)
 
 
 def _contradictions(plan: Reproduction) -> Iterator[Finding]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, NonNegative, Section
 from recsys_mtl.study.plan import SeedsConfig
 from recsys_mtl.vision.reproduction.published import AttentionName, Published
+
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class RowsConfig(Section):
@@ -46,8 +49,13 @@ class CelebaData(Section):
     tested: Literal["valid", "test"] = Field(
         "valid", description="split that is measured; the paper takes the official valid"
     )
-    cache: str | None = Field(None, description="folder of decoded images; null: in the data's own")
-    workers: PositiveInt | None = Field(None, description="that decode; null: one a core")
+    only_present: bool = Field(
+        False, description="leave out images without a file; the report counts them"
+    )
+    cache: UserPath | None = Field(
+        None, description="folder of decoded images; null: in the data's own"
+    )
+    workers: PositiveInt | None = Field(None, description="threads that decode; null: one a core")
 
 
 Dataset = Annotated[RotMnistData | CelebaData, Field(discriminator="kind")]
@@ -71,7 +79,7 @@ class ResNet18Model(Section):
     tag: ClassVar[str] = "kind"
 
     kind: Literal["resnet18"]
-    weights: str | None = Field(None, description="file to start from; null: drawn")
+    weights: UserPath | None = Field(None, description="file to start from; null: drawn")
     freeze_stem: bool = Field(False, description="the first layers do not learn")
 
 

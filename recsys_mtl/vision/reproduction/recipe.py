@@ -28,7 +28,12 @@ from recsys_mtl.vision.reproduction.plan import (
 )
 from recsys_mtl.vision.reproduction.published import AttentionName
 
-_WHERE: Any = {"training": {"device"}, "dataset": {"cache", "workers"}}
+WHERE: Any = {
+    "training": {"device"},
+    "dataset": {"cache", "workers", "only_present"},
+    "model": {"weights"},
+}
+"""Where images and weights are, and where it is computed. Results hold the contents' digests."""
 
 
 class Recipe(Section):
@@ -42,13 +47,13 @@ class Recipe(Section):
     threshold: Threshold | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Every key except where it is computed."""
-        return self.model_dump(exclude=_WHERE)
+        """Every key except those of `WHERE`."""
+        return self.model_dump(exclude=WHERE)
 
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits; an option that later versions add does not change them."""
-        data = self.model_dump(exclude=_WHERE, exclude_defaults=True)
+        data = self.model_dump(exclude=WHERE, exclude_defaults=True)
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

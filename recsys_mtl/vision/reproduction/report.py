@@ -29,7 +29,7 @@ def make_page(plan: Reproduction, summary: ReproductionSummary, images: Images) 
         images: of the first seed, for the panel.
     """
     parts: list[str | Table | Picture] = [
-        _head(plan, summary), *_sentences(plan, summary),
+        _head(plan, summary), *_left_out(summary), *_sentences(plan, summary),
         tables.losses(plan, summary), tables.differences(plan, summary),
     ]  # fmt: skip
     if np.isfinite(next(iter(summary.methods.values())).mean_auroc.mean):
@@ -54,6 +54,16 @@ def _head(plan: Reproduction, summary: ReproductionSummary) -> str:
         f"{training.learning_rate:g}, weight decay {training.weight_decay:g}, the same for all; "
         f"computed on: {summary.device}."
     )
+
+
+def _left_out(summary: ReproductionSummary) -> Iterator[str]:
+    for split, images in summary.left_out.items():
+        if images.absent:
+            listed = images.absent + images.count
+            absent = f"{images.absent:,} of {listed:,} listed {split} images have no file"
+            yield f"{absent} and are left out (only_present)."
+        if images.broken:
+            yield f"Left out of the {split} images: {images.broken_text}."
 
 
 def _sentences(plan: Reproduction, summary: ReproductionSummary) -> Iterator[str]:

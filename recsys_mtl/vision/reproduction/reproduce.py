@@ -11,20 +11,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import prefixed, wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
-from recsys_mtl.study.unit import UnitResult
-from recsys_mtl.vision.reproduction.images import Images, open_images
-from recsys_mtl.vision.reproduction.load import claim
-from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.recipe import all_units
+from recsys_mtl.study.unit import UnitResult, stored
+from recsys_mtl.vision.reproduction.images import Images, forget_images, make_backbone, open_images
+from recsys_mtl.vision.reproduction.load import record, require_same
+from recsys_mtl.vision.reproduction.plan import BackboneConfig, Reproduction
+from recsys_mtl.vision.reproduction.recipe import RecipeUnit, all_units
 from recsys_mtl.vision.reproduction.report import make_page
 from recsys_mtl.vision.reproduction.summary import summarize
 from recsys_mtl.vision.reproduction.unit import recipe_trainer
@@ -55,28 +56,34 @@ def reproduce(
         KeyboardInterrupt: Ctrl-C; the same call resumes after the runs that are finished.
     """
     started, root = datetime.now(UTC), _root(data)
-    _check(plan)
-    images = open_images(plan.dataset, root, seed=plan.seeds.first, cached=False)
+    pick_device(plan.training.device)
+    weights = _weights_digest(plan.model)  # before images are decoded, and `out` is claimed
+    forget_images()
+    images = open_images(plan.dataset, root, seed=plan.seeds.first)
     _check_size(plan, images)
+    units = all_units(plan)
     out = prepare_out(out)
-    claim(plan, out)
+    check = partial(check_origin, units, out, root, weights)
+    require_same(plan, out)
+    check([result for _, result in stored(units, out)])
+    record(plan, out)
     study = Study(
         job="reproduce",
         name=plan.name,
         tracking=plan.tracking,
         params=plan.model_dump(include={"dataset", "model", "training", "weights"}),
-        units=all_units(plan),
+        units=units,
         batches=lambda missing: [[unit] for unit in missing],
         trainer=partial(recipe_trainer, root),
         report=partial(_report, plan, images),
-        check=partial(check_images, plan, images),
+        check=check,
         start_worker=_quiet,
     )
     return run_study(study, out, started=started, processes=processes, show=show)
 
 
 def _report(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> Outcome:
-    summary = summarize(plan, results)
+    summary = replace(summarize(plan, results), left_out=images.left_out)
     return Outcome(summary, summary.numbers(), make_page(plan, summary, images))
 
 
@@ -86,23 +93,20 @@ def _quiet() -> None:
 
 
 def _root(data: Path | None) -> Path | None:
-    root = data or (Path(text) if (text := os.environ.get("RECSYS_MTL_DATA")) else None)
+    text = data or os.environ.get("RECSYS_MTL_DATA")
+    root = Path(os.path.expanduser(text)) if text else None
     if root is not None and not root.is_dir():
         where = "--data" if data else "$RECSYS_MTL_DATA"
         raise wrong("no such folder", where=where, found=root)
     return root
 
 
-def _check(plan: Reproduction) -> None:
-    """The checks before anything is loaded."""
-    pick_device(plan.training.device)
-    if plan.model.kind == "resnet18" and plan.model.weights is not None:
-        path = Path(plan.model.weights)
-        if not path.is_file():
-            raise wrong(
-                "no such file of weights", where="model.weights", found=path,
-                fix="give a file, or null to draw them",
-            )  # fmt: skip
+def _weights_digest(model: BackboneConfig) -> str | None:
+    """Of the file that the backbone starts from, which is loaded here for the first time."""
+    if model.kind != "resnet18" or model.weights is None:
+        return None
+    with prefixed("model.weights"):
+        return make_backbone(model, (3, 32, 32))[1]
 
 
 def _check_size(plan: Reproduction, images: Images) -> None:
@@ -113,17 +117,42 @@ def _check_size(plan: Reproduction, images: Images) -> None:
             where="model.channels", expected=f"at most {edge.bit_length() - 1}",
             found=len(plan.model.channels),
         )  # fmt: skip
+    if len(images.train) < 2:
+        raise wrong("too few images to train on", expected="at least 2", found=len(images.train))
 
 
-def check_images(plan: Reproduction, images: Images, results: Sequence[UnitResult]) -> None:
-    """Refuse results of other images; those of the first seed and size can be compared."""
-    rows = [len(images.train), len(images.test)]
+def check_origin(
+    units: Sequence[RecipeUnit],
+    out: Path,
+    root: Path | None,
+    weights: str | None,
+    results: Sequence[UnitResult],
+) -> None:
+    """Refuse results of other images or weights; both are compared by their content.
+
+    Args:
+        units: all runs of the plan.
+        out: folder of the results.
+        root: folder of the data.
+        weights: digest of the file of the weights.
+        results: of some of the units.
+    """
+    datasets = {unit.recipe.key: unit.recipe.dataset for unit in units}
+    identities: dict[tuple[str, int], str] = {}
+    others: dict[str, list[str]] = {"images": [], "weights": []}
     for result in results:
-        comparable = result["seed"] == plan.seeds.first and result["images"][:2] == rows
-        other_size = result["images"][2:] != results[0]["images"][2:]
-        if other_size or (comparable and result["identity"] != images.identity):
+        dataset, seed = datasets[result["key"]], result["seed"]
+        key = dataset.model_dump_json(), seed
+        if key not in identities:
+            identities[key] = open_images(dataset, root, seed=seed).identity
+        name = f"{result['key']}/seed-{seed}"
+        others["images"] += [name] * (result["identity"] != identities[key])
+        others["weights"] += [name] * (result.get("initial_weights") != weights)
+    for what, names in others.items():
+        if names:
             raise wrong(
-                "the folder holds results of other images",
-                expected="the same data as when it was started", found=result["source"],
-                fix="give the same --data, or another --out",
+                f"the folder holds results of other {what}", where=str(out),
+                expected=f"the same {what} as when it was started",
+                found=f"{len(names)} of {len(results)} results with others, such as {names[0]}",
+                fix="give the same --data and model.weights, or another --out",
             )  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from recsys_mtl.metrics.differences import corrected
 from recsys_mtl.study.unit import UnitResult
+from recsys_mtl.vision.images import LeftOut
 from recsys_mtl.vision.reproduction.methods import MethodSummary, method_summary
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import method_recipe
@@ -27,6 +28,7 @@ class ReproductionSummary:
         methods: by name.
         attention: cells of the table of attentions; empty without.
         sweep: points of the sweep; empty without.
+        left_out: listed images that are not used, by split; empty for complete data.
     """
 
     tasks: list[str]
@@ -36,6 +38,7 @@ class ReproductionSummary:
     methods: dict[str, MethodSummary]
     attention: list[Cell]
     sweep: list[Point]
+    left_out: Mapping[str, LeftOut] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, float | None]:
         """For the tracker."""

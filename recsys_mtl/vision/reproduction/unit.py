@@ -61,6 +61,7 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
         "source": images.source,
         "images": [len(images.train), len(images.test), *images.train.shape],
         "identity": images.identity,
+        "initial_weights": fits[0].initial_weights,
         "tasks": [task.name for task in tasks],
         "weights": task_weights(recipe, images),
         "device": _device(recipe),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recsys_mtl.vision.celeba.decode import Chunk, ImageGeometry, decode, decode_chunk
+from recsys_mtl.vision.celeba.cache import DecodePlan, build
+from recsys_mtl.vision.celeba.decode import ImageGeometry, decode
 
 WIDTH, HEIGHT = 178, 218
 
@@ -44,18 +45,12 @@ def test_other_colours_become_rgb(
 
 
 def decoded(folder: Path, *names: str, crop: int | None = 178) -> tuple[np.ndarray, dict[str, str]]:
-    """Pixels behind eight other bytes, and the reasons of the broken ones."""
-    geometry = ImageGeometry(7, crop)
-    array = folder / "array"
-    array.write_bytes(b"\1" * (8 + len(names) * 147) + b"end")
-    result = decode_chunk(Chunk(folder, names, geometry, array, 8))
-    content = array.read_bytes()
-    assert content[:8] == b"\1" * 8
-    assert content[-3:] == b"end"
-    assert result.count == len(names)
-    assert result.digest == hashlib.sha256(content[8:-3]).digest()
-    pixels = np.frombuffer(content[8:-3], np.uint8).reshape(len(names), *geometry.shape)
-    return pixels, dict(result.broken)
+    """Pixels, and the reasons of the broken images."""
+    array = folder / "array.npy"
+    pixels = build(DecodePlan("train", folder, names, ImageGeometry(7, crop), array), 1)
+    chunk = hashlib.sha256(pixels.array.tobytes()).digest()
+    assert pixels.digest == hashlib.sha256(chunk).hexdigest()
+    return pixels.array, dict(pixels.broken)
 
 
 def test_broken_images_are_zeros_with_a_reason(tmp_path: Path, noise: np.ndarray) -> None:

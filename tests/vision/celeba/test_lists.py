@@ -46,6 +46,23 @@ def test_line_ends_blank_lines_and_a_mark_do_not_matter(tmp_path: Path, end: str
     assert read_lists(tmp_path, ("Young",))["train"].labels.tolist() == [[1], [0]]
 
 
+@pytest.mark.parametrize("head", ["Male Young Smiling ", "image_id Male Young Smiling"])
+@pytest.mark.parametrize("count", ["", "4\n"])
+@pytest.mark.parametrize("parts", [PARTS, "image_id partition\n" + PARTS])
+def test_the_count_line_and_names_of_columns_may_be_there(
+    tmp_path: Path, count: str, head: str, parts: str
+) -> None:
+    rows = TEXT.split("\n", 2)[2]
+    listed = read_lists(write(tmp_path, f"{count}{head}\n{rows}", parts), ("Young", "Male"))
+    assert listed["train"].names == ("a.jpg", "d.jpg")
+    assert listed["train"].labels.tolist() == [[1, 0], [0, 0]]
+
+
+def test_a_csv_partition_needs_no_names_of_columns(tmp_path: Path) -> None:
+    write(tmp_path, CSV, CSV_PARTS.split("\n", 1)[1], "csv")
+    assert read_lists(tmp_path, ("Male",))["train"].names == ("a.jpg",)
+
+
 def test_the_csv_variant_is_equal(tmp_path: Path) -> None:
     for csv in (False, True):
         write_celeba(tmp_path / str(csv), csv=csv)
@@ -85,9 +102,9 @@ def test_unknown_attributes_are_reported_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "malformed head; expected the number of images in the first line"),
-        ("Male Young\na.jpg -1 1\n", "found Male Young / a.jpg -1 1"),
-        ("x\nMale Young\na.jpg -1 1\n", "malformed head"),
+        ("", "malformed head; expected a line with the distinct names of the attributes"),
+        ("a.jpg -1 1\n", "malformed head; expected a line with the distinct names of the attrib"),
+        ("x\nMale Young\na.jpg -1 1\n", "unknown attribute 'Male' -> use one of: x"),
         ("4\n", "malformed head"),
         ("4\na.jpg -1 1\n", "malformed head"),
         ("4\nMale Male\na.jpg -1 1\n", "distinct names"),
@@ -127,7 +144,7 @@ def test_a_broken_partition_is_one_line(tmp_path: Path, parts: str, expected: st
 @pytest.mark.parametrize(
     ("text", "parts", "expected"),
     [
-        ("", CSV_PARTS, "malformed head; expected image_id and the distinct names"),
+        ("", CSV_PARTS, "malformed head; expected a line with the distinct names"),
         (CSV.split("\n", 1)[1], CSV_PARTS, "malformed head"),
         (CSV, CSV_PARTS.replace("0", "train"), "line 2: no split of a.jpg"),
         (CSV, "", "images without a split; found 3"),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import shutil
 import signal
 import subprocess
@@ -17,8 +16,8 @@ from recsys_mtl.data.splits import SPLITS
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba import CelebaSplit, cache, load_celeba
-from recsys_mtl.vision.celeba.decode import Chunk, Decoded, decode_chunk
-from recsys_mtl.vision.images import ImageSplit
+from recsys_mtl.vision.celeba.decode import decode
+from recsys_mtl.vision.images import ImageSplit, LeftOut
 from tests.vision.fake_celeba import FakeCeleba, write_celeba
 
 TASKS = ("Smiling", "Male", "Bald")
@@ -38,11 +37,11 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that are decoded."""
     names: list[str] = []
 
-    def counted(chunk: Chunk) -> Decoded:
-        names.extend(chunk.names)
-        return decode_chunk(chunk)
+    def counted(path: Path, *options: Any) -> Any:
+        names.append(path.name)
+        return decode(path, *options)
 
-    monkeypatch.setattr(cache, "decode_chunk", counted)
+    monkeypatch.setattr(cache, "decode", counted)
     return names
 
 
@@ -55,7 +54,7 @@ def test_the_three_splits(celeba: FakeCeleba, caplog: pytest.LogCaptureFixture) 
         assert images.shape == (len(split), 3, 13, 13)
         assert labels.tolist() == celeba.labels_of(number, *TASKS).tolist()
         assert [task.name for task in split.tasks] == list(TASKS)
-        assert split.broken == ()
+        assert split.left_out == LeftOut(0, (), len(split))
     assert len({split.fingerprint() for split in splits.values()}) == 3
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
@@ -104,11 +103,11 @@ def test_only_a_stale_split_is_decoded_again(celeba: FakeCeleba, decodes: list[s
 
 def test_settings_have_separate_files(celeba: FakeCeleba, decodes: list[str]) -> None:
     settings: list[dict[str, Any]] = [{}, {"size": 8}, {"crop": None}, {"crop": 99}]
-    settings.append({"rows": (4, 3, 2)})
+    settings.append({"splits": {"train": 4, "test": 2}})
     fingerprints = [load(celeba.root, **other)["train"].fingerprint() for other in settings]
-    assert len(decodes) == 4 * 23 + 9
+    assert len(decodes) == 4 * 23 + 6
     assert [load(celeba.root, **other)["train"].fingerprint() for other in settings] == fingerprints
-    assert len(decodes) == 4 * 23 + 9
+    assert len(decodes) == 4 * 23 + 6
     assert len(set(fingerprints)) == 4, "the largest square of these is 178, the usual crop"
 
 
@@ -121,7 +120,8 @@ def test_a_copy_elsewhere_has_the_same_fingerprint(celeba: FakeCeleba, tmp_path:
 
 
 def test_rows_keep_the_first_images(celeba: FakeCeleba) -> None:
-    complete, some = load(celeba.root), load(celeba.root, rows=(4, 50, 2))
+    splits = {"train": 4, "valid": 50, "test": 2}
+    complete, some = load(celeba.root), load(celeba.root, splits=splits)
     assert [len(split) for split in some.values()] == [4, 5, 2]
     assert torch.equal(all_of(some["train"])[0], all_of(complete["train"])[0][:4])
     assert torch.equal(all_of(some["test"])[1], all_of(complete["test"])[1][:2])
@@ -146,7 +146,7 @@ def test_broken_images_are_left_out_and_reported(
     for _ in range(2):  # decoded, then from the cache
         caplog.clear()
         split = load(celeba.root, max_broken=0.5)["train"]
-        assert split.broken == tuple(names)
+        assert [name for name, _ in split.left_out.broken] == names
         kept = [i for i in range(11) if celeba.names[i] not in names]
         assert len(split) == 7
         for actual, expected in zip(all_of(split), all_of(complete), strict=True):
@@ -182,6 +182,39 @@ def test_missing_images_are_reported_before_anything_is_decoded(
     assert decodes == []
 
 
+def test_part_of_the_images_needs_no_other_lists(celeba: FakeCeleba, decodes: list[str]) -> None:
+    complete = load(celeba.root, cache=celeba.root / "complete")
+    decodes.clear()
+    absent = [*celeba.names[2:9], *celeba.of(2)]
+    for name in absent:
+        (celeba.images / name).unlink()
+    (celeba.images / celeba.names[10]).write_text("not an image")
+    with pytest.raises(UserError, match=r"7 of 11 images .* -> .*dataset.only_present=true"):
+        load(celeba.root)
+    options: dict[str, Any] = {"only_present": True, "max_broken": 0.3}
+    with pytest.raises(UserError, match="no image of the split test"):
+        load(celeba.root, **options)
+    assert decodes == []
+    splits = load(celeba.root, splits={"train": None, "valid": None}, **options)
+    assert [len(split) for split in splits.values()] == [3, 5]
+    assert splits["valid"].fingerprint() == complete["valid"].fingerprint()
+    left_out = splits["train"].left_out
+    assert (left_out.absent, left_out.count) == (7, 4)
+    assert [name for name, _ in left_out.broken] == [celeba.names[10]]
+    first = load(celeba.root, splits={"train": 3}, **options)["train"]
+    assert torch.equal(all_of(first)[0], all_of(complete["train"])[0][[0, 1, 9]])
+
+
+def test_a_finished_download_is_decoded(celeba: FakeCeleba, tmp_path: Path) -> None:
+    complete = load(celeba.root, cache=tmp_path / "complete")["train"]
+    kept = (celeba.images / celeba.names[3]).rename(tmp_path / "kept.jpg")
+    part = load(celeba.root, only_present=True)["train"]
+    kept.rename(celeba.images / celeba.names[3])
+    again = load(celeba.root, only_present=True)["train"]
+    assert (len(part), len(again)) == (10, 11)
+    assert again.fingerprint() == complete.fingerprint() != part.fingerprint()
+
+
 def test_a_cache_that_cannot_be_written(celeba: FakeCeleba) -> None:
     (celeba.root / "cache").write_text("in the way")
     with pytest.raises(UserError, match="name a folder that can be written to as the cache"):
@@ -191,11 +224,6 @@ def test_a_cache_that_cannot_be_written(celeba: FakeCeleba) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"size": 0}, "size; expected at least 1; found 0"),
-        ({"crop": 0}, "crop; expected at least 1"),
-        ({"workers": 0}, "workers; expected at least 1"),
-        ({"max_broken": 1.5}, "max_broken; expected a share"),
-        ({"rows": (3, 0, 2)}, "rows; expected at least one image of each split"),
         ({"attributes": ("Smilling",)}, "did you mean 'Smiling'?"),
         ({"crop": 200}, "178 x 218 pixels, smaller than the crop of 200"),
     ],
@@ -213,14 +241,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from recsys_mtl.vision.celeba import cache, load_celeba
-from recsys_mtl.vision.celeba.decode import decode_chunk
+from recsys_mtl.vision.celeba.decode import decode
 
-def decode_or_die(chunk):
-    if "000009.jpg" in chunk.names:
+def decode_or_die(path, geometry):
+    if path.name == "000009.jpg":
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode_chunk(chunk)
+    return decode(path, geometry)
 
-cache._CHUNK_IMAGES, cache.decode_chunk = 3, decode_or_die
+cache._CHUNK_IMAGES, cache.decode = 3, decode_or_die
 load_celeba(Path(sys.argv[1]), attributes=("Male",), size=13, cache=None, workers=1)
 """
 
@@ -237,8 +265,7 @@ def test_after_a_kill_in_the_middle(celeba: FakeCeleba, tmp_path: Path) -> None:
         assert splits[split].fingerprint() == expected[split].fingerprint()
 
 
-@pytest.mark.slow
-def test_two_processes_decode_the_same(
+def test_two_threads_decode_the_same(
     celeba: FakeCeleba, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoil(celeba)
@@ -246,9 +273,8 @@ def test_two_processes_decode_the_same(
     monkeypatch.setattr(cache, "_CHUNK_IMAGES", 3)
     plain = load(celeba.root, max_broken=0.5, cache=tmp_path / "plain")
     splits = load(celeba.root, max_broken=0.5, cache=tmp_path / "two", workers=2)
-    assert multiprocessing.active_children() == []
     for split in SPLITS:
-        assert splits[split].broken == expected[split].broken
+        assert splits[split].left_out == expected[split].left_out
         assert splits[split].fingerprint() == plain[split].fingerprint()
         for one, other in zip(all_of(splits[split]), all_of(expected[split]), strict=True):
             assert np.array_equal(one.numpy(), other.numpy())

@@ -9,6 +9,7 @@ import torch
 from recsys_mtl.vision.celeba.cache import Pixels
 from recsys_mtl.vision.celeba.lists import Listed
 from recsys_mtl.vision.celeba.split import CelebaSplit
+from recsys_mtl.vision.images import LeftOut
 
 NAMES = tuple(f"{number}.jpg" for number in range(7))
 
@@ -19,14 +20,15 @@ def make(rng: np.random.Generator, **other: Any) -> CelebaSplit:
     given = {"labels": labels, "array": array, "broken": ("2.jpg",), "digest": "d", **other}
     pixels = Pixels(given["array"], tuple((n, "x") for n in given["broken"]), given["digest"])
     listed = Listed(other.get("names", NAMES), given["labels"])
-    return CelebaSplit(listed, pixels, other.get("attributes", ("Male", "Young", "Bald")))
+    attributes = other.get("attributes", ("Male", "Young", "Bald"))
+    return CelebaSplit(listed, pixels, attributes, LeftOut(0, pixels.broken, 7))
 
 
 def test_tasks_shape_and_length(rng: np.random.Generator) -> None:
     split = make(rng)
     assert split.shape == (3, 5, 5)
     assert len(split) == 6
-    assert split.broken == ("2.jpg",)
+    assert split.left_out == LeftOut(0, (("2.jpg", "x"),), 7)
     assert [(t.name, t.classes, t.labels, t.outputs) for t in split.tasks] == [
         (name, 2, ("no", "yes"), 1) for name in ("Male", "Young", "Bald")
     ]
@@ -37,7 +39,8 @@ def test_a_batch_is_normalised_and_in_the_requested_order(
     rng: np.random.Generator, indices: list[int]
 ) -> None:
     array = rng.integers(0, 256, (7, 3, 5, 5), dtype=np.uint8)
-    images, labels = make(rng, array=array).batch(torch.tensor(indices, dtype=torch.int64))
+    split = make(rng, array=array)
+    images, labels = split.batch(torch.tensor(indices, dtype=torch.int64))
     rows = [[0, 1, 3, 4, 5, 6][index] for index in indices]
     mean = np.array([0.485, 0.456, 0.406]).reshape(3, 1, 1)
     std = np.array([0.229, 0.224, 0.225]).reshape(3, 1, 1)
@@ -46,6 +49,7 @@ def test_a_batch_is_normalised_and_in_the_requested_order(
     assert labels.dtype == torch.int64
     assert images.shape == (len(indices), 3, 5, 5)
     np.testing.assert_allclose(images.numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert split.pixels(torch.tensor(indices, dtype=torch.int64)).tolist() == array[rows].tolist()
     assert labels.tolist() == [[row % 2, row // 4, int(row == 5)] for row in rows]
 
 

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
 
+from recsys_mtl.vision.celeba import load_celeba
 from recsys_mtl.vision.reproduction import figures
 from recsys_mtl.vision.reproduction.images import Images
 from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.studies import Point
 from recsys_mtl.vision.reproduction.summary import summarize
+from tests.vision.fake_celeba import write_celeba
 
 Make = Callable[..., Reproduction]
 Results = Callable[[Reproduction], list[dict[str, Any]]]
@@ -63,12 +67,27 @@ def test_many_blocks_are_brought_together(
     assert shown.mean() == pytest.approx(np.mean(shares))
 
 
+def test_the_panel_shows_faces_as_people_see_them(tmp_path: Path) -> None:
+    write_celeba(tmp_path)
+    splits = load_celeba(tmp_path, attributes=("Male", "Smiling"), size=20)
+    labels = [[0, 1, 1], [1, 0, 1]]
+    shown = {"rows": [0, 2, 4], "true": labels, "predicted": labels}
+    axes = figures.panel(shown, splits["valid"]).axes
+    assert [one.get_title() for one in axes[:2]] == [
+        "Male: no\nSmiling: yes",
+        "Male: yes\nSmiling: no",
+    ]
+    expected = splits["valid"].pixels(torch.tensor([2])).squeeze(0).permute(1, 2, 0)
+    np.testing.assert_array_equal(axes[1].images[0].get_array(), expected)
+
+
 def test_the_panel_marks_what_is_wrong(make: Make, results: Results, images: Images) -> None:
     plan = make()
     shown = summarize(plan, results(plan)).methods["cagt"].shown
     axes = figures.panel(shown, images.test).axes
     titles = [one.get_title() for one in axes]
-    assert titles[:3] == ["1, 0, cyan", "2, 90, magenta", "4, 180, yellow"]
+    assert titles[0] == "digit: 1\nrotation: 0\ncolour: cyan"
+    assert titles[2] == "digit: 4\nrotation: 180\ncolour: yellow"
     assert titles[3:] == ["", "", ""]
     colours = [to_hex(one.title.get_color()) for one in axes[:3]]
     assert colours == ["#000000", "#000000", "#cc3311"]

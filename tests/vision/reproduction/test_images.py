@@ -27,7 +27,7 @@ def test_without_mnist_the_digits_are_reported(images: Images) -> None:
 
 def test_identity_is_that_of_images_and_labels(make: Make, images: Images) -> None:
     dataset = make().dataset
-    assert open_images(dataset, None, seed=3, cached=False).identity == images.identity
+    assert open_images(dataset, None, seed=3).identity == images.identity
     assert open_images(dataset, None, seed=4).identity != images.identity
 
 
@@ -52,7 +52,7 @@ def test_the_same_seed_draws_the_same_network_and_leaves_the_generator(
 ) -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
-    one, two, three = (make_network(make().model, images, seed=seed) for seed in (5, 5, 6))
+    one, two, three = (make_network(make().model, images, seed=seed)[0] for seed in (5, 5, 6))
     assert torch.equal(torch.random.get_rng_state(), before)
     pairs = zip(one.parameters(), two.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -68,11 +68,12 @@ def test_seeds_of_runs_differ() -> None:
 def test_weights_and_a_frozen_stem_of_a_resnet(tmp_path: Path) -> None:
     model = ResNet18Model(kind="resnet18")
     torch.manual_seed(4)
-    first = make_backbone(model, (3, 32, 32))
+    first, digest = make_backbone(model, (3, 32, 32))
+    assert digest is None
     path = tmp_path / "weights.pt"
     torch.save(first.state_dict(), path)
     frozen = ResNet18Model(kind="resnet18", weights=str(path), freeze_stem=True)
-    second = make_backbone(frozen, (3, 32, 32))
+    second, digest = make_backbone(frozen, (3, 32, 32))
     pairs = zip(first.parameters(), second.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     learning = {name.split(".")[0] for name, p in second.named_parameters() if p.requires_grad}

@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.vision.reproduction.load import claim, load_reproduction, ready_plans
+from recsys_mtl.vision.reproduction.load import (
+    load_reproduction,
+    ready_plans,
+    record,
+    require_same,
+)
 from recsys_mtl.vision.reproduction.plan import Reproduction
 
 Make = Callable[..., Reproduction]
@@ -80,12 +85,13 @@ def test_a_name_that_is_no_plan_is_reported() -> None:
 
 def test_a_folder_is_for_one_reproduction(make: Make, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    claim(make(), out)
-    claim(make("training.epochs=5", "reruns=1", "methods.new.balancing=gradnorm"), out)
+    require_same(make(), out)
+    record(make(), out)
+    require_same(make("training.epochs=5", "reruns=1", "methods.new.balancing=gradnorm"), out)
     with pytest.raises(UserError, match=r"another reproduction.*found another name, dataset ->"):
-        claim(make("name=other", "dataset.rows=null"), out)
+        require_same(make("name=other", "dataset.rows=null"), out)
     other = tmp_path / "other"
     other.mkdir()
     (other / "notes.txt").touch()
     with pytest.raises(UserError, match=r"the folder holds other files.*found notes.txt"):
-        claim(make(), other)
+        require_same(make(), other)

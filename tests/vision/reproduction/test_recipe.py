@@ -46,6 +46,7 @@ def test_every_method_has_a_run_before_the_next_rerun(make: Make) -> None:
         ("weights.colour=0.6", False),
         ("model.width=8", False),
         ("dataset.rows.train=299", False),
+        ("model={kind: resnet18}", False),
         ("methods.cagt.combiner.temperature=0.7", False),
         ("threshold.every=3", False),
     ],

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ import pytest
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import atomic_write
 from recsys_mtl.study.unit import missing, stored
+from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.recipe import RecipeUnit
-from recsys_mtl.vision.reproduction.reproduce import check_images
+from recsys_mtl.vision.reproduction.recipe import RecipeUnit, all_units, method_recipe
+from recsys_mtl.vision.reproduction.reproduce import check_origin
 
 Make = Callable[..., Reproduction]
 MakeJob = Callable[..., RecipeUnit]
@@ -72,16 +72,24 @@ def test_an_option_that_came_later_is_no_other_run(
     assert len(stored([job("cagt")], tmp_path)) == 1
 
 
-def test_results_of_other_images_are_refused(make: Make, unit: MakeUnit) -> None:
-    def check(results: list[dict[str, Any]], rows: int, identity: str) -> None:
-        images: Any = SimpleNamespace(train=range(rows), test=range(110), identity=identity)
-        check_images(make(), images, results)
+def test_results_of_other_images_or_weights_are_refused(
+    make: Make, unit: MakeUnit, images: Images, tmp_path: Path
+) -> None:
+    plan = make()
+    units = all_units(plan)
+    key = method_recipe(plan, "sum").key
+    other_seed = open_images(plan.dataset, None, seed=4).identity
+    own = unit(key, 3, 0, [1.0], identity=images.identity)
+    mine = [own, unit(key, 4, 0, [1.0], identity=other_seed, images=[1, 1, 3, 8, 8])]
 
-    units = [unit("k", 3, 0, [1.0]), unit("k", 4, 0, [1.0], identity="another seed's")]
-    check(units, 300, "one-two")
-    check(units, 200, "of other rows")
-    with pytest.raises(UserError, match=r"results of other images.*found hand"):
-        check(units, 300, "one-three")
-    mixed = [*units, unit("k", 4, 1, [1.0], images=[300, 110, 3, 28, 28])]
-    with pytest.raises(UserError, match="results of other images"):
-        check(mixed, 300, "one-two")
+    def check(*others: dict[str, Any], weights: str | None = None) -> None:
+        check_origin(units, tmp_path, None, weights, [*mine, *others])
+
+    check()
+    check(own | {"initial_weights": None})
+    with pytest.raises(UserError, match=rf"other images;.*found 1 of 3 .*such as {key}/seed-4"):
+        check(unit(key, 4, 1, [1.0], identity=images.identity))
+    with pytest.raises(UserError, match=r"results of other weights;.*found 2 of 2 results"):
+        check(weights="abc")
+    with pytest.raises(UserError, match=r"results of other weights;.*found 1 of 3 results"):
+        check(own | {"initial_weights": "abc"})
