@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from recsys_mtl.data.csv_header import require_once
 from recsys_mtl.data.files import DataFile
+from recsys_mtl.data.types import beyond_dates, decoded, plain_type
 from recsys_mtl.errors import wrong
 
 # Without pre_buffer, a column chunk is read through a buffer of this size instead of at once: a row
@@ -51,17 +52,6 @@ class Reader(Protocol):
         ...
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type of the values, whatever their encoding: dictionaries decoded, one text type."""
-    if pa.types.is_dictionary(kind):
-        return plain_type(kind.value_type)
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
-        return pa.large_string()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.large_list(plain_type(kind.value_type))
-    return kind
-
-
 class ParquetReader:
     """A Parquet file; see `Reader`.
 
@@ -92,11 +82,42 @@ class ParquetReader:
                 row, group = row + rows, group + 1
             groups = list(range(group, opened.num_row_groups))
             for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=[*types]):
-                yield row, _frame(batch)
+                yield row, self._decoded(batch, types)
                 row += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.file.path, pre_buffer=False, buffer_size=BUFFER_BYTES)
+        return pq.ParquetFile(
+            self.file.path,
+            pre_buffer=False,
+            buffer_size=BUFFER_BYTES,
+            arrow_extensions_enabled=True,
+        )
+
+    def _decoded(self, batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pl.DataFrame:
+        """The columns in their plain types."""
+        arrays = {}
+        for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                arrays[name] = decoded(array, types[name])
+            except pa.ArrowInvalid as error:
+                raise wrong(
+                    f"column '{name}' of '{self.file.path}' holds bytes that are no text",
+                    where=self._where,
+                    expected="text in UTF-8",
+                    found=str(array.type),
+                    fix="store it as text (such as hex), or list it in data.ignore",
+                ) from error
+        frame = _frame(pa.RecordBatch.from_pydict(arrays))
+        for values in frame:
+            if beyond_dates(values):
+                raise wrong(
+                    f"column '{values.name}' of '{self.file.path}' holds no dates",
+                    where=self._where,
+                    expected="dates before the year 200,000",
+                    found=f"{values.to_physical().abs().max()} as {values.dtype}",
+                    fix="check the unit in which the file was written",
+                )
+        return frame
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

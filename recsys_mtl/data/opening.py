@@ -170,6 +170,7 @@ def _require_columns(
             problems += error.problems
         else:
             used |= set(condition.columns)
+    problems += source.problems(c for c in columns if c in used)
     ignored = ["*"] if others else [*config.data.ignore, *map(str.strip, config.data.ignore)]
     unused = [
         c for c in columns if c not in used and not any(fnmatch.fnmatchcase(c, p) for p in ignored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +17,11 @@ from recsys_mtl.config.csv import CsvConfig
 from recsys_mtl.data.csv import CsvReader
 from recsys_mtl.data.files import DataFile, find_files, fingerprint
 from recsys_mtl.data.formats import ParquetReader, Reader
-from recsys_mtl.errors import UserError, did_you_mean, wrong
+from recsys_mtl.data.types import READ, Role, are_numbers, common_type, converted
+from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+
+_NS = pa.timestamp("ns")
+_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,16 @@ class Source:
 
     Attributes:
         readers: one a file.
-        columns: name → type of every column, partition columns last. Text of any encoding is
-            large_string, integers and floats have the widest of the files' types.
+        columns: name → type of every column of any file, partition columns last; see
+            `recsys_mtl.data.types.common_type`.
+        unread: the types of those that cannot be read, as files lack them or have types that do not
+            fit together, or as the type is none that is read; no harm where nobody reads them.
         where: the path in the config, for messages.
     """
 
     readers: tuple[Reader, ...]
     columns: dict[str, pa.DataType]
+    unread: dict[str, str]
     where: str
 
     @staticmethod
@@ -47,22 +54,22 @@ class Source:
         csv: CsvConfig = CsvConfig(),  # noqa: B008 - frozen
         where: str = "data.path",
     ) -> Source:
-        """Find the files, and check every one's footer or header and that they fit together.
+        """Find the files, check every one's footer or header, and find types that hold all files.
 
         Args:
             paths: file, folder (hive partitions become columns), glob, or a list of those.
             root: folder that relative paths start from.
             fmt: format of the files; auto goes by the suffix.
-            text_columns: columns of a CSV that are text, whatever their values.
-            number_columns: columns of a CSV that are float64; those of `text_columns` too are text
-                whose numbers have a decimal point.
+            text_columns: categories: text in a CSV, and where types of Parquet files differ.
+            number_columns: numbers: float64 likewise; those of `text_columns` too are text whose
+                numbers have a decimal point.
             inferred_columns: columns of a CSV whose type all their values have; None: the rest.
             csv: how CSV files are written.
             where: the path in the config, for messages.
 
         Raises:
-            UserError: no such file, a broken file, no rows, a duplicate column, or files that
-                differ in their columns; and for CSV a value that is not of its column's type.
+            UserError: no such file, a broken file, no rows, or a duplicate column; and for CSV a
+                value that is not of its column's type.
         """
         files = find_files(paths, root=root, fmt=fmt, where=where)
         is_csv = files[0].format == "csv"
@@ -79,14 +86,38 @@ class Source:
             fix = "give files with rows"
             raise wrong(f"no rows in {names}", where=where, expected="at least one row", fix=fix)
         keys = {key: _partition_type(key, files) for file in files for key in file.partitions}
-        columns, *others = (
+        tables = [
             reader.types
             | {key: keys[key] for key in reader.file.partitions if key not in reader.types}
             for reader in readers
-        )
-        for file, other in zip(files[1:], others, strict=True):
-            columns = _merged((files[0], columns), (file, other), loose=is_csv, where=where)
-        return Source(readers, columns, where)
+        ]
+        roles: dict[str, Role] = dict.fromkeys(number_columns, "numbers")
+        roles |= dict.fromkeys(text_columns, "text")
+        columns: dict[str, pa.DataType] = {}
+        unread = {}
+        for name in dict.fromkeys(chain(*tables)):
+            kinds = [table.get(name) for table in tables]
+            kind = None if None in kinds else _common(kinds, roles.get(name), csv=is_csv)
+            columns[name] = pa.null() if kind is None else kind
+            if kind is None:
+                unread[name] = _difference(files, kinds)
+        return Source(readers, columns, unread, where)
+
+    def problems(self, columns: Iterable[str]) -> list[Problem]:
+        """What keeps these columns from being read, in one problem; empty where nothing does."""
+        shown = [f"'{c}' ({self.unread[c]})" for c in dict.fromkeys(columns) if c in self.unread]
+        if not shown:
+            return []
+        more = f" and {len(shown) - _SHOWN} more" if shown[_SHOWN:] else ""
+        return [
+            Problem(
+                "columns that cannot be read",
+                self.where,
+                f"one type in every file: {READ}",
+                ", ".join(shown[:_SHOWN]) + more,
+                "write the files again with one type, narrow the path, or do without the column",
+            )
+        ]
 
     @property
     def num_rows(self) -> int:
@@ -118,6 +149,9 @@ class Source:
             if column not in self.columns:
                 fix = did_you_mean(column, self.columns)
                 raise wrong(f"missing column '{column}'", where=self.where, fix=fix)
+        problems = self.problems(columns)
+        if problems:
+            raise UserError(*problems)
         return self._frames(columns, chunk_rows, skip_rows)
 
     def _frames(
@@ -125,29 +159,45 @@ class Source:
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         table = pa.schema({column: self.columns[column] for column in columns}).empty_table()
         schema = pl.DataFrame(table).schema
+        parquet = [r.types for r in self.readers if r.file.format == "parquet"]  # CSV stays text
+        numbers = {c for types in parquet for c in columns if c in types and are_numbers(types[c])}
         start = 0  # position of the file's first row
         for reader in self.readers:
             if start < skip_rows and start + reader.num_rows <= skip_rows:
                 start += reader.num_rows
                 continue
-            stored = [c for c in columns if c in reader.types] or [next(iter(reader.types))]
+            readable = (c for c in reader.types if c not in self.unread)
+            stored = [c for c in columns if c in reader.types] or [next(readable)]
             types = {column: self.columns[column] for column in stored}
-            cast = [
-                (pl.col(c) if c in reader.types else pl.lit(reader.file.partitions[c]))
-                .cast(kind)
-                .alias(c)
-                for c, kind in schema.items()
-            ]
             row = start
             for offset, frame in reader.frames(types, chunk_rows, max(skip_rows - start, 0)):
                 row = start + offset + frame.height
                 late = max(skip_rows - start - offset, 0)
                 if late < frame.height:
-                    yield (
-                        start + offset + late,
-                        frame.slice(late).with_columns(cast).select(columns),
-                    )
+                    rows = frame.slice(late)
+                    yield start + offset + late, self._unified(reader, rows, schema, numbers)
             start = row
+
+    def _unified(
+        self, reader: Reader, rows: pl.DataFrame, schema: pl.Schema, numbers: Container[str]
+    ) -> pl.DataFrame:
+        """A file's rows with the columns and types of all files."""
+        columns = []
+        for name, kind in schema.items():
+            if name not in reader.types:
+                value = pl.Series(name, [reader.file.partitions[name]], dtype=pl.String)
+                columns.append(value.new_from_index(0, rows.height).cast(kind))
+                continue
+            try:
+                columns.append(converted(rows[name], kind, numbers=name in numbers))
+            except pl.exceptions.PolarsError as error:
+                raise wrong(
+                    f"column '{name}' of '{reader.file.path}' cannot be read as {kind}",
+                    where=self.where,
+                    found=error,
+                    fix="write the file with the type of the others",
+                ) from error
+        return pl.DataFrame(columns)
 
 
 def _partition_type(key: str, files: tuple[DataFile, ...]) -> pa.DataType:
@@ -157,67 +207,22 @@ def _partition_type(key: str, files: tuple[DataFile, ...]) -> pa.DataType:
     return pa.int64() if integers else pa.large_string()
 
 
-def _merged(
-    first: tuple[DataFile, dict[str, pa.DataType]],
-    second: tuple[DataFile, dict[str, pa.DataType]],
-    *,
-    loose: bool,
-    where: str,
-) -> dict[str, pa.DataType]:
-    """The columns of both files, each of a type that holds either's values."""
-    names = list(dict.fromkeys(chain(first[1], second[1])))
-    merged = {}
-    differing = []
-    for name in names:
-        a, b = first[1].get(name), second[1].get(name)
-        kind = None if a is None or b is None else _common_type(a, b, loose=loose)
-        if kind is None:
-            differing.append(f"'{name}' ({a or 'missing'} / {b or 'missing'})")
-        merged[name] = kind
-    if differing:
-        raise _mixed(first[0], second[0], differing, where)
-    return merged
+def _common(kinds: list[pa.DataType], role: Role, *, csv: bool) -> pa.DataType | None:
+    """The type that holds a column of all files."""
+    if not csv:
+        return common_type(kinds, role)
+    kind = common_type(kinds, None)  # inferred, so that text holds what differs
+    booleans = pa.bool_() in kinds and kind != pa.bool_()
+    if kind is None or booleans:
+        return pa.large_string()
+    return pa.timestamp("ns", kind.tz) if pa.types.is_timestamp(kind) and _NS in kinds else kind
 
 
-def _common_type(a: pa.DataType, b: pa.DataType, *, loose: bool) -> pa.DataType | None:
-    """The type that holds values of both, or None if they do not belong together.
-
-    Of one family: integers, floats, text, times, lists of those; a column that is all null in one
-    file takes the other's type. Loose, for types inferred from CSV: any numbers too, and text holds
-    whatever else.
-    """
-    numbers = all(pa.types.is_integer(t) or pa.types.is_floating(t) for t in (a, b))
-    if a == b:
-        return a
-    if (
-        _family(a) == _family(b)
-        or pa.types.is_null(a)
-        or pa.types.is_null(b)
-        or (loose and numbers)
-    ):
-        pair = [pa.schema([("x", kind)]) for kind in (a, b)]
-        return pa.unify_schemas(pair, promote_options="permissive").field("x").type
-    return pa.large_string() if loose else None
-
-
-def _family(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind):
-        return "float"
-    if pa.types.is_timestamp(kind):
-        return f"timestamp {kind.tz}"
-    if pa.types.is_large_list(kind):
-        return f"list of {_family(kind.value_type)}"
+def _difference(files: tuple[DataFile, ...], kinds: list[pa.DataType | None]) -> str:
+    """The types of two files that do not fit together, or the type of all."""
+    known = [(file, kind) for file, kind in zip(files, kinds, strict=True) if kind != pa.null()]
+    (first, kind), *others = sorted(known, key=lambda pair: pair[1] is None)
+    for file, other in others:
+        if other != kind:
+            return f"{kind} in '{first.path}', {other or 'missing'} in '{file.path}'"
     return str(kind)
-
-
-def _mixed(first: DataFile, second: DataFile, differing: list[str], where: str) -> UserError:
-    shown = ", ".join(differing[:8]) + (f" and {len(differing) - 8} more" if differing[8:] else "")
-    return wrong(
-        f"mixed schemas: '{first.path}' and '{second.path}' differ",
-        where=where,
-        expected="the same columns and types in every file",
-        found=shown,
-        fix="rewrite one of them, or narrow the path",
-    )

@@ -42,7 +42,11 @@ def open_rows(
         csv=with_settings(predictor.config.data.csv, csv),
         where="--input",
     )
-    problems = [*_wrong_columns(predictor, source, path), *_wrong_kept(predictor, source, keep)]
+    problems = [
+        *_wrong_columns(predictor, source, path),
+        *_wrong_kept(predictor, source, keep),
+        *source.problems([*reads, *keep]),
+    ]
     if problems:
         raise UserError(*problems)
     return source
@@ -69,6 +73,8 @@ def _wrong_columns(predictor: Predictor, source: Source, path: str) -> list[Prob
                     did_you_mean(column, source.columns),
                 )
             )
+            continue
+        if column in source.unread:
             continue
         try:
             feature.encode(empty[column], Rows(0, 0))  # refuses a column by its type

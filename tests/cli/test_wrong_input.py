@@ -169,7 +169,7 @@ CASES: dict[str, tuple[Spoil, str]] = {
     ),
     "mixed schemas": (
         mixed_schemas,
-        r"mixed schemas: '.*a\.parquet' and '.*b\.parquet'.*'age' \(double / large_string\) -> ",
+        r"found 'age' \(double in '.*a\.parquet', large_string in '.*b\.parquet'\) -> write the",
     ),
     "duplicate column": (
         duplicate_column,

@@ -93,6 +93,32 @@ def test_everything_that_a_training_needs(folder: Path) -> None:
     assert prepared.example.rows()[0] in raw.select("age", "city", "seen").rows()
 
 
+def test_parts_that_pandas_and_spark_write_are_one_data_set(folder: Path) -> None:
+    """A null makes floats of integers and booleans; an ignored column is anything or missing."""
+    whole = pl.read_parquet(folder / "rows.parquet").with_columns(
+        pl.col("age").round().cast(pl.Int64), pl.col("user").alias("city")
+    )
+    whole.write_parquet(folder / "rows.parquet")
+    ids = {"user": pl.col("user").cast(pl.Float64), "city": pl.col("city").cast(pl.String)}
+    numbers = {
+        "age": pl.col("age").cast(pl.Decimal(10, 2)),
+        "click": pl.col("click").cast(pl.Float64),
+    }
+    parts = [
+        whole.head(300).with_columns(tmp_1=pl.lit("x")),
+        whole.slice(300, 300).with_columns(**numbers).drop("tmp_1"),
+        whole.slice(600).with_columns(**ids, tmp_1=pl.Series([[1]] * 300)),
+    ]
+    (folder / "parts").mkdir()
+    for number, part in enumerate(parts):
+        part.write_parquet(folder / f"parts/{number}.parquet")
+    by_user = {"split": {"kind": "group", "column": "user"}}
+    one = prepare(config(folder, **by_user))
+    several = prepare(config(folder, **by_user, path="parts"))
+    assert one.rows == several.rows
+    assert same(rows(one, "train"), rows(several, "train"))
+
+
 def test_train_is_shuffled_and_the_others_keep_the_order_of_the_file(folder: Path) -> None:
     prepared = prepare(config(folder))
     assert not same(rows(prepared, "train", 0), rows(prepared, "train", 1))

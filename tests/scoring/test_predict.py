@@ -77,6 +77,27 @@ def test_labels_are_not_needed_and_other_columns_no_harm(trained: Trained, tmp_p
     assert pl.read_parquet(tmp_path / "scores.parquet").equals(expected)
 
 
+def test_parts_may_differ_where_the_model_does_not_read_or_in_how_a_value_is_stored(
+    trained: Trained, tmp_path: Path
+) -> None:
+    toy, _ = trained
+    rows = toy.rows()
+    parts = [
+        rows.head(100).with_columns(click=pl.lit("?"), age=pl.col("age").cast(pl.Decimal(38, 18))),
+        rows.slice(100).drop("day", "band").with_columns(pl.col("city").cast(pl.Categorical)),
+    ]
+    (tmp_path / "in").mkdir()
+    for number, part in enumerate(parts):
+        part.write_parquet(tmp_path / f"in/{number}.parquet")
+    predict(toy.run, input=str(tmp_path / "in"), output=tmp_path / "scores.parquet")
+    expected = load_bundle(toy.run / "model").predict(rows)["click"]
+    scores = pl.read_parquet(tmp_path / "scores.parquet")["click"]
+    assert (scores - expected).abs().max() < 1e-6
+    kept = Options(keep=("customer", "day", "band"))
+    with pytest.raises(UserError, match=r"'day' \(date32\[day\] in '.*, missing in '.*'band' \("):
+        predict(toy.run, input=str(tmp_path / "in"), output=tmp_path / "a.parquet", options=kept)
+
+
 def test_a_csv_gives_the_same(toy: Any, tmp_path: Path) -> None:
     separator = "features.seen={kind: categorical_list, max_length: 3, separator: '|'}"
     config = toy.config(separator, "training.epochs=1")
