@@ -109,12 +109,13 @@ class ParquetReader:
                 ) from error
         frame = _frame(pa.RecordBatch.from_pydict(arrays))
         for values in frame:
-            if beyond_dates(values):
+            stored = beyond_dates(values)
+            if stored is not None:
                 raise wrong(
                     f"column '{values.name}' of '{self.file.path}' holds no dates",
                     where=self._where,
                     expected="dates before the year 200,000",
-                    found=f"{values.to_physical().abs().max()} as {values.dtype}",
+                    found=f"{stored} as {values.dtype}",
                     fix="check the unit in which the file was written",
                 )
         return frame

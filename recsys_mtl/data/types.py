@@ -72,7 +72,7 @@ def common_type(kinds: Iterable[pa.DataType], role: Role) -> pa.DataType | None:
 
 def are_numbers(kind: pa.DataType) -> bool:
     """Whether the values are numbers, not booleans."""
-    return of.is_integer(kind) or of.is_floating(kind) or of.is_decimal(kind)
+    return any(is_kind(kind) for is_kind in (of.is_integer, of.is_floating, of.is_decimal))
 
 
 def decoded(array: pa.Array, target: pa.DataType) -> pa.Array:
@@ -126,17 +126,18 @@ def converted(values: pl.Series, target: pl.DataType, *, numbers: bool) -> pl.Se
     return one_spelling(canonical(texts)) if numbers else texts
 
 
-def beyond_dates(values: pl.Series) -> bool:
-    """Whether a column holds dates so far away that they have no text."""
+def beyond_dates(values: pl.Series) -> int | None:
+    """The number that a column stores for a date so far away that it has no text; None: no such."""
     if values.dtype == pl.Date:
         unit = 86_400 * 10**6
     elif isinstance(values.dtype, pl.Datetime):
         unit = _MICROSECONDS[values.dtype.time_unit]
     else:
-        return False
-    physical = values.to_physical().drop_nulls()
+        return None
+    stored = values.to_physical().drop_nulls().to_numpy()
     limit = _LAST // unit
-    return bool(len(physical) and not -limit < physical.min() <= physical.max() < limit)  # type: ignore[operator]
+    far = (stored < -limit) | (stored > limit)
+    return int(stored[far.argmax()]) if far.any() else None
 
 
 def _hyphenated(array: pa.Array) -> pa.Array:
@@ -147,22 +148,13 @@ def _hyphenated(array: pa.Array) -> pa.Array:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return (
-        of.is_binary(kind)
-        or of.is_large_binary(kind)
-        or of.is_fixed_size_binary(kind)
-        or of.is_binary_view(kind)
-    )
+    kinds = (of.is_binary, of.is_large_binary, of.is_fixed_size_binary, of.is_binary_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(
-        is_kind(kind)
-        for is_kind in (
-            *(of.is_list, of.is_large_list, of.is_fixed_size_list),
-            *(of.is_list_view, of.is_large_list_view),
-        )
-    )
+    lists = (of.is_list, of.is_large_list, of.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in (*lists, of.is_list_view, of.is_large_list_view))
 
 
 def _is_readable(kind: pa.DataType) -> bool:
