@@ -3,9 +3,9 @@
     python pipelines/nightly.py visits.yaml --model shop --rows data/today --out nights
 
 Meant for cron or Airflow. Each night has a folder, `nights/2026-11-26`: `run/` is the training,
-`promotion/` the gate's report, `scores/` the champion's predictions with drift.html, `steps.json`
-what each step gave. One line a step is printed; details are logged on stderr. The same command on
-the same day resumes after the finished steps, and a scoring after its finished parts.
+`promotion/` the gate's report, `scores/` the champion's predictions, `_scores/` their drift.html,
+`steps.json` what each step gave. One line a step is printed; details are logged on stderr. The same
+command on the same day resumes after the finished steps, and a scoring after its finished parts.
 
 Exit codes: 0 the new model is the champion and has scored; 2 wrong input, or a server that is
 away; 3 the gate rejected the new model, and the champion has scored; 4 scored, but the rows have
@@ -30,6 +30,7 @@ from recsys_mtl.lifecycle.promote import Request, promote
 from recsys_mtl.lifecycle.register import register
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.runs.train import train
+from recsys_mtl.scoring.folder import notes_folder
 from recsys_mtl.scoring.model import find_model
 from recsys_mtl.scoring.predict import predict
 from recsys_mtl.tracking.registry import CHAMPION, Registry
@@ -98,7 +99,9 @@ def _promote(registry: Registry, gate: Gate, request: Request, folder: Path) -> 
 def _score(registry: Registry, model: str, rows: str, out: Path, limit: float) -> dict[str, Any]:
     found = find_model(None, model=model, tracking_uri=registry.uri)
     count = predict(found, input=rows, output=out)["rows"]
-    file = out / "drift.json"  # not there where the model knows nothing of its training rows
+    file = (
+        notes_folder(out) / "drift.json"
+    )  # not there where the model knows nothing of its training rows
     drifts = json.loads(file.read_text())["drift"] if file.exists() else []
     moved = [d for d in drifts if d["reading"] != "by chance" and (d["psi"] or 0) > limit]
     drifted = [f"{d['part']} {d['name']}" for d in moved]

@@ -33,18 +33,23 @@ def folder_made(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` when the block ends without error."""
-    with _temporary(path) as temporary:
+def atomic_file(path: Path, *, prefix: str = "") -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` when the block ends without error.
+
+    Args:
+        path: the file.
+        prefix: of the temporary name; readers of data sets skip files that start with `_`.
+    """
+    with _temporary(path, prefix) as temporary:
         yield temporary
         os.replace(temporary, path)
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def _temporary(path: Path, prefix: str) -> Iterator[Path]:
     """An unused name next to `path`; what exists under it afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
+    temporary = path.with_name(f"{prefix}{path.name}{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         yield temporary
     finally:

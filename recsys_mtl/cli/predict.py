@@ -39,7 +39,7 @@ def predict(
         int | None, typer.Option(min=1, help="rows of a part; 1,000,000 without it")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace another scoring in the folder")
+        bool, typer.Option("--overwrite", help="replace another scoring, or another file")
     ] = False,
     drift: Annotated[
         bool, typer.Option(help="compare the rows with the training's (drift.html)")
@@ -71,7 +71,7 @@ def predict(
     command = Command("predict", out)
     result = library.predict(chosen, input=input, output=output, options=options, show=Page.show)
     command.write(result)
-    if not result["rows_scored"]:
+    if result["rows"] and not result["rows_scored"]:
         say(f"{result['rows']:,} rows, finished before: {output}")
     else:
         say(f"{result['rows']:,} rows, {result['rows_per_second']:,.0f} rows/s: {output}")

@@ -53,6 +53,7 @@ class Source:
         inferred_columns: AbstractSet[str] | None = None,
         csv: CsvConfig = CsvConfig(),  # noqa: B008 - frozen
         where: str = "data.path",
+        allow_empty: bool = False,
     ) -> Source:
         """Find the files, check every one's footer or header, and find types that hold all files.
 
@@ -66,6 +67,7 @@ class Source:
             inferred_columns: columns of a CSV whose type all their values have; None: the rest.
             csv: how CSV files are written.
             where: the path in the config, for messages.
+            allow_empty: whether files without any row will do.
 
         Raises:
             UserError: no such file, a broken file, no rows, or a duplicate column; and for CSV a
@@ -81,7 +83,7 @@ class Source:
             return CsvReader(file, where, csv, **columns, inferred=inferred_columns)
 
         readers = tuple(map(reader, files))
-        if not any(reader.has_rows for reader in readers):
+        if not (allow_empty or any(reader.has_rows for reader in readers)):
             names = f"'{files[0].path}'" + (f" and {len(files) - 1} more" if files[1:] else "")
             fix = "give files with rows"
             raise wrong(f"no rows in {names}", where=where, expected="at least one row", fix=fix)

@@ -85,7 +85,8 @@ def measure(reference: Reference, tally: Tally) -> list[Drift]:
 
 def _each(reference: Reference, tally: Tally) -> Iterator[Drift]:
     for key, expected in reference.expected.items():
-        then, now = expected.counts, tally.counts[key]
+        then = expected.counts
+        now = tally.counts.get(key, np.zeros_like(then))  # no rows, no counts
         cells = expected.bins.cells
         reserved = cells if key[0] == "feature" else []
         terms = psi(then, now) if then.sum() and now.sum() else None

@@ -1,16 +1,22 @@
 """A folder of scored parts that the same command completes after a kill.
 
-scoring.json            model, input and settings; written first
-part-00000.parquet      rows 0 to `rows_per_file`, and so on; written atomically
-part-00000.counts.json  the part's counts for drift
-_SUCCESS                written last
+scores/part-00000.parquet        rows 0 to `rows_per_file`, and so on; written atomically
+scores/_SUCCESS                  empty; written last
+_scores/scoring.json             model, input and settings; written first
+_scores/part-00000.counts.json   the part's counts for drift
+_scores/drift.json, drift.html   the drift of all rows
+
+The folder is a Parquet data set to pandas, pyarrow, polars and Spark: polars reads every file in it
+that is not empty, whatever its name. So the notes have a folder of their own next to it. Earlier
+versions kept them among the parts: the next scoring there moves them.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +30,15 @@ from recsys_mtl.scoring.tally import Tally
 
 log = logging.getLogger(__name__)
 SETTINGS, SUCCESS = "scoring.json", "_SUCCESS"
-_OURS = (SUCCESS, "part-*.parquet", "part-*.counts.json", "drift.json", "drift.html", SETTINGS)
+_PARTS = "part-[0-9]*.parquet"
+_NOTES = ("part-[0-9]*.counts.json", "drift.json", "drift.html", SETTINGS)
 _COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift", "csv")
+
+
+def notes_folder(folder: Path) -> Path:
+    """Where the notes of a scoring into `folder` are."""
+    folder = Path(os.path.abspath(folder))
+    return folder.with_name(f"_{folder.name}")
 
 
 @dataclass(frozen=True)
@@ -48,15 +61,15 @@ class PartFolder:
         """Take the folder: new, or begun by the same command; or emptied of an earlier scoring.
 
         Raises:
-            UserError: it holds another scoring, or Parquet files of something else.
+            UserError: it holds another scoring, or files of something else.
         """
         if overwrite:
             self._clear()
         stored = self._stored()
         if stored is None:
-            self._require_no_parquet()
+            self._require_unused()
             text = json.dumps(self.settings, indent=2, ensure_ascii=False)
-            atomic_write(self.folder / SETTINGS, text + "\n")
+            atomic_write(self.notes / SETTINGS, text + "\n")
             return
         differing = [
             f"{name} ({stored.get(name)} there, {self.settings.get(name)} here)"
@@ -70,15 +83,21 @@ class PartFolder:
                 found=", ".join(differing),
                 fix="give another folder, or --overwrite",
             )
-        for path in self.folder.glob(
-            f"part-*{TEMPORARY}*"
-        ):  # of a killed job: the folder is ours now
+        for path in self.folder.glob(f"*part-*{TEMPORARY}*"):  # of a killed job
             path.unlink(missing_ok=True)
+        if not (self.notes / SETTINGS).exists():
+            for path in _matching(self.folder, _NOTES):
+                path.replace(self.notes / path.name)
+
+    @property
+    def notes(self) -> Path:
+        """The folder of what is no part."""
+        return notes_folder(self.folder)
 
     @property
     def parts(self) -> int:
-        """How many there will be."""
-        return -(-self.rows // self.rows_per_file)
+        """How many there will be; one for no rows, which holds the columns."""
+        return max(1, -(-self.rows // self.rows_per_file))
 
     @property
     def rows_per_file(self) -> int:
@@ -117,7 +136,7 @@ class PartFolder:
             yield Tally.from_json(json.loads(self._tally(number).read_text(encoding="utf-8")))
 
     def _tally(self, number: int) -> Path:
-        return self.folder / f"part-{number:05d}.counts.json"
+        return self.notes / f"part-{number:05d}.counts.json"
 
     def _is_complete(self, number: int) -> bool:
         first, last = self.bounds(number)
@@ -134,28 +153,36 @@ class PartFolder:
         return complete and tally.rows == last - first
 
     def _stored(self) -> dict[str, Any] | None:
-        path = self.folder / SETTINGS
+        path = self.notes / SETTINGS
+        if not path.exists():
+            path = self.folder / SETTINGS  # of an earlier version
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            fix = "give another folder, or --overwrite"
+        except (ValueError, RecursionError) as error:
+            fix = "give another folder"
             raise wrong("not what a scoring wrote", where=str(path), fix=fix) from error
         return stored if isinstance(stored, dict) else {}
 
-    def _require_no_parquet(self) -> None:
-        foreign = sorted(path.name for path in self.folder.glob("*.parquet"))
+    def _require_unused(self) -> None:
+        foreign = _matching(self.folder, ("*.parquet", SUCCESS)) or _matching(self.notes, _NOTES)
         if foreign:
             raise wrong(
-                "the folder holds Parquet files that no scoring wrote",
-                where=str(self.folder),
-                found=foreign[0],
+                "the folder holds files that no scoring wrote",
+                where=str(foreign[0].parent),
+                found=foreign[0].name,
                 fix="give a new or empty folder",
             )
 
     def _clear(self) -> None:
         """Delete an earlier scoring; scoring.json, which identifies the files, goes last."""
-        if (self.folder / SETTINGS).exists():
-            for path in (path for pattern in _OURS for path in self.folder.glob(pattern)):
-                path.unlink(missing_ok=True)
+        if self._stored() is not None:
+            for folder in (self.folder, self.notes):
+                for path in _matching(folder, (SUCCESS, _PARTS, *_NOTES)):
+                    path.unlink(missing_ok=True)
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """Files in the folder, in the order of the patterns."""
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]

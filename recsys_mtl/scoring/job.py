@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_mtl.files import atomic_file
+from recsys_mtl.files import atomic_file, folder_made
 from recsys_mtl.folder_lock import locked
 from recsys_mtl.model.device import Precision
 from recsys_mtl.progress import Advance, progress
@@ -22,9 +22,11 @@ from recsys_mtl.scoring.drift import Drift, measure
 from recsys_mtl.scoring.drift_page import write_drift
 from recsys_mtl.scoring.folder import PartFolder
 from recsys_mtl.scoring.model import ModelFolder
+from recsys_mtl.scoring.output import MARK, drift_name
 from recsys_mtl.scoring.rows import output_schema
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.scoring.tally import Tally
+from recsys_mtl.version import installed_version
 
 log = logging.getLogger(__name__)
 ROWS_PER_FILE = 1_000_000
@@ -40,7 +42,7 @@ class Options:
     Attributes:
         keep: raw columns that are copied in front of the predictions.
         rows_per_file: rows of a part; only for a folder.
-        overwrite: whether an earlier scoring in the folder is deleted.
+        overwrite: whether another scoring in the folder, or a file of something else, is replaced.
         drift: whether drift is measured, where the model has a reference for it.
         batch_rows: rows held in memory at a time.
         precision: of the network's matrix products; bf16 is faster and has three digits.
@@ -71,14 +73,19 @@ class ScoringJob:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the output."""
-        return output_schema(self.scorer.predictor, self.scorer.source, self.scorer.keep)
+        columns = output_schema(self.scorer.predictor, self.scorer.source, self.scorer.keep)
+        return columns.with_metadata({MARK: installed_version()})
 
     def write_file(self, stop: Callable[[], bool]) -> Written:
         """All rows into one file."""
         prepare_out(self.output.parent)
         rows = self.scorer.source.num_rows
         try:
-            with atomic_file(self.output) as temporary, progress("predict", rows) as advance:
+            with (
+                folder_made(self.output.parent),
+                atomic_file(self.output, prefix="_") as temporary,
+                progress("predict", rows) as advance,
+            ):
                 chunks = self.scorer.scored(0, rows, stop=stop)
                 tally = _write(temporary, self.schema, chunks, rows, advance)
         except KeyboardInterrupt:
@@ -86,7 +93,7 @@ class ScoringJob:
                 "nothing was written; a folder as --output can resume after an interruption"
             )
             raise
-        name = f"{self.output.stem}.drift"
+        name = drift_name(self.output)
         for suffix in ("json", "html"):  # of earlier predictions
             (self.output.parent / f"{name}.{suffix}").unlink(missing_ok=True)
         return rows, self._drift(tally, self.output.parent, name)
@@ -94,10 +101,11 @@ class ScoringJob:
     def write_parts(self, stop: Callable[[], bool]) -> Written:
         """The parts that are missing; their rows, and the drift of all rows."""
         prepare_out(self.output.parent)
-        prepare_out(self.output)
         rows = self.scorer.source.num_rows
         parts = PartFolder(self.output, self._settings(), self.schema, rows)
-        with locked(self.output):
+        for folder in (self.output, parts.notes):
+            prepare_out(folder)
+        with folder_made(self.output), folder_made(parts.notes), locked(parts.notes):
             parts.begin(overwrite=self.options.overwrite)
             missing = parts.missing()
             if parts.finished and not missing:
@@ -112,7 +120,7 @@ class ScoringJob:
                     complete, parts.parts, self.output,
                 )  # fmt: skip
                 raise
-            drifts = self._drift(sum(parts.tallies(), Tally()), self.output, "drift")
+            drifts = self._drift(sum(parts.tallies(), Tally()), parts.notes, "drift")
             parts.finish()
         return scored, drifts
 
@@ -127,7 +135,7 @@ class ScoringJob:
                 )
                 for number in run:
                     first, last = sizes[number]
-                    with atomic_file(parts.part(number)) as temporary:
+                    with atomic_file(parts.part(number), prefix="_") as temporary:
                         tally = _write(temporary, parts.schema, chunks, last - first, advance)
                         parts.store_tally(number, tally)
                     scored += tally.rows

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import wrong
 
+MARK = b"recsys_mtl"
+"""Key of the metadata of every file of predictions; its value is the version."""
 _ONE_FILE = (".parquet", ".pq", ".parq")
 
 
@@ -52,3 +58,30 @@ def check_apart(output: Path, source: Source) -> None:
     if not one_file and any(path.resolve().is_relative_to(output.resolve()) for path in files):
         fix = "give another folder with --output"
         raise wrong("the output folder holds the input", where=str(output), fix=fix)
+
+
+def check_replaced(output: Path, columns: Iterable[str]) -> None:
+    """Check that a file which is there holds earlier predictions.
+
+    Args:
+        output: the file, which may not exist.
+        columns: names of the predictions of the model.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    earlier = output.with_name(drift_name(output) + ".json")
+    if not output.exists() or earlier.exists():
+        return
+    try:
+        stored = pq.read_schema(output)
+    except (OSError, pa.ArrowException):
+        stored = pa.schema([])
+    if MARK not in (stored.metadata or {}) and not set(columns) <= set(stored.names):
+        fix = "give another file with --output, or --overwrite"
+        raise wrong("no scoring wrote this file", where=str(output), fix=fix)
+
+
+def drift_name(output: Path) -> str:
+    """Name of the report on drift of a file, without suffix."""
+    return f"{output.stem}.drift"

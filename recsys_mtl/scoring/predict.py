@@ -1,8 +1,8 @@
 """Raw rows from files to predictions in Parquet, in bounded memory.
 
 A name that ends in .parquet is one file, any other a folder of parts (recsys_mtl/scoring/folder.py)
-that the same command completes after a kill. drift.json and drift.html, next to the
-predictions, report how far the rows have moved from the training's (recsys_mtl/scoring/drift.py).
+that the same command completes after a kill. drift.json and drift.html, next to the file or to the
+folder, report how far the rows have moved from the training's (recsys_mtl/scoring/drift.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.job import Options, ScoringJob
 from recsys_mtl.scoring.model import ModelFolder, find_model
-from recsys_mtl.scoring.output import check_apart, check_output, is_one_file
+from recsys_mtl.scoring.output import check_apart, check_output, check_replaced, is_one_file
 from recsys_mtl.scoring.rows import open_rows
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.serving.bundle import load_bundle, load_reference
@@ -47,7 +47,7 @@ def predict(
 
     Raises:
         UserError: no such model or input, columns that the model does not read, or an output that
-            cannot be written, holds another scoring, or is the input.
+            cannot be written, holds something else, or is the input.
         KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call resumes.
     """
     output = Path(output)
@@ -58,6 +58,8 @@ def predict(
     predictor.precision = options.precision
     source = open_rows(predictor, input, options.keep, options.csv)
     check_apart(output, source)
+    if is_one_file(output) and not options.overwrite:
+        check_replaced(output, predictor.output_schema())
     reference = load_reference(model.folder) if options.drift else None
     if options.drift and reference is None:
         log.info("the model has no counts of its training rows: drift is not measured")

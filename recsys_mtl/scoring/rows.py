@@ -41,6 +41,7 @@ def open_rows(
         inferred_columns=set(keep) - reads.keys(),
         csv=with_settings(predictor.config.data.csv, csv),
         where="--input",
+        allow_empty=True,
     )
     problems = [
         *_wrong_columns(predictor, source, path),

@@ -44,8 +44,10 @@ def test_the_champion_scores_files(shop: Any, tmp_path: Path) -> None:
     shop.do("predict", "--model", "models:/shop@champion", "--input", tmp_path / "rows.parquet",
        "--output", tmp_path / "scores", "--keep", "row_id", "--rows-per-file", "400")  # fmt: skip
     names = {path.name for path in (tmp_path / "scores").iterdir()}
-    assert {"part-00002.parquet", "_SUCCESS", "scoring.json", "drift.json", "drift.html"} <= names
-    scored = pl.read_parquet(tmp_path / "scores/*.parquet")
+    assert names == {*(f"part-0000{n}.parquet" for n in range(3)), "_SUCCESS"}
+    notes = {path.name for path in (tmp_path / "_scores").iterdir()}
+    assert {"scoring.json", "drift.json", "drift.html"} <= notes
+    scored = pl.read_parquet(tmp_path / "scores")
     expected = load_bundle(shop.bundle(2)).predict(rows)
     assert_frame_equal(scored, pl.concat([rows.select("row_id"), expected], how="horizontal"))
 

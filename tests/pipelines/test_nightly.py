@@ -14,8 +14,10 @@ import pytest
 from pipelines import nightly as flow
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.page import Page
 from recsys_mtl.reports.report import Report
+from recsys_mtl.scoring.folder import notes_folder
 
 Night = Callable[..., int]
 DRIFTS = [
@@ -64,7 +66,7 @@ class Shop:
     def predict(self, model: str, *, input: str, output: Path) -> dict[str, Any]:
         output.mkdir(exist_ok=True)
         self.call(f"score {input} by {model}")
-        (output / "drift.json").write_text(json.dumps({"drift": self.drifts}))
+        atomic_write(notes_folder(output) / "drift.json", json.dumps({"drift": self.drifts}))
         return {"rows": 50}
 
     def registry(self, uri: str | None) -> Any:

@@ -5,10 +5,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import polars as pl
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from recsys_mtl.cli.main import main
@@ -16,6 +20,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import UserError
 from recsys_mtl.folder_lock import locked
 from recsys_mtl.runs.train import train
+from recsys_mtl.scoring.folder import notes_folder
 from recsys_mtl.scoring.job import Options
 from recsys_mtl.scoring.predict import predict
 from recsys_mtl.serving.bundle import load_bundle
@@ -118,12 +123,15 @@ def test_a_failure_on_the_way_leaves_what_was_there(toy: Any, trained: Trained) 
     bad = pl.when(last).then(pl.lit(float("inf"))).otherwise("age").alias("age")
     toy.rows().with_columns(bad).write_parquet(toy.data)
     output = toy.folder / "scores" / "scores.parquet"
+    old = pl.DataFrame(schema=load_bundle(trained[0].run / "model").output_schema())
     for before in ([], [output]):
         with pytest.raises(UserError, match="column 'age': infinite value"):
             predict(trained[0].run, input=str(toy.data), output=output, batch_rows=100)
-        assert list(output.parent.iterdir()) == before
-        output.write_bytes(b"old")
-    assert output.read_bytes() == b"old"
+        assert list(toy.folder.glob("scores/*")) == before
+        assert output.parent.exists() == bool(before)
+        output.parent.mkdir(exist_ok=True)
+        old.write_parquet(output)
+    assert pl.read_parquet(output).equals(old)
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -159,9 +167,10 @@ def names(folder: Path) -> list[str]:
 
 
 PARTS = Options(keep=("customer", "city"), rows_per_file=120)
-WHOLE = [
-    *("_SUCCESS", "drift.html", "drift.json"),
-    *(f"part-0000{n}.{suffix}" for n in range(5) for suffix in ("counts.json", "parquet")),
+WHOLE = ["_SUCCESS", *(f"part-0000{n}.parquet" for n in range(5))]
+NOTES = [
+    *("drift.html", "drift.json"),
+    *(f"part-0000{n}.counts.json" for n in range(5)),
     "scoring.json",
 ]
 
@@ -175,6 +184,7 @@ def scored(trained: Trained, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 def test_parts_hold_the_rows_in_their_order(trained: Trained, scored: Any) -> None:
     output, result = scored
     assert names(output) == WHOLE
+    assert names(notes_folder(output)) == NOTES
     heights = [pl.read_parquet(output / f"part-0000{n}.parquet").height for n in range(5)]
     assert heights == [120, 120, 120, 120, 20]
     rows = trained[0].rows()
@@ -184,7 +194,7 @@ def test_parts_hold_the_rows_in_their_order(trained: Trained, scored: Any) -> No
     expected = load_bundle(trained[0].run / "model").predict(rows)
     assert predicted["click"].to_numpy() == pytest.approx(expected["click"].to_numpy(), abs=1e-5)
     assert result["rows"] == result["rows_scored"] == 500
-    settings = json.loads((output / "scoring.json").read_text())
+    settings = json.loads((notes_folder(output) / "scoring.json").read_text())
     assert settings["bundle_sha256"] == result["bundle_sha256"]
     assert settings["fingerprint"] == result["input_fingerprint"]
 
@@ -209,9 +219,10 @@ def test_a_finished_folder_is_left_as_it_is(
 def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
     output, _ = scored
     whole = pl.read_parquet(output / "part-*.parquet")
-    drift = (output / "drift.json").read_text()
-    for name in ("_SUCCESS", "drift.json", "part-00001.parquet", "part-00004.parquet"):
+    drift = (notes_folder(output) / "drift.json").read_text()
+    for name in ("_SUCCESS", "part-00001.parquet", "part-00004.parquet"):
         (output / name).unlink()
+    (notes_folder(output) / "drift.json").unlink()
     kept = (output / "part-00002.parquet").stat().st_mtime_ns
     data = str(trained[0].data)
     again = predict(trained[0].run, input=data, output=output, options=PARTS)
@@ -219,7 +230,7 @@ def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
     assert names(output) == WHOLE
     assert (output / "part-00002.parquet").stat().st_mtime_ns == kept
     assert pl.read_parquet(output / "part-*.parquet").equals(whole)
-    assert (output / "drift.json").read_text() == drift
+    assert (notes_folder(output) / "drift.json").read_text() == drift
 
 
 def test_an_interrupted_job_resumes(
@@ -247,13 +258,63 @@ def test_an_interrupted_job_resumes(
     ]
     assert main(arguments) == 0
     assert calls == [120, 120, 120, 120, 20]
-    assert names(output) == WHOLE
+    assert (names(output), names(notes_folder(output))) == (WHOLE, NOTES)
 
 
 def test_two_jobs_do_not_share_a_folder(trained: Trained, scored: Any) -> None:
     output, _ = scored
-    with locked(output), pytest.raises(UserError, match="another job writes there"):
+    with locked(notes_folder(output)), pytest.raises(UserError, match="another job writes there"):
         predict(trained[0].run, input=str(trained[0].data), output=output, options=PARTS)
+
+
+def test_a_folder_is_a_parquet_data_set(scored: Any) -> None:
+    output, _ = scored
+    whole = pl.read_parquet(output / "part-*.parquet")
+    assert pl.read_parquet(output).equals(whole)
+    assert pl.scan_parquet(f"{output}/").collect().equals(whole)
+    for table in (pq.read_table(output), ds.dataset(output).to_table()):
+        assert pl.DataFrame(pl.from_arrow(table)).equals(whole)
+    assert pd.read_parquet(output).shape == whole.shape
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "scores"])
+@pytest.mark.parametrize("typed", [True, False])
+def test_an_empty_day_gives_columns_without_rows(
+    trained: Trained, tmp_path: Path, name: str, typed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy, _ = trained
+    day, output, none = tmp_path / "day.parquet", tmp_path / name, toy.rows().clear()
+    if not typed:  # pandas stores texts of no rows as nulls
+        none = none.with_columns(pl.lit(None).alias(column) for column in none.columns)
+    none.write_parquet(day)
+    arguments = ["predict", str(toy.run), "--input", str(day), "--output", str(output)]
+    assert main([*arguments, "--keep", "customer"]) == 0
+    assert "0 rows, 0 rows/s" in capsys.readouterr().out
+    scores = pl.read_parquet(output)
+    assert scores.height == 0
+    predicted = load_bundle(toy.run / "model").output_schema()
+    assert dict(scores.schema.items()) == {"customer": scores.schema["customer"], **predicted}
+
+
+MINE: dict[str, Callable[[Path], object]] = {
+    "other columns": lambda path: pl.DataFrame({"a": [1]}).write_parquet(path),
+    "no Parquet": lambda path: path.write_text("mine"),
+}
+
+
+@pytest.mark.parametrize("case", MINE)
+def test_a_file_of_others_is_replaced_only_on_demand(
+    trained: Trained, tmp_path: Path, case: str
+) -> None:
+    toy, output = trained[0], tmp_path / "scores.parquet"
+    MINE[case](output)
+    before = output.read_bytes()
+    with pytest.raises(UserError, match=r"no scoring wrote.*--overwrite"):
+        predict(toy.run, input=str(toy.data), output=output)
+    assert (names(tmp_path), output.read_bytes()) == (["scores.parquet"], before)
+    for options in (Options(overwrite=True), Options(drift=False)):  # the second replaces ours
+        predict(toy.run, input=str(toy.data), output=output, options=options)
+    assert pl.read_parquet(output).height == 500
 
 
 def test_drift_of_moved_rows(trained: Trained, tmp_path: Path) -> None:
@@ -279,7 +340,7 @@ def test_without_drift(trained: Trained, tmp_path: Path) -> None:
     parts = tmp_path / "parts"
     for output in (tmp_path / "scores.parquet", parts):
         predict(toy.run, input=str(toy.data), output=output, options=Options(drift=False))
-    assert names(tmp_path) == ["parts", "scores.parquet"]
+    assert names(tmp_path) == ["_parts", "parts", "scores.parquet"]
     assert not [name for name in names(parts) if "drift" in name]
 
 
