@@ -25,7 +25,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Advance(Protocol):
     """Called with the rows of each finished batch and a note (the running loss)."""
 
-    def __call__(self, rows: int, note: str = "") -> None:
+    def __call__(self, rows: float, note: str = "") -> None:
         """Tell that `rows` more are done."""
 
 
@@ -39,7 +39,7 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
         unit: what is counted.
         done: of them before the start; they count for the time left but not for the rate.
     """
-    started, digits = time.perf_counter(), 0 if unit == "rows" else 2
+    started, digits = time.perf_counter(), 2 if unit == "runs" else 0
     if sys.stderr.isatty():
         bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -53,9 +53,9 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
         )
         with bar:
             line = bar.add_task(title, total=total, completed=done, rate="-", note="")
-            completed = done
+            completed: float = done
 
-            def advance_bar(rows: int, note: str = "") -> None:
+            def advance_bar(rows: float, note: str = "") -> None:
                 nonlocal completed
                 completed += rows
                 rate = (completed - done) / max(time.perf_counter() - started, 1e-9)
@@ -65,7 +65,7 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
         return
     completed, last = done, started
 
-    def advance_line(rows: int, note: str = "") -> None:
+    def advance_line(rows: float, note: str = "") -> None:
         nonlocal completed, last
         completed += rows
         now = time.perf_counter()
@@ -74,8 +74,8 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
             rate = (completed - done) / (now - started)
             left = max(total - completed, 0) / rate
             log.info(
-                "%s: %d of %d %s, %.*f %s/s, %.0f s left; %s",
-                title, completed, total, unit, digits, rate, unit, left, note,
+                "%s: %.*f of %d %s, %.*f %s/s, %.0f s left; %s",
+                title, digits, completed, total, unit, digits, rate, unit, left, note,
             )  # fmt: skip
 
     yield advance_line

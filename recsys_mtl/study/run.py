@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, NamedTuple
 
@@ -26,6 +27,7 @@ from recsys_mtl.processes import as_they_come
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, plain, write_result
 from recsys_mtl.reports.page import Page
+from recsys_mtl.study.shares import Shares, report_share, shown_shares, use_shares
 from recsys_mtl.study.unit import U, UnitResult, missing, store, stored
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
@@ -135,14 +137,21 @@ def _train(study: Study[U], out: Path, tracked: Run, processes: int | None) -> N
     for unit, result in stored(study.units, out):
         _track_unit(study, tracked, unit, result)
     todo = missing(study.units, out)
-    with progress(f"{study.job} {study.name}", len(todo), unit="runs") as advance:
-        for unit, result in _results(study, study.batches(todo), out, processes):
+    with (
+        progress(f"{study.job} {study.name}", len(todo), unit="runs") as advance,
+        shown_shares(todo, advance) as shares,
+    ):
+        for unit, result in _results(study, study.batches(todo), out, processes, shares):
             _track_unit(study, tracked, unit, result)
-            advance(1, unit.label)
+            report_share(unit, 1.0)
 
 
 def _results(
-    study: Study[U], batches: Sequence[Sequence[U]], out: Path, processes: int | None
+    study: Study[U],
+    batches: Sequence[Sequence[U]],
+    out: Path,
+    processes: int | None,
+    shares: Shares,
 ) -> Iterator[tuple[U, UnitResult]]:
     """Units and their results as they come."""
     workers = min(processes or os.cpu_count() or 1, len(batches))
@@ -151,8 +160,15 @@ def _results(
             yield from train_batch(study.trainer, batch, out)
         return
     jobs = [(study.trainer, batch, out) for batch in batches]
-    for results in as_they_come(_work, jobs, workers=workers, start=study.start_worker):
+    start = partial(_start_worker, study.start_worker, shares)
+    for results in as_they_come(_work, jobs, workers=workers, start=start):
         yield from results
+
+
+def _start_worker(start: Callable[[], None] | None, shares: Shares) -> None:
+    use_shares(shares)
+    if start is not None:
+        start()
 
 
 def _work(

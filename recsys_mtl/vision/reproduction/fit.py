@@ -5,8 +5,9 @@ Shapes: T tasks.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -48,10 +49,10 @@ class Fit:
         self.fitted = FitResult(blocks, sum(p.numel() for p in learning), loaded)
         self._measured_rows = _measured_rows(recipe.threshold, len(images.test))
 
-    def run(self) -> FitResult:
-        """Train all epochs."""
+    def run(self, report: Callable[[float], None] = lambda share: None) -> FitResult:
+        """Train all epochs; `report` receives the share of steps that are done, after each."""
         for _ in range(self.recipe.training.epochs):
-            self.fitted.epochs.append(self._epoch())
+            self.fitted.epochs.append(self._epoch(report))
         return self.fitted
 
     def _make_step(self, draws: int) -> tuple[ImageStep, tuple[str, ...]]:
@@ -85,13 +86,16 @@ class Fit:
             weights[torch.arange(len(weights), device=self.device) != self.only] = 0
         return weights
 
-    def _epoch(self) -> EpochResult:
+    def _epoch(self, report: Callable[[float], None]) -> EpochResult:
         self.network.train()
+        training = self.recipe.training
+        total = training.epochs * math.ceil(len(self.images.train) / training.batch_size)
         sums = torch.zeros(len(self.images.train.tasks), device=self.device)
         steps = len(self.fitted.step_seconds)
         for rows in self._batches():
             sums += self._train_on(rows)
             self._measure()
+            report(len(self.fitted.step_seconds) / total)
         seconds = self.fitted.step_seconds[steps:]
         gradnorm, log = self.step.gradnorm, self.step.log
         return EpochResult(

@@ -66,6 +66,14 @@ class RecipeUnit(Unit):
     rerun: int
 
     @property
+    def label(self) -> str:
+        """The method, the beginning of its key, seed and rerun."""
+        method = self.recipe.method
+        name = method.balancing if method.combiner.name == "sum" else method.combiner.name
+        name = "single tasks" if method.alone else name.replace("fixed", "sum")
+        return f"{name} {self.recipe.key[:6]}, seed {self.seed}, rerun {self.rerun}"
+
+    @property
     def identity(self) -> Mapping[str, str | int]:
         """The recipe's key, seed and rerun."""
         return {"key": self.recipe.key, "seed": self.seed, "rerun": self.rerun}

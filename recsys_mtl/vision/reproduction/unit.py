@@ -14,6 +14,7 @@ import torch
 from recsys_mtl.gradients import Conflicts
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model.device import pick_device
+from recsys_mtl.study.shares import report_share
 from recsys_mtl.vision.reproduction.fit import Fit, task_weights
 from recsys_mtl.vision.reproduction.fit_result import FitResult
 from recsys_mtl.vision.reproduction.images import Images, open_images
@@ -53,9 +54,14 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     tasks = images.train.tasks
     alone: Sequence[int | None] = range(len(tasks)) if recipe.method.alone else (None,)
-    fits = [
-        Fit(recipe, images, seed=unit.seed, rerun=unit.rerun, only=only).run() for only in alone
-    ]
+    fits: list[FitResult] = []
+
+    def report(share: float) -> None:
+        report_share(unit, (len(fits) + share) / len(alone))
+
+    for only in alone:
+        fit = Fit(recipe, images, seed=unit.seed, rerun=unit.rerun, only=only)
+        fits.append(fit.run(report))
     return {
         "settings": recipe.settings(),
         "source": images.source,

@@ -72,6 +72,9 @@ def test_a_last_image_on_its_own_is_left_out(
 
 def test_numbers_of_an_epoch(job: MakeJob, images: Images) -> None:
     methods = ("sum", "cagt", "gradnorm")
+    shares: list[float] = []
+    assert fit_of(job("sum", **MIXED), images).run(shares.append).step_seconds
+    assert shares == pytest.approx([step / 10 for step in range(1, 11)])
     by_method = {name: fit_of(job(name, **MIXED), images).run() for name in methods}
     plain, cagt, gradnorm = by_method.values()
     assert [len(fitted.epochs) for fitted in by_method.values()] == [2, 2, 2]
