@@ -39,7 +39,8 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
         unit: what is counted.
         done: of them before the start; they count for the time left but not for the rate.
     """
-    started, digits = time.perf_counter(), 2 if unit == "runs" else 0
+    started, in_part = time.perf_counter(), unit == "runs"
+    rate_format = ",.2g" if in_part else ".0f"
     if sys.stderr.isatty():
         bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -59,7 +60,7 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
                 nonlocal completed
                 completed += rows
                 rate = (completed - done) / max(time.perf_counter() - started, 1e-9)
-                bar.update(line, completed=completed, rate=f"{rate:,.{digits}f}", note=note)
+                bar.update(line, completed=completed, rate=f"{rate:{rate_format}}", note=note)
 
             yield advance_bar
         return
@@ -74,8 +75,9 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
             rate = (completed - done) / (now - started)
             left = max(total - completed, 0) / rate
             log.info(
-                "%s: %.*f of %d %s, %.*f %s/s, %.0f s left; %s",
-                title, digits, completed, total, unit, digits, rate, unit, left, note,
+                "%s: %.*f of %d %s, %s %s/s, %.0f s left; %s",
+                title, 2 * in_part, completed, total, unit, f"{rate:{rate_format}}", unit, left,
+                note,
             )  # fmt: skip
 
     yield advance_line
