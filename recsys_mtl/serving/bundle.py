@@ -13,16 +13,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from recsys_mtl.config.load import config_from_yaml, dump_config
+from recsys_mtl.config.load import config_from_yaml, dump_config, read_text
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError, wrong
@@ -112,20 +113,17 @@ def load_bundle(folder: str | Path) -> Predictor:
     Plain tables have the same names and numbers as torchrec's, so serving does not need torchrec.
 
     Raises:
-        UserError: a file is missing or was changed, or the format is not known.
+        UserError: a file is missing, was changed or cannot be read, the format is not known, or a
+            weight is not finite.
     """
     folder = Path(folder)
     manifest = _check(folder)
-    text = (folder / CONFIG).read_text(encoding="utf-8")
-    config = config_from_yaml(text, where=str(folder / CONFIG))
-    stored = json.loads((folder / PREPROCESSOR).read_text(encoding="utf-8"))
-    preprocessor = Preprocessor.from_dict(stored)
-    network = build_network(config, preprocessor.spec, backend="plain")
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-    except (RuntimeError, SafetensorError) as error:
-        where = str(folder / WEIGHTS)
-        raise wrong("the weights do not fit the config", where=where, found=error) from error
+    config = config_from_yaml(read_text(folder / CONFIG), where=str(folder / CONFIG))
+    with _broken(folder / PREPROCESSOR):
+        preprocessor = Preprocessor.from_dict(_json(folder / PREPROCESSOR))
+        spec = preprocessor.spec
+    network = build_network(config, spec, backend="plain")
+    _load_weights(network, folder / WEIGHTS)
     return Predictor(config, preprocessor, network, str(manifest.get("fingerprint", "")))
 
 
@@ -149,7 +147,8 @@ def load_reference(folder: str | Path) -> Reference | None:
     folder = Path(folder)
     if REFERENCE not in _check(folder).get("files", {}):
         return None
-    return Reference.from_dict(json.loads((folder / REFERENCE).read_text(encoding="utf-8")))
+    with _broken(folder / REFERENCE):
+        return Reference.from_dict(_json(folder / REFERENCE))
 
 
 def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
@@ -220,12 +219,58 @@ def _check(folder: Path) -> dict[str, Any]:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
+    expected = "a folder that a training saved, with a manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        expected = "a folder that a training saved, with a manifest.json"
+        manifest = _json(path)
+    except (OSError, ValueError, RecursionError) as error:
         raise wrong("not a saved model", where=str(path), expected=expected) from error
-    return manifest if isinstance(manifest, dict) else {}
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files", {}), dict):
+        raise wrong("not a saved model", where=str(path), expected=expected)
+    return manifest
+
+
+def _json(path: Path) -> Any:
+    """The content of a JSON file; NaN and infinity are errors, as they never were stored."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+@contextmanager
+def _broken(path: Path) -> Iterator[None]:
+    """Whatever goes wrong inside means that the file does not hold what a training stored."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise wrong(
+            "file of the model cannot be read",
+            where=str(path),
+            found=f"{type(error).__name__}: {error}",
+            fix="copy the folder again from where it was saved",
+        ) from error
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    """Put the stored weights into the network.
+
+    Raises:
+        UserError: they are damaged, are those of another network, or are not finite.
+    """
+    try:
+        weights = load_file(path)
+        network.load_state_dict(weights, strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        _, _, first = str(error).partition("state_dict for ")
+        what = first.splitlines()[1] if "\n" in first else error
+        raise wrong("the weights do not fit the config", where=str(path), found=what) from error
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            fix = "copy the folder again from where it was saved, or train again"
+            raise wrong("weights that are not finite", where=str(path), found=name, fix=fix)
 
 
 def _sha256(path: Path) -> str:

@@ -89,7 +89,8 @@ class Reference:
         """
         values = _inputs(predictor.preprocessor, frame, batch)
         values |= dict(_scores(predictor, predictions))
-        return {key: self.expected[key].bins.count(value) for key, value in values.items()}
+        known = {key: value for key, value in values.items() if key in self.expected}
+        return {key: self.expected[key].bins.count(value) for key, value in known.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able form, restored by `from_dict`."""

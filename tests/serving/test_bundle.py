@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
+import re
 import shutil
+import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -78,7 +82,15 @@ def test_changed_file_is_named(copy: Path, name: str) -> None:
     ("text", "message"),
     [
         ("{", "not a saved model"),
-        ("[]", "unknown model format"),
+        ("[]", "not a saved model"),
+        ("[" * 100_000, "not a saved model"),
+        ("{}", "unknown model format"),
+        ('{"format": 1, "files": null}', "not a saved model"),
+        ('{"format": 1, "files": ["weights.safetensors"]}', "not a saved model"),
+        (
+            '{"format": 1, "files": {"config.yaml": 1}}',
+            "config.yaml: file of the model was changed",
+        ),
         ('{"format": 99}', "expected format 1; found 99"),
     ],
 )
@@ -86,6 +98,52 @@ def test_unknown_manifest(copy: Path, text: str, message: str) -> None:
     (copy / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=message):
         load_bundle(copy)
+
+
+DAMAGED: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "no config": ("config.yaml", lambda content: b"{}", "config.yaml: name: missing key"),
+    "no text": ("config.yaml", lambda content: b"\xff", "config.yaml: not a text file"),
+    "no statistics": ("preprocessor.json", lambda content: b"{}", "KeyError: 'weight'"),
+    "a list": ("preprocessor.json", lambda content: b"[]", "preprocessor.json: file of the model"),
+    "cut statistics": ("preprocessor.json", lambda content: content[:-9], "cannot be read"),
+    "deep statistics": ("preprocessor.json", lambda content: b"[" * 100_000, "RecursionError"),
+    "bytes": ("preprocessor.json", lambda content: b"\xff", "UnicodeDecodeError"),
+    "NaN": (
+        "preprocessor.json",
+        lambda content: re.sub(rb'"mean": [^,]+', b'"mean": NaN', content),
+        "NaN is not JSON",
+    ),
+    "an unknown kind": (
+        "preprocessor.json",
+        lambda content: content.replace(b'"numeric"', b'"number"'),
+        "KeyError: 'number'",
+    ),
+    "cut weights": ("weights.safetensors", lambda content: content[:-50], "weights do not fit"),
+    "no weights": ("weights.safetensors", lambda content: b"", "weights do not fit"),
+    "a long header": ("weights.safetensors", lambda c: b"\xff" * 8 + c[8:], "weights do not fit"),
+    "NaN weights": (
+        "weights.safetensors",
+        lambda content: content[:-4] + struct.pack("f", float("nan")),
+        "weights that are not finite",
+    ),
+    "infinite weights": (
+        "weights.safetensors",
+        lambda content: content[:-4] + struct.pack("f", float("inf")),
+        "weights that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_broken_file_with_its_checksum_is_one_line(copy: Path, case: str) -> None:
+    name, damage, message = DAMAGED[case]
+    (copy / name).write_bytes(damage((copy / name).read_bytes()))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"][name] = hashlib.sha256((copy / name).read_bytes()).hexdigest()
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=message) as caught:
+        load_bundle(copy)
+    assert all(len(str(problem)) < 500 for problem in caught.value.problems)
 
 
 def test_saving_again_replaces(trained: Any, copy: Path) -> None:
