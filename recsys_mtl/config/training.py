@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
 
+from recsys_mtl.config.named import NamedConfig, name_of
 from recsys_mtl.config.section import Fraction, NonNegative, Section
 
 
@@ -45,6 +46,36 @@ class EarlyStoppingConfig(Section):
     )
 
 
+class NoAveragingConfig(NamedConfig):
+    """The weights of the last step of an epoch are evaluated and kept."""
+
+    name: Literal["none"] = "none"
+
+
+class EmaConfig(NamedConfig):
+    """An exponential moving average of the weights over steps is evaluated and kept."""
+
+    name: Literal["ema"]
+    decay: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.998, description="share of the past in a step's average; lower in the first steps"
+    )
+
+
+class SwaConfig(NamedConfig):
+    """Stochastic weight averaging: the mean of the weights over steps is evaluated and kept."""
+
+    name: Literal["swa"]
+    start: Fraction = Field(0.5, description="share of all steps before the first that counts")
+
+
+AveragingConfig = Annotated[
+    Annotated[NoAveragingConfig, Tag("none")]
+    | Annotated[EmaConfig, Tag("ema")]
+    | Annotated[SwaConfig, Tag("swa")],
+    Discriminator(name_of),
+]
+
+
 class TrainingConfig(Section):
     """The loop."""
 
@@ -60,6 +91,9 @@ class TrainingConfig(Section):
     threads: PositiveInt | None = Field(None, description="CPU threads; torch's default if null")
     optimizer: DenseOptimizerConfig = DenseOptimizerConfig()
     tables: TableOptimizerConfig = TableOptimizerConfig()
+    averaging: AveragingConfig = Field(
+        NoAveragingConfig(), description="of the weights over steps, tables included"
+    )
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     max_nonfinite: PositiveInt = Field(
         10, description="batches in a row with a non-finite loss that stop the run"

@@ -14,6 +14,12 @@ import yaml
 
 from recsys_mtl.errors import Problem, UserError
 
+try:  # in C, some ten times as fast
+    from yaml import CSafeDumper as SafeDumper
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML was built without libyaml; its wheels have it
+    from yaml import SafeDumper, SafeLoader  # type: ignore[assignment]
+
 KeyPath = tuple[str | int, ...]
 
 _CORE_TYPES = (
@@ -30,16 +36,11 @@ _CORE_TYPES = (
 )
 
 
-# The same in C, some ten times as fast, where PyYAML was built with libyaml, as its wheels are.
-_SafeLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_SafeDumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Loader(_SafeLoader):
+class _Loader(SafeLoader):
     """The safe loader with the core types of YAML 1.2."""
 
 
-class _Dumper(_SafeDumper):
+class _Dumper(SafeDumper):
     """Quotes every text that either version of YAML would read as something else."""
 
 

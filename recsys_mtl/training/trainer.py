@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.progress import progress
+from recsys_mtl.training.average import Average, Averaging
 from recsys_mtl.training.best import Best
 from recsys_mtl.training.history import Epoch, History, Validation
 from recsys_mtl.training.optim import schedule_factor
@@ -44,6 +46,7 @@ class TrainingPlan:
         min_delta: a gain has to exceed it to count as better.
         keep_best: whether the best epoch's weights are kept, or the last one's.
         max_nonfinite: consecutive skipped batches that end the run.
+        averaging: of the weights over steps; the average is evaluated and kept. None: off.
     """
 
     epochs: int
@@ -54,6 +57,7 @@ class TrainingPlan:
     min_delta: float
     keep_best: bool
     max_nonfinite: int
+    averaging: Averaging | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,8 @@ class Trainer:
             min_delta=plan.min_delta,
             keep_weights=plan.keep_best,
         )
+        averaging = plan.averaging
+        self._average = None if averaging is None else Average(step.network, averaging)
         self._parts: dict[str, StateOwner] = {
             **step_parts(step),
             "rng": Rng(step.device),
@@ -119,6 +125,8 @@ class Trainer:
             "best": self._best,
             "history": self._history,
         }
+        if self._average is not None:
+            self._parts["average"] = self._average
 
     def fit(self) -> TrainingResult:
         """Train to the end and leave the best epoch's weights in the network, or the last one's.
@@ -135,6 +143,8 @@ class Trainer:
             while stopped is None:
                 self._run_epoch(stop_requested)
                 stopped = "interrupted" if stop_requested() else self._reason_to_stop()
+        if self._average is not None:
+            self._average.restore()
         self._best.restore()
         self._restored = True
         epochs, best = self._history.epochs, self._best.epoch
@@ -182,15 +192,17 @@ class Trainer:
         self._train(stop_requested)
         trained = self._trained_epoch()
         self.step.balancer.epoch_end()
-        epoch = replace(trained, validation=self._validate(number))
-        self._history.add(epoch)
-        self._best.update(number, epoch.score)
+        with nullcontext() if self._average is None else self._average.in_network():
+            epoch = replace(trained, validation=self._validate(number))
+            self._history.add(epoch)
+            self._best.update(number, epoch.score)
         self._running.start(number + 1)
         self._on_epoch(epoch)
 
     def _train(self, stop_requested: Callable[[], bool]) -> None:
         step, running, plan, loader = self.step, self._running, self.plan, self._loader
         per_epoch = max(1, loader.num_batches)
+        total = plan.epochs * per_epoch
         if running.batch >= per_epoch:
             return  # a stream would read the complete epoch for nothing
         step.network.train()
@@ -200,13 +212,12 @@ class Trainer:
             for batch in loader.epoch(running.number, running.batch):
                 index = running.number * per_epoch + running.batch
                 factor = schedule_factor(
-                    index,
-                    total_steps=plan.epochs * per_epoch,
-                    warmup=plan.warmup,
-                    kind=plan.schedule,
+                    index, total_steps=total, warmup=plan.warmup, kind=plan.schedule
                 )
                 step.set_rate(factor)
                 result = step(batch.to(step.device), index)
+                if result.updated and self._average and index >= self._average.start * total:
+                    self._average.add()
                 self._skips.update(result)
                 running.add(result, rows=batch.num_rows, rate_factor=factor)
                 advance(batch.num_rows, f"loss {result.losses.mean().item():.4f}")

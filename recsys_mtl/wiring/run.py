@@ -10,12 +10,14 @@ from torch import nn
 from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.task_facts import larger_is_better
+from recsys_mtl.config.training import AveragingConfig, EmaConfig, SwaConfig
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLosses, make_balancer
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import Precision
 from recsys_mtl.tasks import ToUnit, kind_of
 from recsys_mtl.training import TrainingPlan
+from recsys_mtl.training.average import Averaging
 from recsys_mtl.training.combining import Combining, shared_parts
 from recsys_mtl.training.evaluate import Evaluator
 from recsys_mtl.training.gradnorm import GradNormBalancer
@@ -120,4 +122,14 @@ def build_plan(config: Config) -> TrainingPlan:
         min_delta=stopping.min_delta,
         keep_best=stopping.keep == "best",
         max_nonfinite=training.max_nonfinite,
+        averaging=_averaging(training.averaging),
     )
+
+
+def _averaging(section: AveragingConfig) -> Averaging | None:
+    match section:
+        case EmaConfig():
+            return Averaging(section.decay)
+        case SwaConfig():
+            return Averaging(None, section.start)
+    return None

@@ -79,6 +79,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "sum, diagnostics": (combiner("sum", diagnostics=2) | balancing("dwa"), {}, {}),
     "bf16, famo": (balancing("famo"), {"precision": "bf16"}, {}),
     "fp16, cagt": (combiner("cagt"), {"precision": "fp16"}, {}),  # a CPU does it slowly
+    "ema": ({}, {"averaging": "ema"}, {}),
+    "swa, torchrec": ({}, {"averaging": {"name": "swa", "start": 0.3}}, TORCHREC),
     "last weights": ({}, {"early_stopping": {"patience": None, "keep": "last"}}, {}),
 }
 QUICK = {
