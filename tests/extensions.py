@@ -1,7 +1,8 @@
 """Kinds that are not in the package: what docs/architecture.md says it takes to add one.
 
 `share` is a task whose label is a share in [0, 1], with a metric of its own; `first` is a combiner
-that follows the first present task; the feature is that of `tests/profile_feature.py`.
+that follows the first present task; `absolute` is a loss and `powers` a balancing; the feature is
+that of `tests/profile_feature.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from torch import Tensor
 from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.combiner import CombinerConfig
+from recsys_mtl.config.losses import RegressionLossConfig
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.gradients.combiner import GramCombiner
 from recsys_mtl.gradients.combiners import COMBINERS
-from recsys_mtl.losses import TaskLoss, pointwise
+from recsys_mtl.losses import BALANCERS, Balancer, TaskLoss, pointwise
 from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, mean, prepare_mean, together
 from recsys_mtl.tasks import Boosting, Kind, ToUnit, register, unregister
@@ -140,17 +143,54 @@ class First(GramCombiner):
         return weights
 
 
+# ------------------------------------------------- a loss and a balancing
+
+
+class AbsoluteConfig(RegressionLossConfig):
+    """Absolute error."""
+
+    name: Literal["absolute"]
+    scale: float = 1.0
+
+
+def absolute(predictions: Tensor, labels: Tensor, *, scale: float) -> Tensor:
+    """Absolute error; any shape."""
+    return scale * (predictions - labels).abs()
+
+
+class PowersConfig(BalancingConfig):
+    """Powers of the losses."""
+
+    name: Literal["powers"]
+    exponent: float = 2.0
+
+
+class Powers(Balancer):
+    """The weighted sum of a power of each loss."""
+
+    def __init__(self, task_weights: Tensor, *, exponent: float) -> None:
+        super().__init__(task_weights)
+        self.exponent = exponent
+
+    def combine(self, losses: Tensor, present: Tensor) -> Tensor:
+        return torch.where(present, self.task_weights * losses**self.exponent, 0).sum()
+
+
 @contextmanager
 def registered() -> Iterator[None]:
     """All of them, for a while."""
     kind = Share()
     register(kind)
     CombinerConfig.register(FirstConfig)
-    COMBINERS["first"] = First
+    BalancingConfig.register(PowersConfig)
+    RegressionLossConfig.register(AbsoluteConfig)
+    COMBINERS["first"], BALANCERS["powers"], pointwise.NAMED["absolute"] = First, Powers, absolute
     try:
         with profiles():
             yield
     finally:
-        del COMBINERS["first"]
+        del COMBINERS["first"], BALANCERS["powers"], pointwise.NAMED["absolute"]
+        RegressionLossConfig.unregister(AbsoluteConfig)
+        BalancingConfig.unregister(PowersConfig)
         CombinerConfig.unregister(FirstConfig)
         unregister(kind)

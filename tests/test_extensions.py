@@ -39,6 +39,8 @@ def document(toy: Any) -> dict[str, Any]:
     document: dict[str, Any] = toy.document()
     document["features"]["taste"] = {"kind": "profile", "size": 3}
     document["tasks"]["watched"] = {"kind": "share"}
+    document["tasks"]["spend"]["loss"] = "absolute"
+    document["balancing"] = {"name": "powers", "exponent": 1.5}
     document["combiner"] = {"name": "first"}
     document["training"]["early_stopping"] = {"metric": "watched/closeness"}
     return document
@@ -59,7 +61,10 @@ def test_they_are_unknown_without_their_registration(toy: Any, document: dict[st
     with pytest.raises(UserError) as caught:
         load_config(toy.write(document))
     problems = [str(problem) for problem in caught.value.problems]
-    for where in ("features.taste.kind", "tasks.watched.kind", "combiner.name"):
+    for where in (
+        *("features.taste.kind", "tasks.watched.kind", "tasks.spend.loss"),
+        *("balancing.name", "combiner.name"),
+    ):
         assert any(where in problem for problem in problems), problems
 
 
@@ -68,7 +73,7 @@ def test_the_table_names_files_that_exist() -> None:
     table = page[page.index("## To add a …") :]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][1:]
     adds = {row[1].strip() for row in rows}
-    assert {"kind of task", "kind of feature", "metric", "combiner"} <= adds
+    assert {"kind of task", "kind of feature", "metric", "loss", "combiner", "balancing"} <= adds
     for row in rows:
         for path in re.findall(r"`([\w./]+(?:\.py|\.md|/))`", row[2]):
             assert (ROOT / path).exists(), path

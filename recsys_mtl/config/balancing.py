@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from recsys_mtl.config.section import NonNegative, Section
+from recsys_mtl.config.open_union import Members, OpenUnion
+from recsys_mtl.config.section import NonNegative
 
 
-class BalancingConfigBase(Section):
-    """What every method has."""
+class BalancingConfig(OpenUnion):
+    """One of the registered methods."""
 
+    members: ClassVar[Members] = {}
     tag: ClassVar[str] = "name"
 
     name: str
 
 
-class PlainBalancingConfig(BalancingConfigBase):
+@BalancingConfig.register
+class PlainBalancingConfig(BalancingConfig):
     """How task losses are weighed, on top of the task weights; `fixed` is those weights alone."""
 
     name: Literal["fixed", "uncertainty", "dwa", "famo", "imtl_l", "stch"] = "fixed"
@@ -33,12 +36,10 @@ class PlainBalancingConfig(BalancingConfigBase):
         return {key: value for key, value in data.items() if key not in idle}
 
 
-class GradNormConfig(BalancingConfigBase):
+@BalancingConfig.register
+class GradNormConfig(BalancingConfig):
     """GradNorm: weights of the losses that make all tasks train at a like pace."""
 
     name: Literal["gradnorm"]
     alpha: NonNegative = Field(1.5, description="how hard tasks that lag behind are pulled")
     learning_rate: PositiveFloat = Field(0.025, description="of the weights")
-
-
-BalancingConfig = Annotated[PlainBalancingConfig | GradNormConfig, Field(discriminator="name")]

@@ -5,21 +5,38 @@ A name alone means the section with that name and defaults.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, PositiveFloat, Tag
+from pydantic import Field, PositiveFloat
 
-from recsys_mtl.config.named import NamedConfig, name_of
+from recsys_mtl.config.named import NamedUnion
+from recsys_mtl.config.open_union import Members
 from recsys_mtl.config.section import NonNegative
 
 
-class BceConfig(NamedConfig):
+class BinaryLossConfig(NamedUnion):
+    """A loss of logits and labels 0 and 1."""
+
+    members: ClassVar[Members] = {}
+    name: str
+
+
+class RegressionLossConfig(NamedUnion):
+    """A loss of transformed targets."""
+
+    members: ClassVar[Members] = {}
+    name: str
+
+
+@BinaryLossConfig.register
+class BceConfig(BinaryLossConfig):
     """Binary cross-entropy."""
 
     name: Literal["bce"] = "bce"
 
 
-class FocalConfig(NamedConfig):
+@BinaryLossConfig.register
+class FocalConfig(BinaryLossConfig):
     """Focal loss (Lin et al. 2017): rows that are predicted well count less."""
 
     name: Literal["focal"]
@@ -29,24 +46,16 @@ class FocalConfig(NamedConfig):
     )
 
 
-class MseConfig(NamedConfig):
+@RegressionLossConfig.register
+class MseConfig(RegressionLossConfig):
     """Squared error of the transformed target."""
 
     name: Literal["mse"] = "mse"
 
 
-class HuberConfig(NamedConfig):
+@RegressionLossConfig.register
+class HuberConfig(RegressionLossConfig):
     """Huber loss of the transformed target: squared near 0, linear beyond."""
 
     name: Literal["huber"]
     delta: PositiveFloat = Field(1.0, description="threshold, on the transformed target")
-
-
-BinaryLossConfig = Annotated[
-    Annotated[BceConfig, Tag("bce")] | Annotated[FocalConfig, Tag("focal")],
-    Discriminator(name_of),
-]
-RegressionLossConfig = Annotated[
-    Annotated[MseConfig, Tag("mse")] | Annotated[HuberConfig, Tag("huber")],
-    Discriminator(name_of),
-]

@@ -1,17 +1,18 @@
 """Sections that a name alone may stand for, and keys that moved into such a section.
 
-`loss: focal` means `loss: {name: focal}`, and `gamma: 2` beside it still means what
-`loss: {name: focal, gamma: 2}` says.
+`loss: focal` means `loss: {name: focal}`, and `gamma: 2` next to it still means
+`loss: {name: focal, gamma: 2}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, Union, get_args
 
-from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic import Discriminator, GetJsonSchemaHandler, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
+from recsys_mtl.config.open_union import OpenUnion
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import default_of, sections, tags
 
@@ -36,10 +37,19 @@ class NamedConfig(Section):
 
 
 def name_of(value: Any) -> Any:
-    """The name in what was written for a named section."""
+    """The name in a value of a named section."""
     if isinstance(value, Mapping):
         return value.get("name")
     return value if isinstance(value, str) else getattr(value, "name", None)
+
+
+class NamedUnion(OpenUnion, NamedConfig):
+    """Base of an open union of sections that a name alone may stand for."""
+
+    @classmethod
+    def _closed(cls) -> Any:
+        members = tuple(Annotated[section, Tag(name)] for name, section in cls.members.items())
+        return Annotated[Union[members], Discriminator(name_of)]  # noqa: UP007
 
 
 class MovedKeys(Section):

@@ -1,4 +1,4 @@
-"""`OpenUnion`: a value that is one of several sections, of which anybody may register more.
+"""`OpenUnion`: a value that is one of several sections, of which any module may register more.
 
 class ShapeConfig(OpenUnion):              # the union: annotate values with it
     members: ClassVar[Members] = {}
@@ -59,7 +59,7 @@ class OpenUnion(Section):
 
     @classmethod
     def unregister(cls, member: type[Section]) -> None:
-        """Takes a section out again, which tests do."""
+        """Removes a section, for tests."""
         for tag in [tag for tag, section in cls.members.items() if section is member]:
             del cls.members[tag]
         cls._adapter = None
@@ -91,4 +91,6 @@ class OpenUnion(Section):
     def __get_pydantic_json_schema__(
         cls, schema: Any, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return handler(TypeAdapter(cls._closed()).core_schema if cls.is_union() else schema)
+        if cls.is_union():
+            return handler(TypeAdapter(cls._closed()).core_schema)
+        return super().__get_pydantic_json_schema__(schema, handler)

@@ -54,12 +54,13 @@ BALANCERS: dict[str, type[Balancer]] = {
 }
 
 
-def make_balancer(name: str, task_weights: Tensor) -> Balancer:
+def make_balancer(name: str, task_weights: Tensor, **options: float) -> Balancer:
     """The balancer of that name.
 
     Args:
         name: a key of `BALANCERS`.
         task_weights: (T,) fixed weights, positive.
+        options: of the method.
 
     Raises:
         UserError: no balancer has that name.
@@ -72,4 +73,4 @@ def make_balancer(name: str, task_weights: Tensor) -> Balancer:
             found=name,
             fix=did_you_mean(name, BALANCERS),
         )
-    return BALANCERS[name](task_weights)
+    return BALANCERS[name](task_weights, **options)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from recsys_mtl.losses.pointwise import NAMED
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class TaskLoss:
     rows: Callable[..., Tensor]
     settings: tuple[tuple[str, float], ...] = ()
     elementwise: bool = False
+
+    @classmethod
+    def named(cls, name: str, **settings: float) -> Self:
+        """The element-wise loss of that name."""
+        return cls(NAMED[name], tuple(settings.items()), elementwise=True)
 
     def __call__(
         self, logits: Tensor, labels: Tensor, weights: Tensor, items: Tensor | None = None

@@ -80,6 +80,15 @@ def huber(predictions: Tensor, labels: Tensor, *, delta: float) -> Tensor:
     return F.huber_loss(predictions, labels, delta=delta, reduction="none")
 
 
+NAMED: dict[str, Callable[..., Tensor]] = {
+    "bce": bce_with_logits,
+    "focal": focal,
+    "mse": mse,
+    "huber": huber,
+}
+"""Element-wise losses by the name that configs give them."""
+
+
 @_in_float32
 def poisson(logarithms: Tensor, labels: Tensor) -> Tensor:
     """Half the Poisson deviance, y log(y / μ) - y + μ with μ = exp(logarithm); any shape.

@@ -115,13 +115,10 @@ class Binary(Kind[BinaryConfig]):
         return log_odds(prior)
 
     def loss(self, task: BinaryConfig) -> TaskLoss:
-        """Cross-entropy or focal loss."""
-        from recsys_mtl.losses import TaskLoss, pointwise
+        """By default cross-entropy."""
+        from recsys_mtl.losses import TaskLoss
 
-        if task.loss.name == "bce":
-            return TaskLoss(pointwise.bce_with_logits, elementwise=True)
-        settings = (("gamma", task.loss.gamma), ("alpha", task.loss.alpha))
-        return TaskLoss(pointwise.focal, settings, elementwise=True)
+        return TaskLoss.named(**task.loss.model_dump())
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) probabilities."""

@@ -95,12 +95,10 @@ class Regression(Kind[RegressionConfig]):
         return RegressionLabel(**self.common(name, task), transform=task.transform)
 
     def loss(self, task: RegressionConfig) -> TaskLoss:
-        """Squared error or Huber loss."""
-        from recsys_mtl.losses import TaskLoss, pointwise
+        """By default squared error."""
+        from recsys_mtl.losses import TaskLoss
 
-        if task.loss.name == "mse":
-            return TaskLoss(pointwise.mse, elementwise=True)
-        return TaskLoss(pointwise.huber, (("delta", task.loss.delta),), elementwise=True)
+        return TaskLoss.named(**task.loss.model_dump())
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) transformed values."""

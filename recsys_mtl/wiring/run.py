@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.config.training import AveragingConfig, EmaConfig, SwaConfig
@@ -36,13 +35,10 @@ def build_losses(config: Config) -> TaskLosses:
 def build_balancer(config: Config, device: torch.device | str) -> Balancer:
     """The balancing of the task losses, the fixed weights included."""
     weights = torch.tensor([task.weight for task in config.tasks.values()])
-    section = config.balancing
-    if isinstance(section, GradNormConfig):
-        gradnorm = GradNormBalancer(
-            weights, alpha=section.alpha, learning_rate=section.learning_rate
-        )
-        return gradnorm.to(device)
-    return make_balancer(section.name, weights).to(device)
+    options, name = config.balancing.model_dump(exclude={"name"}), config.balancing.name
+    if name == "gradnorm":
+        return GradNormBalancer(weights, **options).to(device)
+    return make_balancer(name, weights, **options).to(device)
 
 
 def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
