@@ -20,8 +20,7 @@ from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.study.unit import Unit
 from recsys_mtl.training.evaluate import Scores
-from recsys_mtl.wiring.run import build_evaluator
-from recsys_mtl.wiring.trainer import Fitted, fit_network
+from recsys_mtl.wiring.trainer import Fitted, fit_and_test
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,13 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         The numbers of the unit's result.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; half a unit is none.
+        KeyboardInterrupt: Ctrl-C; an interrupted unit has no result.
     """
     same = _prepared_by(config) == _prepared_by(data.config)
     prepared = data.prepared if same else prepare(config)
     reset_peak_memory()
     begun = time.perf_counter()
-    fitted, scores = (_one_by_one if alone else _fit)(config, prepared)
+    fitted, scores = (_one_by_one if alone else fit_and_test)(config, prepared)
     seconds = time.perf_counter() - begun
     tasks, true, reachable = {}, {}, {}
     for task, spec in config.tasks.items():
@@ -123,17 +122,9 @@ def _prepared_by(config: Config) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _fit(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
-    fitted = fit_network(config, prepared)
-    if fitted.result.stopped == "interrupted":
-        raise KeyboardInterrupt  # half a unit is none
-    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
-    return fitted, evaluator(fitted.network, prepared.loaders["test"])
-
-
 def _one_by_one(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
-    """A network a task; what is reported of the training is that of the last."""
-    parts = [_fit(*one_task(config, prepared, task)) for task in config.tasks]
+    """A network per task; the reported training is that of the last."""
+    parts = [fit_and_test(*one_task(config, prepared, task)) for task in config.tasks]
     fitted, scores = parts[-1]
     epochs = tuple(epoch for part, _ in parts for epoch in part.result.epochs)
     fitted = replace(fitted, result=replace(fitted.result, epochs=epochs))

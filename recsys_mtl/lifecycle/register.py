@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
@@ -20,7 +17,7 @@ from recsys_mtl.lifecycle.card import card, shortened
 from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import Trained, read_trained
 from recsys_mtl.serving.bundle import load_bundle
-from recsys_mtl.serving.mlflow_model import verify_model
+from recsys_mtl.serving.mlflow_model import Verify, prove_model, verify_model
 from recsys_mtl.serving.pandas_rows import to_polars
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.bundle_cache import PIN, bundle_hash
@@ -32,8 +29,6 @@ from recsys_mtl.tracking.version import require_name
 
 log = logging.getLogger(__name__)
 CARD = "model_card.md"
-_LARGEST_DIFFERENCE = 1e-6
-Verify = Callable[[str, str, pl.DataFrame, pl.DataFrame], float]
 
 
 @dataclass(frozen=True)
@@ -143,17 +138,8 @@ def _prove(registry: Registry, model_uri: str, trained: Trained, verify: Verify)
         predictor = load_bundle(logged.bundle)
         _require_same(trained, pin)
         example = to_polars(logged.example, predictor.schema())
-        try:
-            difference = verify(model_uri, registry.uri, example, predictor.predict(example))
-        except RuntimeError as error:
-            log.debug("%s", error)
-            reason, difference = str(error).strip().rpartition("\n")[2], float("inf")
-        else:
-            reason = f"predictions that differ by {difference}"
-    if difference > _LARGEST_DIFFERENCE:
-        expected = f"the predictions of its bundle within {_LARGEST_DIFFERENCE}"
-        what = "the logged model does not work in a fresh process"
-        raise wrong(what, where=model_uri, expected=expected, found=reason)
+        expected = predictor.predict(example)
+        difference = prove_model(model_uri, registry.uri, example, expected, verify=verify)
     return Proven(predictor.config, pin, difference)
 
 

@@ -24,8 +24,8 @@ from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.tasks import ToUnit
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
 from recsys_mtl.training.evaluate import Array
-from recsys_mtl.wiring.run import build_evaluator, inverses
-from recsys_mtl.wiring.trainer import fit_network
+from recsys_mtl.wiring.run import inverses
+from recsys_mtl.wiring.trainer import fit_and_test
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[st
     log.info("baseline: single_task")
     yield "single_task", _single_task(config, prepared)
     log.info("baseline: shared_bottom")
-    yield "shared_bottom", _test_metrics(as_shared_bottom(config), prepared)
+    yield "shared_bottom", fit_and_test(as_shared_bottom(config), prepared)[1].metrics
 
 
 def _without_network(
@@ -95,8 +95,7 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
     metrics: dict[str, Metrics] = {}
     for task in config.tasks:
         log.info("baseline: single_task, %s", task)
-        single, narrowed = one_task(config, prepared, task)
-        metrics |= _test_metrics(single, narrowed)
+        metrics |= fit_and_test(*one_task(config, prepared, task))[1].metrics
     return metrics
 
 
@@ -120,14 +119,6 @@ def as_shared_bottom(config: Config) -> Config:
     return config.model_copy(
         update={"model": model, "adatt": AdaTTConfig(), "combiner": SumConfig()}
     )
-
-
-def _test_metrics(config: Config, prepared: Prepared) -> dict[str, Metrics]:
-    fitted = fit_network(config, prepared)
-    if fitted.result.stopped == "interrupted":
-        raise KeyboardInterrupt  # half a baseline is none
-    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
-    return evaluator(fitted.network, prepared.loaders["test"]).metrics
 
 
 def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:

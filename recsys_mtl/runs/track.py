@@ -1,21 +1,16 @@
-"""What the tracker gets of a training: epochs, outcome, plots, and the proven model."""
+"""What the tracker gets of a training: epochs, outcome and plots."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from recsys_mtl.config import Config
-from recsys_mtl.errors import wrong
-from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics import Metrics, Undefined, reliability
-from recsys_mtl.serving.mlflow_model import verify_model
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
 from recsys_mtl.tracking.run import Run
@@ -25,7 +20,6 @@ from recsys_mtl.wiring.trainer import Fitted
 
 log = logging.getLogger(__name__)
 Baselines = dict[str, dict[str, Metrics]]
-_LARGEST_DIFFERENCE = 1e-6
 _MOST_BLOCKS = 40
 
 
@@ -85,44 +79,6 @@ def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Arra
     rows = ~np.isnan(test.labels[task]) & (test.weights > 0)
     labels, predicted = test.labels[task][rows], test.predictions[task][rows]
     return reliability(labels, predicted, test.weights[rows], bins=bins)
-
-
-def prove_model(
-    tracked: Run, model_uri: str, out: Path, example: pl.DataFrame, expected: pl.DataFrame
-) -> float:
-    """Load the logged model in a fresh process and compare its predictions with this one's.
-
-    Args:
-        tracked: the run that holds the model.
-        model_uri: the logged model.
-        out: the run's folder, with the model it was logged from; gets verify.log on failure.
-        example: raw rows to predict.
-        expected: this process's predictions of them.
-
-    Returns:
-        The largest difference, as `verify_model` measures it.
-
-    Raises:
-        UserError: the model does not load or predicts something else there.
-    """
-    assert tracked.uri is not None
-    try:
-        difference = verify_model(model_uri, tracked.uri, example, expected)
-    except RuntimeError as error:
-        reason, difference = str(error), float("inf")
-    else:
-        reason = f"predictions that differ by {difference}"
-    if difference <= _LARGEST_DIFFERENCE:
-        log.info("the logged model predicts the same in a fresh process (within %.1e)", difference)
-        return difference
-    path = atomic_write(out / "verify.log", reason + "\n")
-    raise wrong(
-        "the logged model does not work in a fresh process",
-        where=model_uri,
-        expected=f"the predictions of {out / 'model'} within {_LARGEST_DIFFERENCE}",
-        found=reason.strip().rpartition("\n")[2],
-        fix=f"see {path}; the model in {out / 'model'} is whole",
-    )
 
 
 def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, float | None]:

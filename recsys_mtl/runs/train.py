@@ -37,9 +37,9 @@ from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.folder import JOB, MODEL, require_training_folder, training_folder
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import ReferenceSampler
-from recsys_mtl.runs.track import Baselines, prove_model, track_epoch, track_outcome
+from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
-from recsys_mtl.serving.mlflow_model import log_model
+from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
@@ -228,7 +228,7 @@ def _log_model(
         result["mlflow"]["model_uri"] = model_uri
         write_result(out, result)
         expected = _predictions(config, prepared, fitted, out)
-        difference = prove_model(tracked, model_uri, out, prepared.example, expected)
+        difference = prove_model(model_uri, str(tracked.uri), prepared.example, expected, out=out)
         result["mlflow"]["largest_difference"] = difference
 
 

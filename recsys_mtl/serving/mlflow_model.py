@@ -1,4 +1,4 @@
-"""Logs a bundle to MLflow as a pyfunc from code, and proves that it works elsewhere.
+"""Logs a bundle to MLflow as a pyfunc from code, and proves that it works in another process.
 
 The signature calls text `string` and everything else `any`, because each of MLflow's own types
 breaks an ordinary input: `double` refuses int64 columns, `long` refuses missing values, `boolean`
@@ -10,24 +10,31 @@ Integers beyond 2^53 have to be sent as text: next to a missing value, pandas ma
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 import recsys_mtl
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.bundle import FORMAT, PACKAGES, installed_versions, load_bundle
 from recsys_mtl.serving.pandas_rows import to_pandas
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tracking.run import PackagedModel, Run
 from recsys_mtl.tracking.uri import redact
 
+log = logging.getLogger(__name__)
+Verify = Callable[[str, str, pl.DataFrame, pl.DataFrame], float]
 EXAMPLE_ROWS = 5
+_LARGEST_DIFFERENCE = 1e-6
 _HERE = Path(__file__).parent
 _TIMEOUT_SECONDS = 600
 _EXACT = 2**53  # larger integers are not exact as floats
@@ -58,7 +65,7 @@ def log_model(
     if run.id is None:
         return None
     predictor = load_bundle(bundle)
-    predictor.predict(example.head(EXAMPLE_ROWS))  # what cannot be predicted must not be logged
+    predictor.predict(example.head(EXAMPLE_ROWS))  # unpredictable rows must not be logged
     example = _portable(example.select(predictor.columns))
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / recsys_mtl.__name__
@@ -114,7 +121,7 @@ def signature(predictor: Predictor, example: pl.DataFrame) -> object:
 
 
 def requirements() -> tuple[str, ...]:
-    """What inference needs, pinned to the installed public versions."""
+    """The packages that inference needs, pinned to the installed public versions."""
     packages = ("mlflow", *PACKAGES)
     return tuple(f"{name}=={v}" for name, v in installed_versions(packages).items())
 
@@ -162,6 +169,54 @@ def verify_model(
             errors = redact(done.stderr[-4000:])
             raise RuntimeError(f"the logged model fails in a fresh process:\n{errors}")
         return _difference(pl.read_parquet(Path(folder) / "predictions.parquet"), expected)
+
+
+def prove_model(
+    model_uri: str,
+    tracking_uri: str,
+    example: pl.DataFrame,
+    expected: pl.DataFrame,
+    *,
+    verify: Verify = verify_model,
+    out: Path | None = None,
+) -> float:
+    """Require of the logged model that it predicts the same in a fresh process.
+
+    Args:
+        model_uri: the logged model.
+        tracking_uri: where it is logged.
+        example: raw rows.
+        expected: this process's predictions of them.
+        verify: measures the difference; see `verify_model`.
+        out: folder of the run that logged it; gets verify.log on failure.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        UserError: the model does not load there, or predicts something else.
+    """
+    try:
+        difference = verify(model_uri, tracking_uri, example, expected)
+    except RuntimeError as error:
+        reason, difference = str(error), float("inf")
+    else:
+        reason = f"predictions that differ by {difference}"
+    if difference <= _LARGEST_DIFFERENCE:
+        log.info("the logged model predicts the same in a fresh process (within %.1e)", difference)
+        return difference
+    log.debug("%s", reason)
+    fix = ""
+    if out is not None:
+        path = atomic_write(out / "verify.log", reason + "\n")
+        fix = f"see {path}; the model in {out / 'model'} is complete"
+    raise wrong(
+        "the logged model does not work in a fresh process",
+        where=model_uri,
+        expected=f"the predictions of its bundle within {_LARGEST_DIFFERENCE}",
+        found=reason.strip().rpartition("\n")[2],
+        fix=fix,
+    )
 
 
 def _difference(actual: pl.DataFrame, expected: pl.DataFrame) -> float:

@@ -1,4 +1,4 @@
-"""From a config and its data to a trainer; what `train`, its baselines and ablations share."""
+"""From a config and its data to a trainer, for `train`, its baselines and ablations."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ def fit_network(
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
     result = trainer.fit()
     return Fitted(trainer.step.network, result, trainer.step.device)
+
+
+def fit_and_test(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
+    """`fit_network`, then the scores of the best weights on the test rows.
+
+    Raises:
+        UserError: see `fit_network`.
+        KeyboardInterrupt: Ctrl-C; an interrupted training has no result here.
+    """
+    fitted = fit_network(config, prepared)
+    if fitted.result.stopped == "interrupted":
+        raise KeyboardInterrupt
+    evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
+    return fitted, evaluator(fitted.network, prepared.loaders["test"])
 
 
 def build_trainer(

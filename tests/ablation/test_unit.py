@@ -22,6 +22,7 @@ from recsys_mtl.runs.evaluate import evaluate
 from recsys_mtl.runs.train import train
 from recsys_mtl.study.run import train_batch
 from recsys_mtl.study.unit import UnitResult, missing
+from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.trainer import Fitted
 from tests import encoded
@@ -149,7 +150,7 @@ def test_a_pair_starts_alike_and_receives_the_same_rows(
     toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[dict[str, torch.Tensor], torch.Tensor]] = []
-    fit = unit_module.fit_network
+    fit = trainer.fit_network
 
     def spy(config: Any, prepared: Any) -> Fitted:
         torch.manual_seed(config.seed)
@@ -158,7 +159,7 @@ def test_a_pair_starts_alike_and_receives_the_same_rows(
         seen.append((weights, order))
         return fit(config, prepared)
 
-    monkeypatch.setattr(unit_module, "fit_network", spy)
+    monkeypatch.setattr(trainer, "fit_network", spy)
     ablation = toys(ready=["off", "published", "borrow", "count", "noise_floor"])
     assert len(list(run_seed(ablation, 5, tmp_path / "out"))) == 5  # off is the first
     (first, order), *others = seen
@@ -180,7 +181,7 @@ def test_only_what_is_missing_is_trained(toys: Any, tmp_path: Path) -> None:
 def test_an_interrupted_unit_leaves_nothing(
     toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, calls = unit_module.fit_network, []
+    fit, calls = trainer.fit_network, []
 
     def interrupted(config: Any, prepared: Any) -> Fitted:
         calls.append(config.adatt.mechanism)
@@ -189,7 +190,7 @@ def test_an_interrupted_unit_leaves_nothing(
             return fitted
         return replace(fitted, result=replace(fitted.result, stopped="interrupted"))
 
-    monkeypatch.setattr(unit_module, "fit_network", interrupted)
+    monkeypatch.setattr(trainer, "fit_network", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(run_seed(toys(), 6, tmp_path))
     assert calls == ["off", "loss"]
@@ -200,7 +201,7 @@ def test_an_interrupted_unit_leaves_nothing(
 def test_arms_that_need_the_data_are_checked_before_the_first_is_trained(
     toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_module, "fit_network", None)
+    monkeypatch.setattr(trainer, "fit_network", None)
     ablation = toys(ready=["off", "borrow_planted"])
     with pytest.raises(UserError, match="needs rows whose relations are known"):
         list(run_seed(ablation, 6, tmp_path))
@@ -210,7 +211,7 @@ def test_arms_that_need_the_data_are_checked_before_the_first_is_trained(
 def test_an_arm_that_changes_the_encoding_gets_its_own_rows(
     toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = unit_module.fit_network
+    fit = trainer.fit_network
     first: dict[str, Batch] = {}
 
     def spy(config: Any, prepared: Any) -> Fitted:
@@ -218,7 +219,7 @@ def test_an_arm_that_changes_the_encoding_gets_its_own_rows(
         first[name] = next(iter(prepared.loaders["valid"].epoch(0)))
         return fit(config, prepared)
 
-    monkeypatch.setattr(unit_module, "fit_network", spy)
+    monkeypatch.setattr(trainer, "fit_network", spy)
     arms = {
         "raw": {"tasks.spend.transform": "none"},
         "bins": {"features.age": {"kind": "numeric", "transform": "piecewise"}},

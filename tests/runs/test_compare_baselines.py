@@ -11,6 +11,7 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs.compare_baselines import as_shared_bottom, baselines
+from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 NAMES = ["constant", "gradient_boosting", "single_task", "shared_bottom"]
@@ -81,7 +82,7 @@ def test_an_interrupt_in_a_network_ends_all(
         fitted = fit_network(*args)
         return replace(fitted, result=replace(fitted.result, stopped="interrupted"))
 
-    monkeypatch.setattr(compare, "fit_network", interrupted)
+    monkeypatch.setattr(trainer, "fit_network", interrupted)
     config = shared_toy.config("training.epochs=1")
     finished: list[str] = []
     with pytest.raises(KeyboardInterrupt):

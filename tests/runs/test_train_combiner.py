@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.config import Config
-from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs import train as train_job
 from recsys_mtl.runs.train import train
 from recsys_mtl.tracking.run import NullRun
+from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 Document = dict[str, Any]
@@ -166,7 +166,7 @@ def test_baselines_leave_out_what_needs_other_tasks(
         seen.append(config)
         return fit_network(config, prepared)
 
-    monkeypatch.setattr(compare, "fit_network", fit)
+    monkeypatch.setattr(trainer, "fit_network", fit)
     on = (*CAGT, "balancing={name: gradnorm, alpha: 0.5}", "training.epochs=1")
     result = train(toy.config(*on), toy.run, baselines=True)
     assert list(result["baselines"]) == [
