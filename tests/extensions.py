@@ -76,7 +76,8 @@ class ShareLabel(AmountLabel):
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         shares = self.amounts(values, rows)
-        self._moments.update(shares[~np.isnan(shares)])
+        labelled = ~np.isnan(shares)
+        self._moments.update(shares[labelled], rows.weights_of(labelled))
 
     def finish(self) -> None:
         self.mean, self._moments = self._moments.mean, Moments()

@@ -21,7 +21,8 @@ def score(kind: str, scores: Scores, task: str) -> float:
     """By the labels, over labelled rows; NaN where it is undefined."""
     labels = np.asarray(scores.labels[task], np.float64)
     known = ~np.isnan(labels)
-    return _score(kind, labels[known], np.asarray(scores.predictions[task], np.float64)[known])
+    predicted = np.asarray(scores.predictions[task], np.float64)
+    return _score(kind, labels[known], predicted[known], scores.weights[known])
 
 
 def true_score(target: Target, scores: Scores, task: str, linear: NDArray[Any]) -> float:
@@ -30,7 +31,7 @@ def true_score(target: Target, scores: Scores, task: str, linear: NDArray[Any]) 
     if truth is None:
         return score(target.kind, scores, task)
     predicted = np.asarray(scores.predictions[task], np.float64)
-    return _score(target.kind, np.asarray(truth, np.float64), predicted)
+    return _score(target.kind, np.asarray(truth, np.float64), predicted, scores.weights)
 
 
 def reach(
@@ -55,7 +56,12 @@ def reach(
     return _score(target.kind, labels, low), _score(target.kind, labels, high)
 
 
-def _score(kind: str, labels: NDArray[Any], predicted: NDArray[Any]) -> float:
+def _score(
+    kind: str, labels: NDArray[Any], predicted: NDArray[Any], weights: NDArray[Any] | None = None
+) -> float:
+    weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    counted = weights > 0
+    labels, predicted, weights = labels[counted], predicted[counted], weights[counted]
     if not len(labels) or np.isnan(predicted).any():
         return float("nan")
-    return as_float(kind_of(kind).measure(labels, predicted, np.ones(len(labels))))
+    return as_float(kind_of(kind).measure(labels, predicted, weights))

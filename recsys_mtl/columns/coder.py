@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.state import FittedState
 
 UNKNOWN_ROW = 0
@@ -35,8 +36,8 @@ class Coder(FittedState, ABC):
         """Rows of the table, the reserved ones included."""
 
     @abstractmethod
-    def update(self, values: pl.Series) -> None:
-        """Learns from a chunk of training values."""
+    def update(self, values: pl.Series, weights: Floats | None = None) -> None:
+        """Learns from a chunk of training values and their rows' weights."""
 
     @abstractmethod
     def finish(self) -> None:

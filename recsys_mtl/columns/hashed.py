@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, factorize
 from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, Coder
+from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.spelling import one_spelling
 
 
@@ -36,7 +37,7 @@ class HashBuckets(Coder):
         """Rows of the table, the reserved ones included."""
         return FIRST_ROW + self.buckets
 
-    def update(self, values: pl.Series) -> None:
+    def update(self, values: pl.Series, weights: Floats | None = None) -> None:
         """Nothing to learn."""
 
     def finish(self) -> None:

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, factorize
+from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.spelling import one_spelling
 
 _FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
@@ -22,31 +23,56 @@ _ABSENT = _INT64.min
 
 
 class Counts:
-    """How often each category occurred, gathered chunk by chunk."""
+    """How often each category occurred and with what weight, gathered chunk by chunk."""
 
     def __init__(self) -> None:
-        schema = {"text": pl.String, "count": pl.UInt64}
+        schema = {"text": pl.String, "count": pl.UInt64, "mass": pl.Float64}
         self._merged = pl.DataFrame(schema=schema)
         self._pending: list[pl.DataFrame] = []
+        self._weighted = False
 
-    def update(self, values: pl.Series) -> None:
-        """Counts the values of one chunk; null and NaN do not count."""
-        counted = values.alias("value").value_counts(name="count")
-        text = canonical(counted["value"]).alias("text")
-        self._pending.append(pl.DataFrame([text, counted["count"].cast(pl.UInt64)]))
+    def update(self, values: pl.Series, weights: Floats | None = None) -> None:
+        """Counts the values of one chunk; null and NaN do not count. All weights are positive."""
+        if weights is None:
+            counted = values.alias("value").value_counts(name="count")
+            counts = counted["count"].cast(pl.UInt64)
+            texts, mass = canonical(counted["value"]), counts.cast(pl.Float64)
+        else:
+            self._weighted = True
+            indices, distinct = factorize(values)
+            texts, size = canonical(distinct), len(distinct)
+            counts = pl.Series("count", np.bincount(indices, minlength=size), pl.UInt64)
+            mass = pl.Series(np.bincount(indices, weights, size))
+        self._pending.append(pl.DataFrame([texts.alias("text"), counts, mass.alias("mass")]))
         if sum(part.height for part in self._pending) > self._merged.height:
             self._merge()
 
-    def ranked(self, *, without: Iterable[str]) -> dict[str, int]:
-        """Category → count, the most frequent first, equal counts in the order of their text."""
+    def ranked(self, *, without: Iterable[str], least: int = 1) -> dict[str, float]:
+        """Category → weight (its number of rows without weights), the largest first.
+
+        Equal weights are in the order of their text.
+
+        Args:
+            without: categories to leave out.
+            least: rows, whatever their weight, that a category has at least.
+        """
         self._merge()
-        kept = self._merged.filter(~pl.col("text").is_in(list(without)))
-        kept = kept.sort("count", "text", descending=[True, False])
-        return dict(zip(kept["text"].to_list(), kept["count"].to_list(), strict=True))
+        kept = self._merged.filter(
+            ~pl.col("text").is_in(list(without)), pl.col("count") >= least
+        ).sort("mass", "text", descending=[True, False])
+        return dict(zip(kept["text"].to_list(), kept["mass"].to_list(), strict=True))
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean weight of what was counted; 1 without weights."""
+        self._merge()
+        mass, count = self._merged.select(pl.col("mass", "count").sum()).row(0)
+        return float(mass / count)
 
     def _merge(self) -> None:
         both = pl.concat([self._merged, *self._pending]).drop_nulls()
-        self._merged = both.group_by("text").agg(pl.col("count").sum())
+        groups = both.group_by("text", maintain_order=self._weighted)  # floats add up in one order
+        self._merged = groups.agg(pl.col("count").sum(), pl.col("mass").sum())
         self._pending = []
 
 

@@ -71,22 +71,26 @@ def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
 
 
 class Moments:
-    """Count, mean and standard deviation, merged by Chan, Golub & LeVeque (1979)."""
+    """Weight, mean and standard deviation, merged by Chan, Golub & LeVeque (1979).
+
+    `count` is the sum of the weights: the number of values where there are none.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = 0.0
         self.mean = 0.0
         self._squares = 0.0
         self._low = math.inf
         self._high = -math.inf
 
-    def update(self, numbers: Floats) -> None:
-        """Adds a chunk; it holds no NaN."""
-        added = len(numbers)
-        if not added:
+    def update(self, numbers: Floats, weights: Floats | None = None) -> None:
+        """Adds a chunk; it holds no NaN, and all weights are positive."""
+        if not len(numbers):
             return
-        mean = float(numbers.mean())
-        squares = float(((numbers - mean) ** 2).sum())
+        added = float(len(numbers) if weights is None else weights.sum())
+        mean = float(np.average(numbers, weights=weights))
+        distances = (numbers - mean) ** 2
+        squares = float((distances if weights is None else weights * distances).sum())
         total = self.count + added
         apart = mean - self.mean
         self._squares += squares + apart**2 * (self.count / total) * added
@@ -102,24 +106,49 @@ class Moments:
 
 
 class Sample:
-    """The values with the smallest row hashes: a uniform sample that ignores chunk boundaries."""
+    """The values with the smallest row hashes: a uniform sample that ignores chunk boundaries.
+
+    Weights count in the quantiles, not in what is sampled.
+    """
 
     def __init__(self, size: int = SAMPLE_ROWS) -> None:
         self._size = size
         self._values = np.empty(0)
         self._hashes = np.empty(0, np.uint64)
+        self._weights = np.empty(0)
         self._limit = np.iinfo(np.uint64).max
 
-    def update(self, numbers: Floats, hashes: NDArray[np.uint64]) -> None:
-        """Adds a chunk of values with the hashes of their rows."""
+    def update(
+        self, numbers: Floats, hashes: NDArray[np.uint64], weights: Floats | None = None
+    ) -> None:
+        """Adds a chunk of values with the hashes of their rows, and positive weights."""
+        weights = np.ones(len(numbers)) if weights is None else weights
         low = hashes <= self._limit
         self._values = np.concatenate([self._values, numbers[low]])
         self._hashes = np.concatenate([self._hashes, hashes[low]])
+        self._weights = np.concatenate([self._weights, weights[low]])
         if len(self._hashes) > self._size:
             kept = np.argpartition(self._hashes, self._size - 1)[: self._size]
             self._values, self._hashes = self._values[kept], self._hashes[kept]
+            self._weights = self._weights[kept]
             self._limit = int(self._hashes.max())
 
-    def sorted_values(self) -> Floats:
-        """The sampled values in rising order; all values where they are fewer than the size."""
-        return np.sort(self._values)
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def median(self) -> float:
+        """The median; 0 of no value."""
+        if not len(self):
+            return 0.0
+        return float(np.median(self._values) if self._alike else self.quantiles(np.array([0.5]))[0])
+
+    def quantiles(self, levels: Floats) -> Floats:
+        """Quantiles: between two values interpolated where all weights are equal, else a value."""
+        if self._alike:
+            return np.quantile(self._values, levels)
+        weights = self._weights
+        return np.quantile(self._values, levels, weights=weights, method="inverted_cdf")
+
+    @property
+    def _alike(self) -> bool:
+        return bool((self._weights == self._weights[0]).all())

@@ -1,4 +1,4 @@
-"""`Rows`: which rows a column's values belong to, for messages and for sampling."""
+"""`Rows`: which rows a column's values belong to, for messages, sampling and weighing."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Rows:
         first: position of the first row in the stream of rows.
         count: number of rows.
         numbers: row numbers within the source; None where only the position is known.
+        weights: (B,) row weights, positive; None where all rows count alike.
     """
 
     first: int
     count: int
     numbers: pl.Series | None = None
+    weights: NDArray[np.float64] | None = None
 
     @staticmethod
     def of(frame: pl.DataFrame, first: int = 0) -> Rows:
@@ -38,6 +40,14 @@ class Rows:
         """`'x' in row 12`, rows counted from 0."""
         number = self.first + index if self.numbers is None else self.numbers[index]
         return f"{value!r} in row {number} (counted from 0)"
+
+    def weights_of(self, kept: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+        """The weights of the rows of a mask (B,)."""
+        return None if self.weights is None else self.weights[kept]
+
+    def mass(self, kept: NDArray[np.bool_]) -> float:
+        """The weight of the rows of a mask (B,) together; their number without weights."""
+        return float(kept.sum() if self.weights is None else self.weights[kept].sum())
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW, Coder
 from recsys_mtl.columns.lookup import Counts, Lookup
+from recsys_mtl.columns.numbers import Floats
 
 
 @dataclass
@@ -20,9 +21,10 @@ class Vocabulary(Coder):
     """Each training category that is frequent enough has a row of its own.
 
     Attributes:
-        min_count: rarer categories share the unknown row.
-        max_size: number of categories to keep, the most frequent ones.
-        values: the vocabulary, by falling count, equal counts by text; the first has row 2.
+        min_count: categories of fewer rows share the unknown row. Weights do not count here: an
+            embedding needs rows to learn from, and one row of weight 10 is one example.
+        max_size: number of categories to keep, those of the most weight.
+        values: the vocabulary, by falling weight, equal weights by text; the first has row 2.
     """
 
     kind: ClassVar[str] = "vocabulary"
@@ -36,15 +38,14 @@ class Vocabulary(Coder):
         """Rows of the table, the reserved ones included."""
         return FIRST_ROW + len(self.values)
 
-    def update(self, values: pl.Series) -> None:
+    def update(self, values: pl.Series, weights: Floats | None = None) -> None:
         """Counts a chunk of training values."""
-        self._counts.update(values)
+        self._counts.update(values, weights)
 
     def finish(self) -> None:
         """Keeps the frequent categories."""
-        ranked = self._counts.ranked(without=self.null_values)
-        frequent = (text for text, count in ranked.items() if count >= self.min_count)
-        self.values = list(islice(frequent, self.max_size))
+        ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
+        self.values = list(islice(ranked, self.max_size))
         self._counts = Counts()
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:

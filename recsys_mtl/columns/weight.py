@@ -19,7 +19,7 @@ _LARGEST = np.finfo(np.float32).max
 
 @dataclass
 class Weight(ColumnEncoder):
-    """A column of finite weights, none negative or missing."""
+    """A column of finite weights, none negative or missing; a row of weight 0 counts nowhere."""
 
     kind: ClassVar[str] = "weight"
     _any_positive: bool = field(default=False, init=False, repr=False, compare=False)
@@ -41,6 +41,13 @@ class Weight(ColumnEncoder):
                 fix="give rows that count a weight above 0, or drop data.weight",
             )
 
+    def counted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows without those of weight 0; those without a valid weight are kept."""
+        dtype = frame.schema.get(self.column)
+        if dtype is None or not (dtype.is_numeric() or dtype == pl.Boolean):
+            return frame
+        return frame.filter(pl.col(self.column).cast(pl.Float64).ne_missing(0))
+
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
         """(B,) weights.
 
@@ -60,6 +67,27 @@ class Weight(ColumnEncoder):
             )
         return numbers.astype(np.float32)
 
+    def representative(self, frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+        """Rows of a frame that stand for its weighted rows; see `representative`."""
+        weights = self.encode(frame[self.column], Rows.of(frame))
+        return frame[representative(weights, seed)]
+
     @property
     def _where(self) -> str:
         return f"data.weight: column '{self.column}'"
+
+
+def representative(weights: NDArray[np.floating], seed: int) -> NDArray[np.intp]:
+    """(n,) indices of rows, each as often as its weight (B,) asks, give or take one.
+
+    n is the number of rows that the weights are worth, (Σw)² / Σw² (Kish 1965, Survey Sampling):
+    all rows once where the weights are equal, those of weight 1 where all others are 0.
+    """
+    if (weights == weights[:1]).all():
+        return np.arange(len(weights))
+    ends = np.cumsum(weights, dtype=np.float64)
+    count = max(1, round(ends[-1] ** 2 / np.square(weights, dtype=np.float64).sum()))
+    points = np.arange(count) + np.random.default_rng(seed).random(count)
+    last = np.flatnonzero(weights)[-1]
+    indices: NDArray[np.intp] = np.searchsorted(ends, points * (ends[-1] / count), side="right")
+    return indices.clip(max=last)

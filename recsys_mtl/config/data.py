@@ -70,7 +70,7 @@ class DataConfig(Section):
     csv: CsvConfig = CsvConfig()
     split: SplitConfig = Field(default_factory=lambda: FractionSplitConfig(kind="fraction"))
     ignore: list[str] = Field([], description="columns (or patterns such as 'tmp_*') not used")
-    weight: str | None = Field(None, description="column of non-negative row weights")
+    weight: str | None = Field(None, description="column of row weights; 0 leaves a row out")
     loading: Literal["auto", "memory", "stream"] = Field(
         "auto", description="auto keeps encoded rows in memory when they fit memory_limit_mb"
     )

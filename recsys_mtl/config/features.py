@@ -34,8 +34,10 @@ class CategoryConfigBase(FeatureConfig):
         "vocabulary", description="vocabulary fitted on the training rows, or hashed buckets"
     )
     buckets: PositiveInt | None = Field(None, description="number of buckets of `hash`")
-    min_count: PositiveInt = Field(1, description="rarer training values share the unknown row")
-    max_size: PositiveInt | None = Field(None, description="keep only the most frequent values")
+    min_count: PositiveInt = Field(1, description="values of fewer rows share the unknown row")
+    max_size: PositiveInt | None = Field(
+        None, description="keep the most frequent values, by weight"
+    )
     dim: PositiveInt | None = Field(
         None, description="embedding width; model.embedding.dim if null"
     )

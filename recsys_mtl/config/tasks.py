@@ -177,7 +177,9 @@ class RetrievalConfig(TaskConfig):
     kind: Literal["retrieval"]
     dim: PositiveInt = Field(128, description="width of queries and items")
     temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
-    max_items: PositiveInt = Field(100_000, description="most frequent items that can be retrieved")
+    max_items: PositiveInt = Field(
+        100_000, description="items to keep, the most frequent by weight"
+    )
 
 
 @TaskConfig.register

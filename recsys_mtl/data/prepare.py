@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
@@ -63,7 +64,7 @@ class Prepared:
 class Sampler(Protocol):
     """Takes samples of the rows while they are prepared, which saves another reading.
 
-    Rows are drawn by the run's seed from all over their split.
+    Rows are drawn by the run's seed from all over their split, by their weight.
 
     Attributes:
         train_rows: most training rows that it takes.
@@ -104,7 +105,8 @@ def prepare(config: Config, sampler: Sampler | None = None) -> Prepared:
     del kept
     leak_share = min(_LEAK_ROWS, config.data.fit_rows) / splits.counts["train"]
     leak_rows = thinned(train, leak_share, config.seed)
-    warnings = _leaks(config, preprocessor, leak_rows)
+    counted = leak_rows if preprocessor.weight is None else preprocessor.weight.counted(leak_rows)
+    warnings = _leaks(config, preprocessor, counted)
     for warning in warnings:
         log.warning("%s", warning)
     example = leak_rows.select(preprocessor.columns(labels=False)).head(_EXAMPLE_ROWS)
@@ -113,8 +115,12 @@ def prepare(config: Config, sampler: Sampler | None = None) -> Prepared:
         del train
         loaders = load_splits(config, splits, preprocessor)
     else:
-        sampler.take_train(preprocessor, train.head(sampler.train_rows))
+        chosen = train.head(sampler.train_rows)
         del train
+        if preprocessor.weight is not None:
+            chosen = preprocessor.weight.representative(chosen, config.seed)
+        sampler.take_train(preprocessor, chosen)
+        del chosen
         valid = _Chosen(sampler.valid_rows, splits.counts["valid"], config.seed)
         loaders = load_splits(config, splits, preprocessor, valid.see)
         sampler.take_valid(valid.rows())
@@ -157,7 +163,8 @@ class _Chosen:
     def rows(self) -> Batch:
         """All that were chosen."""
         together = concat(self._parts)
-        return together.select(torch.arange(min(self.limit, together.num_rows)))
+        weights = together.weights.numpy()[: self.limit]
+        return together.select(torch.from_numpy(representative(weights, self.seed)))
 
 
 def _raw_columns(config: Config) -> list[str]:

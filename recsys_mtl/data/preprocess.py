@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,10 +27,12 @@ from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.registry import KINDS, blocks_of, in_order
 from recsys_mtl.tasks import Label, kind_of
+from recsys_mtl.tasks.label import Labels
 
 FIT_ROWS = 65_536
 """Rows that a fit takes at a time, however the source cuts its frames: results never depend on
 the cut."""
+_WEIGHT = 1_000_000  # of the weight's problem: after those of all columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Preprocessor:
         features: encoder of each feature.
         labels: encoder of each task's label, by task name.
         conditions: sample space (`only_where`) of the tasks that have one, by task name.
-        weight: row weights; None gives every row the weight 1.
+        weight: row weights; None gives every row the weight 1. A row of weight 0 is unlabelled.
     """
 
     features: tuple[Feature, ...]
@@ -59,7 +61,7 @@ class Preprocessor:
         weight: str | None,
         default_dim: int,
     ) -> Preprocessor:
-        """Fits all encoders in one pass over training rows.
+        """Fits all encoders in one pass over training rows, as if those of weight 0 were not there.
 
         Args:
             frames: training rows with all raw columns, and `__row__` (row number within the
@@ -86,14 +88,17 @@ class Preprocessor:
         )
         problems: dict[int, UserError] = {}
         first = 0
-        for frame in _regrouped(frames, FIT_ROWS):
+        counted = frames if fitted.weight is None else map(fitted.weight.counted, frames)
+        for frame in _regrouped(counted, FIT_ROWS):
             fitted._require(frame, labels=True)
-            rows = Rows.of(frame, first)
+            rows = fitted._weighted(frame, Rows.of(frame, first), problems)
             first += frame.height
             for index, encoder in enumerate(fitted._encoders):
                 if index not in problems:
                     with _noting(problems, index):
                         encoder.update(fitted._values(encoder, frame), rows)
+        if fitted.weight is not None and _WEIGHT not in problems:
+            fitted.weight.finish()
         for index, encoder in enumerate(fitted._encoders):
             if index not in problems:
                 with _noting(problems, index):
@@ -132,18 +137,33 @@ class Preprocessor:
         features = [
             (f.column, f.kind, f.encode(frame[f.column], rows)) for f in in_order(self.features)
         ]
-        target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
-        weights = np.ones(frame.height, np.float32)
         if labels:
-            for index, label in enumerate(self.labels.values()):
-                target[:, index] = label.encode(self._values(label, frame), rows)
-            if self.weight is not None:
-                weights = self.weight.encode(frame[self.weight.column], rows)
+            target, weights = self.encode_labels(frame)
+        else:
+            target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
+            weights = np.ones(frame.height, np.float32)
         return Batch(
             blocks_of(features, frame.height),
             labels=torch.from_numpy(target),
             weights=torch.from_numpy(np.ascontiguousarray(weights)),
         )
+
+    def encode_labels(self, frame: pl.DataFrame) -> tuple[Labels, Labels]:
+        """(B, T) targets, NaN where unlabelled, and (B,) row weights.
+
+        Raises:
+            UserError: a label or weight has the wrong type or a value it may not have.
+        """
+        rows = Rows.of(frame)
+        weights = np.ones(frame.height, np.float32)
+        counted = None
+        if self.weight is not None:
+            weights = self.weight.encode(frame[self.weight.column], rows)
+            counted = None if weights.all() else pl.Series(weights > 0)
+        target = np.empty((frame.height, len(self.labels)), np.float32)
+        for index, label in enumerate(self.labels.values()):
+            target[:, index] = label.encode(self._values(label, frame, counted), rows)
+        return target, weights
 
     def decode(self, task: str, outputs: NDArray[np.floating], *, top_k: int = 10) -> pl.DataFrame:
         """Columns of a task's predictions, the first of them named like the task.
@@ -178,18 +198,37 @@ class Preprocessor:
 
     @property
     def _encoders(self) -> list[ColumnEncoder]:
-        weight = [] if self.weight is None else [self.weight]
-        return [*self.features, *self.labels.values(), *weight]
+        return [*self.features, *self.labels.values()]
 
-    def _values(self, encoder: ColumnEncoder, frame: pl.DataFrame) -> pl.Series:
-        """The encoder's column; a label is null outside its task's sample space."""
+    def _weighted(self, frame: pl.DataFrame, rows: Rows, problems: dict[int, UserError]) -> Rows:
+        """Training rows with their weights, as long as these have no problem."""
+        if self.weight is None or _WEIGHT in problems:
+            return rows
+        values, weighted = frame[self.weight.column], rows
+        with _noting(problems, _WEIGHT):
+            self.weight.update(values, rows)
+            weights = self.weight.encode(values, rows)
+            weighted = replace(rows, weights=weights.astype(np.float64))
+        return weighted
+
+    def _values(
+        self, encoder: ColumnEncoder, frame: pl.DataFrame, counted: pl.Series | None = None
+    ) -> pl.Series:
+        """The encoder's column; a label is null outside its task's sample space.
+
+        Args:
+            encoder: whose.
+            frame: raw rows.
+            counted: (B,) rows that have labels; None: all.
+        """
         values = frame[encoder.column]
         condition = self.conditions.get(encoder.task) if isinstance(encoder, Label) else None
-        if condition is None:
+        if condition is not None:
+            mask = condition.mask(frame)
+            counted = mask if counted is None else mask & counted
+        if counted is None:
             return values
-        return values.zip_with(
-            condition.mask(frame), pl.repeat(None, 1, dtype=values.dtype, eager=True)
-        )
+        return values.zip_with(counted, pl.repeat(None, 1, dtype=values.dtype, eager=True))
 
     def _require(self, frame: pl.DataFrame, *, labels: bool) -> None:
         missing = [c for c in self.columns(labels) if c not in frame.columns]

@@ -42,7 +42,7 @@ class CategoricalFeature(TableFeature):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
         require_category(values, f"column '{self.column}'")
-        self.coder.update(values)
+        self.coder.update(values, rows.weights)
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.int64]:
         """(B,) table row of each value.

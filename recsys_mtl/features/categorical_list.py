@@ -62,7 +62,9 @@ class CategoricalListFeature(TableFeature):
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
-        self.coder.update(self._flat(values)[0])
+        flat, lengths = self._flat(values)
+        weights = None if rows.weights is None else np.repeat(rows.weights, lengths)
+        self.coder.update(flat, weights)
 
     def encode(self, values: pl.Series, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(total length,) table rows of all lists one after another, and (B,) list lengths.

@@ -82,22 +82,24 @@ class NumericFeature(DenseFeature):
         present = ~np.isnan(numbers)
         self.indicator |= not present.all()
         numbers = numbers[present]
-        self._sample.update(numbers, rows.hashes[present])
-        self._moments.update(signed_log1p(numbers) if self.transform == "log1p" else numbers)
+        weights = rows.weights_of(present)
+        self._sample.update(numbers, rows.hashes[present], weights)
+        scaled = signed_log1p(numbers) if self.transform == "log1p" else numbers
+        self._moments.update(scaled, weights)
 
     def finish(self) -> None:
         """Ends the fit: statistics are exact, median and quantiles those of ≤ 200,000 rows."""
         if not self._moments.count:
             logger.warning("column '%s' has no value in the training rows", self.column)
-        sample = self._sample.sorted_values()
-        self.median = float(np.median(sample)) if len(sample) else 0.0
+        sample = self._sample
+        self.median = sample.median()
         self.mean, self.sd = float(self._moments.mean), self._moments.sd
         self.constant = not self.sd > np.finfo(np.float64).tiny
         if self.transform == "quantile" and not self.constant:
             count = min(QUANTILES, len(sample))
-            self.edges = np.quantile(sample, np.linspace(0, 1, count)).tolist()
+            self.edges = sample.quantiles(np.linspace(0, 1, count)).tolist()
         if self.transform == "piecewise" and not self.constant:
-            edges = np.quantile(sample, np.linspace(0, 1, self.bins + 1))
+            edges = sample.quantiles(np.linspace(0, 1, self.bins + 1))
             self.edges = np.unique(edges).tolist()
             self.constant = len(self.edges) < 2
         self._moments, self._sample = Moments(), Sample()

@@ -82,13 +82,15 @@ def gather(
     Args:
         gate: rows, resamples, seed, and the rows that a task needs.
         tasks: label encoders by task.
-        scores: predictions and labels; rows have the challenger's weights.
+        scores: predictions and labels; rows have the challenger's weights, and 0 where either
+            model weighs them 0.
         bins: of the calibration error.
     """
     count = len(scores[1].weights)
     assert len(scores[0].weights) == count, "the models were given different rows"
     keep = drawn_rows(count, gate.rows, gate.seed)
     weights = np.asarray(scores[1].weights, np.float64)[keep]
+    weights = np.where(scores[0].weights[keep] > 0, weights, 0)  # the champion has no label there
     labelled, apart = comparable(tasks, scores, keep, weights)
     functions: dict[str, Score] = {}
     errors: dict[str, Score] = {}

@@ -62,11 +62,12 @@ def comparable(
             apart[name] = why
             continue
         theirs, ours = (np.asarray(one.labels[name], np.float64)[keep] for one in scores)
-        why = difference_of_labels(tasks[0][name], tasks[1][name], theirs, ours)
+        counted = weights > 0
+        why = difference_of_labels(tasks[0][name], tasks[1][name], theirs[counted], ours[counted])
         if why:
             apart[name] = why
             continue
-        rows = np.flatnonzero(~np.isnan(ours) & (weights > 0))
+        rows = np.flatnonzero(~np.isnan(ours) & counted)
         first, second = (
             np.asarray(one.predictions[name], np.float64)[keep[rows]] for one in scores
         )

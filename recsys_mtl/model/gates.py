@@ -30,8 +30,8 @@ def gate_prior(
     """(T, E) gate biases: +1 for a task's preferred experts, −1 for its others, else 0.
 
     Raises:
-        UserError: `preferred` names an unknown task, or an expert that the task's gate does not
-            weigh.
+        UserError: `preferred` names a task that is not there, or an expert that the task's gate
+            does not weigh.
     """
     for name in preferred:
         if name not in tasks:
@@ -71,7 +71,7 @@ def entropy(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class GateUse:
-    """How one task uses its experts, over all rows of the batches.
+    """How one task uses its experts, over all rows of the batches, by their weight.
 
     Attributes:
         mean: expert name -> mean gate weight.
@@ -91,25 +91,29 @@ class GateStatistics:
         self._names = names
         self._weights: dict[str, Tensor] = {}
         self._entropy: dict[str, Tensor] = {}
-        self._rows = 0
+        self._mass = 0.0
 
-    def update(self, gates: Mapping[str, Tensor]) -> None:
-        """Adds a batch; `gates` is task -> (B, E)."""
+    def update(self, gates: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Adds a batch; `gates` is task -> (B, E), `rows` their weights (B,)."""
+        mass = rows.double()
         for task, value in gates.items():
             weights = value.detach().double()
-            self._weights[task] = self._weights.get(task, 0.0) + weights.sum(0)
-            self._entropy[task] = self._entropy.get(task, 0.0) + entropy(weights).sum(0)
-        self._rows += next((value.shape[0] for value in gates.values()), 0)
+            total, spread = (weights * mass[:, None]).sum(0), (entropy(weights) * mass).sum(0)
+            self._weights[task] = self._weights.get(task, 0.0) + total
+            self._entropy[task] = self._entropy.get(task, 0.0) + spread
+        self._mass += float(mass.sum())
 
     def compute(self) -> dict[str, GateUse]:
-        """The use of every gated task; empty without gates."""
-        uses = {}
+        """The use of every gated task; empty without gates, or without a row of positive weight."""
+        uses: dict[str, GateUse] = {}
+        if not self._mass:
+            return uses
         for task, total in self._weights.items():
-            means = (total / self._rows).tolist()
+            means = (total / self._mass).tolist()
             mean = dict(zip(self._names[task], means, strict=True))
             uses[task] = GateUse(
                 mean=mean,
-                entropy=float(self._entropy[task]) / self._rows,
+                entropy=float(self._entropy[task]) / self._mass,
                 dead=tuple(name for name, weight in mean.items() if weight < _DEAD),
             )
         return uses

@@ -126,11 +126,12 @@ def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:
     raw = {name: f.raw() for name, f in config.features.items() if f.raw() != f}
     if not raw:
         return prepared.preprocessor
+    columns = [*raw, *([config.data.weight] if config.data.weight else [])]
     fitted = Preprocessor.fit(
-        prepared.splits.sample("train", list(raw), config.data.fit_rows),
+        prepared.splits.sample("train", columns, config.data.fit_rows),
         raw,
         {},
-        weight=None,
+        weight=config.data.weight,
         default_dim=config.model.embedding.dim,
     )
     plain = {feature.column: feature for feature in fitted.features}

@@ -39,14 +39,14 @@ class BinaryLabel(Label):
 
     Attributes:
         positive: the value that counts as 1, any other as 0; None takes 0/1 and booleans only.
-        rate: share of ones among the labelled training rows.
+        rate: share of ones among the labelled training rows, by their weight.
     """
 
     kind: ClassVar[str] = "binary"
     positive: str | None = None
     rate: float = 0.5
-    _labelled: int = field(default=0, init=False, repr=False, compare=False)
-    _ones: int = field(default=0, init=False, repr=False, compare=False)
+    _labelled: float = field(default=0.0, init=False, repr=False, compare=False)
+    _ones: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @property
     def spec(self) -> TaskSpec:
@@ -56,8 +56,8 @@ class BinaryLabel(Label):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
         encoded = self.encode(values, rows)
-        self._labelled += int(np.isfinite(encoded).sum())
-        self._ones += int((encoded == 1).sum())
+        self._labelled += rows.mass(np.isfinite(encoded))
+        self._ones += rows.mass(encoded == 1)
 
     def finish(self) -> None:
         """Ends the fit."""

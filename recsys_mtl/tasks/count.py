@@ -47,7 +47,8 @@ class CountLabel(AmountLabel):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training labels."""
         counts = self.amounts(values, rows)
-        self._moments.update(counts[~np.isnan(counts)])
+        labelled = ~np.isnan(counts)
+        self._moments.update(counts[labelled], rows.weights_of(labelled))
 
     def finish(self) -> None:
         """Ends the fit."""

@@ -49,7 +49,7 @@ class CustomerValueLabel(AmountLabel):
     rate: float = 0.5
     mean: float = 0.0
     sd: float = 1.0
-    _labelled: int = field(default=0, init=False, repr=False, compare=False)
+    _labelled: float = field(default=0.0, init=False, repr=False, compare=False)
     _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
 
     @property
@@ -60,8 +60,9 @@ class CustomerValueLabel(AmountLabel):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training labels."""
         amounts = self.amounts(values, rows)
-        self._labelled += int((~np.isnan(amounts)).sum())
-        self._moments.update(np.log(amounts[amounts > 0]))
+        self._labelled += rows.mass(~np.isnan(amounts))
+        some = amounts > 0
+        self._moments.update(np.log(amounts[some]), rows.weights_of(some))
 
     def finish(self) -> None:
         """Ends the fit."""

@@ -37,7 +37,7 @@ class MulticlassLabel(Label):
 
     Attributes:
         classes: all classes; those of the training rows in natural order where none are given.
-        rates: share of each class among the labelled training rows.
+        rates: share of each class among the labelled training rows, by their weight.
     """
 
     kind: ClassVar[str] = "multiclass"
@@ -55,17 +55,18 @@ class MulticlassLabel(Label):
         require_category(values, self.where)
         if self.classes:
             self.encode(values, rows)
-        self._counts.update(values)
+        self._counts.update(values, rows.weights)
 
     def finish(self) -> None:
-        """Ends the fit; a given class that never occurred has the rate of half a row."""
+        """Ends the fit; a given class that never occurred has the rate of half a mean row."""
         counts = self._counts.ranked(without=self.null_values)
         if not counts:
             raise self.no_labels()
         if len(counts) == 1:
             raise self.one_class(next(iter(counts)))
         self.classes = self.classes or natural_order(counts)
-        shares = np.array([counts.get(name, 0.5) for name in self.classes])
+        half = 0.5 * self._counts.mean_weight
+        shares = np.array([counts.get(name, half) for name in self.classes])
         self.rates = (shares / shares.sum()).tolist()
         self._counts = Counts()
 

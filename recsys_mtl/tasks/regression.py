@@ -52,8 +52,10 @@ class RegressionLabel(NumberLabel):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training labels."""
         numbers = self.numbers(values, rows)
-        numbers = numbers[~np.isnan(numbers)]
-        self._moments.update(signed_log1p(numbers) if self.transform == "log1p" else numbers)
+        labelled = ~np.isnan(numbers)
+        numbers = numbers[labelled]
+        scaled = signed_log1p(numbers) if self.transform == "log1p" else numbers
+        self._moments.update(scaled, rows.weights_of(labelled))
 
     def finish(self) -> None:
         """Ends the fit."""

@@ -39,8 +39,8 @@ class RetrievalLabel(Label):
 
     Attributes:
         dim: width of query and item embeddings.
-        max_items: number of the most frequent items that are kept.
-        items: the vocabulary, by falling count, equal counts by text; the first has index 1.
+        max_items: number of items that are kept, those of the most weight.
+        items: the vocabulary, by falling weight, equal weights by text; the first has index 1.
     """
 
     kind: ClassVar[str] = "retrieval"
@@ -57,7 +57,7 @@ class RetrievalLabel(Label):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
         require_category(values, self.where)
-        self._counts.update(values)
+        self._counts.update(values, rows.weights)
 
     def finish(self) -> None:
         """Keeps the most frequent items."""

@@ -100,7 +100,7 @@ class Evaluator:
             sums += (losses.double() * mass).cpu().numpy()
             masses += mass.cpu().numpy()
             counts += counted.cpu().numpy()
-            gates.update(outputs.gates)
+            gates.update(outputs.gates, moved.weights)
             labels.append(batch.labels.numpy())
             weights.append(batch.weights.numpy())
             for index, task in enumerate(self.tasks):

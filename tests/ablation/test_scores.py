@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit
@@ -30,6 +32,19 @@ def test_unlabelled_rows_count_with_the_truth_only(rng: np.random.Generator) -> 
     assert true_score(target, scores, "t", linear) == pytest.approx(
         auc(expit(linear), linear, np.ones(300))
     )
+
+
+def test_rows_count_by_their_weight(rng: np.random.Generator) -> None:
+    labels, predicted = np.array([0.0, 1, 0, 1, 1]), np.array([0.3, 0.2, 0.1, 0.9, 0.5])
+    weights = np.array([2.0, 1, 1, 3, 0])
+    repeated = np.repeat(np.arange(5), weights.astype(int))
+    weighted = replace(scores_of(predicted, labels), weights=weights)
+    expected = score("binary", scores_of(predicted[repeated], labels[repeated]), "t")
+    assert score("binary", weighted, "t") == pytest.approx(expected)
+    truth = BinaryTarget(0.0, 1.0, 0.5, 0.0)
+    linear = rng.normal(size=5)
+    expected = true_score(truth, scores_of(predicted[repeated], labels[repeated]), "t", linear[repeated])
+    assert true_score(truth, weighted, "t", linear) == pytest.approx(expected)
 
 
 def test_an_oracle_reaches_1_and_a_constant_0(rng: np.random.Generator) -> None:

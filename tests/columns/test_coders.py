@@ -53,6 +53,14 @@ def test_vocabulary_keeps_frequent_values_ties_by_text():
     assert coder.codes(values.unique(maintain_order=True)).tolist() == [0, 0, 3, 2, 1]
 
 
+def test_weights_order_a_vocabulary_but_min_count_counts_rows():
+    coder = Vocabulary([], min_count=2)
+    coder.update(pl.Series(["a", "b", "b"]), np.array([100.0, 1.0, 1.0]))
+    coder.update(pl.Series(["c", "c", None]), np.array([0.5, 2.0, 9.0]))
+    coder.finish()
+    assert coder.values == ["c", "b"]
+
+
 def test_vocabulary_of_nothing_but_null():
     coder = _fitted(Vocabulary([]), pl.Series([None, None]))
     assert coder.rows == 2

@@ -66,10 +66,25 @@ def test_a_sample_is_bounded_uniform_and_ignores_chunks():
         sample = Sample(1000)
         for values, hashes in zip(np.split(x, cuts), np.split(rows.hashes, cuts), strict=True):
             sample.update(values, hashes)
-        samples.append(sample.sorted_values())
+        samples.append(sample.quantiles(np.linspace(0, 1, 1000)))
     np.testing.assert_array_equal(*samples)
     assert len(samples[0]) == len(np.unique(samples[0])) == 1000
     assert abs(samples[0].mean() - 25_000) < 2000
+
+
+def test_weights_count_like_repeated_values():
+    rng = np.random.default_rng(0)
+    x, counts = rng.normal(1e3, 1.0, 500), rng.integers(1, 4, 500)
+    every, weights, levels = np.repeat(x, counts), counts.astype(float), np.linspace(0, 1, 37)
+    moments, sample = Moments(), Sample()
+    for part in (slice(0, 100), slice(100, 100), slice(100, 500)):
+        moments.update(x[part], weights[part])
+        sample.update(x[part], Rows(0, 500).hashes[part], weights[part])
+    assert moments.count == counts.sum()
+    np.testing.assert_allclose([moments.mean, moments.sd], [every.mean(), every.std()], rtol=1e-9)
+    expected = np.quantile(every, levels, method="inverted_cdf")
+    np.testing.assert_array_equal(sample.quantiles(levels), expected)
+    assert sample.median() == np.quantile(every, 0.5, method="inverted_cdf")
 
 
 def test_hashes_depend_on_the_position_only():

@@ -99,7 +99,8 @@ def test_only_where_leaves_other_rows_unlabelled_and_out_of_the_prior():
     labels = fitted.encode(frame).labels[:, 1]
     clicked = torch.from_numpy(frame["click"].to_numpy() == 1)
     assert torch.equal(torch.isnan(labels), ~clicked)
-    assert fitted.spec.tasks[1].prior == (pytest.approx(labels[clicked].mean().item()),)
+    mean = np.average(labels[clicked], weights=frame["importance"].to_numpy()[clicked.numpy()])
+    assert fitted.spec.tasks[1].prior == (pytest.approx(mean),)
 
 
 def test_values_outside_the_sample_space_are_not_checked():

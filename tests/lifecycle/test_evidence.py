@@ -120,6 +120,21 @@ def test_rows_of_no_weight_do_not_count(world: World) -> None:
     assert all(task.gain.value == 0 for task in evidence.tasks.values())
 
 
+@pytest.mark.parametrize("champion_weighs", [True, False])
+def test_models_with_other_weights_have_labels_in_other_rows(
+    world: World, champion_weighs: bool
+) -> None:
+    weights = (np.arange(ROWS) % 3 > 0) * 1.0
+    labels = dict(world.labels)
+    plain = world.model(0.5)
+    world.labels = {name: np.where(weights > 0, own, np.nan) for name, own in labels.items()}
+    weighted = world.model(0.5, weights)
+    pair = (weighted, plain) if champion_weighs else (plain, weighted)
+    evidence = world.compare(*pair)
+    assert not evidence.apart
+    assert {task.rows for task in evidence.tasks.values()} == {int(weights.sum())}
+
+
 def test_a_task_with_few_labels_is_not_judged(world: World) -> None:
     world.labels["click"][150:] = np.nan
     evidence = world.compare(world.model(0.0), world.model(3.0))

@@ -52,7 +52,7 @@ def test_statistics_are_over_rows_not_batches() -> None:
     weights = {"a": torch.randn(9, 3).softmax(-1), "b": torch.tensor([[0.8, 0.2, 0.0]] * 9)}
     statistics = GateStatistics(names)
     for rows in (slice(0, 7), slice(7, 9)):
-        statistics.update({task: w[rows] for task, w in weights.items()})
+        statistics.update({task: w[rows] for task, w in weights.items()}, torch.ones(9)[rows])
     uses = statistics.compute()
     assert list(uses["a"].mean) == ["a.0", "shared.0", "shared.1"]
     assert list(uses["a"].mean.values()) == pytest.approx(weights["a"].mean(0).tolist())
@@ -61,7 +61,17 @@ def test_statistics_are_over_rows_not_batches() -> None:
     assert uses["a"].dead == ()
 
 
+def test_statistics_weigh_rows() -> None:
+    statistics = GateStatistics({"a": ("x", "y")})
+    gates = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    statistics.update({"a": gates}, torch.tensor([3.0, 1.0, 0.0]))
+    assert statistics.compute()["a"].mean == {"x": 0.75, "y": 0.25}
+    nothing = GateStatistics({"a": ("x", "y")})
+    nothing.update({"a": gates}, torch.zeros(3))
+    assert nothing.compute() == {}
+
+
 def test_no_gates_no_statistics() -> None:
     statistics = GateStatistics({})
-    statistics.update({})
+    statistics.update({}, torch.ones(9))
     assert statistics.compute() == {}
