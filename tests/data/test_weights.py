@@ -102,8 +102,8 @@ def test_a_row_of_weight_2_is_as_two_rows() -> None:
     for path, value in expected.items():
         between = "/edges" in path or "median" in path  # two values
         unseen = path.startswith("/labels/grade/rates")  # a class has half of a mean row
-        rel = 0.1 if between else 1e-3 if unseen else 1e-9
-        near = pytest.approx(value, rel=rel) if isinstance(value, float) else value
+        rel, absolute = 0.1 if between else 1e-9, 1e-3 if unseen else 1e-9
+        near = pytest.approx(value, rel=rel, abs=absolute) if isinstance(value, float) else value
         assert weighted[path] == near, path
     unweighted = flat(fit(frame, None))
     counted = ("rate", "/mean", "/sd", "/prior", "median", "/edges/", "/values/", "/items/")
@@ -213,6 +213,7 @@ def test_sampled_negatives_with_their_weight_give_calibrated_scores(tmp_path: Pa
     frame.with_columns(w=1.0).write_parquet(tmp_path / "test.parquet")
     (tmp_path / "run.yaml").write_text(
         f"""
+name: sampled
 data:
   root: {tmp_path}
   path: train.parquet
