@@ -30,8 +30,8 @@ def gate_prior(
     """(T, E) gate biases: +1 for a task's preferred experts, −1 for its others, else 0.
 
     Raises:
-        UserError: `preferred` names a task that is not there, or an expert that the task's gate
-            does not weigh.
+        UserError: `preferred` names an unknown task, or an expert that the task's gate does not
+            weigh.
     """
     for name in preferred:
         if name not in tasks:
