@@ -105,11 +105,10 @@ def signature(predictor: Predictor, example: pl.DataFrame) -> object:
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Schema
 
     inputs = []
-    for name in predictor.columns:
-        if example[name].dtype.is_nested():
-            inputs.append(ColSpec(Array(AnyType()), name, required=False))
-        else:
-            inputs.append(ColSpec(DataType.string if _is_text(example[name]) else AnyType(), name))
+    for name, understood in predictor.schema().items():
+        own = DataType.string if _is_text(example[name]) else AnyType()
+        taken = Array(AnyType()) if example[name].dtype.is_nested() else own
+        inputs.append(ColSpec(taken, name, required=not isinstance(understood, pl.List)))
     mlflow_types = {
         pl.String(): DataType.string,
         pl.Float64(): DataType.double,

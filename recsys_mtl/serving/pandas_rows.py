@@ -10,7 +10,9 @@ import pandas as pd
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
+
+_SHOWN = 60  # characters of a wrong value
 
 
 def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -46,8 +48,8 @@ def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
     if isinstance(dtype, pl.Float64):
         try:
             numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        except (TypeError, ValueError) as error:
-            raise wrong("not a number", where=f"column '{name}'", found=error) from error
+        except (TypeError, ValueError, OverflowError):
+            raise _no_number(name, values) from None
         return pl.Series(name, numbers, nan_to_null=True)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
         return pl.Series(name, values.to_numpy(), nan_to_null=True)  # many times faster than below
@@ -56,13 +58,36 @@ def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
     plain = [_plain(value) for value in values]
     if isinstance(dtype, pl.List) and not any(isinstance(value, str) for value in plain):
         return _lists(name, plain)
+    for row, value in enumerate(plain):
+        if isinstance(value, list | dict):
+            raise _in_row("not a single value", name, value, row)
     return pl.Series(name, _alike(plain))
 
 
+def _no_number(name: str, values: pd.Series) -> UserError:
+    """The error of the first value that is no number."""
+    for row, value in enumerate(values):
+        try:
+            if value is not pd.NA and value is not None:
+                float(value if np.ndim(value) == 0 else "a list")
+        except (TypeError, ValueError, OverflowError):
+            return _in_row("not a number", name, value, row)
+    return wrong("not a column of numbers", where=f"column '{name}'")
+
+
+def _in_row(what: str, name: str, value: Any, row: int) -> UserError:
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+    found = f"{shown} in row {row} (counted from 0)"
+    return wrong(what, where=f"column '{name}'", found=found)
+
+
 def _lists(name: str, values: list[Any]) -> pl.Series:
-    for value in values:
+    for row, value in enumerate(values):
         if value is not None and not isinstance(value, list):
-            raise wrong("not a list", where=f"column '{name}'", found=repr(value))
+            raise _in_row("not a list", name, value, row)
+        if any(isinstance(item, list | dict) for item in value or ()):
+            raise _in_row("not a list of single values", name, value, row)
     flat = _alike([item for value in values if value is not None for item in value])
     rest = iter(flat)
     nested = [None if value is None else [next(rest) for _ in value] for value in values]
@@ -74,7 +99,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [item if isinstance(item, list | dict) else _plain(item) for item in value]
     return None if value is None or value is pd.NA or value is pd.NaT or value != value else value
 
 

@@ -11,7 +11,9 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from recsys_mtl.errors import UserError
 from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.serving.http_answers import guard, refusal
 from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
 
 
@@ -19,7 +21,8 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
     """Raw rows in, `Predictor.predict`'s columns out."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the bundle."""
+        """Load the bundle; where MLflow's scoring server loads it, see `guard`."""
+        guard()
         self._predictor = load_bundle(Path(context.artifacts["bundle"]))
 
     def predict(
@@ -27,9 +30,16 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
         context: PythonModelContext,
         model_input: pd.DataFrame,
     ) -> pd.DataFrame:
-        """Predict raw rows."""
-        rows = to_polars(model_input, self._predictor.schema())
-        return to_pandas(self._predictor.predict(rows))
+        """Predict raw rows.
+
+        Raises:
+            MlflowException: the rows do not fit; a server answers with status 400.
+        """
+        try:
+            rows = to_polars(model_input, self._predictor.schema())
+            return to_pandas(self._predictor.predict(rows))
+        except UserError as error:
+            raise refusal(str(error)) from error
 
 
 set_model(ServedModel())

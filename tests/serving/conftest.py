@@ -26,6 +26,7 @@ features:
   member: {kind: categorical}
   visited: {kind: categorical_list, max_length: 4}
   bought: {kind: categorical_list, dim: 5}
+  tags: {kind: categorical_list, separator: "|"}
   age: {kind: numeric}
   history: {kind: numeric, transform: quantile}
 tasks:
@@ -73,6 +74,7 @@ def raw_rows(count: int, seed: int) -> pl.DataFrame:
             "member": holes((g.random(count) < 0.5).tolist()),
             "visited": holes(lists([3, 5, 8, None])),
             "bought": holes(lists(["tea", "ink", None])),
+            "tags": holes(g.choice(["a|b", "b", ""], count).tolist()),
             "age": holes(g.integers(18, 90, count).tolist()),
             "history": holes(g.normal(size=count).tolist()),
             "click": g.integers(0, 2, count),

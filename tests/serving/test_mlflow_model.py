@@ -16,6 +16,7 @@ import pytest
 import yaml
 from mlflow.exceptions import MlflowException
 from mlflow.models import convert_input_example_to_serving_input
+from mlflow.pyfunc import scoring_server
 from mlflow.pyfunc.scoring_server import CONTENT_TYPE_JSON, invocations
 from polars.testing import assert_frame_equal
 
@@ -114,6 +115,7 @@ def test_signature(trained: Any) -> None:
         "member": ("Any", True),
         "visited": ("Array(Any)", False),
         "bought": ("Array(Any)", False),
+        "tags": ("DataType.string", False),
         "age": ("Any", True),
         "history": ("Any", True),
     }
@@ -184,7 +186,7 @@ def test_all_values_missing(trained: Any, loaded: Any) -> None:
     rows = features(trained).clear(1)
     frame = pd.DataFrame([dict.fromkeys(rows.columns)])
     check(trained, loaded.predict(frame), rows)
-    check(trained, loaded.predict(frame.drop(columns=["visited", "bought"])), rows)
+    check(trained, loaded.predict(frame.drop(columns=["visited", "bought", "tags"])), rows)
     check(trained, serve(loaded, json.dumps({"dataframe_records": rows.to_dicts()})), rows)
 
 
@@ -203,6 +205,125 @@ def test_wrong_types_are_refused(
     frame = to_pandas(features(trained).head(1)).assign(**change)
     with pytest.raises((MlflowException, ValueError), match=message):
         loaded.predict(frame)
+
+
+ROW: dict[str, Any] = {
+    "city": "Bern", "customer": "7", "member": True, "visited": [3], "bought": ["tea"],
+    "tags": "a|b", "age": 41, "history": 0.5,
+}  # fmt: skip
+CSV = "city,customer,member,tags,age,history\nBern,7,true,a|b,41,0.5\n"
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def asked(loaded: Any, body: str | bytes, kind: str | None = CONTENT_TYPE_JSON) -> tuple[int, str]:
+    """Status and text of the answer to a request, as MLflow's server sends them."""
+    try:
+        schema = loaded.metadata.get_input_schema()
+        answer = scoring_server.invocations(body, kind, loaded, schema)
+    except MlflowException as error:
+        return error.get_http_status_code(), error.serialize_as_json()
+    return answer.status, answer.response
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in ROW.items() if name not in names}
+
+
+def one_row(change: dict[str, Any] | str) -> str:
+    """A request of one row with columns changed, or with a text of JSON as the column `age`."""
+    if isinstance(change, str):
+        text = json.dumps({"dataframe_records": [ROW | {"age": "HERE"}]})
+        return text.replace('"HERE"', change)
+    return json.dumps({"dataframe_records": [ROW | change]})
+
+
+WRONG: list[tuple[str | bytes, str]] = [
+    (one_row({"age": "old"}), "column 'age': not a number; found 'old' in row 0"),
+    (one_row({"age": ""}), "column 'age': not a number; found ''"),
+    (one_row({"age": [1]}), "column 'age': not a number; found [1]"),
+    (one_row({"age": {"a": 1}}), "column 'age': not a number; found {'a': 1}"),
+    (one_row("1" + "0" * 400), "column 'age': not a number; found 1000"),
+    (one_row("1" + "0" * 5000), "the rows cannot be predicted (ValueError)"),
+    (one_row("1e999"), "column 'age': infinite value"),
+    (one_row("-Infinity"), "column 'age': infinite value"),
+    (one_row({"city": ["a"]}), "column 'city': not a single value; found ['a']"),
+    (one_row({"city": {"a": 1}}), "column 'city': not a single value; found {'a': 1}"),
+    (one_row({"member": [True]}), "column 'member': not a single value; found [True]"),
+    (one_row({"visited": 3}), "column visited"),
+    (one_row({"visited": "a"}), "column visited"),
+    (one_row({"visited": [[3]]}), "column 'visited': not a list of single values"),
+    (one_row({"visited": [{"a": 1}]}), "column 'visited': not a list of single values"),
+    (one_row({"tags": 3}), "column 'tags': not a list; found 3"),
+    (one_row({"tags": {"a": 1}}), "column 'tags': not a list; found {'a': 1}"),
+    (one_row({"tags": [["a"]]}), "column 'tags': not a list of single values"),
+    (json.dumps({"dataframe_records": [{"city": "Bern"}]}), "'age', 'history']"),
+    (json.dumps({"dataframe_records": []}), "'age', 'history']"),
+    (json.dumps({"dataframe_records": [1]}), "'age', 'history']"),
+    (json.dumps({"dataframe_records": ROW}), "must be a list of records"),
+    (json.dumps({"dataframe_split": {"columns": ["age"]}}), "must have 'data' field"),
+    (json.dumps({"instances": [ROW]}), "column 'city': not a single value"),
+    (json.dumps({"rows": [ROW]}), "exactly one of the input fields"),
+    (one_row(DEEP), "nested too deeply"),
+    (one_row("[" * 900 + "]" * 900), ""),
+    ('{"a":' * 9000 + "1" + "}" * 9000, "nested too deeply"),
+    (DEEP, "nested too deeply"),
+    ("{", "valid JSON"),
+    (b"\xff\xfe", "valid JSON"),
+    ("", "valid JSON"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), WRONG, ids=range(len(WRONG)))
+def test_wrong_requests_get_one_line(loaded: Any, body: str | bytes, message: str) -> None:
+    status, answer = asked(loaded, body)
+    assert status == 400
+    assert message in json.loads(answer)["message"]
+    assert "\n" not in json.loads(answer)["message"]
+    assert not any(word in answer for word in ("Traceback", "stack_trace", "recsys_mtl/", ".py"))
+
+
+def test_absent_lists_are_empty_ones(loaded: Any) -> None:
+    absent = without("visited", "bought", "tags")
+    empty = ROW | {"visited": [], "bought": [], "tags": ""}
+    answers = [asked(loaded, json.dumps({"dataframe_records": [row]})) for row in (absent, empty)]
+    assert answers[0][0] == 200
+    assert answers[0] == answers[1]
+
+
+def test_csv_is_read(loaded: Any) -> None:
+    row = without("visited", "bought")
+    expected = asked(loaded, json.dumps({"dataframe_records": [row]}))
+    for body in (CSV, CSV.encode(), b"\xef\xbb\xbf" + CSV.encode(), CSV.replace("\n", "\r\n")):
+        assert asked(loaded, body, "text/csv; charset=utf-8") == expected
+    missing = {"dataframe_records": [row | {"age": None, "city": None}]}
+    gaps = CSV.replace("41", "").replace("Bern", "")
+    assert asked(loaded, gaps, "text/csv") == asked(loaded, json.dumps(missing))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("", "an empty CSV"),
+        (CSV.replace("41", "old"), "column 'age': not a number; found 'old' in row 0"),
+        (CSV.replace("41", "inf"), "column 'age': infinite value"),
+        (CSV + "1,2\n", "row 1 (counted from 0): a row of another length; expected 6 fields"),
+        (CSV.replace("city", "age"), "two columns of one name; found age"),
+        ("age\n1\n", "missing inputs ['city'"),
+        (CSV.replace("tags", "visited"), "column visited"),
+        ('age\n"x\n', "not valid CSV"),
+        (b"\xff\xfe", "not valid CSV"),
+    ],
+)
+def test_wrong_csv_gets_one_line(loaded: Any, body: str | bytes, message: str) -> None:
+    status, answer = asked(loaded, body, "text/csv")
+    assert (status, message in json.loads(answer)["message"]) == (400, True), answer
+    assert "Traceback" not in answer
+
+
+def test_a_request_without_a_type_gets_one_line(loaded: Any) -> None:
+    status, answer = asked(loaded, one_row({}), None)
+    assert (status, "no Content-Type" in answer) == (400, True)
+    assert asked(loaded, one_row({}), "text/plain")[0] == 415
 
 
 def test_missing_column_is_refused(trained: Any, loaded: Any) -> None:

@@ -82,7 +82,13 @@ def test_text_for_a_list_goes_to_the_separator() -> None:
     [
         (["x", "y"], NUMBER, "column 'a': not a number"),
         ([[1], [2]], NUMBER, "column 'a': not a number"),
-        ([[1], 2], LIST, "column 'a': not a list; found 2"),
+        ([1.0, "x"], NUMBER, "column 'a': not a number; found 'x' in row 1"),
+        ([None, [1]], NUMBER, r"column 'a': not a number; found \[1\] in row 1"),
+        ([1, 10**400], NUMBER, "column 'a': not a number; found 1000"),
+        ([[1], 2], LIST, "column 'a': not a list; found 2 in row 1"),
+        ([[1], [[2]]], LIST, r"column 'a': not a list of single values; found \[\[2\]\]"),
+        (["b", ["c"]], TEXT, r"column 'a': not a single value; found \['c'\] in row 1"),
+        (["b", {"c": 1}], TEXT, "column 'a': not a single value"),
     ],
 )
 def test_wrong_values_name_their_column(values: Any, dtype: pl.DataType, message: str) -> None:
