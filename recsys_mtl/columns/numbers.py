@@ -149,6 +149,10 @@ class Sample:
         weights = self._weights
         return np.quantile(self._values, levels, weights=weights, method="inverted_cdf")
 
+    def rows(self) -> tuple[Floats, Floats]:
+        """Values and weights."""
+        return self._values, self._weights
+
     @property
     def _alike(self) -> bool:
         return bool((self._weights == self._weights[0]).all())

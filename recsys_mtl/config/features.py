@@ -76,10 +76,15 @@ class PlainTransformConfig(NamedConfig):
 
 
 class PiecewiseConfig(NamedConfig):
-    """The piecewise-linear encoding over quantile bins (Gorishniy et al. 2022), a column a bin."""
+    """The piecewise-linear encoding (Gorishniy et al. 2022), a column a bin.
+
+    Frequent values are edges, as are quantiles of the others.
+    """
 
     name: Literal["piecewise"]
-    bins: Annotated[int, Field(ge=2, le=256)] = Field(16, description="before equal edges merge")
+    bins: Annotated[int, Field(ge=2, le=256)] = Field(
+        16, description="fewer where there are fewer distinct values"
+    )
 
 
 TransformConfig = Annotated[

@@ -14,6 +14,7 @@ from torch import Tensor
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.transforms import (
+    filled_edges,
     normal_score,
     piecewise_linear,
     signed_log1p,
@@ -40,8 +41,8 @@ class NumericFeature(DenseFeature):
 
     Attributes:
         transform: standardize, log1p (signed, then standardised), quantile (normal score),
-            piecewise (linear encoding over quantile bins) or none.
-        bins: bins of piecewise, before equal edges are merged.
+            piecewise (linear encoding over filled bins) or none.
+        bins: bins of piecewise; a column of fewer distinct values has fewer.
         median, mean, sd: of the training values; mean and sd after the logarithm of log1p.
         edges: quantiles or bin edges.
         constant: whether training held one value only, or none.
@@ -99,8 +100,7 @@ class NumericFeature(DenseFeature):
             count = min(QUANTILES, len(sample))
             self.edges = sample.quantiles(np.linspace(0, 1, count)).tolist()
         if self.transform == "piecewise" and not self.constant:
-            edges = sample.quantiles(np.linspace(0, 1, self.bins + 1))
-            self.edges = np.unique(edges).tolist()
+            self.edges = filled_edges(*sample.rows(), self.bins).tolist()
             self.constant = len(self.edges) < 2
         self._moments, self._sample = Moments(), Sample()
 

@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from recsys_mtl.columns.transforms import (
+    filled_edges,
     normal_score,
     piecewise_linear,
     signed_expm1,
@@ -55,3 +56,41 @@ def test_piecewise_linear_clips_the_outer_bins_only():
     np.testing.assert_array_equal(
         piecewise_linear(np.array([-1e9, 1e9]), np.array([0.0, 1.0])), [[-10], [10]]
     )
+
+
+@pytest.mark.parametrize("bins", [2, 3, 16, 48])
+@pytest.mark.parametrize("zeros", [0, 400, 916])
+def test_edges_are_filled(bins, zeros):
+    rng = np.random.default_rng(zeros)
+    values = np.concatenate([np.zeros(zeros), rng.lognormal(size=1000 - zeros).round(3)])
+    edges = filled_edges(values, np.ones(1000), bins)
+    assert len(edges) == bins + 1
+    assert (np.diff(edges) > 0).all()
+    assert set(edges) <= set(values)
+    assert (edges[0], edges[-1]) == (values.min(), values.max())
+    rest = values[~np.isin(values, edges[:2])]  # the mass point and the value next to it
+    if bins >= 16:
+        shares = np.diff(np.searchsorted(np.sort(rest), edges[1:], "right")) / len(rest)
+        assert shares.max() < 3 / bins
+
+
+def test_frequent_values_and_the_next_ones_are_edges():
+    values = np.repeat([-3.0, -1.0, 0.0, 0.5, 2.0, 7.0, 9.0], [1, 1, 40, 2, 3, 40, 1])
+    assert {0.0, 0.5, 7.0, 9.0} <= set(filled_edges(values, np.ones(88), 5))
+    np.testing.assert_array_equal(filled_edges(values, np.ones(88), 6), np.unique(values))
+
+
+def test_a_weight_counts_as_so_many_rows():
+    values = np.arange(40.0)
+    weights = np.arange(1.0, 41.0)
+    repeated = np.repeat(values, np.arange(1, 41))
+    np.testing.assert_array_equal(
+        filled_edges(values, weights, 6), filled_edges(repeated, np.ones(len(repeated)), 6)
+    )
+
+
+def test_many_frequent_values_leave_edges_for_the_ends():
+    values = np.repeat(np.arange(30.0), [30, 1] * 15)
+    edges = filled_edges(values, np.ones(len(values)), 4)
+    assert len(edges) == 5
+    assert (edges[0], edges[-1]) == (0.0, 29.0)

@@ -65,9 +65,13 @@ def test_quantile_gives_normal_scores():
     assert np.abs(encoded).max() == pytest.approx(5.2)
 
 
-def test_piecewise_has_a_column_a_bin_and_merges_equal_edges():
+def test_piecewise_has_a_column_a_bin_but_no_more_than_values():
     assert _fitted([0.0, 1.0, 2.0, 3.0, 4.0], "piecewise").width == 4
-    assert _fitted([0.0] * 50 + [1.0, 2.0], "piecewise").width < 4
+    assert _fitted([0.0] * 50 + [1.0, 2.0], "piecewise").width == 2
+    gains = [0.0] * 900 + [float(x) for x in range(100, 200)]
+    feature = _fitted(gains, "piecewise")
+    assert feature.width == feature.bins
+    assert feature.edges[:2] == [0.0, 100.0]
 
 
 def test_missing_values_are_the_median_with_an_indicator():
