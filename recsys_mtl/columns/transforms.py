@@ -66,7 +66,8 @@ def filled_edges(values: Floats, weights: Floats, bins: int) -> Floats:
         below = np.cumsum(mass[light])
         levels = below[-1] * np.arange(1, missing + 1) / (missing + 1)
         edges = np.union1d(edges, light[np.searchsorted(below, levels)])
-    return distinct[edges]
+    filled: Floats = distinct[edges]
+    return filled
 
 
 def piecewise_linear(x: Floats, edges: Floats) -> Floats:
