@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from data_synth.items import Items
 from data_synth.plan import Plan
@@ -52,6 +53,11 @@ class World:
     @classmethod
     def of(cls, plan: Plan) -> World:
         """Draw the world of a checked plan; the same plan gives the same world."""
+        with threadpool_limits(1):  # the last digits of sums depend on the number of threads
+            return cls._drawn(plan)
+
+    @classmethod
+    def _drawn(cls, plan: Plan) -> World:
         rng = generator(plan.seed, _WORLD)
         shape = geometry(plan)
         width = max(len(shape.tasks) + plan.customers.nuisance, _LEAST_WIDTH)

@@ -5,13 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from data_synth.world import BLOCKS, World, generator
 
 
 def test_the_same_plan_gives_the_same_world(plan_of: Any, world_of: Any) -> None:
-    """Pickled and back, as a worker gets it, it scores alike."""
-    world, again = world_of("small"), World.of(plan_of("small"))
+    """Also with more threads, and pickled and back as in a worker process."""
+    world = world_of("small")
+    with threadpool_limits(2):
+        again = World.of(plan_of("small"))
     sent = pickle.loads(pickle.dumps(world))  # noqa: S301  # our own bytes
     u = generator(1).standard_normal((100, world.reading.shape[1]), dtype=np.float32)
     ranks = [np.arange(100, dtype=np.int32)]
