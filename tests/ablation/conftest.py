@@ -78,3 +78,24 @@ def unit() -> Callable[..., dict[str, Any]]:
         } | more
 
     return unit
+
+
+@pytest.fixture
+def ablation(toy: Any) -> Callable[..., Path]:
+    """The file of an ablation of the toy data, with keys changed."""
+
+    def write(**keys: Any) -> Path:
+        document = {
+            "name": "toys",
+            "base": str(toy.folder / "toy.yaml"),
+            "change": {"training.epochs": 1},
+            "seeds": {"first": 5, "count": 2},
+            "ready": ["off", "published"],
+            "arms": {"slow": {"training.optimizer.learning_rate": 1e-5}},
+            "tracking": {"enabled": False},
+        }
+        path: Path = toy.folder / "ablation.yaml"
+        path.write_text(yaml.safe_dump(document | keys, sort_keys=False))
+        return path
+
+    return write

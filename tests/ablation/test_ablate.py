@@ -1,31 +1,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-import yaml
 
 import recsys_mtl.ablation.ablate as ablate_job
-from recsys_mtl.ablation.ablate import ablate
-from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.ablation.unit import ArmUnit
-from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
+from tests.ablations import SYNTHETIC, result_of, run, stored
 
-Document = dict[str, Any]
-COST = ("train_seconds", "seconds", "peak_memory_mb", "train_ratio")
 FILES = {
     *(
         "ablation.yaml",
@@ -37,62 +26,6 @@ FILES = {
         "differences.png",
     ),
 }
-
-
-def run(config: Path, out: Path, processes: int | None = None) -> Document:
-    return ablate(load_ablation(config), out, processes=processes, show=show_page)
-
-
-@pytest.fixture
-def ablation(toy: Any) -> Callable[..., Path]:
-    """The file of an ablation of the toy data, with keys changed."""
-
-    def write(**keys: Any) -> Path:
-        document = {
-            "name": "toys",
-            "base": str(toy.folder / "toy.yaml"),
-            "change": {"training.epochs": 1},
-            "seeds": {"first": 5, "count": 2},
-            "ready": ["off", "published"],
-            "arms": {"slow": {"training.optimizer.learning_rate": 1e-5}},
-            "tracking": {"enabled": False},
-        }
-        path: Path = toy.folder / "ablation.yaml"
-        path.write_text(yaml.safe_dump(document | keys, sort_keys=False))
-        return path
-
-    return write
-
-
-SYNTHETIC: Document = {
-    "base": None,
-    "synthetic": {"plan": "demo", "rows": 3000, "change": {"features.items": [100]}},
-    "change": {
-        "training.epochs": 2,
-        "training.batch_size": 256,
-        "model.embedding.backend": "plain",
-    },
-}
-
-
-def stored(out: Path) -> dict[str, Document]:
-    """The results of all units, by path."""
-    paths = sorted(path for path in (out / "units").rglob("*") if path.is_file())
-    return {str(path.relative_to(out)): json.loads(path.read_text()) for path in paths}
-
-
-def result_of(out: Path) -> Document:
-    """What result.json holds, NaN being null."""
-    result: Document = json.loads((out / "result.json").read_text(), parse_constant=pytest.fail)
-    return result
-
-
-def numbers(value: Any) -> Any:
-    """A result without what it cost, and without where its data lay."""
-    if isinstance(value, dict):
-        left_out = (*COST, "config_hash")
-        return {key: numbers(v) for key, v in value.items() if key not in left_out}
-    return [numbers(v) for v in value] if isinstance(value, list) else value
 
 
 def test_an_ablation_of_given_rows(
@@ -263,122 +196,6 @@ def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
     assert parent.data.metrics["slow/difference/mean"] == pytest.approx(overall["mean"])
     logged = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert logged == {"report.md", "report.html", "result.json", "differences.png"}
-
-
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """The command line in a process of its own, which does not outlive the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "recsys_mtl.cli.main", *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=hear_ctrl_c,
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def hear_ctrl_c() -> None:
-    """What runs in the background of a shell ignores it, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-@pytest.mark.slow  # processes
-def test_a_killed_ablation_resumes_with_the_results_of_an_undisturbed_one(
-    ablation: Any, toy: Any, start: Start
-) -> None:
-    path, out = ablation(**SYNTHETIC), toy.folder / "out"
-    run(path, out=toy.folder / "undisturbed", processes=1)
-    process = start("ablate", str(path), "--out", str(out), "--processes", "1")
-    wait_for(lambda: (out / "units" / "published" / "seed-5.json").exists())
-    process.kill()
-    process.communicate()
-    assert not (out / "result.json").exists()
-    some = stored(out)
-    assert 2 <= len(some) < 6
-    run(path, out=out, processes=1)
-    assert {key: stored(out)[key] for key in some} == some
-    assert numbers(stored(out)) == numbers(stored(toy.folder / "undisturbed"))
-    expected = result_of(toy.folder / "undisturbed")
-    assert numbers(result_of(out)["summary"]) == numbers(expected["summary"])
-
-
-@pytest.mark.slow  # processes
-def test_two_processes_give_the_same_units_as_one(ablation: Any, toy: Any) -> None:
-    path = ablation(**SYNTHETIC)
-    one, two = toy.folder / "one", toy.folder / "two"
-    run(path, out=one, processes=1)
-    run(path, out=two, processes=2)
-    assert numbers(stored(two)) == numbers(stored(one))
-    assert numbers(result_of(two)["summary"]) == numbers(result_of(one)["summary"])
-    assert not [*(two / "data").glob("*")]
-
-
-@pytest.mark.slow  # processes
-@pytest.mark.parametrize("processes", [1, 2])
-def test_ctrl_c_ends_soon_and_keeps_complete_units(
-    processes: int, ablation: Any, toy: Any, start: Start
-) -> None:
-    long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
-    path = ablation(
-        change={}, seeds={"first": 0, "count": 8},
-        ready=["off"], arms={"endless": long},
-    )  # fmt: skip
-    out = toy.folder / "out"
-    process = start("ablate", str(path), "--out", str(out), "--processes", str(processes))
-    wait_for(lambda: [*(out / "units").glob("off/*.json")])  # seed 1 begins with the endless arm
-    time.sleep(0.3)  # into the endless one
-    workers = psutil.Process(process.pid).children(recursive=True)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert [line for line in err.splitlines() if line.startswith("error")] == ["error: interrupted"]
-    assert len(stored(out)) == 1  # no other seed was begun
-    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
-
-
-@pytest.mark.slow  # processes
-def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any, start: Start) -> None:
-    """Else they would write into the folder that the next call resumes in."""
-    long = {"training.epochs": 100_000, "training.early_stopping.patience": None}
-    path = ablation(ready=["off"], arms={"endless": long})
-    out = toy.folder / "out"
-    process = start("ablate", str(path), "--out", str(out), "--processes", "2")
-    wait_for(lambda: [*(out / "units").glob("off/*.json")])  # seed 5 begins with the endless arm
-    workers = psutil.Process(process.pid).children(recursive=True)
-    assert len(workers) >= 2
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
-    assert [*stored(out)] == ["units/off/seed-6.json"]
-
-
-@pytest.mark.slow  # processes
-def test_a_mistake_in_a_worker_is_one_line(ablation: Any, toy: Any, start: Start) -> None:
-    toy.rows().drop("age").write_parquet(toy.data)
-    arguments = ["ablate", str(ablation()), "--out", str(toy.folder / "out"), "--processes", "2"]
-    process = start(*arguments)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert [line for line in err.splitlines() if "missing column" in line] == err.splitlines()
-    assert err.count("\n") == 1
 
 
 BEGUN = Path(__file__).parent / "begun"
