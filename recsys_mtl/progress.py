@@ -40,7 +40,7 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
         done: of them before the start; they count for the time left but not for the rate.
     """
     started, in_part = time.perf_counter(), unit == "runs"
-    rate_format = ",.2g" if in_part else ".0f"
+    rate_format = ".2g" if in_part else ",.0f"
     if sys.stderr.isatty():
         bar = Progress(
             TextColumn("{task.description}", markup=False),

@@ -33,30 +33,22 @@ _GZIP = b"\x1f\x8b"
 _UINT8 = 0x08
 
 
-def read_idx(path: Path) -> Bytes:
+def read_idx(path: Path, dimensions: int) -> Bytes:
     """The array of an IDX file of unsigned bytes; its content determines whether it is gzipped.
 
     Raises:
-        UserError: the file cannot be read, is of another format or type, or its length
-            does not match its sizes.
+        UserError: the file cannot be read, is of another format, type or number of dimensions, or
+            its length does not match its sizes.
     """
     content = _content(path)
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise _not_idx(path, "two zero bytes, a type and a number of dimensions", content[:4])
-    kind, dimensions = content[2], content[3]
-    if kind != _UINT8:
-        raise _not_idx(path, "type 0x08 (unsigned bytes)", f"type 0x{kind:02x}")
-    if not 1 <= dimensions <= 64:  # NumPy has no more
-        raise _not_idx(path, "1 to 64 dimensions", dimensions)
-    start = 4 + 4 * dimensions
-    if len(content) < start:
-        raise _not_idx(path, f"{start} bytes of header", f"a file of {len(content)} bytes")
+    head, start = bytes((0, 0, _UINT8, dimensions)), 4 + 4 * dimensions
+    if content[:4] != head or len(content) < start:
+        kind = f"{head!r}: unsigned bytes of {dimensions} dimensions, and their sizes"
+        raise _not_idx(path, kind, content[:4] if content[:4] != head else "a part of the sizes")
     shape = tuple(np.frombuffer(content, ">u4", dimensions, offset=4).tolist())
-    if 0 in shape:
-        raise _not_idx(path, "at least one value", f"the shape {shape}")
     length = start + math.prod(shape)
-    if len(content) != length:
-        expected = f"{length} bytes for the shape {shape}"
+    if len(content) != length or 0 in shape:
+        expected = f"at least one value, and {length} bytes for the shape {shape}"
         raise _not_idx(path, expected, f"{len(content)} bytes")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
@@ -88,31 +80,22 @@ def read_mnist(root: Path | None) -> tuple[Pair, Pair] | None:
 
 def _present(folder: Path) -> dict[str, Path]:
     """The path of each file that the folder has, gzipped or not."""
-    paths = {name: (folder / name, folder / f"{name}.gz") for name in FILE_NAMES}
-    return {
-        name: next(path for path in both if path.is_file())
-        for name, both in paths.items()
-        if any(path.is_file() for path in both)
-    }
+    paths = {name: folder / f"{name}.gz" for name in FILE_NAMES}
+    paths |= {name: folder / name for name in FILE_NAMES if (folder / name).is_file()}
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def _pair(image_file: Path, label_file: Path) -> Pair:
     """Square images and their digits."""
-    images, digits = read_idx(image_file), read_idx(label_file)
-    if images.ndim != 3 or images.shape[1] != images.shape[2]:
+    images, digits = read_idx(image_file, 3), read_idx(label_file, 1)
+    if images.shape[1] != images.shape[2]:
+        raise wrong("no square images", where=str(image_file), found=images.shape)
+    if len(digits) != len(images):
         raise wrong(
-            "no square images",
-            where=str(image_file),
-            expected="the shape (N, S, S)",
-            found=images.shape,
-        )
-    if digits.shape != images.shape[:1]:
-        raise wrong(
-            "images and labels do not belong together",
-            where=str(label_file),
+            "images and labels do not belong together", where=str(label_file),
             expected=f"{len(images)} labels, as many as images in '{image_file.name}'",
-            found=f"the shape {digits.shape}",
-        )
+            found=len(digits),
+        )  # fmt: skip
     if (digits > 9).any():
         raise wrong("no digit", where=str(label_file), expected="0 to 9", found=digits.max())
     return images, digits

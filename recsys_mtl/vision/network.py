@@ -42,26 +42,16 @@ class ImageNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, C, H, W) to (B, outputs) float32 logits of each task."""
-        logits: list[Tensor] = self.heads(self.features(images))
+        logits: list[Tensor] = self.heads(self.backbone(images))
         return logits
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, F)."""
-        features: Tensor = self.backbone(images)
-        return features
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter]]:
         """(name in the backbone, group, parameter) of those that learn, from the image on."""
         return [
-            (name, group, parameter)
-            for group, named in self.backbone.groups()
-            for name, parameter in named
+            (name, self.backbone.group_of(name), parameter)
+            for name, parameter in self.backbone.named_parameters()
             if parameter.requires_grad
         ]
-
-    def last_shared(self) -> list[nn.Parameter]:
-        """The parameters of the last layer that all tasks share."""
-        return self.backbone.last_shared()
 
     def task_losses(self, logits: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross entropy of each task, binary for a yes/no attribute.

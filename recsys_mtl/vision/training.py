@@ -76,7 +76,7 @@ class ImageStep:
         self.skipped = 0
         self._parts = shared_parts(network)
         self._own = [p for p in network.heads.parameters() if p.requires_grad]
-        self._last = [(p, None) for p in network.last_shared()]
+        self._last = [(p, None) for p in network.backbone.last_shared()]
 
     def __call__(self, images: Tensor, labels: Tensor, *, step: int) -> ImageStepResult:
         """Train on one batch.
@@ -86,7 +86,7 @@ class ImageStep:
             labels: (B, T) there too.
             step: of the training, from 0.
         """
-        features = self.network.features(images)
+        features = self.network.backbone(images)
         cut = features if self.combiner is None else features.detach().requires_grad_()
         logits = self.network.heads(cut)
         losses, counts = self.network.task_losses(logits, labels)
@@ -97,7 +97,7 @@ class ImageStep:
         if self.combiner is None:
             problem = self._plain(weighted[present].sum())
         else:
-            problem = self._combined(features, cut, logits, weighted, present, step)
+            problem = self._combined(features, cut, weighted, present, step)
         if problem is None:
             self.optimizer.step()
         else:
@@ -121,16 +121,10 @@ class ImageStep:
         return None
 
     def _combined(
-        self,
-        features: Tensor,
-        cut: Tensor,
-        logits: list[Tensor],
-        losses: Tensor,
-        present: Tensor,
-        step: int,
+        self, features: Tensor, cut: Tensor, losses: Tensor, present: Tensor, step: int
     ) -> str | None:
         assert self.combiner is not None
-        above = self._through_heads(cut, logits, losses, present)
+        above = self._through_heads(cut, losses, present)
         rows = output_gradients(
             features, above.__getitem__, [part.block for part in self._parts], present
         )
@@ -142,24 +136,18 @@ class ImageStep:
         add_gradients(self._parts, combined.gradients)
         return None
 
-    def _through_heads(
-        self, cut: Tensor, logits: list[Tensor], losses: Tensor, present: Tensor
-    ) -> list[Tensor]:
+    def _through_heads(self, cut: Tensor, losses: Tensor, present: Tensor) -> list[Tensor]:
         """∂L_i/∂features of each task, (B, F); the heads' own gradients go into their `.grad`."""
-        down = torch.autograd.grad(losses[present].sum(), logits, allow_unused=True)
-        sums = [torch.zeros_like(p) for p in self._own]  # zero where absent, as in the plain step
+        for parameter in self._own:
+            parameter.grad = torch.zeros_like(parameter)  # stays for an absent task
         above = []
-        for task, gradient in enumerate(down):
-            if gradient is None or not bool(present[task]):
+        for task, loss in enumerate(losses):
+            if not bool(present[task]):
                 above.append(torch.zeros_like(cut))
                 continue
-            to_cut, *own = torch.autograd.grad(
-                logits[task], [cut, *self._own], gradient, retain_graph=True, allow_unused=True
-            )
+            to_cut, *own = torch.autograd.grad(loss, [cut, *self._own], retain_graph=True)
             above.append(to_cut)
-            for total, own_gradient in zip(sums, own, strict=True):
-                if own_gradient is not None:
-                    total += own_gradient
-        for parameter, total in zip(self._own, sums, strict=True):
-            parameter.grad = total
+            for parameter, gradient in zip(self._own, own, strict=True):
+                assert parameter.grad is not None
+                parameter.grad += gradient
         return above

@@ -44,19 +44,16 @@ def test_the_content_determines_whether_it_is_gzipped(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(pack(idx(VALUES)))
-    read = read_idx(path)
+    read = read_idx(path, 3)
     assert read.dtype == np.uint8
     assert (read == VALUES).all()
     assert read.flags.writeable
 
 
-def test_sizes_are_big_endian_and_of_any_number(tmp_path: Path) -> None:
+def test_sizes_are_big_endian(tmp_path: Path) -> None:
     path = tmp_path / "labels"
     path.write_bytes(b"\0\0\x08\x01" + b"\0\0\x01\x02" + bytes(258))
-    assert read_idx(path).shape == (258,)
-    values = VALUES.reshape(1, 2, 3, 5)
-    path.write_bytes(idx(values))
-    assert (read_idx(path) == values).all()
+    assert read_idx(path, 1).shape == (258,)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -65,18 +62,17 @@ def test_every_truncated_file_is_reported(tmp_path: Path, pack: object) -> None:
     for length in range(len(content)):
         path.write_bytes(content[:length])
         with pytest.raises(UserError, match="cut: broken file, or not an IDX file"):
-            read_idx(path)
+            read_idx(path, 3)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"PNG\0" + bytes(40), r"expected two zero bytes.* found b'PNG\\x00'"),
-        (idx(VALUES, kind=0x0D), r"expected type 0x08 .* found type 0x0d"),
-        (b"\0\0\x08\0\x01", "expected 1 to 64 dimensions; found 0"),
-        (b"\0\0\x08\x41" + b"\0\0\0\x01" * 65 + b"\x05", "1 to 64 dimensions; found 65"),
-        (idx(np.zeros((0, 3), np.uint8)), r"at least one value; found the shape \(0, 3\)"),
-        (idx(VALUES) + b"\0", r"expected 46 bytes for the shape \(2, 3, 5\); found 47 bytes"),
+        (b"PNG\0" + bytes(40), r"unsigned bytes of 3 dimensions.* found b'PNG\\x00'"),
+        (idx(VALUES, kind=0x0D), r"unsigned bytes of 3 dimensions.* found b'.*\\r.x03'"),
+        (idx(VALUES[0]), r"unsigned bytes of 3 dimensions.* found b'.*x02'"),
+        (idx(np.zeros((0, 3, 3), np.uint8)), r"at least one value.*shape \(0, 3, 3\)"),
+        (idx(VALUES) + b"\0", r"46 bytes for the shape \(2, 3, 5\); found 47 bytes"),
         (gzip.compress(idx(VALUES), mtime=0) + b"more", "expected a complete gzip file"),
         (gzip.compress(bytes(500), mtime=0)[:10] + b"\xff" * 30, "expected a complete gzip file"),
     ],
@@ -85,14 +81,14 @@ def test_other_files_are_reported(tmp_path: Path, content: bytes, message: str) 
     path = tmp_path / "other-file"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"other-file: broken file.*{message}"):
-        read_idx(path)
+        read_idx(path, 3)
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"absent: cannot read the file; found No such file"):
-        read_idx(tmp_path / "absent")
+        read_idx(tmp_path / "absent", 3)
     with pytest.raises(UserError, match="cannot read the file; found Is a directory"):
-        read_idx(tmp_path)
+        read_idx(tmp_path, 3)
 
 
 # --- the four files of MNIST
@@ -136,8 +132,8 @@ def test_missing_files_are_named(tmp_path: Path, rng: np.random.Generator) -> No
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros(6, np.uint8), r"expected 7 labels, .*; found the shape \(6,\)"),
-        (np.zeros((7, 1), np.uint8), r"expected 7 labels, .*; found the shape \(7, 1\)"),
+        (np.zeros(6, np.uint8), r"expected 7 labels, .*; found 6"),
+        (np.zeros((7, 1), np.uint8), r"expected .* unsigned bytes of 1 dimensions"),
         (np.full(7, 10, np.uint8), "no digit; expected 0 to 9; found 10"),
     ],
 )
@@ -150,11 +146,8 @@ def test_labels_that_do_not_fit_are_reported(
         read_mnist(tmp_path)
 
 
-@pytest.mark.parametrize("shape", [(7, 5, 6), (7, 36)])
-def test_images_that_are_not_square_are_reported(
-    tmp_path: Path, rng: np.random.Generator, shape: tuple[int, ...]
-) -> None:
+def test_images_that_are_not_square_are_reported(tmp_path: Path, rng: np.random.Generator) -> None:
     write_mnist(tmp_path, rng)
-    (tmp_path / FILE_NAMES[2]).write_bytes(idx(np.zeros(shape, np.uint8)))
-    with pytest.raises(UserError, match=r"no square images; expected the shape \(N, S, S\)"):
+    (tmp_path / FILE_NAMES[2]).write_bytes(idx(np.zeros((7, 5, 6), np.uint8)))
+    with pytest.raises(UserError, match=r"no square images; found \(7, 5, 6\)"):
         read_mnist(tmp_path)

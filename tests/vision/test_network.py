@@ -37,7 +37,7 @@ def labels_of(rows: int) -> Tensor:
 def test_forward_is_a_linear_layer_a_task_on_the_features(rows: int) -> None:
     made = network()
     images = torch.randn(rows, C, S, S)
-    features = made.features(images)
+    features = made.backbone(images)
     assert features.shape == (rows, W)
     logits = made(images)
     assert [tuple(z.shape) for z in logits] == [(rows, 10), (rows, 1), (rows, 4)]
@@ -141,7 +141,7 @@ def test_shared_parameters_are_those_that_learn() -> None:
     assert all(p is made.backbone.get_parameter(name) for name, _, p in shared)
     freeze_stem(made.backbone)
     assert [name for name, _, _ in made.shared_parameters()] == [n for n, _, _ in shared[2:]]
-    assert [id(p) for p in made.last_shared()] == [id(p) for _, _, p in shared[4:]]
+    assert [id(p) for p in made.backbone.last_shared()] == [id(p) for _, _, p in shared[4:]]
 
 
 def test_frozen_stem_stays_while_the_network_learns() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
 
 from torch import Tensor, nn
 
@@ -41,11 +40,6 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def last_shared(self) -> list[nn.Parameter]:
         """The parameters of the last layer."""
-
-    def groups(self) -> list[tuple[str, list[tuple[str, nn.Parameter]]]]:
-        """(group, its (name, parameter) pairs), from the image to the features."""
-        named = groupby(self.named_parameters(), key=lambda pair: self.group_of(pair[0]))
-        return [(group, list(pairs)) for group, pairs in named]
 
     def train(self, mode: bool = True) -> Backbone:
         """Sets the mode; a frozen stem stays in eval mode, so its BatchNorm statistics stay."""

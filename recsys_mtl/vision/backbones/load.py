@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.errors import wrong
 
 _HEAD = "fc."  # the ImageNet classes of published weights
 _COUNTER = ".num_batches_tracked"  # files older than this counter are complete without it
@@ -36,24 +36,32 @@ def load_weights(backbone: nn.Module, path: Path) -> str:
     """
     own = backbone.state_dict()
     tensors = {name: value for name, value in _read(path).items() if not name.startswith(_HEAD)}
-    missing = [name for name in own if name not in tensors and not name.endswith(_COUNTER)]
-    unexpected = [name for name in tensors if name not in own]
-    if missing or unexpected:
-        raise _another_network(path, missing, unexpected)
-    misshapen = [name for name in own if name in tensors and not _fits(tensors[name], own[name])]
-    if misshapen:
+    required = [name for name in own if not name.endswith(_COUNTER)]
+    differences = {
+        "missing": [name for name in required if name not in tensors],
+        "unexpected": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {_shape(tensors[name])} instead of {_shape(value)}"
+            for name, value in own.items()
+            if name in tensors and not _fits(tensors[name], value)
+        ],
+    }
+    if any(differences.values()):
         raise wrong(
-            "weights of another shape",
+            "weights of another network",
             where=str(path),
-            expected=_first(f"{name} {_shape(own[name])}" for name in misshapen),
-            found=_first(f"{name} {_shape(tensors[name])}" for name in misshapen),
+            expected="exactly the tensors of the backbone",
+            found="; ".join(
+                f"{len(names)} {kind}: {_first(names)}"
+                for kind, names in differences.items()
+                if names
+            ),
             fix="use weights of this network",
         )
     backbone.load_state_dict({**own, **tensors})
     digest = hashlib.sha256()
-    for name in own:
-        if not name.endswith(_COUNTER):
-            digest.update(own[name].detach().cpu().contiguous().numpy().data)
+    for name in required:
+        digest.update(own[name].detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -86,7 +94,7 @@ def _tensors(content: object, path: Path) -> dict[str, Tensor]:
         others = [name for name, value in content.items() if not isinstance(value, Tensor)]
         if not others:
             return {str(name): value for name, value in content.items()}
-        contents = _first(f"{name} ({type(content[name]).__name__})" for name in others)
+        contents = _first([f"{name} ({type(content[name]).__name__})" for name in others])
     raise wrong(
         "not a state dict", where=str(path), expected="a tensor under each name", found=contents
     )
@@ -104,18 +112,6 @@ def _shape(value: Tensor) -> str:
     return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
 
 
-def _another_network(path: Path, missing: list[str], unexpected: list[str]) -> UserError:
-    kinds = (("missing", missing), ("unexpected", unexpected))
-    return wrong(
-        "weights of another network",
-        where=str(path),
-        expected="exactly the names of the backbone",
-        found="; ".join(f"{len(names)} {kind}: {_first(names)}" for kind, names in kinds if names),
-        fix="use weights of this network",
-    )
-
-
-def _first(names: Iterable[str]) -> str:
+def _first(names: Sequence[str]) -> str:
     """The first three, and … where there are more."""
-    names = list(names)
     return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")

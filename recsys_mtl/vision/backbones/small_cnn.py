@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_mtl.errors import wrong
 from recsys_mtl.vision.backbones.base import Backbone
 
 
@@ -24,11 +25,11 @@ class SmallCNN(Backbone):
     Args:
         in_channels: C.
         size: S; each stage halves it, rounding down.
-        channels: of each stage.
+        channels: of each stage, at least one.
         width: W.
 
     Raises:
-        ValueError: no stage, or so many that no pixel is left.
+        UserError: so many stages that no pixel is left.
     """
 
     def __init__(
@@ -41,11 +42,11 @@ class SmallCNN(Backbone):
     ) -> None:
         super().__init__()
         edge = size >> len(channels)
-        if not channels or edge < 1:
-            raise ValueError(
-                f"channels: expected at least one stage and at most as many as can halve {size} "
-                f"pixels, found {len(channels)}"
-            )
+        if edge < 1:
+            raise wrong(
+                f"too many stages for images of {size} pixels, each halves them", where="channels",
+                expected=f"at most {size.bit_length() - 1}", found=len(channels),
+            )  # fmt: skip
         self.out_features = width
         self.convs = nn.ModuleList(
             nn.Conv2d(i, o, kernel_size=3, padding=1) for i, o in pairwise((in_channels, *channels))

@@ -1,6 +1,6 @@
 """Trains one network of a reproduction, and measures it during training.
 
-Shapes: T tasks.
+Shapes: T tasks, K blocks, M test images.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +18,42 @@ from torch import Tensor
 
 from recsys_mtl.gradients import ConflictLog, GradNorm
 from recsys_mtl.model.device import pick_device
-from recsys_mtl.vision.reproduction.fit_result import EpochResult, FitResult
 from recsys_mtl.vision.reproduction.images import Images, make_network, run_seeds
 from recsys_mtl.vision.reproduction.plan import Threshold
 from recsys_mtl.vision.reproduction.recipe import Recipe
 from recsys_mtl.vision.reproduction.scores import evaluate
 from recsys_mtl.vision.training import ImageStep, shared_parts
 from recsys_mtl.wiring.combiner import build_combiner
+
+_CONFLICTS = ("steps", "conflict_ratio", "pair_cosine", "length_ratio", "weights", "extra")
+
+
+@dataclass
+class FitResult:
+    """A training's numbers.
+
+    Attributes:
+        blocks: names of the K blocks of combined gradients.
+        parameters: number of those that learn.
+        initial_weights: digest of the weights from a file; None where they were drawn.
+        epochs: what is stored of each, see `Fit.epoch`.
+        predicted: (M, T) class numbers of all test images after the last epoch.
+        measurements: (steps so far, (T,) losses) on the fixed test images.
+        step_seconds: of every step, without measuring.
+    """
+
+    blocks: tuple[str, ...]
+    parameters: int
+    initial_weights: str | None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    predicted: Tensor = field(default_factory=lambda: torch.empty(0))
+    measurements: list[tuple[int, list[float]]] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def step_ms(self) -> float:
+        """Median milliseconds of a step."""
+        return 1000 * median(self.step_seconds)
 
 
 class Fit:
@@ -52,7 +84,7 @@ class Fit:
     def run(self, report: Callable[[float], None] = lambda share: None) -> FitResult:
         """Train all epochs; `report` receives the share of steps that are done, after each."""
         for _ in range(self.recipe.training.epochs):
-            self.fitted.epochs.append(self._epoch(report))
+            self.fitted.epochs.append(self.epoch(report))
         return self.fitted
 
     def _make_step(self, draws: int) -> tuple[ImageStep, tuple[str, ...]]:
@@ -86,7 +118,14 @@ class Fit:
             weights[torch.arange(len(weights), device=self.device) != self.only] = 0
         return weights
 
-    def _epoch(self, report: Callable[[float], None]) -> EpochResult:
+    def epoch(self, report: Callable[[float], None]) -> dict[str, Any]:
+        """Train one epoch.
+
+        Returns:
+            By task: the mean training loss, then the scores on all test images; the combiner's
+            diagnostics and GradNorm's weights, or None; steps without an update so far; seconds
+            of the steps.
+        """
         self.network.train()
         training = self.recipe.training
         total = training.epochs * math.ceil(len(self.images.train) / training.batch_size)
@@ -98,14 +137,19 @@ class Fit:
             report(len(self.fitted.step_seconds) / total)
         seconds = self.fitted.step_seconds[steps:]
         gradnorm, log = self.step.gradnorm, self.step.log
-        return EpochResult(
-            train_losses=(sums / len(seconds)).tolist(),
-            scores=evaluate(self.network, self.images.test, device=self.device),
-            conflicts=None if log is None else log.take(skipped=self.step.skipped),
-            gradnorm=None if gradnorm is None else gradnorm.weights.tolist(),
-            skipped=self.step.skipped,
-            seconds=sum(seconds),
-        )
+        conflicts = None if log is None else log.take(skipped=self.step.skipped)
+        scores = evaluate(self.network, self.images.test, device=self.device)
+        self.fitted.predicted = scores.predicted
+        return {
+            "train_losses": (sums / len(seconds)).tolist(),
+            "losses": scores.losses,
+            "accuracy": scores.accuracy,
+            "auroc": scores.auroc,
+            "conflicts": conflicts and {key: getattr(conflicts, key) for key in _CONFLICTS},
+            "gradnorm": None if gradnorm is None else gradnorm.weights.tolist(),
+            "skipped": self.step.skipped,
+            "seconds": sum(seconds),
+        }
 
     def _batches(self) -> Iterator[Tensor]:
         """Indices in a new order; a single last image is left out, as it has no variance."""

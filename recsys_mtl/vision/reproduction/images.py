@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import prefixed, relocated, wrong
 from recsys_mtl.vision.backbones import Backbone, ResNet18, SmallCNN, freeze_stem, load_weights
 from recsys_mtl.vision.celeba import load_celeba
 from recsys_mtl.vision.images import ImageSplit, LeftOut
@@ -113,13 +113,17 @@ def make_backbone(
     Other weights are drawn with torch's own random numbers.
 
     Raises:
-        UserError: the file of the weights is missing or of another network.
+        UserError: too many stages, or the file of the weights is missing or of another network.
     """
     channels, height, _ = shape
     if model.kind == "small_cnn":
-        return SmallCNN(channels, height, channels=tuple(model.channels), width=model.width), None
-    backbone = ResNet18(channels)
-    digest = None if model.weights is None else load_weights(backbone, Path(model.weights))
+        with relocated("model.{}".format):
+            stages = tuple(model.channels)
+            return SmallCNN(channels, height, channels=stages, width=model.width), None
+    backbone, digest = ResNet18(channels), None
+    if model.weights is not None:
+        with prefixed("model.weights"):
+            digest = load_weights(backbone, Path(model.weights))
     if model.freeze_stem:
         freeze_stem(backbone)
     return backbone, digest

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recsys_mtl.errors import prefixed, wrong
+from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult, stored
 from recsys_mtl.vision.reproduction.images import Images, forget_images, make_backbone, open_images
 from recsys_mtl.vision.reproduction.load import record, require_same
-from recsys_mtl.vision.reproduction.plan import BackboneConfig, Reproduction
+from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.recipe import RecipeUnit, all_units
 from recsys_mtl.vision.reproduction.report import make_page
 from recsys_mtl.vision.reproduction.summary import summarize
@@ -57,10 +57,15 @@ def reproduce(
     """
     started, root = datetime.now(UTC), _root(data)
     pick_device(plan.training.device)
-    weights = _weights_digest(plan.model)  # before images are decoded, and `out` is claimed
+    weights = None
+    if plan.model.kind == "resnet18":  # before images are decoded
+        _, weights = make_backbone(plan.model, (3, 32, 32))
     forget_images()
     images = open_images(plan.dataset, root, seed=plan.seeds.first)
-    _check_size(plan, images)
+    if plan.model.kind == "small_cnn":
+        make_backbone(plan.model, images.train.shape)
+    if len(images.train) < 2:
+        raise wrong("too few images to train on", expected="at least 2", found=len(images.train))
     units = all_units(plan)
     out = prepare_out(out)
     check = partial(check_origin, units, out, root, weights)
@@ -99,26 +104,6 @@ def _root(data: Path | None) -> Path | None:
         where = "--data" if data else "$RECSYS_MTL_DATA"
         raise wrong("no such folder", where=where, found=root)
     return root
-
-
-def _weights_digest(model: BackboneConfig) -> str | None:
-    """Of the file that the backbone starts from, which is loaded here for the first time."""
-    if model.kind != "resnet18" or model.weights is None:
-        return None
-    with prefixed("model.weights"):
-        return make_backbone(model, (3, 32, 32))[1]
-
-
-def _check_size(plan: Reproduction, images: Images) -> None:
-    edge = min(images.train.shape[1:])
-    if plan.model.kind == "small_cnn" and edge >> len(plan.model.channels) == 0:
-        raise wrong(
-            f"too many stages for images of {edge} pixels, each halves them",
-            where="model.channels", expected=f"at most {edge.bit_length() - 1}",
-            found=len(plan.model.channels),
-        )  # fmt: skip
-    if len(images.train) < 2:
-        raise wrong("too few images to train on", expected="at least 2", found=len(images.train))
 
 
 def check_origin(

@@ -5,15 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.reports.page import Table
-from recsys_mtl.vision.reproduction.cells import (
-    as_published,
-    difference_cells,
-    interval,
-    plus_minus,
-)
+from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.published import PublishedMethod
+from recsys_mtl.vision.reproduction.published import PublishedMethod, Value
 from recsys_mtl.vision.reproduction.summary import ReproductionSummary
 
 _NOTHING = PublishedMethod()
@@ -52,23 +48,19 @@ def losses(plan: Reproduction, summary: ReproductionSummary) -> Table:
 
 def differences(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Loss saved against the reference and the second one."""
-    rows = []
-    for name, method in summary.methods.items():
-        rows.append(
-            [name, *difference_cells(method.saved), *difference_cells(method.saved_against)]
-        )
     columns = ["method", f"saved against {plan.reference} [95 %]", "p", "won:lost"]
-    second = plan.against not in (None, plan.reference)
-    if second:
+    if plan.against not in (None, plan.reference):
         columns += [f"against {plan.against} [95 %]", "p", "won:lost"]
     note = (
         "Loss saved, above 0 the method is better: mean over pairs of the same seed and rerun "
         "(same images, initial weights and order) with its 95 % interval by Student's t; p of the "
         "paired t test, corrected over methods (Holm). Reruns of a seed share their images."
     )
-    cut = len(columns)
-    shown = [row[:cut] for row in rows]
-    return Table("Paired differences", columns, shown, note=note, dense=True)
+    rows = [
+        [name, *difference_cells(m.saved), *difference_cells(m.saved_against)][: len(columns)]
+        for name, m in summary.methods.items()
+    ]
+    return Table("Paired differences", columns, rows, note=note, dense=True)
 
 
 def accuracies(plan: Reproduction, summary: ReproductionSummary) -> Table:
@@ -178,3 +170,27 @@ def compared(summary: ReproductionSummary, name: str, other: str, gain: Differen
         f"p = {gain.adjusted:.2g} over {gain.pairs} pairs, at {ratio:.2f} times the time of a "
         "step."
     )
+
+
+def plus_minus(spread: Spread, digits: int) -> str:
+    """Mean ± standard deviation; empty where undefined."""
+    return as_published([spread.mean, spread.sd], digits)
+
+
+def as_published(value: Value | None, digits: int) -> str:
+    """The same of a published number."""
+    known = [one for one in value or () if np.isfinite(one)]
+    precision = (digits, min(digits, 3))
+    return " ± ".join(f"{one:.{d}f}" for one, d in zip(known, precision, strict=False))
+
+
+def interval(gain: Difference) -> str:
+    """Mean and interval."""
+    return with_interval(gain.mean, gain.low, gain.high, 4)
+
+
+def difference_cells(gain: Difference | None) -> list[str]:
+    """Three cells; empty ones for the method itself."""
+    if gain is None:
+        return ["", "", ""]
+    return [interval(gain), number(gain.adjusted, ".2g"), f"{gain.wins}:{gain.losses}"]

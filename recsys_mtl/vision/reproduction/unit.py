@@ -11,17 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from recsys_mtl.gradients import Conflicts
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.study.shares import report_share
-from recsys_mtl.vision.reproduction.fit import Fit, task_weights
-from recsys_mtl.vision.reproduction.fit_result import FitResult
+from recsys_mtl.vision.reproduction.fit import Fit, FitResult, task_weights
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.recipe import Recipe, RecipeUnit
 
 _SHOWN = 12
-_CONFLICTS = ("steps", "conflict_ratio", "pair_cosine", "length_ratio", "weights", "extra")
 
 
 @contextmanager
@@ -86,22 +83,13 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
 
 
 def _epochs(fits: Sequence[FitResult]) -> list[dict[str, Any]]:
-    """Each epoch's lists by task; of networks trained alone, each its own task's."""
+    """Each epoch's numbers; of networks trained alone, each its own task's."""
     merged = []
     for epochs in zip(*(fit.epochs for fit in fits), strict=True):
-        scores = [epoch.scores for epoch in epochs]
-        merged.append(
-            {
-                "train_losses": _own([epoch.train_losses for epoch in epochs]),
-                "losses": _own([one.losses for one in scores]),
-                "accuracy": _own([one.accuracy for one in scores]),
-                "auroc": _own([one.auroc for one in scores]),
-                "conflicts": _conflicts(epochs[0].conflicts),
-                "gradnorm": epochs[0].gradnorm,
-                "skipped": sum(epoch.skipped for epoch in epochs),
-                "seconds": sum(epoch.seconds for epoch in epochs),
-            }
-        )
+        by_task = ("train_losses", "losses", "accuracy", "auroc")
+        own = {key: _own([epoch[key] for epoch in epochs]) for key in by_task}
+        sums = {key: sum(epoch[key] for epoch in epochs) for key in ("skipped", "seconds")}
+        merged.append(epochs[0] | own | sums)
     return merged
 
 
@@ -118,15 +106,11 @@ def _own(lists: Sequence[list[float]]) -> list[float]:
     return [values[task] for task, values in enumerate(lists)]
 
 
-def _conflicts(conflicts: Conflicts | None) -> dict[str, Any] | None:
-    return None if conflicts is None else {key: getattr(conflicts, key) for key in _CONFLICTS}
-
-
 def _shown(fits: Sequence[FitResult], images: Images) -> dict[str, Any]:
     """A few random test images with the network's predictions."""
     rows = np.random.default_rng(1).permutation(len(images.test))[:_SHOWN]
     _, labels = images.test.batch(torch.from_numpy(rows))
-    predicted = [fit.epochs[-1].scores.predicted[rows].T.tolist() for fit in fits]  # by task
+    predicted = [fit.predicted[rows].T.tolist() for fit in fits]  # by task
     return {"rows": rows.tolist(), "true": labels.T.tolist(), "predicted": _own(predicted)}
 
 

@@ -22,16 +22,6 @@ def learn(made: Backbone) -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize("name", ["resnet", "small"])
-def test_groups_hold_every_parameter_once_in_order(name: str) -> None:
-    made = backbone(name)
-    named = [pair for _, pairs in made.groups() for pair in pairs]
-    assert [n for n, _ in named] == [n for n, _ in made.named_parameters()]
-    assert all(p is made.get_parameter(n) for n, p in named)
-    groups = [group for group, _ in made.groups()]
-    assert len(groups) == len(set(groups))
-
-
 @pytest.mark.parametrize(
     ("name", "stem"),
     [("resnet", ("conv1.", "bn1.", "layer1.")), ("small", ("convs.0.",))],

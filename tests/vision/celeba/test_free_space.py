@@ -13,7 +13,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.files import TEMPORARY
 from recsys_mtl.vision.celeba.cache import DecodePlan
 from recsys_mtl.vision.celeba.decode import ImageGeometry
-from recsys_mtl.vision.celeba.free_space import prepare_cache
+from recsys_mtl.vision.celeba.load import prepare_cache
 
 Usage = namedtuple("Usage", "total used free")
 

@@ -78,17 +78,16 @@ def test_numbers_of_an_epoch(job: MakeJob, images: Images) -> None:
     by_method = {name: fit_of(job(name, **MIXED), images).run() for name in methods}
     plain, cagt, gradnorm = by_method.values()
     assert [len(fitted.epochs) for fitted in by_method.values()] == [2, 2, 2]
-    assert plain.epochs[0].conflicts is None
+    assert plain.epochs[0]["conflicts"] is None
     assert plain.blocks == ()
-    conflicts = cagt.epochs[1].conflicts
-    assert conflicts is not None
-    assert conflicts.steps == 5
-    assert conflicts.conflict_ratio.shape == (len(cagt.blocks),)
-    assert gradnorm.epochs[0].gradnorm != gradnorm.epochs[1].gradnorm
-    assert sum(gradnorm.epochs[1].gradnorm or ()) == pytest.approx(3, rel=1e-5)
+    conflicts = cagt.epochs[1]["conflicts"]
+    assert conflicts["steps"] == 5
+    assert conflicts["conflict_ratio"].shape == (len(cagt.blocks),)
+    assert gradnorm.epochs[0]["gradnorm"] != gradnorm.epochs[1]["gradnorm"]
+    assert sum(gradnorm.epochs[1]["gradnorm"]) == pytest.approx(3, rel=1e-5)
     assert len(plain.step_seconds) == 10
-    assert plain.epochs[0].scores.predicted.shape == (110, 3)
-    assert plain.epochs[1].train_losses[2] < plain.epochs[0].train_losses[2]
+    assert plain.predicted.shape == (110, 3)
+    assert plain.epochs[1]["train_losses"][2] < plain.epochs[0]["train_losses"][2]
 
 
 def test_measurements_are_regular_up_to_the_limit(job: MakeJob, images: Images) -> None:
@@ -101,7 +100,7 @@ def test_measurements_are_regular_up_to_the_limit(job: MakeJob, images: Images) 
 def test_a_task_alone_leaves_the_other_heads_untrained(job: MakeJob, images: Images) -> None:
     fit = fit_of(job("single", **MIXED), images, only=2)
     before = [head.weight.detach().clone() for head in fit.network.heads]
-    losses = [epoch.scores.losses[2] for epoch in fit.run().epochs]
+    losses = [epoch["losses"][2] for epoch in fit.run().epochs]
     after = [head.weight.detach() for head in fit.network.heads]
     decay = (1 - 2e-3 * 1e-4) ** 10
     for task in (0, 1):

@@ -8,8 +8,10 @@ import pytest
 
 from recsys_mtl.metrics.differences import difference
 from recsys_mtl.vision.reproduction import tables
+from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.summary import summarize
+from recsys_mtl.vision.reproduction.tables import as_published, difference_cells, plus_minus
 
 Make = Callable[..., Reproduction]
 Results = Callable[[Reproduction], list[dict[str, Any]]]
@@ -102,3 +104,32 @@ def test_a_comparison_is_a_sentence(
     summary = summarize(plan, results(plan))
     sentence = tables.compared(summary, "cagt", "sum", difference(np.array(values)))
     assert sentence.startswith(f"cagt against sum: {word}")
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("spread", "shown"),
+    [
+        (Spread(0.25, 0.0123, 3), "0.2500 ± 0.012"),
+        (Spread(0.25, NAN, 1), "0.2500"),
+        (Spread(NAN, NAN, 0), ""),
+    ],
+)
+def test_a_spread_is_shown_as_papers_do(spread: Spread, shown: str) -> None:
+    assert plus_minus(spread, 4) == shown
+
+
+def test_a_published_number_may_be_missing_or_alone() -> None:
+    assert as_published(None, 4) == ""
+    assert as_published([92.14, 0.02], 2) == "92.14 ± 0.02"
+    assert as_published([92.14], 2) == "92.14"
+
+
+def test_a_difference_has_three_cells() -> None:
+    cells = difference(np.array([0.1, 0.11, 0.12]))
+    assert difference_cells(cells) == ["+0.1100 [+0.0852, +0.1348]", "0.0027", "3:0"]
+    assert difference_cells(difference(np.array([-0.1]))) == ["-0.1000", "", "0:1"]
+    assert difference_cells(None) == ["", "", ""]
+    assert difference_cells(difference(np.array([]))) == ["", "", "0:0"]
