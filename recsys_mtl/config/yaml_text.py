@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from recsys_mtl.config.yaml_events import check_characters, check_events
 from recsys_mtl.errors import Problem, UserError
 
 try:  # in C, some ten times as fast
@@ -36,6 +37,10 @@ _CORE_TYPES = (
 )
 
 
+_PATTERNS = {name: re.compile(pattern) for name, pattern, _ in _CORE_TYPES if name != "merge"}
+_LONGEST_INT = 1_000
+
+
 class _Loader(SafeLoader):
     """The safe loader with the core types of YAML 1.2."""
 
@@ -45,7 +50,11 @@ class _Dumper(SafeDumper):
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))
+    digits = loader.construct_scalar(node)
+    if len(digits) > _LONGEST_INT:
+        problem = f"a whole number of {len(digits):,} digits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return int(digits)
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
@@ -94,8 +103,11 @@ def parse(text: str, where: str) -> Document:
     Raises:
         UserError: the text is not YAML.
     """
-    loader = _Loader(text)
+    loader = None
     try:
+        check_characters(text)
+        check_events(_Loader(text), _PATTERNS)
+        loader = _Loader(text)
         node = loader.get_single_node()
         document = Document()
         if node is not None:
@@ -105,12 +117,22 @@ def parse(text: str, where: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         location = f"{where}:{mark.line + 1}" if mark and "\n" in text else where
-        problem = error.problem or "a syntax error"
+        problem = _explained(error, text)
         raise UserError(Problem(f"not valid YAML: {problem}", location)) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(Problem(f"not valid YAML: {error}", where)) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What is wrong; PyYAML's own words do not name a tab."""
+    mark = error.problem_mark
+    lines = text.split("\n")
+    if mark and mark.line < len(lines) and "\t" in re.match(r"\s*", lines[mark.line])[0]:
+        return "a tab in front of a line: indent with spaces"
+    return error.problem or "a syntax error"
 
 
 def dump(data: Any) -> str:

@@ -120,8 +120,8 @@ MISTAKES = {
     ),
     "a tag that names code": (
         edit("name: shop", "name: !!python/object/apply:os.getcwd []"),
-        "a.yaml:1: not valid YAML: could not determine a constructor for the tag "
-        "'tag:yaml.org,2002:python/object/apply:os.getcwd'",
+        "a.yaml:1: not valid YAML: the tag !!python/object/apply:os.getcwd, which means nothing "
+        "here: leave it out",
     ),
     "empty": ("", "a.yaml: not a config; expected keys and values; found null"),
     "a list": ("- 1\n", "a.yaml: not a config; expected keys and values; found [1]"),
