@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import yaml
 
@@ -27,17 +28,17 @@ def check_characters(text: str) -> None:
         raise _error(f"a control character (U+{ord(match[0]):04X})", mark)
 
 
-def check_events(loader: yaml.SafeLoader, patterns: dict[str, re.Pattern[str]]) -> None:
+def check_events(events: Iterable[yaml.Event], patterns: dict[str, re.Pattern[str]]) -> None:
     """Raise a `yaml.MarkedYAMLError` for nesting, aliases or tags that are out of bounds.
 
     Args:
-        loader: of the text; it is used up.
+        events: of the text.
         patterns: of the scalars that a tag of YAML's core types may be written before, by type.
     """
     open_nodes: list[_Node] = []
     sizes: dict[str, int] = {}
     aliased = 0
-    for event in _events(loader):
+    for event in events:
         size = 1
         if isinstance(event, yaml.CollectionEndEvent):
             node = open_nodes.pop()
@@ -47,7 +48,7 @@ def check_events(loader: yaml.SafeLoader, patterns: dict[str, re.Pattern[str]]) 
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor in (node.anchor for node in open_nodes):
                 raise _error(f"alias *{event.anchor} inside of its own anchor", event.start_mark)
-            size = sizes.get(event.anchor, 1)
+            size = sizes.get(str(event.anchor), 1)
             aliased += size
             if aliased > MOST_ALIASED:
                 what = f"aliases that stand for more than {MOST_ALIASED:,} values"
@@ -76,11 +77,6 @@ class _Node:
         self.size = 1
 
 
-def _events(loader: yaml.SafeLoader) -> Iterator[yaml.Event]:
-    while loader.check_event():
-        yield loader.get_event()
-
-
 def _check_tag(event: yaml.NodeEvent, patterns: dict[str, re.Pattern[str]]) -> None:
     tag = getattr(event, "tag", None)
     if tag is None or tag == "!":
@@ -96,5 +92,5 @@ def _check_tag(event: yaml.NodeEvent, patterns: dict[str, re.Pattern[str]]) -> N
         raise _error(f"the tag {shown} before what is none: {value[:40]!r}", event.start_mark)
 
 
-def _error(problem: str, mark: yaml.Mark) -> yaml.MarkedYAMLError:
+def _error(problem: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

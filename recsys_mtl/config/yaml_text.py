@@ -106,7 +106,7 @@ def parse(text: str, where: str) -> Document:
     loader = None
     try:
         check_characters(text)
-        check_events(_Loader(text), _PATTERNS)
+        check_events(yaml.parse(text, Loader=_Loader), _PATTERNS)
         loader = _Loader(text)
         node = loader.get_single_node()
         document = Document()
@@ -130,7 +130,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> str:
     """What is wrong; PyYAML's own words do not name a tab."""
     mark = error.problem_mark
     lines = text.split("\n")
-    if mark and mark.line < len(lines) and "\t" in re.match(r"\s*", lines[mark.line])[0]:
+    if mark and re.match(r"\s*\t", "".join(lines[mark.line : mark.line + 1])):
         return "a tab in front of a line: indent with spaces"
     return error.problem or "a syntax error"
 
