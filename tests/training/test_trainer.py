@@ -97,6 +97,23 @@ def test_the_balancer_hears_of_every_epochs_end(run):
     assert fourth != pytest.approx(third, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("scores", "stopping", "longer"),
+    [
+        ([0.6, 0.7, 0.8], {}, True),
+        ([0.6, 0.8, 0.7], {}, False),
+        ([0.6, 0.8, 0.7, 0.7], {"patience": 2}, False),
+        ([None, None], {}, False),
+        ([0.6], {}, False),
+    ],
+)
+def test_a_training_that_was_still_getting_better_is_reported(
+    run, caplog, scores, stopping, longer
+):
+    run(scores, stopping=stopping)
+    assert ("the best epoch is the last" in caplog.text) == longer
+
+
 def test_an_undefined_score_is_never_the_best_once_there_is_another(run):
     result, _, _ = run([None, 0.6, None], stopping={"patience": None})
     assert result.best_epoch == 1
