@@ -11,7 +11,28 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from recsys_mtl.errors import wrong
+
 Result = TypeVar("Result")
+_WORLDS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # of torchrun and MPI's launchers
+
+
+def require_one_process() -> None:
+    """Refuse to be one of several processes that a launcher started: each would do all the work.
+
+    Raises:
+        UserError: it is, by the launcher's environment variables.
+    """
+    for name in _WORLDS:
+        count = os.environ.get(name, "").strip()
+        if count.isdecimal() and int(count) > 1:
+            raise wrong(
+                "several processes cannot share this job yet",
+                where=name,
+                expected="1, or unset",
+                found=count,
+                fix=f"start one process, without torchrun or mpirun; or unset {name}",
+            )
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys_mtl.processes import worker_pool
+from recsys_mtl.errors import UserError
+from recsys_mtl.processes import require_one_process, worker_pool
 
 
 def mark(folder: str) -> None:
@@ -18,6 +19,16 @@ def mark(folder: str) -> None:
 def take_long(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_one_of_several_processes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for harmless in ("", "1", "0", "many"):
+        monkeypatch.setenv(name, harmless)
+        require_one_process()
+    monkeypatch.setenv(name, "2")
+    with pytest.raises(UserError, match=f"{name}: several processes cannot share this job yet"):
+        require_one_process()
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
@@ -75,6 +76,7 @@ def train(
             run beyond `data.fit_rows` is found when it is read); or a logged model that does not
             work in a fresh process, after everything else is written.
     """
+    require_one_process()
     with training_folder(out) as folder:
         return _train(config, folder, baselines=baselines, show=show)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.job import Options, ScoringJob
 from recsys_mtl.scoring.model import ModelFolder, find_model
@@ -50,6 +51,7 @@ def predict(
             cannot be written, holds something else, or is the input.
         KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call resumes.
     """
+    require_one_process()
     output = Path(output)
     check_output(output, options.rows_per_file)
     if not isinstance(model, ModelFolder):

@@ -23,7 +23,7 @@ from recsys_mtl.config.flat import flat
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError
 from recsys_mtl.folder_lock import locked
-from recsys_mtl.processes import as_they_come
+from recsys_mtl.processes import as_they_come, require_one_process
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import envelope, plain, write_result
 from recsys_mtl.reports.page import Page
@@ -110,6 +110,7 @@ def run_study(
 def _run(
     study: Study[U], out: Path, *, started: datetime, processes: int | None, show: Show | None
 ) -> dict[str, Any]:
+    require_one_process()
     study.check([result for _, result in stored(study.units, out)])
     with _open(study, study.name, {"job": study.job}, out) as tracked:
         tracked.params(flat(study.params))

@@ -11,6 +11,7 @@ from data_synth import Plan
 from data_synth import synthesize as fill
 from data_synth.load import plan_hash
 from recsys_mtl.memory import peak_memory_mb
+from recsys_mtl.processes import require_one_process
 from recsys_mtl.progress import progress
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def synthesize(
         UserError: `out` cannot be written to, or holds something else.
         KeyboardInterrupt: Ctrl-C; the same call resumes after the finished chunks.
     """
+    require_one_process()
     started = time.perf_counter()
     try:
         with progress("synthesize", rows) as advance:

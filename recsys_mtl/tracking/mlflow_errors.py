@@ -8,6 +8,7 @@ import sys
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
+from recsys_mtl.tracking.mlflow_process import TIMEOUT
 from recsys_mtl.tracking.uri import redact
 
 _TEMPORARY = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "ABORTED"}
@@ -43,8 +44,13 @@ def is_temporary(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """One short line without credentials; of a chain of network errors, its first cause."""
+    """One short line without credentials; of a chain of network errors, its first cause.
+
+    Where a server took too long, it names MLflow's variable that lets it take longer.
+    """
     text = str(error).strip() or type(error).__name__
     cause = re.search(r"Caused by \w+\([\"'](?:.*?: )?(.*?)[\"']\)+$", text, re.DOTALL)
     line = (cause.group(1) if cause else text).splitlines()[0]
-    return redact(re.split(r"\. (?=[A-Z])", line)[0])[:300]
+    short = redact(re.split(r"\. (?=[A-Z])", line)[0])[:300]
+    slow = re.search(r"(?:read|connect) timeout=", short)
+    return f"{short}; {TIMEOUT} sets how many seconds it may take" if slow else short

@@ -10,17 +10,25 @@ from contextlib import contextmanager
 
 import mlflow
 
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+"""MLflow's variable of the seconds that an answer may take."""
+
 
 @contextmanager
 def patience(retries: int, seconds: int | None = None) -> Iterator[None]:
-    """How long HTTP requests try within the block, silently; the user's settings win."""
+    """How long HTTP requests try within the block, silently; the user's settings win.
+
+    Args:
+        retries: after a failed request.
+        seconds: that an answer may take; None: as MLflow itself waits, two minutes.
+    """
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     if seconds is not None:
-        settings["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
+        settings[TIMEOUT] = str(seconds)
     added = {key: value for key, value in settings.items() if key not in os.environ}
     os.environ.update(added)
     try:

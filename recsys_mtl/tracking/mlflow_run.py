@@ -57,7 +57,7 @@ def open_mlflow_run(
     uri = resolve(uri)
     silence()
     try:
-        with patience(retries=0, seconds=5):
+        with patience(retries=0):
             client = MlflowClient(uri)
             experiment_id = _experiment(client, experiment, artifact_location(uri))
             prepare_artifacts(uri, client.get_experiment(experiment_id).artifact_location)

@@ -48,7 +48,7 @@ class Store:
             UserError: instead of any error of MLflow and its clients.
         """
         try:
-            with patience(retries=2, seconds=10):
+            with patience(retries=2):
                 yield
         except UserError:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,7 +19,7 @@ def open_run(
 ) -> Run:
     """Open a run before training: a wrong or unreachable server is reported at once.
 
-    Only the process of rank 0 (`RANK` unset or 0) writes; MLflow is imported only when it does.
+    MLflow is imported only where a run is tracked.
 
     Args:
         enabled: False gives a `NullRun`.
@@ -33,7 +32,7 @@ def open_run(
     Raises:
         UserError: the URI is wrong, or its server cannot be reached or written.
     """
-    if not enabled or os.environ.get("RANK", "0") != "0":
+    if not enabled:
         return NullRun()
     from recsys_mtl.tracking.mlflow_run import open_mlflow_run  # it takes seconds to import
 

@@ -515,6 +515,28 @@ def check(toy: Any, case: tuple[Spoil, str], capsys: pytest.CaptureFixture[str])
     assert set(toy.folder.rglob("*")) - before <= {out, out / "config.yaml"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "toy.yaml", "--out", "new"),
+        ("synthesize", "demo", "--rows", "9", "--out", "new/rows"),
+    ],
+)
+def test_under_torchrun_a_job_is_refused(
+    arguments: Arguments,
+    toy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(toy.folder)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: WORLD_SIZE: several processes cannot share this job yet; expected 1, or unset; "
+        "found 2 -> start one process, without torchrun or mpirun; or unset WORLD_SIZE"
+    ]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_wrong_input(
     name: str, toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,6 +21,11 @@ REFUSED = (
         ("first line\nsecond line", "first line"),
         ("x" * 1000, "x" * 300),
         ("", "OSError"),
+        (
+            "HTTPConnectionPool(host='h', port=9): Read timed out. (read timeout=7)",
+            "HTTPConnectionPool(host='h', port=9): Read timed out. (read timeout=7); "
+            "MLFLOW_HTTP_REQUEST_TIMEOUT sets how many seconds it may take",
+        ),
     ],
 )
 def test_reason_is_one_short_line_without_credentials(text: str, line: str) -> None:

@@ -14,17 +14,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import mlflow
 import pytest
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException, RestException
 from urllib3.connection import HTTPConnection
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.tracking import Run, mlflow_run, open_run
 from recsys_mtl.tracking.mlflow_run import MlflowRun
+from recsys_mtl.tracking.stored_runs import StoredRuns
 
 
 @pytest.fixture(scope="module")
@@ -202,8 +205,31 @@ def test_unreachable_server_is_reported_before_training(
 def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     silent = closing(socket.create_server(("127.0.0.1", 0)))
-    with silent as server, pytest.raises(UserError, match="timed out"):
+    with silent as server, pytest.raises(UserError, match="timed out") as caught:
         opened(f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert "MLFLOW_HTTP_REQUEST_TIMEOUT sets how many seconds" in str(caught.value)
+
+
+@pytest.mark.parametrize(("chosen", "seconds"), [(None, 120), ("7", 7)])
+def test_a_slow_server_gets_as_long_as_mlflow_gives_it(
+    chosen: str | None, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", chosen)
+    waits: list[int] = []
+
+    def noted(*_: object) -> NoReturn:
+        waits.append(MLFLOW_HTTP_REQUEST_TIMEOUT.get())
+        raise OSError("away")
+
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", noted)
+    monkeypatch.setattr(MlflowClient, "get_run", noted)
+    with pytest.raises(UserError, match="away"):
+        opened("http://127.0.0.1:9")
+    with pytest.raises(UserError, match="away"):
+        StoredRuns("http://127.0.0.1:9").get("0" * 32)
+    assert waits == [seconds, seconds]
 
 
 def test_deleted_experiment(uri: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from recsys_mtl.errors import UserError
 from recsys_mtl.tracking import NullRun, PackagedModel, open_run
 
 
@@ -31,10 +32,10 @@ def test_an_error_passes_through_a_null_run() -> None:
         raise KeyError
 
 
-@pytest.mark.parametrize("rank", ["1", "7"])
-def test_only_rank_0_writes(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", rank)
-    assert isinstance(open_run(True, "http://nowhere.invalid", "e", "n"), NullRun)
+def test_a_leftover_rank_does_not_turn_tracking_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match="cannot track this run"):
+        open_run(True, "htp://server", "e", "n")
 
 
 def test_mlflow_is_not_imported_when_tracking_is_off() -> None:
