@@ -35,10 +35,16 @@ def require_category(values: pl.Series, where: str) -> None:
             where=where,
             expected="one value a row",
             found=dtype,
-            fix="make it kind: categorical_list",
+            fix="store one value a row, or make the feature kind: categorical_list",
         )
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object, pl.Duration):
-        raise wrong("wrong type", where=where, expected="text, numbers or booleans", found=dtype)
+        raise wrong(
+            "wrong type",
+            where=where,
+            expected="text, numbers or booleans",
+            found=dtype,
+            fix="store it as text or numbers, or list it in data.ignore",
+        )
 
 
 def canonical(values: pl.Series) -> pl.Series:

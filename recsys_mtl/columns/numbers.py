@@ -41,12 +41,8 @@ def parse_numbers(texts: pl.Series, nulls: Sequence[str]) -> tuple[pl.Series, in
     return numbers.scatter(left, read), left[int(bad.arg_max() or 0)] if bad.any() else None
 
 
-def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
-    """(B,) float64, NaN where the value is null or NaN.
-
-    Raises:
-        UserError: the column is not of numbers or booleans, or holds an infinite value.
-    """
+def require_numbers(values: pl.Series, where: str) -> None:
+    """Raises a `UserError` for a column that is not of numbers or booleans."""
     dtype = values.dtype
     if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         raise wrong(
@@ -56,6 +52,15 @@ def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
             found=dtype,
             fix="store it as numbers, or choose another kind in the config",
         )
+
+
+def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
+    """(B,) float64, NaN where the value is null or NaN.
+
+    Raises:
+        UserError: the column is not of numbers or booleans, or holds an infinite value.
+    """
+    require_numbers(values, where)
     numbers = values.cast(pl.Float64).to_numpy()
     infinite = np.isinf(numbers)
     if infinite.any():

@@ -92,7 +92,7 @@ def assign(
         assert bounds is not None, "a time split needs its bounds"
         return _by_time(_as_numbers(frame[split.column], first_row)[0], bounds)
     if isinstance(split, GroupSplitConfig):
-        require_category(frame[split.column], f"{_WHERE}.column")
+        require_category(frame[split.column], f"{_WHERE}.column: column '{split.column}'")
         groups = canonical(frame[split.column])
         _no_null(groups, split.column, first_row)
         rows, distinct = factorize(groups)

@@ -6,7 +6,7 @@ named before any work is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from recsys_mtl.data.csv_header import require_once
 from recsys_mtl.data.files import DataFile
-from recsys_mtl.data.types import beyond_dates, decoded, plain_type
+from recsys_mtl.data.types import beyond_dates, decoded, is_odd_list, plain_type
 from recsys_mtl.errors import wrong
 
 # Without pre_buffer, a column chunk is read through a buffer of this size instead of at once: a row
@@ -67,13 +67,14 @@ class ParquetReader:
             self.num_rows: int = opened.metadata.num_rows
         require_once(schema.names, file, where)
         self.types = {column.name: plain_type(column.type) for column in schema}
+        self._odd_lists = {f.name for f in schema if is_odd_list(f.type)}
         self.has_rows = self.num_rows > 0
 
     def frames(
         self, types: Mapping[str, pa.DataType], chunk_rows: int, skip_rows: int
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         """See `Reader.frames`."""
-        with self._errors(), self._open() as opened:
+        with self._errors(types), self._open() as opened:
             row, group = 0, 0
             while group < opened.num_row_groups - 1:
                 rows = opened.metadata.row_group(group).num_rows
@@ -121,16 +122,18 @@ class ParquetReader:
         return frame
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, columns: Iterable[str] = ()) -> Iterator[None]:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
+            odd = ", ".join(f"'{column}'" for column in columns if column in self._odd_lists)
+            plainly = f" with plain lists in {odd}" if odd else ""
             raise wrong(
                 f"cannot read '{self.file.path}'",
                 where=self._where,
                 expected="a whole Parquet file",
                 found=str(error).split("\n", 1)[0],
-                fix="write the file again, or leave it out",
+                fix=f"write the file again{plainly}, or leave it out",
             ) from error
 
 

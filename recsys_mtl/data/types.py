@@ -16,6 +16,7 @@ from recsys_mtl.columns.spelling import one_spelling
 Role = Literal["numbers", "text"] | None
 """What a column is to the config; None: neither a number nor a category (a time, a key)."""
 READ = "numbers, booleans, text, dates, times, or lists of these"
+_EXTENSIONS = {"arrow.uuid": pa.large_string(), "arrow.bool8": pa.bool_()}
 _NUMBERS = {"integer", "unsigned 64", "float", "decimal", "bool"}
 _TEXTUAL = {*_NUMBERS, "text", "date", "timestamp", "timestamp with a zone", "time"}
 _MICROSECONDS = {"s": 10**6, "ms": 10**3, "us": 1, "ns": 1}
@@ -29,7 +30,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if of.is_dictionary(kind) or of.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
     if isinstance(kind, pa.BaseExtensionType):
-        return pa.large_string() if kind == pa.uuid() else plain_type(kind.storage_type)
+        return _EXTENSIONS.get(kind.extension_name) or plain_type(kind.storage_type)
     if of.is_string(kind) or of.is_string_view(kind) or _is_bytes(kind):
         return pa.large_string()
     if of.is_decimal(kind) and kind.precision <= 38:
@@ -75,6 +76,12 @@ def are_numbers(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in (of.is_integer, of.is_floating, of.is_decimal))
 
 
+def is_odd_list(kind: pa.DataType) -> bool:
+    """Whether lists are stored in a form that Arrow's reader does not read back in all cases."""
+    odd = (of.is_fixed_size_list, of.is_list_view, of.is_large_list_view)
+    return any(is_kind(kind) for is_kind in odd)
+
+
 def decoded(array: pa.Array, target: pa.DataType) -> pa.Array:
     """The values in their plain type.
 
@@ -95,7 +102,9 @@ def decoded(array: pa.Array, target: pa.DataType) -> pa.Array:
     if of.is_dictionary(kind):
         return decoded(array.dictionary_decode(), target)
     if isinstance(kind, pa.BaseExtensionType):
-        return _hyphenated(array.storage) if kind == pa.uuid() else decoded(array.storage, target)
+        if kind == pa.uuid():
+            return _hyphenated(array.storage)
+        return pc.cast(decoded(array.storage, target), plain)
     if _is_list(kind):
         return pc.cast(array, pa.large_list(kind.value_type))
     return pc.cast(pc.cast(array, pa.large_binary()) if _is_bytes(kind) else array, plain)
@@ -153,8 +162,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    lists = (of.is_list, of.is_large_list, of.is_fixed_size_list)
-    return any(is_kind(kind) for is_kind in (*lists, of.is_list_view, of.is_large_list_view))
+    return bool(of.is_list(kind) or of.is_large_list(kind)) or is_odd_list(kind)
 
 
 def _is_readable(kind: pa.DataType) -> bool:
