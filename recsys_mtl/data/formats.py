@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from recsys_mtl.data.csv_header import require_once
 from recsys_mtl.data.files import DataFile
-from recsys_mtl.data.types import beyond_dates, decoded, is_odd_list, plain_type
+from recsys_mtl.data.types import is_odd_list, plain_type, readable
 from recsys_mtl.errors import wrong
 
 # Without pre_buffer, a column chunk is read through a buffer of this size instead of at once: a row
@@ -96,30 +96,12 @@ class ParquetReader:
 
     def _decoded(self, batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pl.DataFrame:
         """The columns in their plain types."""
-        arrays = {}
-        for name, array in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                arrays[name] = decoded(array, types[name])
-            except pa.ArrowInvalid as error:
-                raise wrong(
-                    f"column '{name}' of '{self.file.path}' holds bytes that are no text",
-                    where=self._where,
-                    expected="text in UTF-8",
-                    found=str(array.type),
-                    fix="store it as text (such as hex), or list it in data.ignore",
-                ) from error
-        frame = _frame(pa.RecordBatch.from_pydict(arrays))
-        for values in frame:
-            stored = beyond_dates(values)
-            if stored is not None:
-                raise wrong(
-                    f"column '{values.name}' of '{self.file.path}' holds no dates",
-                    where=self._where,
-                    expected="dates before the year 200,000",
-                    found=f"{stored} as {values.dtype}",
-                    fix="check the unit in which the file was written",
-                )
-        return frame
+        where = f"{self._where}: column '{{}}' of '{self.file.path}'"
+        arrays = {
+            name: readable(array, types[name], where.format(name))
+            for name, array in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        return _frame(pa.RecordBatch.from_pydict(arrays))
 
     @contextmanager
     def _errors(self, columns: Iterable[str] = ()) -> Iterator[None]:

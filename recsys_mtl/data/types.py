@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ import pyarrow.types as of
 
 from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.columns.spelling import one_spelling
+from recsys_mtl.errors import wrong
 
 Role = Literal["numbers", "text"] | None
 """What a column is to the config; None: neither a number nor a category (a time, a key)."""
@@ -76,6 +78,42 @@ def are_numbers(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in (of.is_integer, of.is_floating, of.is_decimal))
 
 
+def read_array(array: pa.Array, role: Role, where: str) -> pl.Series:
+    """A column of any type as polars has it.
+
+    Raises:
+        UserError: its type is none that is read, or it holds bytes that are no text or dates that
+            are out of range.
+    """
+    kind = common_type([plain_type(array.type)], role)
+    if kind is None:
+        fix = "give it another type, or leave it out"
+        raise wrong("wrong type", where=where, expected=READ, found=array.type, fix=fix)
+    values = pl.Series(pl.from_arrow(readable(array, kind, where)))
+    return converted(values, values.dtype, numbers=False)
+
+
+def readable(array: pa.Array, target: pa.DataType, where: str) -> pa.Array:
+    """`decoded`, and dates are in the range of polars.
+
+    Raises:
+        UserError: there are bytes that are no text, or dates out of range.
+    """
+    try:
+        plain = decoded(array, target)
+    except pa.ArrowInvalid as error:
+        raise wrong(
+            "bytes that are no text",
+            where=where,
+            expected="text in UTF-8",
+            found=array.type,
+            fix="store it as text (such as hex), or leave the column out",
+        ) from error
+    if of.is_date(plain.type) or of.is_timestamp(plain.type):
+        require_dates(pl.Series(pl.from_arrow(plain)), where)
+    return plain
+
+
 def is_odd_list(kind: pa.DataType) -> bool:
     """Whether lists are stored in a form that Arrow's reader does not read back in all cases."""
     odd = (of.is_fixed_size_list, of.is_list_view, of.is_large_list_view)
@@ -105,6 +143,8 @@ def decoded(array: pa.Array, target: pa.DataType) -> pa.Array:
         if kind == pa.uuid():
             return _hyphenated(array.storage)
         return pc.cast(decoded(array.storage, target), plain)
+    if is_odd_list(kind):  # a cast breaks the offsets of a list_view that ends with null
+        return _lists(pc.list_flatten(array), pc.list_value_length(array))
     if _is_list(kind):
         return pc.cast(array, pa.large_list(kind.value_type))
     return pc.cast(pc.cast(array, pa.large_binary()) if _is_bytes(kind) else array, plain)
@@ -122,11 +162,7 @@ def converted(values: pl.Series, target: pl.DataType, *, numbers: bool) -> pl.Se
         lists = values.cast(pl.List(values.dtype.inner))
         flat = lists.explode(empty_as_null=False, keep_nulls=False)
         texts = converted(flat, pl.Series(dtype=target.inner).dtype, numbers=numbers).to_arrow()
-        ends = lists.list.len().fill_null(0).cum_sum()
-        starts = pl.Series([0]).extend(ends.cast(pl.Int64)).head(len(lists))
-        offsets = starts.zip_with(lists.is_not_null(), pl.Series([None], dtype=pl.Int64))
-        offsets = offsets.extend(pl.Series([len(flat)]))
-        joined = pa.LargeListArray.from_arrays(offsets.to_arrow(), texts)
+        joined = _lists(texts, lists.list.len().to_arrow())
         return pl.Series(values.name, joined).cast(target)
     if target != pl.String or (values.dtype == target and not numbers):
         return values.cast(target)
@@ -135,18 +171,31 @@ def converted(values: pl.Series, target: pl.DataType, *, numbers: bool) -> pl.Se
     return one_spelling(canonical(texts)) if numbers else texts
 
 
-def beyond_dates(values: pl.Series) -> int | None:
-    """The number that a column stores for a date so far away that it has no text; None: no such."""
+def require_dates(values: pl.Series, where: str) -> None:
+    """Raises a `UserError` for a column that holds dates so far away that they have no text."""
     if values.dtype == pl.Date:
         unit = 86_400 * 10**6
     elif isinstance(values.dtype, pl.Datetime):
         unit = _MICROSECONDS[values.dtype.time_unit]
     else:
-        return None
+        return
     stored = values.to_physical().drop_nulls().to_numpy()
-    limit = _LAST // unit
-    far = (stored < -limit) | (stored > limit)
-    return int(stored[far.argmax()]) if far.any() else None
+    far = (stored < -(_LAST // unit)) | (stored > _LAST // unit)
+    if far.any():
+        raise wrong(
+            "no date",
+            where=where,
+            expected="dates before the year 200,000",
+            found=f"{stored[far.argmax()]} as {values.dtype}",
+            fix="check the unit in which it was written",
+        )
+
+
+def _lists(flat: pa.Array, lengths: pa.Array) -> pa.Array:
+    """Lists of the values one after another; null where the length is."""
+    ends = np.cumsum(pc.fill_null(pc.cast(lengths, pa.int64()), 0).to_numpy())
+    null = np.append(pc.is_null(lengths).to_numpy(zero_copy_only=False), False)
+    return pa.LargeListArray.from_arrays(pa.array(np.insert(ends, 0, 0), mask=null), flat)
 
 
 def _hyphenated(array: pa.Array) -> pa.Array:

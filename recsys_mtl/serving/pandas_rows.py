@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 
 from recsys_mtl.columns.canonical import canonical
+from recsys_mtl.data.types import READ, read_array, require_dates
 from recsys_mtl.errors import UserError, wrong
 
 _SHOWN = 60  # characters of a wrong value
@@ -29,6 +31,7 @@ def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Data
     for name, dtype in schema.items():
         if name in frame.columns:
             columns.append(_column(name, frame[name], dtype))
+            require_dates(columns[-1], f"column '{name}'")
         elif isinstance(dtype, pl.List):
             columns.append(pl.Series(name, [None] * len(frame), dtype=dtype))
     return pl.DataFrame(columns)
@@ -45,6 +48,13 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
 
 
 def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
+    if isinstance(values.dtype, pd.ArrowDtype):
+        array = pa.array(values)
+        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        read = read_array(array, None, f"column '{name}'").alias(name)
+        if read.dtype != pl.String:
+            return read
+        values = read.to_pandas()
     if isinstance(dtype, pl.Float64):
         try:
             numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -56,12 +66,20 @@ def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
     if values.dtype != object:
         return pl.from_pandas(pd.DataFrame({name: values}), nan_to_null=True)[name]
     plain = [_plain(value) for value in values]
-    if isinstance(dtype, pl.List) and not any(isinstance(value, str) for value in plain):
-        return _lists(name, plain)
-    for row, value in enumerate(plain):
-        if isinstance(value, list | dict):
-            raise _in_row("not a single value", name, value, row)
-    return pl.Series(name, _alike(plain))
+    try:
+        if isinstance(dtype, pl.List) and not any(isinstance(value, str) for value in plain):
+            return _lists(name, plain)
+        for row, value in enumerate(plain):
+            if isinstance(value, list | dict):
+                raise _in_row("not a single value", name, value, row)
+        return pl.Series(name, _alike(plain))
+    except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+        raise wrong(
+            "values that are not of one type",
+            where=f"column '{name}'",
+            expected=READ,
+            found=type(next(value for value in plain if value is not None)).__name__,
+        ) from error
 
 
 def _no_number(name: str, values: pd.Series) -> UserError:

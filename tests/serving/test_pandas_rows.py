@@ -5,12 +5,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from polars.testing import assert_series_equal
 
 from recsys_mtl.columns.canonical import canonical
+from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.errors import UserError
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.categorical_list import CategoricalListFeature
+from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
+from tests.arrow_columns import COLUMNS
+
+ENCODERS = {
+    "numeric": NumericFeature("x", "standardize", sd=1.0),
+    "categorical": CategoricalFeature("x", 4, Vocabulary([])),
+    "categorical_list": CategoricalListFeature("x", 4, Vocabulary([]), "mean", 5),
+}
 
 NUMBER, TEXT, LIST = pl.Float64(), pl.String(), pl.List(pl.String())
 
@@ -102,3 +115,29 @@ def test_to_pandas_keeps_lists_and_text() -> None:
     assert isinstance(frame["a"][0], list)
     assert frame["b"].to_list() == ["q", "r"]
     assert frame["c"].dtype == np.float64
+
+
+@pytest.mark.filterwarnings("ignore:Series.values returning")  # polars under pandas 3
+@pytest.mark.parametrize("stored", ["arrow", "pandas"])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_every_type_of_arrow_is_read_or_refused_in_one_line(name: str, stored: str) -> None:
+    _, column, text = COLUMNS[name]
+    if stored == "arrow":
+        values = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([column])))
+    else:
+        try:
+            values = column.to_pandas()
+        except (pa.ArrowNotImplementedError, ValueError):
+            return  # pandas cannot hold it
+    for kind, encoder in ENCODERS.items():
+        message = "column 'x'"
+        try:
+            rows = to_polars(pd.DataFrame({"x": values}), {"x": encoder.dtype})
+            encoder.encode(rows["x"], Rows(0, rows.height))
+        except UserError as error:
+            message = str(error)
+        else:
+            if kind == "categorical" and text and stored == "arrow":
+                assert canonical(rows["x"])[0] == text
+        assert message.startswith("column 'x'")
+        assert "\n" not in message
