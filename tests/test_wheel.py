@@ -80,7 +80,7 @@ def run(site: Path, toy: Any) -> Any:
     return run
 
 
-def test_it_works_beside_the_users_own_folder(run: Any, site: Path, toy: Any) -> None:
+def test_it_works_next_to_the_users_own_folder(run: Any, site: Path, toy: Any) -> None:
     code = "import recsys_mtl.cli.main as m; print(m.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-c", code]

@@ -123,7 +123,7 @@ def test_an_arm_of_a_combiner_changes_that_and_nothing_else(name: str) -> None:
         assert arm.combiner.block == ("expert" if name == "cagt_expert" else None)
 
 
-def test_off_is_off_whatever_the_base_says() -> None:
+def test_off_is_off_whatever_the_base_config_has() -> None:
     config = config_of("scarce")
     off = READY["off"](config, Known({}, {}))
     assert config.adatt.mechanism == "loss"
@@ -131,7 +131,7 @@ def test_off_is_off_whatever_the_base_says() -> None:
     assert off.model_copy(update={"adatt": config.adatt}) == config
 
 
-def test_an_arm_is_what_its_name_says_whatever_the_base_has_chosen() -> None:
+def test_an_arm_has_its_settings_whatever_the_base_config_has() -> None:
     chosen = ("adatt.measure.name=logit_correlation", "adatt.strength=0.3", "adatt.temperature=2.0")
     config, plain = config_of("scarce", *chosen), config_of("scarce")
     known = known_of("scarce")

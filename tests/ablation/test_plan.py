@@ -126,7 +126,7 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", UNFIT)
-def test_arms_that_do_not_fit_are_found_before_anything_is_made(case: str, make: Any) -> None:
+def test_arms_that_do_not_fit_are_reported_before_anything_is_written(case: str, make: Any) -> None:
     keys, expected = UNFIT[case]
     ablation = make(**keys)
     with pytest.raises(UserError) as caught:

@@ -140,7 +140,7 @@ def agree(bench: Bench) -> dict[str, float]:
 
     It is that of any dense parameter's gradient or any embedding, over the tensor's largest entry.
     """
-    found = {}
+    results = {}
     for method in AGGREGATORS:
         mine = _after_one(bench, bench.ours(method))
         for way in WAYS:
@@ -150,17 +150,17 @@ def agree(bench: Bench) -> dict[str, float]:
                 float((theirs[key] - value).abs().max() / value.abs().max())
                 for key, value in mine.items()
             ]
-            found[f"{method}, {way}"] = max(differences)
-    return found
+            results[f"{method}, {way}"] = max(differences)
+    return results
 
 
 def _after_one(bench: Bench, step: TrainingStep | TorchjdStep) -> dict[str, Tensor]:
     torch.manual_seed(1)  # dropout
     step(bench.batches[0], 0)
     network = (step.step if isinstance(step, TorchjdStep) else step).network
-    found = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
+    gradients = {n: p.grad for n, p in network.named_parameters() if p.grad is not None}
     tables = network.embeddings.weights()
-    return found | {f"table {i}": table.detach() for i, table in enumerate(tables)}
+    return gradients | {f"table {i}": table.detach() for i, table in enumerate(tables)}
 
 
 def memory(bench: Bench, method: str, way: str) -> dict[str, float]:

@@ -34,8 +34,8 @@ def memory(batch_size: int, peaks: Mapping[str, float]) -> str:
     """MiB of each method by our path and by torchjd's."""
     rows = []
     for name in _methods(peaks):
-        found = [peaks.get(key) for key in (name, *(f"{name}, {path}" for path in PEERS))]
-        rows.append([name, *("" if mib is None else f"{mib:,.0f}" for mib in found)])
+        results = [peaks.get(key) for key in (name, *(f"{name}, {path}" for path in PEERS))]
+        rows.append([name, *("" if mib is None else f"{mib:,.0f}" for mib in results)])
     return _table([f"{batch_size:,} rows", "MiB", *(f"MiB by {path}" for path in PEERS)], rows)
 
 
@@ -45,17 +45,17 @@ def ways(batch_size: int, turns: Mapping[str, Sequence[float]]) -> str:
     return _table([f"UPGrad, {batch_size:,} rows", "ms a step", "ours / it"], rows)
 
 
-def agreement(found: Mapping[str, float]) -> str:
+def agreement(results: Mapping[str, float]) -> str:
     """The largest difference of each method."""
     methods: dict[str, float] = {}
-    for name, difference in found.items():
+    for name, difference in results.items():
         method = name.partition(", ")[0]
         methods[method] = max(difference, methods.get(method, 0.0))
     rows = [[method, f"{difference:.1e}"] for method, difference in methods.items()]
     return _table(["method", "largest difference to torchjd's, all ways"], rows)
 
 
-def passes(batch_size: int, found: Mapping[str, Mapping[str, Any]]) -> str:
+def passes(batch_size: int, results: Mapping[str, Mapping[str, Any]]) -> str:
     """Elements that combining reads and writes, and its time."""
     rows = [
         [
@@ -65,7 +65,7 @@ def passes(batch_size: int, found: Mapping[str, Mapping[str, Any]]) -> str:
             f"{one['writes']:.2f}",
             f"{one['time_in_plain_passes']:.1f} x {one['plain_pass_ms']:.1f} ms",
         ]
-        for name, one in found.items()
+        for name, one in results.items()
     ]
     return _table(
         [f"{batch_size:,} rows", "elements of G", "reads / G", "writes / G", "time / G.sum()"], rows

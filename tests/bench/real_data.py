@@ -64,8 +64,8 @@ def _values(results: list[dict[str, Any]], model: str, task: str, metric: str) -
     """One value a seed; none where any seed's is undefined."""
     tables = [r["tasks"] if model == "model" else r["baselines"][model] for r in results]
     cells = [(t[task]["metrics"] if model == "model" else t[task])[metric] for t in tables]
-    found = [cell["value"] for cell in cells]
-    return [] if None in found else found
+    results = [cell["value"] for cell in cells]
+    return [] if None in results else results
 
 
 def _interval(ours: list[float], theirs: list[float]) -> str:

@@ -50,21 +50,21 @@ def main() -> None:
     if unknown := set(asked) - set(BENCHES):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
     WORK.mkdir(exist_ok=True)
-    found: dict[str, Any] = {"machine": machine()}
+    results: dict[str, Any] = {"machine": machine()}
     if "throughput" in asked:
-        found["throughput"] = throughput(chosen.rounds, chosen.rows)
+        results["throughput"] = throughput(chosen.rounds, chosen.rows)
     if "memory" in asked:
-        found["memory"] = memory(chosen.memory_rows)
+        results["memory"] = memory(chosen.memory_rows)
     if "synthesize" in asked:
-        found["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
+        results["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
     if "adatt" in asked:
-        found["adatt"] = adatt(chosen.rounds, chosen.rows)
+        results["adatt"] = adatt(chosen.rounds, chosen.rows)
     if "combiners" in asked:
         sizes, precision = chosen.batch_sizes, chosen.precision
-        found["combiners"] = combiners(chosen.rounds, chosen.rows, sizes, precision)
+        results["combiners"] = combiners(chosen.rounds, chosen.rows, sizes, precision)
     if "serving" in asked:
-        found["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
-    (WORK / "result.json").write_text(json.dumps(found, indent=2) + "\n")
+        results["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
+    (WORK / "result.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
 def throughput(rounds: int, rows: int) -> dict[str, Any]:
@@ -138,10 +138,10 @@ def adatt(rounds: int, rows: int) -> dict[str, Any]:
     """Steps with and without adaTT, of sixteen tasks."""
     result: dict[str, Any] = _worker("adatt.py", str(_rows(rows, tasks=16)), str(rounds))
     print(f"\nadaTT, median of {rounds} rounds of 10 steps of 4,096 rows, {machine()}")
-    for name, found in result.items():
-        ratio = found["ratio"]
+    for name, numbers in result.items():
+        ratio = numbers["ratio"]
         print(
-            f"  {name:35} {1000 * found['seconds']:6.0f} ms a step   {ratio:.2f} x plain   "
+            f"  {name:35} {1000 * numbers['seconds']:6.0f} ms a step   {ratio:.2f} x plain   "
             f"{1 / ratio:.3f} of its rows/s"
         )
     return result
@@ -154,24 +154,24 @@ def combiners(rounds: int, rows: int, sizes: list[int], precision: str) -> dict[
     def ask(what: str, size: int, *rest: str) -> dict[str, Any]:
         return _worker("combiners.py", what, path, str(size), precision, *rest, threads=1)
 
-    found: dict[str, Any] = {"rows": rows, "precision": precision}
-    found["agree"] = ask("agree", min(256, *sizes))
+    results: dict[str, Any] = {"rows": rows, "precision": precision}
+    results["agree"] = ask("agree", min(256, *sizes))
     print(f"\ncombiners, {precision}, one thread, median of {rounds} rounds, {machine()}")
-    print(combiners_table.agreement(found["agree"]))
+    print(combiners_table.agreement(results["agree"]))
     for size in sizes:
-        found[str(size)] = ask("steps", size, str(rounds))
-        print(f"\n{combiners_table.steps(size, found[str(size)])}", flush=True)
+        results[str(size)] = ask("steps", size, str(rounds))
+        print(f"\n{combiners_table.steps(size, results[str(size)])}", flush=True)
     small, large = min(sizes), max(sizes)
-    found["ways"] = ask("ways", small, str(rounds))
-    print(f"\n{combiners_table.ways(small, found['ways'])}", flush=True)
-    found["passes"] = {name: ask("passes", large, name) for name in combiners_table.CAGT}
-    print(f"\n{combiners_table.passes(large, found['passes'])}", flush=True)
-    found["peak_mib"] = {
+    results["ways"] = ask("ways", small, str(rounds))
+    print(f"\n{combiners_table.ways(small, results['ways'])}", flush=True)
+    results["passes"] = {name: ask("passes", large, name) for name in combiners_table.CAGT}
+    print(f"\n{combiners_table.passes(large, results['passes'])}", flush=True)
+    results["peak_mib"] = {
         name: ask("memory", large, *combiners_table.method_and_way(name))["mib"]
-        for name in found[str(large)]
+        for name in results[str(large)]
     }
-    print(f"\n{combiners_table.memory(large, found['peak_mib'])}", flush=True)
-    return found
+    print(f"\n{combiners_table.memory(large, results['peak_mib'])}", flush=True)
+    return results
 
 
 def serving(rounds: int, rows: int, requests: int) -> dict[str, Any]:

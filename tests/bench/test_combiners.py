@@ -17,10 +17,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("bench") / "rows.parquet"
+    data = tmp_path_factory.mktemp("bench") / "rows.parquet"
     script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1200, 5)"
-    subprocess.run([sys.executable, "-c", script, str(found)], check=True, cwd=HERE)
-    return found
+    subprocess.run([sys.executable, "-c", script, str(data)], check=True, cwd=HERE)
+    return data
 
 
 def measure(what: str, path: Path, *rest: str) -> Any:
@@ -45,6 +45,6 @@ def test_each_contestant_is_timed_in_each_round(path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["cagt, fixed 8192", "cagt, expert"])
 def test_cagt_reads_the_gradients_at_most_four_times(path: Path, method: str) -> None:
-    found = measure("passes", path, method)
-    assert found["elements"] == 5 * (654_336 + 48 * 128)
-    assert 3 <= found["reads"] <= 4
+    cost = measure("passes", path, method)
+    assert cost["elements"] == 5 * (654_336 + 48 * 128)
+    assert 3 <= cost["reads"] <= 4

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("bench")
+    folder = tmp_path_factory.mktemp("bench")
     script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1500, 3)"
-    rows = str(found / "rows.parquet")
+    rows = str(folder / "rows.parquet")
     subprocess.run([sys.executable, "-c", script, rows], check=True, cwd=HERE)
-    ask(found, "make")
-    return found
+    ask(folder, "make")
+    return folder
 
 
 def ask(folder: Path, what: str, *rest: str) -> Any:

@@ -116,8 +116,8 @@ class TorchjdStep:
         """Our shortcut through the heads, then torchjd below."""
         mixed = outputs.mixed
         ends = [mixed.tasks, copies, *self.others]
-        at_mixture, at_copies, *found = torch.autograd.grad(losses.sum(), ends, retain_graph=True)
-        for parameter, gradient in zip(self.others, found, strict=True):
+        at_mixture, at_copies, *actual = torch.autograd.grad(losses.sum(), ends, retain_graph=True)
+        for parameter, gradient in zip(self.others, actual, strict=True):
             parameter.grad = gradient
         weights = self.step.network.shared_weights(mixed).to(at_mixture.dtype)
         backward(

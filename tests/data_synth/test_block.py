@@ -29,14 +29,14 @@ def scores_z(blocks: list[RowBlock], planned: np.ndarray) -> np.ndarray:
     tasks, rows = scores.shape[1], len(scores)
     _, customer = np.unique(customer, return_inverse=True)
     squares = np.stack([np.bincount(customer, f**2) for f in scores.T])
-    found = np.zeros((tasks, tasks))
+    actual = np.zeros((tasks, tasks))
     for a in range(tasks):
         for b in range(a):
             product = np.bincount(customer, scores[:, a] * scores[:, b])
             influence = product - planned[a, b] * (squares[a] + squares[b]) / 2
-            found[a, b] = influence.sum() / np.sqrt((influence**2).sum())
+            actual[a, b] = influence.sum() / np.sqrt((influence**2).sum())
     assert rows == BLOCKS * ROWS
-    return found
+    return actual
 
 
 @pytest.mark.parametrize("name", slow_except(["demo", "conflict"], presets()))

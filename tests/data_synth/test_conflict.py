@@ -67,7 +67,7 @@ class Shared(nn.Module):
 
 def fit(x: Tensor, y: Tensor, starts: int = 3) -> tuple[Shared, np.ndarray]:
     """The best of some starts, and R2 by task."""
-    found: list[tuple[float, Shared]] = []
+    results: list[tuple[float, Shared]] = []
     for seed in range(starts):
         torch.manual_seed(seed)
         net = Shared(x.shape[1], y.shape[1])
@@ -80,8 +80,8 @@ def fit(x: Tensor, y: Tensor, starts: int = 3) -> tuple[Shared, np.ndarray]:
             return value
 
         optimizer.step(loss)
-        found.append((loss().item(), net))
-    net = min(found, key=lambda one: one[0])[1]
+        results.append((loss().item(), net))
+    net = min(results, key=lambda one: one[0])[1]
     with torch.no_grad():
         return net, (1 - ((net(x) - y) ** 2).mean(0)).numpy()  # y has variance 1
 
@@ -154,15 +154,15 @@ def test_the_preset(plan_of: Callable[..., Plan]) -> None:
 
 def gradients(x: Tensor, y: Tensor, unit: Tensor) -> list[Tensor]:
     """Each task's gradient on the shared unit (K + 1,), its tower at its own optimum there."""
-    found = []
+    results = []
     for target in y.T:
         weights = unit.clone().requires_grad_()
         hidden = torch.relu(x @ weights[:-1] + weights[-1])
         hidden = hidden - hidden.mean()
         tower = ((hidden * target).mean() / (hidden**2).mean()).detach()
         loss = ((target - tower * hidden) ** 2).mean()
-        found.append(torch.autograd.grad(loss, weights)[0])
-    return found
+        results.append(torch.autograd.grad(loss, weights)[0])
+    return results
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

@@ -12,19 +12,19 @@ SCORES = arrays(np.float32, st.integers(0, 50), elements=st.floats(-30, 30, widt
 
 
 @given(GRIDS, SCORES)
-def test_place_is_the_nearest_point(grid: Grid, scores: np.ndarray) -> None:
+def test_nearest_is_the_nearest_point(grid: Grid, scores: np.ndarray) -> None:
     off = np.abs(grid.points[grid.nearest(scores)] - np.clip(scores, -grid.reach, grid.reach))
     assert (off <= 0.5 / grid.per_unit + 1e-9).all()
 
 
 @given(GRIDS, SCORES)
 def test_count(grid: Grid, scores: np.ndarray) -> None:
-    found = grid.count(scores)
-    assert len(found) == len(grid.points) == 2 * grid.per_unit * grid.reach + 1
-    assert found.sum() == len(scores)
-    assert (found[grid.nearest(scores)] > 0).all()
+    actual = grid.count(scores)
+    assert len(actual) == len(grid.points) == 2 * grid.per_unit * grid.reach + 1
+    assert actual.sum() == len(scores)
+    assert (actual[grid.nearest(scores)] > 0).all()
 
 
-def test_points_are_their_own_places() -> None:
+def test_points_are_nearest_to_themselves() -> None:
     np.testing.assert_array_equal(FINE.nearest(FINE.points), np.arange(len(FINE.points)))
     assert Grid(per_unit=2, reach=1).points.tolist() == [-1.0, -0.5, 0.0, 0.5, 1.0]

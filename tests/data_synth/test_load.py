@@ -160,7 +160,7 @@ def test_too_few_days_for_many_tasks(plan_of: Callable[..., Plan]) -> None:
     assert plan_of("bank16", "period.days=17").period.days == 17
 
 
-def test_a_cyclic_funnel_is_told(edit: Callable[..., Path]) -> None:
+def test_a_cyclic_funnel_is_reported(edit: Callable[..., Path]) -> None:
     path = edit(**{"rate: 0.2}": "rate: 0.2, only_after: buy}"})
     with pytest.raises(UserError) as caught:
         load_plan(path)
@@ -170,7 +170,7 @@ def test_a_cyclic_funnel_is_told(edit: Callable[..., Path]) -> None:
     )
 
 
-def test_every_problem_is_told_at_once(plan_of: Callable[..., Plan]) -> None:
+def test_all_problems_are_reported_at_once(plan_of: Callable[..., Plan]) -> None:
     with pytest.raises(UserError) as caught:
         plan_of("small", "tasks.stay.of=spend", "features.items=[9]", "relations.groups="
                 "{x: {tasks: [clik], within: 0.5}}")  # fmt: skip
@@ -234,7 +234,7 @@ def test_a_plan_changes_its_preset_key_by_key(tmp_path: Path) -> None:
     assert (plan.relations.groups["buying"].within, plan.seed) == (0.2, 7)
 
 
-def test_the_hash_tells_plans_apart(plan_of: Callable[..., Plan]) -> None:
+def test_the_hash_distinguishes_plans(plan_of: Callable[..., Plan]) -> None:
     plans = [(), ("seed=1",), ("tasks.click.rate=0.21",), ("features.noise=0.2",)]
     assert len({plan_hash(plan_of("small", *overrides)) for overrides in plans}) == len(plans)
 

@@ -33,11 +33,11 @@ Sizes = dict[int, pl.DataFrame]
 def folders(
     tmp_path_factory: pytest.TempPathFactory, plan_of: Callable[..., Plan]
 ) -> dict[int, Path]:
-    found = {}
+    results = {}
     for rows in (1_000, 1_000_000):
-        found[rows] = tmp_path_factory.mktemp(f"rows_{rows}")
-        synthesize(plan_of(*PLAN), found[rows], rows=rows, processes=1)
-    return found
+        results[rows] = tmp_path_factory.mktemp(f"rows_{rows}")
+        synthesize(plan_of(*PLAN), results[rows], rows=rows, processes=1)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +116,9 @@ def test_label_noise(sizes: Sizes, folders: dict[int, Path]) -> None:
         off = pl.Series(frame[name].to_numpy() - target.predict(linear[name]))
         for number in range(4):
             there = frame.select("customer_id", off=off).filter(slices == number)
-            found, se = mean(there, pl.col("off"))
+            actual, se = mean(there, pl.col("off"))
             fitted = 2 / np.sqrt(2**19)  # of the intercept, in logits, times a rate's slope of 1/4
-            assert abs(found) < SIGMAS * np.hypot(se, fitted / 4)
+            assert abs(actual) < SIGMAS * np.hypot(se, fitted / 4)
 
 
 def test_correlations_of_the_true_scores(
@@ -217,6 +217,6 @@ def test_demographics(sizes: Sizes) -> None:
         for a, b in (("age", "tenure_months"), ("age", "household")):
             rho = COPULA[["age", "income", "tenure_months", "household"].index(b), 0]
             rank = 6 / np.pi * np.arcsin(rho / 2)  # Spearman's, of a Gaussian copula
-            found = people.select(pl.corr(a, b, method="spearman")).item()
+            actual = people.select(pl.corr(a, b, method="spearman")).item()
             ties = 0.05 * rank if b == "household" else 0.002  # six steps; whole years
-            assert abs(found - rank) < SIGMAS / np.sqrt(len(people)) + ties
+            assert abs(actual - rank) < SIGMAS / np.sqrt(len(people)) + ties

@@ -101,10 +101,10 @@ def features(block: RowBlock) -> np.ndarray:
     columns = frame.drop("row_id", "customer_id", "day", "click", "buy", "stay", "segment",
                          "spend", "shop")  # fmt: skip
     recent = [pl.col("recent_01").list.get(i, null_on_oob=True).alias(str(i)) for i in range(3)]
-    found = columns.with_columns(*recent).drop("recent_01").with_columns(
+    actual = columns.with_columns(*recent).drop("recent_01").with_columns(
         pl.col("education", "region").to_physical()
     )  # fmt: skip
-    return found.cast(pl.Float64).to_numpy()
+    return actual.cast(pl.Float64).to_numpy()
 
 
 @pytest.mark.slow

@@ -91,12 +91,12 @@ def test_what_the_presets_promise(plan_of: Callable[..., Plan]) -> None:
 @given(SEEDS, st.integers(2, 12))
 def test_nearest_is_a_correlation_matrix_and_nearer_than_clipping(seed: int, size: int) -> None:
     matrix = wanted(seed, size)
-    found = nearest_correlation(matrix)
-    np.testing.assert_array_equal(found, found.T)
-    np.testing.assert_array_equal(np.diag(found), 1.0)
-    assert np.linalg.eigvalsh(found)[0] >= -2e-6 * size  # each entry is projected to 1e-6
+    actual = nearest_correlation(matrix)
+    np.testing.assert_array_equal(actual, actual.T)
+    np.testing.assert_array_equal(np.diag(actual), 1.0)
+    assert np.linalg.eigvalsh(actual)[0] >= -2e-6 * size  # each entry is projected to 1e-6
     # Clipping gives a feasible matrix; so the nearest one is not further, but for convergence.
-    assert np.linalg.norm(found - matrix) <= np.linalg.norm(clipped(matrix) - matrix) + 1e-4
+    assert np.linalg.norm(actual - matrix) <= np.linalg.norm(clipped(matrix) - matrix) + 1e-4
 
 
 @given(SEEDS, st.integers(2, 12))
@@ -108,8 +108,8 @@ def test_nearest_leaves_what_is_feasible(seed: int, size: int) -> None:
 def test_nearest_of_a_known_case() -> None:
     """Higham 2002, section 5: the nearest matrix to tridiagonal ones."""
     matrix = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
-    found = nearest_correlation(matrix)
-    assert found[[0, 0, 1], [1, 2, 2]] == pytest.approx([0.7607, 0.1573, 0.7607], abs=5e-5)
+    actual = nearest_correlation(matrix)
+    assert actual[[0, 0, 1], [1, 2, 2]] == pytest.approx([0.7607, 0.1573, 0.7607], abs=5e-5)
 
 
 @given(SEEDS, st.integers(2, 16), st.floats(0.0, 1.0))
@@ -117,11 +117,11 @@ def test_what_is_proposed_is_possible_as_it_is_printed(
     seed: int, size: int, one_sided: float
 ) -> None:
     matrix, response = wanted(seed, size), Response(one_sided)
-    found = nearest_possible(matrix, response)
-    assert is_possible(found, response)
-    changed = found != matrix
-    np.testing.assert_array_equal(found[changed], found[changed].round(3))
-    assert np.linalg.eigvalsh(found)[0] >= -1e-9
+    actual = nearest_possible(matrix, response)
+    assert is_possible(actual, response)
+    changed = actual != matrix
+    np.testing.assert_array_equal(actual[changed], actual[changed].round(3))
+    assert np.linalg.eigvalsh(actual)[0] >= -1e-9
 
 
 @given(SEEDS, st.integers(1, 16))

@@ -22,9 +22,9 @@ def exact(response: Response, t: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("one_sided", [0.0, 0.3, 0.85, 1.0])
 def test_it_is_the_standardised_leaky_hinge(one_sided: float, rng: np.random.Generator) -> None:
     response, t = Response(one_sided), rng.standard_normal(1000)
-    found = response(t.astype(np.float32))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, exact(response, t), atol=2e-6)  # float32 of values to 5
+    actual = response(t.astype(np.float32))
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, exact(response, t), atol=2e-6)  # float32 of values to 5
 
 
 @pytest.mark.parametrize("one_sided", [0.0, 0.3, 0.85, 1.0])
@@ -68,9 +68,9 @@ def test_direction_is_the_inverse(one_sided: float, values: list[float]) -> None
 def test_direction_at_the_ends() -> None:
     response = Response(0.85)
     rho = np.array([-1.0, response.floor - 1e-3, response.floor, 0.0, 1.0])
-    found = response.direction(rho)
-    assert found[[0, 1, 2, 4]].tolist() == [-1.0, -1.0, -1.0, 1.0]
-    assert abs(found[3]) < 1e-15
+    actual = response.direction(rho)
+    assert actual[[0, 1, 2, 4]].tolist() == [-1.0, -1.0, -1.0, 1.0]
+    assert abs(actual[3]) < 1e-15
 
 
 @given(SHARES)

@@ -108,13 +108,13 @@ def test_a_task_without_labels_has_no_metrics(tmp_path: Path, plan_of: Callable[
 def test_linear_by_row_in_any_order(folder: Path) -> None:
     truth = Truth.open(folder)
     ids = np.array([2999, 0, 17, 17, 1234])
-    found = truth.linear(ids, ["click", "normal"])
+    linear = truth.linear(ids, ["click", "normal"])
     frame = pl.read_parquet(
         sorted((folder / "truth").glob("*/*.parquet")), hive_partitioning=False
     ).sort("row_id")
     for name in ("click", "normal"):
-        np.testing.assert_array_equal(found[name], frame[name].to_numpy()[ids])
-    assert found["click"].dtype == np.float32
+        np.testing.assert_array_equal(linear[name], frame[name].to_numpy()[ids])
+    assert linear["click"].dtype == np.float32
 
 
 @pytest.mark.parametrize("ids", [[3000], [0, -1], [10**12]])
@@ -126,22 +126,22 @@ def test_rows_without_a_truth(ids: list[int], folder: Path) -> None:
 def test_label_index(folder: Path, world_of: Any) -> None:
     truth, frame = Truth.open(folder), rows(folder)
     for name in truth.targets:
-        found = truth.label_index(name, frame[name].to_arrow())
-        assert found.dtype == np.float64
-        np.testing.assert_array_equal(np.isnan(found), frame[name].is_null().to_numpy())
+        labels = truth.label_index(name, frame[name].to_arrow())
+        assert labels.dtype == np.float64
+        np.testing.assert_array_equal(np.isnan(labels), frame[name].is_null().to_numpy())
         if name != "segment" and name != "segment_noisy":
-            np.testing.assert_array_equal(found, frame[name].cast(pl.Float64).to_numpy())
+            np.testing.assert_array_equal(labels, frame[name].cast(pl.Float64).to_numpy())
     names = pa.chunked_array([pa.array(["class_002", None]), pa.array(["class_000", "other"])])
     np.testing.assert_array_equal(truth.label_index("segment", names), [2, np.nan, 0, np.nan])
     assert isinstance(truth.targets["segment"], ClassTarget)
 
 
-def test_beside(folder: Path, tmp_path: Path) -> None:
+def test_the_truth_of_rows(folder: Path, tmp_path: Path) -> None:
     [part, *_] = sorted((folder / "rows").glob("*/*.parquet"))
     for path in (part, part.parent, folder / "rows"):
-        found = Truth.of_rows(path)
-        assert found is not None
-        assert found.folder == folder
+        truth = Truth.of_rows(path)
+        assert truth is not None
+        assert truth.folder == folder
     assert Truth.of_rows(folder / "truth" / "x.parquet") is None
     assert Truth.of_rows(tmp_path / "rows" / "x.parquet") is None
 

@@ -36,11 +36,11 @@ def test_known_is_the_r2_of_the_best_linear_guess(world_of: Any, blocks_of: Any)
     seen = np.hstack([world.views.of_rows(x, rng), world.views.of_customers(z, rng)])
     t = u @ world.reading.T
     guess = seen @ np.linalg.lstsq(seen, t, rcond=None)[0]
-    found = 1 - ((t - guess) ** 2).mean(axis=0) / (t**2).mean(axis=0)
+    actual = 1 - ((t - guess) ** 2).mean(axis=0) / (t**2).mean(axis=0)
     known = world.views.known(world.reading.astype(np.float64))
     # The standard error of an R2 is at most 2 sqrt(R2) (1 - R2) / sqrt(n), 0.77 / sqrt(n) at worst;
     # ten regressors add 10 / n.
-    np.testing.assert_allclose(found, known, atol=SIGMAS * 0.77 / np.sqrt(COUNT) + 10 / COUNT)
+    np.testing.assert_allclose(actual, known, atol=SIGMAS * 0.77 / np.sqrt(COUNT) + 10 / COUNT)
     assert known.min() > 0.05
     assert known.max() < 0.85
 
@@ -48,9 +48,9 @@ def test_known_is_the_r2_of_the_best_linear_guess(world_of: Any, blocks_of: Any)
 @pytest.mark.parametrize("name", ["neutral", "bank16", "demo"])
 def test_observable_is_a_share(name: str, world_of: Any) -> None:
     world = world_of(name)
-    found = world.observable()
+    actual = world.observable()
     _, items, time = world.shares
-    assert ((found > items + time) & (found < 1)).all()
+    assert ((actual > items + time) & (actual < 1)).all()
     hidden = world_of(name, "features.revealed=0.0").observable()
     np.testing.assert_allclose(hidden, items + time, atol=1e-12)
 

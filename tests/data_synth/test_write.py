@@ -58,7 +58,7 @@ def test_the_folder(whole: Path, plan_of: Callable[..., Plan], tmp_path: Path) -
     assert json.loads((whole / "truth.json").read_text())["rows"] == COUNT
 
 
-def test_rows_and_truth_go_side_by_side(whole: Path) -> None:
+def test_rows_and_truth_have_the_same_order(whole: Path) -> None:
     rows = read(whole)
     assert rows["row_id"].to_list() == list(range(COUNT))
     for part in sorted((whole / "rows").glob("month=*/*.parquet")):
@@ -145,7 +145,7 @@ def begin(out: Path, plan: Plan, chunks: int) -> None:
         synthesize(plan, out, rows=COUNT, processes=1, chunk_rows=ROWS, progress=stop)
 
 
-def test_it_goes_on_behind_the_finished_chunks(
+def test_it_resumes_after_the_finished_chunks(
     whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     begin(tmp_path, plan_of("small"), 2)
@@ -190,11 +190,11 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int) -> set[int]:
-    found: set[int] = set()
+    descendants: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         mine = {int(child) for child in task.read_text().split()}
-        found |= mine.union(*map(children, mine))
-    return found
+        descendants |= mine.union(*map(children, mine))
+    return descendants
 
 
 def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:

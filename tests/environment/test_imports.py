@@ -47,7 +47,7 @@ def test_a_crash_is_that_of_the_module_tried(modules: Any, said: str, message: s
     assert try_imports(["good", "crash", "good"]) == Imports({"crash": message})
 
 
-def test_devices_are_what_torch_sees(modules: Any) -> None:
+def test_devices_are_those_of_torch(modules: Any) -> None:
     modules(torch=TORCH, fbgemm_gpu="import torch")
     devices = {"cuda": ["H100, 80 GiB"], "mps": True}
     assert try_imports(["torch", "fbgemm_gpu"]) == Imports({}, devices)

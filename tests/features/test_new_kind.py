@@ -86,7 +86,7 @@ def test_it_is_trained_saved_loaded_and_predicted(
     assert_frame_equal(predictor.predict(served), predicted.head(20), abs_tol=1e-6)
 
 
-def test_drift_is_measured_of_what_the_kind_says(toy: Toy, rows: pl.DataFrame) -> None:
+def test_drift_is_measured_of_the_kinds_observations(toy: Toy, rows: pl.DataFrame) -> None:
     train(config_of(toy, TASTE), toy.run)
     reference = load_reference(toy.run / "model")
     assert reference is not None
@@ -98,7 +98,7 @@ def test_drift_is_measured_of_what_the_kind_says(toy: Toy, rows: pl.DataFrame) -
     assert counts["length", "taste"].sum() == 500
 
 
-def test_a_batch_holds_it_by_name_beside_the_numbers(toy: Toy, rows: pl.DataFrame) -> None:
+def test_a_batch_holds_it_by_name_next_to_the_numbers(toy: Toy, rows: pl.DataFrame) -> None:
     prepared = prepare(config_of(toy, TASTE))
     batch = prepared.preprocessor.encode(rows)
     assert batch["taste"].shape == (500, 3)
@@ -116,7 +116,7 @@ def test_its_layer_is_shared_by_the_tasks(
 ) -> None:
     """Combined like the shared experts, and by the fast way as by one backward pass a task."""
     config = config_of(toy, PROJECTED, combiner={"name": kind, "block": "parameter"})
-    found = []
+    results = []
     for separable in (True, False):
         step, prepared = step_of(config)
         assert step.network.tasks_are_separable
@@ -126,8 +126,10 @@ def test_its_layer_is_shared_by_the_tasks(
         assert step(batch).updated
         assert step.combining is not None
         assert "inputs.profile.maps.0.weight" in step.combining.blocks
-        found.append({n: p.grad for n, p in step.network.named_parameters() if p.grad is not None})
-    fast, slow = found
+        results.append(
+            {n: p.grad for n, p in step.network.named_parameters() if p.grad is not None}
+        )
+    fast, slow = results
     assert fast["inputs.profile.maps.0.weight"].any()
     for name, gradient in slow.items():
         torch.testing.assert_close(fast[name], gradient, atol=2e-5, rtol=1e-3, msg=name)
@@ -158,7 +160,7 @@ def test_baselines_and_export(toy: Toy, rows: pl.DataFrame, tmp_path: Path) -> N
     torch.testing.assert_close(exported.run(batch)["click"], ours["click"])
 
 
-def test_leaks_are_found_in_it(rng: np.random.Generator) -> None:
+def test_leaks_are_detected_in_it(rng: np.random.Generator) -> None:
     click = rng.integers(0, 2, 400)
     frame = pl.DataFrame({"taste": [[float(c), 0.5] for c in click], "click": click})
     (warning,) = find_leaks(

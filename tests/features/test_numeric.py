@@ -33,7 +33,7 @@ def _encode(feature: NumericFeature, values: list[float | None]) -> np.ndarray:
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
 @given(train=_NUMBERS, later=_NUMBERS)
-def test_encoding_is_always_finite_and_as_wide_as_told(transform, train, later):
+def test_encoding_is_always_finite_and_of_its_width(transform, train, later):
     feature = _fitted(train, transform)
     for values in (train, later):
         encoded = _encode(feature, values)

@@ -88,7 +88,7 @@ def test_every_method_is_compared() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE))
-def test_methods_of_whole_gradients_refuse_blocks(seed: int, name: str) -> None:
+def test_methods_of_full_gradients_refuse_blocks(seed: int, name: str) -> None:
     with pytest.raises(ValueError, match=r"partition: expected one block.*found 2"):
         made(name, drawn(seed), drawn(seed))
 

@@ -28,7 +28,7 @@ def cotangents(output: Tensor, losses: Tensor) -> list[Tensor]:
     return [torch.autograd.grad(loss, output, retain_graph=True)[0] for loss in losses]
 
 
-def test_equal_those_of_the_whole_way(made: tuple[nn.Linear, Tensor, Tensor, list]) -> None:  # type: ignore[type-arg]
+def test_equal_those_of_the_full_backward(made: tuple[nn.Linear, Tensor, Tensor, list]) -> None:  # type: ignore[type-arg]
     shared, output, losses, blocks = made
     at_output = cotangents(output, losses)
     gradients = output_gradients(output, at_output.__getitem__, blocks, ALL)

@@ -229,7 +229,7 @@ def test_a_bin_without_rows_has_no_gap() -> None:
     assert error(np.array([1.0, 0.0])) == pytest.approx(0.2)
 
 
-def test_whole_weights_give_exact_areas() -> None:
+def test_integer_weights_give_exact_areas() -> None:
     """Pairs are counted, so that equally good orders are equal to the last bit."""
     labels = np.array([1.0, 0, 1, 0, 0, 1, 1])
     areas = {

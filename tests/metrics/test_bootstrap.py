@@ -17,16 +17,16 @@ def test_it_is_the_slow_loop_over_repeated_rows(rng: Rng) -> None:
     weights = rng.choice([0.5, 1.0, 3.0], count)
     predictions = [z, rng.normal(size=count)]
     score = kind_of("binary").score([labels] * 2, predictions)
-    found = resampled({"click": score}, weights, resamples=resamples, seed=5)["click"]
+    click = resampled({"click": score}, weights, resamples=resamples, seed=5)["click"]
     draws = np.random.default_rng(5)
-    for values in found:
+    for values in click:
         rows = draws.integers(count, size=count)
         for value, predicted in zip(values, predictions, strict=True):
             slow = evaluate_task("binary", labels[rows], predicted[rows], weights[rows])
             assert value == pytest.approx(slow["auc"], abs=1e-12)
 
 
-def test_every_score_sees_the_same_rows(rng: Rng) -> None:
+def test_every_score_is_of_the_same_rows(rng: Rng) -> None:
     seen: dict[str, list[bytes]] = {"a": [], "b": []}
 
     def watch(name: str):  # type: ignore[no-untyped-def]
@@ -36,11 +36,11 @@ def test_every_score_sees_the_same_rows(rng: Rng) -> None:
 
         return score
 
-    found = resampled({n: watch(n) for n in seen}, np.ones(7), resamples=3, seed=0)
+    actual = resampled({n: watch(n) for n in seen}, np.ones(7), resamples=3, seed=0)
     assert seen["a"] == seen["b"]
     assert len(set(seen["a"])) == 3
-    assert found["a"].shape == (3, 1)
-    assert (found["a"] == 7).all()
+    assert actual["a"].shape == (3, 1)
+    assert (actual["a"] == 7).all()
 
 
 def test_the_interval_covers_the_truth(rng: Rng) -> None:
@@ -52,14 +52,14 @@ def test_the_interval_covers_the_truth(rng: Rng) -> None:
         pair = [z + rng.normal(size=150), z + rng.normal(size=150)]
         score = kind_of("binary").score([labels] * 2, pair)
         draws = resampled({"x": score}, np.ones(150), resamples=100, seed=seed)["x"]
-        found = interval(0.0, draws[:, 1] - draws[:, 0])
-        covered += found.low <= 0 <= found.high
+        actual = interval(0.0, draws[:, 1] - draws[:, 0])
+        covered += actual.low <= 0 <= actual.high
     assert covered >= 33  # of 40; fewer in 1 of 1000 tries at 95 %
 
 
 def test_interval() -> None:
-    found = interval(5.0, np.r_[np.arange(1001) / 100, np.nan])
-    assert (found.value, found.low, found.high) == pytest.approx((5.0, 0.25, 9.75))
+    actual = interval(5.0, np.r_[np.arange(1001) / 100, np.nan])
+    assert (actual.value, actual.low, actual.high) == pytest.approx((5.0, 0.25, 9.75))
     unknown = interval(1.0, np.full(9, np.nan))
     assert unknown.value == 1.0
     assert np.isnan([unknown.low, unknown.high, UNKNOWN.value]).all()

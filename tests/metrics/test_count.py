@@ -70,8 +70,8 @@ def test_equal_labels(label: float) -> None:
 
 def test_a_prediction_of_0_is_finite() -> None:
     labels = np.array([1.0, 0.0])
-    found = mean_poisson_deviance(labels, np.zeros(2, np.float32), np.ones(2))
-    assert found == pytest.approx(-np.log(1e-7) - 1, rel=1e-6)
+    actual = mean_poisson_deviance(labels, np.zeros(2, np.float32), np.ones(2))
+    assert actual == pytest.approx(-np.log(1e-7) - 1, rel=1e-6)
 
 
 def test_true_rates_as_labels_give_the_score_of_many_draws(rng: Rng) -> None:

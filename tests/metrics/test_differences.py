@@ -10,59 +10,59 @@ VALUES = np.array([0.5, 1.5, -0.25, 1.0, 0.75, 2.0, 0.0, 1.25])
 
 
 def test_interval_and_p_are_those_of_the_paired_t_test() -> None:
-    found = difference(VALUES)
+    actual = difference(VALUES)
     known = stats.ttest_1samp(VALUES, 0.0)
     low, high = known.confidence_interval(0.95)
-    assert found.p == pytest.approx(known.pvalue)
-    assert (found.low, found.high) == pytest.approx((low, high))
-    assert found.mean == pytest.approx(VALUES.mean())
-    assert (found.wins, found.losses, found.pairs) == (6, 1, 8)
+    assert actual.p == pytest.approx(known.pvalue)
+    assert (actual.low, actual.high) == pytest.approx((low, high))
+    assert actual.mean == pytest.approx(VALUES.mean())
+    assert (actual.wins, actual.losses, actual.pairs) == (6, 1, 8)
 
 
 def test_the_bootstrap_interval_is_near_and_the_same_every_time() -> None:
-    found = difference(VALUES)
+    actual = difference(VALUES)
     known = stats.bootstrap(
         (VALUES,), np.mean, method="percentile", rng=np.random.default_rng(1), n_resamples=9999
     ).confidence_interval
-    assert found.bootstrap == pytest.approx((known.low, known.high), abs=0.05)
-    assert difference(VALUES).bootstrap == found.bootstrap
+    assert actual.bootstrap == pytest.approx((known.low, known.high), abs=0.05)
+    assert difference(VALUES).bootstrap == actual.bootstrap
 
 
 @pytest.mark.slow  # a simulation
-def test_the_interval_covers_and_the_detectable_difference_is_found_as_often_as_said() -> None:
+def test_the_interval_covers_and_the_detectable_difference_is_detected() -> None:
     rng = np.random.default_rng(0)
     tries, count, sd = 1000, 8, 1.0
     # The detectable difference is estimated from each sample; in the mean it is this one.
     true = (stats.t.ppf(0.975, count - 1) + stats.t.ppf(0.8, count - 1)) * sd / np.sqrt(count)
-    covered = found = 0
-    told = []
+    covered = detected = 0
+    detectable = []
     for _ in range(tries):
         one = difference(rng.normal(true, sd, count))
         covered += one.low <= true <= one.high
-        found += one.p < 0.05
-        told.append(one.detectable)
+        detected += one.p < 0.05
+        detectable.append(one.detectable)
     assert covered / tries == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / tries))
     allowed = 0.03 + 4 * np.sqrt(0.8 * 0.2 / tries)  # the sum of two quantiles is itself a rule
-    assert found / tries == pytest.approx(0.80, abs=allowed)
-    error = 4 * np.std(np.square(told)) / np.sqrt(tries)
-    assert np.mean(np.square(told)) == pytest.approx(true**2, abs=error)
+    assert detected / tries == pytest.approx(0.80, abs=allowed)
+    error = 4 * np.std(np.square(detectable)) / np.sqrt(tries)
+    assert np.mean(np.square(detectable)) == pytest.approx(true**2, abs=error)
 
 
 def test_nothing_can_be_said_of_fewer_than_two_pairs() -> None:
     for values in (np.array([]), np.array([1.0]), np.array([1.0, np.nan])):
-        found = difference(values)
-        assert np.isnan(found.p)
-        assert np.isnan(found.low)
-        assert verdict(found, 0.05) == (
+        actual = difference(values)
+        assert np.isnan(actual.p)
+        assert np.isnan(actual.low)
+        assert verdict(actual, 0.05) == (
             "no difference shown",
             "no difference can be shown: fewer than two pairs",
         )
 
 
 def test_equal_runs_are_no_difference() -> None:
-    found = difference(np.zeros(5))
-    assert (found.p, found.low, found.high, found.wins) == (1.0, 0.0, 0.0, 0)
-    assert verdict(found, 0.05)[0] == "no difference shown"
+    actual = difference(np.zeros(5))
+    assert (actual.p, actual.low, actual.high, actual.wins) == (1.0, 0.0, 0.0, 0)
+    assert verdict(actual, 0.05)[0] == "no difference shown"
 
 
 def test_holm_is_the_step_down() -> None:
@@ -89,16 +89,16 @@ def test_holm_keeps_the_familywise_error() -> None:
     ],
 )
 def test_verdicts(values: list[float], word: str, text: str) -> None:
-    found, sentence = verdict(difference(np.array(values)), 0.005)
-    assert found == word
+    actual, sentence = verdict(difference(np.array(values)), 0.005)
+    assert actual == word
     assert sentence.startswith(text)
 
 
 def test_a_small_p_above_alpha_is_no_verdict() -> None:
-    found = difference(np.array([0.2, 0.5, 0.3, 0.6]))
-    assert 0.005 < found.p < 0.05
-    assert verdict(found, 0.005)[0] == "no difference shown"
-    assert verdict(found, 0.05)[0] == "helps"
+    actual = difference(np.array([0.2, 0.5, 0.3, 0.6]))
+    assert 0.005 < actual.p < 0.05
+    assert verdict(actual, 0.005)[0] == "no difference shown"
+    assert verdict(actual, 0.05)[0] == "helps"
 
 
 def test_relative_gain_is_the_mean_in_percent() -> None:

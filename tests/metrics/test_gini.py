@@ -30,13 +30,13 @@ def area(labels: np.ndarray, scores: np.ndarray) -> float:
 @given(ROWS)
 def test_it_is_the_area_over_the_best_area(rows: list[tuple[int, int, int]]) -> None:
     labels, scores, weights = np.array(rows, float).T
-    found = normalized_gini(labels, scores, weights)
+    actual = normalized_gini(labels, scores, weights)
     if labels.min() == labels.max():
-        assert found == Undefined("all labels are equal")
+        assert actual == Undefined("all labels are equal")
         return
     copies = np.repeat(np.arange(len(rows)), weights.astype(int))
     labels, scores = labels[copies], scores[copies]
-    assert found == pytest.approx(area(labels, scores) / area(labels, labels), abs=1e-12)
+    assert actual == pytest.approx(area(labels, scores) / area(labels, labels), abs=1e-12)
 
 
 def test_of_labels_0_and_1_it_is_auc(rng: Rng) -> None:

@@ -84,11 +84,11 @@ def test_rank_correlation_is_pearson_s_of_ranks_counted_one_by_one(
     rows: list[tuple[int, int, int]],
 ) -> None:
     labels, predictions, weights = np.array(rows, float).T
-    found = rank_correlation(labels, predictions, weights)
+    actual = rank_correlation(labels, predictions, weights)
     if labels.min() == labels.max():
-        assert found == Undefined("all labels are equal")
+        assert actual == Undefined("all labels are equal")
     elif predictions.min() == predictions.max():
-        assert found == Undefined("all predictions are equal")
+        assert actual == Undefined("all predictions are equal")
     else:
         ranks = [
             [sum(weights * ((v < own) + 0.5 * (v == own))) for own in v]
@@ -96,7 +96,7 @@ def test_rank_correlation_is_pearson_s_of_ranks_counted_one_by_one(
         ]
         table = np.cov(*ranks, aweights=weights)
         expected = table[0, 1] / math.sqrt(table[0, 0] * table[1, 1])
-        assert found == pytest.approx(expected, abs=1e-12)
+        assert actual == pytest.approx(expected, abs=1e-12)
 
 
 def test_one_preparation_serves_all_weights_and_models(rng: np.random.Generator) -> None:

@@ -47,8 +47,8 @@ def make_score(
 def test_they_are_the_metrics_of_evaluation(kind: str, weighted: bool, rng: Rng) -> None:
     labels, predictions = made(kind, rng)
     weights = rng.choice([0.0, 0.5, 2.0], COUNT) if weighted else np.ones(COUNT)
-    found = make_score(kind, np.arange(COUNT), [labels] * 3, predictions)(weights)
-    for value, predicted in zip(found, predictions, strict=True):
+    actual = make_score(kind, np.arange(COUNT), [labels] * 3, predictions)(weights)
+    for value, predicted in zip(actual, predictions, strict=True):
         expected = evaluate_task(kind, labels, predicted, weights)[kind_of(kind).main]
         assert value == pytest.approx(expected if isinstance(expected, float) else 0.0, abs=1e-12)
 
@@ -74,14 +74,14 @@ def test_a_row_of_weight_three_is_as_three_rows(kind: str, rng: Rng) -> None:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_rows_are_places_among_all(kind: str, rng: Rng) -> None:
+def test_rows_are_indices_among_all(kind: str, rng: Rng) -> None:
     labels, predictions = made(kind, rng)
     weights = rng.random(COUNT)
     rows = np.flatnonzero(rng.random(COUNT) < 0.5)
     some = [labels[rows]] * 3, [predicted[rows] for predicted in predictions]
-    found = make_score(kind, rows, *some)(weights)
+    actual = make_score(kind, rows, *some)(weights)
     alone = make_score(kind, np.arange(len(rows)), *some)(weights[rows])
-    assert found == pytest.approx(alone, abs=1e-12)
+    assert actual == pytest.approx(alone, abs=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])

@@ -62,11 +62,11 @@ def gradients(step: TrainingStep, rows: Batch) -> dict[str, Tensor]:
     before = [table.detach().clone() for table in step.network.embeddings.weights()]
     assert step(rows).updated
     after = step.network.embeddings.weights()
-    found = {f"table {i}": b - a for i, (a, b) in enumerate(zip(after, before, strict=True))}
+    actual = {f"table {i}": b - a for i, (a, b) in enumerate(zip(after, before, strict=True))}
     for name, parameter in step.network.named_parameters():
         if parameter.grad is not None:
-            found[name] = parameter.grad.clone()
-    return found
+            actual[name] = parameter.grad.clone()
+    return actual
 
 
 def by_backward(step: TrainingStep, rows: Batch) -> tuple[list[Tensor], Tensor]:
@@ -116,11 +116,11 @@ def test_a_sum_of_task_gradients_is_the_plain_step(
 ) -> None:
     plain = gradients(step_of({"name": "sum"}, NETWORKS[network], **rest), rows)
     combined = step_of({"name": "sum", "diagnostics": 1}, NETWORKS[network], **rest)
-    found = gradients(combined, rows)
+    actual = gradients(combined, rows)
     assert combined.combining is not None
-    assert found.keys() == plain.keys()
+    assert actual.keys() == plain.keys()
     for name, gradient in plain.items():
-        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-4, msg=name)
+        torch.testing.assert_close(actual[name], gradient, atol=2e-6, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any])
 
     plain = gradients(after_warm_up({"name": "sum"}), rows)
     step = after_warm_up({"name": "sum", "diagnostics": 1})
-    found = gradients(step, rows)
+    actual = gradients(step, rows)
     learned = dict(step.transfer.named_parameters())
     assert all(p.grad is not None for p in learned.values() if adatt["mechanism"] == "loss")
     for name, gradient in plain.items():
-        torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=2e-4, msg=name)
+        torch.testing.assert_close(actual[name], gradient, atol=2e-6, rtol=2e-4, msg=name)
     if adatt["mechanism"] != "borrow":  # with plenty of labels nobody borrows
         off = step_of({"name": "sum"})
         without = gradients(off, rows)
@@ -186,11 +186,11 @@ def test_the_fast_way_equals_the_generic_one(
 
 def test_towers_gates_and_own_experts_keep_their_plain_gradient(step_of: Make, rows: Batch) -> None:
     plain = gradients(step_of({"name": "sum"}), rows)
-    found = gradients(step_of({"name": "mgda"}), rows)
+    actual = gradients(step_of({"name": "mgda"}), rows)
     shared = {name for name in plain if ".shared_experts." in name or name.startswith("table")}
     assert len(shared) == 8 + 3
     for name, gradient in plain.items():
-        assert torch.allclose(found[name], gradient, atol=1e-6) == (name not in shared), name
+        assert torch.allclose(actual[name], gradient, atol=1e-6) == (name not in shared), name
 
 
 @pytest.mark.parametrize("name", [*COMBINERS, "gradnorm"])
@@ -237,10 +237,10 @@ def test_an_absent_task_is_left_out(step_of: Make, rows: Batch, seen: list[list[
     assert step(replace(rows, labels=labels)).updated
     (given,) = seen
     assert not any(part[1].any() for part in given)
-    found = step.combining.diagnostics()
-    assert found["weights"]["segment"] is None
-    assert found["pair_cosine"][1] == [None] * 4
-    assert found["pair_cosine"][0][2] is not None
+    diagnostics = step.combining.diagnostics()
+    assert diagnostics["weights"]["segment"] is None
+    assert diagnostics["pair_cosine"][1] == [None] * 4
+    assert diagnostics["pair_cosine"][0][2] is not None
 
 
 def test_a_batch_without_labels_is_harmless(step_of: Make, rows: Batch) -> None:
@@ -300,8 +300,8 @@ def test_bf16_agrees(step_of: Make, rows: Batch) -> None:
     section = {"name": "config", "block": "expert"}
     exact = gradients(step_of(section), rows)
     training = SGD | {"batch_size": 40, "precision": "bf16"}
-    found = gradients(step_of(section, training=training), rows)
-    ours = torch.cat([found[name].flatten() for name in exact])
+    actual = gradients(step_of(section, training=training), rows)
+    ours = torch.cat([actual[name].flatten() for name in exact])
     theirs = torch.cat([gradient.flatten() for gradient in exact.values()])
     assert torch.cosine_similarity(ours, theirs, 0) > 0.995
 
@@ -319,12 +319,12 @@ def test_diagnostics_of_a_sum_are_taken_when_due(step_of: Make, rows: Batch) -> 
     step = step_of({"name": "sum", "diagnostics": 3, "block": "expert"})
     for number in range(7):
         assert step(rows, number).updated
-    found = step.combining.diagnostics()
-    assert found["steps"] == 3
-    assert list(found["conflict_ratio"]) == ["shared.0", "shared.1", CUT]
-    assert all(0 <= ratio <= 1 for ratio in found["conflict_ratio"].values())
-    assert all(ratio == pytest.approx(1) for ratio in found["length_ratio"].values())
-    assert found["weights"] == dict.fromkeys(step.network.task_names, 1.0)
+    diagnostics = step.combining.diagnostics()
+    assert diagnostics["steps"] == 3
+    assert list(diagnostics["conflict_ratio"]) == ["shared.0", "shared.1", CUT]
+    assert all(0 <= ratio <= 1 for ratio in diagnostics["conflict_ratio"].values())
+    assert all(ratio == pytest.approx(1) for ratio in diagnostics["length_ratio"].values())
+    assert diagnostics["weights"] == dict.fromkeys(step.network.task_names, 1.0)
     assert step.combining.diagnostics() is None
 
 

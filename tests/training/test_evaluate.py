@@ -34,7 +34,7 @@ def score(evaluator, network, rows, size):
     return evaluator(network, MemoryLoader(rows, batch_size=size, shuffle=False, seed=0))
 
 
-def test_metrics_are_of_the_whole_set_whatever_the_batch_size(evaluator, network, rows_of):
+def test_metrics_are_of_all_rows_whatever_the_batch_size(evaluator, network, rows_of):
     rows = rows_of(101)
     whole = score(evaluator, network, rows, 101)
     parts = score(evaluator, network, rows, 7)
@@ -65,7 +65,7 @@ def test_regression_is_judged_in_the_labels_unit(evaluator, network, rows_of):
     assert scores.metrics["value"]["rmse"] == pytest.approx(rmse, rel=1e-5)
 
 
-def test_ranks_are_over_the_whole_catalogue_without_the_unknown_item(evaluator, network, rows_of):
+def test_ranks_are_over_the_full_catalogue_without_the_unknown_item(evaluator, network, rows_of):
     rows = rows_of(30)
     ranks = score(evaluator, network, rows, 8).predictions["brand"]
     similar = network.scores("brand", network.eval()(rows).logits["brand"])[:, 1:]
@@ -97,7 +97,7 @@ def test_the_mean_loss_is_weighted(evaluator, network, rows):
     assert mean_loss(scores.losses, weights) == pytest.approx(expected)
 
 
-def test_gate_use_is_told_per_task(evaluator, network, rows):
+def test_gate_use_is_reported_per_task(evaluator, network, rows):
     gates = score(evaluator, network, rows, 16).gates
     assert set(gates) == {"click", "segment", "value", "brand"}
     assert set(gates["click"].mean) == {"click.0", "shared.0", "shared.1"}

@@ -30,21 +30,21 @@ def lengths(step: TrainingStep, rows: Batch) -> tuple[torch.Tensor, torch.Tensor
     outputs = network(rows)
     losses, _ = step._losses(outputs, rows)
     last = network.ple.levels[0].shared_experts.experts[0].linears[-1]
-    found = []
+    results = []
     for loss in losses:
         grads = torch.autograd.grad(loss, [last.weight, last.bias], retain_graph=True)
-        found.append(torch.cat([g.flatten() for g in grads]).norm())
-    return losses.detach(), torch.stack(found)
+        results.append(torch.cat([g.flatten() for g in grads]).norm())
+    return losses.detach(), torch.stack(results)
 
 
-def test_it_is_told_the_lengths_on_the_last_shared_layer(step: TrainingStep, rows: Batch) -> None:
+def test_it_receives_the_lengths_on_the_last_shared_layer(step: TrainingStep, rows: Batch) -> None:
     expected = GradNorm(4, alpha=0.7, learning_rate=0.05)
     for number in range(3):
         losses, of_tasks = lengths(step, rows)
         expected.update(losses, of_tasks, torch.ones(4, dtype=torch.bool))
         assert step(rows, number).updated
-        found = step.balancer.weights()
-        torch.testing.assert_close(found, expected.weights, atol=1e-5, rtol=1e-4)
+        weights = step.balancer.weights()
+        torch.testing.assert_close(weights, expected.weights, atol=1e-5, rtol=1e-4)
     assert (expected.weights - 1).abs().max() > 0.05
     assert float(expected.weights.sum()) == pytest.approx(4, abs=1e-4)
 

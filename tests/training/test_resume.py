@@ -181,11 +181,11 @@ def without_clock(state: TrainingState) -> dict[str, Any]:
 
 
 def assert_same(state: TrainingState, expected: TrainingState) -> None:
-    found, wanted = without_clock(state), without_clock(expected)
-    assert found["values"] == wanted["values"]
-    assert found["tensors"].keys() == wanted["tensors"].keys()
+    actual, wanted = without_clock(state), without_clock(expected)
+    assert actual["values"] == wanted["values"]
+    assert actual["tensors"].keys() == wanted["tensors"].keys()
     for name, value in wanted["tensors"].items():
-        assert torch.equal(found["tensors"][name], value), name
+        assert torch.equal(actual["tensors"][name], value), name
 
 
 def assert_same_result(result: TrainingResult, expected: TrainingResult) -> None:

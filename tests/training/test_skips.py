@@ -24,7 +24,7 @@ def test_skips_blame_the_gradient_where_every_loss_is_finite():
         skips.update(StepResult(*[torch.zeros(1)] * 3, False))
 
 
-def test_skips_tell_why_a_combiner_found_nothing(caplog):
+def test_skips_report_why_a_combiner_gave_no_gradient(caplog):
     skips = Skips(2, ("a",))
     skips.update(StepResult(*[torch.zeros(1)] * 3, False, problem="CAGrad: no weights in block 0"))
     assert "batch skipped: CAGrad: no weights in block 0" in caplog.text

@@ -164,7 +164,7 @@ def test_bad_batches_are_counted_and_too_many_stop_the_run_by_name(run, rows_of)
         run([0.5], rows=replace(rows, labels=labels), max_nonfinite=2)
 
 
-def test_one_bad_batch_is_skipped_and_training_goes_on(run, rows_of, caplog):
+def test_one_bad_batch_is_skipped_and_training_continues(run, rows_of, caplog):
     rows = rows_of(40)
     labels = rows.labels.clone()
     labels[5, 2] = torch.inf

@@ -55,11 +55,11 @@ def decays(step: TrainingStep) -> dict[int, float]:
 
 @pytest.mark.parametrize("mechanism", CLASSES)
 def test_every_parameter_of_it_is_learned_without_decay(mechanism: str) -> None:
-    step, found = built(mechanism=mechanism), {}
+    step, actual = built(mechanism=mechanism), {}
     assert type(step.transfer) is CLASSES[mechanism]
-    found = {name: decays(step)[id(p)] for name, p in step.transfer.named_parameters()}
+    actual = {name: decays(step)[id(p)] for name, p in step.transfer.named_parameters()}
     heads = ["head", "head_bias"] if mechanism == "borrow" else []
-    assert found == dict.fromkeys([*heads, "adatt.W"], 0.0)
+    assert actual == dict.fromkeys([*heads, "adatt.W"], 0.0)
     assert max(decays(step).values()) > 0
 
 

@@ -33,8 +33,8 @@ BLOCKS = {
 
 
 def section(name: str, **keys: Any) -> CombinerConfig:
-    found: CombinerConfig = TypeAdapter(CombinerConfig).validate_python({"name": name, **keys})
-    return found
+    actual: CombinerConfig = TypeAdapter(CombinerConfig).validate_python({"name": name, **keys})
+    return actual
 
 
 def build(name: str, **keys: Any) -> NamedCombiner:
@@ -58,30 +58,30 @@ def told(name: str, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> dict[str, A
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_built_from_its_name_alone(name: str) -> None:
-    found = build(name)
-    assert type(found.combiner) is COMBINERS[name]
-    assert found.combiner.tasks == TASKS
-    assert found.blocks == BLOCKS["fixed" if name == "cagt" else "all"]
-    assert found.combiner.partition.widths == (15, 4, 15, 4, 7)
-    assert found.combiner.partition.blocks == len(found.blocks)
+    actual = build(name)
+    assert type(actual.combiner) is COMBINERS[name]
+    assert actual.combiner.tasks == TASKS
+    assert actual.blocks == BLOCKS["fixed" if name == "cagt" else "all"]
+    assert actual.combiner.partition.widths == (15, 4, 15, 4, 7)
+    assert actual.combiner.partition.blocks == len(actual.blocks)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in WHOLE])
 def test_every_block_of_every_method(name: str, block: str) -> None:
-    found = build(name, block=block)
-    assert found.blocks == BLOCKS[block]
+    actual = build(name, block=block)
+    assert actual.blocks == BLOCKS[block]
     generator = torch.Generator().manual_seed(3)
     rows = [torch.randn(TASKS, part.width, generator=generator) for part in PARTS]
-    combined = found.combiner.combine(rows, torch.ones(TASKS, dtype=torch.bool), step=0)
+    combined = actual.combiner.combine(rows, torch.ones(TASKS, dtype=torch.bool), step=0)
     assert combined.problem is None
     assert combined.diagnostics is not None
-    assert combined.diagnostics.cosines.shape == (len(found.blocks), TASKS, TASKS)
+    assert combined.diagnostics.cosines.shape == (len(actual.blocks), TASKS, TASKS)
 
 
 def test_the_size_of_fixed_blocks_arrives() -> None:
-    found = build("pcgrad", block="fixed", block_size=10)
-    assert found.blocks == (
+    actual = build("pcgrad", block="fixed", block_size=10)
+    assert actual.blocks == (
         *("shared.0.weight.0", "shared.0.weight.1", "shared.1.weight.0", "shared.1.weight.1"),
         "embeddings",
     )
@@ -114,7 +114,7 @@ def test_defaults_are_those_of_the_method(name: str, monkeypatch: pytest.MonkeyP
     assert options == {key: parameters[key].default for key in options}
 
 
-def test_cagt_holds_what_the_section_says() -> None:
+def test_cagt_has_the_settings_of_its_section() -> None:
     combiner = build("cagt", **other_options("cagt")).combiner
     assert isinstance(combiner, CAGT)
     assert {key: getattr(combiner, key) for key in other_options("cagt")} == other_options("cagt")
@@ -127,7 +127,7 @@ def test_diagnostics_are_no_business_of_the_method(
     assert told(name, monkeypatch, diagnostics=5) == told(name, monkeypatch)
 
 
-def test_places_may_be_missing() -> None:
+def test_blocks_may_be_missing() -> None:
     parts = PARTS[:-1]
-    found = build_combiner(section("upgrad", block="expert"), parts, tasks=TASKS, seed=SEED)
-    assert found.blocks == ("shared.0", "shared.1")
+    actual = build_combiner(section("upgrad", block="expert"), parts, tasks=TASKS, seed=SEED)
+    assert actual.blocks == ("shared.0", "shared.1")

@@ -159,9 +159,9 @@ def test_the_shuffle_seed_moves_the_order_of_rows_alone(shared_toy: Any) -> None
 
 def test_the_shuffle_seed_leaves_the_initial_weights(shared_toy: Any) -> None:
     rates = ("training.optimizer.learning_rate=1e-30", "training.tables.learning_rate=1e-30")
-    found = []
+    results = []
     for seed in ("null", "6"):
         config = shared_toy.config(f"training.shuffle_seed={seed}", "training.epochs=1", *rates)
-        found.append(fit_network(config, prepare(config)).network.state_dict())
-    for name, value in found[0].items():
-        torch.testing.assert_close(value, found[1][name], msg=name)
+        results.append(fit_network(config, prepare(config)).network.state_dict())
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], msg=name)

@@ -25,9 +25,9 @@ def test_ids_are_used_like_zipf(
 ) -> None:
     plan = plan_of("small", "features.categorical=[50]", f"features.zipf={exponent}")
     views = rng.standard_normal((ROWS, 1), dtype=np.float32)
-    found = by_rank(categories(views, plan.features)["category_01"].to_numpy(), Zipf(50, exponent))
+    actual = by_rank(categories(views, plan.features)["category_01"].to_numpy(), Zipf(50, exponent))
     chances = Zipf(50, exponent).chances()
-    assert (np.abs(found - chances) < SIGMAS * np.sqrt(chances / ROWS)).all()
+    assert (np.abs(actual - chances) < SIGMAS * np.sqrt(chances / ROWS)).all()
 
 
 def test_an_id_is_an_interval_of_the_view(plan_of: Callable[..., Plan]) -> None:
@@ -61,9 +61,9 @@ def test_lists_have_poisson_lengths_and_common_taste(
     empty = (lengths == 0).mean()
     assert abs(empty - np.exp(-4.0)) < SIGMAS * np.sqrt(np.exp(-4.0) / ROWS)
     zipf, flat = Zipf(20, 1.1), column.values.to_numpy()
-    found, chances = by_rank(flat, zipf), zipf.chances()
+    actual, chances = by_rank(flat, zipf), zipf.chances()
     # Entries of a row are correlated: at worst as few as rows.
-    assert (np.abs(found - chances) < SIGMAS * np.sqrt(chances / ROWS)).all()
+    assert (np.abs(actual - chances) < SIGMAS * np.sqrt(chances / ROWS)).all()
     rank = np.empty(20, dtype=np.int64)
     rank[zipf.names(np.arange(20, dtype=np.int32))] = np.arange(20)
     first = column.offsets.to_numpy()[:-1][lengths > 1]

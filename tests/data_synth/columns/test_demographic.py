@@ -25,10 +25,10 @@ def test_the_copula(drawn: Demographics) -> None:
     """Normal scores of the ranks have the copula's correlations; steps and ties weaken some."""
     values = np.stack([drawn.columns[name] for name in DEMOGRAPHICS])
     scores = ndtri((np.apply_along_axis(rankdata, 1, values) - 0.5) / COUNT)
-    found = np.corrcoef(scores)
+    actual = np.corrcoef(scores)
     bound = SIGMAS / np.sqrt(COUNT)
-    assert np.abs(found - COPULA)[:3, :3].max() < bound  # years, money, months: hardly any ties
-    steps = found[:3, 3:]
+    assert np.abs(actual - COPULA)[:3, :3].max() < bound  # years, money, months: hardly any ties
+    steps = actual[:3, 3:]
     assert (np.abs(steps) < np.abs(COPULA[:3, 3:]) + bound).all()
     # Four and six steps keep some 0.85 to 0.95 of a correlation.
     assert (np.abs(steps) > 0.8 * np.abs(COPULA[:3, 3:]) - bound).all()
@@ -45,10 +45,10 @@ def test_marginals(drawn: Demographics) -> None:
     months = 1 / np.expm1(1 / 48)  # mean of an exponential value of mean 48, rounded down
     assert abs(tenure.mean() - months) < SIGMAS * 48 / np.sqrt(COUNT)
     se = SIGMAS * 0.5 / np.sqrt(COUNT)
-    found = np.bincount(education) / COUNT
-    assert np.abs(found - [0.15, 0.45, 0.28, 0.12]).max() < se
-    found = np.bincount(household) / COUNT
-    assert np.abs(found - [0, 0.30, 0.32, 0.17, 0.14, 0.05, 0.02]).max() < se
+    actual = np.bincount(education) / COUNT
+    assert np.abs(actual - [0.15, 0.45, 0.28, 0.12]).max() < se
+    actual = np.bincount(household) / COUNT
+    assert np.abs(actual - [0, 0.30, 0.32, 0.17, 0.14, 0.05, 0.02]).max() < se
 
 
 def test_nulls(drawn: Demographics) -> None:
@@ -63,10 +63,10 @@ def test_nulls(drawn: Demographics) -> None:
 def test_a_persona_lives_in_its_regions(rng: np.random.Generator) -> None:
     views = rng.standard_normal((COUNT, 5)).astype(np.float32)
     region = demographics(views, np.full(COUNT, 5), Missing(), rng).columns["region"]
-    found = np.bincount(region, minlength=20) / COUNT
+    actual = np.bincount(region, minlength=20) / COUNT
     expected = np.full(20, 0.4 / 20)
     expected[15:18] += 0.6 / 3
-    assert (np.abs(found - expected) < SIGMAS * np.sqrt(expected / COUNT)).all()
+    assert (np.abs(actual - expected) < SIGMAS * np.sqrt(expected / COUNT)).all()
 
 
 def test_rows_of_a_customer_have_its_values(drawn: Demographics) -> None:

@@ -47,7 +47,7 @@ def test_tails(plan_of: Callable[..., Plan], rng: np.random.Generator) -> None:
     assert ((shares > 0) & (shares < 1)).all()
 
 
-def test_missing_at_random_says_nothing(
+def test_missing_at_random_does_not_depend_on_the_value(
     plan_of: Callable[..., Plan], rng: np.random.Generator
 ) -> None:
     views, columns = draw(plan_of("small"), rng)

@@ -13,8 +13,8 @@ def test_without_noise_nothing_is_drawn(rng: np.random.Generator) -> None:
 
 def test_a_share_of_rows_takes_anothers_score(rng: np.random.Generator) -> None:
     scores = np.arange(50_000.0)
-    found = with_noise(scores, 0.3, rng)
-    changed = found != scores
+    actual = with_noise(scores, 0.3, rng)
+    changed = actual != scores
     assert abs(changed.mean() - 0.3) < 4.5 * np.sqrt(0.21 / 50_000)
-    assert np.isin(found, scores).all()
-    assert abs(np.corrcoef(found[changed], scores[changed])[0, 1]) < 4.5 / np.sqrt(changed.sum())
+    assert np.isin(actual, scores).all()
+    assert abs(np.corrcoef(actual[changed], scores[changed])[0, 1]) < 4.5 / np.sqrt(changed.sum())

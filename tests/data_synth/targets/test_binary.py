@@ -44,7 +44,7 @@ def test_metrics_are_those_of_weighted_rows(noise: float, rng: np.random.Generat
     labels = np.repeat([1, 0], len(chances))
     weights = np.concatenate([counts * chances, counts * (1 - chances)])
     predicted = np.tile(chances, 2)
-    found = target.metrics(counts)
+    metrics = target.metrics(counts)
     rate = counts @ chances / counts.sum()
     sklearn = {
         "auc": roc_auc_score(labels, predicted, sample_weight=weights),
@@ -52,9 +52,9 @@ def test_metrics_are_those_of_weighted_rows(noise: float, rng: np.random.Generat
         "log_loss": log_loss(labels, predicted, sample_weight=weights),
     }
     # Neighbours in the far tails have chances equal to float64: ties to sklearn.
-    assert found["oracle"] == pytest.approx(sklearn, rel=1e-9)
+    assert metrics["oracle"] == pytest.approx(sklearn, rel=1e-9)
     entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
-    assert found["constant"] == pytest.approx({"auc": 0.5, "pr_auc": rate, "log_loss": entropy})
+    assert metrics["constant"] == pytest.approx({"auc": 0.5, "pr_auc": rate, "log_loss": entropy})
 
 
 def test_draws_follow_the_chances(rng: np.random.Generator) -> None:
@@ -78,5 +78,5 @@ def test_noise_keeps_the_rate_and_flattens(rng: np.random.Generator) -> None:
 def test_no_rows_of_a_class_is_no_crash() -> None:
     counts = np.zeros(len(FINE.points))
     counts[0] = 1
-    found = BinaryTarget(-40.0, 5.0, 0.1, 0.0).metrics(counts)
-    assert 0.0 <= found["oracle"]["auc"] <= 1.0
+    metrics = BinaryTarget(-40.0, 5.0, 0.1, 0.0).metrics(counts)
+    assert 0.0 <= metrics["oracle"]["auc"] <= 1.0

@@ -46,10 +46,10 @@ def test_draws_follow_the_chances(classes: int, rng: np.random.Generator) -> Non
         scores = np.full(count, score, dtype=np.float32)
         drawn = target.draw(scores, rng)
         chances = target.predict(target.linear(scores[:1]))[0]
-        found = np.bincount(drawn, minlength=classes) / count
+        actual = np.bincount(drawn, minlength=classes) / count
         se = np.sqrt(chances * (1 - chances) / count)
         # A count of few is skewed: one more count on top.
-        assert (np.abs(found - chances) < 4.5 * se + 5 / count).all()
+        assert (np.abs(actual - chances) < 4.5 * se + 5 / count).all()
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.6])
@@ -70,14 +70,14 @@ def test_metrics_of_classes_by_enumeration(noise: float, rng: np.random.Generato
     chances = (1 - noise) * target.chances + noise * target.marginal
     joint = shares[:, None] * chances  # of point and class
     overall = joint.sum(axis=0)
-    found = target.metrics(counts)
-    assert found["oracle"] == pytest.approx(
+    metrics = target.metrics(counts)
+    assert metrics["oracle"] == pytest.approx(
         {
             "accuracy": sum(row[c] for row, c in zip(joint, chances.argmax(1), strict=True)),
             "log_loss": -(joint * np.log(chances)).sum(),
         }
     )
-    assert found["constant"] == pytest.approx(
+    assert metrics["constant"] == pytest.approx(
         {"accuracy": overall.max(), "log_loss": -(overall * np.log(overall)).sum()}
     )
 
@@ -97,6 +97,6 @@ def test_metrics_of_items_by_enumeration(noise: float, rng: np.random.Generator)
 
 
 def test_fewer_items_than_k() -> None:
-    found = fit(3, kind="retrieval").metrics(NORMAL)
-    assert found["oracle"]["recall_at_10"] == pytest.approx(1.0)
-    assert found["constant"]["recall_at_5"] == pytest.approx(1.0)
+    metrics = fit(3, kind="retrieval").metrics(NORMAL)
+    assert metrics["oracle"]["recall_at_10"] == pytest.approx(1.0)
+    assert metrics["constant"]["recall_at_5"] == pytest.approx(1.0)

@@ -45,17 +45,17 @@ def test_expected_values_against_integration(
 
 @given(st.floats(0.05, 0.95))
 def test_r2_of_a_normal_value_is_the_plans(r2: float) -> None:
-    found = fit("normal", r2=r2).metrics(NORMAL)
-    assert found["oracle"]["r2"] == pytest.approx(r2, abs=1e-6)
-    assert found["oracle"]["rmse"] == pytest.approx(0.8 * np.sqrt(1 - r2), abs=1e-6)
-    assert found["constant"]["rmse"] == pytest.approx(0.8, abs=1e-6)
+    metrics = fit("normal", r2=r2).metrics(NORMAL)
+    assert metrics["oracle"]["r2"] == pytest.approx(r2, abs=1e-6)
+    assert metrics["oracle"]["rmse"] == pytest.approx(0.8 * np.sqrt(1 - r2), abs=1e-6)
+    assert metrics["constant"]["rmse"] == pytest.approx(0.8, abs=1e-6)
 
 
 def test_noise_costs_its_square_of_r2_for_normal_values() -> None:
     """A share q of rows takes another's score: covariance and prediction shrink by 1 - q each."""
-    found = fit("normal", noise=0.3).metrics(NORMAL)
-    assert found["oracle"]["r2"] == pytest.approx(0.4 * 0.7**2, abs=1e-6)
-    assert found["constant"]["rmse"] == pytest.approx(0.8, abs=1e-6)
+    metrics = fit("normal", noise=0.3).metrics(NORMAL)
+    assert metrics["oracle"]["r2"] == pytest.approx(0.4 * 0.7**2, abs=1e-6)
+    assert metrics["constant"]["rmse"] == pytest.approx(0.8, abs=1e-6)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])

@@ -64,11 +64,11 @@ def view_of(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor]:
 def expected_labels(batch: Batch) -> list[float]:
     """Effective labels by NumPy."""
     click, segment, value, brand = batch.labels.numpy().T
-    found = []
+    results = []
     for column in (click, segment):
         _, counts = np.unique(column[~np.isnan(column)], return_counts=True)
-        found.append(float(min(2 * (counts.sum() - counts.max()), counts.sum())))
-    return [*found, float((~np.isnan(value)).sum()), float((brand > 0).sum())]
+        results.append(float(min(2 * (counts.sum() - counts.max()), counts.sum())))
+    return [*results, float((~np.isnan(value)).sum()), float((brand > 0).sum())]
 
 
 def test_labels_are_counted_in_the_warm_up_only(
@@ -136,7 +136,7 @@ def test_measured_donors_have_like_affinity(
     assert torch.equal(borrow.lent, before)
 
 
-def test_nobody_is_chosen_anew_where_an_epoch_goes_on(
+def test_donors_stay_when_an_epoch_resumes(
     on: Callable[..., Any], few: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, borrow = on(few, "measured")

@@ -99,9 +99,9 @@ def test_each_expert_learns_from_its_own_mixture_of_task_gradients(
     assert factors.min() > 1
     assert torch.equal(factors[0], factors[1]) == (scope == "all")
     for e, block in enumerate(step.network.shared_expert_parameters()):
-        found = torch.cat([p.grad[i].flatten() for p, i in block if p.grad is not None])
-        torch.testing.assert_close(found, factors[e] @ by_expert[e])
-        assert not torch.allclose(found, by_expert[e].sum(0), rtol=0.1)
+        actual = torch.cat([p.grad[i].flatten() for p, i in block if p.grad is not None])
+        torch.testing.assert_close(actual, factors[e] @ by_expert[e])
+        assert not torch.allclose(actual, by_expert[e].sum(0), rtol=0.1)
     for name, parameter in step.network.named_parameters():
         if "shared_experts" not in name and name in plain:
             torch.testing.assert_close(parameter.grad, plain[name], msg=name)
@@ -116,15 +116,13 @@ def test_bf16_agrees(on: Callable[..., TrainingStep], rows: Batch) -> None:
     _, _, by_expert, _ = one_by_one(on(), rows)
     _, factors = stepped(step, rows)
     for e, block in enumerate(step.network.shared_expert_parameters()):
-        found = torch.cat([p.grad[i].flatten() for p, i in block if p.grad is not None])
+        actual = torch.cat([p.grad[i].flatten() for p, i in block if p.grad is not None])
         want = factors[e] @ by_expert[e]
         # As in test_probe: some ten roundings of 2^-9 in a row.
-        assert (found - want).norm() < 0.05 * want.norm()
+        assert (actual - want).norm() < 0.05 * want.norm()
 
 
-def test_what_the_network_says_does_not_change(
-    on: Callable[..., TrainingStep], rows: Batch
-) -> None:
+def test_the_outputs_do_not_change(on: Callable[..., TrainingStep], rows: Batch) -> None:
     step = on()
     embedded = step.network.cut(rows).values()
     before = step.network.forward_from(embedded, rows).logits

@@ -87,13 +87,13 @@ def test_the_balancer_learns_as_without(
     before = {k: v.clone() for k, v in step.balancer.state_dict().items()}
     for parameter in learned:
         (plain,) = torch.autograd.grad(total, parameter, retain_graph=True)
-        (found,) = torch.autograd.grad(total + term, parameter, retain_graph=True)
-        assert torch.equal(found, plain)
+        (actual,) = torch.autograd.grad(total + term, parameter, retain_graph=True)
+        assert torch.equal(actual, plain)
     assert all(torch.equal(v, before[k]) for k, v in step.balancer.state_dict().items())
 
 
 @pytest.mark.parametrize("balancing", ["fixed", "uncertainty", "stch"])
-def test_the_step_descends_on_the_whole_of_it(
+def test_the_step_descends_on_the_complete_total(
     on: Callable[..., TrainingStep], rows: Batch, balancing: str
 ) -> None:
     step, twin = on(balancing), on(balancing)
@@ -126,9 +126,9 @@ def test_without_a_bound_it_is_a_reweighting(on: Callable[..., TrainingStep], ro
     fixed = torch.tensor(list(WEIGHTS.values()))
     torch.testing.assert_close(total + term, (factors[0] * fixed * view.losses).sum())
     (expert,) = [p for p, _ in step.network.shared_expert_parameters()[0][:1]]
-    (found,) = torch.autograd.grad(total + term, expert, retain_graph=True)
+    (actual,) = torch.autograd.grad(total + term, expert, retain_graph=True)
     (want,) = torch.autograd.grad((factors[0] * fixed * view.losses).sum(), expert)
-    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(actual, want)
 
 
 def test_w_learns_in_the_dynamic_phase_only(on: Callable[..., TrainingStep], rows: Batch) -> None:
@@ -144,7 +144,7 @@ def test_w_learns_in_the_dynamic_phase_only(on: Callable[..., TrainingStep], row
         assert torch.equal(w, before) == (not learns)
 
 
-def test_w_stands_still_where_it_is_told_to(on: Callable[..., TrainingStep], rows: Batch) -> None:
+def test_w_is_fixed_without_learn_weights(on: Callable[..., TrainingStep], rows: Batch) -> None:
     step = on(learn_weights=False)
     assert step.transfer is not None
     before = step.transfer.adatt.W.detach().clone()

@@ -42,7 +42,7 @@ def test_phases_follow_the_epochs(trained: Callable[..., Any], few: Batch, mecha
     assert step.transfer.adatt.frozen
 
 
-def test_an_epoch_tells_nothing_of_adatt_without_it(trained: Callable[..., Any]) -> None:
+def test_an_epoch_reports_nothing_of_adatt_without_it(trained: Callable[..., Any]) -> None:
     _, result = trained()
     assert [epoch.transfer for epoch in result.epochs] == [None] * 4
 
@@ -114,7 +114,7 @@ def from_here(
 
 
 @pytest.mark.parametrize("mechanism", slow_except(["borrow"], MECHANISMS))
-def test_a_stored_run_goes_on_as_if_nothing_had_been(
+def test_a_stored_run_resumes_exactly(
     step_of: Callable[..., TrainingStep], few: Batch, mechanism: str
 ) -> None:
     """From the middle and from the end of epochs of every phase."""
@@ -136,8 +136,8 @@ def test_a_stored_run_goes_on_as_if_nothing_had_been(
         assert len(list(from_here(again, few, *place))) == 15 - 3 * place[0] - place[1]
         for part, want in last.items():
             flat, _ = torch.utils._pytree.tree_flatten(want)
-            found, _ = torch.utils._pytree.tree_flatten(state(again)[part])
-            for one, other in zip(found, flat, strict=True):
+            actual, _ = torch.utils._pytree.tree_flatten(state(again)[part])
+            for one, other in zip(actual, flat, strict=True):
                 same = torch.equal(one, other) if isinstance(one, Tensor) else one == other
                 assert same, (place, part)
 

@@ -74,13 +74,13 @@ def test_gradients_equal_a_backward_of_each_task(
     assert step.network.training
     seen = probe_of(step).observation(rows, embedded)
     assert seen.gradients is not None
-    found = seen.gradients()
+    gradients = seen.gradients()
     assert len(generic) == (name in GENERIC)
     assert step.network.training
     assert all(p.grad is None for p in step.network.parameters())
     expected = by_backward(step, rows)
-    assert len(found) == len(expected) > 1
-    for gradient, want in zip(found, expected, strict=True):
+    assert len(gradients) == len(expected) > 1
+    for gradient, want in zip(gradients, expected, strict=True):
         assert (want != 0).any(1).all()
         torch.testing.assert_close(gradient, want)
 
@@ -150,9 +150,9 @@ def test_bf16_agrees(step_of: Callable[..., TrainingStep], rows: Batch) -> None:
         probe_of(step, precision=precision).observation(rows, embedded).gradients()  # type: ignore[misc]
         for precision in ("fp32", "bf16")
     )
-    for found, want in zip(half, full, strict=True):
-        assert found.dtype == torch.float32
-        error = (found - want).norm(dim=1) / want.norm(dim=1)
+    for actual, want in zip(half, full, strict=True):
+        assert actual.dtype == torch.float32
+        error = (actual - want).norm(dim=1) / want.norm(dim=1)
         # bf16 keeps 8 bits: each of some ten products and activations in a row is off by up to
         # 2^-9 of itself, the gradient by about 1 %; towers and gates are among them here.
         assert error.max() < 0.05
@@ -237,13 +237,13 @@ def test_residuals_know_the_base_rate_of_all_processes(
     for half in halves:
         residuals(half)
     sums = [one + other for one, other in zip(sent[:5], sent[5:], strict=True)]
-    found = []
+    results = []
     for half in halves:
         received = iter(sums)
         monkeypatch.setattr(module, "sum_over_processes", lambda _, i=received: next(i))
-        found.append(residuals(half))
+        results.append(residuals(half))
     monkeypatch.undo()
-    torch.testing.assert_close(torch.cat(found), residuals(rows))
+    torch.testing.assert_close(torch.cat(results), residuals(rows))
 
 
 def test_residuals_of_an_absent_task_and_of_unknown_items_are_zero(

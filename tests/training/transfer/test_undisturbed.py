@@ -28,9 +28,7 @@ def assert_identical(one: TrainingStep, other: TrainingStep) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-def test_off_is_a_step_that_knows_nothing_of_it(
-    step_of: Callable[..., TrainingStep], rows: Batch
-) -> None:
+def test_off_is_a_step_without_it(step_of: Callable[..., TrainingStep], rows: Batch) -> None:
     off = step_of({"mechanism": "off", "warmup_epochs": 0, "strength": 9.0}, model=DROPOUT)
     assert off.transfer is None
     plain = step_of(model=DROPOUT)

@@ -19,7 +19,7 @@ Make = Callable[..., Reproduction]
 CAGT = {"cagt": {"combiner": {"name": "cagt"}}}
 
 
-def test_the_ready_plans_are_found_by_name() -> None:
+def test_the_built_in_plans_are_loaded_by_name() -> None:
     assert ready_plans() == ("celeba", "rot-mnist")
     plan = load_reproduction("rot-mnist", ["training.epochs=3"])
     assert plan.training.epochs == 3
