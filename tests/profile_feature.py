@@ -82,7 +82,7 @@ class ProfileFeature(DenseFeature):
 
     @property
     def spec(self) -> ProfileSpec:
-        return ProfileSpec(self.column, self.kind, self.width, project=self.project)
+        return ProfileSpec(self.name, self.kind, self.width, project=self.project)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         known = self._read(values)

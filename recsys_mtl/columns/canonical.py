@@ -72,8 +72,17 @@ def canonical(values: pl.Series) -> pl.Series:
 
 
 def canonical_texts(texts: Iterable[str]) -> list[str]:
-    """The same of texts that a config names."""
-    return canonical(pl.Series(list(texts), dtype=pl.String)).to_list()
+    """The same of texts that a config names, without spaces around."""
+    return canonical(pl.Series(list(texts), dtype=pl.String).str.strip_chars()).to_list()
+
+
+def stripped(texts: pl.Series) -> pl.Series:
+    """Canonical texts without spaces around; a blank one is null."""
+    plain = texts.str.strip_chars()
+    padded = (plain != texts).fill_null(False)
+    if padded.any():
+        texts = texts.scatter(padded.arg_true(), canonical(plain.filter(padded)))
+    return texts.replace("", None)
 
 
 def _of_text(text: pl.Series) -> pl.Series:

@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_mtl.columns.canonical import canonical, factorize
+from recsys_mtl.columns.canonical import canonical, factorize, stripped
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.spelling import one_spelling
 
@@ -32,7 +32,10 @@ class Counts:
         self._weighted = False
 
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:
-        """Counts the values of one chunk; null and NaN do not count. All weights are positive."""
+        """Counts the values of one chunk; null, NaN and blank texts do not count.
+
+        All weights are positive.
+        """
         if weights is None:
             counted = values.alias("value").value_counts(name="count")
             counts = counted["count"].cast(pl.UInt64)
@@ -43,7 +46,9 @@ class Counts:
             texts, size = canonical(distinct), len(distinct)
             counts = pl.Series("count", np.bincount(indices, minlength=size), pl.UInt64)
             mass = pl.Series(np.bincount(indices, weights, size))
-        self._pending.append(pl.DataFrame([texts.alias("text"), counts, mass.alias("mass")]))
+        self._pending.append(
+            pl.DataFrame([stripped(texts).alias("text"), counts, mass.alias("mass")])
+        )
         if sum(part.height for part in self._pending) > self._merged.height:
             self._merge()
 

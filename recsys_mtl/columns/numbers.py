@@ -75,6 +75,46 @@ def read_numbers(values: pl.Series, *, where: str, rows: Rows) -> Floats:
     return numbers
 
 
+def are_numbers(texts: Sequence[str]) -> bool:
+    """Whether every text is a number."""
+    return not parse_numbers(pl.Series(list(texts), dtype=pl.String), texts)[0].has_nulls()
+
+
+def read_known(values: pl.Series, nulls: Sequence[str], *, where: str, rows: Rows) -> Floats:
+    """`read_numbers` of a column in which some values mean missing; with any, it may be text.
+
+    Args:
+        values: the column.
+        nulls: the texts of those values.
+        where: the column, for messages.
+        rows: which they are.
+
+    Raises:
+        UserError: as `read_numbers`; or a text is neither a number nor one of `nulls`.
+    """
+    if not nulls:
+        return read_numbers(values, where=where, rows=rows)
+    named, _ = parse_numbers(pl.Series(list(nulls), dtype=pl.String), nulls)
+    missing = set(named.drop_nulls())
+    if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+        texts = values
+        values, bad = parse_numbers(texts.cast(pl.String), [*NULL_NUMBERS, *nulls])
+        if bad is not None:
+            raise wrong(
+                "not a number",
+                where=where,
+                expected="a number, or one of null_values",
+                found=rows.describe(texts[bad], bad),
+                fix="add it to null_values if it means missing",
+            )
+    elif values.dtype == pl.Float32:
+        missing |= {float(np.float32(number)) for number in missing}
+    require_numbers(values, where)
+    numbers = values.cast(pl.Float64)
+    known = numbers.set(numbers.is_in(list(missing)).fill_null(False), None)
+    return read_numbers(known, where=where, rows=rows)
+
+
 class Moments:
     """Weight, mean and standard deviation, merged by Chan, Golub & LeVeque (1979).
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical_texts
+from recsys_mtl.columns.canonical import canonical_texts, stripped
 
 _PLAIN = r"-?(?:0|[1-9]\d*)"
 _EXPONENT = r"[eE](?:[+-]\d{1,4}|0|[1-9]\d{0,3})"
@@ -34,8 +34,9 @@ def one_spelling(texts: pl.Series) -> pl.Series:
 
     A number has no exponent and no zeros at its end. A fraction that float32 holds exactly has the
     shortest text of a float32, any other that of a float64. `true` is 1. A moment with a zone is in
-    UTC; a time of day has whole seconds.
+    UTC; a time of day has whole seconds. Spaces around do not count, a blank text is null.
     """
+    texts = stripped(texts)
     odd = texts.str.contains(_ODD) & ~texts.str.contains(rf"^{_PLAIN}$|{_SPELT_MOMENT}")
     odd = odd.fill_null(False) | (texts == "-0").fill_null(False)
     if not odd.any():

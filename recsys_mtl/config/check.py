@@ -10,6 +10,7 @@ from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
+from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.tasks import TaskConfig
@@ -29,13 +30,19 @@ def label_of(name: str, task: TaskConfig) -> str:
     return task.label or name
 
 
+def column_of(name: str, feature: FeatureConfig) -> str:
+    """The column of a feature."""
+    return feature.column or name
+
+
 def _label_path(name: str, task: TaskConfig) -> KeyPath:
     return ("tasks", name, "label") if task.label else ("tasks", name)
 
 
 def _columns(config: Config) -> Iterator[Finding]:
     """One column, one role. Patterns in `ignore` speak only of columns without a role."""
-    data, features = config.data, config.features
+    data = config.data
+    features = {column_of(name, feature) for name, feature in config.features.items()}
     for name, task in config.tasks.items():
         label, path = label_of(name, task), _label_path(name, task)
         if label in features:

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from recsys_mtl.config.named import MovedKeys, NamedConfig, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
+from recsys_mtl.config.section import Value
 
 
 class FeatureConfig(OpenUnion, MovedKeys):
@@ -19,6 +20,7 @@ class FeatureConfig(OpenUnion, MovedKeys):
     """Whether its values are rows of an embedding table."""
 
     kind: str
+    column: str | None = Field(None, description="column that it reads; the feature's name if null")
 
     def raw(self) -> FeatureConfig:
         """The same column with the least possible encoding, for baselines."""
@@ -41,7 +43,7 @@ class CategoryConfigBase(FeatureConfig):
     dim: PositiveInt | None = Field(
         None, description="embedding width; model.embedding.dim if null"
     )
-    null_values: list[str] = Field([], description="values that mean missing, in addition to null")
+    null_values: list[Value] = Field([], description="values that mean missing, as null does")
 
     @model_validator(mode="after")
     def _buckets_belong_to_hash(self) -> Self:
@@ -112,7 +114,13 @@ class NumericConfig(FeatureConfig):
         exclude=True,
         description="another spelling of `transform: {name: piecewise, bins: …}`",
     )
+    null_values: list[Value] = Field(
+        [], description="values that mean missing, as null does: -999, unknown"
+    )
 
     def raw(self) -> NumericConfig:
         """The numbers as they are."""
-        return NumericConfig(kind="numeric", transform=PlainTransformConfig(name="none"))
+        as_is = PlainTransformConfig(name="none")
+        return NumericConfig(
+            kind="numeric", column=self.column, null_values=self.null_values, transform=as_is
+        )

@@ -11,7 +11,7 @@ from recsys_mtl.config.losses import BceConfig, BinaryLossConfig, MseConfig, Reg
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.config.named import MovedKeys
 from recsys_mtl.config.open_union import Members, OpenUnion
-from recsys_mtl.config.section import NonNegative
+from recsys_mtl.config.section import NonNegative, Value
 
 
 class TaskConfig(OpenUnion, MovedKeys):
@@ -35,7 +35,7 @@ class TaskConfig(OpenUnion, MovedKeys):
     only_where: str | None = Field(
         None, description="sample space, such as `click == 1`; other rows count as unlabelled"
     )
-    null_values: list[str] = Field([], description="label values that mean unlabelled")
+    null_values: list[Value] = Field([], description="label values that mean unlabelled")
     kind: str
 
     @classmethod
@@ -81,7 +81,9 @@ class BinaryConfig(TaskConfig):
     moved: ClassVar[Mapping[str, str]] = {"gamma": "loss", "alpha": "loss"}
 
     kind: Literal["binary"]
-    positive: str | None = Field(None, description="the value that counts as 1; else 0/1, bool")
+    positive: Value | list[Value] | None = Field(
+        None, description="the value that counts as 1, or a list of them; null: 1 and true"
+    )
     loss: BinaryLossConfig = Field(
         BceConfig(), description="cross-entropy, or focal loss; a name, or a mapping with `name`"
     )
@@ -94,8 +96,13 @@ class BinaryConfig(TaskConfig):
 
     @property
     def event(self) -> str:
-        """The value that counts as 1."""
-        return self.positive or ""
+        """The values that count as 1."""
+        return ", ".join(self.positives)
+
+    @property
+    def positives(self) -> list[str]:
+        """The values that count as 1; empty where these are 1 and true."""
+        return [self.positive] if isinstance(self.positive, str) else self.positive or []
 
     @property
     def loss_name(self) -> str:
@@ -118,7 +125,7 @@ class MulticlassConfig(TaskConfig):
     summary = ("accuracy", "log_loss", "mcfadden_r2")
 
     kind: Literal["multiclass"]
-    classes: list[str] | None = Field(None, description="all classes; fitted on train if null")
+    classes: list[Value] | None = Field(None, description="all classes; fitted on train if null")
 
     @model_validator(mode="after")
     def _classes_differ(self) -> MulticlassConfig:

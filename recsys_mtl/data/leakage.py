@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from recsys_mtl.columns.canonical import canonical
+from recsys_mtl.columns.canonical import canonical, stripped
 from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics.binary import auc_of_masses
@@ -42,14 +42,14 @@ class LabelInfo(NamedTuple):
     Attributes:
         kind: of the task.
         column: of the label.
-        positive: canonical text that counts as 1 in a binary label; None for 1 and true.
+        positive: canonical texts that count as 1 in a binary label; none for 1 and true.
         null_values: canonical texts that mean unlabelled.
         only_where: the task's sample space; other rows are unlabelled.
     """
 
     kind: str
     column: str
-    positive: str | None = None
+    positive: tuple[str, ...] = ()
     null_values: tuple[str, ...] = ()
     only_where: Condition | None = None
 
@@ -86,6 +86,7 @@ def find_leaks(
     features: Mapping[str, str],
     tasks: Mapping[str, LabelInfo],
     threshold: float,
+    columns: Mapping[str, str] | None = None,
 ) -> list[str]:
     """One warning for each suspiciously good feature, and for each label that is used twice.
 
@@ -98,10 +99,12 @@ def find_leaks(
 
     Args:
         frame: a sample of the training rows, before any preprocessing.
-        features: feature column → kind.
+        features: feature → kind.
         tasks: task → its label.
         threshold: least score that is reported.
+        columns: feature → its column, where that has another name.
     """
+    columns = columns or {}
     labels = [
         _Label(task.column, kind_of(task.kind).leakage, _label_codes(frame, task))
         for task in dict.fromkeys(tasks.values())
@@ -110,7 +113,7 @@ def find_leaks(
     folds = np.random.default_rng(0).permutation(frame.height) % 2 == 0
     with threadpool_limits(1, user_api="blas"):  # thousands of short products: threads only wait
         for name, kind in features.items():
-            feature = _feature(frame[name], kind)
+            feature = _feature(frame[columns.get(name, name)], kind)
             warnings += (_warning(name, feature, label, folds, threshold) for label in labels)
     return [warning for warning in warnings if warning is not None]
 
@@ -221,7 +224,7 @@ def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:
     """Dense ranks of the values; -1 where unlabelled."""
     kind, column, positive, null_values, space = task
     values = frame[column]
-    text = canonical(values)
+    text = stripped(canonical(values))
     is_null = text.is_in(list(null_values)).fill_null(True)
     if space is not None:
         is_null |= ~space.mask(frame)

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from recsys_mtl.config.check import label_of
+from recsys_mtl.columns.numbers import are_numbers
+from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.csv import with_settings
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.schema import Config
@@ -19,7 +20,7 @@ from recsys_mtl.data.splits import Splits, distinct, open_sources
 from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
-from recsys_mtl.features.registry import KINDS
+from recsys_mtl.features.registry import csv_columns, features_of
 
 
 def data_root(config: Config, root: str | Path | None = None) -> Path:
@@ -110,22 +111,24 @@ class _Columns:
 
     @classmethod
     def of(cls, config: Config) -> _Columns:
-        wanted = [(name, f"features.{name}") for name in config.features]
-        reads = {name: KINDS[feature.kind].reads for name, feature in config.features.items()}
-        text = {name for name, as_what in reads.items() if as_what == "text"}
-        numbers = {name for name, as_what in reads.items() if as_what == "numbers"}
+        wanted = [(column_of(name, f), f"features.{name}") for name, f in config.features.items()]
+        text, numbers = csv_columns(features_of(config.features))
+        words = text & numbers
         inferred: set[str] = set()
         for name, task in config.tasks.items():
             column = label_of(name, task)
             wanted.append((column, f"tasks.{name}.label"))
             (numbers if task.label_type == "number" else text).add(column)
+            if task.label_type == "number" and not are_numbers(task.null_values):
+                words.add(column)
             if task.only_where is not None:
                 with suppress(UserError):  # reported with the missing columns
                     inferred |= {*parse(task.only_where, "").columns}
         if config.data.weight:
             wanted.append((config.data.weight, "data.weight"))
             numbers.add(config.data.weight)
-        return cls(wanted, frozenset(text - numbers), frozenset(numbers), frozenset(inferred))
+        text = text - numbers | words
+        return cls(wanted, frozenset(text), frozenset(numbers), frozenset(inferred))
 
 
 def _of_split(run: Config) -> list[tuple[str, str]]:

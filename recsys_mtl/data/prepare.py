@@ -16,7 +16,7 @@ import polars as pl
 import torch
 
 from recsys_mtl.columns.weight import representative
-from recsys_mtl.config.check import label_of
+from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
@@ -169,7 +169,7 @@ class _Chosen:
 
 def _raw_columns(config: Config) -> list[str]:
     """Every raw column that fitting reads, once each."""
-    columns = [*config.features]
+    columns = [column_of(name, feature) for name, feature in config.features.items()]
     for name, task in config.tasks.items():
         columns.append(label_of(name, task))
         if task.only_where is not None:
@@ -187,11 +187,12 @@ def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> 
             name: LabelInfo(
                 label.kind,
                 label.column,
-                label.event,
+                label.events,
                 tuple(label.null_values),
                 preprocessor.conditions.get(name),
             )
             for name, label in preprocessor.labels.items()
         },
         config.data.leakage_threshold,
+        {name: column_of(name, feature) for name, feature in config.features.items()},
     )

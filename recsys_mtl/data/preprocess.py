@@ -25,7 +25,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.feature import Feature
-from recsys_mtl.features.registry import KINDS, blocks_of, in_order
+from recsys_mtl.features.registry import blocks_of, features_of, in_order
 from recsys_mtl.tasks import Label, kind_of
 from recsys_mtl.tasks.label import Labels
 
@@ -66,7 +66,7 @@ class Preprocessor:
         Args:
             frames: training rows with all raw columns, and `__row__` (row number within the
                 source, for messages) where it is known.
-            features: the configuration's features; a feature's name is its column.
+            features: the configuration's features.
             tasks: the configuration's tasks.
             weight: column of row weights.
             default_dim: embedding width of features that name none.
@@ -75,9 +75,7 @@ class Preprocessor:
             UserError: everything that is wrong with columns, values and labels, together.
         """
         fitted = cls(
-            tuple(
-                KINDS[f.kind].of(name, f, default_dim=default_dim) for name, f in features.items()
-            ),
+            tuple(features_of(features, default_dim)),
             {name: kind_of(task.kind).label(name, task) for name, task in tasks.items()},
             {
                 name: parse(task.only_where, f"tasks.{name}.only_where")
@@ -135,7 +133,7 @@ class Preprocessor:
         self._require(frame, labels=labels)
         rows = Rows.of(frame)
         features = [
-            (f.column, f.kind, f.encode(frame[f.column], rows)) for f in in_order(self.features)
+            (f.name, f.kind, f.encode(frame[f.column], rows)) for f in in_order(self.features)
         ]
         if labels:
             target, weights = self.encode_labels(frame)

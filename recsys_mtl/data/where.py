@@ -7,7 +7,8 @@ between spaces calculate. A column whose name is not a plain word, or that is on
 written in backticks, a value with spaces in quotes. There are no functions.
 
 An unquoted number compares numerically, with text too (a text that is no number does not satisfy
-it); all else compares canonical texts. A comparison with null is neither true nor false.
+it); all else compares canonical texts without spaces around. A comparison with null is neither
+true nor false.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Condition:
             for values in columns:
                 self._require_single(values, comparison)
             numeric = _is_numeric(comparison, columns)
-            read = [_numbers(values) if numeric else canonical(values) for values in columns]
+            read = [_numbers(v) if numeric else canonical(v).str.strip_chars() for v in columns]
         if comparison.calculates:
             read = [values.cast(pl.Float64) for values in read]
         dtype = read[0].dtype

@@ -36,8 +36,8 @@ class CategoricalFeature(TableFeature):
     @property
     def spec(self) -> FeatureSpec:
         """A table."""
-        table = TableSpec(self.column, self.coder.rows, self.dim)
-        return FeatureSpec(self.column, self.kind, tables=(table,))
+        table = TableSpec(self.name, self.coder.rows, self.dim)
+        return FeatureSpec(self.name, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""

@@ -57,8 +57,8 @@ class CategoricalListFeature(TableFeature):
     @property
     def spec(self) -> FeatureSpec:
         """A table whose rows are pooled."""
-        table = TableSpec(self.column, self.coder.rows, self.dim, self.pooling)
-        return FeatureSpec(self.column, self.kind, tables=(table,))
+        table = TableSpec(self.name, self.coder.rows, self.dim, self.pooling)
+        return FeatureSpec(self.name, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""

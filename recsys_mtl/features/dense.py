@@ -35,7 +35,7 @@ class DenseFeature(Feature):
     @property
     def spec(self) -> FeatureSpec:
         """Columns of numbers."""
-        return FeatureSpec(self.column, self.kind, self.width)
+        return FeatureSpec(self.name, self.kind, self.width)
 
     def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
         """Quantile bins."""

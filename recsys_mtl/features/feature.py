@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import polars as pl
@@ -38,6 +38,7 @@ class Feature(ColumnEncoder):
     of `block`.
 
     Attributes:
+        name: in the config; the column's where it is not given.
         block: where a batch holds it.
         reads: type of the values of a CSV file.
         dtype: type of a raw column in serving: for text, numbers and booleans are read as the text
@@ -47,6 +48,20 @@ class Feature(ColumnEncoder):
     block: ClassVar[type[FeatureBlock]]
     reads: ClassVar[Literal["text", "numbers"]]
     dtype: ClassVar[pl.DataType]
+    name: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.column
+
+    @property
+    def csv_types(self) -> frozenset[Literal["text", "numbers"]]:
+        """What the values of a CSV file are read as; both: text with decimal points."""
+        return frozenset({self.reads})
+
+    @property
+    def raw_dtype(self) -> pl.DataType:
+        """What serving understands the raw column as; see `dtype`."""
+        return self.dtype
 
     @classmethod
     @abstractmethod

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsys_mtl.columns.numbers import Floats, Moments, Sample, read_numbers
+from recsys_mtl.columns.numbers import Floats, Moments, Sample, are_numbers, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.transforms import (
     filled_edges,
@@ -47,6 +47,7 @@ class NumericFeature(DenseFeature):
         edges: quantiles or bin edges.
         constant: whether training held one value only, or none.
         indicator: whether training had missing values.
+        null_values: texts of values that mean missing; with any, the column may be text.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -60,6 +61,7 @@ class NumericFeature(DenseFeature):
     edges: list[float] = field(default_factory=list)
     constant: bool = False
     indicator: bool = False
+    null_values: list[str] = field(default_factory=list)
     _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
     _sample: Sample = field(default_factory=Sample, init=False, repr=False, compare=False)
 
@@ -67,9 +69,20 @@ class NumericFeature(DenseFeature):
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
         """The unfitted feature of a column."""
         assert isinstance(section, NumericConfig)
+        feature = cls(column, section.transform.name, null_values=section.null_values)
         if isinstance(section.transform, PiecewiseConfig):
-            return cls(column, section.transform.name, section.transform.bins)
-        return cls(column, section.transform.name)
+            feature.bins = section.transform.bins
+        return feature
+
+    @property
+    def csv_types(self) -> frozenset[Literal["text", "numbers"]]:
+        """Numbers; text too where a word may mean missing."""
+        return frozenset({"numbers"} if are_numbers(self.null_values) else {"numbers", "text"})
+
+    @property
+    def raw_dtype(self) -> pl.DataType:
+        """A number; text where a word may mean missing."""
+        return self.dtype if are_numbers(self.null_values) else pl.String()
 
     @property
     def width(self) -> int:
@@ -128,11 +141,14 @@ class NumericFeature(DenseFeature):
 
     def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
         """(B,) raw numbers, NaN for null."""
-        return {"feature": read_numbers(values, where=f"column '{self.column}'", rows=rows)}
+        return {"feature": self._numbers(values, rows)}
 
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
-        numbers = read_numbers(values, where=f"column '{self.column}'", rows=rows)
-        return np.clip(numbers, -LARGEST, LARGEST)
+        return np.clip(self._numbers(values, rows), -LARGEST, LARGEST)
+
+    def _numbers(self, values: pl.Series, rows: Rows) -> Floats:
+        where = f"column '{self.column}'"
+        return read_known(values, self.null_values, where=where, rows=rows)
 
     def _transformed(self, numbers: Floats) -> Floats:
         match self.transform:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -51,6 +51,33 @@ def unregister(section: type[FeatureConfig], feature: type[Feature]) -> None:
 register(NumericConfig, NumericFeature)
 register(CategoricalConfig, CategoricalFeature)
 register(CategoricalListConfig, CategoricalListFeature)
+
+
+def features_of(sections: Mapping[str, FeatureConfig], default_dim: int = 1) -> Iterator[Feature]:
+    """The unfitted features of a config.
+
+    Args:
+        sections: by name.
+        default_dim: embedding width of those that name none.
+    """
+    for name, section in sections.items():
+        feature = KINDS[section.kind].of(section.column or name, section, default_dim=default_dim)
+        feature.name = name
+        yield feature
+
+
+def csv_columns(features: Iterable[Feature]) -> tuple[set[str], set[str]]:
+    """Columns that a CSV file's values are read as text from, and as numbers.
+
+    In both: text with decimal points. What one feature reads as a number and another as text is a
+    number, unless a word may mean missing in it.
+    """
+    text, numbers, words = set[str](), set[str](), set[str]()
+    for feature in features:
+        text |= {feature.column} if "text" in feature.csv_types else set()
+        numbers |= {feature.column} if "numbers" in feature.csv_types else set()
+        words |= {feature.column} if len(feature.csv_types) > 1 else set()
+    return text - numbers | words, numbers
 
 
 def in_order(features: Iterable[Feature]) -> list[Feature]:

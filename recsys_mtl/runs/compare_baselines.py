@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.check import column_of
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.model import GatesConfig, MlpExpertConfig, ModelConfig
 from recsys_mtl.config.schema import Config
@@ -126,7 +127,8 @@ def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:
     raw = {name: f.raw() for name, f in config.features.items() if f.raw() != f}
     if not raw:
         return prepared.preprocessor
-    columns = [*raw, *([config.data.weight] if config.data.weight else [])]
+    columns = [column_of(name, feature) for name, feature in raw.items()]
+    columns = list(dict.fromkeys([*columns, *([config.data.weight] if config.data.weight else [])]))
     fitted = Preprocessor.fit(
         prepared.splits.sample("train", columns, config.data.fit_rows),
         raw,
@@ -134,8 +136,8 @@ def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
     )
-    plain = {feature.column: feature for feature in fitted.features}
-    features = (plain.get(f.column, f) for f in prepared.preprocessor.features)
+    plain = {feature.name: feature for feature in fitted.features}
+    features = (plain.get(f.name, f) for f in prepared.preprocessor.features)
     return replace(prepared.preprocessor, features=tuple(features))
 
 

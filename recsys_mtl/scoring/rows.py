@@ -13,6 +13,7 @@ from recsys_mtl.columns.rows import Rows
 from recsys_mtl.config.csv import with_settings
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.registry import csv_columns
 from recsys_mtl.serving.predictor import Predictor
 
 
@@ -31,14 +32,14 @@ def open_rows(
         UserError: no such input; every column that is missing, of a type that the model does not
             read, or that cannot be kept, together.
     """
-    reads = {feature.column: feature.reads for feature in predictor.preprocessor.features}
+    text, numbers = csv_columns(predictor.preprocessor.features)
     source = Source.open(
         path,
         root=Path.cwd(),
         fmt="csv" if csv else "auto",
-        text_columns={column for column, as_what in reads.items() if as_what == "text"},
-        number_columns={column for column, as_what in reads.items() if as_what == "numbers"},
-        inferred_columns=set(keep) - reads.keys(),
+        text_columns=text,
+        number_columns=numbers,
+        inferred_columns={*keep},
         csv=with_settings(predictor.config.data.csv, csv),
         where="--input",
         allow_empty=True,
@@ -46,7 +47,7 @@ def open_rows(
     problems = [
         *_wrong_columns(predictor, source, path),
         *_wrong_kept(predictor, source, keep),
-        *source.problems([*reads, *keep]),
+        *source.problems([*predictor.columns, *keep]),
     ]
     if problems:
         raise UserError(*problems)
@@ -81,7 +82,7 @@ def _wrong_columns(predictor: Predictor, source: Source, path: str) -> list[Prob
             feature.encode(empty[column], Rows(0, 0))  # refuses a column by its type
         except UserError as error:
             problems += [replace(p, where=f"--input {path}: {p.where}") for p in error.problems]
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _wrong_kept(predictor: Predictor, source: Source, keep: Sequence[str]) -> list[Problem]:

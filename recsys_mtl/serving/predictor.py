@@ -65,9 +65,14 @@ class Predictor:
         """Raw columns and the type each is understood as.
 
         For text, numbers and booleans are read as the text that they were in training;
-        a list column with a separator may hold text too.
+        a list column with a separator may hold text too. A column of several features is as its
+        last one that reads no plain numbers.
         """
-        return {feature.column: feature.dtype for feature in self.preprocessor.features}
+        schema: dict[str, pl.DataType] = {}
+        for feature in self.preprocessor.features:
+            if feature.column not in schema or feature.raw_dtype != pl.Float64:
+                schema[feature.column] = feature.raw_dtype
+        return schema
 
     def output_schema(self) -> dict[str, pl.DataType]:
         """Columns of `predict` and their types."""

@@ -129,7 +129,7 @@ def count_inputs(preprocessor: Preprocessor, rows: pl.DataFrame) -> dict[Key, Ex
         rows: raw training rows, a sample.
     """
     batch = preprocessor.encode(rows, labels=False)
-    features = {feature.column: feature for feature in preprocessor.features}
+    features = {feature.name: feature for feature in preprocessor.features}
     counted: dict[Key, Expected] = {}
     for (what, name), values in _inputs(preprocessor, rows, batch).items():
         bins = features[name].bins_of(what, values)
@@ -141,9 +141,9 @@ def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> di
     """What drift is measured of every feature."""
     rows = Rows.of(frame)
     return {
-        (what, f.column): values
+        (what, f.name): values
         for f in preprocessor.features
-        for what, values in f.observed(frame[f.column], rows, batch[f.column]).items()
+        for what, values in f.observed(frame[f.column], rows, batch[f.name]).items()
     }
 
 

@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical
-from recsys_mtl.columns.numbers import Floats, read_numbers, require_numbers
+from recsys_mtl.columns.numbers import Floats, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.metrics.weighing import Array
@@ -35,11 +34,7 @@ class NumberLabel(Label, ABC):
         Raises:
             UserError: the column is not of numbers, or one is beyond float32.
         """
-        if self.null_values:
-            require_numbers(values, self.where)
-            missing = canonical(values).is_in(self.null_values).fill_null(False)
-            values = values.set(missing, None)
-        numbers = read_numbers(values, where=self.where, rows=rows)
+        numbers = read_known(values, self.null_values, where=self.where, rows=rows)
         large = np.abs(numbers) > LARGEST
         if large.any():
             first = int(large.argmax())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -12,12 +13,12 @@ import polars as pl
 from scipy.special import expit
 
 from recsys_mtl.columns.canonical import canonical_texts
-from recsys_mtl.columns.lookup import Lookup
+from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.tasks import BinaryConfig
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, did_you_mean, wrong
 from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics import binary as of
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
@@ -38,15 +39,17 @@ class BinaryLabel(Label):
     """0 or 1.
 
     Attributes:
-        positive: the value that counts as 1, any other as 0; None takes 0/1 and booleans only.
+        positive: the value that counts as 1, or several, any other as 0; None takes 0/1 and
+            booleans only.
         rate: share of ones among the labelled training rows, by their weight.
     """
 
     kind: ClassVar[str] = "binary"
-    positive: str | None = None
+    positive: str | list[str] | None = None
     rate: float = 0.5
     _labelled: float = field(default=0.0, init=False, repr=False, compare=False)
     _ones: float = field(default=0.0, init=False, repr=False, compare=False)
+    _others: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
 
     @property
     def spec(self) -> TaskSpec:
@@ -58,11 +61,16 @@ class BinaryLabel(Label):
         encoded = self.encode(values, rows)
         self._labelled += rows.mass(np.isfinite(encoded))
         self._ones += rows.mass(encoded == 1)
+        if self.events and not self._ones:
+            self._others.update(values)
 
     def finish(self) -> None:
         """Ends the fit."""
         if not self._labelled:
             raise self.no_labels()
+        if self.events and not self._ones:
+            raise self._no_event()
+        self._others = Counts()
         if self._ones in (0, self._labelled):
             raise self.one_class("1" if self._ones else "0")
         self.rate = self._ones / self._labelled
@@ -86,15 +94,27 @@ class BinaryLabel(Label):
         return pl.DataFrame({self.task: expit(outputs[:, 0])})
 
     @property
-    def event(self) -> str | None:
-        """The value that counts as 1."""
-        return self.positive
+    def events(self) -> tuple[str, ...]:
+        """The values that count as 1."""
+        return (self.positive,) if isinstance(self.positive, str) else tuple(self.positive or ())
 
     @cached_property
     def _lookup(self) -> Lookup:
         if self.positive is None:
             return self.lookup(_TRUTHS)
-        return self.lookup({self.positive: 1}, unknown=0)
+        return self.lookup(dict.fromkeys(self.events, 1), unknown=0)
+
+    def _no_event(self) -> UserError:
+        """The error of named values that no training row has."""
+        counts = self._others.ranked(without=self.null_values)
+        shown = [f"'{value}' ({count:,.0f})" for value, count in islice(counts.items(), 10)]
+        return wrong(
+            "positive matches no labelled training row",
+            where=self.where,
+            expected=" or ".join(f"'{value}'" for value in self.events),
+            found=", ".join(shown) + (", …" if len(counts) > len(shown) else ""),
+            fix=f"correct tasks.{self.task}.positive; {did_you_mean(self.events[0], counts)}",
+        )
 
 
 class Binary(Kind[BinaryConfig]):
@@ -107,7 +127,8 @@ class Binary(Kind[BinaryConfig]):
 
     def label(self, name: str, task: BinaryConfig) -> BinaryLabel:
         """An unfitted encoder."""
-        positive = None if task.positive is None else canonical_texts([task.positive])[0]
+        events = canonical_texts(task.positives)
+        positive = events[0] if len(events) == 1 else events or None
         return BinaryLabel(**self.common(name, task), positive=positive)
 
     def start(self, prior: Tensor) -> Tensor:
@@ -124,9 +145,11 @@ class Binary(Kind[BinaryConfig]):
         """(B,) probabilities."""
         return outputs[:, 0].sigmoid()
 
-    def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
+    def compared_values(
+        self, values: pl.Series, texts: pl.Series, events: tuple[str, ...]
+    ) -> pl.Series:
         """0 and 1."""
-        return texts.is_in(["1", "true"] if event is None else [event]).cast(pl.Int8)
+        return texts.is_in(list(events) or ["1", "true"]).cast(pl.Int8)
 
     def metrics(
         self, labels: Array, predictions: Array, weights: Array, *, bins: int, top_k: Sequence[int]

@@ -162,15 +162,17 @@ class Kind(ABC, Generic[Section]):
 
     # ----------------------------------------------------------------- labels
 
-    def compared_values(self, values: pl.Series, texts: pl.Series, event: str | None) -> pl.Series:
+    def compared_values(
+        self, values: pl.Series, texts: pl.Series, events: tuple[str, ...]
+    ) -> pl.Series:
         """The label as the leakage check compares it, by order or by equality.
 
         Args:
             values: of the raw column.
             texts: the same as canonical texts.
-            event: `Label.event`.
+            events: `Label.events`.
         """
-        del event
+        del events
         return values.cast(pl.Float64, strict=False) if self.ordered else texts
 
     # ---------------------------------------------------------------- metrics

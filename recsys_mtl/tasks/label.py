@@ -89,9 +89,9 @@ class Label(ColumnEncoder, ABC):
         return values
 
     @property
-    def event(self) -> str | None:
-        """The canonical text that counts as 1, if the config names one."""
-        return None
+    def events(self) -> tuple[str, ...]:
+        """The canonical texts that count as 1, if the config names any."""
+        return ()
 
     @property
     def categories(self) -> tuple[str, ...]:

@@ -26,13 +26,36 @@ def _fitted(coder: Coder, *chunks: pl.Series) -> Coder:
     return coder
 
 
-@pytest.mark.parametrize("make", [lambda: Vocabulary(["?"], 2, 3), lambda: HashBuckets(["?"], 7)])
+@pytest.mark.parametrize(
+    "make", [lambda: Vocabulary(["?"], 2, 3), lambda: HashBuckets(["?"], 7, True)]
+)
 @given(train=_TEXTS, later=_TEXTS)
 def test_codes_are_always_within_the_table(make, train, later):
     coder = _fitted(make(), pl.Series(train, dtype=pl.String))
     codes = coder.codes(pl.Series(later, dtype=pl.String))
     assert ((codes >= 0) & (codes < coder.rows)).all()
-    assert ((codes == 1) == [v is None or v == "?" for v in later]).all()
+    texts = pl.Series(later, dtype=pl.String).str.strip_chars()
+    assert ((codes == 1) == [v in (None, "", "?") for v in texts]).all()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Vocabulary(["?"]), lambda: HashBuckets(["?"], 50, one_spelling=True)]
+)
+def test_spaces_around_do_not_count_and_a_blank_is_null(make):
+    """In training as in scoring, whatever the file's format."""
+    values = pl.Series([" a", "a ", "b", "", " ", None, " ? ", " 3.0", "3", "\ttrue"])
+    coder = _fitted(make(), values)
+    codes = dict(zip(values, coder.codes(values).tolist(), strict=True))
+    assert codes[" a"] == codes["a "] == coder.codes(pl.Series(["a"]))[0] > 1
+    assert {codes[v] for v in ("", " ", None, " ? ")} == {1}
+    assert codes[" 3.0"] == codes["3"] == coder.codes(pl.Series([3]))[0] > 1
+    assert codes["\ttrue"] == coder.codes(pl.Series([True]))[0] > 1
+    assert isinstance(coder, HashBuckets) or coder.values == ["3", "a", "b", "true"]
+
+
+def test_an_older_vocabulary_keeps_its_padded_categories():
+    older = Vocabulary([], values=[" a", "a", ""])
+    assert older.codes(pl.Series([" a", "a", "", "b"])).tolist() == [2, 3, 4, 0]
 
 
 @pytest.mark.parametrize("make", [lambda: Vocabulary(["0"]), lambda: HashBuckets(["0"], 5)])

@@ -47,6 +47,24 @@ def stop_on(metric: str) -> dict[str, Any]:
 CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
     (
+        {"features": {"years": {"kind": "numeric", "column": "age"}}},
+        [],
+    ),
+    (
+        {"features": {"years": {"kind": "numeric", "column": "click"}}},
+        ["tasks.click: label column 'click' is also a feature"],
+    ),
+    (
+        {
+            "features": {"years": {"kind": "numeric", "column": "w"}},
+            "data": {"ignore": ["w"], "weight": "w"},
+        },
+        [
+            "data.weight: weight column 'w' is also a feature",
+            "data.ignore.0: ignored column 'w' is also a feature",
+        ],
+    ),
+    (
         {"tasks": {"click": {"label": "age"}}},
         ["tasks.click.label: label column 'age' is also a feature"],
     ),

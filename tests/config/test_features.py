@@ -34,7 +34,7 @@ def age(text: str = "", *overrides: str) -> dict[str, Any]:
     ],
 )
 def test_bins_beside_the_transform_or_in_it_are_the_same(text: str) -> None:
-    assert age(text) == {"kind": "numeric", "transform": {"name": "piecewise", "bins": 32}}
+    assert age(text)["transform"] == {"name": "piecewise", "bins": 32}
 
 
 def test_a_transform_is_a_name_or_a_mapping() -> None:
@@ -47,10 +47,18 @@ def test_overrides_know_both_spellings() -> None:
     for written in (", transform: piecewise", ", transform: {name: piecewise, bins: 4}"):
         for key in ("bins", "transform.bins"):
             assert age(written, f"features.age.{key}=8")["transform"]["bins"] == 8
-    assert age(", transform: {name: piecewise, bins: 4}", "features.age.transform=none") == {
-        "kind": "numeric",
-        "transform": {"name": "none"},
-    }
+    assert age(", transform: {name: piecewise, bins: 4}", "features.age.transform=none")[
+        "transform"
+    ] == {"name": "none"}
+
+
+def test_values_need_no_quotes() -> None:
+    text = CONFIG.replace("kind: binary", "kind: binary, positive: [1, true, x], null_values: [-1]")
+    config = config_from_yaml(text % ", null_values: [-999, 1.5, unknown]", where="a.yaml")
+    assert config.features["age"].null_values == ["-999", "1.5", "unknown"]
+    assert config.tasks["click"].positives == ["1", "true", "x"]
+    assert config.tasks["click"].null_values == ["-1"]
+    assert config_from_yaml(dump_config(config), where="dumped") == config
 
 
 def test_a_config_that_was_dumped_flat_loads() -> None:

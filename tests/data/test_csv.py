@@ -13,7 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from recsys_mtl.config.csv import CsvConfig, with_settings
+from recsys_mtl.config.load import config_from_yaml
 from recsys_mtl.data import csv as csv_module
+from recsys_mtl.data.prepare import prepare
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import UserError
 
@@ -217,3 +219,56 @@ def test_settings_from_a_command_line() -> None:
     for setting in ("delimiter", "delimter=;", "delimiter=;;", "columns=[a, a]", "header=["):
         with pytest.raises(UserError, match=r"^--csv "):
             with_settings(base, [setting])
+
+
+CONFIG = """
+name: twice
+data: {{path: {path}, csv: {csv}, ignore: [day]}}
+features:
+  age: {{kind: numeric, null_values: [unknown]}}
+  band: {{kind: categorical, column: age}}
+  square: {{kind: numeric, column: size, transform: log1p}}
+  size: {{kind: categorical}}
+tasks:
+  bought: {{kind: binary, positive: [yes, maybe]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "csv"),
+    [("a.csv", "{}"), ("b.csv", "{delimiter: ';', decimal: ','}"), ("c.parquet", "{}")],
+)
+def test_a_column_may_be_encoded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, csv: str
+) -> None:
+    """The same batch from either spelling of CSV and from Parquet."""
+    ages = [["31.5", "unknown", "40", " 31.5", None][i % 5] for i in range(300)]
+    frame = pl.DataFrame(
+        {
+            "age": ages,
+            "size": [i % 7 / 2 for i in range(300)],
+            "day": "x",
+            "bought": [["yes", "no", " maybe"][i % 3] for i in range(300)],
+        }
+    )
+    frame.write_csv(tmp_path / "a.csv")
+    comma = frame.with_columns(
+        pl.col("age", "size").cast(pl.String).str.replace(".", ",", literal=True)
+    )
+    comma.write_csv(tmp_path / "b.csv", separator=";")
+    frame.write_parquet(tmp_path / "c.parquet")
+    monkeypatch.chdir(tmp_path)
+    config = config_from_yaml(CONFIG.format(path=path, csv=csv), where="c.yaml")
+    prepared = prepare(config)
+    spec = prepared.preprocessor.spec
+    assert [f.name for f in spec.features] == ["age", "square", "band", "size"]
+    assert {t.name: t.rows for t in spec.tables} == {"band": 5, "size": 9}
+    assert prepared.preprocessor.columns(labels=False) == ["age", "size"]
+    batch = prepared.preprocessor.encode(
+        pl.DataFrame({"age": ["40", "unknown", "31.5 "], "size": [0.5, 1.0, 99.0]}), labels=False
+    )
+    assert batch["age"][:, -1].tolist() == [0, 1, 0], "the indicator"
+    band = dict(zip(prepared.preprocessor.features[1].coder.values, range(2, 5), strict=True))
+    assert batch["band"].tolist() == [band["40"], band["unknown"], band["31.5"]]
+    assert batch["size"].tolist()[-1] == 0, "unknown"
+    assert len(prepared.warnings) == 0

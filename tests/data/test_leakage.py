@@ -107,7 +107,7 @@ def test_unlabelled_rows_and_null_values_do_not_count() -> None:
     assert len(leaks("numeric", feature, click=label)) == 1
     text = ["yes" if c else "no" if h else "?" for c, h in zip(CLICK, half, strict=True)]
     frame = pl.DataFrame({"f": feature, "y": text})
-    with_null = {"t": LabelInfo("binary", "y", "yes", ("?",))}
+    with_null = {"t": LabelInfo("binary", "y", ("yes",), ("?",))}
     assert find_leaks(frame, {"f": "numeric"}, with_null, 0.995) == []
     text = ["?" if not h else "yes" if c else "no" for c, h in zip(CLICK, half, strict=True)]
     frame = pl.DataFrame({"f": feature, "y": text})

@@ -12,6 +12,7 @@ from recsys_mtl.columns.rows import Rows
 from recsys_mtl.errors import UserError
 from recsys_mtl.features.numeric import NumericFeature
 
+NULLS = ["-999", "?", "unknown", "1e9"]
 TRANSFORMS = ["standardize", "log1p", "quantile", "piecewise", "none"]
 _NUMBERS = st.lists(st.one_of(st.none(), st.floats(allow_infinity=False)), max_size=30)
 
@@ -105,3 +106,43 @@ def test_wrong_values_are_refused():
     with pytest.raises(UserError, match="column 'x': wrong type"):
         feature.encode(pl.Series(["1"]), Rows(0, 1))
     assert feature.encode(pl.Series([True]), Rows(0, 1)).shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([1.0, -999.0, 3.0, 1e9, None]),
+        pl.Series([1.0, -999.0, 3.0, 1e9, None], dtype=pl.Float32),
+        pl.Series([1, -999, 3, 10**9, None]),
+        pl.Series(["1", " -999.0", "3.0 ", "unknown", None]),
+        pl.Series(["1", "?", "3", "", "NA"]),
+    ],
+)
+def test_values_that_mean_missing(values: pl.Series) -> None:
+    """The same in training and scoring, in numbers as in text."""
+    feature = NumericFeature("x", "none", null_values=NULLS)
+    rows = Rows(0, len(values))
+    feature.update(values, rows)
+    feature.finish()
+    assert (feature.median, feature.indicator) == (2.0, True)
+    expected = [[1, 0], [2, 1], [3, 0], [2, 1], [2, 1]]
+    assert feature.encode(values, rows).tolist() == expected
+    later = NumericFeature.from_dict(json.loads(json.dumps(feature.to_dict())))
+    assert later.encode(values, rows).tolist() == expected
+    assert np.isnan(feature.observed(values, rows, None)["feature"]).tolist() == [
+        bool(missing) for _, missing in expected
+    ]
+
+
+def test_a_float32_sentinel_is_the_number_that_was_written() -> None:
+    feature = NumericFeature("x", "none", null_values=["-99.9"])
+    encoded = feature.encode(pl.Series([-99.9], dtype=pl.Float32), Rows(0, 1))
+    assert encoded.tolist() == [[0.0]]
+
+
+def test_other_text_is_named() -> None:
+    feature = NumericFeature("x", "none", null_values=NULLS)
+    with pytest.raises(UserError, match=r"column 'x': not a number.*'many' in row 1"):
+        feature.encode(pl.Series(["1", "many"]), Rows(0, 2))
+    with pytest.raises(UserError, match="expected numbers or booleans"):
+        NumericFeature("x", "none").encode(pl.Series(["1"]), Rows(0, 1))

@@ -186,3 +186,32 @@ def test_weights_that_are_all_0_are_refused():
     weight.update(pl.Series([0, 0]), Rows(0, 2))
     with pytest.raises(UserError, match="all weights are 0"):
         weight.finish()
+
+
+@pytest.mark.parametrize("positive", ["yes", ["yes", "maybe"], ["maybe", "yes", "1"]])
+def test_positive_is_a_value_or_a_set_of_them(positive):
+    label = _fitted(BinaryLabel("y", "click", positive=positive), ["yes", "no", " maybe", None])
+    several = isinstance(positive, list)
+    np.testing.assert_array_equal(
+        _encode(label, ["yes", " yes ", "maybe", "no", "", None]), [1, 1, several, 0, nan, nan]
+    )
+    restored = Label.from_dict(json.loads(json.dumps(label.to_dict())))
+    assert restored.events == label.events
+    np.testing.assert_array_equal(_encode(restored, ["maybe"]), [several])
+
+
+def test_positive_that_matches_no_row_lists_what_there_is():
+    label = BinaryLabel("y", "click", positive=["Yess"], null_values=["?"])
+    chunks = [["Yes", "no", "?"], ["no", "no", None]]
+    expected = r"matches no labelled.*expected 'Yess'; found 'no' \(3\), 'Yes' \(1\) -> .*'Yes'\?"
+    with pytest.raises(UserError, match=expected):
+        _fitted(label, *chunks)
+    many = BinaryLabel("y", "click", positive="x")
+    with pytest.raises(UserError, match=r"'v0' \(1\), .*, …"):
+        _fitted(many, [f"v{i}" for i in range(30)])
+
+
+def test_words_that_mean_unlabelled_in_a_number():
+    label = _fitted(RegressionLabel("y", "spend", "none", null_values=["?", "-1"]), ["1", "2", "?"])
+    np.testing.assert_array_equal(_encode(label, ["3", "?", "-1.0", ""]), [3, nan, nan, nan])
+    np.testing.assert_array_equal(_encode(label, [3.0, -1.0, None]), [3, nan, nan])
