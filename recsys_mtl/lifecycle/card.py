@@ -166,6 +166,8 @@ def _relations(trained: Trained, tasks: Sequence[str]) -> Iterator[Table]:
         affinity = np.nanmean(np.asarray(epoch["adatt"]["affinity"], np.float64), axis=0)
         blocked = epoch["adatt"]["negative_transfer"]
         texts = [f"{task} blocks {', '.join(peers)}" for task, peers in blocked.items()]
+        borrowed = epoch["adatt"].get("borrowed", {})
+        texts += [f"{task} borrowed from {', '.join(lent)}" for task, lent in borrowed.items()]
         yield _pairs("Affinity of tasks", "affinity", affinity, tasks, "; ".join(texts))
     if conflicts := epoch.get("conflicts"):
         cosine = np.asarray(conflicts["pair_cosine"], np.float64)

@@ -12,7 +12,14 @@ import numpy as np
 from recsys_mtl.config import Config
 from recsys_mtl.metrics import Metrics, Undefined, reliability
 from recsys_mtl.tasks import kind_of
-from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
+from recsys_mtl.tracking.plots import (
+    borrowing,
+    calibration,
+    conflicts,
+    gate_use,
+    loss_curves,
+    transfer,
+)
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Array, Scores, mean_loss
@@ -39,7 +46,7 @@ def track_epoch(tracked: Run, epoch: Epoch) -> None:
         values[f"gate/{task}/dead_experts"] = len(use.dead)
         values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
     if epoch.transfer is not None:
-        values |= _transfer_numbers(epoch.transfer)
+        values |= transfer_numbers(epoch.transfer)
     if epoch.conflicts is not None:
         values |= conflict_numbers(epoch.conflicts)
     tracked.metrics(values, epoch.number)
@@ -66,8 +73,13 @@ def track_outcome(
         tracked.figure("plots/calibration.png", calibration(curves))
     last = epochs[-1].transfer
     if last is not None:
-        matrices = {name: np.asarray(last[name]).mean(axis=0) for name in ("affinity", "weights")}
-        tracked.figure("plots/affinity.png", transfer(list(config.tasks), **matrices))
+        tasks, affinity = list(config.tasks), np.asarray(last["affinity"]).mean(axis=0)
+        if "borrowed" in last:
+            by_epoch = [epoch.transfer["borrowed"] for epoch in epochs if epoch.transfer]
+            figure = borrowing(tasks, affinity, by_epoch)
+        else:
+            figure = transfer(tasks, affinity, np.asarray(last["weights"]).mean(axis=0))
+        tracked.figure("plots/affinity.png", figure)
     if (last_conflicts := epochs[-1].conflicts) is not None:
         tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), last_conflicts))
     if test.gates:
@@ -89,18 +101,20 @@ def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, floa
     }
 
 
-def _transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]:
+def transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]:
     """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json."""
-    blocked = sum(len(peers) for peers in transferred["negative_transfer"].values())
     values: dict[str, float | None] = {
-        f"adatt/{name}": transferred[name]
-        for name in ("blend", "clamped_share", "observations", "skipped")
-    }
-    return values | {
         "adatt/phase": ("warmup", "dynamic", "frozen").index(transferred["phase"]),
-        "adatt/blocked_pairs": blocked,
-        "adatt/receivers": len(transferred.get("borrowed", {})),
+        **{f"adatt/{name}": transferred[name] for name in ("observations", "skipped")},
     }
+    borrowed = transferred.get("borrowed")
+    if borrowed is None:
+        blocked = sum(len(peers) for peers in transferred["negative_transfer"].values())
+        numbers = {f"adatt/{name}": transferred[name] for name in ("blend", "clamped_share")}
+        return values | numbers | {"adatt/blocked_pairs": blocked}
+    pairs = {f"{task}/{d}": weight for task, lent in borrowed.items() for d, weight in lent.items()}
+    values |= {f"adatt/borrowed/{pair}": weight for pair, weight in pairs.items()}
+    return values | {"adatt/receivers": len(borrowed)}
 
 
 def conflict_numbers(epoch: Mapping[str, Any]) -> dict[str, float | None]:

@@ -99,18 +99,52 @@ def transfer(
         affinity: (T, T) from -1 to 1.
         weights: (T, T) from 0 to 1.
     """
+    figure, axes = _affinity(tasks, affinity)
+    shown = np.where(np.eye(len(tasks), dtype=bool), np.nan, weights)
+    image = draw_heatmap(axes, shown, rows=tasks, columns=tasks, low=0.0, palette="viridis")
+    axes.set_title("transfer weights")
+    figure.colorbar(image, ax=axes, shrink=0.7)
+    return figure
+
+
+def borrowing(
+    tasks: Sequence[str],
+    affinity: npt.NDArray[np.floating],
+    epochs: Sequence[Mapping[str, Mapping[str, float]]],
+) -> Figure:
+    """Heatmaps of adaTT's affinity, and of the weight that each pair borrowed with in each epoch.
+
+    Args:
+        tasks: T names.
+        affinity: (T, T) from -1 to 1.
+        epochs: receiver -> donor -> weight, one an epoch.
+    """
+    by_pair = [{(r, d): w for r, lent in one.items() for d, w in lent.items()} for one in epochs]
+    pairs = sorted({pair for one in by_pair for pair in one})
+    figure, axes = _affinity(tasks, affinity)
+    if not pairs:
+        axes.set_axis_off()
+        axes.set_title("nobody borrowed")
+        return figure
+    weights = np.array([[one.get(pair, np.nan) for one in by_pair] for pair in pairs])
+    names = [f"{receiver} from {donor}" for receiver, donor in pairs]
+    numbers = [str(epoch + 1) for epoch in range(len(epochs))]
+    image = draw_heatmap(axes, weights, rows=names, columns=numbers, low=0.0, palette="viridis")
+    axes.set_title("who borrowed from whom, by epoch")
+    figure.colorbar(image, ax=axes, shrink=0.7)
+    return figure
+
+
+def _affinity(tasks: Sequence[str], affinity: npt.NDArray[np.floating]) -> tuple[Figure, Axes]:
+    """A figure with the heatmap of the affinity, and an empty panel right of it."""
     size = 2.2 + 0.42 * len(tasks)
     figure = Figure(figsize=(2 * size + 1, size), layout="constrained")
-    for axes, (title, matrix, low, palette) in zip(
-        figure.subplots(1, 2),
-        (("affinity", affinity, -1.0, "RdBu"), ("transfer weights", weights, 0.0, "viridis")),
-        strict=True,
-    ):
-        shown = np.where(np.eye(len(tasks), dtype=bool), np.nan, matrix)
-        image = draw_heatmap(axes, shown, rows=tasks, columns=tasks, low=low, palette=palette)
-        axes.set_title(title)
-        figure.colorbar(image, ax=axes, shrink=0.7)
-    return figure
+    left, right = figure.subplots(1, 2)
+    shown = np.where(np.eye(len(tasks), dtype=bool), np.nan, affinity)
+    image = draw_heatmap(left, shown, rows=tasks, columns=tasks, low=-1.0, palette="RdBu")
+    left.set_title("affinity")
+    figure.colorbar(image, ax=left, shrink=0.7)
+    return figure, right
 
 
 def conflicts(tasks: Sequence[str], numbers: Mapping[str, Any], most: int = 40) -> Figure:

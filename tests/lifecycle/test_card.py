@@ -83,7 +83,9 @@ def test_relations_of_the_last_epoch(result: dict[str, Any], config: Config) -> 
         "pair_cosine": [[None if i == j else 0.125 for j in range(5)] for i in range(5)],
         "conflict_ratio": {"all": 0.25, "none": None},
     }
+    epoch["adatt"]["borrowed"] = {"buy": {"click": 0.5, "band": 0.25}}
     text = page(result, config)
+    assert "buy borrowed from click, band" in text
     assert f"| {tasks[0]} | {tasks[1]} | 0.750 |" in text
     assert f"| {tasks[2]} | {tasks[4]} | -0.500 |" in text
     assert "band blocks item" in text

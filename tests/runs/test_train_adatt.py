@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from recsys_mtl.runs.track import transfer_numbers
 from recsys_mtl.runs.train import train
 
 Document = dict[str, Any]
@@ -55,3 +56,31 @@ def test_a_saved_model_has_no_heads_of_borrowing(toy: Any, tmp_path: Path) -> No
     ]
     assert sizes[0] == sizes[1]
     assert off["tasks"].keys() == borrowed["tasks"].keys()
+
+
+def numbers_of(**more: Any) -> dict[str, Any]:
+    """What a mechanism reports of an epoch."""
+    return {
+        "phase": "dynamic",
+        "blend": 0.5,
+        "clamped_share": 0.25,
+        "observations": 9,
+        "skipped": 1,
+        "negative_transfer": {"click": ["buy", "spend"]},
+    } | more
+
+
+def test_the_tracker_gets_who_borrowed_from_whom_and_no_unused_weights() -> None:
+    always = {"adatt/phase": 1, "adatt/observations": 9, "adatt/skipped": 1}
+    assert transfer_numbers(numbers_of()) == always | {
+        "adatt/blend": 0.5,
+        "adatt/clamped_share": 0.25,
+        "adatt/blocked_pairs": 2,
+    }
+    borrowed = {"buy": {"click": 0.75, "spend": 0.125}}
+    assert transfer_numbers(numbers_of(borrowed=borrowed)) == always | {
+        "adatt/receivers": 1,
+        "adatt/borrowed/buy/click": 0.75,
+        "adatt/borrowed/buy/spend": 0.125,
+    }
+    assert transfer_numbers(numbers_of(borrowed={})) == always | {"adatt/receivers": 0}

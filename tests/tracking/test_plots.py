@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from recsys_mtl.tracking.plots import calibration, conflicts, gate_use, loss_curves, transfer
+from recsys_mtl.tracking.plots import (
+    borrowing,
+    calibration,
+    conflicts,
+    gate_use,
+    loss_curves,
+    transfer,
+)
 from tests.marks import slow_except
 
 TASKS = [f"task_{i}" for i in range(16)]
@@ -67,6 +74,26 @@ def test_transfer_shows_both_matrices_without_their_diagonals(count: int) -> Non
         off = ~np.eye(count, dtype=bool)
         np.testing.assert_array_equal(shown[off], matrix[off])
         assert np.isnan(shown[~off]).all()
+    assert is_png(figure)
+
+
+def test_borrowing_shows_each_pair_by_epoch() -> None:
+    epochs = [{}, {"task_1": {"task_0": 0.5}}, {"task_1": {"task_0": 0.25, "task_2": 0.75}}]
+    figure = borrowing(TASKS[:3], np.eye(3), epochs)
+    panels = {axes.get_title(): axes for axes in figure.axes if axes.get_title()}
+    assert list(panels) == ["affinity", "who borrowed from whom, by epoch"]
+    axes = panels["who borrowed from whom, by epoch"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "3"]
+    pairs = ["task_1 from task_0", "task_1 from task_2"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == pairs
+    shown = np.ma.filled(axes.get_images()[0].get_array().astype(float), np.nan)
+    np.testing.assert_array_equal(shown, [[np.nan, 0.5, 0.25], [np.nan, np.nan, 0.75]])
+    assert is_png(figure)
+
+
+def test_a_run_in_which_nobody_borrowed_shows_no_weights() -> None:
+    figure = borrowing(TASKS[:2], np.zeros((2, 2)), [{}, {}])
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["affinity", "nobody borrowed"]
     assert is_png(figure)
 
 

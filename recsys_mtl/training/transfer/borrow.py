@@ -99,9 +99,11 @@ class Borrow(Transfer):
         resumed = epoch == self.adatt.clock.get("epoch")  # in its middle
         frozen = self.adatt.frozen
         super().start_epoch(epoch)
-        if self.adatt.phase is not Phase.WARMUP and not frozen and not resumed:
+        if self.adatt.phase is Phase.WARMUP or resumed:
+            return
+        if not frozen:
             self.lent.copy_(self._chosen())
-            self._report()
+        self._report()
 
     def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
         """Measure when due, and count labels in the warm-up."""
@@ -141,8 +143,12 @@ class Borrow(Transfer):
         return self._settings.strength * torch.stack(terms).sum() if terms else None
 
     def diagnostics(self) -> dict[str, Any]:
-        """With `borrowed`: receiver -> donor -> weight."""
-        return super().diagnostics() | {"borrowed": self._borrowed()}
+        """With `borrowed`: receiver -> donor -> weight; `weights` is that as a (1, T, T) matrix.
+
+        Selection by the transfer weights of the other mechanisms plays no part here.
+        """
+        used = {"weights": self.lent.unsqueeze(0).tolist(), "negative_transfer": {}}
+        return super().diagnostics() | used | {"borrowed": self._borrowed()}
 
     def _borrowed(self) -> dict[str, dict[str, float]]:
         names = self.adatt.tasks
@@ -153,8 +159,14 @@ class Borrow(Transfer):
         }
 
     def _report(self) -> None:
-        pairs = [f"{name} of {', '.join(lent)}" for name, lent in self._borrowed().items()]
-        report = "; ".join(pairs) or "nobody: no task has few labels and a relative with more"
+        each = {
+            receiver: ", ".join(f"{donor} ({weight:.2f})" for donor, weight in lent.items())
+            for receiver, lent in self._borrowed().items()
+        }
+        report = (
+            "; ".join(f"{name} from {lent}" for name, lent in each.items())
+            or "nobody: no task has few labels and a relative with more"
+        )
         log.info("adaTT, who borrows: %s", report)
 
     def _chosen(self) -> Tensor:

@@ -234,9 +234,20 @@ def test_heads_start_at_zero(step_of: Callable[..., TrainingStep]) -> None:
     assert not step.transfer.head_bias.any()
 
 
-def test_diagnostics_say_who_borrowed_of_whom(on: Callable[..., Any], few: Batch) -> None:
-    _, borrow = on(few)
+def test_diagnostics_show_who_borrowed_from_whom(
+    on: Callable[..., Any], few: Batch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step, borrow = on(few)
     told = borrow.diagnostics()
+    assert told["weights"] == [borrow.lent.tolist()]
+    assert told["negative_transfer"] == {}
+    weights = told["borrowed"]["value"]
+    line = f"value from click ({weights['click']:.2f}), segment ({weights['segment']:.2f})"
+    for epoch in (2, 3):  # dynamic, frozen
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            step.start_epoch(epoch)
+        assert [record.message for record in caplog.records] == [f"adaTT, who borrows: {line}"]
     assert list(told["borrowed"]) == ["value"]
     assert list(told["borrowed"]["value"]) == ["click", "segment"]
     assert sum(told["borrowed"]["value"].values()) == pytest.approx(borrow.lent.sum().item())
