@@ -15,6 +15,7 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     # A mistake in the config is reported before torch is imported.
     with uncollected():
         from recsys_mtl.runs import validate as library
+        from recsys_mtl.runs.profile_page import profile_page
 
     command = Command("validate", out)
     result = library.validate(loaded)
@@ -22,5 +23,8 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     rows = ", ".join(f"{name} {count:,}" for name, count in result["rows"].items())
     say(f"{config}: valid; rows: {rows}")
     say(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")
+    per_epoch, most = result["steps_per_epoch"], result["most_steps"]
+    say(f"training: {per_epoch:,} steps an epoch, {most:,} at most")
+    profile_page(result).show()
     for warning in result["warnings"]:
         say(f"warning: {warning}")

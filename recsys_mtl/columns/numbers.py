@@ -181,6 +181,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
+    def values(self) -> Floats:
+        """The sampled values, in no order."""
+        return self._values
+
     def median(self) -> float:
         """The median; 0 of no value."""
         if not len(self):

@@ -7,7 +7,7 @@ is by a column. Streamed training rows are read again every epoch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, StreamLoader
-from recsys_mtl.data.loading import load_splits
+from recsys_mtl.data.loading import See, load_splits
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
@@ -81,12 +81,19 @@ class Sampler(Protocol):
         """Encoded validation rows; once."""
 
 
-def prepare(config: Config, sampler: Sampler | None = None) -> Prepared:
+def prepare(
+    config: Config,
+    sampler: Sampler | None = None,
+    *,
+    watch: Callable[[Preprocessor, int], See] | None = None,
+) -> Prepared:
     """Open the data, fit the preprocessing on the training rows and make the loaders.
 
     Args:
         config: the run.
         sampler: is given samples of the rows.
+        watch: makes, from the preprocessor and the number of rows, what is shown each frame that is
+            encoded here: all splits, but for training rows that are streamed. Not with a sampler.
 
     Raises:
         UserError: the data contradict the config; all problems that one pass finds, together.
@@ -113,7 +120,8 @@ def prepare(config: Config, sampler: Sampler | None = None) -> Prepared:
     del leak_rows
     if sampler is None:
         del train
-        loaders = load_splits(config, splits, preprocessor)
+        see = None if watch is None else watch(preprocessor, sum(splits.counts.values()))
+        loaders = load_splits(config, splits, preprocessor, see)
     else:
         chosen = train.head(sampler.train_rows)
         del train

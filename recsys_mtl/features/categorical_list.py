@@ -66,6 +66,10 @@ class CategoricalListFeature(TableFeature):
         weights = None if rows.weights is None else np.repeat(rows.weights, lengths)
         self.coder.update(flat, weights)
 
+    def entries(self, values: pl.Series) -> pl.Series:
+        """The values of all lists."""
+        return self._flat(values)[0]
+
     def encode(self, values: pl.Series, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(total length,) table rows of all lists one after another, and (B,) list lengths.
 

@@ -95,6 +95,17 @@ class Feature(ColumnEncoder):
         The column has not been checked: unreadable values are null.
         """
 
+    def entries(self, values: pl.Series) -> pl.Series:
+        """The single values of rows; those of lists one after another."""
+        return values
+
+    def compared(self, entries: pl.Series) -> pl.Series:
+        """Entries as splits are compared by: numbers, or text that is one for each category.
+
+        What counts as missing is null.
+        """
+        return self.comparable(entries)
+
     @abstractmethod
     def observed(self, values: pl.Series, rows: Rows, part: Any) -> dict[Observed, NDArray[Any]]:
         """The values for which drift is measured.

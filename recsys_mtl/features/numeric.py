@@ -139,6 +139,10 @@ class NumericFeature(DenseFeature):
         """(B,) float64."""
         return values.cast(pl.Float64, strict=False)
 
+    def compared(self, entries: pl.Series) -> pl.Series:
+        """(B,) raw numbers, NaN where missing."""
+        return pl.Series(self._read(entries, Rows(0, len(entries))))
+
     def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
         """(B,) raw numbers, NaN for null."""
         return {"feature": self._numbers(values, rows)}

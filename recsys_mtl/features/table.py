@@ -14,7 +14,7 @@ from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.spec import FeatureSpec
-from recsys_mtl.columns.spelling import null_texts
+from recsys_mtl.columns.spelling import null_texts, one_spelling
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.features.feature import Feature
@@ -43,6 +43,11 @@ class TableFeature(Feature):
     def comparable(cls, values: pl.Series) -> pl.Series:
         """(B,) canonical texts."""
         return canonical(values)
+
+    def compared(self, entries: pl.Series) -> pl.Series:
+        """Canonical texts in one spelling, null where `null_values` says so."""
+        texts = one_spelling(canonical(entries))
+        return texts.set(texts.is_in(self.coder.null_values).fill_null(False), None)
 
     def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
         """A bin for each frequent category."""

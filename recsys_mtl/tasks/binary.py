@@ -93,6 +93,10 @@ class BinaryLabel(Label):
         """The probability, from (B, 1) logits."""
         return pl.DataFrame({self.task: expit(outputs[:, 0])})
 
+    def base_rate(self, constant: Array) -> dict[str, float]:
+        """The share of ones."""
+        return {"rate": float(constant)}
+
     @property
     def events(self) -> tuple[str, ...]:
         """The values that count as 1."""

@@ -82,6 +82,10 @@ class CustomerValueLabel(AmountLabel):
         self.mean, self.sd = self._moments.mean, self._moments.sd
         self._moments = Moments()
 
+    def base_rate(self, constant: Array) -> dict[str, float]:
+        """The share of amounts above 0, and the mean amount."""
+        return dict(zip(("rate", "mean"), constant.tolist(), strict=True))
+
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The expected amount, and `TASK_probability` of any, from (B, 3) outputs."""
         import torch

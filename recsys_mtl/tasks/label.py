@@ -88,6 +88,10 @@ class Label(ColumnEncoder, ABC):
         """Targets or predictions in the label's own unit."""
         return values
 
+    def base_rate(self, constant: Array) -> dict[str, float]:
+        """What `Kind.constant` gives, by name."""
+        return {"mean": float(constant)}
+
     @property
     def events(self) -> tuple[str, ...]:
         """The canonical texts that count as 1, if the config names any."""

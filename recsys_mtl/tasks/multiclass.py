@@ -95,6 +95,10 @@ class MulticlassLabel(Label):
             | {f"{self.task}_probability_{name}": column for name, column in each}
         )
 
+    def base_rate(self, constant: Array) -> dict[str, float]:
+        """The share of each class."""
+        return dict(zip(self.classes, constant.tolist(), strict=True))
+
     @property
     def categories(self) -> tuple[str, ...]:
         """The classes."""

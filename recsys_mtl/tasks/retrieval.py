@@ -100,6 +100,10 @@ class RetrievalLabel(Label):
             schema_overrides={column: pl.List(pl.Float64)},
         )
 
+    def base_rate(self, constant: Array) -> dict[str, float]:
+        """The shares of the most frequent item, and of items outside the vocabulary."""
+        return {"most frequent": float(constant[1:].max()), "unknown": float(constant[0])}
+
     def tracked(self, predictions: pl.DataFrame) -> pl.Series:
         """The best item's score."""
         return predictions[f"{self.task}_scores"].list.first()

@@ -1,0 +1,63 @@
+"""What `validate` prints of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsys_mtl.data.splits import SPLITS
+from recsys_mtl.reports.cells import number
+from recsys_mtl.reports.page import Page, Table
+
+_MOST_RATES = 3
+
+
+def profile_page(result: Mapping[str, Any]) -> Page:
+    """Labels and features by split, from what `validate` gives."""
+    copies = ", ".join(f"{split} {_share(share)}" for split, share in result["copies"].items())
+    return Page(
+        f"copies of rows of an earlier split: {copies}",
+        [
+            Table("Labels", ["task", "", *SPLITS], _label_rows(result["labels"]), texts=2),
+            Table(
+                "Features",
+                ["feature", "kind", "distinct", *(f"null {s}" for s in SPLITS), *_NEW],
+                _feature_rows(result["features"]),
+                texts=2,
+                dense=True,
+                note="distinct: of the training rows. new: share of the values that never occur "
+                "there; of numbers, that lie outside their range.",
+            ),
+        ],
+    )
+
+
+_NEW = tuple(f"new {split}" for split in SPLITS[1:])
+
+
+def _label_rows(labels: Mapping[str, Any]) -> list[list[str]]:
+    rows = []
+    for task, by_split in labels.items():
+        rows.append([task, "labelled", *(f"{by_split[s]['labelled']:,}" for s in SPLITS)])
+        rates = by_split["train"]["base_rate"]
+        for name in sorted(rates, key=lambda name: -abs(rates[name]))[:_MOST_RATES]:
+            cells = (number(by_split[s]["base_rate"].get(name), ".4g") for s in SPLITS)
+            rows.append(["", name, *cells])
+    return rows
+
+
+def _feature_rows(features: Mapping[str, Any]) -> list[list[str]]:
+    return [
+        [
+            name,
+            feature["kind"],
+            f"{feature['distinct']:,}" if "distinct" in feature else "",
+            *(_share(feature["nulls"].get(split)) for split in SPLITS),
+            *(_share(feature["new"][split]) for split in SPLITS[1:]),
+        ]
+        for name, feature in features.items()
+    ]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
