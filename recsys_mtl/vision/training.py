@@ -9,8 +9,6 @@ Shapes: B images, C channels, H × W pixels, F features, T tasks, d_e entries of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -24,19 +22,6 @@ from recsys_mtl.gradients import (
     task_gradients,
 )
 from recsys_mtl.vision.network import ImageNetwork
-
-
-@dataclass(frozen=True)
-class ImageStepResult:
-    """The result of a step.
-
-    Attributes:
-        losses: (T,) mean loss over labelled images, before any weight.
-        problem: why nothing was updated; None where it succeeded.
-    """
-
-    losses: Tensor
-    problem: str | None
 
 
 def shared_parts(network: ImageNetwork) -> list[Part]:
@@ -78,13 +63,16 @@ class ImageStep:
         self._own = [p for p in network.heads.parameters() if p.requires_grad]
         self._last = [(p, None) for p in network.backbone.last_shared()]
 
-    def __call__(self, images: Tensor, labels: Tensor, *, step: int) -> ImageStepResult:
+    def __call__(self, images: Tensor, labels: Tensor, *, step: int) -> Tensor:
         """Train on one batch.
 
         Args:
             images: (B, C, H, W) on the network's device.
             labels: (B, T) there too.
             step: of the training, from 0.
+
+        Returns:
+            (T,) mean losses over labelled images, before any weight.
         """
         features = self.network.backbone(images)
         cut = features if self.combiner is None else features.detach().requires_grad_()
@@ -93,16 +81,14 @@ class ImageStep:
         present = (counts > 0) & (self.weights > 0)
         weighted = self._balanced(losses * self.weights, present)
         self.optimizer.zero_grad(set_to_none=True)
-        problem = None
         if self.combiner is None:
-            problem = self._plain(weighted[present].sum())
+            finite = self._plain(weighted[present].sum())
         else:
-            problem = self._combined(features, cut, weighted, present, step)
-        if problem is None:
+            finite = self._combined(features, cut, weighted, present, step)
+        if finite:
             self.optimizer.step()
-        else:
-            self.skipped += 1
-        return ImageStepResult(losses.detach(), problem)
+        self.skipped += not finite
+        return losses.detach()
 
     def _balanced(self, losses: Tensor, present: Tensor) -> Tensor:
         """(T,) losses times GradNorm's weights of this step; then computes those of the next."""
@@ -114,27 +100,26 @@ class ImageStep:
         return losses * now
 
     @staticmethod
-    def _plain(total: Tensor) -> str | None:
-        if not bool(total.isfinite()):
-            return "the loss is not finite"
-        torch.autograd.backward(total)
-        return None
+    def _plain(total: Tensor) -> bool:
+        finite = bool(total.isfinite())
+        if finite:
+            torch.autograd.backward(total)
+        return finite
 
     def _combined(
         self, features: Tensor, cut: Tensor, losses: Tensor, present: Tensor, step: int
-    ) -> str | None:
+    ) -> bool:
         assert self.combiner is not None
         above = self._through_heads(cut, losses, present)
         rows = output_gradients(
             features, above.__getitem__, [part.block for part in self._parts], present
         )
         combined = self.combiner.combine(rows, present, step=step)
-        if combined.problem is not None:
-            return combined.problem
-        if self.log is not None and combined.diagnostics is not None:
-            self.log.add(combined.diagnostics)
-        add_gradients(self._parts, combined.gradients)
-        return None
+        if combined.problem is None:
+            if self.log is not None and combined.diagnostics is not None:
+                self.log.add(combined.diagnostics)
+            add_gradients(self._parts, combined.gradients)
+        return combined.problem is None
 
     def _through_heads(self, cut: Tensor, losses: Tensor, present: Tensor) -> list[Tensor]:
         """∂L_i/∂features of each task, (B, F); the heads' own gradients go into their `.grad`."""

@@ -60,7 +60,8 @@ def trained(batches: list[Batch], make: Callable[[ImageNetwork], ImageStep]) -> 
     network = make_network()
     step = make(network)
     for number, batch in enumerate(batches):
-        assert step(*batch, step=number).problem is None
+        step(*batch, step=number)
+        assert step.skipped == 0
     return [p.detach() for p in network.parameters()]
 
 
@@ -129,9 +130,7 @@ def test_a_step_that_is_not_finite_updates_nothing(
     made = None if combiner is None else combiner_of(network, combiner)
     step = ImageStep(network, adamw(network), WEIGHTS, combiner=made)
     before = [p.detach().clone() for p in network.parameters()]
-    result = step(torch.full_like(images, torch.inf), labels, step=0)
-    assert result.problem is not None
-    assert "not finite" in result.problem
+    step(torch.full_like(images, torch.inf), labels, step=0)
     assert step.skipped == 1
     assert_close([p.detach() for p in network.parameters()], before, rtol=0, atol=0)
 

@@ -163,7 +163,7 @@ class Fit:
         started = time.perf_counter()
         images, labels = self.images.train.batch(rows)
         images, labels = images.to(self.device), labels.to(self.device)
-        losses = self.step(images, labels, step=len(self.fitted.step_seconds)).losses
+        losses = self.step(images, labels, step=len(self.fitted.step_seconds))
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.fitted.step_seconds.append(time.perf_counter() - started)

@@ -51,11 +51,11 @@ def require_same(plan: Reproduction, out: Path) -> None:
     Raises:
         UserError: it holds another reproduction, or other files.
     """
-    mine = _fixed(plan)
+    wanted = _fixed(plan)
 
     def differences(held: Reproduction) -> list[str]:
-        theirs = _fixed(held)
-        return [key for key in mine if theirs[key] != mine[key]]
+        kept = _fixed(held)
+        return [key for key in wanted if kept[key] != wanted[key]]
 
     same = "the same name, dataset and model"
     held_plan(plan, out / NOTE, same=same, differences=differences)

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys_mtl.metrics.differences import Difference, difference
-from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.study.unit import UnitResult
-
-PairKey = tuple[int, int]
-"""Seed and rerun, which two methods have in common in a pair."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,8 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Of those that are finite."""
-    known = finite(values)
+    every = np.asarray(values, np.float64)
+    known = every[np.isfinite(every)]
     count = len(known)
     return Spread(
         mean=float(known.mean()) if count else float("nan"),
@@ -44,20 +41,9 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
-def finite(values: Sequence[float]) -> Floats:
-    """Without those that are undefined."""
-    every = np.asarray(values, np.float64)
-    return every[np.isfinite(every)]
-
-
 def floats(values: Sequence[float | None]) -> list[float]:
     """Null is NaN."""
     return [float("nan") if value is None else float(value) for value in values]
-
-
-def run_of(unit: UnitResult) -> PairKey:
-    """Its seed and rerun."""
-    return unit["seed"], unit["rerun"]
 
 
 def weighted(unit: UnitResult, losses: Sequence[float | None]) -> float:
@@ -87,7 +73,13 @@ def steps_to(unit: UnitResult, loss: float) -> int | None:
 
 
 def saved(results: Sequence[UnitResult], reference: Sequence[UnitResult]) -> Difference:
-    """Loss of the reference minus that of a method, pair by pair: above 0 the method is better."""
-    others = {run_of(unit): final_loss(unit) for unit in reference}
-    pairs = [others[run_of(u)] - final_loss(u) for u in results if run_of(u) in others]
+    """Loss of the reference minus that of a method, pair by pair: above 0 the method is better.
+
+    Two runs of the same seed and rerun are a pair.
+    """
+    losses, others = (
+        {(unit["seed"], unit["rerun"]): final_loss(unit) for unit in units}
+        for units in (results, reference)
+    )
+    pairs = [others[pair] - loss for pair, loss in losses.items() if pair in others]
     return difference(np.array(pairs, np.float64))

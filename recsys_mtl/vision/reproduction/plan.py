@@ -11,8 +11,8 @@ from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name, NonNegative, Section
 from recsys_mtl.study.plan import SeedsConfig
-from recsys_mtl.vision.reproduction.published import AttentionName, Published
 
+AttentionName = Literal["cosine", "cosine_squared", "euclidean"]
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
@@ -47,7 +47,7 @@ class CelebaData(Section):
         178, description="pixels of each edge of the centre square, before that"
     )
     tested: Literal["valid", "test"] = Field(
-        "valid", description="split that is measured; the paper takes the official valid"
+        "valid", description="split that is measured; the paper uses the official valid"
     )
     only_present: bool = Field(
         False, description="leave out images without a file; the report counts them"
@@ -137,6 +137,35 @@ class Sweep(Section):
     seeds: SeedsConfig = SeedsConfig(count=1)
     reruns: PositiveInt = Field(1, description="of each seed")
     rows: RowsConfig | None = Field(None, description="null: those of the data set")
+
+
+Value = Annotated[list[float], Field(min_length=1, max_length=2)]
+"""A mean, and the standard deviation where it is published."""
+
+
+class PublishedMethod(Section):
+    """The paper's numbers of a method."""
+
+    loss: Value | None = None
+    accuracy: dict[Name, Value] = Field({}, description="by task, percent")
+    auroc: Value | None = Field(None, description="mean over tasks")
+    steps: float | None = Field(None, description="to the threshold; null: never")
+
+
+class PublishedAttention(Section):
+    """Losses of an attention."""
+
+    adaptive: Value
+    fixed: Value
+
+
+class Published(Section):
+    """The paper's numbers; they are shown and change nothing."""
+
+    methods: dict[Name, PublishedMethod] = Field({}, description="by name")
+    attention: dict[AttentionName, PublishedAttention] = Field({}, description="likewise")
+    best: list[float] | None = Field(None, description="[τ, λ] of the sweep")
+    worst: list[float] | None = Field(None, description="likewise")
 
 
 class Reproduction(Section):

@@ -18,6 +18,7 @@ from recsys_mtl.config.section import Section
 from recsys_mtl.study.plan import SeedsConfig
 from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.vision.reproduction.plan import (
+    AttentionName,
     BackboneConfig,
     Dataset,
     Method,
@@ -26,7 +27,6 @@ from recsys_mtl.vision.reproduction.plan import (
     Threshold,
     Training,
 )
-from recsys_mtl.vision.reproduction.published import AttentionName
 
 WHERE: Any = {
     "training": {"device"},
@@ -80,8 +80,8 @@ class RecipeUnit(Unit):
 
     def same_settings(self, result: UnitResult) -> bool:
         """A default that has changed since does not change the key, but it does change the run."""
-        mine, stored = flat(self.recipe.settings()), flat(result["settings"])
-        return all(mine[key] == stored[key] for key in mine.keys() & stored.keys())
+        current, stored = flat(self.recipe.settings()), flat(result["settings"])
+        return all(current[key] == stored[key] for key in current.keys() & stored.keys())
 
 
 def method_recipe(plan: Reproduction, name: str) -> Recipe:

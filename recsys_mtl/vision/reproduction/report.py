@@ -93,7 +93,7 @@ def _order(published: list[str], measured: list[str]) -> str:
     holds = "holds" if kept == len(pairs) else "does not hold"
     return (
         f"The paper's order of losses {holds}: it has {' < '.join(published)}; here it is "
-        f"{' < '.join(measured)} ({kept} of {len(pairs)} pairs the same way round)."
+        f"{' < '.join(measured)} ({kept} of {len(pairs)} pairs in the same order)."
     )
 
 
@@ -131,5 +131,5 @@ def _pictures(
     if max(summary.images[3:]) < _LARGE:
         name = plan.against or plan.reference
         shown = summary.methods[name].shown
-        title = f"What {name} says of random test images, seed {plan.seeds.first}"
+        title = f"Predictions of {name} on random test images, seed {plan.seeds.first}"
         yield Picture(title, "predictions", figures.panel(shown, images.test))

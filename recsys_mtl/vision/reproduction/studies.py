@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.numbers import Spread, final_loss, saved, spread
-from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.published import AttentionName
+from recsys_mtl.vision.reproduction.plan import AttentionName, Reproduction
 from recsys_mtl.vision.reproduction.recipe import attention_recipe, points, sweep_recipe
 
 

@@ -8,8 +8,7 @@ from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.reports.page import Table
 from recsys_mtl.vision.reproduction.numbers import Spread
-from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.published import PublishedMethod, Value
+from recsys_mtl.vision.reproduction.plan import PublishedMethod, Reproduction, Value
 from recsys_mtl.vision.reproduction.summary import ReproductionSummary
 
 _NOTHING = PublishedMethod()
@@ -37,7 +36,7 @@ def losses(plan: Reproduction, summary: ReproductionSummary) -> Table:
         )
     note = (
         "Loss: the sum of the tasks' losses by their fixed weights, on the test images after the "
-        "last epoch; the paper does not say what its loss is. Mean ± standard deviation over "
+        "last epoch; the paper does not define its loss. Mean ± standard deviation over "
         "runs. Rank: by loss. Ms: median of a step in the fastest run, as other work slows some; "
         f"×: over {plan.reference}'s (single tasks: all networks together). MiB: largest memory of "
         "the process, images included."
@@ -117,9 +116,10 @@ def steps(plan: Reproduction, summary: ReproductionSummary) -> Table:
             paper = f"{published.steps:.0f}"
         rows.append([name, mean, f"{len(method.steps)} of {method.loss.count}", paper])
     note = (
-        f"Looked at every {threshold.every} steps, up to step {threshold.limit}, on the same "
+        f"Measured every {threshold.every} steps, up to step {threshold.limit}, on the same "
         f"{min(threshold.images, summary.images[1]):,} test images; the mean is over the runs that "
-        "reached it, as in the paper. It does not say how often it looked, nor how many reached it."
+        "reached it, as in the paper. It reports neither how often it measured nor how many "
+        "reached it."
     )
     title = f"Steps to a loss below {threshold.loss:g}"
     return Table(title, ("method", "steps", "runs that reached it", "paper"), rows, note=note)
@@ -161,7 +161,7 @@ def compared(summary: ReproductionSummary, name: str, other: str, gain: Differen
     ratio = summary.methods[name].step_ms / summary.methods[other].step_ms
     known = np.isfinite(gain.adjusted)
     if not known:
-        return f"{name} against {other}: too few pairs to tell."
+        return f"{name} against {other}: too few pairs to compare."
     word = "no difference shown"
     if gain.adjusted < 0.05:
         word = "better" if gain.mean > 0 else "worse"

@@ -27,7 +27,7 @@ def test_losses_are_next_to_the_published(make: Make, results: Results) -> None:
         ["cagt", "1.0820 ± 0.007", "0.2525", "1", "1"],
     ]
     assert table.rows[2][5:] == ["12.5", "1.00", "321"]
-    assert "does not say what its loss is" in table.note
+    assert "does not define its loss" in table.note
 
 
 def test_differences_have_both_references(make: Make, results: Results) -> None:
@@ -94,7 +94,7 @@ def test_attentions_are_adaptive_and_fixed(make: Make, results: Results) -> None
         ([0.1, 0.11, 0.12], "better; loss saved +0.1100 [+0.0852, +0.1348], p = 0.0027"),
         ([-0.1, -0.11, -0.12], "worse; loss saved -0.1100"),
         ([0.1, -0.11, 0.02], "no difference shown; loss saved"),
-        ([0.1], "too few pairs to tell"),
+        ([0.1], "too few pairs to compare"),
     ],
 )
 def test_a_comparison_is_a_sentence(
