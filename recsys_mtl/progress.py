@@ -26,7 +26,7 @@ class Advance(Protocol):
     """Called with the rows of each finished batch and a note (the running loss)."""
 
     def __call__(self, rows: float, note: str = "") -> None:
-        """Tell that `rows` more are done."""
+        """Report that `rows` more are done."""
 
 
 @contextmanager

@@ -51,7 +51,7 @@ Arm = Callable[[Config, Known], Config]
 
 
 def changed(config: Config, overrides: list[str], where: str) -> Config:
-    """The config with `path=value` overrides, checked as a whole.
+    """The config with `path=value` overrides, checked together.
 
     Raises:
         UserError: they do not fit.

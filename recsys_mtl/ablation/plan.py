@@ -81,7 +81,7 @@ def load_ablation(path: Path, overrides: Sequence[str] = ()) -> Ablation:
     """Read an ablation's file.
 
     Raises:
-        UserError: every problem found.
+        UserError: lists all problems.
     """
     return section_from_yaml(
         Ablation, read_text(path), where=str(path), overrides=overrides, check=_contradictions
@@ -166,9 +166,9 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
             path = ("ready", index)
             yield Finding(path, "no such ready-made arm", found=name, fix=did_you_mean(name, READY))
         if name in ablation.ready[:index]:
-            yield Finding(("ready", index), "asked for twice", found=name)
+            yield Finding(("ready", index), "requested twice", found=name)
         elif name in ablation.arms:
-            yield Finding(("arms", name), "the name of a ready-made arm that is asked for too")
+            yield Finding(("arms", name), "the name of a ready-made arm that is requested too")
     yield from _whole_sections(("change",), ablation.change)
     if ablation.synthetic is not None:
         yield from _whole_sections(("synthetic", "change"), ablation.synthetic.change)

@@ -16,7 +16,7 @@ _HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
 
 
 def make_page(name: str, summary: Summary) -> Page:
-    """The whole report."""
+    """The complete report."""
     others = {n: arm for n, arm in summary.arms.items() if arm.overall is not None}
     count = len(summary.seeds)
     measured = "the true probabilities and means" if summary.against_truth else "the labels"

@@ -28,7 +28,7 @@ class SeedData:
         known: labels and relations.
         truth: of generated rows.
         linear: by label column (R,), true linear predictors of the test rows; empty without truth.
-        items: by label column (R,), the items of retrieval tasks as the truth knows them.
+        items: by label column (R,), the items of retrieval tasks as indices of the truth.
     """
 
     config: Config

@@ -26,5 +26,5 @@ def uncollected() -> Iterator[None]:
 
 def exit_uncollected() -> None:
     """The search for garbage when the process ends finds nothing: 0.4 s less with torch."""
-    atexit.unregister(gc.freeze)  # once, however often it is asked for
+    atexit.unregister(gc.freeze)  # once, however often it is requested
     atexit.register(gc.freeze)

@@ -10,12 +10,12 @@ from recsys_mtl.errors import did_you_mean, wrong
 
 
 def task_sections() -> Mapping[str, type[TaskConfig]]:
-    """The section of every registered kind, which knows its metrics, by name."""
+    """The section of every registered kind, which names its metrics, by name."""
     return cast(Mapping[str, type[TaskConfig]], TaskConfig.members)
 
 
 def larger_is_better(metric: str) -> bool:
-    """Whether a larger value is better; knows `recall_at_5` too.
+    """Whether a larger value is better; also of `recall_at_5`.
 
     Raises:
         UserError: there is no such metric, or neither way is better.

@@ -47,7 +47,7 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at this environment."""
+    """Diagnose this environment."""
     try:
         own = own_needs()
         troubles = []

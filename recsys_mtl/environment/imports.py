@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _SECONDS = 300
-# Each line is sent at once, so that the parent knows what was tried when the process dies.
+# Each line is sent at once, so the parent has the last attempt when the process dies.
 _CODE = """
 import gc, importlib, json, sys
 gc.disable()  # the objects of an import are not freed

@@ -159,7 +159,7 @@ class GramCombiner(Combiner):
     ) -> Combined:
         weights = self.weights(grams, tasks=tasks, step=step)
         if not bool(weights.isfinite().all()):
-            raise UnsolvedError(f"{type(self).__name__} found weights that are not finite")
+            raise UnsolvedError(f"{type(self).__name__} gave weights that are not finite")
         diagnostics = diagnose(
             grams,
             tasks,

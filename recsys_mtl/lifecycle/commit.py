@@ -128,7 +128,7 @@ def _undo(registry: Registry, change: Change, before: Aliases, tagged: bool) -> 
             reason = "the registry failed or the job was stopped; no alias has changed"
             registry.set_tags(name, number, decision_tags("failed", reason, change.champion))
     except UserError as error:
-        log.warning("not all could be put back, look at %s and promote again: %s", name, error)
+        log.warning("not all could be restored, check %s and promote again: %s", name, error)
 
 
 def _number(version: Version | None) -> int | None:

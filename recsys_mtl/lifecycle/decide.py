@@ -32,7 +32,7 @@ class Decision:
 
 
 def decide(gate: Gate, evidence: Evidence) -> Decision:
-    """Ask every rule."""
+    """Apply every rule."""
     failures = [f"{task}: {why}" for task, why in evidence.apart.items()]
     for name, task in evidence.tasks.items():
         failures += [f"{name}: {why}" for why in task_failures(gate, name, task)]

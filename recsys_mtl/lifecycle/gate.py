@@ -74,7 +74,7 @@ def load_gate(path: Path | None, overrides: Sequence[str] = ()) -> Gate:
         overrides: `key=value` assignments, applied in their order before validation.
 
     Raises:
-        UserError: every problem found.
+        UserError: lists all problems.
     """
     text, where = ("{}", "gate") if path is None else (read_text(path), str(path))
     return section_from_yaml(Gate, text, where=where, overrides=overrides, check=lambda _: ())

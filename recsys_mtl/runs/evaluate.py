@@ -23,7 +23,7 @@ from recsys_mtl.wiring.run import build_evaluator
 
 log = logging.getLogger(__name__)
 _CAPTION = (
-    "reached: share of the way from the constant (0) to the oracle (1), who knows the true scores"
+    "reached: share of the way from the constant (0) to the oracle (1), which has the true scores"
 )
 
 
@@ -112,7 +112,7 @@ def model_folder(run_dir: str | Path) -> Path:
 def _require_unchanged(expected: str, fingerprint: str) -> None:
     """The run's own rows are those that it was split from."""
     if not expected:
-        log.warning("the model does not tell its data: whether they have changed is not checked")
+        log.warning("the model does not name its data: whether they have changed is not checked")
     elif fingerprint != expected:
         raise wrong(
             "the data have changed since the training, so the run's split is lost",

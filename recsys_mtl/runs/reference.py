@@ -1,4 +1,4 @@
-"""What a new model's inputs and scores look like, counted while its data are prepared."""
+"""The distributions of a new model's inputs and scores, counted while its data are prepared."""
 
 from __future__ import annotations
 

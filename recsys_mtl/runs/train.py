@@ -73,7 +73,7 @@ def train(
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
             the output folder, before anything is written there (a wrong training row of a streamed
-            run beyond `data.fit_rows` is found when it is read); or a logged model that does not
+            run beyond `data.fit_rows` is reported when it is read); or a logged model that does not
             work in a fresh process, after everything else is written.
     """
     require_one_process()
@@ -218,7 +218,7 @@ def _log_model(
     out: Path,
     result: dict[str, Any],
 ) -> None:
-    """Log the stored model and prove it; `result` and its file learn what came of it."""
+    """Log the stored model and prove it; `result` and its file get the outcome."""
     model_uri = log_model(
         tracked,
         out / MODEL,
@@ -235,7 +235,7 @@ def _log_model(
 
 
 def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) -> pl.DataFrame:
-    """What the training process predicts for the example; on a GPU the stored model, on the CPU."""
+    """Predictions of the example; after training on a GPU by the stored model, on the CPU."""
     if fitted.device.type == "cpu":
         predictor = Predictor(config, prepared.preprocessor, fitted.network)
     else:

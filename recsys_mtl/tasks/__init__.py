@@ -19,7 +19,7 @@ KINDS: dict[str, Kind[Any]] = {}
 
 
 def register(kind: Kind[Any]) -> None:
-    """Adds a kind: a config may name it, and the whole package uses it.
+    """Adds a kind: a config may name it, and all packages use it.
 
     Raises:
         ValueError: another kind has its name.

@@ -121,7 +121,7 @@ class RetrievalLabel(Label):
         ours, theirs = len(self.items), len(champion.items)
         if ours == theirs:
             return ""
-        return f"{ours:,} items can be found, the champion knew {theirs:,}."
+        return f"{ours:,} items can be retrieved, the champion's catalogue has {theirs:,}."
 
     @cached_property
     def _lookup(self) -> Lookup:

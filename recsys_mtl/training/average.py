@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps of a training: what is evaluated and kept in their place.
+"""Averages of the weights over the steps of a training: evaluated and kept instead of the weights.
 
 Sources: the mean over steps, Polyak & Juditsky (1992) and Izmailov et al. (2018, "stochastic weight
 averaging"); the exponential moving average, Tarvainen & Valpola (2017).

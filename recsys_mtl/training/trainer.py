@@ -1,4 +1,4 @@
-"""The trainer: the only owner of time (epoch, step) and of a run's whole state.
+"""The trainer: the only owner of time (epoch, step) and of a run's complete state.
 
 It trains, evaluates on the validation rows after every epoch, keeps the best weights and stops
 early. It does not depend on files, trackers or method names.

@@ -16,7 +16,7 @@ Make = Callable[..., Ablation]
 
 @pytest.fixture(scope="session")
 def tiny() -> dict[str, Any]:
-    """What the file of a tiny ablation says."""
+    """The content of a tiny ablation's file."""
     return {
         "name": "tiny",
         "synthetic": {"plan": "demo", "rows": 3000, "change": {"features.items": [100]}},

@@ -86,7 +86,7 @@ def test_seeds_and_arms_are_added_to_what_is_there(ablation: Any, toy: Any) -> N
     result = run(more, out=out, processes=1)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert result["summary"]["seeds"] == [5, 6, 7]
-    assert [*result["summary"]["arms"]] == ["off", "count", "slow"]  # `published` is not asked for
+    assert [*result["summary"]["arms"]] == ["off", "count", "slow"]  # `published` is not requested
     assert len(stored(out)) == 2 * 2 + 1 + 2 * 3
     fewer = run(ablation(ready=["off"]), out=out, processes=1)
     assert fewer["summary"]["seeds"] == [5, 6]

@@ -29,11 +29,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "ready arm twice": (
         {"ready": ["off", "borrow", "off"]},
-        "ready.2: asked for twice; found off",
+        "ready.2: requested twice; found off",
     ),
     "one name, two meanings": (
         {"arms": {"published": {"adatt.mechanism": "loss"}}},
-        "arms.published: the name of a ready-made arm that is asked for too",
+        "arms.published: the name of a ready-made arm that is requested too",
     ),
     "unknown reference": (
         {"reference": "of"},

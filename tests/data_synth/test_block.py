@@ -46,7 +46,7 @@ def test_scores_have_the_planned_correlations(name: str, blocks_of: Any, plan_of
 
 
 def test_the_measure_would_see_a_wrong_relation(blocks_of: Any, plan_of: Any) -> None:
-    """Five hundredths beside the plan are far outside the bound."""
+    """Five hundredths from the plan are far outside the bound."""
     planned = relation_matrix(plan_of("aligned"))
     assert np.abs(scores_z(blocks_of(BLOCKS, "aligned"), planned - 0.05)).max() > 2 * BOUND
 

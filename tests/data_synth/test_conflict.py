@@ -190,7 +190,7 @@ def test_gradients_on_the_shared_unit(
     unit = torch.cat([side * reading, torch.tensor([threshold])])
     a, b = gradients(x, y, unit)
     assert min(a.norm(), b.norm()) > 0.01  # both want it changed
-    # The state's other five coordinates are noise of 1/sqrt(rows) beside the two that matter.
+    # The state's other five coordinates are noise of 1/sqrt(rows) next to the two that matter.
     assert expected * cosine(a, b) > 0.9
 
 

@@ -72,5 +72,5 @@ def test_class_names_are_those_of_the_indices(world_of: Any, rng: Any) -> None:
     values, nulls = labels["segment"]
     names = world.targets["segment"].names
     assert names == ["class_000", "class_001", "class_002"]
-    told = [None if null else names[value] for value, null in zip(values, nulls, strict=True)]
-    assert array.to_pylist() == told
+    expected = [None if null else names[value] for value, null in zip(values, nulls, strict=True)]
+    assert array.to_pylist() == expected

@@ -244,7 +244,7 @@ def test_the_hash_distinguishes_plans(plan_of: Callable[..., Plan]) -> None:
 def test_the_proposed_exceptions_make_the_plan_load(
     paste: str, one_sided: float, tmp_path: Path
 ) -> None:
-    """Whether they take the place of the plan's own exceptions or stand behind them."""
+    """Whether they replace the plan's own exceptions or follow them."""
     document = {
         "name": "x", "preset": "neutral", "score": {"one_sided": one_sided},
         "relations": {
@@ -260,9 +260,9 @@ def test_the_proposed_exceptions_make_the_plan_load(
     path.write_text(yaml.safe_dump(document))
     with pytest.raises(UserError, match="nearest possible") as caught:
         load_plan(path)
-    told = re.search(r"relations\.exceptions: (\[.*\])", str(caught.value))
-    assert told is not None
-    proposed = yaml.safe_load(told[1])
+    proposal = re.search(r"relations\.exceptions: (\[.*\])", str(caught.value))
+    assert proposal is not None
+    proposed = yaml.safe_load(proposal[1])
     own = document["relations"]["exceptions"]  # type: ignore[index]
     document["relations"]["exceptions"] = [  # type: ignore[index]
         *(own if paste == "appended" else ()), *proposed

@@ -41,7 +41,7 @@ def data(
 
 
 def predictions(truth: Truth, rows: pl.DataFrame, task: str, who: str) -> tuple[Any, Any]:
-    """Labels and what the oracle or the constant says of them, of labelled rows."""
+    """Labels and the predictions of the oracle or the constant, of labelled rows."""
     rows = rows.filter(pl.col(task).is_not_null())
     labels = truth.label_index(task, rows[task].to_arrow())
     target = truth.targets[task]
@@ -59,12 +59,12 @@ def predictions(truth: Truth, rows: pl.DataFrame, task: str, who: str) -> tuple[
 @pytest.mark.parametrize("who", ["oracle", "constant"])
 @pytest.mark.parametrize("task", TASKS)
 def test_the_stated_metrics_are_met(task: str, who: str, data: tuple[Truth, pl.DataFrame]) -> None:
-    """Within the standard error, which batches of independent rows tell."""
+    """Within the standard error, estimated from batches of independent rows."""
     truth, rows = data
     stated = truth.content["tasks"][task][who]
     labels, predicted = predictions(truth, rows, task, who)
     kind = truth.targets[task].kind
-    whole = evaluate_task(kind, labels, predicted)  # type: ignore[arg-type]
+    overall = evaluate_task(kind, labels, predicted)  # type: ignore[arg-type]
     parts = [
         evaluate_task(kind, labels[part], predicted[part])  # type: ignore[arg-type]
         for part in np.array_split(np.arange(len(labels)), BATCHES)
@@ -75,7 +75,7 @@ def test_the_stated_metrics_are_met(task: str, who: str, data: tuple[Truth, pl.D
         bound = SIGMAS * spread / np.sqrt(BATCHES) + 1e-6  # stated to six digits
         if (who, metric) == ("constant", "r2"):
             bound += 1 / len(labels)  # its mean is that of the plan, not that of these rows
-        assert abs(whole[metric] - value) < bound, (metric, whole[metric], value)
+        assert abs(overall[metric] - value) < bound, (metric, overall[metric], value)
 
 
 def test_every_task_is_looked_at(data: tuple[Truth, pl.DataFrame]) -> None:
@@ -108,9 +108,9 @@ def features(block: RowBlock) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "place"), [("click", 0), ("spend", 3)])
+@pytest.mark.parametrize(("task", "index"), [("click", 0), ("spend", 3)])
 def test_all_latents_come_near_the_oracle_and_features_stay_below(
-    task: str, place: int, world_of: Any, blocks_of: Any
+    task: str, index: int, world_of: Any, blocks_of: Any
 ) -> None:
     world, blocks = world_of(*PLAN), blocks_of(6, *PLAN)
     train, test = blocks[:5], blocks[5]
@@ -130,23 +130,26 @@ def test_all_latents_come_near_the_oracle_and_features_stay_below(
 
     y = labels([test])
     with threadpool_limits(1, "openmp"):
-        told = {
+        predictions = {
             "oracle": world.targets[task].predict(test.truth[task].to_numpy()),
-            "latents": fitted(lambda block: latents(world, block, place), 5 * ROWS),
-            "few": fitted(lambda block: latents(world, block, place), 3000),
+            "latents": fitted(lambda block: latents(world, block, index), 5 * ROWS),
+            "few": fitted(lambda block: latents(world, block, index), 3000),
             "features": fitted(features, 5 * ROWS),
         }
 
     def above(better: str, worse: str) -> float:
         """z of the difference of two metrics on the same rows, from batches."""
         parts = np.array_split(np.arange(len(y)), BATCHES)
-        off = [measure(y[p], told[better][p]) - measure(y[p], told[worse][p]) for p in parts]
+        off = [
+            measure(y[p], predictions[better][p]) - measure(y[p], predictions[worse][p])
+            for p in parts
+        ]
         return float(np.mean(off) / (np.std(off, ddof=1) / np.sqrt(BATCHES)))
 
     base = 0.5 if binary else 0.0
     share = {
-        name: (measure(y, t) - base) / (measure(y, told["oracle"]) - base)
-        for name, t in told.items()
+        name: (measure(y, t) - base) / (measure(y, predictions["oracle"]) - base)
+        for name, t in predictions.items()
     }
     assert above("oracle", "latents") > -SIGMAS  # nobody is better than the oracle
     assert above("latents", "few") > SIGMAS  # more rows bring it nearer …
@@ -154,5 +157,5 @@ def test_all_latents_come_near_the_oracle_and_features_stay_below(
     assert above("latents", "features") > SIGMAS
     if not binary:  # a share of variance: no features reach more than truth.json allows
         se = 0.77 / np.sqrt(len(y))  # of an R2 at most
-        reachable = measure(y, told["oracle"]) * world.observable()[place]
-        assert measure(y, told["features"]) < reachable + SIGMAS * se
+        reachable = measure(y, predictions["oracle"]) * world.observable()[index]
+        assert measure(y, predictions["features"]) < reachable + SIGMAS * se

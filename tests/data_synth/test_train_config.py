@@ -1,4 +1,4 @@
-"""The training config beside the rows; that it validates is tested with the pipelines."""
+"""The training config next to the rows; that it validates is tested with the pipelines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_column_is_a_feature_a_label_or_ignored(
     assert set.union(*used) == columns
     assert sum(map(len, used)) == len(columns)  # none twice
     assert ignored == {"row_id", "customer_id", "day", "month"}
-    assert config.data.path == "rows"  # not the truth beside them
+    assert config.data.path == "rows"  # not the truth next to them
 
 
 def test_kinds_and_transforms(plan_of: Callable[..., Plan], tmp_path: Path) -> None:

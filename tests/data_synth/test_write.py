@@ -22,9 +22,9 @@ COUNT = 2 * ROWS + 1000
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, plan_of: Callable[..., Plan]) -> Path:
+def complete(tmp_path_factory: pytest.TempPathFactory, plan_of: Callable[..., Plan]) -> Path:
     """One process, one block a chunk."""
-    out = tmp_path_factory.mktemp("whole")
+    out = tmp_path_factory.mktemp("complete")
     synthesize(plan_of("small"), out, rows=COUNT, processes=1, chunk_rows=ROWS)
     return out
 
@@ -46,75 +46,82 @@ def same_values(a: Path, b: Path) -> bool:
     return all(x.equals(y, null_equal=True) and x.schema == y.schema for x, y in pairs)
 
 
-def test_the_folder(whole: Path, plan_of: Callable[..., Plan], tmp_path: Path) -> None:
-    assert sorted(path.name for path in whole.iterdir()) == [
+def test_the_folder(complete: Path, plan_of: Callable[..., Plan], tmp_path: Path) -> None:
+    assert sorted(path.name for path in complete.iterdir()) == [
         "plan.yaml", "rows", "train.yaml", "truth", "truth.json",
     ]  # fmt: skip
     months = ["month=2024-01", "month=2024-02", "month=2024-03"]
     for kind in ("rows", "truth"):
-        assert sorted(path.name for path in (whole / kind).iterdir()) == months
-    assert load_plan(whole / "plan.yaml") == plan_of("small")
-    assert (whole / "plan.yaml").read_text() == dump_plan(plan_of("small"))
-    assert json.loads((whole / "truth.json").read_text())["rows"] == COUNT
+        assert sorted(path.name for path in (complete / kind).iterdir()) == months
+    assert load_plan(complete / "plan.yaml") == plan_of("small")
+    assert (complete / "plan.yaml").read_text() == dump_plan(plan_of("small"))
+    assert json.loads((complete / "truth.json").read_text())["rows"] == COUNT
 
 
-def test_rows_and_truth_have_the_same_order(whole: Path) -> None:
-    rows = read(whole)
+def test_rows_and_truth_have_the_same_order(complete: Path) -> None:
+    rows = read(complete)
     assert rows["row_id"].to_list() == list(range(COUNT))
-    for part in sorted((whole / "rows").glob("month=*/*.parquet")):
+    for part in sorted((complete / "rows").glob("month=*/*.parquet")):
         frame = pl.read_parquet(part, hive_partitioning=False)
-        beside = whole / "truth" / part.relative_to(whole / "rows")
-        truth = pl.read_parquet(beside, hive_partitioning=False)
+        of_truth = complete / "truth" / part.relative_to(complete / "rows")
+        truth = pl.read_parquet(of_truth, hive_partitioning=False)
         assert truth["row_id"].equals(frame["row_id"])
         assert frame["day"].dt.strftime("%Y-%m").unique().to_list() == [part.parent.name[6:]]
 
 
 @pytest.mark.parametrize("chunk_rows", [1, ROWS + 1, 3 * ROWS])
 def test_another_chunk_size(
-    chunk_rows: int, whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+    chunk_rows: int, complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=chunk_rows)
-    assert same_values(tmp_path, whole)
-    assert (tmp_path / "truth.json").read_bytes() == (whole / "truth.json").read_bytes()
+    assert same_values(tmp_path, complete)
+    assert (tmp_path / "truth.json").read_bytes() == (complete / "truth.json").read_bytes()
 
 
 @pytest.mark.parametrize("rows", [1, 1000, ROWS, ROWS + 7])
 def test_fewer_rows_are_the_first(
-    rows: int, whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+    rows: int, complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     synthesize(plan_of("small"), tmp_path, rows=rows, processes=1)
     for kind in ("rows", "truth"):
-        assert read(tmp_path, kind).equals(read(whole, kind).head(rows), null_equal=True)
+        assert read(tmp_path, kind).equals(read(complete, kind).head(rows), null_equal=True)
 
 
 @pytest.mark.slow
-def test_two_processes(whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
-    told: list[int] = []
+def test_two_processes(complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]) -> None:
+    progress: list[int] = []
     synthesize(
-        plan_of("small"), tmp_path, rows=COUNT, processes=2, chunk_rows=ROWS, progress=told.append
+        plan_of("small"),
+        tmp_path,
+        rows=COUNT,
+        processes=2,
+        chunk_rows=ROWS,
+        progress=progress.append,
     )
-    assert content(tmp_path) == content(whole)
-    assert told == [ROWS, ROWS, 1000]
+    assert content(tmp_path) == content(complete)
+    assert progress == [ROWS, ROWS, 1000]
 
 
-def test_a_finished_folder_is_left_alone(whole: Path, plan_of: Callable[..., Plan]) -> None:
-    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    told: list[int] = []
-    synthesize(plan_of("small"), whole, rows=COUNT, progress=told.append)  # of any chunk size
-    assert told == [COUNT]
-    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+def test_a_finished_folder_is_left_alone(complete: Path, plan_of: Callable[..., Plan]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in complete.rglob("*")}
+    progress: list[int] = []
+    synthesize(
+        plan_of("small"), complete, rows=COUNT, progress=progress.append
+    )  # of any chunk size
+    assert progress == [COUNT]
+    assert {path: path.stat().st_mtime_ns for path in complete.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
     ("overrides", "rows"), [(("seed=1",), COUNT), ((), COUNT + 1), (("features.noise=0.2",), COUNT)]
 )
 def test_another_job_is_refused(
-    overrides: tuple[str, ...], rows: int, whole: Path, plan_of: Callable[..., Plan]
+    overrides: tuple[str, ...], rows: int, complete: Path, plan_of: Callable[..., Plan]
 ) -> None:
-    before = content(whole)
+    before = content(complete)
     with pytest.raises(UserError, match="another plan, seed or number of rows -> give another"):
-        synthesize(plan_of("small", *overrides), whole, rows=rows)
-    assert content(whole) == before
+        synthesize(plan_of("small", *overrides), complete, rows=rows)
+    assert content(complete) == before
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "truth.json"])
@@ -134,11 +141,11 @@ class Killed(BaseException):
 
 
 def begin(out: Path, plan: Plan, chunks: int) -> None:
-    told: list[int] = []
+    progress: list[int] = []
 
     def stop(rows: int) -> None:
-        told.append(rows)
-        if len(told) == chunks:
+        progress.append(rows)
+        if len(progress) == chunks:
             raise Killed
 
     with pytest.raises(Killed):
@@ -146,7 +153,7 @@ def begin(out: Path, plan: Plan, chunks: int) -> None:
 
 
 def test_it_resumes_after_the_finished_chunks(
-    whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+    complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     begin(tmp_path, plan_of("small"), 2)
     assert not (tmp_path / "truth.json").exists()
@@ -155,7 +162,7 @@ def test_it_resumes_after_the_finished_chunks(
     half = tmp_path / "rows" / "month=2024-01" / "part-00002.parquet.tmp-1-ab"
     half.write_bytes(b"half a file")
     synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS)
-    assert content(tmp_path) == content(whole)
+    assert content(tmp_path) == content(complete)
     assert [path.stat().st_mtime_ns for path in kept] == times  # not written again
 
 
@@ -171,14 +178,14 @@ def test_a_begun_folder_of_another_job_is_refused(
 
 
 def test_a_kill_while_the_work_is_tidied_up(
-    whole: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+    complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     out = tmp_path / "out"
-    shutil.copytree(whole, out)
+    shutil.copytree(complete, out)
     (out / "_work").mkdir()
     (out / "_work" / "part-00001.npz").write_bytes(b"left")
     synthesize(plan_of("small"), out, rows=COUNT, processes=1, chunk_rows=ROWS)
-    assert content(out) == content(whole)
+    assert content(out) == content(complete)
     assert not (out / "_work").exists()
 
 
@@ -205,9 +212,9 @@ def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux for its children")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads its children from Linux")
 def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> None:
-    """The command is killed with chunks done and one begun; its workers end; it goes on."""
+    """The command is killed with chunks done and one begun; its workers end; it resumes."""
     chunk = 32 * ROWS
     command = [sys.executable, "-m", "recsys_mtl.cli.main", "synthesize", str(plan_files["small"])]
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"

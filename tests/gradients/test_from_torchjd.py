@@ -294,7 +294,7 @@ def test_weights_that_are_not_finite_skip_the_step(
     combiner = made("upgrad", drawn(seed))
     monkeypatch.setattr(jd.UPGradWeighting, "forward", lambda _, g: g[0] * torch.nan)
     combination = combiner.combine([drawn(seed)], torch.ones(3, dtype=torch.bool), step=0)
-    assert combination.problem == "UPGrad found weights that are not finite"
+    assert combination.problem == "UPGrad gave weights that are not finite"
     assert combiner.skipped == 1
 
 

@@ -103,6 +103,6 @@ def test_catalogues_of_different_size_are_noted(
     comparison = compare(
         GATE, challenger, LoadedVersion(champion.title, smaller), input=None, data=None
     )
-    assert "item: 4 items can be found, the champion knew 3." in comparison.notes
+    assert "item: 4 items can be retrieved, the champion's catalogue has 3." in comparison.notes
     assert comparison.evidence is not None
     assert "item" in comparison.evidence.tasks

@@ -68,13 +68,13 @@ def test_a_weight_is_a_number_of_copies() -> None:
 
 def test_order_of_rows_does_not_matter_and_batches_are_not_averaged() -> None:
     labels, p, weights = example()
-    whole = evaluate_task("binary", labels, p, weights)
+    complete = evaluate_task("binary", labels, p, weights)
     order = np.argsort(p)  # batches of this order are as unlike as can be
     again = evaluate_task("binary", labels[order], p[order], weights[order])
-    for name, value in whole.items():
+    for name, value in complete.items():
         assert value == pytest.approx(again[name], rel=1e-9), name
     halves = [evaluate_task("binary", labels[h], p[h]) for h in np.split(order, 2)]
-    assert abs(np.mean([h["auc"] for h in halves]) - whole["auc"]) > 0.05
+    assert abs(np.mean([h["auc"] for h in halves]) - complete["auc"]) > 0.05
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

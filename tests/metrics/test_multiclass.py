@@ -50,9 +50,9 @@ def test_equals_sklearn_with_weights() -> None:
 def test_order_of_rows_does_not_matter() -> None:
     labels, p, weights = example()
     order = np.argsort(labels)
-    whole = evaluate_task("multiclass", labels, p, weights)
+    complete = evaluate_task("multiclass", labels, p, weights)
     again = evaluate_task("multiclass", labels[order], p[order], weights[order])
-    assert whole == pytest.approx(again)
+    assert complete == pytest.approx(again)
 
 
 def test_one_class() -> None:

@@ -48,9 +48,9 @@ def test_ranks_batch_by_batch_give_the_same_metrics() -> None:
     ranks = np.concatenate(
         [true_item_ranks(scores[i : i + 7], labels[i : i + 7]) for i in range(0, 40, 7)]
     )
-    whole = evaluate_task("retrieval", labels, scores, weights)
-    assert evaluate_task("retrieval", labels, ranks, weights) == pytest.approx(whole)
-    assert whole["recall_at_10"] == pytest.approx(1.0)
+    complete = evaluate_task("retrieval", labels, scores, weights)
+    assert evaluate_task("retrieval", labels, ranks, weights) == pytest.approx(complete)
+    assert complete["recall_at_10"] == pytest.approx(1.0)
 
 
 def test_one_row_of_scores_for_all_is_not_copied() -> None:

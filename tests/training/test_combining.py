@@ -220,8 +220,8 @@ def test_the_cut_gets_the_combined_gradient(step_of: Make, rows: Batch) -> None:
     weights = combiner.weights(grams, tasks=torch.arange(4), step=0).squeeze(0)
     (leaf,) = leaves = step.network.cut(rows).leaf()
     penalty = step.network.forward_from(leaves, rows).penalty
-    (beside,) = torch.autograd.grad(penalty, leaf)
-    wanted = (weights @ at_cut.double()).view_as(leaf) + beside
+    (of_penalty,) = torch.autograd.grad(penalty, leaf)
+    wanted = (weights @ at_cut.double()).view_as(leaf) + of_penalty
     ids = rows["city"]
     before = step.network.embeddings.weights()[0].detach().clone()
     expected = before.double().index_add(0, ids, wanted[:, :4], alpha=-0.5)

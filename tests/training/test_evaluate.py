@@ -36,13 +36,13 @@ def score(evaluator, network, rows, size):
 
 def test_metrics_are_of_all_rows_whatever_the_batch_size(evaluator, network, rows_of):
     rows = rows_of(101)
-    whole = score(evaluator, network, rows, 101)
+    complete = score(evaluator, network, rows, 101)
     parts = score(evaluator, network, rows, 7)
-    for task, metrics in whole.metrics.items():
+    for task, metrics in complete.metrics.items():
         assert parts.metrics[task] == pytest.approx(metrics, abs=1e-5), task
     for task in ("click", "segment", "value"):  # small catalogues: retrieval too
-        assert parts.losses[task] == pytest.approx(whole.losses[task], abs=1e-5)
-    assert whole.labelled == {"click": 86, "segment": 86, "value": 86, "brand": 86}
+        assert parts.losses[task] == pytest.approx(complete.losses[task], abs=1e-5)
+    assert complete.labelled == {"click": 86, "segment": 86, "value": 86, "brand": 86}
 
 
 def test_auc_is_that_of_all_predictions(evaluator, network, rows_of):
@@ -113,10 +113,10 @@ def test_evaluation_changes_nothing(evaluator, network, rows):
 def test_row_weights_count_in_the_loss_whatever_the_batches(evaluator, network, rows_of):
     rows = rows_of(61)
     rows = replace(rows, weights=torch.linspace(0.0, 3.0, 61))
-    whole = score(evaluator, network, rows, 61)
+    complete = score(evaluator, network, rows, 61)
     parts = score(evaluator, network, rows, 9)
-    for task in whole.losses:
-        assert parts.losses[task] == pytest.approx(whole.losses[task], rel=1e-5), task
+    for task in complete.losses:
+        assert parts.losses[task] == pytest.approx(complete.losses[task], rel=1e-5), task
 
 
 def test_an_unknown_item_is_a_miss(evaluator, network, rows_of):

@@ -68,13 +68,13 @@ def test_sgd_on_tables_equals_plain_autograd(step_of, rows, config_of, spec):
     step = step_of(training={"tables": tables, "optimizer": optimizer})
     weight = step.network.embeddings.weights()[0]
     before = weight.detach().clone()
-    whole = step_of(training={"tables": tables, "optimizer": optimizer})
-    (leaf,) = leaves = whole.network.cut(rows).leaf()
-    outputs = whole.network.forward_from(leaves, rows)
-    losses, counts = whole.losses(
-        outputs.logits, rows.labels, rows.weights, whole.network.item_tables()
+    complete = step_of(training={"tables": tables, "optimizer": optimizer})
+    (leaf,) = leaves = complete.network.cut(rows).leaf()
+    outputs = complete.network.forward_from(leaves, rows)
+    losses, counts = complete.losses(
+        outputs.logits, rows.labels, rows.weights, complete.network.item_tables()
     )
-    total = whole.balancer.total(losses, counts > 0) + outputs.penalty
+    total = complete.balancer.total(losses, counts > 0) + outputs.penalty
     (gradient,) = torch.autograd.grad(total, leaf)
     expected = before.clone().index_add_(0, rows["city"], gradient[:, :4], alpha=-0.5)
     step(rows)

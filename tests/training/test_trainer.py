@@ -140,8 +140,10 @@ def test_train_losses_count_row_weights(run, rows_of):
     rate = {"learning_rate": 1e-30}
     result, step, _ = run([0.5], rows=rows, training={"optimizer": rate, "tables": rate})
     step.network.train()
-    whole = step(rows).losses
-    assert list(result.epochs[0].train_losses.values()) == pytest.approx(whole.tolist(), rel=1e-4)
+    complete = step(rows).losses
+    assert list(result.epochs[0].train_losses.values()) == pytest.approx(
+        complete.tolist(), rel=1e-4
+    )
 
 
 def test_epochs_count_rows_labels_and_the_rate(run):
@@ -178,11 +180,11 @@ def test_one_bad_batch_is_skipped_and_training_continues(run, rows_of, caplog):
 def test_an_interrupt_ends_after_the_batch_in_hand(run, monkeypatch):
     from contextlib import contextmanager
 
-    asked = iter([False, True, True, True])
+    requested = iter([False, True, True, True])
 
     @contextmanager
     def interrupt():
-        yield lambda: next(asked)
+        yield lambda: next(requested)
 
     monkeypatch.setattr(module, "graceful_interrupt", interrupt)
     result, _, _ = run([0.5, 0.6], stopping={"patience": None})

@@ -41,7 +41,7 @@ def build(name: str, **keys: Any) -> NamedCombiner:
     return build_combiner(section(name, **keys), PARTS, tasks=TASKS, seed=SEED)
 
 
-def told(name: str, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> dict[str, Any]:
+def options_of(name: str, monkeypatch: pytest.MonkeyPatch, **keys: Any) -> dict[str, Any]:
     """The options that a method is made with."""
     calls: list[dict[str, Any]] = []
     usual = make_combiner
@@ -92,7 +92,7 @@ def test_every_option_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     keys = other_options(name)
     plain = section(name)
     assert all(getattr(plain, key) != value for key, value in keys.items())
-    options = told(name, monkeypatch, **keys)
+    options = options_of(name, monkeypatch, **keys)
     options.pop("seed", None)
     assert options == keys
 
@@ -102,14 +102,14 @@ def test_those_that_draw_get_the_seed_of_the_run(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws = "seed" in inspect.signature(COMBINERS[name]).parameters
-    assert told(name, monkeypatch).get("seed") == (SEED if draws else None)
+    assert options_of(name, monkeypatch).get("seed") == (SEED if draws else None)
     assert draws == (name in ("pcgrad", "gradvac", "graddrop", "random"))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_defaults_are_those_of_the_method(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = inspect.signature(COMBINERS[name]).parameters
-    options = told(name, monkeypatch)
+    options = options_of(name, monkeypatch)
     options.pop("seed", None)
     assert options == {key: parameters[key].default for key in options}
 
@@ -124,7 +124,7 @@ def test_cagt_has_the_settings_of_its_section() -> None:
 def test_diagnostics_are_no_business_of_the_method(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert told(name, monkeypatch, diagnostics=5) == told(name, monkeypatch)
+    assert options_of(name, monkeypatch, diagnostics=5) == options_of(name, monkeypatch)
 
 
 def test_blocks_may_be_missing() -> None:

@@ -77,9 +77,9 @@ def test_one_task_narrows_everything(config: Config, prepared: Prepared, task: s
     assert set(narrowed.preprocessor.conditions) == ({"buy"} if task == "buy" else set())
     column = list(config.tasks).index(task)
     for split, loader in narrowed.loaders.items():
-        whole = prepared.loaders[split]
-        assert (loader.num_rows, loader.num_batches) == (whole.num_rows, whole.num_batches)
-        for batch, full in zip(loader.epoch(0), whole.epoch(0), strict=True):
+        complete = prepared.loaders[split]
+        assert (loader.num_rows, loader.num_batches) == (complete.num_rows, complete.num_batches)
+        for batch, full in zip(loader.epoch(0), complete.epoch(0), strict=True):
             torch.testing.assert_close(
                 batch.labels, full.labels[:, [column]], rtol=0, atol=0, equal_nan=True
             )
@@ -123,9 +123,9 @@ def test_adatt_trains_and_leaves_a_network_like_any_other(
     assert plain.result.epochs[0].transfer is None
     config = shared_toy.config(f"adatt.mechanism={mechanism}", "adatt.measure.interval=1")
     fitted = fit_network(config, prepared)
-    told = [epoch.transfer or {} for epoch in fitted.result.epochs]
-    assert [seen["phase"] for seen in told] == ["warmup", "dynamic"]
-    assert told[0]["observations"] == prepared.loaders["train"].num_batches
+    reported = [epoch.transfer or {} for epoch in fitted.result.epochs]
+    assert [seen["phase"] for seen in reported] == ["warmup", "dynamic"]
+    assert reported[0]["observations"] == prepared.loaders["train"].num_batches
     assert fitted.network.state_dict().keys() == plain.network.state_dict().keys()
 
 

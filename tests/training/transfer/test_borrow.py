@@ -30,7 +30,7 @@ def scarce(rows: Batch, *tasks: int) -> Batch:
 
 @pytest.fixture
 def few(rows_of: Callable[[int], Batch]) -> Batch:
-    """Rows of which few tell the value."""
+    """Rows of which few have the value."""
     return scarce(rows_of(100), VALUE)
 
 
@@ -238,20 +238,20 @@ def test_diagnostics_show_who_borrowed_from_whom(
     on: Callable[..., Any], few: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     step, borrow = on(few)
-    told = borrow.diagnostics()
-    assert told["weights"] == [borrow.lent.tolist()]
-    assert told["negative_transfer"] == {}
-    weights = told["borrowed"]["value"]
+    numbers = borrow.diagnostics()
+    assert numbers["weights"] == [borrow.lent.tolist()]
+    assert numbers["negative_transfer"] == {}
+    weights = numbers["borrowed"]["value"]
     line = f"value from click ({weights['click']:.2f}), segment ({weights['segment']:.2f})"
     for epoch in (2, 3):  # dynamic, frozen
         caplog.clear()
         with caplog.at_level("INFO"):
             step.start_epoch(epoch)
         assert [record.message for record in caplog.records] == [f"adaTT, who borrows: {line}"]
-    assert list(told["borrowed"]) == ["value"]
-    assert list(told["borrowed"]["value"]) == ["click", "segment"]
-    assert sum(told["borrowed"]["value"].values()) == pytest.approx(borrow.lent.sum().item())
-    assert json.loads(json.dumps(told))["phase"] == "dynamic"
+    assert list(numbers["borrowed"]) == ["value"]
+    assert list(numbers["borrowed"]["value"]) == ["click", "segment"]
+    assert sum(numbers["borrowed"]["value"].values()) == pytest.approx(borrow.lent.sum().item())
+    assert json.loads(json.dumps(numbers))["phase"] == "dynamic"
 
 
 def test_nothing_is_measured_once_nobody_is_scarce(

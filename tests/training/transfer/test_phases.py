@@ -1,4 +1,4 @@
-"""adaTT over epochs: what acts when, what a checkpoint holds, what an epoch tells."""
+"""adaTT over epochs: what acts when, what a checkpoint holds, what an epoch reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SGD = {"tables": {"name": "sgd", "learning_rate": 0.05}}  # without state outsid
 
 @pytest.fixture
 def few(rows: Batch) -> Batch:
-    """Rows of which few tell the value, so that it borrows."""
+    """Rows of which few have the value, so it borrows."""
     labels = rows.labels.clone()
     labels[6:, 2] = torch.nan
     return replace(rows, labels=labels)
@@ -32,13 +32,13 @@ def few(rows: Batch) -> Batch:
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_phases_follow_the_epochs(trained: Callable[..., Any], few: Batch, mechanism: str) -> None:
     step, result = trained({"mechanism": mechanism, "measure": {"interval": 1}}, batch=few)
-    told = [epoch.transfer for epoch in result.epochs]
-    assert [seen["phase"] for seen in told] == ["warmup", "dynamic", "dynamic", "frozen"]
-    assert [seen["epoch"] for seen in told] == [0, 1, 2, 3]
-    assert [seen["observations"] for seen in told] == [3, 6, 9, 9]
-    assert told[3]["affinity"] == told[2]["affinity"]
-    assert told[1]["blend"] > told[2]["blend"] > told[3]["blend"] == pytest.approx(0.1)
-    assert json.loads(json.dumps(told)) == told
+    reported = [epoch.transfer for epoch in result.epochs]
+    assert [seen["phase"] for seen in reported] == ["warmup", "dynamic", "dynamic", "frozen"]
+    assert [seen["epoch"] for seen in reported] == [0, 1, 2, 3]
+    assert [seen["observations"] for seen in reported] == [3, 6, 9, 9]
+    assert reported[3]["affinity"] == reported[2]["affinity"]
+    assert reported[1]["blend"] > reported[2]["blend"] > reported[3]["blend"] == pytest.approx(0.1)
+    assert json.loads(json.dumps(reported)) == reported
     assert step.transfer.adatt.frozen
 
 
@@ -102,7 +102,7 @@ def load(step: TrainingStep, stored: dict[str, Any]) -> None:
 def from_here(
     step: TrainingStep, batch: Batch, epoch: int, start: int
 ) -> Iterator[tuple[int, int]]:
-    """Trains to the end of epoch 4; tells the place after each batch."""
+    """Trains to the end of epoch 4; yields the position after each batch."""
     step.network.train()
     loader = MemoryLoader(batch, batch_size=14, shuffle=True, seed=0)
     while epoch < 5:
@@ -125,21 +125,21 @@ def test_a_stored_run_resumes_exactly(
         "measure": {"name": "logit_correlation", "interval": 2},
     }
     straight = step_of(adatt, training=SGD)
-    stored = {place: state(straight) for place in from_here(straight, few, 0, 0)}
+    stored = {position: state(straight) for position in from_here(straight, few, 0, 0)}
     assert len(stored) == 15
     last = state(straight)
-    for place in ((0, 2), (1, 1), (1, 3), (2, 2), (3, 1), (3, 3)):
+    for position in ((0, 2), (1, 1), (1, 3), (2, 2), (3, 1), (3, 3)):
         again = step_of(adatt, training=SGD)
-        load(again, stored[place])
+        load(again, stored[position])
         assert again.transfer is not None
-        assert again.transfer.adatt.phase is straight.transfer.adatt.schedule.phase(place[0])  # type: ignore[union-attr]
-        assert len(list(from_here(again, few, *place))) == 15 - 3 * place[0] - place[1]
+        assert again.transfer.adatt.phase is straight.transfer.adatt.schedule.phase(position[0])  # type: ignore[union-attr]
+        assert len(list(from_here(again, few, *position))) == 15 - 3 * position[0] - position[1]
         for part, want in last.items():
             flat, _ = torch.utils._pytree.tree_flatten(want)
             actual, _ = torch.utils._pytree.tree_flatten(state(again)[part])
             for one, other in zip(actual, flat, strict=True):
                 same = torch.equal(one, other) if isinstance(one, Tensor) else one == other
-                assert same, (place, part)
+                assert same, (position, part)
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -175,5 +175,5 @@ def test_a_batch_that_is_not_finite_neither_trains_nor_measures(
     assert not step(replace(rows, labels=labels)).updated
     assert all(torch.equal(v, before[k]) for k, v in step.network.state_dict().items())
     assert step.transfer is not None
-    told = step.transfer.diagnostics()
-    assert (told["observations"], told["skipped"]) == (0, 1)
+    reported = step.transfer.diagnostics()
+    assert (reported["observations"], reported["skipped"]) == (0, 1)

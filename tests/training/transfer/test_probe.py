@@ -179,7 +179,7 @@ def test_outputs_are_logits_and_those_of_classes_are_centred(
 def test_residuals_are_the_gradient_at_the_base_rate(
     step_of: Callable[..., TrainingStep], rows: Batch, weighted: bool
 ) -> None:
-    """At what the predictor says that knows only the labels' weighted frequencies."""
+    """At the prediction of the labels' weighted frequencies alone."""
     weights = torch.linspace(0, 0.05, 40) if weighted else torch.ones(40)
     batch = replace(rows, weights=weights)
     step = step_of()
