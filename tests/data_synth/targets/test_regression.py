@@ -32,15 +32,15 @@ def test_expected_values_against_integration(
     first, second = target._moments()
     for score in (-2.0, 0.0, 2.0):
         eta = mean + spread * np.sqrt(r2) * score
-        index = FINE.nearest(np.array(score))
+        place = FINE.nearest(np.array(score))
 
         values = link(eta + rest * STEPS)
         expected = values @ DENSITY
-        predicted = target.predict(target.linear(np.array([score])))[0]
-        assert predicted == pytest.approx(expected, rel=1e-7, abs=1e-9)
+        told = target.predict(target.linear(np.array([score])))[0]
+        assert told == pytest.approx(expected, rel=1e-7, abs=1e-9)
         # 64 nodes resolve so steep a distribution function to 1e-5; truth.json has 6 digits.
-        assert first[index] == pytest.approx(expected, rel=1e-5, abs=2e-6)
-        assert second[index] == pytest.approx(values**2 @ DENSITY, rel=1e-5, abs=2e-6)
+        assert first[place] == pytest.approx(expected, rel=1e-5, abs=2e-6)
+        assert second[place] == pytest.approx(values**2 @ DENSITY, rel=1e-5, abs=2e-6)
 
 
 @given(st.floats(0.05, 0.95))
