@@ -1,6 +1,6 @@
 """Item columns: ids that act on the scores themselves, independently of the state.
 
-Each id is of a hidden type; the frequent ids have one of their own. A type has an effect on every
+Each id is of a hidden type; each frequent id has a separate one. A type has an effect on every
 score. Under the ids' probabilities the effects have mean 0 and the scores' planned correlations
 exactly, not only in expectation over the types.
 """

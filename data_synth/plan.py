@@ -46,7 +46,7 @@ class Period(Section):
 
 
 class Score(Section):
-    """What a task's score is made of; the state has what the shares leave."""
+    """The parts of a task's score; the state has the rest of the variance."""
 
     items: Fraction = Field(0.2, description="share of a score's variance due to the items' ids")
     time: Fraction = Field(
@@ -152,5 +152,5 @@ class Plan(Section):
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Tasks with a score of their own: all but the complements."""
+        """Tasks with their own score: all except the complements."""
         return tuple(name for name, task in self.tasks.items() if not isinstance(task, Complement))

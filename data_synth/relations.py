@@ -14,7 +14,7 @@ from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
 
 _TOLERANCE = 1e-9
-_MARGIN = 1e-3  # of the eigenvalues of a proposed matrix, so that rounding leaves it possible
+_MARGIN = 1e-3  # of the eigenvalues of a proposed matrix: rounding leaves it possible
 _CLOSE = 1e-6
 _SHOWN = 5e-4
 

@@ -1,7 +1,7 @@
 """How scores move with the day: a drift over the period, a weekly rhythm and slower waves.
 
 The waves are the cosines of the discrete cosine transform, orthogonal over the days of the period,
-so that the movements of the scores have exactly the planned correlations.
+so the movements of the scores have exactly the planned correlations.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     x = sqrt(persistence) z + sqrt(1 - persistence) w      what columns may show
     u = sqrt(revealed) x + sqrt(1 - revealed) e            what tasks read
 
-All are standard normal with independent coordinates, so that correlations are known exactly.
+All are standard normal with independent coordinates, so correlations are known exactly.
 Personas are the cells of the nearest prototype in the space of z.
 """
 

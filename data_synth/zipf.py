@@ -17,7 +17,7 @@ Ints = NDArray[np.int32]
 class Zipf:
     """Ranks 0 … ids - 1 with a probability of about (rank + 1)^-exponent.
 
-    The distribution function is that of a truncated Pareto variable, rounded down, so that a rank
+    The distribution function is that of a truncated Pareto variable, rounded down: a rank
     is one power of a uniform number.
 
     Attributes:

@@ -84,10 +84,10 @@ def test_it_works_next_to_the_users_own_folder(run: Any, site: Path, toy: Any) -
     code = "import recsys_mtl.cli.main as m; print(m.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "-c", code]
-    found = subprocess.run(
+    actual = subprocess.run(
         command, cwd=toy.folder, env=environment, capture_output=True, text=True, check=True
     )
-    assert found.stdout.startswith(str(site))
+    assert actual.stdout.startswith(str(site))
     version = run("--version")
     assert (version.returncode, version.stderr) == (0, "")
     assert version.stdout[0].isdigit()

@@ -2,7 +2,7 @@
 
 The stereotype model: Anderson 1984, "Regression and ordered categorical variables", J. R. Stat.
 Soc. B 46. Class c has the logit intercept_c + weight_c eta, eta = slope f. Scores are rounded to a
-grid, so that the classes' probabilities are one table.
+grid, so the classes' probabilities are one table.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The opposite of a yes/no label: it has no score of its own."""
+"""The opposite of a yes/no label: it has no own score."""
 
 from __future__ import annotations
 

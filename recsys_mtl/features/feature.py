@@ -55,12 +55,12 @@ class Feature(ColumnEncoder):
 
     @property
     def csv_types(self) -> frozenset[Literal["text", "numbers"]]:
-        """What the values of a CSV file are read as; both: text with decimal points."""
+        """The type of the values of a CSV file; both: text with decimal points."""
         return frozenset({self.reads})
 
     @property
     def raw_dtype(self) -> pl.DataType:
-        """What serving understands the raw column as; see `dtype`."""
+        """The type of the raw column in serving; see `dtype`."""
         return self.dtype
 
     @classmethod

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recsys_mtl.losses import TaskLoss
 
 LEAST_SPREAD = 0.05
-"""Smallest σ: it bounds the density, so that a loss is never negative."""
+"""Smallest σ: it bounds the density: a loss is never negative."""
 _MOST = 88.0  # its exponential is a float32
 
 

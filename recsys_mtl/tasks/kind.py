@@ -56,7 +56,7 @@ class Kind(ABC, Generic[Section]):
         section: its section in the config, which also names its metrics.
         measure: the main metric, of labels (N,), predictions (N,) or (N, C) and weights (N,). With
             true probabilities or means as labels it is the metric against the truth.
-        signed: one output a row, so that two such tasks can agree or disagree.
+        signed: one output per row: two such tasks can agree or disagree.
         ordered: labels are numbers whose order means something.
         no_boosting: why gradient boosting cannot predict it; empty where it can.
         infinite: whether a prediction may be infinite (the rank of a miss).

@@ -89,7 +89,7 @@ class Label(ColumnEncoder, ABC):
         return values
 
     def base_rate(self, constant: Array) -> dict[str, float]:
-        """What `Kind.constant` gives, by name."""
+        """The numbers of `Kind.constant`, by name."""
         return {"mean": float(constant)}
 
     @property

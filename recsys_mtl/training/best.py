@@ -21,7 +21,7 @@ class Best(StateOwner):
         network: whose weights are kept.
         larger_is_better: direction of the score.
         min_delta: a gain has to exceed it to count.
-        keep_weights: whether to keep weights at all.
+        keep_weights: whether to keep weights.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ def make_optimizer(
     of grouped layers have a group dimension and a grouped bias is two-dimensional.
 
     Args:
-        named_parameters: all dense parameters; embedding tables have an optimizer of their own.
+        named_parameters: all dense parameters; embedding tables have a separate optimizer.
         learning_rate: peak rate, per step.
         weight_decay: decoupled decay, relative to the rate.
     """

@@ -97,8 +97,8 @@ def test_the_first_champion_and_the_next(
     assert shop("promote", "--challenger", "1") == 0
     assert store.aliases(shop.name) == {"champion": 1}
     out = tmp_path / "out"
-    asked = ["--challenger", "2", "--out", str(out), *FEW]
-    assert shop("promote", *asked, *LENIENT) == 0
+    requested = ["--challenger", "2", "--out", str(out), *FEW]
+    assert shop("promote", *requested, *LENIENT) == 0
     assert store.aliases(shop.name) == {"champion": 2, "previous": 1}
     printed = capsys.readouterr().out
     assert f"promoted: version 2 of {shop.name} is the champion" in printed
@@ -150,8 +150,8 @@ def test_rows_of_choice_and_an_alias(store: Store, shop: Any, trained: Any, tmp_
     shop("promote", "--challenger", "1")
     store.registry.set_alias(shop.name, "tried", 2)
     toy.rows().head(90).write_parquet(tmp_path / "rows.parquet")
-    asked = ["--challenger", "@tried", "--input", "rows.parquet", "--data", str(tmp_path)]
-    assert shop("promote", *asked, "--out", str(tmp_path / "out"), *FEW, *LENIENT) == 0
+    requested = ["--challenger", "@tried", "--input", "rows.parquet", "--data", str(tmp_path)]
+    assert shop("promote", *requested, "--out", str(tmp_path / "out"), *FEW, *LENIENT) == 0
     rows = json.loads((tmp_path / "out/result.json").read_text())["rows"]
     assert (rows["count"], rows["told"]) == (90, "all rows of rows.parquet")
     assert store.aliases(shop.name) == {"champion": 2, "previous": 1, "tried": 2}

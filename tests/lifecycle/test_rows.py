@@ -101,8 +101,8 @@ def test_all_rows_of_an_input_are_measured(
     assert scores.labels["click"].tolist() == frame["click"].to_list()
     assert scores.weights == pytest.approx(frame["importance"].to_numpy())
     assert not seen_in_training(predictor, fingerprint)
-    whole = choose_rows(model, None, input=str(toy.data), data=None)
-    assert seen_in_training(predictor, measure(model, whole)[1])
+    complete = choose_rows(model, None, input=str(toy.data), data=None)
+    assert seen_in_training(predictor, measure(model, complete)[1])
 
 
 def test_wrong_rows_are_reported_with_the_model(

@@ -59,10 +59,10 @@ def test_the_demo_runs_its_commands(
 def test_the_ablation_study_asks_its_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def ablate(ablation: Any, out: Path, *, processes: int | None) -> dict[str, Any]:
-        asked.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
+        calls.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
         gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
         arms = {name: {"overall": gain if name != "off" else None} for name in ablation.names}
         return {"summary": {"arms": arms}, "report": out / "report.md"}
@@ -72,7 +72,7 @@ def test_the_ablation_study_asks_its_questions(
     arguments = ["--question", "borrow", "--seeds", "3", "--out", str(tmp_path)]
     assert run_script(function, arguments) == 0
     borrow = tmp_path / "borrow"
-    assert asked == [
+    assert calls == [
         ("pairs", "scarce_pairs", 3, borrow / "pairs"),
         ("groups", "scarce", 3, borrow / "groups"),
         ("alone", "scarce_alone", 3, borrow / "alone"),
@@ -83,9 +83,9 @@ def test_the_ablation_study_asks_its_questions(
     assert shown.endswith(f"\n{borrow}/alone/report.md\n")
     assert run_script(function, ["--question", "what"]) == 2
     assert "what: use one of study, borrow, affinity" in capsys.readouterr().err
-    asked.clear()
+    calls.clear()
     assert run_script(function, ["--out", str(tmp_path)]) == 0
-    assert len(asked) == len({out for *_, out in asked}) == 10
+    assert len(calls) == len({out for *_, out in calls}) == 10
 
 
 @pytest.mark.slow  # trainings

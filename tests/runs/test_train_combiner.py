@@ -44,7 +44,7 @@ class RecordingRun(NullRun):
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordingRun:
-    """In place of MLflow."""
+    """Replaces MLflow."""
     run = RecordingRun()
     monkeypatch.setattr(train_job, "open_run", lambda *args, **options: run)
     return run

@@ -75,8 +75,8 @@ def test_a_small_batch_is_not_called_drift(reference: Reference, seed: int, rows
     readings = set()
     for _ in range(20):
         counts = rng.multinomial(rows, expected / expected.sum())
-        whole = {**tally(reference).counts, AGE: counts}
-        drifts = {d.title: d for d in measure(reference, Tally(rows, whole))}
+        complete = {**tally(reference).counts, AGE: counts}
+        drifts = {d.title: d for d in measure(reference, Tally(rows, complete))}
         readings.add(drifts["age"].reading)
     assert readings <= {"stable", "by chance"}
 

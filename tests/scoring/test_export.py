@@ -20,17 +20,17 @@ TOLD = {"checked": {"largest_difference": 2.5e-7}}
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """In place of the slow export: a manifest alone. Gives the bundles that were asked for."""
-    asked = []
+    """Replaces the slow export by a manifest alone; gives the requested bundles."""
+    requested = []
 
     def save(bundle: Path, folder: Path) -> dict[str, Any]:
-        asked.append(bundle)
+        requested.append(bundle)
         folder.mkdir()
         (folder / "manifest.json").write_text("{}")
         return TOLD
 
     monkeypatch.setattr("recsys_mtl.scoring.export.save_export", save)
-    return asked
+    return requested
 
 
 def test_a_run_is_exported_and_its_pin_printed(
@@ -55,14 +55,14 @@ def test_a_run_is_exported_and_its_pin_printed(
 def test_a_registered_model_is_fetched(
     trained: tuple[Any, Any], saved: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    requested = []
 
     class Registry:
         def __init__(self, uri: str | None) -> None:
-            asked.append(uri)
+            requested.append(uri)
 
         def resolve(self, model: str, *, where: str) -> SimpleNamespace:
-            asked.append(f"{where} {model}")
+            requested.append(f"{where} {model}")
             return SimpleNamespace(name="shop", number=7)
 
         def download(self, version: SimpleNamespace) -> Path:
@@ -70,7 +70,7 @@ def test_a_registered_model_is_fetched(
 
     monkeypatch.setattr("recsys_mtl.tracking.registry.Registry", Registry)
     result = export(None, model="models:/shop@champion", tracking_uri="u", output=tmp_path / "e")
-    assert asked == ["u", "--model models:/shop@champion"]
+    assert requested == ["u", "--model models:/shop@champion"]
     assert saved == [trained[0].run / "model"]
     assert result["registered"] == {"name": "shop", "version": 7, "alias": "champion"}
 

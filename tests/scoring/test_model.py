@@ -29,14 +29,14 @@ def test_a_run_folder(run: Path) -> None:
 def test_a_registered_version(
     run: Path, monkeypatch: pytest.MonkeyPatch, model: str, alias: str | None
 ) -> None:
-    asked: list[Any] = []
+    requested: list[Any] = []
 
     class Registry:
         def __init__(self, uri: str | None) -> None:
-            asked.append(uri)
+            requested.append(uri)
 
         def resolve(self, model: str, *, where: str) -> Any:
-            asked.append((model, where))
+            requested.append((model, where))
             return SimpleNamespace(name="m", number=3)
 
         def download(self, version: Any) -> Path:
@@ -44,7 +44,7 @@ def test_a_registered_version(
 
     monkeypatch.setattr(registry, "Registry", Registry)
     source = find_model(None, model=model, tracking_uri="sqlite:///x.db")
-    assert asked == ["sqlite:///x.db", (model, "--model")]
+    assert requested == ["sqlite:///x.db", (model, "--model")]
     assert source.folder == run / "model"
     assert source.registered == {"name": "m", "version": 3, "alias": alias}
 

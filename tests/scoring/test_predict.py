@@ -55,7 +55,7 @@ def test_rows_go_through_in_bounded_batches(
 ) -> None:
     toy, _ = trained
     heights = []
-    whole = load_bundle(toy.run / "model").predict(toy.rows())
+    complete = load_bundle(toy.run / "model").predict(toy.rows())
     usual = Predictor.predict_encoded
 
     def watched(self: Predictor, rows: Batch) -> pl.DataFrame:
@@ -68,9 +68,9 @@ def test_rows_go_through_in_bounded_batches(
     assert sum(heights) == 500
     assert max(heights) == 64
     scores = pl.read_parquet(output)
-    assert scores.drop("click", "buy").columns == whole.drop("click", "buy").columns
+    assert scores.drop("click", "buy").columns == complete.drop("click", "buy").columns
     for task in ("click", "buy", "spend"):
-        assert scores[task].to_numpy() == pytest.approx(whole[task].to_numpy(), abs=1e-5)
+        assert scores[task].to_numpy() == pytest.approx(complete[task].to_numpy(), abs=1e-5)
 
 
 def test_labels_are_not_needed_and_other_columns_no_harm(trained: Trained, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_finished_folder_is_left_as_it_is(
 
 def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
     output, _ = scored
-    whole = pl.read_parquet(output / "part-*.parquet")
+    complete = pl.read_parquet(output / "part-*.parquet")
     drift = (notes_folder(output) / "drift.json").read_text()
     for name in ("_SUCCESS", "part-00001.parquet", "part-00004.parquet"):
         (output / name).unlink()
@@ -229,7 +229,7 @@ def test_only_missing_parts_are_scored(trained: Trained, scored: Any) -> None:
     assert again["rows_scored"] == 140
     assert names(output) == WHOLE
     assert (output / "part-00002.parquet").stat().st_mtime_ns == kept
-    assert pl.read_parquet(output / "part-*.parquet").equals(whole)
+    assert pl.read_parquet(output / "part-*.parquet").equals(complete)
     assert (notes_folder(output) / "drift.json").read_text() == drift
 
 
@@ -269,12 +269,12 @@ def test_two_jobs_do_not_share_a_folder(trained: Trained, scored: Any) -> None:
 
 def test_a_folder_is_a_parquet_data_set(scored: Any) -> None:
     output, _ = scored
-    whole = pl.read_parquet(output / "part-*.parquet")
-    assert pl.read_parquet(output).equals(whole)
-    assert pl.scan_parquet(f"{output}/").collect().equals(whole)
+    complete = pl.read_parquet(output / "part-*.parquet")
+    assert pl.read_parquet(output).equals(complete)
+    assert pl.scan_parquet(f"{output}/").collect().equals(complete)
     for table in (pq.read_table(output), ds.dataset(output).to_table()):
-        assert pl.DataFrame(pl.from_arrow(table)).equals(whole)
-    assert pd.read_parquet(output).shape == whole.shape
+        assert pl.DataFrame(pl.from_arrow(table)).equals(complete)
+    assert pd.read_parquet(output).shape == complete.shape
 
 
 @pytest.mark.parametrize("name", ["scores.parquet", "scores"])

@@ -22,11 +22,11 @@ def test_chunks_do_not_depend_on_how_the_source_is_cut(
     rng: np.random.Generator, part_rows: int, chunk_rows: int
 ) -> None:
     sizes = {"chunk_rows": chunk_rows, "part_rows": part_rows}
-    whole = [f["row"].to_list() for f in regrouped([ROWS], 0, 103, **sizes)]
+    complete = [f["row"].to_list() for f in regrouped([ROWS], 0, 103, **sizes)]
     again = [f["row"].to_list() for f in regrouped(cut(ROWS, rng), 0, 103, **sizes)]
-    assert again == whole
-    assert [*chain(*whole)] == ROWS["row"].to_list()
-    for rows in whole:
+    assert again == complete
+    assert [*chain(*complete)] == ROWS["row"].to_list()
+    for rows in complete:
         assert len(rows) <= chunk_rows
         assert rows[0] // part_rows == rows[-1] // part_rows
         assert (rows[0] % part_rows) % chunk_rows == 0
@@ -34,6 +34,6 @@ def test_chunks_do_not_depend_on_how_the_source_is_cut(
 
 def test_a_later_part_has_the_same_chunks() -> None:
     sizes = {"chunk_rows": 7, "part_rows": 20}
-    whole = [f["row"].to_list() for f in regrouped([ROWS], 0, 103, **sizes)]
+    complete = [f["row"].to_list() for f in regrouped([ROWS], 0, 103, **sizes)]
     late = [f["row"].to_list() for f in regrouped([ROWS.slice(40)], 40, 80, **sizes)]
-    assert late == [rows for rows in whole if 40 <= rows[0] < 80]
+    assert late == [rows for rows in complete if 40 <= rows[0] < 80]
