@@ -45,7 +45,7 @@ class Counts:
             indices, distinct = factorize(values)
             texts, size = canonical(distinct), len(distinct)
             counts = pl.Series("count", np.bincount(indices, minlength=size), pl.UInt64)
-            mass = pl.Series(np.bincount(indices, weights, size))
+            mass = pl.Series(np.bincount(indices, weights, size), dtype=pl.Float64)
         self._pending.append(
             pl.DataFrame([stripped(texts).alias("text"), counts, mass.alias("mass")])
         )

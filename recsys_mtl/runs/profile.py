@@ -69,7 +69,8 @@ class _Numbers:
         values = numbers.to_numpy()
         if not len(values):
             return
-        self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
+        self.low = min(self.low, float(values.min()))
+        self.high = max(self.high, float(values.max()))
         self.sample.update(values, Rows(self.rows, len(values)).hashes)
         self.rows += len(values)
         if len(self.distinct) < MOST_DISTINCT:

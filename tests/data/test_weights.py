@@ -133,6 +133,11 @@ def test_only_the_ratio_of_weights_counts(factor: float) -> None:
     assert {k: pytest.approx(v) if isinstance(v, float) else v for k, v in one.items()} == other
 
 
+def test_lists_that_are_all_empty() -> None:
+    empty = pl.Series("seen", [[]] * 50, pl.List(pl.Int64))
+    assert fit(rows(50).with_columns(empty))["features"][-1]["coder"]["values"] == []
+
+
 @pytest.mark.parametrize("weights", [["1", "2"], [1.0, None], [0.0, -1.0], [0, 0], [False, False]])
 def test_wrong_weights_are_the_only_problem(weights: list[Any]) -> None:
     with pytest.raises(UserError, match=r"data\.weight: column 'w'") as caught:

@@ -132,6 +132,38 @@ def test_values_that_training_never_saw(
     assert (len(warnings) == 1 and re.search(warning, warnings[0])) if warning else not warnings
 
 
+CODE = pl.int_range(pl.len()) % 5
+TYPES = [
+    ("numeric", CODE == 1, {"distinct": 2, "range": [0.0, 1.0]}),
+    ("numeric", CODE.cast(pl.Decimal(6, 2)), {"distinct": 5, "range": [0.0, 4.0]}),
+    ("numeric", pl.lit(None, pl.Int64), {"distinct": 0}),
+    ("categorical", CODE == 1, {"distinct": 2}),
+    ("categorical", CODE.cast(pl.Float64), {"distinct": 5}),
+    ("categorical", CODE.cast(pl.String).cast(pl.Categorical), {"distinct": 5}),
+    ("categorical", pl.date(2024, 1, 1 + CODE), {"distinct": 5}),
+    ("categorical", pl.time(CODE), {"distinct": 5}),
+    ("categorical", pl.lit(None), {"distinct": 0}),
+    ("categorical_list", pl.concat_list(CODE, pl.lit(None)), {"distinct": 5}),
+    ("categorical_list", pl.concat_list(CODE).list.to_array(1), {"distinct": 5}),
+    ("categorical_list", pl.lit([], pl.List(pl.Int64)), {"distinct": 0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "expected"), TYPES)
+def test_columns_of_any_type(
+    toy: Any, kind: str, values: pl.Expr, expected: dict[str, Any]
+) -> None:
+    toy.rows().with_columns(values.alias("x")).write_parquet(toy.data)
+    document = toy.document()
+    document["features"] = {"x": {"kind": kind}}
+    document["tasks"] = {"click": {"kind": "binary"}}
+    document["data"]["ignore"] = ["*"]
+    summary = validate(load_config(toy.write(document)))
+    assert expected.items() <= summary["features"]["x"].items()
+    assert summary["warnings"] == []
+    json.dumps(summary)
+
+
 def test_copied_rows(toy: Any) -> None:
     frame = toy.rows()
     pl.concat([frame, frame.head(200)]).write_parquet(toy.data)

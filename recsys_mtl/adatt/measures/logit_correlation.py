@@ -19,13 +19,16 @@ _FLAT = 2e-6  # relative to the values' size: what rounding of float32 means can
 
 
 def output_correlations(
-    outputs: Sequence[Tensor], sum_over_processes: Callable[[Tensor], Tensor] = lambda t: t
+    outputs: Sequence[Tensor],
+    sum_over_processes: Callable[[Tensor], Tensor] = lambda t: t,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Correlations of task outputs over all rows of all processes.
 
     Args:
         outputs: T tensors (B, C_i).
         sum_over_processes: see `Observation`.
+        weights: (B,) of the rows; None: all 1.
 
     Returns:
         (T, T) `block_similarity` of the centred outputs, and (T,) bool: which outputs vary, that
@@ -33,11 +36,12 @@ def output_correlations(
         meaningless.
     """
     columns, widths = join(outputs, "outputs")
-    sums = sum_over_processes(torch.cat([columns.sum(0), columns.new_tensor([len(columns)])]))
-    rows = sums[-1].clamp_min(1)
+    mass = columns.new_ones(len(columns)) if weights is None else weights.to(columns)
+    sums = sum_over_processes(torch.cat([(mass[:, None] * columns).sum(0), mass.sum()[None]]))
+    rows = torch.where(sums[-1] > 0, sums[-1], 1)
     mean = sums[:-1] / rows
     centred = columns - mean
-    products = sum_over_processes(centred.T @ centred)
+    products = sum_over_processes(centred.T @ (mass[:, None] * centred))
     of = membership(widths, products)
     spread, offset = products.diagonal() @ of, rows * mean.square() @ of
     varies = ~(spread <= _FLAT**2 * (spread + offset))
@@ -51,8 +55,8 @@ class LogitCorrelation(Measure):
     the square root of the RV coefficient, which has no sign: they are never negative, and no
     threshold can block them.
 
-    Every row counts, labelled or not, so absent tasks are measured too. A pair with an output
-    that does not vary in a batch does not change.
+    Every row counts by its weight, labelled or not, so absent tasks are measured too. A pair with
+    an output that does not vary in a batch does not change.
 
     Args:
         shapes: tasks.
@@ -73,7 +77,9 @@ class LogitCorrelation(Measure):
         """Takes the outputs; see `Measure.observe`."""
         outputs = required(observation.outputs, "outputs", "logit_correlation")
         with exact(self.average.mean):
-            correlations, varies = output_correlations(outputs, observation.sum_over_processes)
+            correlations, varies = output_correlations(
+                outputs, observation.sum_over_processes, observation.weights
+            )
             if not self._accept(correlations):
                 return False
             observed = (varies & varies.unsqueeze(1)).unsqueeze(0)

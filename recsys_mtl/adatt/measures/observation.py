@@ -32,6 +32,7 @@ class Observation:
         inputs: (B, I) input of the network.
         residuals: T tensors (B, C_i): ∂L_i/∂output of the predictor of the base
             rate alone: mean label less label (one-hot for multiclass); 0 in unlabelled rows.
+        weights: (B,) of the rows; None: all 1. Gradients and residuals have them in already.
         sum_over_processes: adds up a tensor over all processes; every process must call the
             measure, and gets the same affinity. `outputs`, `inputs` and `residuals` are of the
             process's own rows.
@@ -42,6 +43,7 @@ class Observation:
     outputs: Callable[[], Sequence[Tensor]] | None = None
     inputs: Callable[[], Tensor] | None = None
     residuals: Callable[[], Sequence[Tensor]] | None = None
+    weights: Tensor | None = None
     sum_over_processes: Callable[[Tensor], Tensor] = _alone
 
     @property

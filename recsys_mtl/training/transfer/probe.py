@@ -70,6 +70,7 @@ class Probe:
                 self._residuals(t, labels, batch.weights)
                 for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
             ],
+            weights=batch.weights,
             sum_over_processes=sum_over_processes,
         )
 

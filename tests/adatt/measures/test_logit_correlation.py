@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,21 @@ def test_single_columns_are_pearson(seed: int) -> None:
     expected = np.corrcoef(torch.cat(outputs, 1).double().numpy().T)
     np.testing.assert_allclose(measure.affinity()[0].numpy(), expected, atol=1e-5)
     assert measure.affinity()[0, 0, 2] < -0.9
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_rows_count_by_their_weight(seed: int, scale: float) -> None:
+    torch.manual_seed(seed)
+    outputs = [torch.randn(B, 1), torch.randn(B, 2)]
+    weights = torch.arange(B) % 3
+    repeated = [column.repeat_interleave(weights, 0) for column in outputs]
+    weighted, expected = LogitCorrelation(Shapes(2)), LogitCorrelation(Shapes(2))
+    weighted.observe(replace(observation(outputs), weights=scale * weights.float()))
+    expected.observe(observation(repeated))
+    torch.testing.assert_close(weighted.affinity(), expected.affinity())
+    nothing = LogitCorrelation(Shapes(2))
+    nothing.observe(replace(observation(outputs), weights=torch.zeros(B)))
+    assert not nothing.pair_counts().any()
 
 
 def test_several_columns_are_the_root_of_rv_without_a_sign(seed: int) -> None:
