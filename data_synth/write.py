@@ -31,12 +31,14 @@ from data_synth.train_config import train_config
 from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write
+from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write, free_space
+from recsys_mtl.memory import in_bytes
 from recsys_mtl.processes import worker_pool
 
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
 _WORK, _TRUTH = "_work", "truth.json"
+_ROW_BYTES = 20  # on disk, at least
 _IDENTITY = ("format", "plan", "rows")
 
 
@@ -71,8 +73,9 @@ def synthesize(
         progress: called with the rows of each finished chunk.
 
     Raises:
-        UserError: `out` holds other data or files.
+        UserError: `out` holds other data or files, or its disk has too little space.
     """
+    _require_space(out, rows)
     blocks = max(1, -(-chunk_rows // ROWS))
     job = {
         "format": FORMAT,
@@ -97,6 +100,17 @@ def synthesize(
     truth = describe_truth(world, statistics)
     atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
     shutil.rmtree(out / _WORK)
+
+
+def _require_space(out: Path, rows: int) -> None:
+    needed, free = rows * _ROW_BYTES, free_space(out)
+    if needed > free:
+        raise wrong(
+            f"so many rows need {in_bytes(needed)} of disk at least",
+            where=f"--rows {rows}",
+            expected=f"at most the {in_bytes(free)} that are free in {out}",
+            fix="choose fewer rows, or another --out",
+        )
 
 
 def _begin(out: Path, job: dict[str, object]) -> str:

@@ -32,6 +32,12 @@ def folder_made(folder: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
+def free_space(folder: Path) -> int:
+    """Bytes that are free where the folder is, or will be made."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
 @contextmanager
 def atomic_file(path: Path, *, prefix: str = "") -> Iterator[Path]:
     """A temporary name to write to; it becomes `path` when the block ends without error.

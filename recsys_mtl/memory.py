@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_CONTAINER = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -24,3 +31,21 @@ def reset_peak_memory() -> None:
     """Count from here on, where the system allows it (Linux); elsewhere nothing happens."""
     with suppress(OSError):
         _RESET.write_text("5")
+
+
+def total_memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's or its container's, if known."""
+    limits = []
+    with suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in _CONTAINER:
+        with suppress(OSError, ValueError):  # "max": no limit
+            limits.append(int(path.read_text()))
+    return min(limits, default=None)
+
+
+def in_bytes(count: int) -> str:
+    """`1536` as `1.5 KiB`."""
+    power = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    scaled = Decimal(count) / 1024**power  # of any size, unlike a float
+    return f"{scaled:.1f} {_UNITS[power]}" if scaled < 10_000 else f"{scaled:.1e} {_UNITS[power]}"

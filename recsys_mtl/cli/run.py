@@ -56,9 +56,11 @@ def run_app(
         return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", status=INTERRUPTED)
-    except (OSError, RuntimeError) as error:  # raised again, unless the disk is the cause
+    except (OSError, RuntimeError, MemoryError) as error:  # raised again, unless space is the cause
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
+        if full := next(filter(_is_memory_full, _chain(error)), None):
+            return _fail(f"out of memory: {str(full) or 'no more could be allocated'}")
         raise
 
 
@@ -100,3 +102,11 @@ def _is_disk_full(error: BaseException) -> bool:
         return True
     texts = (*(os.strerror(code) for code in _DISK_FULL), "database or disk is full")
     return any(text in str(error) for text in texts)
+
+
+def _is_memory_full(error: BaseException) -> bool:
+    """Python's and numpy's by type, torch's by text."""
+    if isinstance(error, MemoryError):
+        return True
+    texts = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)

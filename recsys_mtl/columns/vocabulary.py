@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -45,7 +44,7 @@ class Vocabulary(Coder):
     def finish(self) -> None:
         """Keeps the frequent categories."""
         ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
-        self.values = list(islice(ranked, self.max_size))
+        self.values = list(ranked)[: self.max_size]
         self._counts = Counts()
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:

@@ -24,7 +24,9 @@ from recsys_mtl.config.training import TrainingConfig
 class EvaluationConfig(Section):
     """Settings of the metrics."""
 
-    calibration_bins: PositiveInt = Field(15, description="bins of the calibration error")
+    calibration_bins: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        15, description="bins of the calibration error"
+    )
     top_k: list[PositiveInt] = Field(
         [1, 5, 10], min_length=1, description="the K of recall_at_K; the largest is predicted"
     )

@@ -88,7 +88,9 @@ class TrainingConfig(Section):
     shuffle_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         None, description="of the order of rows alone; the run's seed if null"
     )
-    threads: PositiveInt | None = Field(None, description="CPU threads; torch's default if null")
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = Field(
+        None, description="CPU threads; torch's default if null"
+    )
     optimizer: DenseOptimizerConfig = DenseOptimizerConfig()
     tables: TableOptimizerConfig = TableOptimizerConfig()
     averaging: AveragingConfig = Field(

@@ -18,6 +18,7 @@ import torch
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, StreamLoader
@@ -96,8 +97,10 @@ def prepare(
             encoded here: all splits, but for training rows that are streamed. Not with a sampler.
 
     Raises:
-        UserError: the data contradict the config; all problems that one pass finds, together.
+        UserError: the network does not fit this machine; or the data contradict the config, all
+            problems that one pass finds together.
     """
+    require_memory(config)
     splits = open_splits(config)
     kept: list[pl.DataFrame] = []
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)

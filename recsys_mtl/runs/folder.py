@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recsys_mtl.files import folder_made
+from recsys_mtl.columns.spec import DataSpec
+from recsys_mtl.config import Config
+from recsys_mtl.config.sizes import memory_needs
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import folder_made, free_space
 from recsys_mtl.folder_lock import locked
+from recsys_mtl.memory import in_bytes
 from recsys_mtl.reports.output import has_result, prepare_out, require_ours
 from recsys_mtl.serving.bundle import CONFIG, is_bundle
 
 JOB, MODEL = "train", "model"
+_WEIGHT_BYTES = 4
 _SPOOL, _ALSO_WRITTEN = "metrics.jsonl", "verify.log"
 
 
@@ -63,3 +69,26 @@ def _is_spool(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.readline().startswith(b'{"step": ')
+
+
+def require_space(out: Path, config: Config, spec: DataSpec) -> None:
+    """The disk has room for the model.
+
+    Args:
+        out: folder of the training.
+        config: the run.
+        spec: of the prepared data.
+
+    Raises:
+        UserError: it has not.
+    """
+    tables = sum(table.rows * table.dim for table in spec.tables)
+    needed = _WEIGHT_BYTES * max(tables, sum(need.weights for need in memory_needs(config)))
+    free = free_space(out)
+    if needed > free:
+        raise wrong(
+            f"the model needs {in_bytes(needed)} of disk at least",
+            where=str(out),
+            found=f"{in_bytes(free)} free",
+            fix="free disk space, or give another folder with --out",
+        )

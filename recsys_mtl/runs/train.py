@@ -35,7 +35,13 @@ from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
-from recsys_mtl.runs.folder import JOB, MODEL, require_training_folder, training_folder
+from recsys_mtl.runs.folder import (
+    JOB,
+    MODEL,
+    require_space,
+    require_training_folder,
+    training_folder,
+)
 from recsys_mtl.runs.intervals import measured
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
@@ -94,6 +100,7 @@ def _train(
     prepared = prepare(config, sampler)
     check_output_columns(prepared.preprocessor)
     check_storable(config, prepared.preprocessor)
+    require_space(out, config, prepared.preprocessor.spec)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
     track = config.tracking
     with open_run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -61,7 +60,7 @@ class RetrievalLabel(Label):
 
     def finish(self) -> None:
         """Keeps the most frequent items."""
-        self.items = list(islice(self._counts.ranked(without=self.null_values), self.max_items))
+        self.items = list(self._counts.ranked(without=self.null_values))[: self.max_items]
         if not self.items:
             raise self.no_labels()
         self._counts = Counts()

@@ -49,13 +49,13 @@ def calibration(curves: Mapping[str, tuple[Numbers, Numbers, Numbers]]) -> Figur
     """Reliability diagram of each binary task: the diagonal is perfect.
 
     Args:
-        curves: task -> (mean prediction, share of positives, rows) of each bin; empty bins are
-            left out. Points are larger where rows are many.
+        curves: task -> (mean prediction, share of positives, rows) of each bin; empty bins and
+            predictions that are not finite are left out. Points are larger where rows are many.
     """
     figure, panels = _panels(list(curves), "predicted", "observed")
     for task, axes in panels.items():
         predicted, observed, rows = (np.asarray(v, dtype=np.float64) for v in curves[task])
-        used = rows > 0
+        used = (rows > 0) & np.isfinite(predicted)
         shown = np.concatenate([predicted[used], observed[used], [1e-6]])
         limit = 1.08 * float(shown.max())
         axes.plot([0, limit], [0, limit], color=_GUIDE, linestyle="--", linewidth=1)

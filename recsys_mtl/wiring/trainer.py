@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
@@ -40,8 +41,10 @@ def fit_network(
     """Build the config's network and train it on the prepared data; see `build_trainer`.
 
     Raises:
-        UserError: the device or precision is not available, or training diverges.
+        UserError: the network does not fit this machine, the device or precision is not available,
+            or training diverges.
     """
+    require_memory(config)
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
     result = trainer.fit()
     return Fitted(trainer.step.network, result, trainer.step.device)

@@ -253,6 +253,27 @@ def test_a_full_disk_is_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 6.94 EiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate"),
+        RuntimeError("Storage size calculation overflowed with sizes=[1000000000000]"),
+        from_another(MemoryError("Unable to allocate")),
+    ],
+)
+def test_a_lack_of_memory_is_one_line(
+    error: BaseException, fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake("train", raising(error))
+    assert main(["train", "c.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: out of memory: ")
+    assert err.count("\n") == 1
+
+
 def test_an_interrupt_is_exit_code_130(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     fake("train", raising(KeyboardInterrupt()))
     assert main(["train", "c.yaml"]) == 130

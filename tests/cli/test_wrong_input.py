@@ -358,6 +358,64 @@ CASES: dict[str, tuple[Spoil, str]] = {
         job("train", "FOLDER/toy.yaml", "--set", "training.epochs"),
         r"--set training\.epochs: .*expected .*=",
     ),
+    # sizes
+    "more buckets than memory": (
+        config("features.city", {"kind": "categorical", "encoding": "hash", "buckets": 10**12}),
+        r"features\.city\.buckets: 1,000,000,000,000 rows of width 4 need 14\.6 TiB of memory; "
+        r"expected a network that fits the .* of this machine; found .* -> choose a smaller size",
+    ),
+    "more rows than disk": (
+        job("synthesize", "demo", "--rows", "1000000000000000000", "--out", "FOLDER/data"),
+        r"--rows 1000000000000000000: so many rows need 17\.3 EiB of disk at least; .* -> choose",
+    ),
+    "more threads than any machine": (
+        config("training.threads", 10**18),
+        r"training\.threads: value out of range; expected at most 1024",
+    ),
+    "more bins than rows": (
+        config("evaluation.calibration_bins", 10**18),
+        r"evaluation\.calibration_bins: value out of range; expected at most 10000",
+    ),
+    # output folders
+    "a folder with another model": (
+        both(
+            lambda toy, _: (toy.folder / "out" / "model").mkdir(parents=True),
+            file("out/model/notes.txt", "mine"),
+            job("train", "FOLDER/toy.yaml", "--out", "FOLDER/out"),
+        ),
+        r"out/model: the output folder holds what no `train` wrote, which this one would replace;",
+    ),
+    "the config in the output folder": (
+        both(
+            lambda toy, _: (toy.folder / "out").mkdir(),
+            file("out/config.yaml", "name: mine"),
+            job("train", "FOLDER/toy.yaml", "--out", "FOLDER/out"),
+        ),
+        r"out/config\.yaml: the output folder holds what no `train` wrote, .* -> give another",
+    ),
+    "a result that is a folder": (
+        both(
+            lambda toy, _: (toy.folder / "out" / "result.json").mkdir(parents=True),
+            job("train", "FOLDER/toy.yaml", "--out", "FOLDER/out"),
+        ),
+        r"out/result\.json: the output folder holds what no `train` wrote, .*; found a folder",
+    ),
+    "the result of another job": (
+        both(
+            lambda toy, _: (toy.folder / "out").mkdir(),
+            file("out/result.json", '{"job": "train"}'),
+            job("schema", "--out", "FOLDER/out"),
+        ),
+        r"out/result\.json: the output folder holds what no `schema` wrote, .*result of `train`",
+    ),
+    "a page of somebody else": (
+        both(
+            lambda toy, _: (toy.folder / "out").mkdir(),
+            file("out/compare.md", "mine"),
+            job("compare", "FOLDER/a", "FOLDER/b", "--out", "FOLDER/out"),
+        ),
+        r"out/compare\.md: the output folder holds what no `compare` wrote, .*found another file",
+    ),
     # surroundings
     "unknown device": (
         config("training.device", "tpu"),

@@ -1,0 +1,118 @@
+"""What the sizes of a config come to in memory, at least, before anything is allocated.
+
+Counted are the weights, gradients and moments of the network in float32. What depends on the data
+(vocabularies, widths of numbers) counts as little as it can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+
+from recsys_mtl.config.features import CategoryConfigBase
+from recsys_mtl.config.model import CrossExpertConfig, ExpertConfig, FmExpertConfig
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tasks import RetrievalConfig
+from recsys_mtl.config.yaml_text import KeyPath, dotted
+from recsys_mtl.errors import wrong
+from recsys_mtl.memory import in_bytes, total_memory
+
+_TABLE_BYTES = 4  # a weight; the optimizer's rows come on top
+_DENSE_BYTES = 16  # a weight, its gradient and two moments
+_MODULE_BYTES = 10_000  # a layer's object, whatever its width
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory that a key of the config asks for.
+
+    Attributes:
+        path: of the key.
+        size: the numbers that multiply, for people.
+        weights: at least.
+        bytes: at least, in training.
+    """
+
+    path: KeyPath
+    size: str
+    weights: int
+    bytes: int
+
+
+def require_memory(config: Config) -> None:
+    """The network fits the memory of this machine.
+
+    Raises:
+        UserError: it does not; the line names the first part that does not fit, or the largest.
+    """
+    available = total_memory()
+    needs = list(memory_needs(config))
+    total = sum(need.bytes for need in needs)
+    if available is None or total <= available:
+        return
+    alone = (need for need in needs if need.bytes > available)
+    largest = next(alone, max(needs, key=lambda need: need.bytes))
+    raise wrong(
+        f"{largest.size} need {in_bytes(largest.bytes)} of memory",
+        where=dotted(largest.path),
+        expected=f"a network that fits the {in_bytes(available)} of this machine",
+        found=f"{in_bytes(total)} at least in all",
+        fix="choose a smaller size",
+    )
+
+
+def memory_needs(config: Config) -> Iterator[Need]:
+    """What every table, every group of experts and the towers need."""
+    model, width = config.model, 0
+    for name, feature in config.features.items():
+        if not isinstance(feature, CategoryConfigBase):
+            width += 1
+            continue
+        dim, rows = feature.dim or model.embedding.dim, feature.buckets or 1
+        width += dim
+        own = "buckets" if feature.buckets else "dim" if feature.dim else ""
+        path = ("features", name, own) if own else ("model", "embedding", "dim")
+        size = f"{_counted(rows)} rows of width {_counted(dim)}"
+        yield Need(path, size, rows * dim, rows * dim * _TABLE_BYTES)
+    tasks, levels = len(config.tasks), model.levels
+    for key, experts, copies in (
+        ("shared_experts", model.shared_experts, 1),
+        ("task_experts", model.task_experts, tasks),
+    ):
+        for index, expert in enumerate(experts):
+            count, weights = levels * copies * expert.count, _weights(expert, width)
+            memory = count * weights * _DENSE_BYTES + levels * _MODULE_BYTES * _layers(expert)
+            deep = levels > expert.count * weights
+            path = ("model", "levels") if deep else ("model", key, index)
+            size = f"{_counted(count)} experts of {_counted(weights)} weights"
+            yield Need(path, size, count * weights, memory)
+    hidden = [1, *model.tower.hidden]
+    weights = tasks * sum(a * b for a, b in pairwise(hidden))
+    size = f"{tasks:,} towers of {_counted(weights // tasks)} weights"
+    yield Need(("model", "tower", "hidden"), size, weights, weights * _DENSE_BYTES)
+    for name, task in config.tasks.items():
+        if isinstance(task, RetrievalConfig):
+            size = f"queries and items of width {_counted(task.dim)}"
+            weights = (hidden[-1] + 2) * task.dim
+            yield Need(("tasks", name, "dim"), size, weights, weights * _DENSE_BYTES)
+
+
+def _counted(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"{Decimal(count):.1e}"
+
+
+def _weights(expert: ExpertConfig, width: int) -> int:
+    """Of one expert over inputs of that width."""
+    if isinstance(expert, CrossExpertConfig):
+        return expert.layers * width**2 + width * expert.width
+    if isinstance(expert, FmExpertConfig):
+        return expert.fields * expert.width * width
+    return sum(a * b for a, b in pairwise([width, *expert.hidden]))
+
+
+def _layers(expert: ExpertConfig) -> int:
+    if isinstance(expert, CrossExpertConfig):
+        return expert.layers
+    return 1 if isinstance(expert, FmExpertConfig) else len(expert.hidden)

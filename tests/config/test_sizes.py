@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from recsys_mtl.config import sizes
+from recsys_mtl.errors import UserError
+from recsys_mtl.memory import in_bytes, total_memory
+
+HUGE = 10**18
+ABSURD: dict[str, tuple[str, str]] = {
+    "buckets": (
+        f"features.city={{kind: categorical, encoding: hash, buckets: {HUGE}}}",
+        r"features\.city\.buckets: 1\.0e\+18 rows of width 4 need 13\.9 EiB of "
+        r"memory; expected a network that fits the 8\.0 GiB of this machine; found 13\.9 EiB",
+    ),
+    "buckets of lists": (
+        f"features.seen={{kind: categorical_list, encoding: hash, buckets: {10**12}}}",
+        r"features\.seen\.buckets: 1,000,000,000,000 rows of width 4 need 14\.6 TiB of memory",
+    ),
+    "width of a table": (
+        f"features.city={{kind: categorical, dim: {HUGE}}}",
+        r"features\.city\.dim",
+    ),
+    "width of tables": (f"model.embedding.dim={HUGE}", r"model\.embedding\.dim"),
+    "levels": (f"model.levels={HUGE}", r"model\.levels"),
+    "hidden": (f"model.shared_experts=[{{kind: mlp, hidden: [{HUGE}]}}]", "shared_experts.0"),
+    "hidden layers": (
+        f"model.task_experts=[{{kind: mlp, hidden: [{10**9}, {10**9}]}}]",
+        "experts.0",
+    ),
+    "experts": (f"model.shared_experts=[{{kind: mlp, count: {10**12}}}]", "shared_experts.0"),
+    "cross layers": (f"model.task_experts=[{{kind: cross, layers: {10**10}}}]", "task_experts.0"),
+    "cross width": (f"model.task_experts=[{{kind: cross, width: {HUGE}}}]", "task_experts.0"),
+    "fields": (f"model.shared_experts=[{{kind: fm, fields: {HUGE}}}]", "shared_experts.0"),
+    "fm width": (f"model.shared_experts=[{{kind: fm, width: {HUGE}}}]", "shared_experts.0"),
+    "towers": (f"model.tower.hidden=[{HUGE}, 8]", r"model\.tower\.hidden"),
+    "items": (f"tasks.item={{kind: retrieval, dim: {HUGE}}}", r"tasks\.item\.dim"),
+    "all digits": (f"model.embedding.dim={10**300}", r"embedding\.dim: .* need 3\.5e\+282 EiB"),
+}
+
+
+@pytest.mark.parametrize("case", ABSURD)
+def test_an_absurd_size_is_refused_with_its_bytes(
+    case: str, shared_toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    override, expected = ABSURD[case]
+    monkeypatch.setattr(sizes, "total_memory", lambda: 8 * 2**30)
+    with pytest.raises(UserError, match=expected) as caught:
+        sizes.require_memory(shared_toy.config(override))
+    assert "need" in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_ordinary_networks_fit(shared_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = shared_toy.config()
+    sizes.require_memory(config)
+    needed = sum(need.bytes for need in sizes.memory_needs(config))
+    assert 10_000 < needed < 1_000_000
+    monkeypatch.setattr(sizes, "total_memory", lambda: needed)
+    sizes.require_memory(config)
+    monkeypatch.setattr(sizes, "total_memory", lambda: None)
+    sizes.require_memory(config)
+    monkeypatch.setattr(sizes, "total_memory", lambda: needed - 1)
+    with pytest.raises(UserError):
+        sizes.require_memory(config)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0.0 bytes"), (1536, "1.5 KiB"), (2**70, "1024.0 EiB"), (10**999, "8.7e+980 EiB")],
+)
+def test_bytes_for_people(count: int, text: str) -> None:
+    assert in_bytes(count) == text
+
+
+def test_the_memory_of_this_machine() -> None:
+    memory = total_memory()
+    assert memory is None or memory > 2**28
