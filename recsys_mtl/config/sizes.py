@@ -14,7 +14,6 @@ from itertools import pairwise
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.model import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tasks import RetrievalConfig
 from recsys_mtl.config.yaml_text import KeyPath, dotted
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import in_bytes, total_memory
@@ -85,17 +84,18 @@ def memory_needs(config: Config) -> Iterator[Need]:
             count, weights = levels * copies * expert.count, _weights(expert, width)
             memory = count * weights * _DENSE_BYTES + levels * _MODULE_BYTES * _layers(expert)
             deep = levels > expert.count * weights
-            path = ("model", "levels") if deep else ("model", key, index)
+            part: KeyPath = ("model", "levels") if deep else ("model", key, index)
             size = f"{_counted(count)} experts of {_counted(weights)} weights"
-            yield Need(path, size, count * weights, memory)
+            yield Need(part, size, count * weights, memory)
     hidden = [1, *model.tower.hidden]
     weights = tasks * sum(a * b for a, b in pairwise(hidden))
     size = f"{tasks:,} towers of {_counted(weights // tasks)} weights"
     yield Need(("model", "tower", "hidden"), size, weights, weights * _DENSE_BYTES)
     for name, task in config.tasks.items():
-        if isinstance(task, RetrievalConfig):
-            size = f"queries and items of width {_counted(task.dim)}"
-            weights = (hidden[-1] + 2) * task.dim
+        if task.has_items:
+            dim: int = getattr(task, "dim", 1)
+            size = f"queries and items of width {_counted(dim)}"
+            weights = (hidden[-1] + 2) * dim
             yield Need(("tasks", name, "dim"), size, weights, weights * _DENSE_BYTES)
 
 
