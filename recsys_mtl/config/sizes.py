@@ -93,9 +93,9 @@ def memory_needs(config: Config) -> Iterator[Need]:
     yield Need(("model", "tower", "hidden"), size, weights, weights * _DENSE_BYTES)
     for name, task in config.tasks.items():
         if task.has_items:
-            dim: int = getattr(task, "dim", 1)
-            size = f"queries and items of width {_counted(dim)}"
-            weights = (hidden[-1] + 2) * dim
+            width_of_item: int = getattr(task, "dim", 1)
+            size = f"queries and items of width {_counted(width_of_item)}"
+            weights = (hidden[-1] + 2) * width_of_item
             yield Need(("tasks", name, "dim"), size, weights, weights * _DENSE_BYTES)
 
 
