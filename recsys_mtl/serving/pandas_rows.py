@@ -96,8 +96,8 @@ def _no_number(name: str, values: pd.Series) -> UserError:
 def _in_row(what: str, name: str, value: Any, row: int) -> UserError:
     shown = repr(value)
     shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-    found = f"{shown} in row {row} (counted from 0)"
-    return wrong(what, where=f"column '{name}'", found=found)
+    entry = f"{shown} in row {row} (counted from 0)"
+    return wrong(what, where=f"column '{name}'", found=entry)
 
 
 def _lists(name: str, values: list[Any]) -> pl.Series:

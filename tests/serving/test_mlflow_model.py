@@ -215,7 +215,9 @@ CSV = "city,customer,member,tags,age,history\nBern,7,true,a|b,41,0.5\n"
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
-def asked(loaded: Any, body: str | bytes, kind: str | None = CONTENT_TYPE_JSON) -> tuple[int, str]:
+def response_to(
+    loaded: Any, body: str | bytes, kind: str | None = CONTENT_TYPE_JSON
+) -> tuple[int, str]:
     """Status and text of the answer to a request, as MLflow's server sends them."""
     try:
         schema = loaded.metadata.get_input_schema()
@@ -275,7 +277,7 @@ WRONG: list[tuple[str | bytes, str]] = [
 
 @pytest.mark.parametrize(("body", "message"), WRONG, ids=range(len(WRONG)))
 def test_wrong_requests_get_one_line(loaded: Any, body: str | bytes, message: str) -> None:
-    status, answer = asked(loaded, body)
+    status, answer = response_to(loaded, body)
     assert status == 400
     assert message in json.loads(answer)["message"]
     assert "\n" not in json.loads(answer)["message"]
@@ -285,19 +287,21 @@ def test_wrong_requests_get_one_line(loaded: Any, body: str | bytes, message: st
 def test_absent_lists_are_empty_ones(loaded: Any) -> None:
     absent = without("visited", "bought", "tags")
     empty = ROW | {"visited": [], "bought": [], "tags": ""}
-    answers = [asked(loaded, json.dumps({"dataframe_records": [row]})) for row in (absent, empty)]
+    answers = [
+        response_to(loaded, json.dumps({"dataframe_records": [row]})) for row in (absent, empty)
+    ]
     assert answers[0][0] == 200
     assert answers[0] == answers[1]
 
 
 def test_csv_is_read(loaded: Any) -> None:
     row = without("visited", "bought")
-    expected = asked(loaded, json.dumps({"dataframe_records": [row]}))
+    expected = response_to(loaded, json.dumps({"dataframe_records": [row]}))
     for body in (CSV, CSV.encode(), b"\xef\xbb\xbf" + CSV.encode(), CSV.replace("\n", "\r\n")):
-        assert asked(loaded, body, "text/csv; charset=utf-8") == expected
+        assert response_to(loaded, body, "text/csv; charset=utf-8") == expected
     missing = {"dataframe_records": [row | {"age": None, "city": None}]}
     gaps = CSV.replace("41", "").replace("Bern", "")
-    assert asked(loaded, gaps, "text/csv") == asked(loaded, json.dumps(missing))
+    assert response_to(loaded, gaps, "text/csv") == response_to(loaded, json.dumps(missing))
 
 
 @pytest.mark.parametrize(
@@ -315,15 +319,15 @@ def test_csv_is_read(loaded: Any) -> None:
     ],
 )
 def test_wrong_csv_gets_one_line(loaded: Any, body: str | bytes, message: str) -> None:
-    status, answer = asked(loaded, body, "text/csv")
+    status, answer = response_to(loaded, body, "text/csv")
     assert (status, message in json.loads(answer)["message"]) == (400, True), answer
     assert "Traceback" not in answer
 
 
 def test_a_request_without_a_type_gets_one_line(loaded: Any) -> None:
-    status, answer = asked(loaded, one_row({}), None)
+    status, answer = response_to(loaded, one_row({}), None)
     assert (status, "no Content-Type" in answer) == (400, True)
-    assert asked(loaded, one_row({}), "text/plain")[0] == 415
+    assert response_to(loaded, one_row({}), "text/plain")[0] == 415
 
 
 def test_missing_column_is_refused(trained: Any, loaded: Any) -> None:
