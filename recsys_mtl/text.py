@@ -18,6 +18,11 @@ _MARKS = re.compile(  # GitHub's Markdown, only where a character is more than i
 _TAGS = re.compile(r"&(?=#?\w+;)|<(?=[A-Za-z/!?])")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a name, as Python reads it from the system, has a text; some libraries need one."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def one_line(text: str) -> str:
     """`text` for a terminal and for logs, where markup has no meaning: in one line."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)

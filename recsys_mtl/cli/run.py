@@ -15,7 +15,7 @@ import typer
 from recsys_mtl.cli.garbage import exit_uncollected
 from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
 from recsys_mtl.errors import UserError
-from recsys_mtl.text import one_line
+from recsys_mtl.text import is_utf8, one_line
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
 SETTINGS: dict[str, Any] = {
@@ -45,6 +45,9 @@ def run_app(
     exit_uncollected()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a character that it lacks is no traceback
         sys.stdout.reconfigure(errors="backslashreplace")
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if not is_utf8(word):
+            return _fail(f"not UTF-8; found {word} -> rename the file or folder")
     try:
         status = app(args=arguments, prog_name=name, standalone_mode=False)
         if status == INTERRUPTED:  # how newer typer and our commands report an interrupt

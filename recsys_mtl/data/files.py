@@ -14,6 +14,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from recsys_mtl.errors import UserError, did_you_mean, wrong
+from recsys_mtl.text import is_utf8
 
 _PACKED = (".gz", ".bz2", ".zst")
 Format = Literal["parquet", "csv"]
@@ -59,6 +60,8 @@ def find_files(
     files: dict[Path, None] = {}
     for text in [paths] if isinstance(paths, str) else paths:
         files.update(dict.fromkeys(_expand(text, root=root, fmt=fmt, where=where)))
+    if odd := [str(path) for path in files if not is_utf8(str(path))]:
+        raise wrong("a name that is not UTF-8", where=where, found=odd[0], fix="rename it")
     if not files:
         raise wrong("no path given", where=where, expected="a file, folder or glob")
     formats = {path: _format(path) if fmt == "auto" else fmt for path in files}

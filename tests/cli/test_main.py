@@ -81,6 +81,12 @@ def test_a_log_line_cannot_be_forged() -> None:
     assert Lines("%(levelname)s %(message)s").format(record) == "INFO a\n    b\\x1b[0m"
 
 
+def test_a_name_that_is_not_utf8_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", os.fsdecode(b"bad\xff")]) == 2
+    expected = "error: not UTF-8; found bad\\udcff -> rename the file or folder\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_an_error_is_one_line_of_text(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise UserError(Problem("no\nsuch \x1b[31mcolumn"))

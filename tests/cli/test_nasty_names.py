@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,20 +91,20 @@ def do(*words: str) -> None:
 
 
 def test_names_are_text_in_every_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, bad = "run [bold]<i>|`x", os.fsdecode(b"bad\xff")
+    run = "run [bold]<i>|`x"
     do("train", "run.yaml", "--out", run)
     assert capsys.readouterr().out.startswith("nasty: test rows")
     do("predict", run, "--input", "new.parquet", "--output", "scores", "--keep", NASTY[0])
     printed = capsys.readouterr().out
     assert sum(one_line(name).strip() in printed for name in NASTY) >= 9
-    page = Page(folder / "scores/drift.html")
+    page = Page(folder / "scores/_drift.html")
     assert page.tags <= OURS
     assert all(one_line(name) in page.text for name in NASTY)
     do("evaluate", run, "--out", "[b]")
     shutil.copytree(run, "again [/i]")
-    do("compare", run, "again [/i]", "--out", bad)
+    do("compare", run, "again [/i]", "--out", "[/b] :smile:")
     assert run in capsys.readouterr().out
-    json.loads((folder / bad / "result.json").read_text())
+    assert as_markdown(run) in (folder / "[/b] :smile:/compare.md").read_text()
     do("register", run, "--name", "nasty", "--out", "registered")
     do("leaderboard", "--experiment", EXPERIMENT)
     result = json.loads((folder / run / "result.json").read_text())

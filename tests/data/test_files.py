@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,9 @@ def test_the_fingerprint_of_much_data_reads_edges_and_the_full_footer(
     assert changed_at(0) != base, "head"
     assert changed_at(110) != base, "footer"
     assert changed_at(50) == base, "neither"
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.parquet")).write_bytes(b"")
+    with pytest.raises(UserError, match="a name that is not UTF-8"):
+        names(tmp_path, ".")
