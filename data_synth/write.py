@@ -43,7 +43,7 @@ _IDENTITY = ("format", "plan", "rows")
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _RowChunk:
     """Rows `first` to `last` - 1, complete blocks except at the end."""
 
     number: int
@@ -87,7 +87,7 @@ def synthesize(
         progress(rows)
         return
     chunks = [
-        _Chunk(number, first, min(first + blocks * ROWS, rows))
+        _RowChunk(number, first, min(first + blocks * ROWS, rows))
         for number, first in enumerate(range(0, rows, blocks * ROWS))
     ]
     with threadpool_limits(1):
@@ -153,11 +153,13 @@ def _taken(out: Path, found: str) -> Exception:
     )
 
 
-def _counts(out: Path, chunk: _Chunk) -> Path:
+def _counts(out: Path, chunk: _RowChunk) -> Path:
     return out / _WORK / f"part-{chunk.number:05}.npz"
 
 
-def _all_done(world: World, out: Path, chunks: list[_Chunk], processes: int) -> Iterator[_Chunk]:
+def _all_done(
+    world: World, out: Path, chunks: list[_RowChunk], processes: int
+) -> Iterator[_RowChunk]:
     """Each chunk, once it is written."""
     missing = []
     for chunk in chunks:
@@ -182,12 +184,12 @@ def _start_worker(world: World, out: Path) -> None:
     _worker = world, out
 
 
-def _work(chunk: _Chunk) -> _Chunk:
+def _work(chunk: _RowChunk) -> _RowChunk:
     assert _worker is not None
     return _write_chunk(*_worker, chunk)
 
 
-def _write_chunk(world: World, out: Path, chunk: _Chunk) -> _Chunk:
+def _write_chunk(world: World, out: Path, chunk: _RowChunk) -> _RowChunk:
     """Draw and write a chunk; its counts come last and mark it as finished."""
     months = _months(world.plan)
     parts: dict[str, dict[str, list[pa.Table]]] = {kind: {} for kind in _KINDS}

@@ -11,7 +11,7 @@ from recsys_mtl.config.section import NonNegative
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
-Block = Literal["all", "expert", "parameter", "fixed"]
+BlockKind = Literal["all", "expert", "parameter", "fixed"]
 
 
 class CombinerConfig(OpenUnion):
@@ -21,7 +21,7 @@ class CombinerConfig(OpenUnion):
     tag: ClassVar[str] = "name"
 
     name: str
-    block: Block | None = Field(
+    block: BlockKind | None = Field(
         None,
         description="what is combined on its own: all, each shared expert, each parameter, or a "
         "fixed size; null: fixed for cagt, all for the others",
@@ -34,7 +34,7 @@ class CombinerConfig(OpenUnion):
     )
 
     @property
-    def blocks(self) -> Block:
+    def blocks(self) -> BlockKind:
         """`block`, or what the method takes where it is null."""
         return self.block or "all"
 
@@ -64,7 +64,7 @@ class CagtConfig(CombinerConfig):
     )
 
     @property
-    def blocks(self) -> Block:
+    def blocks(self) -> BlockKind:
         """`block`, or the paper's."""
         return self.block or "fixed"
 
