@@ -13,6 +13,7 @@ from data_synth import Truth, synthesize
 from recsys_mtl.ablation.arms import Known
 from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
 from recsys_mtl.config import Config, label_of
+from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.runs.reachable import truth_of
@@ -56,7 +57,7 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
         plan = synthetic_plan(ablation, seed)
         synthesize(plan, folder, rows=ablation.synthetic.rows, processes=1)
         root = folder
-    config = base_config(ablation, seed, root)
+    config = expanded(base_config(ablation, seed, root))
     if config.training.threads is None and threads is not None:
         training = config.training.model_copy(update={"threads": threads})
         config = config.model_copy(update={"training": training})

@@ -15,6 +15,7 @@ from recsys_mtl.ablation.plan import Ablation, arm_config
 from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.ablation.seed import SeedData, open_seed
 from recsys_mtl.config import Config, config_hash, label_of
+from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
@@ -78,6 +79,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
     Raises:
         KeyboardInterrupt: Ctrl-C; an interrupted unit has no result.
     """
+    config = expanded(config)
     same = _prepared_by(config) == _prepared_by(data.config)
     prepared = data.prepared if same else prepare(config)
     reset_peak_memory()

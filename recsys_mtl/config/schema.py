@@ -49,7 +49,7 @@ class Config(Section):
     )
     data: DataConfig
     features: dict[Annotated[str, Field(min_length=1)], FeatureConfig] = Field(
-        min_length=1, description="by column name"
+        min_length=1, description="by column name, or a pattern of some: `onehot_*`"
     )
     tasks: dict[Name, TaskConfig] = Field(min_length=1, description="by a name of your choice")
     model: ModelConfig = ModelConfig()

@@ -15,7 +15,13 @@ import pyarrow.csv as pacsv
 
 from recsys_mtl.columns.numbers import NULL_NUMBERS, parse_numbers
 from recsys_mtl.config.csv import CsvConfig
-from recsys_mtl.data.csv_header import compression_of, not_decoded, read_header, setting
+from recsys_mtl.data.csv_header import (
+    compression_of,
+    delimiter_of,
+    not_decoded,
+    read_header,
+    setting,
+)
 from recsys_mtl.data.files import DataFile
 from recsys_mtl.errors import UserError, wrong
 
@@ -68,8 +74,7 @@ class CsvReader:
         self.file = file
         self._where, self._config = where, config
         self._pointed = text & numbers if config.decimal == "," else frozenset()
-        tab = ".tsv" in file.path.suffixes[-2:]
-        self._delimiter = config.delimiter or ("\t" if tab else ",")
+        self._delimiter = delimiter_of(file, config)
         wanted = text | numbers | (inferred or frozenset())
         self._header = read_header(file, where, config, self._delimiter, wanted)
         self.types = {n: _FLOAT if n in numbers - text else _TEXT for n in self._header.names}

@@ -76,6 +76,11 @@ def read_header(
     return CsvHeader(len(row), positions, lines)
 
 
+def delimiter_of(file: DataFile, config: CsvConfig) -> str:
+    """What is between two fields."""
+    return config.delimiter or ("\t" if ".tsv" in file.path.suffixes[-2:] else ",")
+
+
 def require_once(names: Iterable[str], file: DataFile, where: str) -> None:
     """Raise a `UserError` where two columns have one name."""
     twice = [name for name, count in Counter(names).items() if count > 1 and name]

@@ -25,6 +25,7 @@ import polars as pl
 
 from recsys_mtl.config import Config, config_hash, dump_config
 from recsys_mtl.config.flat import flat
+from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import UserError
 from recsys_mtl.files import atomic_write
@@ -93,6 +94,7 @@ def _train(
     started = datetime.now(UTC)
     if (out / "result.json").exists():
         log.warning("%s holds an earlier run, which this one will replace", out)
+    config = expanded(config)
     public = without_secrets(config)
     log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))

@@ -6,6 +6,7 @@ from typing import Any
 
 from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.check_adatt import adatt_warnings
+from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.runs.profile import DataProfile
@@ -28,6 +29,7 @@ def validate(config: Config) -> dict[str, Any]:
         UserError: everything that is wrong.
     """
     check_precision(config.training.precision, pick_device(config.training.device))
+    config = expanded(config)
     profile = DataProfile()
     prepared = prepare(config, watch=profile.watch)
     if not profile.seen:
