@@ -226,7 +226,7 @@ class DataProfile:
         """JSON-able: `labels`, `features` and `copies`."""
         return {
             "labels": {label.label.task: label.numbers() for label in self._labels},
-            "features": {f.feature.column: f.numbers() for f in self._features},
+            "features": {f.feature.name: f.numbers() for f in self._features},
             "copies": self._copies[0],
         }
 
@@ -273,7 +273,7 @@ def _new_values(profile: _FeatureProfile) -> str | None:
         else "never occur in training rows"
     )
     return (
-        f"feature '{profile.feature.column}': {shares[worst]:.0%} of the {worst} values {what}: "
+        f"feature '{profile.feature.name}': {shares[worst]:.0%} of the {worst} values {what}: "
         "a model cannot know what they mean; check the split, or list it in data.ignore"
     )
 
