@@ -97,7 +97,7 @@ def test_names_are_text_in_every_command(folder: Path, capsys: pytest.CaptureFix
     do("predict", run, "--input", "new.parquet", "--output", "scores", "--keep", NASTY[0])
     printed = capsys.readouterr().out
     assert sum(one_line(name).strip() in printed for name in NASTY) >= 9
-    page = Page(folder / "scores/_drift.html")
+    page = Page(folder / "_scores/drift.html")
     assert page.tags <= OURS
     assert all(one_line(name) in page.text for name in NASTY)
     do("evaluate", run, "--out", "[b]")
