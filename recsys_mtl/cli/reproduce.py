@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,5 +34,5 @@ def reproduce(
     with uncollected():
         from recsys_mtl.vision.reproduction import reproduce as library
 
-    folder = out or Path("reproductions") / loaded.name
+    folder = Path(os.path.expanduser(out or Path("reproductions") / loaded.name))
     library.reproduce(loaded, folder, data=data, processes=processes, show=show_page)

@@ -41,11 +41,13 @@ class LeftOut:
     """The listed images of a split that are not used.
 
     Attributes:
-        absent: number of images without a file, where those are left out first.
-        broken: the others that are missing or unreadable.
-        count: number of images without the absent ones.
+        listed: number of the split's images in the list.
+        absent: those without a file, where they are left out first.
+        broken: the images to use that are missing or unreadable.
+        count: number of images to use, with the broken ones.
     """
 
+    listed: int
     absent: int
     broken: tuple[Broken, ...]
     count: int

@@ -14,10 +14,10 @@ from pathlib import Path
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import TEMPORARY
-from recsys_mtl.vision.celeba.cache import DecodePlan, build, cached
+from recsys_mtl.vision.celeba.cache import DecodePlan, Pixels, build, cached
 from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.layout import find_images
-from recsys_mtl.vision.celeba.lists import Listed, read_lists
+from recsys_mtl.vision.celeba.lists import read_lists
 from recsys_mtl.vision.celeba.split import CelebaSplit
 from recsys_mtl.vision.images import Broken, LeftOut
 
@@ -60,60 +60,51 @@ def load_celeba(
             broken, or the cache cannot be written.
     """
     listed, folder = read_lists(root, attributes, [*splits]), find_images(root)
-    absent = dict.fromkeys(splits, 0)
+    used = listed
     if only_present:
         with os.scandir(folder) as entries:
             files = {entry.name for entry in entries}
-        for split, mine in listed.items():
-            listed[split] = mine.present(files)
-            absent[split] = len(mine.names) - len(listed[split].names)
+        used = {split: images.present(files) for split, images in listed.items()}
+    absent = {split: len(listed[split].names) - len(used[split].names) for split in splits}
+    used = {split: used[split].first(count) for split, count in splits.items()}
     plans = {}
-    for split, count in splits.items():
-        listed[split] = listed[split].first(count)
-        if not listed[split].names:
-            raise wrong(f"no image of the split {split}", where=str(folder))
+    for split, images in used.items():
         name = f"celeba_{split}_{size}_{crop or 'full'}"
-        name += "" if count is None else f"_first{len(listed[split].names)}"
+        name += "" if splits[split] is None else f"_first{len(images.names)}"
         array = (cache or root / "cache") / f"{name}.npy"
-        geometry = ImageGeometry(size, crop)
-        plans[split] = DecodePlan(split, folder, listed[split].names, geometry, array)
+        plans[split] = DecodePlan(split, folder, images.names, ImageGeometry(size, crop), array)
         _require_few(plans[split], plans[split].missing, max_broken)
-    return _decoded(plans, listed, absent, attributes, workers, max_broken)
+    loaded = {}
+    for split, pixels in _pixels(plans, workers).items():
+        _require_few(plans[split], pixels.broken, max_broken)
+        count, images = len(listed[split].names), used[split]
+        left_out = LeftOut(count, absent[split], pixels.broken, len(images.names))
+        if pixels.broken:
+            log.warning("%s: left out %s", split, left_out.broken_text)
+        loaded[split] = CelebaSplit(images, pixels, attributes, left_out)
+    return loaded
 
 
-def _decoded(
-    plans: Mapping[SplitName, DecodePlan],
-    listed: Mapping[SplitName, Listed],
-    absent: Mapping[SplitName, int],
-    attributes: Sequence[str],
-    workers: int | None,
-    max_broken: float,
-) -> dict[SplitName, CelebaSplit]:
-    """The splits, from the cache where it is valid."""
-    pixels = {split: cached(plan) for split, plan in plans.items()}
-    todo = [plan for split, plan in plans.items() if pixels[split] is None]
+def _pixels(plans: Mapping[SplitName, DecodePlan], workers: int | None) -> dict[SplitName, Pixels]:
+    """From the cache where it is valid."""
+    kept = {split: cached(plan) for split, plan in plans.items()}
+    todo = [plan for split, plan in plans.items() if kept[split] is None]
     if todo:
         prepare_cache(todo[0].array.parent, todo)
-    splits = {}
-    for split, plan in plans.items():
-        mine = pixels[split] or build(plan, workers)
-        _require_few(plan, mine.broken, max_broken)
-        left_out = LeftOut(absent[split], mine.broken, len(plan.names))
-        if mine.broken:
-            log.warning("%s: left out %s", split, left_out.broken_text)
-        splits[split] = CelebaSplit(listed[split], mine, attributes, left_out)
-    return splits
+    return {split: kept[split] or build(plan, workers) for split, plan in plans.items()}
 
 
 def _require_few(plan: DecodePlan, broken: tuple[Broken, ...], share: float) -> None:
     count = len(plan.names)
+    if not count:
+        raise wrong(f"no image of the split {plan.split}", where=str(plan.folder), found="0 files")
     if len(broken) > share * count or len(broken) == count:
         missing = all(reason == "missing" for _, reason in broken)
         raise wrong(
             f"too many broken images in {plan.split}",
             where=str(plan.folder),
             expected=f"at most {share:.2%}, and not all",
-            found=LeftOut(0, broken, count).broken_text,
+            found=LeftOut(count, 0, broken, count).broken_text,
             fix="leave them out with dataset.only_present=true" if missing else "",
         )
 

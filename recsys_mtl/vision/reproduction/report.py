@@ -59,9 +59,8 @@ def _head(plan: Reproduction, summary: ReproductionSummary) -> str:
 def _left_out(summary: ReproductionSummary) -> Iterator[str]:
     for split, images in summary.left_out.items():
         if images.absent:
-            listed = images.absent + images.count
-            absent = f"{images.absent:,} of {listed:,} listed {split} images have no file"
-            yield f"{absent} and are left out (only_present)."
+            absent = f"{images.absent:,} of {images.listed:,} listed {split} images"
+            yield f"{absent} have no file and are left out (only_present)."
         if images.broken:
             yield f"Left out of the {split} images: {images.broken_text}."
 

@@ -54,7 +54,7 @@ def test_the_three_splits(celeba: FakeCeleba, caplog: pytest.LogCaptureFixture) 
         assert images.shape == (len(split), 3, 13, 13)
         assert labels.tolist() == celeba.labels_of(number, *TASKS).tolist()
         assert [task.name for task in split.tasks] == list(TASKS)
-        assert split.left_out == LeftOut(0, (), len(split))
+        assert split.left_out == LeftOut(len(split), 0, (), len(split))
     assert len({split.fingerprint() for split in splits.values()}) == 3
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
@@ -199,9 +199,10 @@ def test_part_of_the_images_needs_no_other_lists(celeba: FakeCeleba, decodes: li
     assert [len(split) for split in splits.values()] == [3, 5]
     assert splits["valid"].fingerprint() == complete["valid"].fingerprint()
     left_out = splits["train"].left_out
-    assert (left_out.absent, left_out.count) == (7, 4)
+    assert (left_out.listed, left_out.absent, left_out.count) == (11, 7, 4)
     assert [name for name, _ in left_out.broken] == [celeba.names[10]]
     first = load(celeba.root, splits={"train": 3}, **options)["train"]
+    assert first.left_out == LeftOut(11, 7, (), 3)
     assert torch.equal(all_of(first)[0], all_of(complete["train"])[0][[0, 1, 9]])
 
 

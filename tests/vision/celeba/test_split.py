@@ -21,14 +21,14 @@ def make(rng: np.random.Generator, **other: Any) -> CelebaSplit:
     pixels = Pixels(given["array"], tuple((n, "x") for n in given["broken"]), given["digest"])
     listed = Listed(other.get("names", NAMES), given["labels"])
     attributes = other.get("attributes", ("Male", "Young", "Bald"))
-    return CelebaSplit(listed, pixels, attributes, LeftOut(0, pixels.broken, 7))
+    return CelebaSplit(listed, pixels, attributes, LeftOut(7, 0, pixels.broken, 7))
 
 
 def test_tasks_shape_and_length(rng: np.random.Generator) -> None:
     split = make(rng)
     assert split.shape == (3, 5, 5)
     assert len(split) == 6
-    assert split.left_out == LeftOut(0, (("2.jpg", "x"),), 7)
+    assert split.left_out == LeftOut(7, 0, (("2.jpg", "x"),), 7)
     assert [(t.name, t.classes, t.labels, t.outputs) for t in split.tasks] == [
         (name, 2, ("no", "yes"), 1) for name in ("Male", "Young", "Bald")
     ]

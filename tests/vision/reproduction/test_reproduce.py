@@ -385,7 +385,7 @@ def test_left_out_images_are_in_report_and_result(
     assert "6 of 23 listed training images have no file and are left out (only_present)." in report
     assert "1 of 17 listed test images have no file" in report
     left_out = json.loads((tmp_path / "out" / "result.json").read_text())["summary"]["left_out"]
-    assert left_out["training"] == {"absent": 6, "broken": [], "count": 17}
+    assert left_out["training"] == {"listed": 23, "absent": 6, "broken": [], "count": 17}
 
 
 RESNET = "model={kind: resnet18, weights: ~/weights.pt}"
