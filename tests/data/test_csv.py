@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recsys_mtl.config.csv import CsvConfig, with_settings
@@ -272,3 +274,40 @@ def test_a_column_may_be_encoded_twice(
     assert batch["band"].tolist() == [band["40"], band["unknown"], band["31.5"]]
     assert batch["size"].tolist()[-1] == 0, "unknown"
     assert len(prepared.warnings) == 0
+
+
+_CELLS = ["1", "2.5", "", " ", "a", '"a,b"', '"x\ny"', "NA", "True", "2024-01-01", "9" * 20, "1,5"]
+_CELLS += ['"', "\0", "ä", "inf", "1e400", 'a"b', "12:30", "\t", ";"]
+_NAMES = ["x", "y", "", " w", "1"]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.lists(st.sampled_from(_CELLS), min_size=3, max_size=3), max_size=30),
+    names=st.lists(st.sampled_from(_NAMES), min_size=2, max_size=4),
+    delimiter=st.sampled_from(",;\t"),
+    encodings=st.lists(st.sampled_from(["utf-8", "utf-16", "cp1252"]), min_size=2, max_size=2),
+    numbers=st.sets(st.sampled_from(_NAMES)),
+    config=st.sampled_from([{}, {"decimal": ","}, {"null_values": ["a", ""]}, {"delimiter": ";"}]),
+)
+def test_any_file_is_read_or_refused_in_one_line(
+    tmp_path: Path,
+    rows: list[list[str]],
+    names: list[str],
+    delimiter: str,
+    encodings: list[str],
+    numbers: set[str],
+    config: dict[str, Any],
+) -> None:
+    written, read_as = encodings
+    text = "\n".join(delimiter.join(row) for row in [names, *rows])
+    path = tmp_path / "a.csv"
+    path.write_bytes(text.encode(written, "replace"))
+    settled = CsvConfig.model_validate({"encoding": read_as} | config)
+    try:
+        source = Source.open("a.csv", root=tmp_path, csv=settled, number_columns=numbers)
+        heights = [frame.height for _, frame in source.frames(list(source.columns), chunk_rows=7)]
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert sum(heights) == source.num_rows > 0
