@@ -54,7 +54,7 @@ def held_plan(
             )  # fmt: skip
         if text != yaml_text.dump(yaml_text.parse(text, str(note)).data):
             raise wrong(
-                f"the output folder holds an {note.name} that no study wrote", where=str(note),
+                f"no study wrote the {note.name} of the output folder", where=str(note),
                 expected=f"a new or empty folder, or one that the same {kind} has begun",
                 fix="give another --out",
             )  # fmt: skip

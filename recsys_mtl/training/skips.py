@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.training.state import StateOwner
 from recsys_mtl.training.step import StepResult
 
@@ -46,12 +46,7 @@ class Skips(StateOwner):
         if self._consecutive == 1:
             log.warning("batch skipped: %s", reason)
         if self._consecutive >= self._limit:
-            raise wrong(
-                f"training diverged: {reason}, {self._consecutive} batches in a row",
-                where="training",
-                fix="lower training.optimizer.learning_rate, use fp32 or bf16, or check the labels"
-                " and numeric features for extreme values",
-            )
+            raise diverged(f"{reason}, {self._consecutive} batches in a row")
 
     def values(self) -> dict[str, int]:
         """Both counts."""
@@ -60,3 +55,13 @@ class Skips(StateOwner):
     def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
         """Take over both."""
         self.total, self._consecutive = values["total"], values["in_a_row"]
+
+
+def diverged(reason: str) -> UserError:
+    """The error of a training that cannot be used."""
+    return wrong(
+        f"training diverged: {reason}",
+        where="training",
+        fix="lower training.optimizer.learning_rate, use fp32 or bf16, or check the labels"
+        " and numeric features for extreme values",
+    )

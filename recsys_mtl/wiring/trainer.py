@@ -20,6 +20,7 @@ from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
+from recsys_mtl.training.skips import diverged
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_evaluator, build_plan, build_step
 
@@ -47,6 +48,9 @@ def fit_network(
     require_memory(config)
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
     result = trainer.fit()
+    for name, weights in trainer.step.network.state_dict().items():
+        if not weights.isfinite().all():
+            raise diverged(f"the weights {name} are not finite")
     return Fitted(trainer.step.network, result, trainer.step.device)
 
 

@@ -255,6 +255,21 @@ def test_a_folder_of_another_ablation_is_left_alone(case: str, make: Any, tmp_pa
     assert {path: path.read_text() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize("change", ["# mine\n{}", "{}\n# mine\n", "\n{}"])
+def test_a_note_that_was_written_by_hand_is_not_replaced(
+    make: Any, tmp_path: Path, change: str
+) -> None:
+    """Such as the ablation's own file, where --out is its folder."""
+    out, ablation = tmp_path / "out", make()
+    claim(ablation, out)
+    note = out / "ablation.yaml"
+    note.write_text(change.format(note.read_text()))
+    before = {path: path.read_text() for path in out.iterdir()}
+    with pytest.raises(UserError, match=r"no study wrote the ablation\.yaml of the output folder"):
+        claim(ablation, out)
+    assert {path: path.read_text() for path in out.iterdir()} == before
+
+
 def test_what_a_dropped_arm_was_is_not_forgotten(make: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
     claim(make(), out)

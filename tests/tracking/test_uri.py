@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.tracking.uri import artifact_location, redact, redact_uri, resolve, unusable
+from recsys_mtl.tracking.uri import (
+    artifact_location,
+    prepare_artifacts,
+    redact,
+    redact_uri,
+    resolve,
+    unusable,
+)
 
 
 def test_argument_takes_precedence_over_environment_and_default(
@@ -114,3 +121,22 @@ def test_an_error_has_no_credentials(uri: str) -> None:
 def test_plain_text_is_not_redacted() -> None:
     text = "http://server:5000/a?b=1 and mail@example.org, sqlite:////home/me@work/a.db?timeout=3"
     assert redact(text) == text
+
+
+def test_artifacts_of_a_local_store_have_a_folder_that_can_be_written(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/a.db"
+    for location in (f"{tmp_path.as_uri()}/new%20folder/b", str(tmp_path / "plain")):
+        prepare_artifacts(uri, location)
+    assert (tmp_path / "new folder" / "b").is_dir()
+    assert (tmp_path / "plain").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file: .*, where its artifacts go -> start the server"):
+        prepare_artifacts(uri, f"{tmp_path.as_uri()}/file")
+
+
+@pytest.mark.parametrize(
+    ("uri", "location"),
+    [("sqlite:////x/a.db", "s3://bucket/a"), ("http://server:5000", "file:///proc/none")],
+)
+def test_artifacts_elsewhere_are_not_tried(uri: str, location: str) -> None:
+    prepare_artifacts(uri, location)

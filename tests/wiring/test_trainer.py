@@ -165,3 +165,11 @@ def test_the_shuffle_seed_leaves_the_initial_weights(shared_toy: Any) -> None:
         results.append(fit_network(config, prepare(config)).network.state_dict())
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name], msg=name)
+
+
+def test_weights_that_are_not_finite_are_no_model(shared_toy: Any, prepared: Prepared) -> None:
+    config = shared_toy.config(
+        "training.optimizer.weight_decay=1e18", "training.batch_size=16", "training.epochs=3"
+    )
+    with pytest.raises(UserError, match=r"training diverged: .* not finite"):
+        fit_network(config, prepared)
