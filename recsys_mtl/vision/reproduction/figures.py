@@ -17,7 +17,7 @@ from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.tracking.heatmap import draw_heatmap
 from recsys_mtl.vision.images import ImageSplit
 from recsys_mtl.vision.reproduction.methods import MethodSummary
-from recsys_mtl.vision.reproduction.studies import Point
+from recsys_mtl.vision.reproduction.summary import Point
 
 _MOST_ROWS = 40
 _COLUMNS = 6

@@ -1,4 +1,4 @@
-"""The summary of all runs of a reproduction."""
+"""The summary of all runs of a reproduction, with the studies of one method's options."""
 
 from __future__ import annotations
 
@@ -7,13 +7,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from recsys_mtl.metrics.differences import corrected
+from recsys_mtl.metrics.differences import Difference, corrected
 from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.images import LeftOut
 from recsys_mtl.vision.reproduction.methods import MethodSummary, method_summary
-from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.recipe import method_recipe
-from recsys_mtl.vision.reproduction.studies import Cell, Point, attention_cells, sweep_points
+from recsys_mtl.vision.reproduction.numbers import Spread, final_loss, saved, spread
+from recsys_mtl.vision.reproduction.plan import AttentionName, Reproduction
+from recsys_mtl.vision.reproduction.recipe import (
+    attention_recipe,
+    method_recipe,
+    points,
+    sweep_recipe,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An attention.
+
+    Attributes:
+        attention: its name.
+        adaptive: loss with an adaptive coefficient.
+        fixed: loss with a fixed one.
+        saved: loss that adapting saves.
+    """
+
+    attention: AttentionName
+    adaptive: Spread
+    fixed: Spread
+    saved: Difference
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the sweep, and its loss."""
+
+    temperature: float
+    coefficient: float
+    loss: Spread
 
 
 @dataclass(frozen=True)
@@ -93,3 +124,29 @@ def _corrected(methods: dict[str, MethodSummary]) -> dict[str, MethodSummary]:
             change: dict[str, Any] = {key: one}
             methods[name] = replace(methods[name], **change)
     return methods
+
+
+def attention_cells(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Cell]:
+    """One for each attention; none without the study."""
+    if plan.attention is None:
+        return []
+    cells = []
+    for attention in plan.attention.attentions:
+        adaptive, fixed = (
+            by_key[attention_recipe(plan, attention, adaptive=on).key] for on in (True, False)
+        )
+        cells.append(Cell(attention, _loss(adaptive), _loss(fixed), saved(adaptive, fixed)))
+    return cells
+
+
+def sweep_points(plan: Reproduction, by_key: Mapping[str, Sequence[UnitResult]]) -> list[Point]:
+    """One for each temperature and coefficient; none without the study."""
+    if plan.sweep is None:
+        return []
+    return [
+        Point(*point, _loss(by_key[sweep_recipe(plan, *point).key])) for point in points(plan.sweep)
+    ]
+
+
+def _loss(units: Sequence[UnitResult]) -> Spread:
+    return spread([final_loss(unit) for unit in units])

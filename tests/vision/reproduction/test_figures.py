@@ -14,8 +14,7 @@ from recsys_mtl.vision.reproduction import figures
 from recsys_mtl.vision.reproduction.images import Images
 from recsys_mtl.vision.reproduction.numbers import Spread
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.studies import Point
-from recsys_mtl.vision.reproduction.summary import summarize
+from recsys_mtl.vision.reproduction.summary import Point, summarize
 from tests.vision.fake_celeba import write_celeba
 
 Make = Callable[..., Reproduction]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from recsys_mtl.vision.reproduction.plan import Reproduction
-from recsys_mtl.vision.reproduction.studies import attention_cells, sweep_points
+from recsys_mtl.vision.reproduction.summary import attention_cells, sweep_points
 
 Make = Callable[..., Reproduction]
 Results = Callable[[Reproduction], list[dict[str, Any]]]
