@@ -1,12 +1,12 @@
-"""The tables of the CAGT paper, its methods trained anew, the published numbers beside ours.
+"""The tables of the CAGT paper, its methods trained anew, the published numbers next to ours.
 
     python pipelines/paper_tables.py --data DIR                       # both data sets
     python pipelines/paper_tables.py --paper rot-mnist --set reruns=1     # one of them, in short
 
-`rot-mnist` wants MNIST in DIR (without it scikit-learn's digits take its place, and the report says
-so), `celeba` wants CelebA there. The reader gets the tables of losses, accuracies, areas, steps and
-options, whether the paper's order of methods holds, and `reproductions/NAME/report.html` with the
-pictures. The same command resumes after the finished runs.
+`rot-mnist` needs MNIST in DIR (without it scikit-learn's digits are used, and the report names
+them), `celeba` needs CelebA there. The report has the tables of losses, accuracies, areas, steps
+and options, and whether the paper's order of methods holds; `reproductions/NAME/report.html` has
+the pictures. The same command resumes after the finished runs.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
-def test_a_study_is_trained_reported_and_gone_on_with(
+def test_a_study_is_trained_reported_and_resumed(
     write: Write,
     reproduce: Callable[..., int],
     tmp_path: Path,
