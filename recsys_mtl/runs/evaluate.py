@@ -23,7 +23,7 @@ from recsys_mtl.wiring.run import build_evaluator
 
 log = logging.getLogger(__name__)
 _CAPTION = (
-    "reached: share of the way from the constant (0) to the oracle (1), which has the true scores"
+    "reached: share of the way from the constant (0) to the oracle (1), who knows the true scores"
 )
 
 
