@@ -16,7 +16,7 @@ from recsys_mtl.config import Config, label_of
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import RawRows
-from recsys_mtl.runs.reachable import truth_of
+from recsys_mtl.runs.reachable import row_ids, truth_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any],
     items = [c for c, has_items in labels.items() if has_items and c in truth.targets]
     read = ["row_id", *items]
     rows = pl.concat([frame.select(read) for frame in test.frames(read)])
-    linear = truth.linear(rows["row_id"].to_numpy(), sorted(labels.keys() & truth.targets.keys()))
+    linear = truth.linear(row_ids(rows), sorted(labels.keys() & truth.targets.keys()))
     return truth, linear, {c: truth.label_index(c, rows[c].to_arrow()) for c in items}
 
 

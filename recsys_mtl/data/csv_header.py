@@ -18,6 +18,14 @@ from recsys_mtl.errors import UserError, wrong
 
 _DELIMITERS = ",;\t|"
 _GZIP = b"\x1f\x8b"
+_OTHERS = (
+    (
+        b"PAR1",
+        "a Parquet file",
+        "set data.format: parquet, or give it a name that ends in .parquet",
+    ),
+    (b"PK\x03\x04", "an Excel or zip file", "save it as CSV"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,12 @@ def not_decoded(file: DataFile, where: str, encoding: str, column: str = "") -> 
     """The error of text in another encoding, with a guess at which."""
     with pa.input_stream(str(file.path), compression=compression_of(file)) as stream:
         start = stream.read(1 << 16)
+    for magic, what, fix in _OTHERS:
+        if start.startswith(magic):
+            found, expected = what, "a CSV file"
+            return wrong(
+                f"cannot read '{file.path}'", where=where, expected=expected, found=found, fix=fix
+            )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         guess = "utf-16"
     elif b"\0" in start:

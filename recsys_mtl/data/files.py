@@ -110,7 +110,8 @@ def _expand(text: str, *, root: Path, fmt: str, where: str) -> list[Path]:
             f"no data files at '{path}'",
             where=where,
             expected="files ending in " + ", ".join(_suffixes(fmt)),
-            fix="names that start with _ or . are skipped; relative paths start at data.root",
+            fix="names that start with _ or . are skipped; .txt and .gz need data.format: csv; "
+            "relative paths start at data.root",
         )
     return files
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_mtl.data.csv_header import require_once
-from recsys_mtl.data.files import DataFile
+from recsys_mtl.data.files import SUFFIXES, DataFile
 from recsys_mtl.data.types import is_odd_list, plain_type, readable
 from recsys_mtl.errors import wrong
 
@@ -110,12 +110,14 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as error:
             odd = ", ".join(f"'{column}'" for column in columns if column in self._odd_lists)
             plainly = f" with plain lists in {odd}" if odd else ""
+            named = self.file.path.name.lower().endswith(SUFFIXES["parquet"])
+            csv = "" if named else "if it is CSV, set data.format: csv (for a saved model: --csv)"
             raise wrong(
                 f"cannot read '{self.file.path}'",
                 where=self._where,
                 expected="a whole Parquet file",
                 found=str(error).split("\n", 1)[0],
-                fix=f"write the file again{plainly}, or leave it out",
+                fix=f"write the file again{plainly}, or leave it out" + (csv and f"; {csv}"),
             ) from error
 
 

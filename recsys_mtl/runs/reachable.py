@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from data_synth import Truth
 from recsys_mtl.config import Config, label_of
@@ -48,7 +49,7 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
     known = {task: column for task, column in names.items() if column in truth.targets}
     read = list(dict.fromkeys(["row_id", *known.values()]))
     labelled = pl.concat([frame.select(read) for frame in rows.frames(read)])
-    linear = truth.linear(labelled["row_id"].to_numpy(), list(dict.fromkeys(known.values())))
+    linear = truth.linear(row_ids(labelled), list(dict.fromkeys(known.values())))
     columns: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():
         target = truth.targets[column]
@@ -81,6 +82,11 @@ def truth_of(rows: RawRows) -> Truth | None:
     """The truth next to the rows, where they have its keys."""
     truth = Truth.of_rows(Path(rows.source.readers[0].file.path))
     return truth if "row_id" in rows.source.columns else None
+
+
+def row_ids(frame: pl.DataFrame) -> NDArray[np.int64]:
+    """(B,) numbers of the rows in their data set, -1 without one; a CSV has them as text."""
+    return frame["row_id"].cast(pl.Int64, strict=False).fill_null(-1).to_numpy()
 
 
 def _shares(

@@ -35,6 +35,17 @@ def line(text: str, index: int = 100) -> list[str]:
 FILE = [HEADER, *LINES]
 GERMAN = [text.replace(",", ";").replace(".", ",") for text in FILE]
 CASES: dict[str, Case] = {
+    "an Excel file": (
+        {},
+        ["PK\x03\x04\0\0\0"],
+        r"expected a CSV file; found an Excel .*save it as CSV",
+    ),
+    "a Parquet file": ({}, ["PAR1\x15\0\0"], r"found a Parquet file -> set data\.format: parquet"),
+    "a CSV of another name": (
+        {"data.path": "a.dat"},
+        FILE,
+        r"expected a whole Parquet file.*if it is CSV, set data\.format: csv",
+    ),
     "semicolons": ({}, GERMAN, r"a single column; .* set data\.csv\.delimiter: ';'"),
     "tabs": ({}, [t.replace(",", "\t") for t in FILE], r"set data\.csv\.delimiter: 'tab'"),
     "decimal commas": (csv(delimiter=";"), GERMAN, r"'20,5' in row 0 .* data\.csv\.decimal: ','"),
@@ -113,7 +124,8 @@ def test_it_is_one_line(
             holder = holder[key]
         holder[keys[-1]] = value
     monkeypatch.chdir(tmp_path)
-    Path("a.csv").write_bytes("\n".join(lines).encode("cp1252" if "Latin" in name else "utf-8"))
+    content = "\n".join(lines).encode("cp1252" if "Latin" in name else "utf-8")
+    Path(document["data"]["path"]).write_bytes(content)
     Path("c.yaml").write_text(yaml.safe_dump(document))
     assert main(["validate", "c.yaml", "--out", "out"]) == 2
     errors = [row for row in capsys.readouterr().err.splitlines() if row.startswith("error: ")]

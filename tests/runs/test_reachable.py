@@ -20,7 +20,7 @@ from recsys_mtl.data.opening import open_splits
 from recsys_mtl.errors import UserError
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs.evaluate import evaluate
-from recsys_mtl.runs.reachable import reachable, to_json
+from recsys_mtl.runs.reachable import reachable, row_ids, to_json
 from recsys_mtl.runs.train import train
 from recsys_mtl.synthetic.synthesize import synthesize
 from recsys_mtl.tasks.evaluate import evaluate_task
@@ -178,6 +178,12 @@ def test_all_rows_of_the_folder_as_input(shop: Path) -> None:
         stated = known[task]["oracle"][metric]
         value = numbers["reachable"][task][metric]["oracle"]["value"]
         assert abs(value - stated) < 4.5 * 0.5 / np.sqrt(100)  # 100 and more of the rarer class
+
+
+def test_numbers_of_rows_may_be_text() -> None:
+    """As a CSV file has them."""
+    for values in ([7, 2, None], ["7", "2", "x"]):
+        assert row_ids(pl.DataFrame({"row_id": values})).tolist() == [7, 2, -1]
 
 
 def test_a_damaged_truth_is_one_line(shop: Path, tmp_path: Path) -> None:
