@@ -356,7 +356,8 @@ def test_a_real_server_dies_during_the_run(
         connections.clear()
         for step in range(2, 20):
             run.metrics({"a/b": float(step)}, step)
-        assert len(connections) == 2  # the first write and its one retry; later ones do not wait
+        # the first write, unless its connection was kept open, and its one retry; no later one
+        assert len(connections) in (1, 2)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 18
     assert "does not answer" in caplog.text
     assert capsys.readouterr().out == ""
