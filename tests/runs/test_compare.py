@@ -53,7 +53,7 @@ def test_runs_in_one_table(
     assert result["config"] == {"training.epochs": [2, 9]}
     assert result["metrics"]["click/auc"] == [0.625, 0.875]
     text = (tmp_path / "out" / "compare.md").read_text()
-    assert "| click | auc | 0.6250  | 0.8750* |" in text
+    assert r"| click | auc | 0.6250 | 0.8750\* |" in text
     assert "| training.epochs | 2 | 9 |" in text
     assert "| peak memory, MiB | 1,234 |" in text
     assert (tmp_path / "out" / "compare.html").is_file()
