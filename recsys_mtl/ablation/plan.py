@@ -31,7 +31,9 @@ class Seeds(SeedsConfig):
     """A seed governs data (where they are generated), split, initial weights and order of rows."""
 
     first: Annotated[int, Field(ge=0, lt=2**30)] = Field(100, description="the first one")
-    count: Annotated[int, Field(ge=2)] = Field(10, description="how many, one after the other")
+    count: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        10, description="how many, one after the other"
+    )
 
 
 class Synthetic(Section):

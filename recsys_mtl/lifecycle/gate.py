@@ -46,7 +46,9 @@ class Gate(Section):
         "to the mean absolute label",
     )
     min_rows: PositiveInt = Field(200, description="labelled rows that a task needs to be gated")
-    resamples: Annotated[int, Field(ge=100)] = Field(1000, description="of the bootstrap")
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
+        1000, description="of the bootstrap"
+    )
     rows: Annotated[int, Field(ge=100)] = Field(
         100_000, description="of more evaluation rows so many are drawn, once, without replacement"
     )

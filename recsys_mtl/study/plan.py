@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.section import Section
@@ -19,7 +19,9 @@ class SeedsConfig(Section):
     """The seed draws from the data, and in an ablation everything else too."""
 
     first: Annotated[int, Field(ge=0, lt=2**30)] = Field(0, description="the first one")
-    count: PositiveInt = Field(3, description="how many, one after the other")
+    count: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        3, description="how many, one after the other"
+    )
 
     @property
     def values(self) -> range:

@@ -20,6 +20,10 @@ from tests.wrong_input import (
     twice,
 )
 
+ALIASES = "a0: &a0 [x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
+
 CASES: dict[str, tuple[Spoil, str]] = {
     # conditions and transfers
     "only_where on an unknown column": (
@@ -94,6 +98,26 @@ CASES: dict[str, tuple[Spoil, str]] = {
         job("synthesize", "demo", "--rows", "1000000000000000000", "--out", "FOLDER/data"),
         r"--rows 1000000000000000000: so many rows need 17\.3 EiB of disk at least; .* -> choose",
     ),
+    "more levels than memory": (
+        config("model.levels", 10**18),
+        r"model\.levels: .* experts of .* weights need .* EiB of memory; expected a network that",
+    ),
+    "wider layers than memory": (
+        config("model.tower.hidden", [10**9, 10**9]),
+        r"model\.tower\.hidden: 5 towers of .* weights need .* of memory",
+    ),
+    "more experts than memory": (
+        config("model.shared_experts", [{"kind": "mlp", "count": 10**12}]),
+        r"model\.shared_experts\.0: 1,000,000,000,000 experts of .* weights need .* of memory",
+    ),
+    "wider tables than memory": (
+        config("model.embedding.dim", 10**18),
+        r"model\.embedding\.dim: 1 rows of width 1\.0e\+18 need 3\.5 EiB of memory",
+    ),
+    "more seeds than hours": (
+        ablation("seeds: {count: 1000000000000}\nready: [off, borrow]"),
+        r"ablation\.yaml:3: seeds\.count: value out of range; expected at most 10000",
+    ),
     "more threads than any machine": (
         config("training.threads", 10**18),
         r"training\.threads: value out of range; expected at most 1024",
@@ -101,6 +125,31 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "more bins than rows": (
         config("evaluation.calibration_bins", 10**18),
         r"evaluation\.calibration_bins: value out of range; expected at most 10000",
+    ),
+    # YAML
+    "aliases that multiply": (
+        both(file("bad.yaml", ALIASES), job("validate", "FOLDER/bad.yaml")),
+        r"bad\.yaml:6: not valid YAML: aliases that stand for more than 100,000 values",
+    ),
+    "a tag": (
+        both(file("bad.yaml", "name: !!timestamp foo\n"), job("validate", "FOLDER/bad.yaml")),
+        r"bad\.yaml:1: not valid YAML: the tag !!timestamp, which means nothing here",
+    ),
+    "NUL": (
+        both(file("bad.yaml", "name: a\n\0"), job("validate", "FOLDER/bad.yaml")),
+        r"bad\.yaml:2: not valid YAML: a control character \(U\+0000\)",
+    ),
+    "a tab": (
+        both(file("bad.yaml", "data:\n\tpath: a\n"), job("validate", "FOLDER/bad.yaml")),
+        r"bad\.yaml:2: not valid YAML: a tab in front of a line: indent with spaces",
+    ),
+    "lists without an end": (
+        both(file("bad.yaml", "[" * 100_000), job("validate", "FOLDER/bad.yaml")),
+        r"bad\.yaml: not valid YAML: more than 100 levels of nested mappings and lists",
+    ),
+    "an override without an end": (
+        job("train", "FOLDER/toy.yaml", "--set", "seed=" + "[" * 10_000),
+        r"--set seed=.*more than 100 levels",
     ),
     # output folders
     "a folder with another model": (

@@ -65,6 +65,37 @@ STORED: dict[str, tuple[Spoil, str]] = {
         ),
         r"weights\.safetensors: file of the model was changed.*sha256.* -> copy",
     ),
+    "predict with a manifest without an end": (
+        both(
+            file("run/model/manifest.json", "[" * 100_000),
+            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet"),
+        ),
+        r"manifest\.json: not a saved model; expected a folder that a training saved",
+    ),
+    "predict with a manifest of something else": (
+        both(
+            file("run/model/manifest.json", '{"format": 1, "files": [1]}'),
+            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet"),
+        ),
+        r"manifest\.json: not a saved model; expected a folder that a training saved",
+    ),
+    "predict over a file of something else": (
+        both(
+            file("mine.parquet", "mine"),
+            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet",
+                "--output", "FOLDER/mine.parquet"),
+        ),
+        r"mine\.parquet: no scoring wrote this file -> give another file with --output, or",
+    ),
+    "predict among files of something else": (
+        both(
+            lambda toy, _: (toy.folder / "mine").mkdir(),
+            file("mine/a.parquet", "mine"),
+            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet",
+                "--output", "FOLDER/mine"),
+        ),
+        r"mine: the folder holds files that no scoring wrote; found a\.parquet -> give a new",
+    ),
     "predict with half a model": (
         both(
             lambda toy, _: (toy.run / "model" / "preprocessor.json").unlink(),
