@@ -82,8 +82,14 @@ STORED: dict[str, tuple[Spoil, str]] = {
     "predict over a file of something else": (
         both(
             file("mine.parquet", "mine"),
-            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet",
-                "--output", "FOLDER/mine.parquet"),
+            job(
+                "predict",
+                "FOLDER/run",
+                "--input",
+                "FOLDER/toy.parquet",
+                "--output",
+                "FOLDER/mine.parquet",
+            ),
         ),
         r"mine\.parquet: no scoring wrote this file -> give another file with --output, or",
     ),
@@ -91,8 +97,9 @@ STORED: dict[str, tuple[Spoil, str]] = {
         both(
             lambda toy, _: (toy.folder / "mine").mkdir(),
             file("mine/a.parquet", "mine"),
-            job("predict", "FOLDER/run", "--input", "FOLDER/toy.parquet",
-                "--output", "FOLDER/mine"),
+            job(
+                "predict", "FOLDER/run", "--input", "FOLDER/toy.parquet", "--output", "FOLDER/mine"
+            ),
         ),
         r"mine: the folder holds files that no scoring wrote; found a\.parquet -> give a new",
     ),
