@@ -73,7 +73,7 @@ def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any],
     labels = {label_of(name, task): task.has_items for name, task in config.tasks.items()}
     items = [c for c, has_items in labels.items() if has_items and c in truth.targets]
     read = ["row_id", *items]
-    rows = pl.concat([frame.select(read) for frame in test.frames(read)])
+    rows = pl.concat([frame[read] for frame in test.frames(read)])
     linear = truth.linear(row_ids(rows), sorted(labels.keys() & truth.targets.keys()))
     return truth, linear, {c: truth.label_index(c, rows[c].to_arrow()) for c in items}
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.hashing import splitmix64
 
-ROW = "__row__"
-"""Column of a frame that holds row numbers within the source, where the reader has them."""
+ROW = "\0row"
+"""Column of a frame that holds row numbers within the source, where the reader has them; no file has
+a column of this name."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Rows:
 
     @staticmethod
     def of(frame: pl.DataFrame, first: int = 0) -> Rows:
-        """The rows of a frame; a `__row__` column holds their numbers within the source."""
+        """The rows of a frame; a `ROW` column holds their numbers within the source."""
         return Rows(first, frame.height, frame[ROW] if ROW in frame.columns else None)
 
     def describe(self, value: object, index: int) -> str:

@@ -46,7 +46,7 @@ class Weight(ColumnEncoder):
         dtype = frame.schema.get(self.column)
         if dtype is None or not (dtype.is_numeric() or dtype == pl.Boolean):
             return frame
-        return frame.filter(pl.col(self.column).cast(pl.Float64).ne_missing(0))
+        return frame.filter(frame[self.column].cast(pl.Float64).ne_missing(0))
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
         """(B,) weights.

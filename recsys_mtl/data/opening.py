@@ -176,7 +176,7 @@ def _require_columns(
     problems += source.problems(c for c in columns if c in used)
     ignored = ["*"] if others else [*config.data.ignore, *map(str.strip, config.data.ignore)]
     unused = [
-        c for c in columns if c not in used and not any(fnmatch.fnmatchcase(c, p) for p in ignored)
+        c for c in columns if c not in used and not any(c == p or fnmatch.fnmatchcase(c, p) for p in ignored)
     ]
     if unused:
         problems.append(

@@ -119,7 +119,7 @@ def prepare(
     warnings = _leaks(config, preprocessor, counted)
     for warning in warnings:
         log.warning("%s", warning)
-    example = leak_rows.select(preprocessor.columns(labels=False)).head(_EXAMPLE_ROWS)
+    example = leak_rows[preprocessor.columns(labels=False)].head(_EXAMPLE_ROWS)
     del leak_rows
     if sampler is None:
         del train

@@ -64,7 +64,7 @@ class Preprocessor:
         """Fits all encoders in one pass over training rows, as if those of weight 0 were not there.
 
         Args:
-            frames: training rows with all raw columns, and `__row__` (row number within the
+            frames: training rows with all raw columns, and `ROW` (row number within the
                 source, for messages) where it is known.
             features: the configuration's features.
             tasks: the configuration's tasks.

@@ -139,7 +139,7 @@ class Splits:
         read = list(dict.fromkeys([*columns, *_split_columns(self._config)]))
         for first_row, frame in self.sources["train"].frames(read):
             codes = assign(frame, first_row, self._config, self._seed, self._bounds)
-            numbered = frame.with_row_index(ROW, first_row).select(ROW, *columns)
+            numbered = frame.with_row_index(ROW, first_row)[[ROW, *columns]]
             for split in splits:
                 in_split = codes == SPLITS.index(split)
                 if in_split.any():

@@ -48,7 +48,7 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
     names = {task: label_of(task, config.tasks[task]) for task in scores.metrics}
     known = {task: column for task, column in names.items() if column in truth.targets}
     read = list(dict.fromkeys(["row_id", *known.values()]))
-    labelled = pl.concat([frame.select(read) for frame in rows.frames(read)])
+    labelled = pl.concat([frame[read] for frame in rows.frames(read)])
     linear = truth.linear(row_ids(labelled), list(dict.fromkeys(known.values())))
     columns: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():

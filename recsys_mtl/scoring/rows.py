@@ -56,7 +56,8 @@ def open_rows(
 
 def output_schema(predictor: Predictor, source: Source, keep: Iterable[str]) -> pa.Schema:
     """Columns of the output: the kept ones, then the predictions."""
-    kept = _empty(source).select(list(keep)).schema
+    columns = _empty(source).schema
+    kept = {name: columns[name] for name in keep}
     return pl.DataFrame(schema={**kept, **predictor.output_schema()}).to_arrow().schema
 
 

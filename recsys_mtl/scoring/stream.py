@@ -65,7 +65,7 @@ class Scorer:
                     raise KeyboardInterrupt
                 scores = self.predictor.predict_encoded(batch)
                 tally = Tally.of(self.reference, self.predictor, frame, batch, scores)
-                yield pl.DataFrame([*frame.select(self.keep), *scores]), tally
+                yield pl.DataFrame([*(frame[name] for name in self.keep), *scores]), tally
 
 
 def regrouped(

@@ -66,7 +66,7 @@ def log_model(
         return None
     predictor = load_bundle(bundle)
     predictor.predict(example.head(EXAMPLE_ROWS))  # unpredictable rows must not be logged
-    example = _portable(example.select(predictor.columns))
+    example = _portable(example[predictor.columns])
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / recsys_mtl.__name__
         copy_package(package)

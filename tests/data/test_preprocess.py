@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch, concat
@@ -212,10 +213,10 @@ def test_text_instead_of_a_number_is_refused():
 
 def test_row_numbers_of_the_source_are_reported():
     frame = _frame().with_columns(
-        pl.int_range(1000, 1200).alias("__row__"),
+        pl.int_range(1000, 1200).alias(ROW),
         age=pl.when(pl.int_range(200) == 150).then(float("inf")).otherwise("age"),
     )
     with pytest.raises(UserError, match="inf in row 1150 "):
         _fit(frame, 77)
     with pytest.raises(UserError, match="inf in row 150 "):
-        _fit(frame.drop("__row__"), 77)
+        _fit(frame.drop(ROW), 77)
