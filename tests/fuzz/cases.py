@@ -92,7 +92,13 @@ class Case:
     rows: int
     seed: int
     suffix: str
+    parts: int
     document: Document
+
+    @property
+    def path(self) -> str:
+        """The data, relative to the folder."""
+        return f"*.{self.suffix}"
 
     def write(self, folder: Path) -> Path:
         """Write the data and the config; the config's path."""
@@ -107,11 +113,30 @@ class Case:
         if self.suffix == "csv":
             table.write_csv(folder / "rows.csv")
         else:
-            table.write_parquet(folder / "rows.parquet")
+            first = self.rows if self.parts == 1 else self.rows // 2
+            table.head(first).write_parquet(folder / "rows.parquet")
+        if self.suffix == "parquet" and self.parts > 1:
+            second = table.slice(first)
+            _otherwise(second, rng).write_parquet(folder / "rows.2.parquet")
         path = folder / "config.yaml"
-        self.document["data"] |= {"root": str(folder), "path": f"rows.{self.suffix}"}
+        self.document["data"] |= {"root": str(folder), "path": self.path}
         path.write_text(yaml.safe_dump(self.document, allow_unicode=True, sort_keys=False))
         return path
+
+
+def _otherwise(table: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """The table as another writer might store it: some columns in other types, or missing."""
+    columns = []
+    for values in table:
+        chosen = rng.integers(0, 12)
+        if chosen == 0:
+            continue
+        types = {1: pl.Float64, 2: pl.String, 3: pl.Null, 4: pl.Categorical, 5: pl.Float16}
+        try:
+            columns.append(values.cast(types.get(int(chosen), values.dtype)))
+        except pl.exceptions.PolarsError:
+            columns.append(values)
+    return pl.DataFrame(columns)
 
 
 def _some(draw: Draw, options: dict[str, st.SearchStrategy[Any]], chance: int = 4) -> Document:
@@ -222,4 +247,11 @@ def cases(draw: Draw) -> Case:
         "tracking": {"enabled": False},
     }
     rows = draw(st.sampled_from([120, 120, 120, 40, 300, 1]))
-    return Case(columns, rows, draw(st.integers(0, 2**16)), suffix, document)
+    return Case(
+        columns,
+        rows,
+        draw(st.integers(0, 2**16)),
+        suffix,
+        draw(st.sampled_from([1, 1, 2])),
+        document,
+    )
