@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from recsys_mtl.columns.hashing import splitmix64
 
 ROW = "\0row"
-"""Column of a frame that holds row numbers within the source, where the reader has them; no file has
-a column of this name."""
+"""Column of a frame that holds row numbers within the source, where the reader has them; a file has
+no column of this name."""
 
 
 @dataclass(frozen=True)

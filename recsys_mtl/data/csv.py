@@ -23,6 +23,7 @@ from recsys_mtl.data.csv_header import (
     setting,
 )
 from recsys_mtl.data.files import DataFile
+from recsys_mtl.data.types import is_pattern
 from recsys_mtl.errors import UserError, wrong
 
 BLOCK_BYTES = 4 << 20
@@ -139,7 +140,7 @@ class CsvReader:
 
     def _column(self, values: pl.Series, kind: pa.DataType, first_row: int) -> pl.Series:
         """A column of one block, as it is written, in its type."""
-        if values.dtype != pl.String:
+        if values.dtype != pl.String or is_pattern(values.name):
             return values
         if self._config.null_values:
             missing = values.str.strip_chars().is_in(self._config.null_values).fill_null(False)

@@ -176,7 +176,10 @@ def _require_columns(
     problems += source.problems(c for c in columns if c in used)
     ignored = ["*"] if others else [*config.data.ignore, *map(str.strip, config.data.ignore)]
     unused = [
-        c for c in columns if c not in used and not any(c == p or fnmatch.fnmatchcase(c, p) for p in ignored)
+        column
+        for column in columns
+        if column not in {*used, *ignored}
+        and not any(fnmatch.fnmatchcase(column, pattern) for pattern in ignored)
     ]
     if unused:
         problems.append(

@@ -17,7 +17,7 @@ from recsys_mtl.config.csv import CsvConfig
 from recsys_mtl.data.csv import CsvReader
 from recsys_mtl.data.files import DataFile, find_files, fingerprint
 from recsys_mtl.data.formats import ParquetReader, Reader
-from recsys_mtl.data.types import READ, Role, are_numbers, common_type, converted
+from recsys_mtl.data.types import READ, Role, are_numbers, common_type, converted, is_pattern
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
 
 _NS = pa.timestamp("ns")
@@ -103,6 +103,8 @@ class Source:
             columns[name] = pa.null() if kind is None else kind
             if kind is None:
                 unread[name] = _difference(files, kinds)
+            elif is_pattern(name):
+                unread[name] = "polars takes the name for a pattern"
         return Source(readers, columns, unread, where)
 
     def problems(self, columns: Iterable[str]) -> list[Problem]:
@@ -117,7 +119,7 @@ class Source:
                 self.where,
                 f"one type in every file: {READ}",
                 ", ".join(shown[:_SHOWN]) + more,
-                "write the files again with one type, narrow the path, or do without the column",
+                "write the files again, narrow the path, or do without the column",
             )
         ]
 

@@ -42,6 +42,11 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.large_list(plain_type(kind.value_type)) if _is_list(kind) else kind
 
 
+def is_pattern(name: str) -> bool:
+    """Whether polars takes the name of a column for a pattern, so that it cannot be read."""
+    return name.startswith("^") and name.endswith("$")
+
+
 def common_type(kinds: Iterable[pa.DataType], role: Role) -> pa.DataType | None:
     """The type that a column of these plain types is read as; None where they cannot be one.
 

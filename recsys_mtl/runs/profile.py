@@ -212,7 +212,7 @@ class DataProfile:
             feature.update(split, frame[feature.feature.column])
         for column, label in enumerate(self._labels):
             label.update(split, labels[:, column].astype(np.float64), weights.astype(np.float64))
-        hashes = _hash_rows(frame.select(self._columns))
+        hashes = _hash_rows(frame[self._columns])
         if self._share < 1:
             hashes = hashes.filter(hashes < int(self._share * 2.0**64))
         self._hashes[split].append(hashes)

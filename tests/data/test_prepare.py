@@ -215,6 +215,21 @@ def test_the_sample_space_counts_for_leaks_too(folder: Path) -> None:
     assert not any("'buy'" in w for w in warnings)
 
 
+def test_names_that_are_patterns_or_reserved_elsewhere_are_names_of_columns(folder: Path) -> None:
+    """`*` and `^…$` select columns in polars, `[/b]` is a pattern that does not match itself."""
+    frame = pl.read_parquet(folder / "rows.parquet")
+    names = ["*", "^a.*$", "__row__", "[1-2]"]
+    frame = frame.with_columns(pl.Series(name, range(COUNT)) for name in [*names, "[/b]"])
+    frame.write_parquet(folder / "rows.parquet")
+    made = config(folder, ignore=["user", "tmp_*", "[/b]", "weight", "^a.*$"], weight="[1-2]")
+    features = made.features | dict.fromkeys(("*", "__row__"), made.features["age"])
+    prepared = prepare(made.model_copy(update={"features": features}))
+    assert prepared.preprocessor.columns(labels=False) == [*made.features, "*", "__row__"]
+    assert prepared.example.columns == [*made.features, "*", "__row__"]
+    with pytest.raises(UserError, match=r"'\^a\.\*\$' \(polars takes the name for a pattern\)"):
+        prepare(made.model_copy(update={"features": {"^a.*$": made.features["age"]}}))
+
+
 def test_all_column_problems_are_reported_together(folder: Path) -> None:
     frame = pl.read_parquet(folder / "rows.parquet")
     frame.rename({"city": "town"}).drop("weight").write_parquet(folder / "rows.parquet")

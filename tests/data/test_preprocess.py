@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.columns.rows import ROW
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch, concat

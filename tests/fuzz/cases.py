@@ -37,7 +37,17 @@ ODD_TEXTS = [
 ODD_TEXTS += ["True", "2024-01-31T10:00:00Z", "9" * 40, "-", "a,b", "a|b", "𝒳", "\u202e", "1,5"]
 EPOCH = datetime(2024, 1, 1)
 NAMES = ["x", "y z", "[/b]", "1", "ünï", "a.b", "a`b", "a'b", 'a"b', "label", "kind", "*", "a=b"]
-NAMES += ["__row__", "count", "prediction", "y_probability_a", "tmp_1", "<script>", "x" * 60, " s "]
+NAMES += [
+    "__row__",
+    "^a$",
+    "count",
+    "prediction",
+    "y_probability_a",
+    "tmp_1",
+    "<script>",
+    "x" * 60,
+    " s ",
+]
 
 
 def _texts(rng: np.random.Generator, rows: int) -> list[Any]:
@@ -227,7 +237,8 @@ def cases(draw: Draw) -> Case:
     }
     tasks["click"] = {"kind": "binary"}
     data: Document = {"ignore": [n for n in used if roles[n] not in ("feature", "label", "weight")]}
-    data |= {"weight": name for name in used if roles[name] == "weight"}
+    weights = [name for name in used if roles[name] == "weight"]
+    data |= {"weight": weights[0]} if weights else {}
     data |= _some(draw, {"loading": st.sampled_from(["memory", "stream"])})
     data |= _some(draw, {"fit_rows": st.just(9)}, 8)
     if draw(st.booleans()):

@@ -47,6 +47,11 @@ def test_calibration_leaves_out_empty_bins() -> None:
     assert is_png(figure)
 
 
+def test_calibration_leaves_out_what_is_no_number() -> None:
+    figure = calibration({"visit": ([0.1, float("nan")], [0.15, 0.2], [5, 3])})
+    assert is_png(figure)
+
+
 def test_calibration_of_a_set_without_rows() -> None:
     assert is_png(calibration({"visit": ([], [], [])}))
     assert is_png(calibration({}))
