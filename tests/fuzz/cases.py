@@ -39,7 +39,6 @@ EPOCH = datetime(2024, 1, 1)
 NAMES = ["x", "y z", "[/b]", "1", "ünï", "a.b", "a`b", "a'b", 'a"b', "label", "kind", "*", "a=b"]
 NAMES += [
     "__row__",
-    
     "count",
     "prediction",
     "y_probability_a",
