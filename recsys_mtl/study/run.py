@@ -61,6 +61,7 @@ class Study(Generic[U]):
             to worker processes, so it has to be picklable. None leaves the threads as they are.
         report: of all results.
         check: refuses results that do not belong together.
+        begin: called once the folder is locked and its results are checked.
         tracked: what the nested run of a unit shows; None: units have no runs of their own.
         start_worker: called first in each worker process.
     """
@@ -74,6 +75,7 @@ class Study(Generic[U]):
     trainer: Trainer[U]
     report: Callable[[Sequence[UnitResult]], Outcome]
     check: Callable[[Sequence[UnitResult]], None] = lambda results: None
+    begin: Callable[[], None] = lambda: None
     tracked: Callable[[UnitResult], Mapping[str, float | None]] | None = None
     start_worker: Callable[[], None] | None = None
 
@@ -112,6 +114,7 @@ def _run(
 ) -> dict[str, Any]:
     require_one_process()
     study.check([result for _, result in stored(study.units, out)])
+    study.begin()
     with _open(study, study.name, {"job": study.job}, out) as tracked:
         tracked.params(flat(study.params))
         try:

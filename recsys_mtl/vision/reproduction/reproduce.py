@@ -21,7 +21,7 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.model.device import pick_device
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
-from recsys_mtl.study.unit import UnitResult, stored
+from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.vision.reproduction.images import Images, forget_images, make_backbone, open_images
 from recsys_mtl.vision.reproduction.load import record, require_same
 from recsys_mtl.vision.reproduction.plan import Reproduction
@@ -68,10 +68,7 @@ def reproduce(
         raise wrong("too few images to train on", expected="at least 2", found=len(images.train))
     units = all_units(plan)
     out = prepare_out(out)
-    check = partial(check_origin, units, out, root, weights)
     require_same(plan, out)
-    check([result for _, result in stored(units, out)])
-    record(plan, out)
     study = Study(
         job="reproduce",
         name=plan.name,
@@ -81,7 +78,8 @@ def reproduce(
         batches=lambda missing: [[unit] for unit in missing],
         trainer=partial(recipe_trainer, root),
         report=partial(_report, plan, images),
-        check=check,
+        check=partial(check_origin, units, out, root, weights),
+        begin=partial(record, plan, out),
         start_worker=_quiet,
     )
     return run_study(study, out, started=started, processes=processes, show=show)
