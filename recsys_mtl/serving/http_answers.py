@@ -79,6 +79,8 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, MlflowException) and not text.startswith(_AROUND):
             return text.partition("\nInput:")[0].partition(". IMPORTANT")[0]
     log.error("a request failed", exc_info=error)
+    if str(error.args[:1]).count(_AROUND[0]):
+        return "the columns do not fit the model's; is one of them there twice?"
     return f"the rows cannot be predicted ({type(error).__name__}); the server's log says why"
 
 

@@ -263,6 +263,10 @@ WRONG: list[tuple[str | bytes, str]] = [
     (json.dumps({"dataframe_records": [1]}), "'age', 'history']"),
     (json.dumps({"dataframe_records": ROW}), "must be a list of records"),
     (json.dumps({"dataframe_split": {"columns": ["age"]}}), "must have 'data' field"),
+    (
+        json.dumps({"dataframe_split": {"columns": [*ROW, "age"], "data": [[*ROW.values(), 1]]}}),
+        "the columns do not fit the model's; is one of them there twice?",
+    ),
     (json.dumps({"instances": [ROW]}), "column 'city': not a single value"),
     (json.dumps({"rows": [ROW]}), "exactly one of the input fields"),
     (one_row(DEEP), "nested too deeply"),
