@@ -60,7 +60,8 @@ def _differences(results: dict[str, dict[str, Any]]) -> Table:
     """An arm a row, a kind of rows a column."""
     arms = [result["summary"]["arms"] for result in results.values()]
     cells = [[name, *(_difference(by_name[name]) for by_name in arms)] for name in arms[0]]
-    return Table("Points over 'off' [95 %]", ("arm", *results), cells)
+    level = 100 * next(iter(results.values()))["summary"]["level"]
+    return Table(f"Points over 'off' [{level:g} %]", ("arm", *results), cells)
 
 
 def _difference(arm: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from recsys_mtl.ablation.folder import claim
 from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
-from recsys_mtl.ablation.summary import summarize
+from recsys_mtl.ablation.summary import Rule, summarize
 from recsys_mtl.ablation.unit import ArmUnit, arm_trainer
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
@@ -79,7 +79,8 @@ def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUn
 
 
 def _report(ablation: Ablation, results: Sequence[UnitResult]) -> Outcome:
-    summary = summarize(results, ablation.names, alpha=ablation.alpha)
+    rule = Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
+    summary = summarize(results, ablation.names, rule)
     return Outcome(summary, summary.numbers(), make_page(ablation.name, summary))
 
 

@@ -62,8 +62,12 @@ class Ablation(Section):
     )
     reference: str = Field("off", description="the arm that all others are compared with")
     alpha: Annotated[float, Field(gt=0.0, le=0.1)] = Field(
-        0.005, description="p below which a verdict says helps or hurts"
+        0.005, description="intervals and verdicts are of the level 1 - alpha"
     )
+    matters: Annotated[float, Field(ge=0.0)] = Field(
+        0.1, description="points that a difference has to exceed, to help or hurt"
+    )
+    holm: bool = Field(False, description="correct p over the arms (Holm 1979)")
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")

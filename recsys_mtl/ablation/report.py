@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from recsys_mtl.ablation.summary import ArmSummary, Summary
 from recsys_mtl.metrics.differences import Difference
-from recsys_mtl.reports.cells import interval, number, with_interval
+from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.reports.page import Page, Picture, Table
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.heatmap import draw_heatmap
@@ -25,11 +25,13 @@ def make_page(name: str, summary: Summary) -> Page:
         f"{summary.seeds[-1]}), {len(summary.kinds)} tasks; every arm is compared with "
         f"'{summary.reference}'. Scores are "
         + ", ".join(f"{_title(kind)} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
-        + f", against {measured}; differences are in points, a score times 100."
+        + f", against {measured}; differences are in points, a score times 100. Intervals and "
+        f"verdicts are of the level {_level(summary)}; a difference matters beyond "
+        f"{summary.matters:g} points."
     )
     verdicts = [f"{arm}: {other.sentence}." for arm, other in others.items()]
     parts: list[str | Table | Picture] = [head, *verdicts, _arms(summary)]
-    parts.append(Picture("Differences", "differences", _forest(summary.reference, others)))
+    parts.append(Picture("Differences", "differences", _forest(summary, others)))
     parts += [_detail(summary), _by_task(summary, others), _scores(summary)]
     if any(arm.affinity for arm in others.values()):
         parts += [_agreement(others), Picture("Affinity", "affinity", _heatmaps(summary))]
@@ -50,11 +52,11 @@ def _arms(summary: Summary) -> Table:
             ]
         rows.append([name, *cells, number(arm.train_ratio, ".2f")])
     note = (
-        "Mean over tasks with its 95 % interval by Student's t over seeds; Δm: mean relative gain "
+        "Mean over tasks with its interval by Student's t over seeds; Δm: mean relative gain "
         "in percent, over tasks that the reference scores 0.05 or more in; time: training time per "
         "epoch over the reference's, median."
     )
-    columns = ["arm", "difference [95 %]", "p", "won:lost", "Δm", "time"]
+    columns = ["arm", f"difference [{_level(summary)}]", "p", "won:lost", "Δm", "time"]
     if summary.few:
         columns.insert(2, "with few labels")
         note += f" With few labels: the mean over {', '.join(summary.few)}."
@@ -71,15 +73,16 @@ def _detail(summary: Summary) -> Table:
     for name, arm in summary.arms.items():
         overall, cells = arm.overall, ["", ""]
         if overall is not None:
-            cells = [interval(*overall.bootstrap, 2), number(overall.detectable, ".2f")]
+            needed = "" if overall.needed is None else f"{overall.needed:,}"
+            cells = [number(overall.detectable, ".2f"), needed]
         cost = (f"{arm.train_seconds:.1f}", f"{arm.peak_memory_mb:,.0f}", f"{arm.epochs:.1f}")
         rows.append([name, *cells, *cost])
     note = (
-        "Bootstrap: the 95 % interval of the percentile bootstrap over seeds; detectable: the "
-        "smallest true difference that so many seeds find in 80 of 100 tries."
+        "Detectable: the smallest true difference that so many seeds find in 80 of 100 tries; "
+        f"seeds: as many find one of {2 * summary.matters:g} points so often."
     )
-    columns = ("arm", "bootstrap", "detectable", "train seconds", "peak MiB", "epochs")
-    return Table("Arms: bootstrap, power and cost", columns, rows, note=note, printed=False)
+    columns = ("arm", "detectable", "seeds", "train seconds", "peak MiB", "epochs")
+    return Table("Arms: power and cost", columns, rows, note=note, printed=False)
 
 
 def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
@@ -92,14 +95,13 @@ def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
                     "" if index else task,
                     name,
                     _gain(gain),
-                    interval(*gain.bootstrap, 2),
                     number(gain.p, ".2g"),
                     number(gain.adjusted, ".2g"),
                     f"{gain.wins}:{gain.losses}",
                 ]
             )
     note = "p (Holm) is corrected over the tasks of an arm."
-    columns = ("task", "arm", "difference [95 %]", "bootstrap", "p", "p (Holm)", "won:lost")
+    columns = ("task", "arm", f"difference [{_level(summary)}]", "p", "p (Holm)", "won:lost")
     return Table("Differences by task", columns, rows, texts=2, note=note, printed=False)
 
 
@@ -139,10 +141,15 @@ def _gain(one: Difference) -> str:
     return with_interval(one.mean, one.low, one.high, 2)
 
 
-def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:
+def _level(summary: Summary) -> str:
+    return f"{100 * summary.level:g} %"
+
+
+def _forest(summary: Summary, others: dict[str, ArmSummary]) -> Figure:
     figure = Figure(figsize=(8, 1.4 + 0.36 * len(others)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=_NEITHER, linewidth=1)
+    axes.axvspan(-summary.matters, summary.matters, color=_NEITHER, alpha=0.2, linewidth=0)
     for row, arm in enumerate(others.values()):
         overall = arm.overall
         assert overall is not None
@@ -151,7 +158,9 @@ def _forest(reference: str, others: dict[str, ArmSummary]) -> Figure:
         axes.plot([overall.mean], [row], marker="o", color=colour)
     axes.set_yticks(range(len(others)), list(others))
     axes.invert_yaxis()
-    axes.set_xlabel(f"points over '{reference}', mean over tasks, 95 % interval")
+    axes.set_xlabel(
+        f"points over '{summary.reference}', mean over tasks, {_level(summary)} interval"
+    )
     return figure
 
 

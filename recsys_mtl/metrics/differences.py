@@ -1,24 +1,25 @@
 """Statistics of paired runs: differences to the reference with intervals, corrected p, a verdict.
 
 Every number is in points: a score times 100. A pair is the same seed: same data, same initial
-weights, same order of rows.
+weights, same order of rows. Intervals, detectable difference and verdict are of one level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
-from recsys_mtl.metrics.bootstrap import LEVEL, interval
+from recsys_mtl.metrics.bootstrap import LEVEL
 from recsys_mtl.metrics.weighing import Floats
 
-Verdict = Literal["helps", "hurts", "no difference shown"]
+Verdict = Literal["helps", "hurts", "no difference that matters", "not decided"]
 _POWER = 0.8
-_DRAWS = 9999
+_COUNTS = np.arange(2, 1001)
 _LEAST = 0.05
 _NAN = float("nan")
 
@@ -30,30 +31,37 @@ class Difference:
     Attributes:
         pairs: seeds that both have.
         mean: in points; NaN without a pair.
-        low: of the 95 % interval by Student's t.
+        low: of the interval by Student's t.
         high: likewise.
-        bootstrap: 95 % interval of the percentile bootstrap over seeds.
-        p: of the paired t test, two-sided.
-        adjusted: p by Holm's step-down over the tasks of an arm (Holm 1979).
+        p: of the paired t test against 0, two-sided.
+        adjusted: p by Holm's step-down (Holm 1979), over what `corrected` was given.
         wins: seeds on which the arm is better.
         losses: seeds on which it is worse.
-        detectable: smallest true difference that these seeds detect with power 0.8 at 5 %.
+        detectable: smallest true difference that so many seeds call `helps` with power 0.8.
+        needed: pairs that would call a true difference of twice what matters so with power 0.8;
+            None where nothing matters less, or more than 1,000 would be needed.
     """
 
     pairs: int
     mean: float
     low: float = _NAN
     high: float = _NAN
-    bootstrap: tuple[float, float] = (_NAN, _NAN)
     p: float = _NAN
     adjusted: float = _NAN
     wins: int
     losses: int
     detectable: float = _NAN
+    needed: int | None = None
 
 
-def difference(values: Floats, *, seed: int = 0) -> Difference:
-    """Of paired differences (n,) in points; values that are not finite are ignored."""
+def difference(values: Floats, *, level: float = LEVEL, matters: float = 0.0) -> Difference:
+    """Of paired differences (n,) in points; values that are not finite are ignored.
+
+    Args:
+        values: a pair each.
+        level: of the interval; a verdict errs in 1 − `level` of the cases at most.
+        matters: smallest difference that matters, at least 0.
+    """
     values = values[np.isfinite(values)]
     count = len(values)
     mean = float(values.mean()) if count else _NAN
@@ -62,17 +70,18 @@ def difference(values: Floats, *, seed: int = 0) -> Difference:
     )
     if count < 2:
         return plain
-    error = float(values.std(ddof=1) / np.sqrt(count))
-    reach = float(stdtrit(count - 1, (1 + LEVEL) / 2))
+    sd = float(values.std(ddof=1))
+    error = sd / float(np.sqrt(count))
+    reach = _critical(count, level)
     p = float(2 * stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return replace(
         plain,
         low=mean - reach * error,
         high=mean + reach * error,
-        bootstrap=_bootstrap(values, seed),
         p=p,
         adjusted=p,
-        detectable=(reach + float(stdtrit(count - 1, _POWER))) * error,
+        detectable=matters + _noncentrality(count, level) * error,
+        needed=_needed(sd, level, matters) if matters else None,
     )
 
 
@@ -108,20 +117,45 @@ def relative_gain(arm: Mapping[str, float], reference: Mapping[str, float]) -> f
     return float(np.mean(gains)) if gains else float("nan")
 
 
-def verdict(one: Difference, alpha: float) -> tuple[Verdict, str]:
-    """One word, and a sentence with it."""
+def verdict(one: Difference, *, alpha: float, matters: float) -> tuple[Verdict, str]:
+    """One word, and a sentence with it.
+
+    Args:
+        one: its interval is of the level 1 − `alpha`.
+        alpha: the adjusted p of an arm that helps or hurts is below it.
+        matters: the interval of an arm that helps or hurts is beyond it; within it on both sides,
+            the difference is shown not to matter.
+    """
     if not np.isfinite(one.p):
-        return "no difference shown", "no difference can be shown: fewer than two pairs"
+        return "not decided", "not decided: fewer than two pairs"
     numbers = f"{one.mean:+.2f} points [{one.low:+.2f}, {one.high:+.2f}], p = {one.p:.2g}"
-    if one.p < alpha and one.mean != 0:
+    beyond = one.low > matters or one.high < -matters
+    if beyond and one.adjusted < alpha:
         word: Verdict = "helps" if one.mean > 0 else "hurts"
         return word, f"{word}: {numbers}"
-    most = max(abs(one.low), abs(one.high))
-    return "no difference shown", f"no difference shown larger than {most:.2f} points: {numbers}"
+    if -matters <= one.low and one.high <= matters:
+        return "no difference that matters", f"no difference that matters: {numbers}"
+    return "not decided", (
+        f"not decided by {one.pairs} seeds: {numbers}; {one.detectable:.2f} points would be found "
+        "in 80 of 100 tries"
+    )
 
 
-def _bootstrap(values: Floats, seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(len(values), size=(_DRAWS, len(values)))].mean(axis=1)
-    edges = interval(float(values.mean()), means)
-    return edges.low, edges.high
+def _critical(count: int, level: float) -> float:
+    """Of Student's t, two-sided."""
+    return float(stdtrit(count - 1, (1 + level) / 2))
+
+
+def _noncentrality(count: int, level: float) -> float:
+    """Of the t statistic of `count` pairs that is beyond `_critical` with power 0.8."""
+    return float(nctdtrinc(count - 1, 1 - _POWER, _critical(count, level)))
+
+
+def _needed(sd: float, level: float, matters: float) -> int | None:
+    enough = _noncentralities(level) * sd <= matters * np.sqrt(_COUNTS)
+    return int(_COUNTS[enough.argmax()]) if enough.any() else None
+
+
+@lru_cache
+def _noncentralities(level: float) -> Floats:
+    return np.array([_noncentrality(count, level) for count in _COUNTS.tolist()])

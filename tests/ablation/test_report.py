@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsys_mtl.ablation.report import make_page
-from recsys_mtl.ablation.summary import Summary, summarize
+from recsys_mtl.ablation.summary import Rule, Summary, summarize
 from recsys_mtl.reports.page import Page, Picture, Table
 
 Unit = Callable[..., dict[str, Any]]
@@ -29,7 +29,7 @@ def some(unit: Unit, *, seeds: int = 4, known: bool = True) -> Summary:
             more = {"true": scores, "relation": PLANNED} if known else {}
             measured = transfer if arm == "a" else []
             units.append(unit(arm, seed, scores, transfer=measured, **more))
-    return summarize(units, ("off", "a", "b"), alpha=0.005)
+    return summarize(units, ("off", "a", "b"), Rule(0.005, 0.1))
 
 
 def tables(page: Page) -> dict[str, Table]:
@@ -46,8 +46,9 @@ def test_the_page_begins_with_what_was_compared_and_the_verdicts(unit: Unit) -> 
     assert page.title == "Ablation tiny"
     assert head.startswith("3 arms on 4 paired seeds (0 to 3), 2 tasks")
     assert "compared with 'off'. Scores are AUC (binary), against the true probabilities" in head
-    assert verdicts[0].startswith("a: helps: +2.15 points [+1.94, +2.36], p = ")
-    assert verdicts[1].startswith("b: hurts: -2.15 points [-2.36, -1.94], p = ")
+    assert "of the level 99.5 %; a difference matters beyond 0.1 points." in head
+    assert verdicts[0].startswith("a: helps: +2.15 points [+1.67, +2.63], p = ")
+    assert verdicts[1].startswith("b: hurts: -2.15 points [-2.63, -1.67], p = ")
     assert len(verdicts) == 2
     assert "against the labels" in str(make_page("t", some(unit, known=False)).parts[0])
 
@@ -58,7 +59,7 @@ def test_tables_hold_every_arm_and_task(unit: Unit) -> None:
     arms = by_title["Arms"]
     assert [row[0] for row in arms.rows] == ["off", "a", "b"]
     assert arms.rows[0] == ["off", "", "", "", "", "1.00"]
-    assert arms.rows[1][1] == "+2.15 [+1.94, +2.36]"
+    assert arms.rows[1][1] == "+2.15 [+1.67, +2.63]"
     assert [row[3] for row in arms.rows] == ["", "4:0", "0:4"]
     assert arms.rows[1][4] == f"{summary.arms['a'].relative:+.2f}"
     tasks = by_title["Differences by task"]
@@ -89,7 +90,7 @@ def test_it_is_written_as_markdown_html_and_pictures(unit: Unit, tmp_path: Path)
     assert {path.name for path in written} == {path.name for path in tmp_path.iterdir()} == names
     markdown = (tmp_path / "report.md").read_text()
     html = (tmp_path / "report.html").read_text()
-    for text in ("a: helps: +2.15 points", "+2.15 [+1.94, +2.36]", "Differences by task"):
+    for text in ("a: helps: +2.15 points", "+2.15 [+1.67, +2.63]", "Differences by task"):
         assert text in markdown
         assert text in html
     assert "![Differences](differences.png)" in markdown
@@ -103,7 +104,7 @@ def test_it_is_shown_on_a_terminal(unit: Unit, capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "a: helps" in out
     assert "Arms" in out
-    assert "Bootstrap" not in out  # in the files only
+    assert "Detectable" not in out  # in the files only
 
 
 def test_what_is_unknown_is_left_empty(unit: Unit, tmp_path: Path) -> None:
@@ -112,8 +113,8 @@ def test_what_is_unknown_is_left_empty(unit: Unit, tmp_path: Path) -> None:
         unit("a", 0, {"x": 0.52, "y": None}),
         unit("b", 1, {"x": 0.5, "y": None}),
     ]
-    page = make_page("tiny", summarize(units, ("off", "a", "b"), alpha=0.005))
-    assert "a: no difference can be shown: fewer than two pairs." in page.parts
+    page = make_page("tiny", summarize(units, ("off", "a", "b"), Rule(0.005, 0.1)))
+    assert "a: not decided: fewer than two pairs." in page.parts
     arms = tables(page)["Arms"].rows
     assert arms[1] == ["a", "+2.00", "", "1:0", "+4.00", "1.00"]
     assert arms[2] == ["b", "", "", "0:0", "", ""]
@@ -126,6 +127,6 @@ def test_a_reference_alone_is_a_page(unit: Unit, tmp_path: Path) -> None:
     units = [unit("off", 0, {"x": 0.5})]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = make_page("tiny", summarize(units, ("off", "a"), alpha=0.005))
+        page = make_page("tiny", summarize(units, ("off", "a"), Rule(0.005, 0.1)))
         page.write(tmp_path, "report")
     assert [row[0] for row in tables(page)["Arms"].rows] == ["off"]

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys_mtl.ablation.summary import Summary, summarize
+from recsys_mtl.ablation.summary import Rule, Summary, summarize
 from recsys_mtl.metrics.differences import difference, holm
 from recsys_mtl.reports.output import write_result
 
 Unit = Callable[..., dict[str, Any]]
 SEEDS = range(6)
+RULE = Rule(0.005)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def of(units: list[dict[str, Any]], arm: str, task: str) -> np.ndarray:
 
 
 def test_differences_are_paired_by_seed(units: list[dict[str, Any]]) -> None:
-    summary = summarize(units[::-1], ("off", "a", "b"), alpha=0.005)
+    summary = summarize(units[::-1], ("off", "a", "b"), RULE)
     assert (summary.reference, summary.seeds, summary.against_truth) == ("off", [*SEEDS], False)
     assert summary.kinds == {"x": "binary", "y": "binary"}
     assert summary.labelled == {"x": 102.5, "y": 102.5}
@@ -44,7 +45,7 @@ def test_differences_are_paired_by_seed(units: list[dict[str, Any]]) -> None:
     outcome = summary.arms["a"]
     gains = {task: 100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"}
     for task in "xy":
-        want = difference(gains[task])
+        want = difference(gains[task], level=0.995)
         assert outcome.tasks[task].mean == pytest.approx(want.mean)
         assert (outcome.tasks[task].low, outcome.tasks[task].p) == pytest.approx((want.low, want.p))
         assert outcome.tasks[task].pairs == len(SEEDS)
@@ -52,9 +53,9 @@ def test_differences_are_paired_by_seed(units: list[dict[str, Any]]) -> None:
 
 
 def test_the_overall_difference_is_that_of_the_mean_over_tasks(units: list[dict[str, Any]]) -> None:
-    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["a"]
+    outcome = summarize(units, ("off", "a", "b"), RULE).arms["a"]
     gains = [100 * (of(units, "a", task) - of(units, "off", task)) for task in "xy"]
-    want = difference(np.mean(gains, axis=0))
+    want = difference(np.mean(gains, axis=0), level=0.995)
     assert outcome.overall is not None
     assert outcome.overall.mean == pytest.approx(want.mean)
     assert (outcome.overall.low, outcome.overall.high) == pytest.approx((want.low, want.high))
@@ -67,7 +68,7 @@ def test_the_overall_difference_is_that_of_the_mean_over_tasks(units: list[dict[
 
 
 def test_holm_is_applied_over_the_tasks_of_an_arm(units: list[dict[str, Any]]) -> None:
-    summary = summarize(units, ("off", "a", "b"), alpha=0.005)
+    summary = summarize(units, ("off", "a", "b"), RULE)
     for name in ("a", "b"):
         tasks = summary.arms[name].tasks
         assert [d.adjusted for d in tasks.values()] == pytest.approx(
@@ -78,9 +79,9 @@ def test_holm_is_applied_over_the_tasks_of_an_arm(units: list[dict[str, Any]]) -
 
 
 def test_an_arm_without_effect_is_reported(units: list[dict[str, Any]]) -> None:
-    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["b"]
-    assert outcome.word == "no difference shown"
-    assert outcome.sentence.startswith("no difference shown larger than 0.00 points")
+    outcome = summarize(units, ("off", "a", "b"), RULE).arms["b"]
+    assert outcome.word == "no difference that matters"
+    assert outcome.sentence.startswith("no difference that matters: +0.00 points")
     assert outcome.relative == 0.0
     assert outcome.overall is not None
     assert (outcome.overall.wins, outcome.overall.losses, outcome.overall.p) == (0, 0, 1.0)
@@ -90,19 +91,34 @@ def test_the_level_of_the_verdict_is_the_ablation_s(unit: Unit) -> None:
     gains = [0.002, 0.005, 0.003, 0.006]
     units = [unit("off", s, {"x": 0.5}) for s in range(4)]
     units += [unit("a", s, {"x": 0.5 + gain}) for s, gain in enumerate(gains)]
-    assert summarize(units, ("off", "a"), alpha=0.05).arms["a"].word == "helps"
-    assert summarize(units, ("off", "a"), alpha=0.005).arms["a"].word == "no difference shown"
+    assert summarize(units, ("off", "a"), Rule(0.05)).arms["a"].word == "helps"
+    assert summarize(units, ("off", "a"), RULE).arms["a"].word == "not decided"
+    assert summarize(units, ("off", "a"), Rule(0.05, 0.5)).arms["a"].word == "not decided"
+
+
+def test_holm_over_arms_is_an_option(unit: Unit) -> None:
+    gains = [0.002, 0.005, 0.003, 0.006]
+    arms = ("off", "a", "b", "c")
+    units = [unit("off", s, {"x": 0.5}) for s in range(4)]
+    units += [unit(a, s, {"x": 0.5 + g}) for a in arms[1:] for s, g in enumerate(gains)]
+    plain, together = (summarize(units, arms, Rule(0.05, holm=holm)) for holm in (False, True))
+    assert {plain.arms[name].word for name in arms[1:]} == {"helps"}
+    assert {together.arms[name].word for name in arms[1:]} == {"not decided"}
+    one, other = plain.arms["b"].overall, together.arms["b"].overall
+    assert one is not None
+    assert other is not None
+    assert other.adjusted == pytest.approx(3 * one.p)
 
 
 def test_the_reference_has_no_difference_to_itself(units: list[dict[str, Any]]) -> None:
-    outcome = summarize(units, ("off", "a", "b"), alpha=0.005).arms["off"]
+    outcome = summarize(units, ("off", "a", "b"), RULE).arms["off"]
     assert (outcome.tasks, outcome.overall, outcome.sentence) == ({}, None, "the reference")
     assert np.isnan(outcome.relative)
     assert outcome.train_ratio == 1.0
 
 
 def test_cost_is_reported_by_epoch(units: list[dict[str, Any]]) -> None:
-    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    arms = summarize(units, ("off", "a", "b"), RULE).arms
     assert arms["a"].train_ratio == 1.5  # 12 s against 8 s for four epochs
     assert arms["b"].train_ratio == 2.0  # two epochs in the same time
     assert (arms["b"].epochs, arms["a"].train_seconds) == (2.0, 12.0)
@@ -115,7 +131,7 @@ def test_seeds_without_a_partner_are_left_out(units: list[dict[str, Any]]) -> No
         for unit in units
         if (unit["arm"], unit["seed"]) not in {("off", 0), ("a", 5), ("b", 1), ("b", 2)}
     ]
-    summary = summarize(some, ("off", "a", "b"), alpha=0.005)
+    summary = summarize(some, ("off", "a", "b"), RULE)
     assert summary.seeds == [1, 2, 3, 4, 5]
     gains = 100 * (of(units, "a", "x") - of(units, "off", "x"))[1:5]
     difference = summary.arms["a"].tasks["x"]
@@ -127,19 +143,19 @@ def test_seeds_without_a_partner_are_left_out(units: list[dict[str, Any]]) -> No
 
 def test_an_arm_without_any_partner_has_no_result(unit: Unit) -> None:
     units = [unit("off", 0, {"x": 0.5}), unit("a", 1, {"x": 0.6})]
-    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    arms = summarize(units, ("off", "a", "b"), RULE).arms
     assert "b" not in arms  # nothing of it is there
     assert arms["a"].overall is not None
     assert arms["a"].overall.pairs == 0
-    assert arms["a"].sentence == "no difference can be shown: fewer than two pairs"
+    assert arms["a"].sentence == "not decided: fewer than two pairs"
     assert np.isnan(arms["a"].relative)
     assert np.isnan(arms["a"].train_ratio)
 
 
-def test_a_score_that_is_undefined_counts_nowhere(unit: Unit) -> None:
+def test_a_score_that_no_arm_has_counts_nowhere(unit: Unit) -> None:
     units = [unit("off", s, {"x": 0.5, "y": None if s == 0 else 0.6}) for s in range(3)]
-    units += [unit("a", s, {"x": 0.51, "y": 0.63}) for s in range(3)]
-    summary = summarize(units, ("off", "a"), alpha=0.005)
+    units += [unit("a", s, {"x": 0.51, "y": None if s == 0 else 0.63}) for s in range(3)]
+    summary = summarize(units, ("off", "a"), RULE)
     outcome = summary.arms["a"]
     assert (outcome.tasks["x"].pairs, outcome.tasks["y"].pairs) == (3, 2)
     assert outcome.tasks["y"].mean == pytest.approx(3.0)
@@ -148,17 +164,48 @@ def test_a_score_that_is_undefined_counts_nowhere(unit: Unit) -> None:
     assert outcome.overall.mean == pytest.approx((1.0 + 2.0 + 2.0) / 3)  # of x alone for seed 0
     assert summary.arms["off"].scores["y"] == pytest.approx(0.6)
     assert outcome.relative == pytest.approx((2.0 + 3.5 + 3.5) / 3)
+    assert outcome.collapsed == summary.arms["off"].collapsed == {}
+
+
+def test_a_collapse_is_the_worst_score_and_is_named(unit: Unit) -> None:
+    """An arm that is better where it has a score at all, on four seeds of ten."""
+    seeds = range(10)
+    units = [unit("off", s, {"x": 0.7, "y": 0.6}) for s in seeds]
+    units += [unit("a", s, {"x": 0.71, "y": 0.61 if s < 4 else None}) for s in seeds]
+    units += [unit("b", s, {"x": 0.45, "y": 0.6}) for s in seeds]
+    arms = summarize(units, ("off", "a", "b"), RULE).arms
+    outcome = arms["a"]
+    assert outcome.collapsed == {"y": 6}
+    assert outcome.tasks["y"].pairs == 10
+    assert outcome.scores["y"] == pytest.approx(0.4 * 0.61 + 0.6 * 0.5)  # a constant's AUC
+    assert outcome.word != "helps"
+    assert outcome.sentence.endswith("no score, which counts as the worst one: y on 6 seeds")
+    assert arms["off"].collapsed == arms["b"].collapsed == {}
+
+
+def test_the_worst_score_may_be_below_a_constant_s(unit: Unit) -> None:
+    units = [unit("off", s, {"x": 0.7}) for s in range(3)]
+    units += [unit("a", s, {"x": None if s else 0.4}) for s in range(3)]
+    assert summarize(units, ("off", "a"), RULE).arms["a"].scores["x"] == pytest.approx(0.4)
+
+
+def test_a_collapse_of_the_reference_is_named_too(unit: Unit) -> None:
+    units = [unit("off", s, {"x": 0.7 if s else None}) for s in range(3)]
+    units += [unit("a", s, {"x": 0.7}) for s in range(3)]
+    arms = summarize(units, ("off", "a"), RULE).arms
+    assert arms["off"].collapsed == {"x": 1}
+    assert arms["off"].sentence.startswith("the reference; no score")
 
 
 def test_a_task_that_is_never_defined_is_nan_and_no_more(unit: Unit) -> None:
     units = [unit(arm, s, {"x": 0.5, "y": None}) for arm in ("off", "a") for s in range(3)]
-    outcome = summarize(units, ("off", "a"), alpha=0.005).arms["a"]
+    outcome = summarize(units, ("off", "a"), RULE).arms["a"]
     assert outcome.tasks["y"].pairs == 0
     assert np.isnan(outcome.tasks["y"].adjusted)
     assert np.isnan(outcome.scores["y"])
     assert outcome.tasks["x"].adjusted == 1.0
     nothing = [unit(arm, s, {"y": None}) for arm in ("off", "a") for s in range(3)]
-    overall = summarize(nothing, ("off", "a"), alpha=0.005).arms["a"].overall
+    overall = summarize(nothing, ("off", "a"), RULE).arms["a"].overall
     assert overall is not None
     assert (overall.pairs, overall.wins) == (0, 0)
 
@@ -166,7 +213,7 @@ def test_a_task_that_is_never_defined_is_nan_and_no_more(unit: Unit) -> None:
 def test_the_truth_is_compared_with_where_it_is_known(unit: Unit) -> None:
     units = [unit("off", s, {"x": 0.5}, true={"x": 0.6}) for s in range(3)]
     units += [unit("a", s, {"x": 0.4}, true={"x": 0.7}) for s in range(3)]
-    summary = summarize(units, ("off", "a"), alpha=0.005)
+    summary = summarize(units, ("off", "a"), RULE)
     assert summary.against_truth
     outcome = summary.arms["a"]
     assert outcome.scores == {"x": pytest.approx(0.7)}
@@ -179,7 +226,7 @@ def test_labels_are_compared_with_where_the_truth_lacks_a_task(unit: Unit) -> No
     units = [
         unit(arm, s, {"x": 0.5, "y": 0.5}, true={"x": 0.6}) for arm in ("off", "a") for s in (0, 1)
     ]
-    summary = summarize(units, ("off", "a"), alpha=0.005)
+    summary = summarize(units, ("off", "a"), RULE)
     assert not summary.against_truth
     assert summary.arms["a"].scores == {"x": 0.5, "y": 0.5}
     assert [*summary.arms["a"].reached] == ["x"]
@@ -191,7 +238,7 @@ def test_what_cannot_be_reached_is_nan(unit: Unit) -> None:
     units = [
         unit(arm, s, true, true=true, reachable=limits) for arm in ("off", "a") for s in range(2)
     ]
-    reached = summarize(units, ("off", "a"), alpha=0.005).arms["a"].reached
+    reached = summarize(units, ("off", "a"), RULE).arms["a"].reached
     assert all(np.isnan(share) for share in reached.values())
 
 
@@ -215,7 +262,7 @@ def test_affinity_is_compared_with_the_plan_epoch_by_epoch(unit: Unit) -> None:
         related(unit, "a", 0, -PLANNED, PLANNED),
         related(unit, "a", 1, PLANNED, PLANNED, PLANNED / 2),
     ]
-    summary = summarize(units, ("off", "a"), alpha=0.005)
+    summary = summarize(units, ("off", "a"), RULE)
     assert summary.planned is not None
     np.testing.assert_array_equal(summary.planned, PLANNED)
     assert summary.arms["off"].affinity == []
@@ -235,7 +282,7 @@ def test_measures_without_a_sign_are_compared_by_size(unit: Unit) -> None:
         related(unit, "a", s, sizes, kinds=kinds, measure="logit_correlation") for s in range(2)
     ]
     units += [related(unit, "b", s, sizes, kinds=kinds) for s in range(2)]
-    arms = summarize(units, ("off", "a", "b"), alpha=0.005).arms
+    arms = summarize(units, ("off", "a", "b"), RULE).arms
     assert arms["a"].affinity[0].spearman == pytest.approx(1.0)
     assert arms["b"].affinity[0].spearman == pytest.approx(0.5)
 
@@ -251,7 +298,7 @@ def test_without_a_plan_there_is_no_agreement(unit: Unit) -> None:
         for arm in ("off", "a")
         for s in range(2)
     ]
-    summary = summarize(units, ("off", "a"), alpha=0.005)
+    summary = summarize(units, ("off", "a"), RULE)
     assert summary.planned is None
     assert summary.arms["a"].affinity == []
     assert summary.arms["a"].matrix is not None
@@ -261,7 +308,7 @@ def test_a_summary_is_strict_json(unit: Unit, tmp_path: Path) -> None:
     units = [related(unit, "off", s) for s in range(2)]
     units += [related(unit, "a", s, PLANNED) for s in range(2)]
     units += [unit("b", 9, dict.fromkeys(NAMES))]  # all that is undefined
-    summary = summarize(units, ("off", "a", "b"), alpha=0.005)
+    summary = summarize(units, ("off", "a", "b"), RULE)
     path = write_result(tmp_path, {"summary": summary})
 
     def refuse(constant: str) -> None:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from recsys_mtl.metrics.differences import difference, holm, relative_gain, verdict
+from recsys_mtl.metrics.differences import (
+    corrected,
+    difference,
+    holm,
+    relative_gain,
+    verdict,
+)
 
 VALUES = np.array([0.5, 1.5, -0.25, 1.0, 0.75, 2.0, 0.0, 1.25])
 
@@ -19,33 +25,61 @@ def test_interval_and_p_are_those_of_the_paired_t_test() -> None:
     assert (actual.wins, actual.losses, actual.pairs) == (6, 1, 8)
 
 
-def test_the_bootstrap_interval_is_near_and_the_same_every_time() -> None:
-    actual = difference(VALUES)
-    known = stats.bootstrap(
-        (VALUES,), np.mean, method="percentile", rng=np.random.default_rng(1), n_resamples=9999
-    ).confidence_interval
-    assert actual.bootstrap == pytest.approx((known.low, known.high), abs=0.05)
-    assert difference(VALUES).bootstrap == actual.bootstrap
+def test_the_level_is_that_of_the_interval() -> None:
+    low, high = stats.ttest_1samp(VALUES, 0.0).confidence_interval(0.995)
+    one = difference(VALUES, level=0.995)
+    assert (one.low, one.high) == pytest.approx((low, high))
 
 
 @pytest.mark.slow  # a simulation
-def test_the_interval_covers_and_the_detectable_difference_is_detected() -> None:
-    rng = np.random.default_rng(0)
-    tries, count, sd = 1000, 8, 1.0
-    # The detectable difference is estimated from each sample; in the mean it is this one.
-    true = (stats.t.ppf(0.975, count - 1) + stats.t.ppf(0.8, count - 1)) * sd / np.sqrt(count)
-    covered = detected = 0
-    detectable = []
-    for _ in range(tries):
-        one = difference(rng.normal(true, sd, count))
-        covered += one.low <= true <= one.high
-        detected += one.p < 0.05
-        detectable.append(one.detectable)
-    assert covered / tries == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / tries))
-    allowed = 0.03 + 4 * np.sqrt(0.8 * 0.2 / tries)  # the sum of two quantiles is itself a rule
-    assert detected / tries == pytest.approx(0.80, abs=allowed)
-    error = 4 * np.std(np.square(detectable)) / np.sqrt(tries)
-    assert np.mean(np.square(detectable)) == pytest.approx(true**2, abs=error)
+@pytest.mark.parametrize("level", [0.95, 0.995])
+@pytest.mark.parametrize("count", [3, 5, 10])
+def test_power_and_coverage_are_as_stated(count: int, level: float) -> None:
+    rng = np.random.default_rng(count)
+    tries, sd, matters, alpha = 4000, 0.7, 0.1, 1 - level
+    shift = stats.nct.ppf  # of the noncentral t: an independent route to the detectable difference
+    critical = stats.t.ppf(1 - alpha / 2, count - 1)
+    low, high = 0.0, 300.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        short = shift(0.2, count - 1, middle) < critical
+        low, high = (middle, high) if short else (low, middle)
+    true = matters + low * sd / np.sqrt(count)
+
+    def verdicts(mean: float) -> list[str]:
+        samples = rng.normal(mean, sd, (tries, count))
+        many = [difference(values, level=level, matters=matters) for values in samples]
+        inside = np.mean([one.low <= mean <= one.high for one in many])
+        assert inside == pytest.approx(level, abs=4 * np.sqrt(level * alpha / tries))
+        return [verdict(one, alpha=alpha, matters=matters)[0] for one in many]
+
+    power = np.mean([word == "helps" for word in verdicts(true)])
+    assert power == pytest.approx(0.8, abs=4 * np.sqrt(0.8 * 0.2 / tries))
+    for null in (0.0, matters, -matters):
+        wrong = np.mean([word in ("helps", "hurts") for word in verdicts(null)])
+        assert wrong <= alpha + 4 * np.sqrt(alpha / tries)
+
+
+def test_the_detectable_difference_grows_from_what_matters() -> None:
+    plain = difference(VALUES)
+    error = VALUES.std(ddof=1) / np.sqrt(len(VALUES))
+    critical = stats.t.ppf(0.975, 7)
+    assert 1 - stats.nct.cdf(critical, 7, plain.detectable / error) == pytest.approx(0.8, abs=1e-4)
+    assert difference(VALUES, matters=0.5).detectable == pytest.approx(plain.detectable + 0.5)
+
+
+def test_so_many_pairs_are_needed() -> None:
+    assert difference(VALUES).needed is None
+    needed = difference(VALUES, matters=0.5).needed
+    assert needed is not None
+    sd = VALUES.std(ddof=1)
+
+    def power(count: int) -> float:
+        critical = stats.t.ppf(0.975, count - 1)
+        return float(1 - stats.nct.cdf(critical, count - 1, 0.5 * np.sqrt(count) / sd))
+
+    assert power(needed) >= 0.8 > power(needed - 1)
+    assert difference(VALUES, matters=0.001).needed is None
 
 
 def test_nothing_can_be_said_of_fewer_than_two_pairs() -> None:
@@ -53,16 +87,16 @@ def test_nothing_can_be_said_of_fewer_than_two_pairs() -> None:
         actual = difference(values)
         assert np.isnan(actual.p)
         assert np.isnan(actual.low)
-        assert verdict(actual, 0.05) == (
-            "no difference shown",
-            "no difference can be shown: fewer than two pairs",
+        assert verdict(actual, alpha=0.05, matters=0.1) == (
+            "not decided",
+            "not decided: fewer than two pairs",
         )
 
 
 def test_equal_runs_are_no_difference() -> None:
     actual = difference(np.zeros(5))
     assert (actual.p, actual.low, actual.high, actual.wins) == (1.0, 0.0, 0.0, 0)
-    assert verdict(actual, 0.05)[0] == "no difference shown"
+    assert verdict(actual, alpha=0.05, matters=0.0)[0] == "no difference that matters"
 
 
 def test_holm_is_the_step_down() -> None:
@@ -83,22 +117,34 @@ def test_holm_keeps_the_familywise_error() -> None:
 @pytest.mark.parametrize(
     ("values", "word", "text"),
     [
-        ([1.0, 1.1, 0.9, 1.0], "helps", "helps: +1.00 points [+0.87, +1.13]"),
-        ([-1.0, -1.1, -0.9, -1.0], "hurts", "hurts: -1.00 points [-1.13, -0.87]"),
-        ([1.0, -1.0, 2.0, -2.0], "no difference shown", "no difference shown larger than 2.91"),
+        ([1.0, 1.1, 0.9, 1.0], "helps", "helps: +1.00 points [+0.70, +1.30]"),
+        ([-1.0, -1.1, -0.9, -1.0], "hurts", "hurts: -1.00 points [-1.30, -0.70]"),
+        ([1.0, -1.0, 2.0, -2.0], "not decided", "not decided by 4 seeds: +0.00 points [-6.80,"),
+        ([0.01, 0.0, -0.01, 0.02], "no difference that matters", "no difference that matters: +"),
+        ([0.10, 0.11, 0.09, 0.10], "not decided", "not decided by 4 seeds: +0.10 points [+0.07"),
+        ([-0.10, -0.11, -0.09, -0.10], "not decided", "not decided by 4 seeds: -0.10 points"),
     ],
 )
 def test_verdicts(values: list[float], word: str, text: str) -> None:
-    actual, sentence = verdict(difference(np.array(values)), 0.005)
+    one = difference(np.array(values), level=0.995, matters=0.1)
+    actual, sentence = verdict(one, alpha=0.005, matters=0.1)
     assert actual == word
     assert sentence.startswith(text)
 
 
-def test_a_small_p_above_alpha_is_no_verdict() -> None:
-    actual = difference(np.array([0.2, 0.5, 0.3, 0.6]))
-    assert 0.005 < actual.p < 0.05
-    assert verdict(actual, 0.005)[0] == "no difference shown"
-    assert verdict(actual, 0.05)[0] == "helps"
+def test_a_small_p_above_alpha_decides_nothing() -> None:
+    values = np.array([0.2, 0.5, 0.3, 0.6])
+    for alpha, word in ((0.005, "not decided"), (0.05, "helps")):
+        one = difference(values, level=1 - alpha)
+        assert 0.005 < one.p < 0.05
+        assert verdict(one, alpha=alpha, matters=0.0)[0] == word
+
+
+def test_p_that_is_corrected_decides() -> None:
+    values = np.array([0.2, 0.5, 0.3, 0.6])
+    three = corrected({name: difference(values) for name in "abc"})
+    assert verdict(difference(values), alpha=0.05, matters=0.0)[0] == "helps"
+    assert verdict(three["a"], alpha=0.05, matters=0.0)[0] == "not decided"
 
 
 def test_relative_gain_is_the_mean_in_percent() -> None:

@@ -65,7 +65,7 @@ def test_the_ablation_study_asks_its_questions(
         calls.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
         gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
         arms = {name: {"overall": gain if name != "off" else None} for name in ablation.names}
-        return {"summary": {"arms": arms}, "report": out / "report.md"}
+        return {"summary": {"level": 0.995, "arms": arms}, "report": out / "report.md"}
 
     monkeypatch.setattr(ablation_study, "ablate", ablate)
     function = ablation_study.ablation_study
