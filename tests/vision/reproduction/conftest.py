@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recsys_mtl.cli.main import main
 from recsys_mtl.vision.reproduction.images import Images, open_images
 from recsys_mtl.vision.reproduction.load import load_reproduction
 from recsys_mtl.vision.reproduction.plan import Reproduction
@@ -152,3 +153,48 @@ def results(unit: MakeUnit) -> Callable[[Reproduction], list[dict[str, Any]]]:
         return list(results.values())
 
     return results
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSYS_MTL_DATA", raising=False)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """The file of a small reproduction on scikit-learn's digits, with keys changed."""
+
+    def write(**keys: Any) -> Path:
+        document = {
+            "name": "small",
+            "dataset": {"kind": "rot_mnist", "rows": {"train": 200, "test": 90}},
+            "model": {"kind": "small_cnn", "channels": [4], "width": 6},
+            "training": {"epochs": 1, "batch_size": 64, "device": "cpu"},
+            "seeds": {"count": 2},
+            "reruns": 1,
+            "methods": {
+                "sum": {},
+                "single_task": {"alone": True},
+                "gradnorm": {"balancing": "gradnorm"},
+                "cagt": {"combiner": {"name": "cagt", "block_size": 100}},
+            },
+            "threshold": {"loss": 4.5, "every": 2, "images": 30},
+            "published": {"methods": {"cagt": {"loss": [0.2525, 0.021]}}},
+            "tracking": {"enabled": False},
+        }
+        path = tmp_path / "plan.yaml"
+        path.write_text(yaml.safe_dump(document | keys, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def reproduce(tmp_path: Path) -> Callable[..., int]:
+    """The command, with one process, into `out`."""
+
+    def reproduce(plan: Path | str, *arguments: str) -> int:
+        out = ["--out", str(tmp_path / "out"), "--processes", "1"]
+        return main(["reproduce", str(plan), *out, *arguments])
+
+    return reproduce
