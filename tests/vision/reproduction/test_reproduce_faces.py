@@ -23,7 +23,7 @@ def faces(tmp_path: Path) -> FakeCeleba:
 
 @pytest.fixture
 def reproduce_faces(
-    write: Write, reproduce: Callable[..., int], tmp_path: Path
+    write: Callable[..., Path], reproduce: Callable[..., int], tmp_path: Path
 ) -> Callable[..., int]:
     """The command on faces, with two methods."""
     dataset = {"kind": "celeba", "attributes": ["Male", "Smiling"], "size": 16}
