@@ -57,11 +57,11 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
         plan = synthetic_plan(ablation, seed)
         synthesize(plan, folder, rows=ablation.synthetic.rows, processes=1)
         root = folder
-    config = expanded(base_config(ablation, seed, root))
+    config = base_config(ablation, seed, root)
     if config.training.threads is None and threads is not None:
         training = config.training.model_copy(update={"threads": threads})
         config = config.model_copy(update={"training": training})
-    prepared = prepare(config)
+    prepared = prepare(expanded(config))
     truth, linear, items = _truth(config, prepared.splits.rows("test"))
     return SeedData(config, prepared, _known(config, prepared, truth), truth, linear, items)
 

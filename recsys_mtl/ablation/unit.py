@@ -80,7 +80,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; an interrupted unit has no result.
     """
     config = expanded(config)
-    same = _prepared_by(config) == _prepared_by(data.config)
+    same = _prepared_by(config) == _prepared_by(expanded(data.config))
     prepared = data.prepared if same else prepare(config)
     reset_peak_memory()
     begun = time.perf_counter()
