@@ -39,15 +39,15 @@ def curves(methods: Mapping[str, MethodSummary]) -> Figure:
 
 
 def sweep(points: Sequence[Point]) -> Figure:
-    """Loss by temperature and coefficient; the lowest and the highest are framed."""
+    """Loss by temperature and coefficient."""
     temperatures = sorted({point.temperature for point in points})
     coefficients = sorted({point.coefficient for point in points})
     grid = np.full((len(temperatures), len(coefficients)), np.nan)
     for point in points:
         at = temperatures.index(point.temperature), coefficients.index(point.coefficient)
         grid[at] = point.loss.mean
-    figure = Figure(figsize=(2 + 1.1 * len(coefficients), 1.6 + 0.6 * len(temperatures)))
-    figure.set_layout_engine("constrained")
+    size = (2 + 1.1 * len(coefficients), 1.6 + 0.6 * len(temperatures))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(grid, cmap="viridis_r", aspect="auto")
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
@@ -67,9 +67,8 @@ def conflicts(method: MethodSummary) -> Figure:
     assert method.conflicts is not None
     names, shares = _few_rows(method.blocks, method.conflicts.T)
     epochs = [str(epoch + 1) for epoch in range(shares.shape[1])]
-    figure = Figure(
-        figsize=(2.5 + 0.5 * len(epochs), 1.5 + 0.22 * len(names)), layout="constrained"
-    )
+    size = (2.5 + 0.5 * len(epochs), 1.5 + 0.22 * len(names))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     draw_heatmap(axes, shares, rows=names, columns=epochs, low=0.0, palette="magma_r")
     axes.set_xlabel("epoch")
@@ -103,7 +102,6 @@ def panel(shown: Mapping[str, Any], split: ImageSplit) -> Figure:
             f"{task.name}: {task.labels[label]}"
             for task, label in zip(split.tasks, answer, strict=True)
         ]
-        axes.set_title(
-            "\n".join(words), fontsize=8, color="black" if (true == answer).all() else _WRONG
-        )
+        colour = "black" if (true == answer).all() else _WRONG
+        axes.set_title("\n".join(words), fontsize=8, color=colour)
     return figure

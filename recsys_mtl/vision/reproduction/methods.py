@@ -78,11 +78,9 @@ def method_summary(
     """
     units = results[name]
     last = [unit["epochs"][-1] for unit in units]
-    second = plan.against
-    against = results[second] if second not in (None, name) else None
-    steps = (
-        [] if plan.threshold is None else [steps_to(unit, plan.threshold.loss) for unit in units]
-    )
+    against = results[plan.against] if plan.against not in (None, name) else None
+    threshold = plan.threshold
+    steps = [steps_to(unit, threshold.loss) for unit in units] if threshold else []
     return MethodSummary(
         loss=spread([final_loss(unit) for unit in units]),
         losses=_by_task([epoch["losses"] for epoch in last]),

@@ -20,20 +20,19 @@ def losses(plan: Reproduction, summary: ReproductionSummary) -> Table:
     ranked = summary.ranked()
     ranked_by_paper = [name for name in paper_order(plan) if name in summary.methods]
     base = summary.methods[plan.reference].step_ms
-    rows = []
-    for name, method in summary.methods.items():
-        rows.append(
-            [
-                name,
-                plus_minus(method.loss, 4),
-                as_published(published.get(name, _NOTHING).loss, 4),
-                str(ranked.index(name) + 1),
-                str(ranked_by_paper.index(name) + 1) if name in ranked_by_paper else "",
-                f"{method.step_ms:.1f}",
-                f"{method.step_ms / base:.2f}",
-                f"{method.peak_memory_mb:,.0f}",
-            ]
-        )
+    rows = [
+        [
+            name,
+            plus_minus(method.loss, 4),
+            as_published(published.get(name, _NOTHING).loss, 4),
+            str(ranked.index(name) + 1),
+            str(ranked_by_paper.index(name) + 1) if name in ranked_by_paper else "",
+            f"{method.step_ms:.1f}",
+            f"{method.step_ms / base:.2f}",
+            f"{method.peak_memory_mb:,.0f}",
+        ]
+        for name, method in summary.methods.items()
+    ]
     note = (
         "Loss: the sum of the tasks' losses by their fixed weights, on the test images after the "
         "last epoch; the paper does not define its loss. Mean ± standard deviation over "
@@ -129,16 +128,12 @@ def attentions(plan: Reproduction, summary: ReproductionSummary) -> Table:
     """Losses with an adaptive and a fixed coefficient."""
     rows = []
     for cell in summary.attention:
+        row: list[str] = [cell.attention]
         published = plan.published.attention.get(cell.attention)
-        rows.append(
-            [
-                cell.attention,
-                plus_minus(cell.adaptive, 4),
-                as_published(published.adaptive if published else None, 4),
-                plus_minus(cell.fixed, 4),
-                as_published(published.fixed if published else None, 4),
-            ]
-        )
+        for key in ("adaptive", "fixed"):
+            value = getattr(published, key) if published else None
+            row += [plus_minus(getattr(cell, key), 4), as_published(value, 4)]
+        rows.append(row)
     columns = ("attention", "adaptive λ", "paper", "fixed λ", "paper")
     return Table("Attentions", columns, rows, note="Test loss, mean ± standard deviation.")
 

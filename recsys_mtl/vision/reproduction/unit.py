@@ -47,7 +47,8 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
     recipe = unit.recipe
     started = time.perf_counter()
     reset_peak_memory()
-    if torch.cuda.is_available():
+    cuda = torch.cuda.is_available()
+    if cuda:
         torch.cuda.reset_peak_memory_stats()
     tasks = images.train.tasks
     alone: Sequence[int | None] = range(len(tasks)) if recipe.method.alone else (None,)
@@ -76,7 +77,7 @@ def train_unit(unit: RecipeUnit, images: Images) -> dict[str, Any]:
         "steps": len(fits[0].step_seconds),
         "step_ms": sum(fit.step_ms for fit in fits),
         "peak_memory_mb": peak_memory_mb(),
-        "peak_gpu_mb": _peak_gpu_mb(),
+        "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if cuda else None,
         "seconds": time.perf_counter() - started,
         "shown": _shown(fits, images),
     }
@@ -118,7 +119,3 @@ def _device(recipe: Recipe) -> str:
     """The device's name for reports."""
     device = pick_device(recipe.training.device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def _peak_gpu_mb() -> float | None:
-    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
