@@ -55,7 +55,7 @@ class Counts:
     def ranked(self, *, without: Iterable[str], least: int = 1) -> dict[str, float]:
         """Category → weight (its number of rows without weights), the largest first.
 
-        Equal weights are in the order of their text.
+        Equal weights are in the order of their text. NaN, as CSV has it, is none.
 
         Args:
             without: categories to leave out.
@@ -63,7 +63,7 @@ class Counts:
         """
         self._merge()
         kept = self._merged.filter(
-            ~pl.col("text").is_in(list(without)), pl.col("count") >= least
+            ~pl.col("text").is_in([*without, "NaN"]), pl.col("count") >= least
         ).sort("mass", "text", descending=[True, False])
         return dict(zip(kept["text"].to_list(), kept["mass"].to_list(), strict=True))
 

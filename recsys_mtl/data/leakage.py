@@ -8,6 +8,7 @@ every row scores nothing.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -289,6 +290,8 @@ def _tree_guess(codes: Codes, target: Codes, fold: npt.NDArray[np.bool_]) -> Cod
         if len(judged) and len(grown):
             depth = math.ceil(math.log2(target.max() + 1)) + 2
             tree = DecisionTreeClassifier(max_depth=depth, random_state=0)
-            tree.fit(codes[grown, None], target[grown])
+            with warnings.catch_warnings():  # that there are few rows a class is no one's concern
+                warnings.simplefilter("ignore", UserWarning)
+                tree.fit(codes[grown, None], target[grown])
             guess[judged] = tree.predict(codes[judged, None])
     return guess

@@ -154,9 +154,19 @@ def test_texts_that_training_had_are_not_mixed() -> None:
 def test_a_text_that_is_not_a_number_is_missing_unless_training_had_it() -> None:
     assert one_spelling(pl.Series(["NaN", "nan", "Nan"])).to_list() == [None, None, "Nan"]
     names = Vocabulary([])
-    names.update(pl.Series(["nan", "x"]))
+    names.update(pl.Series(["nan", "x", "NaN", "NaN"]))
     names.finish()
     assert names.codes(pl.Series(["nan", "NaN", "y"])).tolist() == [2, NULL_ROW, UNKNOWN_ROW]
+
+
+def test_nan_in_a_csv_is_null_as_in_parquet() -> None:
+    for column in (pl.Series(["0.5", "NaN"]), pl.Series([0.5, float("nan")])):
+        known = Vocabulary([])
+        known.update(column)
+        known.finish()
+        assert known.values == ["0.5"]
+        for scored in (pl.Series(["NaN", "0.50"]), pl.Series([float("nan"), 0.5])):
+            assert known.codes(scored).tolist() == [NULL_ROW, FIRST_ROW]
 
 
 def test_a_null_value_is_null_in_every_spelling() -> None:
