@@ -193,7 +193,8 @@ def _count_collapses(scores: Scores, kinds: Mapping[str, str]) -> dict[str, dict
         constant = kind_of(kind).section.main_metric().constant
         runs = [(name, seed, one) for name, own in scores.items() for seed, one in own.items()]
         known = {seed for _, seed, one in runs if np.isfinite(one[task])}
-        worst = min([constant, *(one[task] for *_, one in runs if np.isfinite(one[task]))])
+        finite = [one[task] for *_, one in runs if np.isfinite(one[task])]
+        worst = min(finite if constant is None else [constant, *finite], default=_NAN)
         for name, seed, one in runs:
             if seed in known and not np.isfinite(one[task]):
                 one[task] = worst
