@@ -104,6 +104,7 @@ def test_the_schema_gives_the_types_of_columns(trained: Any) -> None:
         "member": pl.String(),
         "visited": pl.List(pl.String()),
         "bought": pl.List(pl.String()),
+        "tags": pl.List(pl.String()),
         "age": pl.Float64(),
         "history": pl.Float64(),
     }

@@ -30,7 +30,10 @@ def test_every_feature_and_score_is_counted(reference: Reference, trained: Any) 
     names = {part: [n for p, n in reference.expected if p == part] for part in ("length", "score")}
     features = [name for part, name in reference.expected if part == "feature"]
     assert features == [*trained.config.features]
-    assert names == {"length": ["visited", "bought"], "score": ["click", "plan", "spend", "next"]}
+    assert names == {
+        "length": ["visited", "bought", "tags"],
+        "score": ["click", "plan", "spend", "next"],
+    }
     totals = {key: e.counts.sum() for key, e in reference.expected.items()}
     assert totals["feature", "age"] == totals["feature", "city"] == 300
     assert totals["length", "bought"] == 300
