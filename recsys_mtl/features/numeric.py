@@ -113,7 +113,10 @@ class NumericFeature(DenseFeature):
             count = min(QUANTILES, len(sample))
             self.edges = sample.quantiles(np.linspace(0, 1, count)).tolist()
         if self.transform == "piecewise" and not self.constant:
-            self.edges = filled_edges(*sample.rows(), self.bins).tolist()
+            edges = np.unique(sample.quantiles(np.linspace(0, 1, self.bins + 1)))
+            if len(edges) <= self.bins:  # several fell on one value
+                edges = filled_edges(*sample.rows(), self.bins)
+            self.edges = edges.tolist()
             self.constant = len(self.edges) < 2
         self._moments, self._sample = Moments(), Sample()
 
