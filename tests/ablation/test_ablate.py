@@ -28,6 +28,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow  # trainings
 def test_an_ablation_of_given_rows(
     ablation: Any, toy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_another_ablation_leaves_the_folder_as_it_is(ablation: Any, toy: Any) ->
     assert {path: path.read_bytes() for path in out.rglob("*.*")} == before
 
 
+@pytest.mark.slow  # trainings
 def test_an_interrupt_keeps_complete_units(
     ablation: Any, toy: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

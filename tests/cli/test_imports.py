@@ -38,6 +38,7 @@ def test_the_package_alone() -> None:
     assert not set(done.stdout.split()) & {*HEAVY, "pydantic", "typer", "yaml"}
 
 
+@pytest.mark.slow  # fresh processes
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["train", "--help"], ["promote", "--help"], ["schema"]]
 )
@@ -45,6 +46,7 @@ def test_help_and_schema_need_no_library(arguments: list[str], tmp_path: Path) -
     assert not imported(tmp_path, *arguments) & HEAVY
 
 
+@pytest.mark.slow  # a fresh process
 def test_compare_needs_neither_torch_nor_mlflow(trained: Any, tmp_path: Path) -> None:
     folder = str(trained[0].run)
     modules = imported(tmp_path, "compare", folder, folder)

@@ -162,6 +162,7 @@ def test_rows_outside_the_sample_space_do_not_count(kind: str) -> None:
     assert "share the label" in find_leaks(frame, {}, {"t": among, "u": same}, threshold)[0]
 
 
+@pytest.mark.slow  # many trees
 @pytest.mark.parametrize("threshold", [0.5001, 0.8, 0.995])
 def test_no_tree_is_missed_by_looking_at_intervals_first(
     threshold: float, monkeypatch: pytest.MonkeyPatch

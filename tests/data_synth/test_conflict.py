@@ -21,6 +21,7 @@ from data_synth import Plan, load_plan
 from data_synth.block import draw_block
 from data_synth.response import Response
 from data_synth.world import World
+from tests.marks import slow_except
 
 ROWS = 4096
 SE = 0.77 / np.sqrt(ROWS)  # of an R2 at most: 2 sqrt(R2) (1 - R2) / sqrt(n)
@@ -114,7 +115,7 @@ def test_opposed_lines_share_it_too(pair: Callable[[float, float], Pair]) -> Non
     assert a * b < 0
 
 
-@pytest.mark.parametrize("relation", [0.47, 0.8])
+@pytest.mark.parametrize("relation", slow_except([0.8], [0.47, 0.8]))
 def test_lines_fit_alike_whatever_the_sign_of_their_correlation(
     relation: float, pair: Callable[[float, float], Pair]
 ) -> None:
@@ -137,6 +138,7 @@ def test_a_unit_serves_two_tasks_no_better_than_the_correlation_of_their_scores(
         assert fit(x, y)[1].sum() < 1 - FLOOR + 2 * 4.5 * SE
 
 
+@pytest.mark.slow  # many rows
 def test_the_preset(plan_of: Callable[..., Plan]) -> None:
     """Two camps in one unit lose, to a camp alone and to tasks that are all of one camp."""
 

@@ -14,6 +14,7 @@ from data_synth import Plan, presets
 from data_synth.block import RowBlock
 from data_synth.train_config import train_config
 from recsys_mtl.config import load_config
+from tests.marks import slow_except
 
 
 def load(plan: Plan, folder: Path) -> Any:
@@ -35,7 +36,7 @@ def test_it_is_plain_yaml_and_a_valid_config(
     assert list(config.tasks) == list(plan_of(name).tasks)
 
 
-@pytest.mark.parametrize("name", ["small", "kinds", "bank16"])
+@pytest.mark.parametrize("name", slow_except(["kinds"], ["small", "kinds", "bank16"]))
 def test_every_column_is_a_feature_a_label_or_ignored(
     name: str,
     plan_of: Callable[..., Plan],

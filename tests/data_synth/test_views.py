@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data_synth.views import COPULA
+from tests.marks import slow_except
 
 SIGMAS = 4.5
 COUNT = 60_000
@@ -45,7 +46,7 @@ def test_known_is_the_r2_of_the_best_linear_guess(world_of: Any, blocks_of: Any)
     assert known.max() < 0.85
 
 
-@pytest.mark.parametrize("name", ["neutral", "bank16", "demo"])
+@pytest.mark.parametrize("name", slow_except(["demo"], ["neutral", "bank16", "demo"]))
 def test_observable_is_a_share(name: str, world_of: Any) -> None:
     world = world_of(name)
     actual = world.observable()

@@ -17,6 +17,7 @@ from data_synth import Plan, load_plan, synthesize
 from data_synth.block import ROWS
 from data_synth.load import dump_plan
 from recsys_mtl.errors import UserError
+from tests.marks import slow_except
 
 COUNT = 2 * ROWS + 1000
 
@@ -69,7 +70,7 @@ def test_rows_and_truth_have_the_same_order(complete: Path) -> None:
         assert frame["day"].dt.strftime("%Y-%m").unique().to_list() == [part.parent.name[6:]]
 
 
-@pytest.mark.parametrize("chunk_rows", [1, ROWS + 1, 3 * ROWS])
+@pytest.mark.parametrize("chunk_rows", slow_except([ROWS + 1], [1, ROWS + 1, 3 * ROWS]))
 def test_another_chunk_size(
     chunk_rows: int, complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
@@ -78,7 +79,7 @@ def test_another_chunk_size(
     assert (tmp_path / "truth.json").read_bytes() == (complete / "truth.json").read_bytes()
 
 
-@pytest.mark.parametrize("rows", [1, 1000, ROWS, ROWS + 7])
+@pytest.mark.parametrize("rows", slow_except([1, ROWS + 7], [1, 1000, ROWS, ROWS + 7]))
 def test_fewer_rows_are_the_first(
     rows: int, complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:

@@ -30,12 +30,14 @@ def ours() -> tuple[dict[str, int], dict[str, list[str]]]:
     return counted(ROOT), listed(product(ROOT))
 
 
+@pytest.mark.slow  # reads all files
 @pytest.mark.parametrize("title", BOUNDS)
 def test_the_product_stays_within_its_bounds(ours, title: str) -> None:
     numbers, lists = ours
     assert numbers[title] <= BOUNDS[title], "\n".join(lists.get(title, []))
 
 
+@pytest.mark.slow  # reads all files
 def test_the_kinds_are_those_of_the_config() -> None:
     known = kinds(product(ROOT))
     assert known["retrieval"] == "RetrievalConfig"

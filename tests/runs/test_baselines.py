@@ -114,6 +114,7 @@ def test_constant_mean_is_in_the_unit_of_the_label() -> None:
     assert got[0] == pytest.approx(np.average(truth, weights=batch.weights.numpy()), rel=1e-5)
 
 
+@pytest.mark.slow  # boosting
 def test_boosting_beats_the_constant() -> None:
     boosted = gradient_boosting(TRAIN, VALID, TEST, SPEC, seed=0, inverses=INVERSES)
     guess = constant(TRAIN, TEST, TASKS, inverses=INVERSES)

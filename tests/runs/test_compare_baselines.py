@@ -24,6 +24,7 @@ def by_baseline(shared_toy: Any, one_thread: None) -> ByBaseline:
     return dict(baselines(config, prepare(config)))
 
 
+@pytest.mark.slow  # trainings
 def test_every_baseline_has_every_task(
     by_baseline: ByBaseline, trained: tuple[Any, dict[str, Any]]
 ) -> None:

@@ -16,6 +16,7 @@ from recsys_mtl.runs.evaluate import evaluate, model_folder
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.wiring.run import build_evaluator
+from tests.marks import slow_except
 
 Trained = tuple[Any, dict[str, Any]]
 
@@ -73,7 +74,7 @@ def test_other_rows_are_all_evaluated(
     )
 
 
-@pytest.mark.parametrize("column", ["customer", "day"])
+@pytest.mark.parametrize("column", slow_except(["day"], ["customer", "day"]))
 def test_other_rows_may_still_have_the_split_column(toy: Any, column: str) -> None:
     ignored = {"customer": "day", "day": "customer"}[column]
     kind = {"customer": "group", "day": "time"}[column]

@@ -73,6 +73,7 @@ def scores_of(config: Config, predict: Callable[[str, Any, Any], Any]) -> tuple[
     return test, Scores({}, {}, metrics, {}, labels, weights, {})
 
 
+@pytest.mark.slow  # many rows
 def test_an_oracle_has_reached_all(shop: Path) -> None:
     config, truth = config_of(shop), Truth.open(shop / "data")
 

@@ -47,6 +47,7 @@ def test_without_it_nothing_is_reported(trained: tuple[Any, Document]) -> None:
     assert {epoch["adatt"] for epoch in result["training"]["epochs"]} == {None}
 
 
+@pytest.mark.slow  # trainings
 def test_a_saved_model_has_no_heads_of_borrowing(toy: Any, tmp_path: Path) -> None:
     on = [*ON, "adatt.mechanism=borrow", "adatt.measure.name=logit_correlation"]
     off = train(toy.config("training.epochs=3"), tmp_path / "off")

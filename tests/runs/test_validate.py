@@ -112,6 +112,7 @@ NEW = [
 ]
 
 
+@pytest.mark.slow  # a table a case
 @pytest.mark.parametrize(("kind", "values", "share", "warning"), NEW)
 def test_values_that_training_never_saw(
     toy: Any, kind: str, values: pl.Expr, share: float | None, warning: str

@@ -116,14 +116,15 @@ def test_the_manifest_describes_its_call(export: Path, bundle: Path) -> None:
     assert manifest["bundle_sha256"] == pin_of(bundle)
     assert manifest["columns"] == {
         "ids": ["city", "customer", "member"],
-        "list_lengths": ["visited", "bought"],
+        "list_lengths": ["visited", "bought", "tags"],
     }
     assert [(i["name"], i["shape"], i["dtype"]) for i in manifest["inputs"]] == [
         ("numeric", ["rows", 4], "float32"),
         ("ids", ["rows", 3], "int64"),
-        ("list_lengths", ["rows", 2], "int64"),
+        ("list_lengths", ["rows", 3], "int64"),
         ("list_ids.visited", ["entries"], "int64"),
         ("list_ids.bought", ["entries"], "int64"),
+        ("list_ids.tags", ["entries"], "int64"),
     ]
     assert [(o["name"], o["shape"][1:]) for o in manifest["outputs"]] == [
         ("click", [1]),

@@ -47,6 +47,7 @@ def test_what_is_counted_is_in_the_rows(data: Path, described: dict[str, Any]) -
     assert set(described["columns"]) | set(tasks) == {*rows.columns, "month"}
 
 
+@pytest.mark.slow  # many rows
 def test_the_page_shows_tasks_relations_and_columns(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +66,7 @@ def test_the_page_shows_tasks_relations_and_columns(
     assert json.loads((tmp_path / "result.json").read_text())["job"] == "describe"
 
 
+@pytest.mark.slow  # many rows
 def test_without_out_the_page_is_next_to_the_data(data: Path) -> None:
     made = (data / "result.json").read_bytes()
     assert main(["describe", str(data)]) == 0

@@ -56,6 +56,7 @@ class DeadClient:
         return call
 
 
+@pytest.mark.slow  # a new database
 def test_everything_arrives(uri: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "report.txt").write_text("all well")
     with opened(uri) as run:

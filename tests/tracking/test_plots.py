@@ -152,7 +152,7 @@ def test_conflicts_shows_the_worst_of_many_blocks_in_their_order() -> None:
     assert values.shape == (3, 2)
 
 
-@pytest.mark.parametrize(("tasks", "blocks"), [(2, 1), (5, 12)])
+@pytest.mark.parametrize(("tasks", "blocks"), [(2, 1), pytest.param(5, 12, marks=pytest.mark.slow)])
 def test_conflicts_has_space_for_long_names(tasks: int, blocks: int) -> None:
     """Without enough space, matplotlib warns."""
     names = [f"a_task_with_a_rather_long_name_of_its_own_{i}" for i in range(tasks)]

@@ -83,12 +83,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "swa, torchrec": ({}, {"averaging": {"name": "swa", "start": 0.3}}, TORCHREC),
     "last weights": ({}, {"early_stopping": {"patience": None, "keep": "last"}}, {}),
 }
-QUICK = {
+QUICK = (
     "plain",
     "loss, gradnorm",
     "borrow, uniform, famo, gates frozen",
     "cagrad, adagrad, torchrec",
-}
+)
 POSITIONS: tuple[Position, ...] = ((0, 2), (2, 0), (2, 3), (3, 1), (4, 0))
 """(epoch, batches of it): in its middle, after its evaluation, after its last batch."""
 
@@ -214,8 +214,14 @@ def check(make: Make, case: str, stream: bool, positions: Iterable[Position] | N
             assert torch.equal(value, weights[name]), (position, name)
 
 
-@pytest.mark.parametrize("case", slow_except(QUICK, CASES))
+@pytest.mark.parametrize("case", QUICK)
 def test_a_stored_training_ends_as_one_that_was_not(make: Make, case: str) -> None:
+    check(make, case, list(CASES).index(case) % 2 == 1, POSITIONS[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_it_ends_so_from_every_kind_of_position(make: Make, case: str) -> None:
     check(make, case, list(CASES).index(case) % 2 == 1, POSITIONS)
 
 
@@ -268,6 +274,7 @@ def test_a_reader_may_fill_the_live_tensors_in_place(make: Make) -> None:
     assert_same_result(again.fit(), result)
 
 
+@pytest.mark.slow  # two trainings
 def test_only_what_has_had_a_gradient_has_moments(make: Make) -> None:
     """The heads of borrowing have none before the warm-up's end, and none after loading either."""
     case = "borrow, uniform, famo, gates frozen"

@@ -41,6 +41,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.slow  # trainings
 def test_a_study_is_trained_reported_and_resumed(
     write: Write,
     reproduce: Callable[..., int],
@@ -103,6 +104,7 @@ def test_a_ready_plan_is_run_by_its_name(
     assert "0.3058 ± 0.024" in shown
 
 
+@pytest.mark.slow  # trainings
 def test_celeba_from_files_to_areas(
     write: Write, reproduce: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_a_mistake_is_one_line(
     assert message in error_of(capsys)
 
 
+@pytest.mark.slow  # trainings
 def test_a_folder_of_another_plan_or_of_other_images_is_refused(
     write: Write, reproduce: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ def exchange_all(faces: FakeCeleba) -> None:
     write_celeba(faces.root, counts=(23, 17, 5), seed=7)
 
 
+@pytest.mark.slow  # trainings
 def test_results_stay_with_the_images_they_are_from(
     faces: FakeCeleba,
     reproduce_faces: Callable[..., int],
@@ -88,6 +89,7 @@ def test_results_stay_with_the_images_they_are_from(
     assert units(tmp_path / "out") == before
 
 
+@pytest.mark.slow  # trainings
 def test_left_out_images_are_in_report_and_result(
     faces: FakeCeleba,
     reproduce_faces: Callable[..., int],

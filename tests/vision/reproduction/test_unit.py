@@ -29,6 +29,7 @@ def numbers_of(unit: dict[str, Any]) -> str:
     return json.dumps(plain({key: value for key, value in unit.items() if key not in COST}))
 
 
+@pytest.mark.slow  # trainings
 @pytest.mark.parametrize("name", ["sum", "pcgrad", "cagt"])
 def test_a_run_gives_the_same_numbers_twice(job: MakeJob, images: Images, name: str) -> None:
     one, two = (numbers_of(train_unit(job(name), images)) for _ in range(2))
