@@ -151,7 +151,8 @@ class Trainer:
         if all(epoch.score is None for epoch in epochs):
             log.warning("the metric of early stopping was never defined: the last weights are kept")
         log.info("training %s; best epoch %d of %d", _STOPPED[stopped], best + 1, len(epochs))
-        if stopped == "finished" and 0 < best == len(epochs) - 1 and epochs[best].score is not None:
+        early = self.plan.patience is not None and epochs[best].score is not None
+        if early and stopped == "finished" and 0 < best == len(epochs) - 1:
             log.warning("the best epoch is the last: more epochs may give a better model")
         kept = best if self.plan.keep_best else epochs[-1].number
         return TrainingResult(epochs, kept, stopped, self._skips.total)

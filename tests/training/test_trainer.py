@@ -102,6 +102,7 @@ def test_the_balancer_hears_of_every_epochs_end(run):
     [
         ([0.6, 0.7, 0.8], {}, True),
         ([0.6, 0.8, 0.7], {}, False),
+        ([0.6, 0.7, 0.8], {"patience": None}, False),  # a fixed number of epochs
         ([0.6, 0.8, 0.7, 0.7], {"patience": 2}, False),
         ([None, None], {}, False),
         ([0.6], {}, False),
