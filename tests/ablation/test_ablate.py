@@ -209,6 +209,7 @@ def begun(tmp_path: Path) -> Path:
     return Path(shutil.copytree(BEGUN, tmp_path / "begun"))
 
 
+@pytest.mark.slow  # pictures
 def test_a_folder_of_an_earlier_version_is_reported_as_it_was(
     begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

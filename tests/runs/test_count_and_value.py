@@ -95,7 +95,7 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("name", slow_except(["cagt", "watched"], CHOICES))
+@pytest.mark.parametrize("name", slow_except(["cagt"], CHOICES))
 def test_it_trains_with(name: str, shop: Any) -> None:
     early = ["adatt.warmup_epochs=1"] if "adatt" in CHOICES[name][0] else []
     result = train(config_of(shop, *CHOICES[name], *early), shop.run)

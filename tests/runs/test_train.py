@@ -151,7 +151,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 } | {f"split by {name}": overrides for name, overrides in SPLITS.items()}
 
 
-QUICK = ("ple of two levels, uncertainty", "hashed and quantiles, bf16", "split by time")
+QUICK = ("ple of two levels, uncertainty", "hashed and quantiles, bf16")
 
 
 @pytest.mark.parametrize("name", slow_except(QUICK, CHOICES))

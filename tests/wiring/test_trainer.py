@@ -15,6 +15,7 @@ from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores, mean_loss
 from recsys_mtl.wiring.trainer import fit_network, watched
 from tests.encoded import numbers
+from tests.marks import slow_except
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_device_that_is_not_there_is_refused(shared_toy: Any, prepared: Prepar
         fit_network(shared_toy.config("training.device=cuda"), prepared)
 
 
-@pytest.mark.parametrize("mechanism", ["loss", "gradient", "borrow"])
+@pytest.mark.parametrize("mechanism", slow_except(["borrow"], ["loss", "gradient", "borrow"]))
 def test_adatt_trains_and_leaves_a_network_like_any_other(
     shared_toy: Any, prepared: Prepared, mechanism: str
 ) -> None:

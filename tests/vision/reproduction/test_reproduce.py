@@ -240,6 +240,7 @@ def test_a_reproduction_is_one_tracked_run(
     assert tracked["metrics"]["cagt/saved"] == pytest.approx(losses["sum"] - losses["cagt"])
 
 
+@pytest.mark.slow  # pictures
 def test_a_folder_of_an_earlier_version_is_reported_as_it_was(
     reproduce: Callable[..., int], tmp_path: Path
 ) -> None:
