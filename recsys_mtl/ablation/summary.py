@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,8 @@ from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.tasks import kind_of
 
 Floats = NDArray[np.float64]
-Scores = dict[str, dict[int, dict[str, float]]]
-"""Arm -> seed -> task -> score."""
+Scores = dict[int, dict[str, float]]
+"""Seed -> task -> score."""
 _FEW = 0.25
 _NAN = float("nan")
 
@@ -143,17 +142,15 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     first = next(iter(reference.values()))
     truth = all(unit["true_scores"].keys() == unit["kinds"].keys() for unit in units)
     key = "true_scores" if truth else "scores"
-    scores: Scores = {
+    scores = {
         name: {seed: _scores(unit, key) for seed, unit in own.items()}
         for name, own in by_arm.items()
     }
-    collapsed = _count_collapses(scores, first["kinds"])
-    related = bool(first["relation"])
+    collapsed = _fill_collapses(scores, first["kinds"])
     labelled = _means([unit["labelled"] for unit in reference.values()])
     few = [t for t, count in labelled.items() if count < _FEW * np.median([*labelled.values()])]
     gains = {name: _gains(own, scores[arms[0]]) for name, own in scores.items()}
-    others = [name for name in arms[1:] if by_arm[name]]
-    overall = {name: _over_tasks(gains[name], tuple(first["kinds"]), rule) for name in others}
+    overall = {n: _over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
     overall = corrected(overall) if rule.holm else overall
     return Summary(
         reference=arms[0],
@@ -164,18 +161,14 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
         kinds=dict(first["kinds"]),
         labelled=labelled,
         few=few,
-        planned=planned_matrix(first, unsigned=False) if related else None,
+        planned=planned_matrix(first, unsigned=False) if first["relation"] else None,
         arms={
-            name: ArmSummary(
-                scores=_means([*scores[name].values()]),
-                collapsed=collapsed[name],
-                tasks=_by_task(gains[name], first["kinds"], rule) if name in overall else {},
-                overall=overall.get(name),
-                few=_over_tasks(gains[name], few, rule) if few and name in overall else None,
-                relative=_relative(scores[name], scores[arms[0]]) if name in overall else _NAN,
-                **_verdict(overall.get(name), collapsed[name], rule),
-                **_costs(own, reference),
-                **_measured([*own.values()]),
+            name: _arm(
+                _Runs(own, scores[name], collapsed[name], gains[name]),
+                _Runs(reference, scores[arms[0]], {}, []),
+                overall.get(name),
+                few,
+                rule,
             )
             for name, own in by_arm.items()
             if own
@@ -183,10 +176,59 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     )
 
 
-def _count_collapses(scores: Scores, kinds: Mapping[str, str]) -> dict[str, dict[str, int]]:
-    """Arm -> task -> seeds on which it alone, or with others, has no score, which is filled in.
+@dataclass(frozen=True)
+class _Runs:
+    """All runs of one arm.
 
-    The worst score stands for it: the lowest of all runs, or that of a constant.
+    Attributes:
+        units: by seed.
+        scores: by seed, with collapses filled in.
+        collapsed: see `ArmSummary`.
+        gains: task -> points over the reference, a seed that both have each.
+    """
+
+    units: Mapping[int, UnitResult]
+    scores: Scores
+    collapsed: dict[str, int]
+    gains: Sequence[Mapping[str, float]]
+
+
+def _arm(
+    own: _Runs, reference: _Runs, overall: Difference | None, few: Sequence[str], rule: Rule
+) -> ArmSummary:
+    """`overall` is None for the reference."""
+    units, pairs = list(own.units.values()), sorted(own.units.keys() & reference.units.keys())
+    others = overall is not None
+    tasks = _by_task(own.gains, units[0]["kinds"], rule) if others else {}
+    relative = [relative_gain(own.scores[s], reference.scores[s]) for s in pairs] if others else []
+    word, sentence = _verdict(overall, own.collapsed, rule)
+    ratios = [_per_epoch(own.units[s]) / _per_epoch(reference.units[s]) for s in pairs]
+    measured = [measured_matrices(unit) for unit in units]
+    return ArmSummary(
+        scores=_means([*own.scores.values()]),
+        collapsed=own.collapsed,
+        reached=_means([_reached(unit) for unit in units]),
+        tasks=tasks,
+        overall=overall,
+        few=_over_tasks(own.gains, few, rule) if few and others else None,
+        relative=_mean(relative),
+        word=word,
+        sentence=sentence,
+        train_ratio=float(np.median(ratios)) if ratios else _NAN,
+        train_seconds=float(np.median([unit["train_seconds"] for unit in units])),
+        peak_memory_mb=float(np.median([unit["peak_memory_mb"] for unit in units])),
+        epochs=float(np.mean([unit["epochs"] for unit in units])),
+        affinity=_affinity(units, measured),
+        matrix=np.mean([m[-1] for m in measured], axis=0) if all(measured) else None,
+    )
+
+
+def _fill_collapses(
+    scores: Mapping[str, Scores], kinds: Mapping[str, str]
+) -> dict[str, dict[str, int]]:
+    """Fills in the scores that an arm lacks on a seed where another has one; arm -> task -> seeds.
+
+    The worst score stands for them: the lowest of all runs, or that of a constant.
     """
     collapsed: dict[str, dict[str, int]] = {name: {} for name in scores}
     for task, kind in kinds.items():
@@ -202,50 +244,22 @@ def _count_collapses(scores: Scores, kinds: Mapping[str, str]) -> dict[str, dict
     return collapsed
 
 
-def _gains(
-    own: Mapping[int, Mapping[str, float]], reference: Mapping[int, Mapping[str, float]]
-) -> list[dict[str, float]]:
-    """Task -> points over the reference, a seed that both have each."""
+def _gains(own: Scores, reference: Scores) -> list[dict[str, float]]:
     pairs = sorted(own.keys() & reference.keys())
     return [{t: 100 * (own[s][t] - reference[s][t]) for t in reference[s]} for s in pairs]
 
 
-def _relative(
-    own: Mapping[int, Mapping[str, float]], reference: Mapping[int, Mapping[str, float]]
-) -> float:
-    pairs = own.keys() & reference.keys()
-    return _mean([relative_gain(own[seed], reference[seed]) for seed in pairs])
-
-
-def _verdict(overall: Difference | None, collapsed: Mapping[str, int], rule: Rule) -> Any:
-    if overall is None:
-        word, sentence = "", "the reference"
-    else:
+def _verdict(
+    overall: Difference | None, collapsed: Mapping[str, int], rule: Rule
+) -> tuple[str, str]:
+    """Word and sentence."""
+    word, sentence = "", "the reference"
+    if overall is not None:
         word, sentence = verdict(overall, alpha=rule.alpha, matters=rule.matters)
     if collapsed:
         lost = ", ".join(f"{task} on {count}" for task, count in collapsed.items())
         sentence += f"; no score, which counts as the worst one: {lost} seeds"
-    return {"word": word, "sentence": sentence}
-
-
-def _costs(own: Mapping[int, UnitResult], reference: Mapping[int, UnitResult]) -> Any:
-    pairs, units = own.keys() & reference.keys(), list(own.values())
-    ratios = [_per_epoch(own[s]) / _per_epoch(reference[s]) for s in pairs]
-    return {
-        "train_ratio": float(np.median(ratios)) if ratios else _NAN,
-        "train_seconds": float(np.median([unit["train_seconds"] for unit in units])),
-        "peak_memory_mb": float(np.median([unit["peak_memory_mb"] for unit in units])),
-        "epochs": float(np.mean([unit["epochs"] for unit in units])),
-    }
-
-
-def _measured(units: Sequence[UnitResult]) -> Any:
-    matrices = [measured_matrices(unit) for unit in units]
-    return {
-        "reached": _means([_reached(unit) for unit in units]),
-        "affinity": _affinity(units, matrices),
-        "matrix": np.mean([m[-1] for m in matrices], axis=0) if all(matrices) else None,
-    }
+    return word, sentence
 
 
 def _by_task(
