@@ -50,7 +50,7 @@ class Projected(InputModule):
         self.layouts = (Numbers.layout,)
         self._names = [feature.name for feature in features]
         self.maps = nn.ModuleList(nn.Linear(f.width, f.project) for f in features)
-        self.width = sum(feature.project for feature in features)
+        self.widths = tuple(feature.project for feature in features)
 
     def forward(self, blocks: Mapping[str, FeatureBlock]) -> Tensor:
         vectors = [blocks[Numbers.layout][name] for name in self._names]

@@ -19,7 +19,7 @@ class EmbeddingConfig(Section):
 
 
 class MlpExpertConfig(Section):
-    """Feed-forward experts: Linear, LayerNorm, SiLU, dropout per hidden layer."""
+    """Feed-forward experts: Linear, normalisation, activation, dropout per hidden layer."""
 
     kind: Literal["mlp"] = "mlp"
     count: PositiveInt = Field(1, description="number of such experts")
@@ -98,6 +98,17 @@ class ModelConfig(Section):
     )
     gates: GatesConfig = GatesConfig()
     tower: TowerConfig = TowerConfig()
+    members: Annotated[int, Field(ge=1, le=256)] = Field(
+        1,
+        description="networks that share all but a learned scaling of the inputs and their output "
+        "layers; their mean predicts (BatchEnsemble, TabM)",
+    )
+    normalization: Literal["layer", "none"] = Field(
+        "layer", description="before the activation, in mlp experts and towers"
+    )
+    activation: Literal["silu", "relu"] = Field(
+        "silu", description="of the hidden layers of mlp experts and towers"
+    )
     dropout: Fraction = Field(0.1, description="after each hidden layer of mlp experts")
     tower_dropout: Fraction = Field(0.2, description="after each hidden layer of a tower")
     logit_transfer: list[LogitTransferConfig] = Field([], description="task pairs, without a cycle")

@@ -19,12 +19,17 @@ class InputModule(nn.Module, ABC):
     """All features of one kind as columns; its parameters are shared by all tasks.
 
     Attributes:
-        width: number of columns.
+        widths: number of columns of each feature.
         layouts: blocks of a batch that it reads.
     """
 
-    width: int
+    widths: tuple[int, ...]
     layouts: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return sum(self.widths)
 
     @abstractmethod
     def forward(self, blocks: Mapping[str, FeatureBlock]) -> Tensor:
@@ -41,7 +46,7 @@ class NumberColumns(InputModule):
 
     def __init__(self, features: Sequence[FeatureSpec], block: type[Columns]) -> None:
         super().__init__()
-        self.width = sum(feature.width for feature in features)
+        self.widths = tuple(feature.width for feature in features)
         self.layouts = (block.layout,)
         self._names = tuple(feature.name for feature in features)
 

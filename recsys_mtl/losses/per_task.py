@@ -62,7 +62,8 @@ class TaskLoss:
         """The same for G tasks at once, which only element-wise losses allow for G > 1.
 
         Args:
-            logits: (B, G), or (B, o) with G = 1.
+            logits: (B, G), or (B, o) with G = 1; (k · B, …) of k members, for the mean of their
+                losses.
             labels: (B, G).
             weights: (B,).
             items: (I, o) item table of a retrieval task.
@@ -70,12 +71,15 @@ class TaskLoss:
         Returns:
             (G,) losses and (G,) counts.
         """
+        members = len(logits) // max(1, len(labels))
+        if members > 1:
+            labels, weights = labels.repeat(members, 1), weights.repeat(members)
         counts = self.counting(labels)
         row_weights = torch.where(counts, weights.unsqueeze(1), 0)
         row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
         total = row_weights.sum(0)
         mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)
-        return mean, (row_weights > 0).sum(0)
+        return mean, (row_weights > 0).sum(0) // max(1, members)
 
     def counting(self, labels: Tensor) -> Tensor:
         """Whether each label (any shape) counts; bool of the same shape."""

@@ -8,7 +8,7 @@ from recsys_mtl.model.embeddings import Embeddings
 from recsys_mtl.model.embeddings_backend import make_embeddings
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup
 from recsys_mtl.model.gates import GateStatistics, GateUse
-from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP
+from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP, HiddenLayers
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec, Outputs
 from recsys_mtl.model.ple import PLE, PLEOutput
 from recsys_mtl.model.towers import Towers, tower_waves
@@ -27,6 +27,7 @@ __all__ = [
     "GroupedLayerNorm",
     "GroupedLinear",
     "GroupedMLP",
+    "HiddenLayers",
     "MultiTaskNetwork",
     "NetworkSpec",
     "Outputs",

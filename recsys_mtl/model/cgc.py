@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import gate_prior
-from recsys_mtl.model.grouped import GroupedLinear
+from recsys_mtl.model.grouped import GroupedLinear, HiddenLayers
 from recsys_mtl.model.scaled_mix import ScaledMix
 
 
@@ -26,7 +26,7 @@ class CGCSpec:
         shared: experts of all tasks; may be empty.
         own: experts of each task; may be empty, but not both.
         match_width: how experts of unequal width are matched.
-        dropout: of mlp experts.
+        layers: hidden layers of mlp experts.
         gated: False mixes by the plain average (shared-bottom).
         preferred: task -> expert names with an initial gate bias of +1 (others: −1).
     """
@@ -35,7 +35,7 @@ class CGCSpec:
     shared: tuple[ExpertGroup, ...]
     own: tuple[ExpertGroup, ...]
     match_width: MatchWidth = "project"
-    dropout: float = 0.1
+    layers: HiddenLayers = field(default_factory=HiddenLayers)
     gated: bool = True
     preferred: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ class CGC(nn.Module):
             in_features=in_features,
             out_features=spec.width,
             scale_to=spec.mean_width if spec.match_width == "scale" else None,
-            dropout=spec.dropout,
+            layers=spec.layers,
         )
 
     @staticmethod

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP
+from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP, HiddenLayers
 
 ExpertKind = Literal["mlp", "cross", "fm"]
 MatchWidth = Literal["project", "scale"]
@@ -85,14 +85,16 @@ class FmExperts(nn.Module):
         return 0.5 * (v.sum(-2).square() - v.square().sum(-2))
 
 
-def make_experts(group: ExpertGroup, *, copies: int, in_features: int, dropout: float) -> nn.Module:
+def make_experts(
+    group: ExpertGroup, *, copies: int, in_features: int, layers: HiddenLayers
+) -> nn.Module:
     """`copies` × `group.count` experts: (B, I) or (G, B, I) to (G, B, group.out_width)."""
     groups = copies * group.count
     if group.kind == "cross":
         return CrossExperts(groups, in_features, group.layers, group.width)
     if group.kind == "fm":
         return FmExperts(groups, in_features, group.fields, group.width)
-    return GroupedMLP(groups, in_features, group.hidden, dropout)
+    return GroupedMLP(groups, in_features, group.hidden, layers)
 
 
 class ExpertBank(nn.Module):
@@ -106,7 +108,7 @@ class ExpertBank(nn.Module):
         scale_to: None projects narrower experts to D; a mean width zero-pads them to D and
             scales each expert by sqrt(mean width / its width), equal gate weights then
             mean equal contributions.
-        dropout: of mlp experts.
+        layers: hidden layers of mlp experts.
     """
 
     def __init__(
@@ -117,14 +119,14 @@ class ExpertBank(nn.Module):
         in_features: int,
         out_features: int,
         scale_to: float | None,
-        dropout: float,
+        layers: HiddenLayers,
     ) -> None:
         super().__init__()
         self.copies = copies
         self.out_features = out_features
         self.counts = tuple(group.count for group in groups)
         self.experts = nn.ModuleList(
-            make_experts(group, copies=copies, in_features=in_features, dropout=dropout)
+            make_experts(group, copies=copies, in_features=in_features, layers=layers)
             for group in groups
         )
         self.scales = tuple(

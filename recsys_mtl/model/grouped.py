@@ -6,8 +6,10 @@ Shapes: G groups, B rows, I inputs, O outputs. An input is (B, I), the same for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,24 +78,46 @@ class GroupedLayerNorm(nn.Module):
         return torch.addcmul(shift.unsqueeze(1), normed, scale.unsqueeze(1))
 
 
+@dataclass(frozen=True)
+class HiddenLayers:
+    """What follows the affine map of every hidden layer.
+
+    Attributes:
+        normalization: layer (Ba et al. 2016) or none.
+        activation: silu or relu.
+        dropout: probability of a zero, last.
+    """
+
+    normalization: Literal["layer", "none"] = "layer"
+    activation: Literal["silu", "relu"] = "silu"
+    dropout: float = 0.1
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"silu": F.silu, "relu": F.relu}
+
+
 class GroupedMLP(nn.Module):
-    """G independent MLPs: Linear, LayerNorm, SiLU, dropout for each hidden layer.
+    """G independent MLPs: Linear, normalisation, activation, dropout for each hidden layer.
 
     The two ways to run it give the same numbers up to rounding; on a CPU a loop over the groups
     is faster for large batches, batched products elsewhere.
     """
 
     def __init__(
-        self, groups: int, in_features: int, hidden: Sequence[int], dropout: float
+        self, groups: int, in_features: int, hidden: Sequence[int], layers: HiddenLayers
     ) -> None:
         super().__init__()
         widths = [in_features, *hidden]
         self.groups = groups
         self.out_features = widths[-1]
-        self.dropout = dropout
+        self.dropout = layers.dropout
+        self._activation = _ACTIVATIONS[layers.activation]
         self._largest = max(widths[1:], default=0)
         self.linears = nn.ModuleList(GroupedLinear(groups, i, o) for i, o in pairwise(widths))
-        self.norms = nn.ModuleList(GroupedLayerNorm(groups, width) for width in hidden)
+        self.norms = nn.ModuleList(
+            GroupedLayerNorm(groups, width) if layers.normalization == "layer" else nn.Identity()
+            for width in hidden
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input."""
@@ -107,7 +131,7 @@ class GroupedMLP(nn.Module):
 
     def _batched(self, x: Tensor) -> Tensor:
         for linear, norm in zip(self.linears, self.norms, strict=True):
-            x = dropout(F.silu(norm(linear(x))), self.dropout, training=self.training)
+            x = self._end(norm(linear(x)))
         return x
 
     def _loop(self, x: Tensor) -> Tensor:
@@ -128,8 +152,14 @@ class GroupedMLP(nn.Module):
         )
 
     def _one(self, h: Tensor, layers: Sequence[tuple[Tensor, ...]]) -> Tensor:
-        """(B, I) through one group's layers, each (weight, bias, norm weight, norm bias)."""
-        for weight, bias, scale, shift in layers:
-            h = F.layer_norm(F.linear(h, weight, bias), scale.shape, scale, shift)
-            h = dropout(F.silu(h), self.dropout, training=self.training)
+        """(B, I) through one group's layers, each (weight, bias) and its norm's two."""
+        for weight, bias, *norm in layers:
+            h = F.linear(h, weight, bias)
+            if norm:
+                h = F.layer_norm(h, norm[0].shape, norm[0], norm[1])
+            h = self._end(h)
         return h
+
+    def _end(self, h: Tensor) -> Tensor:
+        """Activation and dropout."""
+        return dropout(self._activation(h), self.dropout, training=self.training)

@@ -24,6 +24,8 @@ from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import entropy, expert_names
+from recsys_mtl.model.grouped import HiddenLayers
+from recsys_mtl.model.members import Members
 from recsys_mtl.model.ple import PLE, PLEOutput
 from recsys_mtl.model.towers import Towers
 
@@ -45,8 +47,9 @@ class NetworkSpec:
         gate_entropy: weight of the gates' entropy in `Outputs.penalty`.
         preferred: task -> expert names whose gate bias starts at +1 (the others at −1).
         tower_hidden: widths of a tower's hidden layers.
-        dropout: of mlp experts.
-        tower_dropout: of towers.
+        layers: hidden layers of mlp experts.
+        tower_layers: hidden layers of towers.
+        members: networks that share all but their scaling of the inputs and their output layers.
         logit_transfer: (source task, target task) pairs.
     """
 
@@ -58,14 +61,18 @@ class NetworkSpec:
     gate_entropy: float = 0.01
     preferred: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tower_hidden: tuple[int, ...] = (64, 32)
-    dropout: float = 0.1
-    tower_dropout: float = 0.2
+    layers: HiddenLayers = field(default_factory=HiddenLayers)
+    tower_layers: HiddenLayers = field(default_factory=lambda: HiddenLayers(dropout=0.2))
+    members: int = 1
     logit_transfer: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Outputs:
     """The output of the network for a batch.
+
+    With k members, B is k times the rows of the batch while training, member by member; in
+    evaluation mode `logits` and `gates` are those of all members together.
 
     Attributes:
         logits: task -> (B, outputs) float32: logits, values, or a unit query for retrieval.
@@ -137,13 +144,15 @@ class MultiTaskNetwork(nn.Module):
         self.inputs = input_modules(data.features)
         self._reads = tables_by_block(data.features)
         self.in_features = self.embeddings.width + sum(m.width for m in self._input_modules())
+        self.members = Members(spec.members, self._column_widths(data)).to(device)
         self.own_width = experts.num_own * experts.width
         self.ple = PLE(experts, self.in_features, spec.levels).to(device)
         self.towers = Towers(
             data.tasks,
             self.ple.out_features,
             spec.tower_hidden,
-            dropout=spec.tower_dropout,
+            layers=spec.tower_layers,
+            members=spec.members,
             transfer=spec.logit_transfer,
         ).to(device)
         self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.items}
@@ -162,6 +171,11 @@ class MultiTaskNetwork(nn.Module):
 
     def _input_modules(self) -> list[InputModule]:
         return [m for m in self.inputs.values() if isinstance(m, InputModule)]
+
+    def _column_widths(self, data: DataSpec) -> list[int]:
+        """Columns of each feature in the experts' input, in order."""
+        widths = [table.dim for table in data.tables]
+        return widths + [width for m in self._input_modules() for width in m.widths]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings.
@@ -215,13 +229,18 @@ class MultiTaskNetwork(nn.Module):
             inputs: (B, I), see `inputs_of`.
             by_task: (T, B, I) the same, a copy for the gate and own experts of each task.
         """
+        inputs, by_task = self.members(inputs), None if by_task is None else self.members(by_task)
         mixed = self.ple(_cast(inputs), None if by_task is None else _cast(by_task))
-        gates = mixed.weights[-1].unbind(0) if mixed.weights else ()
+        gates: tuple[Tensor, ...] = mixed.weights[-1].unbind(0) if mixed.weights else ()
         mean_entropy = inputs.new_zeros((), dtype=torch.float32)
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
+        logits = self.towers(mixed.tasks)
+        if not self.training:
+            logits = {t.name: self.members.merged(t, logits[t.name]) for t in self.tasks}
+            gates = tuple(self.members.mean(weights) for weights in gates)
         return Outputs(
-            logits=self.towers(mixed.tasks),
+            logits=logits,
             gates=dict(zip(self.task_names, gates, strict=True)) if gates else {},
             gate_entropy=mean_entropy,
             penalty=-self.gate_entropy_weight * mean_entropy,
@@ -249,7 +268,7 @@ class MultiTaskNetwork(nn.Module):
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """All parameters except the tables, which have a separate optimizer."""
-        parts = (self.inputs, self.ple, self.towers, self.items)
+        parts = (self.inputs, self.members, self.ple, self.towers, self.items)
         return [parameter for part in parts for parameter in part.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
@@ -260,10 +279,11 @@ class MultiTaskNetwork(nn.Module):
         return [*self.ple.shared_parameters(), *self.input_parameters()]
 
     def input_parameters(self) -> list[tuple[str, str, nn.Parameter, None]]:
-        """The same for the layers between the cut and the experts: a group is a kind of feature."""
+        """The same between the cut and the experts: a group is a kind of feature, or `members`."""
+        parts = [(f"inputs.{kind}", module) for kind, module in self.inputs.items()]
         return [
-            (f"inputs.{kind}.{name}", f"inputs.{kind}", parameter, None)
-            for kind, module in self.inputs.items()
+            (f"{group}.{name}", group, parameter, None)
+            for group, module in [*parts, ("members", self.members)]
             for name, parameter in module.named_parameters()
         ]
 
@@ -304,7 +324,7 @@ def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
         shared=spec.shared_experts if has_shared else (),
         own=spec.task_experts if has_own else (),
         match_width=spec.match_width,
-        dropout=spec.dropout,
+        layers=spec.layers,
         gated=spec.architecture != "shared_bottom",
         preferred=spec.preferred,
     )

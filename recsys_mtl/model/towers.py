@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.model.grouped import GroupedMLP
+from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP, HiddenLayers
 from recsys_mtl.tasks import kind_of
 
 _WHERE = "model.logit_transfer"
@@ -100,7 +100,8 @@ class Towers(nn.Module):
         tasks: T tasks.
         in_features: D.
         hidden: widths of the hidden layers; may be empty.
-        dropout: after each hidden layer.
+        layers: the hidden layers.
+        members: k, each with an output layer of its own.
         transfer: (source, target) pairs of logit transfer.
 
     Raises:
@@ -113,7 +114,8 @@ class Towers(nn.Module):
         in_features: int,
         hidden: Sequence[int],
         *,
-        dropout: float,
+        layers: HiddenLayers,
+        members: int = 1,
         transfer: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__()
@@ -121,10 +123,16 @@ class Towers(nn.Module):
         names = [task.name for task in tasks]
         self.waves = tower_waves(names, transfer)
         self.hidden = nn.ModuleList(
-            GroupedMLP(len(wave), in_features, hidden, dropout) for wave in self.waves
+            GroupedMLP(len(wave), in_features, hidden, layers) for wave in self.waves
         )
         width = hidden[-1] if hidden else in_features
-        self.heads = nn.ModuleList(nn.Linear(width, task.outputs) for task in tasks)
+        self.members = members
+        self.heads = nn.ModuleList(
+            nn.Linear(width, task.outputs)
+            if members == 1
+            else GroupedLinear(members, width, task.outputs)
+            for task in tasks
+        )
         with torch.no_grad():
             for task, head in zip(tasks, self.heads, strict=True):
                 head.get_parameter("bias").copy_(kind_of(task.kind).output_bias(task))
@@ -137,7 +145,10 @@ class Towers(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(T, B, D) to task -> (B, outputs) float32; unit vectors for tasks with items."""
+        """(T, B, D) to task -> (B, outputs) float32; unit vectors for tasks with items.
+
+        The rows of k members follow one another: B is k times the rows of a batch.
+        """
         outputs: dict[int, Tensor] = {}
         for wave, hidden in zip(self.waves, self.hidden, strict=True):
             inputs = x if len(self.waves) == 1 else self._inputs(x, wave, outputs)
@@ -158,5 +169,10 @@ class Towers(nn.Module):
     def _output(self, index: int, h: Tensor) -> Tensor:
         """(B, last hidden width) to (B, outputs)."""
         with torch.autocast(h.device.type, enabled=False):
-            output: Tensor = self.heads[index](h.float())
+            rows = h.float()
+            if self.members > 1:
+                rows = rows.view(self.members, -1, rows.shape[-1])
+            output: Tensor = self.heads[index](rows)
+            if self.members > 1:
+                output = output.flatten(0, 1)
             return F.normalize(output, dim=-1) if self.tasks[index].items else output

@@ -145,6 +145,12 @@ class Binary(Kind[BinaryConfig]):
 
         return TaskLoss.named(**task.loss.model_dump())
 
+    def merged(self, outputs: Tensor) -> Tensor:
+        """The logit of the mean probability."""
+        from torch.nn import functional as F
+
+        return F.logsigmoid(outputs).logsumexp(0) - F.logsigmoid(-outputs).logsumexp(0)
+
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) probabilities."""
         return outputs[:, 0].sigmoid()

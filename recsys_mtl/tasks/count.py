@@ -18,6 +18,7 @@ from recsys_mtl.metrics import count as of
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
 from recsys_mtl.tasks.amount import AmountLabel
 from recsys_mtl.tasks.kind import Boosting, Kind, Scoring, ToUnit
+from recsys_mtl.tasks.start import log_mean_exp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,6 +90,10 @@ class Count(Kind[CountConfig]):
         from recsys_mtl.losses import TaskLoss, pointwise
 
         return TaskLoss(pointwise.poisson, elementwise=True)
+
+    def merged(self, outputs: Tensor) -> Tensor:
+        """The logarithm of the mean expected count."""
+        return log_mean_exp(outputs)
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) expected counts."""

@@ -8,6 +8,7 @@ p · exp(μ + σ²/2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -24,7 +25,7 @@ from recsys_mtl.metrics import Metrics, binary, gini, regression
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
 from recsys_mtl.tasks.amount import AmountLabel
 from recsys_mtl.tasks.kind import Boosting, Kind, Scoring, ToUnit
-from recsys_mtl.tasks.start import log_odds
+from recsys_mtl.tasks.start import inverse_softplus, log_mean_exp, log_odds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 LEAST_SPREAD = 0.05
 """Smallest σ: it bounds the density: a loss is never negative."""
 _MOST = 88.0  # its exponential is a float32
+_LEAST_ABOVE = 1e-6
 
 
 @dataclass
@@ -115,7 +117,7 @@ class CustomerValue(Kind[CustomerValueConfig]):
 
         rate, mean, sd = prior.unbind()
         above = (sd - LEAST_SPREAD).clamp_min(LEAST_SPREAD)
-        return torch.stack([log_odds(rate), mean, above + torch.log(-torch.expm1(-above))])
+        return torch.stack([log_odds(rate), mean, inverse_softplus(above)])
 
     def head_bias(self, spec: TaskSpec) -> Tensor:
         """That of the tower: amounts may be far from 1."""
@@ -126,6 +128,20 @@ class CustomerValue(Kind[CustomerValueConfig]):
         from recsys_mtl.losses import TaskLoss, pointwise
 
         return TaskLoss(pointwise.zero_inflated_lognormal, (("least_spread", LEAST_SPREAD),))
+
+    def merged(self, outputs: Tensor) -> Tensor:
+        """Of the mean probability, the mean expected amount and the mean σ."""
+        import torch
+        from torch.nn import functional as F
+
+        logits, mean, raw = outputs.unbind(-1)
+        spread = LEAST_SPREAD + F.softplus(raw)
+        some, none = F.logsigmoid(logits).logsumexp(0), F.logsigmoid(-logits).logsumexp(0)
+        amounts = F.logsigmoid(logits) + (mean + spread.square() / 2).clamp_max(_MOST)
+        common = spread.mean(0)
+        given = log_mean_exp(amounts) - (some - math.log(len(outputs))) - common.square() / 2
+        above = (common - LEAST_SPREAD).clamp_min(_LEAST_ABOVE)
+        return torch.stack([some - none, given, inverse_softplus(above)], -1)
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B, 2) probabilities of any amount, and expected amounts."""

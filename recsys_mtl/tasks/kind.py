@@ -132,6 +132,10 @@ class Kind(ABC, Generic[Section]):
             (B,) or (B, C), before `Label.to_unit`.
         """
 
+    def merged(self, outputs: Tensor) -> Tensor:
+        """(k, B, o) outputs of k members to the (B, o) of their mean prediction, in float32."""
+        return outputs.mean(0)
+
     def exported(
         self, name: str, outputs: Tensor, items: Callable[[], Tensor], top_k: int
     ) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from recsys_mtl.metrics import multiclass as of
 from recsys_mtl.metrics.weighing import Array, Score, together
 from recsys_mtl.tasks.kind import Kind, Scoring, ToUnit, weighted_shares
 from recsys_mtl.tasks.label import Label, Labels, targets
-from recsys_mtl.tasks.start import log_rates
+from recsys_mtl.tasks.start import log_mean_exp, log_rates
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,6 +137,10 @@ class Multiclass(Kind[MulticlassConfig]):
         from recsys_mtl.losses import TaskLoss, pointwise
 
         return TaskLoss(pointwise.cross_entropy)
+
+    def merged(self, outputs: Tensor) -> Tensor:
+        """The logarithms of the mean probabilities."""
+        return log_mean_exp(outputs.log_softmax(2))
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B, C) probabilities."""

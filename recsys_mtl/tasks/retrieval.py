@@ -147,6 +147,12 @@ class Retrieval(Kind[RetrievalConfig]):
 
         return ItemLoss(pointwise.info_nce, (("temperature", task.temperature),))
 
+    def merged(self, outputs: Tensor) -> Tensor:
+        """The mean query, of length 1: its scores rank items as the mean scores do."""
+        from torch.nn import functional as F
+
+        return F.normalize(outputs.mean(0), dim=-1)
+
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) ranks of the true items in the full catalogue, NaN where unlabelled."""
         import torch

@@ -1,7 +1,8 @@
-"""Outputs of a tower that predict the base rates of the training rows, in float32."""
+"""Outputs of a tower that predict a rate: the training rows' base rate, or a mean of members."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,16 @@ def log_odds(rates: Tensor) -> Tensor:
 def log_rates(rates: Tensor) -> Tensor:
     """The logarithms of rates, clamped away from 0 and 1."""
     return _inside(rates).log()
+
+
+def log_mean_exp(outputs: Tensor) -> Tensor:
+    """(k, B, o) logarithms of k members to those of their means, (B, o)."""
+    return outputs.logsumexp(0) - math.log(len(outputs))
+
+
+def inverse_softplus(values: Tensor) -> Tensor:
+    """Where softplus gives these positive values."""
+    return values + (-(-values).expm1()).log()
 
 
 def _inside(rates: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from recsys_mtl.columns.spec import DataSpec
@@ -12,7 +14,7 @@ from recsys_mtl.config.model import (
     ModelConfig,
 )
 from recsys_mtl.config.schema import Config
-from recsys_mtl.model import ExpertGroup, MultiTaskNetwork, NetworkSpec
+from recsys_mtl.model import ExpertGroup, HiddenLayers, MultiTaskNetwork, NetworkSpec
 from recsys_mtl.model.embeddings_backend import Backend
 
 
@@ -46,6 +48,7 @@ def build_network(
 
 
 def _network_spec(model: ModelConfig) -> NetworkSpec:
+    layers = HiddenLayers(model.normalization, model.activation, model.dropout)
     return NetworkSpec(
         architecture=model.architecture,
         levels=model.levels,
@@ -55,8 +58,9 @@ def _network_spec(model: ModelConfig) -> NetworkSpec:
         gate_entropy=model.gates.entropy,
         preferred=model.gates.preferred,
         tower_hidden=tuple(model.tower.hidden),
-        dropout=model.dropout,
-        tower_dropout=model.tower_dropout,
+        layers=layers,
+        tower_layers=replace(layers, dropout=model.tower_dropout),
+        members=model.members,
         logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
     )
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from recsys_mtl.gradients import task_gradients
 from recsys_mtl.model.cgc import CGCSpec
 from recsys_mtl.model.experts import ExpertGroup
+from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.ple import PLE
 
 B, INPUTS, EXPERTS, WIDTH, TASKS = 11, 5, 3, 4, 2
@@ -144,7 +145,9 @@ def test_a_compiled_network_agrees(network: Grouped) -> None:
 def test_shared_experts_of_a_ple_are_their_own_blocks(seed: int) -> None:
     torch.manual_seed(seed)
     shared = (ExpertGroup(count=3, hidden=(6, 5)), ExpertGroup(kind="cross", count=2, width=4))
-    spec = CGCSpec(("a", "b"), shared=shared, own=(ExpertGroup(hidden=(3,)),), dropout=0.0)
+    spec = CGCSpec(
+        ("a", "b"), shared=shared, own=(ExpertGroup(hidden=(3,)),), layers=HiddenLayers(dropout=0.0)
+    )
     ple = PLE(spec, INPUTS, levels=2)
     losses = ple(torch.randn(B, INPUTS)).tasks.square().mean((1, 2))
     blocks = ple.shared_expert_parameters()

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from recsys_mtl.model.cgc import CGC, CGCSpec
 from recsys_mtl.model.experts import ExpertGroup
+from recsys_mtl.model.grouped import HiddenLayers
 
 TASKS = ("a", "b", "c")
 B, N_IN, S, OWN, D = 11, 5, 2, 4, 6
@@ -17,7 +18,7 @@ def spec(own: int = OWN, shared: int = S, **rest: object) -> CGCSpec:
         tasks=TASKS,
         shared=(ExpertGroup(count=shared, **MLP),) if shared else (),
         own=(ExpertGroup(count=own, **MLP),) if own else (),
-        dropout=0.0,
+        layers=HiddenLayers(dropout=0.0),
         **rest,
     )
 

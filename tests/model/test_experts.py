@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.model.experts import CrossExperts, ExpertBank, ExpertGroup, FmExperts
+from recsys_mtl.model.grouped import HiddenLayers
 
 G, B, N_IN = 4, 11, 5
 MIXED = (
@@ -22,7 +23,12 @@ def randomise(module: nn.Module) -> None:
 
 def bank(copies: int, *, scale_to: float | None = None) -> ExpertBank:
     made = ExpertBank(
-        MIXED, copies=copies, in_features=N_IN, out_features=8, scale_to=scale_to, dropout=0.0
+        MIXED,
+        copies=copies,
+        in_features=N_IN,
+        out_features=8,
+        scale_to=scale_to,
+        layers=HiddenLayers(dropout=0.0),
     )
     randomise(made)
     return made.eval()
@@ -82,7 +88,12 @@ def test_bank_is_a_loop_of_experts(shared: bool, rows: int, match: str) -> None:
 
 def test_equal_widths_need_no_projection() -> None:
     made = ExpertBank(
-        MIXED[:1], copies=1, in_features=N_IN, out_features=6, scale_to=None, dropout=0.0
+        MIXED[:1],
+        copies=1,
+        in_features=N_IN,
+        out_features=6,
+        scale_to=None,
+        layers=HiddenLayers(dropout=0.0),
     )
     assert isinstance(made.projections[0], nn.Identity)
 

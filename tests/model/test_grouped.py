@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.model import grouped
+from recsys_mtl.model import HiddenLayers, grouped
 from recsys_mtl.model.grouped import GroupedLayerNorm, GroupedLinear, GroupedMLP
 
 G, B, N_IN = 4, 11, 5
@@ -65,7 +65,7 @@ def test_mlp_is_a_loop_of_mlps(
 ) -> None:
     monkeypatch.setattr(grouped, "_LOOP_ELEMENTS", 0 if loop else 10**9)
     torch.manual_seed(0)
-    mlp = GroupedMLP(G, N_IN, HIDDEN, dropout=0.5).eval()
+    mlp = GroupedMLP(G, N_IN, HIDDEN, layers=HiddenLayers(dropout=0.5)).eval()
     randomise(mlp)
     x = inputs(shared, rows).requires_grad_()
     got = mlp(x)
@@ -92,7 +92,7 @@ def test_mlp_is_a_loop_of_mlps(
 
 
 def test_mlp_without_hidden_layers_is_the_input() -> None:
-    mlp = GroupedMLP(G, N_IN, (), dropout=0.5)
+    mlp = GroupedMLP(G, N_IN, (), layers=HiddenLayers(dropout=0.5))
     x = torch.randn(B, N_IN)
     assert torch.equal(mlp(x), x.expand(G, B, N_IN))
     assert mlp.out_features == N_IN
@@ -102,7 +102,7 @@ def test_mlp_without_hidden_layers_is_the_input() -> None:
 def test_autocast_keeps_half_precision(loop: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grouped, "_LOOP_ELEMENTS", 0 if loop else 10**9)
     torch.manual_seed(0)
-    mlp = GroupedMLP(G, N_IN, HIDDEN, dropout=0.0)
+    mlp = GroupedMLP(G, N_IN, HIDDEN, layers=HiddenLayers(dropout=0.0))
     x = torch.randn(B, N_IN)
     exact = mlp(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -123,7 +123,7 @@ def test_layer_norm_is_per_group() -> None:
 
 def test_dropout_acts_in_training_only() -> None:
     torch.manual_seed(0)
-    mlp = GroupedMLP(G, N_IN, HIDDEN, dropout=0.5)
+    mlp = GroupedMLP(G, N_IN, HIDDEN, layers=HiddenLayers(dropout=0.5))
     x = torch.randn(B, N_IN)
     share = (mlp(x) == 0).float().mean()
     assert 0.35 < share < 0.65

@@ -8,6 +8,7 @@ import torch
 from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.model.experts import ExpertGroup
+from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec, Outputs
 from tests.encoded import data_spec, encoded
 
@@ -21,6 +22,7 @@ DATA = data_spec(
         TaskSpec("next.item", "retrieval", 5, items=6),
     ),
 )
+NO_DROPOUT = dict.fromkeys(("layers", "tower_layers"), HiddenLayers(dropout=0.0))
 SPEC = NetworkSpec(
     shared_experts=(ExpertGroup(count=2, hidden=(7, 6)),),
     task_experts=(ExpertGroup(count=4, hidden=(8, 6)),),
@@ -77,7 +79,7 @@ def test_every_architecture_trains(architecture: str, levels: int, rows: int) ->
 
 def test_shared_bottom_of_one_expert_is_one_network() -> None:
     spec = NetworkSpec(
-        **{**vars(SPEC), "architecture": "shared_bottom", "dropout": 0.0, "tower_dropout": 0.0},
+        **{**vars(SPEC), "architecture": "shared_bottom", **NO_DROPOUT},
     )
     net = network(NetworkSpec(**{**vars(spec), "shared_experts": (ExpertGroup(hidden=(7, 6)),)}))
     rows = batch()
@@ -98,7 +100,7 @@ def test_single_task_networks_share_only_the_tables() -> None:
 
 @pytest.mark.parametrize("backend", ["plain", "auto"])
 def test_cut_gives_one_table_update(backend: str) -> None:
-    spec = NetworkSpec(**{**vars(SPEC), "dropout": 0.0, "tower_dropout": 0.0})
+    spec = NetworkSpec(**{**vars(SPEC), **NO_DROPOUT})
     torch.manual_seed(0)
     net = MultiTaskNetwork(
         DATA, spec, backend=backend, table_optimizer="sgd", table_learning_rate=0.1
@@ -126,7 +128,9 @@ def test_cut_gives_one_table_update(backend: str) -> None:
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_entropy_is_the_mean_over_rows_tasks_and_levels(levels: int) -> None:
-    spec = NetworkSpec(**{**vars(SPEC), "levels": levels, "gate_entropy": 0.3, "dropout": 0.0})
+    spec = NetworkSpec(
+        **{**vars(SPEC), "levels": levels, "gate_entropy": 0.3, "layers": HiddenLayers(dropout=0.0)}
+    )
     net = network(spec)
     rows = batch()
     outputs = net(rows)
@@ -198,7 +202,7 @@ def test_untrained_network_predicts_near_the_prior() -> None:
 
 
 def test_bfloat16_autocast_is_close() -> None:
-    spec = NetworkSpec(**{**vars(SPEC), "dropout": 0.0, "tower_dropout": 0.0, "levels": 2})
+    spec = NetworkSpec(**{**vars(SPEC), **NO_DROPOUT, "levels": 2})
     net = network(spec)
     rows = batch(64)
     exact = net(rows)
@@ -225,7 +229,7 @@ def test_numeric_only() -> None:
 @pytest.mark.slow  # compiles
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiles_without_graph_breaks() -> None:
-    spec = NetworkSpec(**{**vars(SPEC), "dropout": 0.0, "tower_dropout": 0.0})
+    spec = NetworkSpec(**{**vars(SPEC), **NO_DROPOUT})
     net = network(spec)
     rows = batch()
     embedded = net.cut(rows).values()

@@ -5,6 +5,7 @@ import torch
 
 from recsys_mtl.model.cgc import CGCSpec
 from recsys_mtl.model.experts import ExpertGroup
+from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.ple import PLE
 
 B, N_IN, D = 11, 5, 6
@@ -12,7 +13,7 @@ SPEC = CGCSpec(
     tasks=("a", "b", "c"),
     shared=(ExpertGroup(count=2, hidden=(7, D)),),
     own=(ExpertGroup(count=4, hidden=(8, D)),),
-    dropout=0.0,
+    layers=HiddenLayers(dropout=0.0),
 )
 
 

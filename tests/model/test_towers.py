@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import UserError
+from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.towers import Towers, tower_waves
 from recsys_mtl.tasks import kind_of
 
@@ -24,7 +25,7 @@ TRANSFER = (("ctr", "cvr"), ("cvr", "ltv"), ("stage", "ltv"))
 
 def towers(transfer: tuple[tuple[str, str], ...] = (), hidden: tuple[int, ...] = (4, 3)) -> Towers:
     torch.manual_seed(0)
-    made = Towers(TASKS, D, hidden, dropout=0.0, transfer=transfer)
+    made = Towers(TASKS, D, hidden, layers=HiddenLayers(dropout=0.0), transfer=transfer)
     with torch.no_grad():
         for p in made.parameters():
             p.normal_()
@@ -112,7 +113,7 @@ def test_untrained_outputs_are_the_prior() -> None:
     assert output_bias(TASKS[4]).tolist() == [0.0] * 5
     sure = TaskSpec("x", "binary", 1, prior=(0.0,))
     assert output_bias(sure).item() == pytest.approx(math.log(1e-6), rel=1e-3)
-    made = Towers(TASKS, D, (4, 3), dropout=0.0)
+    made = Towers(TASKS, D, (4, 3), layers=HiddenLayers(dropout=0.0))
     assert made.heads[0].bias.tolist() == [2.5]
 
 

@@ -1,0 +1,63 @@
+"""Members: several networks for little more than the cost of one, by rows of the same products.
+
+Shapes: k members, B rows, I inputs of the experts, T tasks, o outputs of a task's tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.tasks import kind_of
+
+
+class Members(nn.Module):
+    """The inputs of k members, and what the members predict together.
+
+    A member scales every input by a factor of its own and has output layers of its own; tables,
+    experts, gates and towers are shared (Wen et al. 2020, "BatchEnsemble", section 3; Gorishniy et
+    al. 2025, "TabM", section 3.3, the variant with an adapter at the input only). A factor is
+    learned and starts as a random sign, one for all columns of a feature. Without members (k = 1)
+    nothing is scaled.
+
+    The rows of a batch are repeated, member by member: (k · B, I).
+
+    Args:
+        count: k.
+        widths: columns of each feature; their sum is I.
+
+    Attributes:
+        scale: (k, I); None for one member.
+    """
+
+    scale: nn.Parameter | None
+
+    def __init__(self, count: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.count = count
+        if count == 1:
+            self.register_parameter("scale", None)
+            return
+        signs = torch.randint(2, (count, len(widths))).float() * 2 - 1
+        self.scale = nn.Parameter(signs.repeat_interleave(torch.tensor(widths), dim=1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(…, B, I) to (…, k · B, I)."""
+        if self.scale is None:
+            return inputs
+        return (inputs.unsqueeze(-3) * self.scale.unsqueeze(1)).flatten(-3, -2)
+
+    def merged(self, task: TaskSpec, outputs: Tensor) -> Tensor:
+        """(k · B, o) outputs of a tower to the (B, o) of the members' mean prediction."""
+        return outputs if self.count == 1 else kind_of(task.kind).merged(self.split(outputs))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """(k · B, …) to the members' mean, (B, …)."""
+        return values if self.count == 1 else self.split(values).mean(0)
+
+    def split(self, values: Tensor) -> Tensor:
+        """(k · B, …) to (k, B, …)."""
+        return values.view(self.count, -1, *values.shape[1:])
