@@ -194,7 +194,7 @@ def _files(names: Sequence[str]) -> dict[str, Path]:
 
 def _settings(
     file: Path, base: Sequence[str], arms: Mapping[str, Arm]
-) -> dict[str, tuple[str, Sequence[str]]]:
+) -> dict[str, tuple[str, list[str]]]:
     """Of each arm on a table: a hash of all that its trainings share, and the changes."""
     content = open_splits(load_config(file, base)).fingerprint()
     settings = {}

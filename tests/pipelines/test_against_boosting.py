@@ -14,7 +14,11 @@ from pipelines import against_boosting as study
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import Config, label_of, load_config
 
-QUICK = ("training.epochs=1", "training.batch_size=128", "model.shared_experts=[{kind: mlp, hidden: [8]}]")
+QUICK = (
+    "training.epochs=1",
+    "training.batch_size=128",
+    "model.shared_experts=[{kind: mlp, hidden: [8]}]",
+)
 
 
 def table(name: str) -> Config:
