@@ -10,7 +10,7 @@ from recsys_mtl.columns.numbers import Floats
 MAX_SCORE = 5.2
 """Largest absolute normal score of `normal_score`: the quantile at 1e-7."""
 MAX_SD = 10.0
-"""Where standardised values, and the outer pieces of `piecewise_linear`, are clipped."""
+"""Where standardised values, and the outer pieces of `piecewise_coordinate`, are clipped."""
 
 
 def signed_log1p(x: Floats) -> Floats:
@@ -70,14 +70,13 @@ def filled_edges(values: Floats, weights: Floats, bins: int) -> Floats:
     return filled
 
 
-def piecewise_linear(x: Floats, edges: Floats) -> Floats:
-    """Piecewise-linear encoding, (B, bins): Gorishniy et al. 2022, "On Embeddings for Numerical
-    Features in Tabular Deep Learning", equation 1.
+def piecewise_coordinate(x: Floats, edges: Floats) -> Floats:
+    """(B,) where values are on the axis of bins: 2.5 is the middle of the bin from edge 2 to 3.
 
-    Bin t of a value is its position between the bin's edges: 0 below the bin and 1 above it, but
-    the first bin extends below and the last above (up to ±`MAX_SD`). `edges` rise strictly.
-    """  # noqa: D205
-    low, high = np.zeros(len(edges) - 1), np.ones(len(edges) - 1)
-    low[0], high[-1] = -MAX_SD, MAX_SD
+    The first and last bin extend up to `MAX_SD` widths outwards. `edges` rise strictly.
+    """
+    last = len(edges) - 2
+    low = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, last)
     with np.errstate(over="ignore"):  # far beyond a bin of next to no width: clipped like infinity
-        return np.clip((x[:, None] - edges[:-1]) / np.diff(edges), low, high)
+        coordinate = low + (x - edges[low]) / np.diff(edges)[low]
+    return np.clip(coordinate, -MAX_SD, last + MAX_SD)

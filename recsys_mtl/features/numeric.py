@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, are_numbers, read_known
 from recsys_mtl.columns.rows import Rows
+from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.transforms import (
     filled_edges,
     normal_score,
-    piecewise_linear,
+    piecewise_coordinate,
     signed_log1p,
     standardize,
 )
 from recsys_mtl.config.features import FeatureConfig, NumericConfig, PiecewiseConfig
 from recsys_mtl.features.dense import DenseFeature
 from recsys_mtl.features.feature import Observed
+from recsys_mtl.features.inputs import InputModule
+from recsys_mtl.features.numeric_columns import NumericColumns, NumericSpec
 
 QUANTILES = 1001
 LARGEST = 1e150
@@ -33,7 +38,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class NumericFeature(DenseFeature):
-    """A number becomes one float32 column (`piecewise`: one a bin), with an indicator if needed.
+    """A number becomes one float32 column, with an indicator if needed.
+
+    `piecewise` encodes the position on the axis of bins, which the network expands to the bins.
 
     A missing value (null, NaN) is imputed with the training median before the transform; the last
     column is 1 for missing where training had missing values. A feature that was constant in
@@ -87,8 +94,14 @@ class NumericFeature(DenseFeature):
     @property
     def width(self) -> int:
         """Number of encoded columns."""
+        return 1 + self.indicator
+
+    @property
+    def spec(self) -> NumericSpec:
+        """Columns of numbers; the first one may stand for bins."""
         piecewise = self.transform == "piecewise" and not self.constant
-        return (len(self.edges) - 1 if piecewise else 1) + self.indicator
+        bins = len(self.edges) - 1 if piecewise else 0
+        return NumericSpec(self.name, self.kind, self.width, bins=bins)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -130,9 +143,7 @@ class NumericFeature(DenseFeature):
         missing = np.isnan(numbers)
         encoded = np.zeros((len(numbers), self.width), np.float32)
         if not self.constant:
-            transformed = self._transformed(np.where(missing, self.median, numbers))
-            width = self.width - self.indicator
-            encoded[:, :width] = transformed.reshape(len(numbers), width)
+            encoded[:, 0] = self._transformed(np.where(missing, self.median, numbers))
         if self.indicator:
             encoded[:, -1] = missing
         return encoded
@@ -150,6 +161,21 @@ class NumericFeature(DenseFeature):
         """(B,) raw numbers, NaN for null."""
         return {"feature": self._numbers(values, rows)}
 
+    @classmethod
+    def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule:
+        """The encoded columns; bins where a column stands for them."""
+        return NumericColumns(features)
+
+    @classmethod
+    def random_part(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> NDArray[Any]:
+        """(B, width) normal numbers, those of `piecewise` about the axis of bins."""
+        numbers = super().random_part(feature, rows, longest, generator)
+        bins = feature.bins if isinstance(feature, NumericSpec) else 0
+        numbers[:, :1] += bins * torch.rand(rows, 1, generator=generator).numpy()
+        return numbers
+
     def _read(self, values: pl.Series, rows: Rows) -> Floats:
         return np.clip(self._numbers(values, rows), -LARGEST, LARGEST)
 
@@ -166,6 +192,6 @@ class NumericFeature(DenseFeature):
             case "quantile":
                 return normal_score(numbers, np.array(self.edges))
             case "piecewise":
-                return piecewise_linear(numbers, np.array(self.edges))
+                return piecewise_coordinate(numbers, np.array(self.edges))
         largest = np.finfo(np.float32).max
         return np.clip(numbers, -largest, largest)

@@ -141,7 +141,7 @@ class MultiTaskNetwork(nn.Module):
             learning_rate=table_learning_rate,
             device=device,
         )
-        self.inputs = input_modules(data.features)
+        self.inputs = input_modules(data.features).to(device)
         self._reads = tables_by_block(data.features)
         self.in_features = self.embeddings.width + sum(m.width for m in self._input_modules())
         self.members = Members(spec.members, self._column_widths(data)).to(device)

@@ -26,6 +26,7 @@ from torch import Tensor
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import wrong
+from recsys_mtl.features.block import Numbers
 from recsys_mtl.serving.bundle import MANIFEST, PREPROCESSOR
 
 FORMAT = "torch-1"
@@ -98,9 +99,24 @@ def load_export(folder: str | Path, *, pin: str) -> Exported:
             found=", ".join(pickles),
             fix="export the model again with recsys-mtl",
         )
-    program = torch.export.load(io.BytesIO(content[NETWORK]))
     preprocessor = Preprocessor.from_dict(json.loads(content[PREPROCESSOR]))
+    _require_columns(manifest, preprocessor, folder)
+    program = torch.export.load(io.BytesIO(content[NETWORK]))
     return Exported(preprocessor, manifest, program.module())
+
+
+def _require_columns(manifest: Mapping[str, Any], preprocessor: Preprocessor, folder: Path) -> None:
+    """The program takes the numbers that the preprocessor encodes; earlier ones took bins."""
+    encoded = sum(feature.width for feature in preprocessor.spec.features)
+    shapes = {described["name"]: described["shape"] for described in manifest["inputs"]}
+    if shapes[Numbers.layout][1] != encoded:
+        raise wrong(
+            "the program was exported by an earlier version",
+            where=str(folder / MANIFEST),
+            expected=f"{encoded} encoded numbers a row",
+            found=shapes[Numbers.layout][1],
+            fix="export the model again with this version of recsys-mtl",
+        )
 
 
 def pickled(program: bytes) -> list[str]:

@@ -7,7 +7,7 @@ from scipy.stats import norm
 from recsys_mtl.columns.transforms import (
     filled_edges,
     normal_score,
-    piecewise_linear,
+    piecewise_coordinate,
     signed_expm1,
     signed_log1p,
     standardize,
@@ -43,19 +43,13 @@ def test_normal_score_of_ties_is_the_middle_of_their_range():
     assert normal_score(np.array([1e-9]), quantiles)[0] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_piecewise_linear_equals_equation_1():
+def test_a_position_on_the_axis_of_bins():
     edges = np.array([0.0, 1.0, 3.0, 10.0])
-    x = np.array([-1.0, 0.0, 0.5, 2.0, 10.0, 17.0])
-    expected = [[-1, 0, 0], [0, 0, 0], [0.5, 0, 0], [1, 0.5, 0], [1, 1, 1], [1, 1, 2]]
-    np.testing.assert_allclose(piecewise_linear(x, edges), expected)
-
-
-def test_piecewise_linear_clips_the_outer_bins_only():
-    encoded = piecewise_linear(np.array([-1e9, 1e9]), np.array([0.0, 1.0, 2.0]))
-    np.testing.assert_array_equal(encoded, [[-10, 0], [1, 10]])
-    np.testing.assert_array_equal(
-        piecewise_linear(np.array([-1e9, 1e9]), np.array([0.0, 1.0])), [[-10], [10]]
-    )
+    x = np.array([-1e9, -1.0, 0.0, 0.5, 1.0, 2.0, 10.0, 17.0, 1e9])
+    expected = [-10, -1, 0, 0.5, 1, 1.5, 3, 4, 12]
+    np.testing.assert_allclose(piecewise_coordinate(x, edges), expected)
+    narrow = np.array([0.0, 5e-324])
+    np.testing.assert_array_equal(piecewise_coordinate(np.array([-1.0, 1.0]), narrow), [-10, 10])
 
 
 @pytest.mark.parametrize("bins", [2, 3, 16, 48])

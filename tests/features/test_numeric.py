@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.errors import UserError
+from recsys_mtl.features.block import Numbers
 from recsys_mtl.features.numeric import NumericFeature
 
 NULLS = ["-999", "?", "unknown", "1e9"]
@@ -66,13 +68,64 @@ def test_quantile_gives_normal_scores():
     assert np.abs(encoded).max() == pytest.approx(5.2)
 
 
-def test_piecewise_has_a_column_a_bin_but_no_more_than_values():
-    assert _fitted([0.0, 1.0, 2.0, 3.0, 4.0], "piecewise").width == 4
-    assert _fitted([0.0] * 50 + [1.0, 2.0], "piecewise").width == 2
+def test_piecewise_has_its_bins_but_no_more_than_values():
+    assert _fitted([0.0, 1.0, 2.0, 3.0, 4.0], "piecewise").spec.bins == 4
+    assert _fitted([0.0] * 50 + [1.0, 2.0], "piecewise").spec.bins == 2
     gains = [0.0] * 900 + [float(x) for x in range(100, 200)]
     feature = _fitted(gains, "piecewise")
-    assert feature.width == feature.bins
+    assert (feature.spec.bins, feature.width) == (feature.bins, 1)
     assert feature.edges[:2] == [0.0, 100.0]
+
+
+def _piecewise_linear(x: float, edges: list[float]) -> list[float]:
+    """Gorishniy et al. 2022, equation 1, outer bins extended up to 10 widths."""
+    bins, last = [], len(edges) - 2
+    for t, (start, end) in enumerate(pairwise(edges)):
+        ratio = (x - start) / (end - start)
+        if x < start and t > 0:
+            ratio = 0.0
+        if x >= end and t < last:
+            ratio = 1.0
+        bins.append(min(max(ratio, -10.0), 10.0))
+    return bins
+
+
+def test_the_network_reads_bins_in_the_order_of_the_features():
+    x = np.random.default_rng(0).lognormal(size=300).round(2)
+    values: list[float | None] = [*x.tolist(), None, -1e6, 1e6]
+    features = [
+        NumericFeature(name, transform, bins, name=name)
+        for name, transform, bins in [
+            ("a", "piecewise", 5), ("b", "none", 2), ("c", "piecewise", 2), ("d", "piecewise", 48)
+        ]
+    ]  # fmt: skip
+    rows = Rows(0, len(values))
+    for feature in features:
+        known = _series(x.tolist() if feature.name == "c" else values)
+        feature.update(known, Rows(0, len(known)))
+        feature.finish()
+    encoded = {f.name: f.encode(_series(values), rows) for f in features}
+    block = Numbers.of(encoded, len(values))
+    assert block.values.shape[1] == 7
+    module = NumericFeature.inputs([feature.spec for feature in features])
+    assert (module.width, module.state_dict()) == ((5 + 1) + (1 + 1) + 2 + (48 + 1), {})
+    expected = []
+    for value in values:
+        row: list[float] = []
+        for feature in features:
+            number = feature.median if value is None else value
+            piecewise = feature.transform == "piecewise"
+            row += _piecewise_linear(number, feature.edges) if piecewise else [number]
+            row += [float(value is None)] if feature.indicator else []
+        expected.append(row)
+    actual = module({Numbers.layout: block}).numpy()
+    np.testing.assert_allclose(actual, np.array(expected), rtol=1e-6, atol=3e-6)
+
+
+def test_numbers_without_bins_are_not_copied():
+    module = NumericFeature.inputs([_fitted([1.0, 2.0, None], "none").spec])
+    block = Numbers.of({"x": np.ones((3, 2), np.float32)}, 3)
+    assert module({Numbers.layout: block}) is block.values
 
 
 def test_missing_values_are_the_median_with_an_indicator():

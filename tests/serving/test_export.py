@@ -237,6 +237,15 @@ def test_an_unknown_format_is_refused(copy: Path) -> None:
         load_export(copy, pin=pin_of(copy))
 
 
+def test_a_program_that_takes_bins_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.export, "load", lambda *_: pytest.fail("it was loaded"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["inputs"] = [{"name": "numeric", "shape": ["rows", 8], "dtype": "float32"}]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="expected 4 encoded numbers a row; found 8 -> export"):
+        load_export(copy, pin=pin_of(copy))
+
+
 def test_nothing_is_overwritten(bundle: Path, copy: Path) -> None:
     before = pin_of(copy)
     with pytest.raises(UserError, match="there is something already"):

@@ -83,7 +83,8 @@ def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
     )
     batch = preprocessor.encode(rows, labels=False)
     numbers = torch.cat([batch["age"], batch["pay"]], 1)
-    assert numbers.tolist() == [[-1.0, 0.0, 1.0, 0.5], [-0.20000000298023224, 1.0, 0.25, 0.0]]
+    assert numbers.tolist() == [[-1.0, 0.0, 1.5], [-0.20000000298023224, 1.0, 0.25]]
+    bins = torch.tensor([[-1.0, 0.0, 1.0, 0.5], [-0.2, 1.0, 0.25, 0.0]])
     assert batch["city"].tolist() == [3, 0]
     ids, lengths = batch["seen"]
     assert lengths.tolist() == [2, 0]
@@ -96,5 +97,5 @@ def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
         ]
     )
     inputs = network.inputs_of(network.embed(batch), batch)
-    torch.testing.assert_close(inputs, torch.cat([pooled, numbers], 1))
+    torch.testing.assert_close(inputs, torch.cat([pooled, bins], 1))
     assert Predictor(config, preprocessor, network).predict(rows).columns == ["click"]
