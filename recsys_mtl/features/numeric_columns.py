@@ -47,8 +47,8 @@ class NumericColumns(NumberColumns):
 
     def __init__(self, features: Sequence[FeatureSpec]) -> None:
         super().__init__(features, Numbers)
-        columns: list[tuple[int, float, float, float]] = []
-        start = 0
+        encoded, columns, start = self.width, list[tuple[int, float, float, float]](), 0
+        widths = []
         for feature in features:
             bins = feature.bins if isinstance(feature, NumericSpec) else 0
             for t in range(bins):
@@ -57,8 +57,9 @@ class NumericColumns(NumberColumns):
             rest = range(start + (bins > 0), start + feature.width)
             columns += [(column, 0, -torch.inf, torch.inf) for column in rest]
             start += feature.width
-        self.expands = len(columns) > self.width
-        self.width = len(columns)
+            widths.append(bins + len(rest))
+        self.widths = tuple(widths)
+        self.expands = self.width > encoded
         source, *bounds = zip(*columns, strict=True)
         self.register_buffer("source", torch.tensor(source), persistent=False)
         for name, values in zip(("offset", "low", "high"), bounds, strict=True):

@@ -108,7 +108,7 @@ def test_the_network_reads_bins_in_the_order_of_the_features():
     block = Numbers.of(encoded, len(values))
     assert block.values.shape[1] == 7
     module = NumericFeature.inputs([feature.spec for feature in features])
-    assert (module.width, module.state_dict()) == ((5 + 1) + (1 + 1) + 2 + (48 + 1), {})
+    assert (module.widths, module.state_dict()) == ((5 + 1, 1 + 1, 2, 48 + 1), {})
     expected = []
     for value in values:
         row: list[float] = []
