@@ -10,6 +10,9 @@ see the same split. The report has, by task, the points that each arm is ahead o
 boosting (that of the best mean over seeds), with the interval over the paired seeds; then means,
 differences to the first network, and costs. The same command resumes after the finished trainings;
 what has other settings than before, or other rows, is trained anew.
+
+In an arm, `features.*.KEY` is a key of every feature that has it, and `alone` means a network for
+each task. `configs/tables/arms` has the ablation of the recipe and the curve of members.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "tables"
 TABLES = ("bank", "adult", "bank_churn", "hillstrom")
 BOOSTING = ("gradient_boosting",)
 NETWORK, ALONE = "default", "single_task"
+ALL_FEATURES = "features.*."
 Measured = tuple[dict[str, Metrics], dict[str, float]]
 """Metrics of the test rows by task, and costs."""
 _NAME = r"[A-Za-z_][A-Za-z0-9_.\-]*"
@@ -169,7 +173,7 @@ def _own_arms(texts: Sequence[str], file: Path | None) -> dict[str, Arm]:
         name, equals, changes = text.partition("=")
         if not equals or not re.fullmatch(_NAME, name):
             raise wrong("not an arm", where=f"--arm {text}", expected="NAME=KEY=VALUE,KEY=VALUE")
-        own[name] = _arm(re.split(r",(?=[\w.\-]+=)", changes), f"--arm {name}")
+        own[name] = _arm(re.split(r",(?=[\w.*\-]+=)", changes), f"--arm {name}")
     if taken := own.keys() & READY.keys():
         raise wrong("the name of a ready-made arm", where=own[min(taken)].where, found=min(taken))
     return own
@@ -196,14 +200,28 @@ def _settings(
     file: Path, base: Sequence[str], arms: Mapping[str, Arm]
 ) -> dict[str, tuple[str, list[str]]]:
     """Of each arm on a table: a hash of all that its trainings share, and the changes."""
-    content = open_splits(load_config(file, base)).fingerprint()
+    table = load_config(file, base)
+    content = open_splits(table).fingerprint()
     settings = {}
     for name, arm in arms.items():
-        changes = [*base, *arm.changes]
         with reported_as(arm.where):
+            own = [each for change in arm.changes for each in _for_all(change, table)]
+            changes = [*base, *own]
             config = load_config(file, changes)
         settings[name] = _hash(config, content, name in BOOSTING, arm.alone), changes
     return settings
+
+
+def _for_all(change: str, table: Config) -> list[str]:
+    """`features.*.KEY=VALUE` for each feature that has the key."""
+    if not change.startswith(ALL_FEATURES):
+        return [change]
+    rest = change.removeprefix(ALL_FEATURES)
+    key = re.split(r"[.=]", rest)[0]
+    features = [name for name, f in table.features.items() if key in type(f).model_fields]
+    if not features:
+        raise wrong("a key that no feature has", where=f"--set {change}", found=key)
+    return [f"features.{name}.{rest}" for name in features]
 
 
 def _hash(config: Config, content: str, boosting: bool, alone: bool) -> str:
@@ -257,8 +275,10 @@ def _network(config: Config, prepared: Prepared, *, alone: bool) -> Measured:
         metrics |= scores.metrics
         epochs += len(fitted.result.epochs)
         rows = concat(list(own.loaders["test"].epoch(0)))
+        predictor = Predictor(own_config, own.preprocessor, fitted.network)
+        predictor.predict_encoded(rows)  # the first call is slow
         begun = time.perf_counter()
-        Predictor(own_config, own.preprocessor, fitted.network).predict_encoded(rows)
+        predictor.predict_encoded(rows)
         milliseconds += 1e6 * (time.perf_counter() - begun) / rows.num_rows
     return metrics, {"epochs": epochs / len(runs), "predict_ms": milliseconds}
 

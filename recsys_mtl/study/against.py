@@ -39,12 +39,21 @@ Values = dict[Task, dict[str, BySeed]]
 
 @dataclass(frozen=True)
 class ArmOnTask:
-    """An arm's mean scores over seeds, and its points over the rival; None without one."""
+    """An arm's mean scores over seeds and its differences, None where there are none.
+
+    Attributes:
+        score: the main metric.
+        log_loss: None where the kind has none.
+        points: over the rival.
+        log_loss_points: likewise.
+        over_reference: points over the reference; None for itself.
+    """
 
     score: float
     log_loss: float | None
     points: Difference | None
     log_loss_points: Difference | None
+    over_reference: Difference | None
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,7 @@ def summarize(results: Sequence[UnitResult], *, reference: str, rivals: Sequence
             log_loss=None if losses is None else -_mean(losses),
             points=_difference(points, task, arm),
             log_loss_points=_difference(loss_points, task, arm),
+            over_reference=None if arm == reference else _difference(over_reference, task, arm),
         )
 
     def on_table(table: str, arm: str) -> ArmOnTable:
@@ -162,12 +172,23 @@ def _by_task(summary: Summary) -> Table:
     for table, tasks in summary.tasks.items():
         for task, one in tasks.items():
             for index, (arm, own) in enumerate(one.arms.items()):
-                head = ["", "", ""] if index else [table, task, one.metric]
-                score, log_loss = number(own.score), number(own.log_loss)
                 gap = "the rival" if arm == one.rival else _cell(own.points)
-                rows.append([*head, arm, score, gap, log_loss, _short(own.log_loss_points)])
-    columns = ("table", "task", "metric", "arm", "score", "over the rival", "log loss", "points")
-    return Table("Tasks", columns, rows, texts=4, dense=True)
+                rows.append(
+                    [
+                        *(["", ""] if index else [table, task]),
+                        arm,
+                        number(own.score),
+                        gap,
+                        _cell(own.over_reference),
+                        number(own.log_loss),
+                        _short(own.log_loss_points),
+                    ]
+                )
+    columns = ("table", "task", "arm", "score", "over the rival", f"over {summary.reference}",
+               "log loss", "points")  # fmt: skip
+    metrics = {one.kind: one.metric for tasks in summary.tasks.values() for one in tasks.values()}
+    note = "Scores: " + ", ".join(f"{metric} ({kind})" for kind, metric in metrics.items()) + "."
+    return Table("Tasks", columns, rows, texts=3, note=note, dense=True)
 
 
 def _by_table(summary: Summary) -> Table:

@@ -50,6 +50,21 @@ def test_a_table_says_nothing_of_the_network(name: str) -> None:
     assert all(f.model_fields_set == {"kind"} for f in config.features.values())
 
 
+@pytest.mark.parametrize("file", ["recipe", "members"])
+def test_the_ready_arms_fit_a_table(file: str, tmp_path: Path) -> None:
+    write_table("bank_churn", tmp_path, rows=40)
+    path = study.CONFIGS / "bank_churn.yaml"
+    arms = study._own_arms((), study.CONFIGS / f"arms/{file}.yaml")
+    settings = study._settings(path, [f"data.root={tmp_path}"], {**study.READY, **arms})
+    hashes = {name: found for name, (found, _) in settings.items()}
+    assert len(hashes) == len(arms) + len(study.READY)
+    assert hashes["default"] != hashes["single_task"]
+    if "without_bins" in settings:
+        changes = settings["without_bins"][1]
+        numeric = [n for n, f in table("bank_churn").features.items() if f.kind == "numeric"]
+        assert changes[1:] == [f'features.{name}.transform="standardize"' for name in numeric]
+
+
 @pytest.mark.slow  # trainings
 def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in study.TABLES:
@@ -57,7 +72,7 @@ def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "arms.yaml").write_text("arms: {apart: {alone: true, model.tower.hidden: [4]}}")
     arguments = [
         *("--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "2"),
-        *("--arm", "wide=model.tower.hidden=[16, 8],model.dropout=0.3"),
+        *("--arm", "wide=features.*.transform={name: piecewise, bins: 4},model.dropout=0.3"),
         *("--arms-from", str(tmp_path / "arms.yaml")),
         *(word for change in QUICK for word in ("--set", change)),
     ]
@@ -91,6 +106,7 @@ def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--arm", "a/b=x=1"], "--arm a/b=x=1: not an arm; expected NAME=KEY=VALUE,KEY=VALUE"),
         (["--arm", "default=x=1"], "--arm default: the name of a ready-made arm; found default"),
         (["--arm", "fast=training.epoch=1"], "--arm fast: training.epoch"),
+        (["--arm", "all=features.*.bin=1"], "--arm all: features.*.bin=1: a key that no feature"),
         (["--set", "training.epoch=1"], "--set training.epoch=1: training.epoch"),
         (["--data", "nowhere"], "nowhere"),
     ],
