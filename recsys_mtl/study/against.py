@@ -7,7 +7,7 @@ by seed; the mean of a table is over its tasks, that of all is over tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -164,38 +164,43 @@ def make_page(title: str, summary: Summary) -> Page:
             f" The rival of a task is the best of {', '.join(summary.rivals)} in the mean over "
             "seeds, chosen for the main metric and for log loss apart."
         )
-    return Page(title, [head, _by_task(summary), _by_table(summary)])
+    return Page(title, [head, _by_task(summary), _log_losses(summary), _by_table(summary)])
 
 
 def _by_task(summary: Summary) -> Table:
-    rows = []
+    columns = ("table", "task", "arm", "score", "over the rival", f"over {summary.reference}")
+    metrics = {one.kind: one.metric for tasks in summary.tasks.values() for one in tasks.values()}
+    note = "Scores: " + ", ".join(f"{metric} ({kind})" for kind, metric in metrics.items()) + "."
+    rows = [
+        [*head, number(own.score), gap or _cell(own.points), _cell(own.over_reference)]
+        for head, gap, own in _arms_on_tasks(summary)
+    ]
+    return Table("Tasks", columns, rows, texts=3, note=note, dense=True)
+
+
+def _log_losses(summary: Summary) -> Table:
+    columns = ("table", "task", "arm", "log loss", "over the rival")
+    rows = [
+        [*head, number(own.log_loss), _cell(own.log_loss_points)]
+        for head, _, own in _arms_on_tasks(summary)
+        if own.log_loss is not None
+    ]
+    return Table("Log loss", columns, rows, texts=3, dense=True, printed=False)
+
+
+def _arms_on_tasks(summary: Summary) -> Iterator[tuple[list[str], str, ArmOnTask]]:
+    """Table, task (where they begin) and arm; whether it is the rival, in words; its numbers."""
     for table, tasks in summary.tasks.items():
         for task, one in tasks.items():
             for index, (arm, own) in enumerate(one.arms.items()):
-                gap = "the rival" if arm == one.rival else _cell(own.points)
-                rows.append(
-                    [
-                        *(["", ""] if index else [table, task]),
-                        arm,
-                        number(own.score),
-                        gap,
-                        _cell(own.over_reference),
-                        number(own.log_loss),
-                        _short(own.log_loss_points),
-                    ]
-                )
-    columns = ("table", "task", "arm", "score", "over the rival", f"over {summary.reference}",
-               "log loss", "points")  # fmt: skip
-    metrics = {one.kind: one.metric for tasks in summary.tasks.values() for one in tasks.values()}
-    note = "Scores: " + ", ".join(f"{metric} ({kind})" for kind, metric in metrics.items()) + "."
-    return Table("Tasks", columns, rows, texts=3, note=note, dense=True)
+                rival = "the rival" if arm == one.rival else ""
+                yield [*(["", ""] if index else [table, task]), arm], rival, own
 
 
 def _by_table(summary: Summary) -> Table:
     rows = []
     for table, arms in summary.tables.items():
         for index, (arm, own) in enumerate(arms.items()):
-            costs = (number(own.costs.get(n, float("nan")), ".3g") for n in COSTS)
             rows.append(
                 [
                     "" if index else table,
@@ -203,16 +208,20 @@ def _by_table(summary: Summary) -> Table:
                     _cell(own.points),
                     _short(own.log_loss_points),
                     _cell(own.over_reference),
-                    *costs,
+                    *(_cost(own.costs.get(name)) for name in COSTS),
                 ]
             )
-    columns = ("table", "arm", "over the rivals", "log loss", f"over {summary.reference}",
+    columns = ("table", "arm", "over rivals", "log loss", f"over {summary.reference}",
                "seconds", "epochs", "ms")  # fmt: skip
     note = (
         "Mean points over tasks, and over tables; medians of the seconds to train all tasks and to "
         "test them, of epochs trained, and of milliseconds to predict 1,000 rows."
     )
     return Table("Means and costs", columns, rows, texts=2, note=note, dense=True)
+
+
+def _cost(value: float | None) -> str:
+    return number(value, ".3g" if value is not None and value < 100 else ",.0f")
 
 
 def _main(kind: str) -> str:

@@ -78,8 +78,10 @@ def test_one_seed_has_no_interval(rivals: list[str]) -> None:
     summary = summarize(results, reference="net", rivals=rivals)
     assert [*summary.tables] == ["one"]
     text = make_page("title", summary).markdown()
-    assert ("| net | 0.8000 | +2.00 |  | 0.3000 | -1.00 |" in text) is bool(rivals)
-    assert "-2.00 | 0.2900 |" in text  # trees over the network
+    assert ("| net | 0.8000 | +2.00 |  |" in text) is bool(rivals)
+    assert ("| trees | 0.7800 | the rival | -2.00 |" in text) is bool(rivals)
+    assert ("| net | 0.3000 | -1.00 |" in text) is bool(rivals)
+    assert "| trees |" in text.split("## Log loss")[1]
     assert "nan" not in text
 
 
