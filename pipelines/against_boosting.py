@@ -186,13 +186,14 @@ def _arm(changes: Sequence[str], where: str) -> Arm:
 
 def _files(names: Sequence[str]) -> dict[str, Path]:
     """The config of each table."""
-    files = {}
+    files: dict[str, Path] = {}
     for name in names:
         if name not in TABLES and Path(name).suffix != ".yaml":
             fix = did_you_mean(name, TABLES)
             raise wrong("no such table", where="--tables", found=name, fix=fix)
         file = CONFIGS / f"{name}.yaml" if name in TABLES else Path(name)
-        files[file.stem] = file
+        if files.setdefault(file.stem, file) != file:
+            raise wrong("two tables of one name", where="--tables", found=file.stem)
     return files
 
 

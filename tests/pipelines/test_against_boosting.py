@@ -103,6 +103,7 @@ def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     [
         (["--arms", "defualt"], "--arms: no such arm; found defualt -> did you mean 'default'?"),
         (["--tables", "bnk"], "--tables: no such table; found bnk -> did you mean 'bank'?"),
+        (["--tables", "bank,my/bank.yaml"], "--tables: two tables of one name; found bank"),
         (["--arm", "a/b=x=1"], "--arm a/b=x=1: not an arm; expected NAME=KEY=VALUE,KEY=VALUE"),
         (["--arm", "default=x=1"], "--arm default: the name of a ready-made arm; found default"),
         (["--arm", "fast=training.epoch=1"], "--arm fast: training.epoch"),
