@@ -10,10 +10,17 @@ import typer
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Seed, Set, overrides
 from recsys_mtl.cli.status import DONE, INTERRUPTED
+from recsys_mtl.errors import wrong
 
 
 def train(
     config: ConfigFile,
+    boosting: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BOOSTING", help="with --baselines: lightgbm, tuned, gradient_boosting"
+        ),
+    ] = None,
     chosen: Set = None,
     data: Data = None,
     out: Out = None,
@@ -23,6 +30,12 @@ def train(
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     from recsys_mtl.config import load_config
 
+    if boosting and not baselines:
+        raise wrong(
+            "unexpected extra argument",
+            found=" ".join(boosting),
+            fix=f"only boosting may follow CONFIG: --baselines {' '.join(boosting)}",
+        )
     loaded = load_config(config, overrides(chosen, data=data, seed=seed))
     # A mistake in the config is reported before torch is imported.
     with uncollected():
@@ -30,5 +43,5 @@ def train(
         from recsys_mtl.runs import train as library
 
     folder = out or Path("runs") / loaded.name
-    result = library.train(loaded, folder, baselines=baselines, show=ResultTable.show)
+    result = library.train(loaded, folder, baselines=boosting or baselines, show=ResultTable.show)
     return INTERRUPTED if result["interrupted"] else DONE

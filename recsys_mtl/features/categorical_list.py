@@ -18,7 +18,7 @@ from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig
 from recsys_mtl.errors import wrong
 from recsys_mtl.features.block import FeatureBlock, Lists
-from recsys_mtl.features.feature import Observed, TreeColumn
+from recsys_mtl.features.feature import Observed, TreeColumn, TreeList
 from recsys_mtl.features.table import TableFeature, coder_of
 
 
@@ -98,13 +98,13 @@ class CategoricalListFeature(TableFeature):
         return NumberBins.of(observed) if what == "length" else super().bins_of(what, observed)
 
     @classmethod
-    def tree_columns(cls, feature: FeatureSpec, part: tuple[Tensor, Tensor]) -> list[TreeColumn]:
-        """The list's length and its first table row, NaN where it is empty."""
+    def tree_columns(
+        cls, feature: FeatureSpec, part: tuple[Tensor, Tensor]
+    ) -> list[TreeColumn | TreeList]:
+        """The list's length, and its entries to be counted."""
         ids, lengths = (tensor.numpy(force=True) for tensor in part)
-        first = np.full(len(lengths), np.nan, np.float32)
-        first[lengths > 0] = ids[(np.cumsum(lengths) - lengths)[lengths > 0]]
         (table,) = feature.tables
-        return [TreeColumn(lengths), TreeColumn(first, table.rows)]
+        return [TreeColumn(lengths), TreeList(ids, lengths, table.rows)]
 
     @classmethod
     def random_part(

@@ -30,6 +30,20 @@ class TreeColumn(NamedTuple):
     categories: int | None = None
 
 
+class TreeList(NamedTuple):
+    """Lists for trees, which count their frequent ids.
+
+    Attributes:
+        ids: (total length,) of all lists one after another.
+        lengths: (B,) of the lists.
+        categories: number of possible ids.
+    """
+
+    ids: NDArray[Any]
+    lengths: NDArray[Any]
+    categories: int
+
+
 @dataclass
 class Feature(ColumnEncoder):
     """A fitted feature; its class is the kind.
@@ -130,7 +144,7 @@ class Feature(ColumnEncoder):
 
     @classmethod
     @abstractmethod
-    def tree_columns(cls, feature: FeatureSpec, part: Any) -> list[TreeColumn]:
+    def tree_columns(cls, feature: FeatureSpec, part: Any) -> Sequence[TreeColumn | TreeList]:
         """The columns of a batch's part for trees."""
 
     @classmethod

@@ -15,6 +15,7 @@ import numpy as np
 from recsys_mtl.config import Config
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.reports.results import boosting_note
 from recsys_mtl.runs.trained import Trained
 from recsys_mtl.tasks import kind_of
 
@@ -156,7 +157,8 @@ def _baselines(trained: Trained) -> Iterator[Table]:
         others = [by.get(task, {}).get(main, {}).get("value") for by in baselines.values()]
         rows.append([task, main, _number(trained.metric(task, main)), *map(_number, others)])
     columns = ["task", "metric", "model", *(name.replace("_", " ") for name in baselines)]
-    yield Table("Baselines", columns, rows, texts=2)
+    note = boosting_note(trained.result.get("boosting", {}))
+    yield Table("Baselines", columns, rows, texts=2, note=note)
 
 
 def _relations(trained: Trained, tasks: Sequence[str]) -> Iterator[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rich.table import Table
 
@@ -45,6 +46,23 @@ class ResultTable:
                 last = row == len(shown) - 1
                 table.add_row("" if row else task, metric, *cells, end_section=last)
         terminal(highlight=True).print(table)
+
+
+def boosting_note(boosting: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each baseline of `boosting` in result.json: its library, settings and trees."""
+    return "\n".join(_boosting(name, of) for name, of in boosting.items())
+
+
+def _boosting(name: str, numbers: Mapping[str, Any]) -> str:
+    models = {task: of for task, of in numbers["models"].items() if of}
+    trees = (f"{task} {' + '.join(str(m['trees']) for m in of)}" for task, of in models.items())
+    parts = [f"{name}: {numbers['library']}", f"trees: {', '.join(trees) or 'none'}"]
+    settings = [model["settings"] for of in models.values() for model in of]
+    if any(other != settings[0] for other in settings):
+        parts.insert(1, "settings by task in result.json")
+    elif settings:
+        parts.insert(1, ", ".join(f"{key} {value}" for key, value in settings[0].items()))
+    return "; ".join(parts)
 
 
 def _cell(metric: Metric | None) -> str:

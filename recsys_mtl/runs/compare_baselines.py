@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
+import torch
 
-from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.boosting import Boosted, Predictions, boost, default_name
+from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.check import column_of
 from recsys_mtl.config.combiner import SumConfig
@@ -20,7 +23,7 @@ from recsys_mtl.data.loading import load_splits
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.metrics import Metrics, Undefined
-from recsys_mtl.runs.baselines import Predictions, constant, gradient_boosting
+from recsys_mtl.runs.baselines import constant
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.tasks import ToUnit
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
@@ -31,44 +34,101 @@ from recsys_mtl.wiring.trainer import fit_and_test
 log = logging.getLogger(__name__)
 
 
-def baselines(config: Config, prepared: Prepared) -> Iterator[tuple[str, dict[str, Metrics]]]:
+@dataclass(frozen=True)
+class HeldRows:
+    """A run's rows in memory, with the numbers of the files, and what is known of them.
+
+    Attributes:
+        train, valid, test: the rows; of a run with more than `data.fit_rows` training rows only so
+            many of `train` and `valid`.
+        spec: of the batches.
+        inverses: of each task, from its targets to the label's unit.
+    """
+
+    train: Batch
+    valid: Batch
+    test: Batch
+    spec: DataSpec
+    inverses: Mapping[str, ToUnit]
+
+    @classmethod
+    def of(cls, config: Config, prepared: Prepared) -> Self:
+        """Read them."""
+        preprocessor = _with_raw_numbers(config, prepared)
+        loaders = load_splits(config, prepared.splits, preprocessor)
+        return cls(
+            _rows(loaders["train"], config.data.fit_rows),
+            _rows(loaders["valid"], config.data.fit_rows),
+            _rows(loaders["test"], None),
+            preprocessor.spec,
+            inverses(preprocessor),
+        )
+
+
+def baselines(
+    config: Config,
+    prepared: Prepared,
+    names: Sequence[str] = (),
+    report: Callable[[str, Boosted], None] | None = None,
+) -> Iterator[tuple[str, dict[str, Metrics]]]:
     """Each baseline's name and its metrics on the test rows by task, as soon as it is trained.
 
-    constant and gradient_boosting see the raw numeric columns, single_task and shared_bottom the
-    network's own encoding. Boosting holds its rows in memory: of a run with more than
-    `data.fit_rows` training rows it gets so many, and all test rows.
+    constant and boosting see the raw numeric columns, single_task and shared_bottom the network's
+    own encoding. Boosting holds its rows in memory: of a run with more than `data.fit_rows`
+    training rows it gets so many, and all test rows.
+
+    Args:
+        config: the run.
+        prepared: its data.
+        names: of the boosting; LightGBM where it is installed, else scikit-learn's, if empty.
+        report: receives each boosting.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, at the first one.
     """
-    yield from _without_network(config, prepared)
+    rows = HeldRows.of(config, prepared)
+    log.info("baseline: constant")
+    guess = constant(rows.train, rows.test, rows.spec.tasks, inverses=rows.inverses)
+    yield "constant", judged(config, rows, guess)
+    for name in names or (default_name(),):
+        boosted = boost_run(config, rows, name)
+        if report is not None:
+            report(name, boosted)
+        yield name, judged(config, rows, boosted.predictions)
+    del rows
     log.info("baseline: single_task")
     yield "single_task", _single_task(config, prepared)
     log.info("baseline: shared_bottom")
     yield "shared_bottom", fit_and_test(as_shared_bottom(config), prepared)[1].metrics
 
 
-def _without_network(
-    config: Config, prepared: Prepared
-) -> Iterator[tuple[str, dict[str, Metrics]]]:
-    preprocessor = _with_raw_numbers(config, prepared)
-    loaders = load_splits(config, prepared.splits, preprocessor)
-    train = _rows(loaders["train"], config.data.fit_rows)
-    valid = _rows(loaders["valid"], config.data.fit_rows)
-    test = _rows(loaders["test"], None)
-    spec, to_unit = preprocessor.spec, inverses(preprocessor)
+def boost_run(config: Config, rows: HeldRows, name: str) -> Boosted:
+    """A run's test rows as gradient boosting predicts them.
 
-    def judged(predictions: Predictions) -> dict[str, Metrics]:
-        return {
-            task.name: _judge(config, task, predictions[task.name], test, column, to_unit)
-            for column, task in enumerate(spec.tasks)
-        }
+    Args:
+        config: the run; its seed, and its CPU threads (torch's where it names none).
+        rows: of the run.
+        name: one of `recsys_mtl.boosting.NAMES`.
+    """
+    log.info("baseline: %s", name)
+    return boost(
+        name,
+        rows.train,
+        rows.valid,
+        rows.test,
+        rows.spec,
+        seed=config.seed,
+        inverses=rows.inverses,
+        threads=config.training.threads or torch.get_num_threads(),
+    )
 
-    log.info("baseline: constant")
-    yield "constant", judged(constant(train, test, spec.tasks, inverses=to_unit))
-    log.info("baseline: gradient boosting")
-    boosted = gradient_boosting(train, valid, test, spec, seed=config.seed, inverses=to_unit)
-    yield "gradient_boosting", judged(boosted)
+
+def judged(config: Config, rows: HeldRows, predictions: Predictions) -> dict[str, Metrics]:
+    """Metrics by task of predictions for the test rows."""
+    return {
+        task.name: _judge(config, task, predictions[task.name], rows.test, column, rows.inverses)
+        for column, task in enumerate(rows.spec.tasks)
+    }
 
 
 def _judge(

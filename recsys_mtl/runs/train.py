@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys_mtl.boosting import Boosted, require_installed
 from recsys_mtl.config import Config, config_hash, dump_config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
@@ -34,7 +35,7 @@ from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.output import envelope, write_result
-from recsys_mtl.reports.results import ResultTable
+from recsys_mtl.reports.results import ResultTable, boosting_note
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.folder import (
     JOB,
@@ -63,7 +64,7 @@ def train(
     config: Config,
     out: str | Path,
     *,
-    baselines: bool = False,
+    baselines: bool | Sequence[str] = False,
     show: Callable[[ResultTable], None] | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate, store and track one run.
@@ -71,7 +72,9 @@ def train(
     Args:
         config: the run.
         out: folder for the model, the config and result.json.
-        baselines: whether to train the baselines as well.
+        baselines: whether to train the baselines as well; or the boosting among them, by the words
+            of `recsys_mtl.boosting.WORDS`. True: LightGBM where it is installed, else
+            scikit-learn's.
         show: receives the table of results as soon as it is complete.
 
     Returns:
@@ -79,17 +82,25 @@ def train(
 
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
-            the output folder, before anything is written there (a wrong training row of a streamed
-            run beyond `data.fit_rows` is reported when it is read); or a logged model that does not
-            work in a fresh process, after everything else is written.
+            the output folder, or a boosting that is not installed, before anything is written
+            there (a wrong training row of a streamed run beyond `data.fit_rows` is reported when
+            it is read); or a logged model that does not work in a fresh process, after everything
+            else is written.
     """
     require_one_process()
+    names = (
+        None if baselines is False else require_installed(() if baselines is True else baselines)
+    )
     with training_folder(out) as folder:
-        return _train(config, folder, baselines=baselines, show=show)
+        return _train(config, folder, boosting=names, show=show)
 
 
 def _train(
-    config: Config, out: Path, *, baselines: bool, show: Callable[[ResultTable], None] | None
+    config: Config,
+    out: Path,
+    *,
+    boosting: Sequence[str] | None,
+    show: Callable[[ResultTable], None] | None,
 ) -> dict[str, Any]:
     started = datetime.now(UTC)
     if (out / "result.json").exists():
@@ -115,17 +126,16 @@ def _train(
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         interrupted = fitted.result.stopped == "interrupted"
-        others: Baselines = {}
-        if baselines and not interrupted:
-            interrupted = not _finished(run_baselines(config, prepared), others)
-        kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
+        others, boosted = Baselines(), dict[str, Boosted]()
+        if boosting is not None and not interrupted:
+            named = run_baselines(config, prepared, boosting, boosted.__setitem__)
+            interrupted = not _finished(named, others)
         result = envelope(JOB, started=started, config_hash=config_hash(config))
-        result |= _result(config, prepared, fitted, test, others)
+        result |= _result(config, prepared, fitted, test, others) | _boosting(boosted)
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         if show is not None:
-            columns = {"model": test.metrics, **others}
-            show(ResultTable(f"{config.name}: test rows", kinds, columns))
+            show(_table(result, {"model": test.metrics, **others}))
         track_outcome(tracked, config, fitted, test, others)
         _log_model(tracked, config, prepared, fitted, out, result)
         tracked.artifact(write_result(out, result))
@@ -133,6 +143,12 @@ def _train(
             log.warning("interrupted: %s holds the best epoch until then, and its result", out)
             tracked.end("KILLED")
     return result
+
+
+def _table(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Metrics]]) -> ResultTable:
+    kinds = {name: task["kind"] for name, task in result["tasks"].items()}
+    note = boosting_note(result.get("boosting", {}))
+    return ResultTable(f"{result['name']}: test rows", kinds, columns, note or None)
 
 
 def _save(
@@ -217,6 +233,11 @@ def _result(
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "model": MODEL,
     }
+
+
+def _boosting(boosted: Mapping[str, Boosted]) -> dict[str, Any]:
+    numbers = {name: of.numbers() for name, of in boosted.items()}
+    return {"boosting": numbers} if numbers else {}
 
 
 def _log_model(

@@ -108,8 +108,11 @@ def test_train_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -
         (CONFIG, Path("runs/toy")),
         {"baselines": False, "show": ResultTable.show},
     )
+    for line in ("c.yaml --baselines tuned lightgbm", "--baselines c.yaml tuned lightgbm"):
+        _, given = call(fake, "train", result, line)
+        assert given["baselines"] == ["tuned", "lightgbm"]
     overrides = ["a.b=1", "c=[2]", 'data.root="my_data"', "seed=7"]
-    assert requests == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
+    assert requests[:2] == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
 
 
 def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ BOUNDS = {
     "lines": 41_000,  # raised by what new features need, lowered with every copy that goes
     "median lines of a file": 109,
     "files over 400 lines": 0,
-    "kind files": 8,
+    "kind files": 9,  # one of them by LightGBM's objectives, which are called like kinds
     "auc": 1,
     "spearman": 1,
     "circles": 0,

@@ -67,9 +67,12 @@ def test_an_undefined_metric(result: dict[str, Any], config: Config) -> None:
 def test_baselines_are_next_to_the_model(result: dict[str, Any], config: Config) -> None:
     result["tasks"]["click"]["metrics"]["auc"] = {"value": 0.75}
     result["baselines"] = {"gradient_boosting": {"click": {"auc": {"value": 0.625}}}}
+    models = {"click": [{"trees": 7, "settings": {"leaves": 15}}]}
+    result["boosting"] = {"gradient_boosting": {"library": "L 1", "models": models}}
     text = page(result, config)
     assert "| task | metric | model | gradient boosting |" in text
     assert "| click | auc | 0.7500 | 0.6250 |" in text
+    assert "gradient_boosting: L 1; leaves 15; trees: click 7" in text
 
 
 def test_relations_of_the_last_epoch(result: dict[str, Any], config: Config) -> None:

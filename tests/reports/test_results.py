@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from recsys_mtl.metrics import Metrics, Undefined
-from recsys_mtl.reports.results import ResultTable
+from recsys_mtl.reports.results import ResultTable, boosting_note
 
 
 def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,3 +30,20 @@ def test_a_title_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("[/b]x", "[bold]y", ":smile:"):
         ResultTable(text, {}, {"model": {}}, caption=text).show()
         assert capsys.readouterr().out.count(text) == 2
+
+
+def test_the_note_names_library_settings_and_trees() -> None:
+    def model(trees: int, **settings: object) -> dict[str, object]:
+        return {"trees": trees, "settings": settings}
+
+    models = {"click": [model(3, leaves=15, rate=0.1)], "item": []}
+    same = {"library": "L 1", "models": models}
+    value = [model(5, leaves=15, rate=0.1), model(6, leaves=7, rate=0.1)]
+    other = {"library": "L 1", "models": {**models, "value": value}}
+    none = {"library": "L 2", "models": {"item": []}}
+    assert boosting_note({"a": same, "b": other, "c": none}).splitlines() == [
+        "a: L 1; leaves 15, rate 0.1; trees: click 3",
+        "b: L 1; settings by task in result.json; trees: click 3, value 5 + 6",
+        "c: L 2; trees: none",
+    ]
+    assert boosting_note({}) == ""

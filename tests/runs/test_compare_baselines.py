@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from recsys_mtl.boosting import default_name
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.metrics import Metrics, Undefined
@@ -14,7 +15,8 @@ from recsys_mtl.runs.compare_baselines import as_shared_bottom, baselines
 from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
-NAMES = ["constant", "gradient_boosting", "single_task", "shared_bottom"]
+BOOSTING = default_name()
+NAMES = ["constant", BOOSTING, "single_task", "shared_bottom"]
 ByBaseline = dict[str, dict[str, Metrics]]
 
 
@@ -39,7 +41,7 @@ def test_only_boosting_cannot_rank_items(by_baseline: ByBaseline) -> None:
     for name, by_task in by_baseline.items():
         for task, metrics in by_task.items():
             for value in metrics.values():
-                if name == "gradient_boosting" and task == "item":
+                if name == BOOSTING and task == "item":
                     assert isinstance(value, Undefined)
                     assert "does not rank" in value.reason
                 elif not isinstance(value, Undefined):
@@ -47,7 +49,7 @@ def test_only_boosting_cannot_rank_items(by_baseline: ByBaseline) -> None:
 
 
 def test_the_constant_learns_nothing_and_boosting_something(by_baseline: ByBaseline) -> None:
-    constant, boosted = by_baseline["constant"], by_baseline["gradient_boosting"]
+    constant, boosted = by_baseline["constant"], by_baseline[BOOSTING]
     assert constant["click"]["auc"] == 0.5
     assert isinstance(constant["spend"]["rank_correlation"], Undefined)
     assert constant["spend"]["r2"] == pytest.approx(0, abs=0.1)
@@ -61,13 +63,13 @@ def test_they_use_the_rows_of_the_run(
     """All test rows; of the training rows as many as the run fits on."""
     config = shared_toy.config("data.fit_rows=100", "data.loading=stream")
     seen: list[int] = []
-    usual = compare.gradient_boosting
+    usual = compare.boost
 
-    def watched(train: Any, valid: Any, test: Any, *args: Any, **options: Any) -> Any:
+    def watched(name: str, train: Any, valid: Any, test: Any, *args: Any, **options: Any) -> Any:
         seen.extend([train.num_rows, valid.num_rows, test.num_rows])
-        return usual(train, valid, test, *args, **options)
+        return usual(name, train, valid, test, *args, **options)
 
-    monkeypatch.setattr(compare, "gradient_boosting", watched)
+    monkeypatch.setattr(compare, "boost", watched)
     prepared = prepare(config)
     started = baselines(config, prepared)
     assert [next(started)[0], next(started)[0]] == NAMES[:2]

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from recsys_mtl.boosting import default_name
 from recsys_mtl.config import load_config
 from recsys_mtl.errors import UserError
 from recsys_mtl.runs.train import train
@@ -57,7 +58,7 @@ def test_from_rows_to_scores(shop: Any) -> None:
     assert value["auc"]["value"] > 0.6
     for metrics in (orders, value):
         assert 0.7 < metrics["calibration_ratio"]["value"] < 1.4
-    constant, boosting = (result["baselines"][n] for n in ("constant", "gradient_boosting"))
+    constant, boosting = (result["baselines"][n] for n in ("constant", default_name()))
     assert constant["orders"]["poisson_d2"]["value"] == pytest.approx(0, abs=0.02)
     assert constant["value"]["auc"]["value"] == 0.5
     assert boosting["orders"]["poisson_d2"]["value"] > 0.1

@@ -229,7 +229,7 @@ def test_an_interrupt_keeps_what_was_learned(
 def test_an_interrupt_during_the_baselines_keeps_those_that_finished(
     toy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(config: Any, prepared: Any) -> Iterator[tuple[str, Any]]:
+    def interrupted(config: Any, prepared: Any, *_: Any) -> Iterator[tuple[str, Any]]:
         yield "constant", {name: {} for name in config.tasks}
         raise KeyboardInterrupt
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import load_ablation
+from recsys_mtl.boosting import default_name
 from recsys_mtl.config import Config
 from recsys_mtl.runs import train as train_job
 from recsys_mtl.runs.train import train
@@ -170,7 +171,7 @@ def test_baselines_leave_out_what_needs_other_tasks(
     on = (*CAGT, "balancing={name: gradnorm, alpha: 0.5}", "training.epochs=1")
     result = train(toy.config(*on), toy.run, baselines=True)
     assert list(result["baselines"]) == [
-        *("constant", "gradient_boosting", "single_task", "shared_bottom")
+        *("constant", default_name(), "single_task", "shared_bottom")
     ]
     *single, bottom = seen
     assert [list(config.tasks) for config in single] == [[task] for task in TASKS]
