@@ -27,7 +27,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +46,7 @@ from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.reports.output import prepare_out
-from recsys_mtl.runs.compare_baselines import baselines
+from recsys_mtl.runs.compare_baselines import HeldRows, boost_run, judged
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.study.against import make_page, summarize
@@ -247,7 +246,10 @@ def unit_trainer(
         config = load_config(unit.file, [*own, *unit.changes, f"seed={unit.seed}"])
         prepared = prepare(config)
         begun = time.perf_counter()
-        train = _boosted if unit.arm in BOOSTING else partial(_network, alone=unit.alone)
+        boosting = unit.arm in BOOSTING
+        train = (
+            partial(_boosted, name=unit.arm) if boosting else partial(_network, alone=unit.alone)
+        )
         metrics, costs = train(config, prepared)
         return {
             "rows": prepared.rows,
@@ -260,8 +262,9 @@ def unit_trainer(
     yield train_unit
 
 
-def _boosted(config: Config, prepared: Prepared) -> Measured:
-    return dict(islice(baselines(config, prepared), 2))["gradient_boosting"], {}
+def _boosted(config: Config, prepared: Prepared, *, name: str) -> Measured:
+    rows = HeldRows.of(config, prepared)
+    return judged(config, rows, boost_run(config, rows, name).predictions), {}
 
 
 def _network(config: Config, prepared: Prepared, *, alone: bool) -> Measured:
