@@ -31,6 +31,9 @@ class TableOptimizerConfig(Section):
         "rowwise_adagrad", description="rowwise: one accumulator a table row"
     )
     learning_rate: PositiveFloat = Field(0.02, description="peak rate")
+    weight_decay: NonNegative = Field(
+        0.0, description="decoupled, of the rows that a step reads, in every step once"
+    )
 
 
 class EarlyStoppingConfig(Section):

@@ -6,8 +6,8 @@ Shapes: B rows, P sum of all widths.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,22 @@ def table_name(feature: str) -> str:
     return "t_" + feature.replace(".", "%2E")
 
 
+class _BeforeUpdate(torch.autograd.Function):
+    """Pooled embeddings as they are; backward calls `act` before the tables update themselves."""
+
+    @staticmethod
+    def forward(ctx: Any, pooled: Tensor, act: Callable[[], None]) -> Tensor:
+        """The same values."""
+        ctx.act = act
+        return pooled.view_as(pooled)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The same gradient."""
+        ctx.act()
+        return gradients[0], None
+
+
 class Embeddings(nn.Module, ABC):
     """One table per feature, pooled to one vector per row and feature.
 
@@ -33,6 +49,10 @@ class Embeddings(nn.Module, ABC):
     part of the dense optimizer. They stay float32 under autocast. Do not deep-copy a network:
     copy its `state_dict` instead.
 
+    The weight decay is decoupled, of the rows that were read: `w ← (1 − rate · decay) · w`, then
+    the update. It is fbgemm's mode DECOUPLE, computed here for both backends: fbgemm has it for
+    row-wise Adagrad on GPUs only.
+
     Attributes:
         width: P.
         embedding_bags: holds `t_<feature>.weight` (rows, dim), in both backends.
@@ -40,8 +60,17 @@ class Embeddings(nn.Module, ABC):
 
     embedding_bags: nn.ModuleDict
 
-    def __init__(self, tables: Sequence[TableSpec], device: torch.device) -> None:
+    def __init__(
+        self,
+        tables: Sequence[TableSpec],
+        device: torch.device,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
         super().__init__()
+        self._learning_rate = learning_rate
+        self._weight_decay = weight_decay
         self.tables = tuple(tables)
         self.device = device
         self.width = sum(table.dim for table in self.tables)
@@ -61,7 +90,17 @@ class Embeddings(nn.Module, ABC):
             return torch.zeros(rows, 0, device=self.device, requires_grad=torch.is_grad_enabled())
         with torch.autocast(self.device.type, enabled=False):
             pooled = self._sum(bags, rows)
+            if self._weight_decay:
+                before: Callable[..., Tensor] = _BeforeUpdate.apply
+                pooled = before(pooled, lambda: self._decay(bags))
             return pooled * self._mean_factor(bags, rows) if self._averaged else pooled
+
+    def _decay(self, bags: Sequence[Bag]) -> None:
+        """Shrinks the rows that were read, each once: duplicates write the same value."""
+        kept = 1 - self._learning_rate * self._weight_decay
+        for weight, (ids, _) in zip(self.weights(), bags, strict=True):
+            values = weight.data  # fbgemm's backward checks versions, which this leaves alone
+            values.index_copy_(0, ids, values[ids] * kept)
 
     def _mean_factor(self, bags: Sequence[Bag], rows: int) -> Tensor:
         """(B, P): 1 / length for the columns of averaged bags, else 1."""
@@ -95,9 +134,9 @@ class Embeddings(nn.Module, ABC):
     def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
         """(B, P) sums over bags; backward through it updates the tables."""
 
-    @abstractmethod
     def set_learning_rate(self, learning_rate: float) -> None:
         """Sets the rate of the following updates."""
+        self._learning_rate = learning_rate
 
     @abstractmethod
     def accumulators(self) -> dict[str, Tensor]:

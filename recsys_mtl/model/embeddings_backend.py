@@ -27,6 +27,7 @@ def make_embeddings(
     backend: Backend = "auto",
     optimizer: TableOptimizer = "rowwise_adagrad",
     learning_rate: float = 0.02,
+    weight_decay: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Embeddings:
     """Embeddings of the requested backend; the same seed gives the same weights in both.
@@ -38,6 +39,7 @@ def make_embeddings(
         UserError: backend `torchrec` is not available.
     """
     device = torch.device(device)
+    settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     obstacle = "" if backend == "plain" else _torchrec_obstacle(tables)
     if backend == "torchrec" and obstacle:
         raise wrong(
@@ -51,12 +53,12 @@ def make_embeddings(
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
     embeddings: Embeddings
     if backend == "plain" or obstacle or not tables:
-        embeddings = PlainEmbeddings(tables, optimizer, learning_rate, device)
+        embeddings = PlainEmbeddings(tables, optimizer, device, **settings)
     else:
         from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
 
         with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
-            embeddings = TorchrecEmbeddings(tables, optimizer, learning_rate, device)
+            embeddings = TorchrecEmbeddings(tables, optimizer, device, **settings)
     embeddings.initialise()
     return embeddings
 

@@ -88,11 +88,12 @@ class PlainEmbeddings(Embeddings):
         self,
         tables: Sequence[TableSpec],
         optimizer: TableOptimizer,
-        learning_rate: float,
         device: torch.device,
+        *,
+        learning_rate: float,
+        weight_decay: float,
     ) -> None:
-        super().__init__(tables, device)
-        self._learning_rate = learning_rate
+        super().__init__(tables, device, learning_rate=learning_rate, weight_decay=weight_decay)
         self.embedding_bags = nn.ModuleDict(
             {table_name(table.name): _Table(table, optimizer, device) for table in self.tables}
         )
@@ -115,10 +116,6 @@ class PlainEmbeddings(Embeddings):
 
     def _live_tables(self) -> dict[str, _Table]:
         return {n: t for n, t in self.embedding_bags.items() if isinstance(t, _Table)}
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Sets the rate of the following updates."""
-        self._learning_rate = learning_rate
 
     def accumulators(self) -> dict[str, Tensor]:
         """Live optimizer state by table name."""

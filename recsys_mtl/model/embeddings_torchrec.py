@@ -42,10 +42,12 @@ class TorchrecEmbeddings(Embeddings):
         self,
         tables: Sequence[TableSpec],
         optimizer: TableOptimizer,
-        learning_rate: float,
         device: torch.device,
+        *,
+        learning_rate: float,
+        weight_decay: float,
     ) -> None:
-        super().__init__(tables, device)
+        super().__init__(tables, device, learning_rate=learning_rate, weight_decay=weight_decay)
         optimizer_type, settings = _OPTIMIZERS[optimizer]
         self._keys = [table.name for table in self.tables]
         collection = FusedEmbeddingBagCollection(
@@ -82,6 +84,7 @@ class TorchrecEmbeddings(Embeddings):
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Sets the rate of the following updates."""
+        super().set_learning_rate(learning_rate)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()  # a fused step only passes the rate to the kernels

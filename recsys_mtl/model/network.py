@@ -107,6 +107,7 @@ class MultiTaskNetwork(nn.Module):
         backend: of the embedding tables.
         table_optimizer: fused into the tables' backward.
         table_learning_rate: of that optimizer.
+        table_weight_decay: of that optimizer.
         device: of all parameters; initial weights do not depend on it. Do not move the network
             afterwards: TorchRec's tables stay.
 
@@ -123,6 +124,7 @@ class MultiTaskNetwork(nn.Module):
         backend: Backend = "auto",
         table_optimizer: TableOptimizer = "rowwise_adagrad",
         table_learning_rate: float = 0.02,
+        table_weight_decay: float = 0.0,
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
@@ -139,6 +141,7 @@ class MultiTaskNetwork(nn.Module):
             backend=backend,
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
+            weight_decay=table_weight_decay,
             device=device,
         )
         self.inputs = input_modules(data.features).to(device)

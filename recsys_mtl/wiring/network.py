@@ -43,6 +43,7 @@ def build_network(
         backend=backend or config.model.embedding.backend,
         table_optimizer=config.training.tables.name,
         table_learning_rate=config.training.tables.learning_rate,
+        table_weight_decay=config.training.tables.weight_decay,
         device=device,
     )
 

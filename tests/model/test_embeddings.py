@@ -31,9 +31,17 @@ def have_torchrec() -> bool:
     return embeddings_backend._torchrec_obstacle(()) == ""
 
 
-def make(backend: str, optimizer: str = "rowwise_adagrad", seed: int = 0) -> Embeddings:
+def make(
+    backend: str, optimizer: str = "rowwise_adagrad", seed: int = 0, decay: float = 0.0
+) -> Embeddings:
     torch.manual_seed(seed)
-    return make_embeddings(TABLES + LISTS, backend=backend, optimizer=optimizer, learning_rate=0.1)
+    return make_embeddings(
+        TABLES + LISTS,
+        backend=backend,
+        optimizer=optimizer,
+        learning_rate=0.1,
+        weight_decay=decay,
+    )
 
 
 def rows(count: int, seed: int) -> tuple[list[Bag], int]:
@@ -75,6 +83,13 @@ def slow_update(
         weight -= rate * gradient / (state.sqrt() + 1e-8)
 
 
+def slow_decay(weights: list[Tensor], batch: tuple[list[Bag], int], factor: float) -> None:
+    """The rows that any bag reads, one after another."""
+    for weight, (ids, _) in zip(weights, batch[0], strict=True):
+        for row in set(ids.tolist()):
+            weight[row] *= factor
+
+
 @pytest.mark.parametrize("count", [1, B])
 def test_pools_as_the_loop_does(backend: str, count: int) -> None:
     made = make(backend)
@@ -85,9 +100,10 @@ def test_pools_as_the_loop_does(backend: str, count: int) -> None:
     torch.testing.assert_close(got, slow_pool(made.weights(), batch))
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.5])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_backward_is_one_exact_update(backend: str, optimizer: str) -> None:
-    made = make(backend, optimizer)
+def test_backward_is_one_exact_update(backend: str, optimizer: str, decay: float) -> None:
+    made = make(backend, optimizer, decay=decay)
     slow = [w.detach().clone().requires_grad_() for w in made.weights()]
     states = [torch.zeros_like(w) for w in slow]
     for step in range(3):
@@ -96,6 +112,7 @@ def test_backward_is_one_exact_update(backend: str, optimizer: str) -> None:
         made(*batch).backward(cotangent)
         gradients = torch.autograd.grad(slow_pool(slow, batch), slow, cotangent)
         with torch.no_grad():
+            slow_decay(slow, batch, 1 - 0.1 * decay)
             for w, g, state in zip(slow, gradients, states, strict=True):
                 slow_update(w, g, state, optimizer, 0.1)
         for got, want in zip(made.weights(), slow, strict=True):
@@ -105,7 +122,7 @@ def test_backward_is_one_exact_update(backend: str, optimizer: str) -> None:
 @pytest.mark.skipif(not have_torchrec(), reason="torchrec does not import")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_backends_agree(optimizer: str) -> None:
-    plain, fused = make("plain", optimizer), make("torchrec", optimizer)
+    plain, fused = (make(name, optimizer, decay=0.5) for name in ("plain", "torchrec"))
     assert list(plain.state_dict()) == list(fused.state_dict())
     for step in range(3):
         cotangent = torch.randn(B, WIDTH)
