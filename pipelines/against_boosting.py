@@ -34,6 +34,7 @@ import typer
 
 from recsys_mtl.ablation.arms import reported_as
 from recsys_mtl.ablation.plan import as_overrides
+from recsys_mtl.boosting import NAMES, require_installed
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.options import overrides
 from recsys_mtl.cli.script import run_script
@@ -43,7 +44,7 @@ from recsys_mtl.config.section import Name
 from recsys_mtl.data.batch import concat
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.errors import did_you_mean, relocated, wrong
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.runs.compare_baselines import HeldRows, boost_run, judged
@@ -57,11 +58,11 @@ from recsys_mtl.wiring.trainer import fit_and_test
 JOB = "against_boosting"
 CONFIGS = Path(__file__).parents[1] / "configs" / "tables"
 TABLES = ("bank", "adult", "bank_churn", "hillstrom")
-BOOSTING = ("gradient_boosting",)
+BOOSTING = NAMES
 NETWORK, ALONE = "default", "single_task"
 ALL_FEATURES = "features.*."
-Measured = tuple[dict[str, Metrics], dict[str, float]]
-"""Metrics of the test rows by task, and costs."""
+Measured = tuple[dict[str, Metrics], dict[str, Any]]
+"""Metrics of the test rows by task, and what else is known of the training."""
 _NAME = r"[A-Za-z_][A-Za-z0-9_.\-]*"
 
 
@@ -141,6 +142,8 @@ def against_boosting(
     for name in names:
         if name not in known:
             raise wrong("no such arm", where="--arms", found=name, fix=did_you_mean(name, known))
+    with relocated(lambda _: f"--arms {','.join(names)}"):
+        require_installed([name for name in names if name in BOOSTING])
     base = overrides(chosen, data=data)
     units = [
         TableUnit(name, table, seed, settings, file, changes, known[name].alone)
@@ -246,25 +249,25 @@ def unit_trainer(
         config = load_config(unit.file, [*own, *unit.changes, f"seed={unit.seed}"])
         prepared = prepare(config)
         begun = time.perf_counter()
-        boosting = unit.arm in BOOSTING
-        train = (
-            partial(_boosted, name=unit.arm) if boosting else partial(_network, alone=unit.alone)
-        )
-        metrics, costs = train(config, prepared)
+        if unit.arm in BOOSTING:
+            metrics, more = _boosted(config, prepared, unit.arm)
+        else:
+            metrics, more = _network(config, prepared, alone=unit.alone)
         return {
             "rows": prepared.rows,
             "kinds": {task: spec.kind for task, spec in config.tasks.items()},
             "metrics": {task: to_json(own) for task, own in metrics.items()},
             "seconds": time.perf_counter() - begun,
-            **costs,
+            **more,
         }
 
     yield train_unit
 
 
-def _boosted(config: Config, prepared: Prepared, *, name: str) -> Measured:
+def _boosted(config: Config, prepared: Prepared, name: str) -> Measured:
     rows = HeldRows.of(config, prepared)
-    return judged(config, rows, boost_run(config, rows, name).predictions), {}
+    boosted = boost_run(config, rows, name)
+    return judged(config, rows, boosted.predictions), {"boosting": boosted.numbers()}
 
 
 def _network(config: Config, prepared: Prepared, *, alone: bool) -> Measured:
