@@ -67,6 +67,21 @@ class Counts:
         ).sort("mass", "text", descending=[True, False])
         return dict(zip(kept["text"].to_list(), kept["mass"].to_list(), strict=True))
 
+    def rows_of(self, categories: Iterable[str]) -> list[int]:
+        """Rows of each category, whatever their weight."""
+        self._merge()
+        rows = dict(
+            zip(self._merged["text"].to_list(), self._merged["count"].to_list(), strict=True)
+        )
+        return [rows[category] for category in categories]
+
+    @property
+    def share_seen_once(self) -> float:
+        """Share of the rows whose category has no other row; 0 without rows."""
+        self._merge()
+        count = self._merged["count"].to_numpy()
+        return float((count == 1).sum() / max(count.sum(), 1))
+
     @property
     def mean_weight(self) -> float:
         """The mean weight of what was counted; 1 without weights."""

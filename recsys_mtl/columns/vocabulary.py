@@ -14,6 +14,8 @@ from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW, Coder
 from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
 
+_NEW = 0.01  # share of new values from which rare ones are the unknown row's examples
+
 
 @dataclass
 class Vocabulary(Coder):
@@ -21,15 +23,24 @@ class Vocabulary(Coder):
 
     Attributes:
         min_count: categories of fewer rows share the unknown row. Weights do not count here: an
-            embedding needs rows to learn from, and one row of weight 10 is one example.
+            embedding needs rows to learn from, and one row of weight 10 is one example. 0: the fit
+            decides, and the number is here afterwards. Categories seen once hold about the share
+            of the rows that new ones will hold (Good 1953). If it is at least 1 %, the number is
+            2, so that the unknown row is trained as often as it will be read, else 1.
         max_size: number of categories to keep, those of the most weight.
         values: the vocabulary, by falling weight, equal weights by text; the first has row 2.
+        unknown_dropout: α; a training batch reads a category of n training rows as unknown with
+            probability α / (n + α): word dropout (Iyyer et al. 2015) in the form of Kiperwasser &
+            Goldberg 2016, who take 0.25. Models of earlier versions lack it.
+        counts: rows of each category, only for `unknown_dropout`.
     """
 
     kind: ClassVar[str] = "vocabulary"
     min_count: int = 1
     max_size: int | None = None
     values: list[str] = field(default_factory=list)
+    unknown_dropout: float = 0.0
+    counts: list[int] = field(default_factory=list)
     _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
 
     @property
@@ -43,9 +54,20 @@ class Vocabulary(Coder):
 
     def finish(self) -> None:
         """Keeps the frequent categories."""
+        if not self.min_count:
+            self.min_count = 2 if self._counts.share_seen_once >= _NEW else 1
         ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
         self.values = list(ranked)[: self.max_size]
+        self.counts = self._counts.rows_of(self.values) if self.unknown_dropout else []
         self._counts = Counts()
+
+    @property
+    def unknown_rates(self) -> NDArray[np.float32] | None:
+        """(rows,) 0 for unknown and null, see `unknown_dropout` for the others."""
+        if not self.unknown_dropout:
+            return None
+        known = self.unknown_dropout / (np.array(self.counts) + self.unknown_dropout)
+        return np.concatenate([np.zeros(FIRST_ROW), known]).astype(np.float32)
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) row of each value, always within the table."""

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
 
 from recsys_mtl.config.named import MovedKeys, NamedConfig, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
-from recsys_mtl.config.section import Value
+from recsys_mtl.config.section import NonNegative, Value
 
 
 class FeatureConfig(OpenUnion, MovedKeys):
@@ -36,12 +36,21 @@ class CategoryConfigBase(FeatureConfig):
         "vocabulary", description="vocabulary fitted on the training rows, or hashed buckets"
     )
     buckets: PositiveInt | None = Field(None, description="number of buckets of `hash`")
-    min_count: PositiveInt = Field(1, description="values of fewer rows share the unknown row")
+    min_count: PositiveInt | Literal["auto"] = Field(
+        1,
+        description="values of fewer rows share the unknown row; auto: 2 if values seen once hold "
+        "at least 1 % of the training rows (about the share of new values to expect), else 1",
+    )
     max_size: PositiveInt | None = Field(
         None, description="keep the most frequent values, by weight"
     )
-    dim: PositiveInt | None = Field(
-        None, description="embedding width; model.embedding.dim if null"
+    dim: PositiveInt | Literal["auto"] | None = Field(
+        None, description="embedding width or auto; model.embedding.dim if null"
+    )
+    unknown_dropout: NonNegative = Field(
+        0.0,
+        description="α: training reads a value of n rows as unknown with probability α / (n + α), "
+        "so that the unknown row is trained; 0.25 is usual",
     )
     null_values: list[Value] = Field([], description="values that mean missing, as null does")
 
@@ -51,6 +60,8 @@ class CategoryConfigBase(FeatureConfig):
             raise ValueError("encoding hash needs buckets")
         if self.encoding == "vocabulary" and self.buckets is not None:
             raise ValueError("buckets belongs to encoding: hash")
+        if self.encoding == "hash" and self.unknown_dropout:
+            raise ValueError("unknown_dropout needs encoding: vocabulary, which counts values")
         return self
 
 

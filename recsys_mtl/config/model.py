@@ -12,7 +12,11 @@ from recsys_mtl.config.section import Fraction, NonNegative, Section
 class EmbeddingConfig(Section):
     """Embedding tables and their backend."""
 
-    dim: PositiveInt = Field(16, description="width of tables that name none")
+    dim: PositiveInt | Literal["auto"] = Field(
+        16,
+        description="width of tables that name none; auto: of n known values 1.6 · n^0.56, in "
+        "steps of 4, at most 64",
+    )
     backend: Literal["auto", "torchrec", "plain"] = Field(
         "auto", description="auto takes torchrec's fused tables where they import, else plain"
     )

@@ -84,7 +84,9 @@ def describe(annotation: Any) -> str:
     words = []
     for option in options(annotation):
         if get_origin(option) is Literal:
-            words.append("one of " + ", ".join(str(choice) for choice in get_args(option)))
+            choices = [str(choice) for choice in get_args(option)]
+            alone = len(choices) > 1 or len(options(annotation)) == 1
+            words.append(("one of " if alone else "") + ", ".join(choices))
         elif get_origin(option) is list:
             words.append(f"a list of {describe(inner(option)).removeprefix('a ')}s")
         elif get_origin(option) is dict and get_origin(inner(option)) is list:

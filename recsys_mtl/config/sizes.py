@@ -6,7 +6,8 @@ Counted are the weights, gradients and moments of the network in float32. What d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -18,6 +19,7 @@ from recsys_mtl.config.yaml_text import KeyPath, dotted
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import in_bytes, total_memory
 
+_AUTO_STEP, _AUTO_MOST = 4, 64
 _TABLE_BYTES = 4  # a weight; the optimizer's rows come on top
 _DENSE_BYTES = 16  # a weight, its gradient and two moments
 _MODULE_BYTES = 10_000  # a layer's object, whatever its width
@@ -40,14 +42,29 @@ class Need:
     bytes: int
 
 
-def require_memory(config: Config) -> None:
+def auto_dim(values: int) -> int:
+    """Embedding width by cardinality: fastai's rule, 1.6 · n^0.56 (Howard & Gugger 2020).
+
+    In steps of 4, which fused tables need, and at most 64.
+
+    Args:
+        values: n, how many have a row of the table.
+    """
+    return min(_AUTO_MOST, _AUTO_STEP * math.ceil(1.6 * values**0.56 / _AUTO_STEP) or _AUTO_STEP)
+
+
+def require_memory(config: Config, fitted: Mapping[str, tuple[int, int]] | None = None) -> None:
     """The network fits the memory of this machine.
+
+    Args:
+        config: the run.
+        fitted: rows and width of each table, as far as they are known.
 
     Raises:
         UserError: it does not; the line names the first part that does not fit, or the largest.
     """
     available = total_memory()
-    needs = list(memory_needs(config))
+    needs = list(memory_needs(config, fitted))
     total = sum(need.bytes for need in needs)
     if available is None or total <= available:
         return
@@ -62,14 +79,17 @@ def require_memory(config: Config) -> None:
     )
 
 
-def memory_needs(config: Config) -> Iterator[Need]:
+def memory_needs(
+    config: Config, fitted: Mapping[str, tuple[int, int]] | None = None
+) -> Iterator[Need]:
     """What every table, every group of experts and the towers need."""
     model, width = config.model, 0
     for name, feature in config.features.items():
         if not isinstance(feature, CategoryConfigBase):
             width += 1
             continue
-        dim, rows = feature.dim or model.embedding.dim, feature.buckets or 1
+        rows, chosen = feature.buckets or 1, feature.dim or model.embedding.dim
+        rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
         width += dim
         own = "buckets" if feature.buckets else "dim" if feature.dim else ""
         path = ("features", name, own) if own else ("model", "embedding", "dim")

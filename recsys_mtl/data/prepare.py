@@ -111,6 +111,8 @@ def prepare(
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
     )
+    tables = preprocessor.spec.tables
+    require_memory(config, {table.name: (table.rows, table.dim) for table in tables})
     train = pl.concat(kept, how="vertical_relaxed")
     del kept
     leak_share = min(_LEAK_ROWS, config.data.fit_rows) / splits.counts["train"]

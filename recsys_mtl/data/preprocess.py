@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -59,7 +59,7 @@ class Preprocessor:
         tasks: dict[str, TaskConfig],
         *,
         weight: str | None,
-        default_dim: int,
+        default_dim: int | Literal["auto"],
     ) -> Preprocessor:
         """Fits all encoders in one pass over training rows, as if those of weight 0 were not there.
 
@@ -69,13 +69,13 @@ class Preprocessor:
             features: the configuration's features.
             tasks: the configuration's tasks.
             weight: column of row weights.
-            default_dim: embedding width of features that name none.
+            default_dim: embedding width of features that name none; auto: by cardinality.
 
         Raises:
             UserError: everything that is wrong with columns, values and labels, together.
         """
         fitted = cls(
-            tuple(features_of(features, default_dim)),
+            tuple(features_of(features, 0 if default_dim == "auto" else default_dim)),
             {name: kind_of(task.kind).label(name, task) for name, task in tasks.items()},
             {
                 name: parse(task.only_where, f"tasks.{name}.only_where")

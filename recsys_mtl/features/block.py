@@ -9,7 +9,7 @@ Shapes: B rows, W columns of all features of a block, M lists a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self, TypeAlias
@@ -77,6 +77,10 @@ class TableBlock(FeatureBlock):
     @abstractmethod
     def bags(self, names: Sequence[str]) -> list[Bag]:
         """The table rows of each feature."""
+
+    @abstractmethod
+    def replaced(self, by: Callable[[str, Tensor], Tensor]) -> Self:
+        """The same features, each with what `by` makes of its name and table rows."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,11 @@ class Ids(Columns, TableBlock):
         """The table rows of each feature, one for each row."""
         return [(column, None) for column in self.columns(names).unbind(1)] if names else []
 
+    def replaced(self, by: Callable[[str, Tensor], Tensor]) -> Self:
+        """The same features with other table rows."""
+        columns = [by(name, self[name]) for name in self.names]
+        return self.with_tensors([torch.stack(columns, 1) if columns else self.values])
+
 
 @dataclass(frozen=True)
 class Lists(TableBlock):
@@ -195,6 +204,11 @@ class Lists(TableBlock):
     def bags(self, names: Sequence[str]) -> list[Bag]:
         """The table rows of each feature."""
         return [self[name] for name in names]
+
+    def replaced(self, by: Callable[[str, Tensor], Tensor]) -> Self:
+        """The same features with other table rows."""
+        values = {name: by(name, values) for name, values in self.values.items()}
+        return type(self)(values, self.lengths)
 
     def tensors(self) -> dict[str, Tensor]:
         """The lengths, then each feature's values."""

@@ -17,7 +17,7 @@ from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalConfig, FeatureConfig
 from recsys_mtl.features.block import FeatureBlock, Ids
 from recsys_mtl.features.feature import Observed, TreeColumn
-from recsys_mtl.features.table import TableFeature, coder_of
+from recsys_mtl.features.table import TableFeature, coder_of, dim_of
 
 
 @dataclass
@@ -31,7 +31,7 @@ class CategoricalFeature(TableFeature):
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
         """The unfitted feature of a column."""
         assert isinstance(section, CategoricalConfig)
-        return cls(column, section.dim or default_dim, coder_of(section))
+        return cls(column, dim_of(section, default_dim), coder_of(section))
 
     @property
     def spec(self) -> FeatureSpec:

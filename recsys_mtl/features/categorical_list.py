@@ -19,7 +19,7 @@ from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig
 from recsys_mtl.errors import wrong
 from recsys_mtl.features.block import FeatureBlock, Lists
 from recsys_mtl.features.feature import Observed, TreeColumn, TreeList
-from recsys_mtl.features.table import TableFeature, coder_of
+from recsys_mtl.features.table import TableFeature, coder_of, dim_of
 
 
 @dataclass
@@ -47,7 +47,7 @@ class CategoricalListFeature(TableFeature):
         assert isinstance(section, CategoricalListConfig)
         return cls(
             column,
-            section.dim or default_dim,
+            dim_of(section, default_dim),
             coder_of(section),
             section.pooling,
             section.max_length,

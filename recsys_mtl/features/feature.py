@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
@@ -85,13 +86,18 @@ class Feature(ColumnEncoder):
         Args:
             column: raw column.
             section: of the kind.
-            default_dim: default of the section's embedding width.
+            default_dim: default of the section's embedding width; 0: by cardinality.
         """
 
     @property
     @abstractmethod
     def spec(self) -> FeatureSpec:
         """The facts that the network needs."""
+
+    @property
+    def unknown_rates(self) -> NDArray[np.float32] | None:
+        """(table rows,) how likely training reads a row as the unknown one; None: never."""
+        return None
 
     @abstractmethod
     def encode(self, values: pl.Series, rows: Rows) -> Any:

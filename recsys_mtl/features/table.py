@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.bins import Bins, CategoryBins
 from recsys_mtl.columns.canonical import canonical
-from recsys_mtl.columns.coder import Coder
+from recsys_mtl.columns.coder import FIRST_ROW, Coder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.spelling import null_texts, one_spelling
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase
+from recsys_mtl.config.sizes import auto_dim
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.inputs import InputModule
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,7 +31,7 @@ class TableFeature(Feature):
     """Categories, coded as table rows.
 
     Attributes:
-        dim: embedding width.
+        dim: embedding width; 0: the fit decides by the number of categories.
         coder: from category to table row.
     """
 
@@ -37,7 +42,27 @@ class TableFeature(Feature):
 
     def finish(self) -> None:
         """Ends the fit."""
+        chosen = not self.dim or self.min_count == 0
         self.coder.finish()
+        self.dim = self.dim or auto_dim(self.coder.rows - FIRST_ROW)
+        if chosen:
+            shown = ", ".join(f"{key} {value}" for key, value in self.table.items() if value)
+            log.info("table of '%s': %s", self.name, shown)
+
+    @property
+    def min_count(self) -> int | None:
+        """Of the vocabulary; None: there is none."""
+        return self.coder.min_count if isinstance(self.coder, Vocabulary) else None
+
+    @property
+    def table(self) -> dict[str, int | None]:
+        """The size of its table, and the rows that a value needs for a row of it."""
+        return {"rows": self.coder.rows, "dim": self.dim, "min_count": self.min_count}
+
+    @property
+    def unknown_rates(self) -> NDArray[np.float32] | None:
+        """(rows,) of the coder."""
+        return self.coder.unknown_rates
 
     @classmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
@@ -65,4 +90,10 @@ def coder_of(section: CategoryConfigBase) -> Coder:
     nulls = null_texts(section.null_values)
     if section.buckets is not None:
         return HashBuckets(nulls, section.buckets, one_spelling=True)
-    return Vocabulary(nulls, section.min_count, section.max_size)
+    least = 0 if section.min_count == "auto" else section.min_count
+    return Vocabulary(nulls, least, section.max_size, unknown_dropout=section.unknown_dropout)
+
+
+def dim_of(section: CategoryConfigBase, default: int) -> int:
+    """The width that a section asks for, or the default; 0: the fit decides."""
+    return 0 if section.dim == "auto" else section.dim or default

@@ -21,12 +21,12 @@ def profile_page(result: Mapping[str, Any]) -> Page:
             Table("Labels", ["task", "", *SPLITS], _label_rows(result["labels"]), texts=2),
             Table(
                 "Features",
-                ["feature", "kind", "distinct", *(f"null {s}" for s in SPLITS), *_NEW],
+                ["feature", "kind", "distinct", "table", *(f"null {s}" for s in SPLITS), *_NEW],
                 _feature_rows(result["features"]),
                 texts=2,
                 dense=True,
-                note="distinct: of the training rows. new: share of the values that never occur "
-                "there; of numbers, that lie outside their range.",
+                note="distinct: of the training rows. table: rows × width (min_count). new: share "
+                "of the values that never occur there; of numbers, that lie outside their range.",
             ),
         ],
     )
@@ -52,11 +52,18 @@ def _feature_rows(features: Mapping[str, Any]) -> list[list[str]]:
             name,
             feature["kind"],
             f"{feature['distinct']:,}" if "distinct" in feature else "",
+            _table(feature["table"]) if "table" in feature else "",
             *(_share(feature["nulls"].get(split)) for split in SPLITS),
             *(_share(feature["new"][split]) for split in SPLITS[1:]),
         ]
         for name, feature in features.items()
     ]
+
+
+def _table(table: Mapping[str, Any]) -> str:
+    """Its size, and `min_count` where it leaves values out."""
+    least = table["min_count"] or 1
+    return f"{table['rows']:,} × {table['dim']}" + (f" ({least})" if least > 1 else "")
 
 
 def _share(value: float | None) -> str:

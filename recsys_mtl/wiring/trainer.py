@@ -15,6 +15,7 @@ from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.splits import SplitName
+from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
@@ -116,8 +117,18 @@ def build_trainer(
         )
         on_epoch(epoch)
 
-    plan = build_plan(config)
-    return Trainer(step, loaders["train"], validate, plan, on_epoch=report, on_step=on_step)
+    plan, train = build_plan(config), _training_rows(preprocessor, loaders["train"])
+    return Trainer(step, train, validate, plan, on_epoch=report, on_step=on_step)
+
+
+def _training_rows(preprocessor: Preprocessor, loader: Loader) -> Loader:
+    """The loader, with the dropout of rare categories that features ask for."""
+    rates = {
+        feature.name: torch.from_numpy(feature.unknown_rates)
+        for feature in preprocessor.features
+        if feature.unknown_rates is not None
+    }
+    return UnknownDropout(loader, rates) if rates else loader
 
 
 def watched(config: Config, scores: Scores) -> float | None:

@@ -84,6 +84,30 @@ def test_weights_order_a_vocabulary_but_min_count_counts_rows():
     assert coder.values == ["c", "b"]
 
 
+@pytest.mark.parametrize(
+    ("once", "others", "chosen"), [(1, 99, 2), (1, 100, 1), (0, 5, 1), (3, 0, 2), (0, 0, 1)]
+)
+def test_min_count_by_the_share_of_rows_seen_once(once, others, chosen):
+    values = [*(f"v{n}" for n in range(once)), *["many"] * others, None, None]
+    coder = _fitted(Vocabulary([], min_count=0), pl.Series(values, dtype=pl.String))
+    assert coder.min_count == chosen
+    assert len(coder.values) == (others > 0) + once * (chosen == 1)
+    assert Coder.from_dict(json.loads(json.dumps(coder.to_dict()))) == coder
+
+
+def test_unknown_rates_count_rows_whatever_their_weight():
+    coder = Vocabulary(["?"], unknown_dropout=0.25)
+    coder.update(pl.Series(["a", "b", "b", None]), np.array([9.0, 1.0, 1.0, 1.0]))
+    coder.update(pl.Series(["b", "c", "?"]), np.array([1.0, 2.0, 1.0]))
+    coder.finish()
+    assert coder.values == ["a", "b", "c"]
+    restored = Coder.from_dict(json.loads(json.dumps(coder.to_dict())))
+    expected = [0, 0, 0.25 / 1.25, 0.25 / 3.25, 0.25 / 1.25]
+    np.testing.assert_allclose(restored.unknown_rates, expected, rtol=1e-6)
+    assert _fitted(Vocabulary([]), pl.Series(["a"])).counts == []
+    assert Vocabulary([]).unknown_rates is HashBuckets([], 3).unknown_rates is None
+
+
 def test_vocabulary_of_nothing_but_null():
     coder = _fitted(Vocabulary([]), pl.Series([None, None]))
     assert coder.rows == 2

@@ -85,6 +85,22 @@ def test_wrong_transforms(text: str, message: str) -> None:
         age(text)
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("dim: autos", r"features\.city\.dim: .*expected .*auto.*found \"autos\""),
+        ("min_count: 0", r"features\.city\.min_count: "),
+        ("encoding: hash, buckets: 9, unknown_dropout: 0.25", r"needs encoding: vocabulary"),
+        ("unknown_dropout: -1", r"city\.unknown_dropout: value out of range; expected at least 0"),
+    ],
+)
+def test_wrong_tables(keys: str, message: str) -> None:
+    text = CONFIG.replace("city: {kind: categorical", f"city: {{kind: categorical, {keys}")
+    with pytest.raises(UserError, match=message) as caught:
+        config_from_yaml(text % "", where="a.yaml")
+    assert len(caught.value.problems) == 1
+
+
 def test_raw_is_the_column_without_encoding() -> None:
     config: Config = config_from_yaml(CONFIG % ", transform: log1p", where="a.yaml")
     age, city = config.features.values()

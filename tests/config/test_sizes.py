@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from recsys_mtl.config import sizes
+from recsys_mtl.config.sizes import auto_dim
 from recsys_mtl.errors import UserError
 from recsys_mtl.memory import in_bytes, total_memory
 
@@ -65,6 +66,26 @@ def test_ordinary_networks_fit(shared_toy: Any, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sizes, "total_memory", lambda: needed - 1)
     with pytest.raises(UserError):
         sizes.require_memory(config)
+
+
+@pytest.mark.parametrize(
+    ("values", "dim"), [(0, 4), (1, 4), (5, 4), (6, 8), (41, 16), (170, 32), (700, 64), (10**9, 64)]
+)
+def test_the_width_by_cardinality(values: int, dim: int) -> None:
+    """fastai: 2 → 3, 10 → 6, 100 → 21, 1,000 → 77."""
+    assert auto_dim(values) == dim
+
+
+@pytest.mark.parametrize("key", ["features.city.dim", "model.embedding.dim"])
+def test_fitted_tables_count_as_they_are(
+    key: str, shared_toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = shared_toy.config(f"{key}=auto")
+    monkeypatch.setattr(sizes, "total_memory", lambda: 2**20)
+    sizes.require_memory(config)
+    sizes.require_memory(config, {"city": (9, 8)})
+    with pytest.raises(UserError, match=rf"{key}: 10,000 rows of width 64 need 2\.4 MiB"):
+        sizes.require_memory(config, {"city": (10_000, 64)})
 
 
 @pytest.mark.parametrize(

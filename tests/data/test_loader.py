@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.unknown import UnknownDropout
 from tests.encoded import data_spec, encoded
 
 SPEC = data_spec(
@@ -54,6 +55,31 @@ def _stream(
         shuffle_buffer=buffer,
         seed=seed,
     )
+
+
+def test_rare_categories_are_drawn_to_be_unknown():
+    """Every value by its own rate, anew in every epoch, from the global generator."""
+    rates = {"user": torch.linspace(0, 1, 99), "seen": torch.full((99,), 0.5)}
+    rows = UnknownDropout(_memory(90, 30), rates)
+    assert (rows.num_rows, rows.num_batches) == (90, 3)
+    torch.manual_seed(5)
+    state, dropped = torch.get_rng_state(), list(rows.epoch(2))
+    torch.set_rng_state(state)
+    for batch, before in zip(dropped, _memory(90, 30).epoch(2), strict=True):
+        assert torch.equal(batch["city"], before["city"])
+        for name, ids, kept in (
+            ("user", batch["user"], before["user"]),
+            ("seen", batch["seen"][0], before["seen"][0]),
+        ):
+            draws = torch.rand(len(kept)).tolist()
+            literal = [
+                0 if draw < rates[name][row] else row
+                for draw, row in zip(draws, kept.tolist(), strict=True)
+            ]
+            assert ids.tolist() == literal
+        assert torch.equal(batch["seen"][1], before["seen"][1])
+        assert torch.equal(batch.labels, before.labels)
+    assert 0 < sum((batch["user"] == 0).sum() for batch in dropped) < 90
 
 
 def _numbers(loader: Loader, epoch: int = 0, start: int = 0) -> list[list[int]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import polars as pl
 import pytest
 
@@ -16,6 +18,15 @@ def test_rows_of_the_table():
     feature.finish()
     assert feature.spec.tables == (TableSpec("city", 4, 5),)
     assert feature.encode(pl.Series(["a", "b", "?", None]), Rows(0, 4)).tolist() == [3, 2, 0, 1]
+
+
+def test_the_width_by_the_number_of_values(caplog):
+    feature = CategoricalFeature("city", 0, Vocabulary([], min_count=0))
+    feature.update(pl.Series([*map(str, range(200)), *["a"] * 40]), Rows(0, 240))
+    with caplog.at_level(logging.INFO):
+        feature.finish()
+    assert feature.spec.tables == (TableSpec("city", 3, 4),)
+    assert "table of 'city': rows 3, dim 4, min_count 2" in caplog.text
 
 
 def test_lists_are_refused():

@@ -136,6 +136,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "features.income={kind: numeric, transform: piecewise, bins: 4}",
         "training.precision=bf16",
     ),
+    "ids by their counts": (
+        "model.embedding.dim=auto",
+        "features.city={kind: categorical, min_count: auto, unknown_dropout: 0.25}",
+        "features.seen={kind: categorical_list, dim: auto, unknown_dropout: 2.0}",
+        "training.tables.weight_decay=0.1",
+    ),
     "losses and transfer": (
         "tasks.click={kind: binary, loss: focal}",
         "tasks.spend={kind: regression, loss: huber, transform: log1p}",

@@ -15,6 +15,7 @@ from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.training import Trainer, TrainingResult, TrainingState, Validation
 from recsys_mtl.training.evaluate import Evaluator, mean_loss
 from recsys_mtl.wiring.network import build_network
@@ -81,6 +82,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "fp16, cagt": (combiner("cagt"), {"precision": "fp16"}, {}),  # a CPU does it slowly
     "ema": ({}, {"averaging": "ema"}, {}),
     "swa, torchrec": ({}, {"averaging": {"name": "swa", "start": 0.3}}, TORCHREC),
+    "unknown dropout": ({}, {"tables": {"weight_decay": 0.1}}, TORCHREC),
     "last weights": ({}, {"early_stopping": {"patience": None, "keep": "last"}}, {}),
 }
 QUICK = (
@@ -144,7 +146,11 @@ def make(config_of: Callable[..., Config], spec: DataSpec, rows_of: Callable[...
         few = rows_of(40)
         few.labels[6:, 2] = torch.nan  # so few values that its task borrows
         plan = build_plan(config)
-        return Trainer(step, loader_of(few if rows is None else rows, stream), validate, plan)
+        loader = loader_of(few if rows is None else rows, stream)
+        if case == "unknown dropout":
+            rates = {table.name: torch.full((table.rows,), 0.3) for table in spec.tables}
+            loader = UnknownDropout(loader, rates)
+        return Trainer(step, loader, validate, plan)
 
     return go
 

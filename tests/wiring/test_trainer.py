@@ -13,7 +13,7 @@ from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores, mean_loss
-from recsys_mtl.wiring.trainer import fit_network, watched
+from recsys_mtl.wiring.trainer import build_trainer, fit_network, watched
 from tests.encoded import numbers
 from tests.marks import slow_except
 
@@ -53,6 +53,19 @@ def test_the_seed_decides_everything(config: Config, prepared: Prepared) -> None
     second = fit_network(config, prepared).network.state_dict()
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_rare_categories_are_unknown_in_training_alone(shared_toy: Any) -> None:
+    always = "features.city={kind: categorical, unknown_dropout: 1e12}"
+    config = shared_toy.config(always, "training.epochs=1")
+    prepared = prepare(config)
+    trainer = build_trainer(config, prepared.preprocessor, prepared.loaders)
+    table = trainer.step.network.embeddings.weights()[0]
+    before = table.detach().clone()
+    trainer.fit()
+    changed = (table != before).any(1)
+    assert changed.tolist() == [True, True, False, False, False]  # unknown, null, the cities
+    assert (next(prepared.loaders["valid"].epoch(0))["city"] > 1).any()
 
 
 def test_what_early_stopping_watches(shared_toy: Any) -> None:

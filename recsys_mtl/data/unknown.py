@@ -1,0 +1,57 @@
+"""`UnknownDropout`: training batches in which some rare categories are read as unknown ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from recsys_mtl.columns.coder import UNKNOWN_ROW
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.loader import Loader
+from recsys_mtl.features.block import TableBlock
+
+
+class UnknownDropout:
+    """A loader's batches, each value drawn anew: its own row or, with its rate, the unknown row.
+
+    The unknown row is then trained, on contexts in which rare categories occur. Draws are from
+    torch's global generator on the CPU, when a batch is taken: its state is part of a training's.
+
+    Args:
+        loader: of the training rows.
+        rates: (rows,) of each table that has any, by feature; see `Vocabulary.unknown_dropout`.
+    """
+
+    def __init__(self, loader: Loader, rates: Mapping[str, Tensor]) -> None:
+        self._loader = loader
+        self._rates = dict(rates)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch."""
+        return self._loader.num_rows
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch."""
+        return self._loader.num_batches
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch without the first `start_batch` ones."""
+        return map(self._dropped, self._loader.epoch(epoch, start_batch))
+
+    def _dropped(self, batch: Batch) -> Batch:
+        blocks = {
+            layout: block.replaced(self._drawn) if isinstance(block, TableBlock) else block
+            for layout, block in batch.blocks.items()
+        }
+        return replace(batch, blocks=blocks)
+
+    def _drawn(self, feature: str, rows: Tensor) -> Tensor:
+        rates = self._rates.get(feature)
+        if rates is None:
+            return rows
+        return rows.masked_fill(torch.rand(rows.shape) < rates[rows], UNKNOWN_ROW)
