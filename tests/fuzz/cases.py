@@ -162,9 +162,10 @@ def _feature(draw: Draw, values: str) -> Document:
         names = st.sampled_from(transforms)
         return {"kind": kind} | _some(draw, {"transform": names}, 2)
     options = {
-        "min_count": st.integers(1, 9),
+        "min_count": st.integers(1, 9) | st.just("auto"),
         "max_size": st.integers(1, 9),
-        "dim": st.integers(1, 9),
+        "dim": st.integers(1, 9) | st.just("auto"),
+        "unknown_dropout": st.floats(0, 9),
         "null_values": st.lists(st.sampled_from(ODD_TEXTS), max_size=3),
     }
     feature = {"kind": kind} | _some(draw, options)
