@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
 from recsys_mtl.config.named import NamedConfig, name_of
 from recsys_mtl.config.section import Fraction, NonNegative, Section
@@ -34,6 +34,12 @@ class TableOptimizerConfig(Section):
     weight_decay: NonNegative = Field(
         0.0, description="decoupled, of the rows that a step reads, in every step once"
     )
+
+    @model_validator(mode="after")
+    def _decay_keeps_signs(self) -> Self:
+        if self.learning_rate * self.weight_decay >= 1:
+            raise ValueError("learning_rate times weight_decay is 1 or more: rows would be erased")
+        return self
 
 
 class EarlyStoppingConfig(Section):

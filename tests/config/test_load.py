@@ -86,6 +86,11 @@ MISTAKES = {
         "a.yaml:7: training.tables.learning_rate: value out of range; expected a finite number; "
         "found Infinity",
     ),
+    "decay that erases": (
+        edit("tasks:", "training: {tables: {weight_decay: 50}}\ntasks:"),
+        "a.yaml:7: training.tables: learning_rate times weight_decay is 1 or more: rows would be "
+        "erased",
+    ),
     "no tasks": (
         edit("  click: {kind: binary}", "  {}"),
         "a.yaml:7: tasks: value out of range; expected 1 or more entries; found {}",
