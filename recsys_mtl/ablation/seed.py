@@ -62,6 +62,7 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
         training = config.training.model_copy(update={"threads": threads})
         config = config.model_copy(update={"training": training})
     prepared = prepare(expanded(config))
+    config = prepared.config
     truth, linear, items = _truth(config, prepared.splits.rows("test"))
     return SeedData(config, prepared, _known(config, prepared, truth), truth, linear, items)
 

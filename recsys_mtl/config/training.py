@@ -88,6 +88,11 @@ AveragingConfig = Annotated[
 class TrainingConfig(Section):
     """The loop."""
 
+    recipe: Literal["auto", "table", "stream", "none"] = Field(
+        "auto",
+        description="decides keys that are not set, here and in `model`: table for up to 200,000 "
+        "rows, stream for more or for rare ids, none keeps the defaults; `validate` shows it",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA if there is one")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of matrix products; fp16 on CUDA only"

@@ -17,6 +17,7 @@ import torch
 
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
+from recsys_mtl.config.recipe import DataSize, Derived, with_recipe
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.data.batch import Batch, concat
@@ -39,6 +40,8 @@ class Prepared:
     """Everything a training needs of the data.
 
     Attributes:
+        config: of the run, with what its recipe decided.
+        derived: what that is, `section.key` -> value.
         splits: the raw rows, for callers that need other columns.
         preprocessor: fitted on the training rows; part of the model.
         loaders: one loader a split; train is shuffled, the others are in file order.
@@ -48,6 +51,8 @@ class Prepared:
         example: a few raw training rows, features only.
     """
 
+    config: Config
+    derived: Derived
     splits: Splits
     preprocessor: Preprocessor
     loaders: Mapping[SplitName, Loader]
@@ -112,7 +117,10 @@ def prepare(
         default_dim=config.model.embedding.dim,
     )
     tables = preprocessor.spec.tables
+    rows_of_largest = max((table.rows for table in tables), default=0)
+    config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
     require_memory(config, {table.name: (table.rows, table.dim) for table in tables})
+    _report(config, derived)
     train = pl.concat(kept, how="vertical_relaxed")
     del kept
     leak_share = min(_LEAK_ROWS, config.data.fit_rows) / splits.counts["train"]
@@ -138,6 +146,8 @@ def prepare(
         loaders = load_splits(config, splits, preprocessor, valid.see)
         sampler.take_valid(valid.rows())
     return Prepared(
+        config=config,
+        derived=derived,
         splits=splits,
         preprocessor=preprocessor,
         loaders=loaders,
@@ -146,6 +156,12 @@ def prepare(
         warnings=warnings,
         example=example,
     )
+
+
+def _report(config: Config, derived: Derived) -> None:
+    each = ", ".join(f"{key}: {value}" for key, value in derived.items())
+    if each:
+        log.info("recipe %s decides %s", config.training.recipe, each)
 
 
 def _training_rows(

@@ -105,12 +105,12 @@ def _train(
     started = datetime.now(UTC)
     if (out / "result.json").exists():
         log.warning("%s holds an earlier run, which this one will replace", out)
-    config = expanded(config)
-    public = without_secrets(config)
-    log.info("effective config:\n%s", dump_config(public))
     check_precision(config.training.precision, pick_device(config.training.device))
     sampler = ReferenceSampler()
-    prepared = prepare(config, sampler)
+    prepared = prepare(expanded(config), sampler)
+    config = prepared.config
+    public = without_secrets(config)
+    log.info("effective config:\n%s", dump_config(public))
     check_output_columns(prepared.preprocessor)
     check_storable(config, prepared.preprocessor)
     require_space(out, config, prepared.preprocessor.spec)
@@ -224,6 +224,7 @@ def _result(
             "streamed": prepared.streamed,
             "warnings": prepared.warnings,
         },
+        "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},
         "training": _training(fitted),
         "tasks": measured(test, kinds, seed=config.seed),
         "baselines": {

@@ -32,6 +32,7 @@ def validate(config: Config) -> dict[str, Any]:
     config = expanded(config)
     profile = DataProfile()
     prepared = prepare(config, watch=profile.watch)
+    config = prepared.config
     if not profile.seen:
         _profile_streamed(profile, prepared)
     check_output_columns(prepared.preprocessor)
@@ -49,6 +50,7 @@ def validate(config: Config) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in network.dense_parameters()),
         "table_rows": sum(table.rows for table in spec.tables),
         "tasks": {task.name: task.kind for task in spec.tasks},
+        "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},
         "steps_per_epoch": steps,
         "most_steps": steps * config.training.epochs,
         **profile.numbers(),

@@ -1,0 +1,107 @@
+"""Settings that the data decide, wherever the config leaves them open: `training.recipe`.
+
+`table` is for tables of up to some 200,000 rows: small batches, many steps at a constant rate, an
+average of the weights, members. `stream` is for more rows, or for ids of which most are rare: one
+pass teaches most there, and a second may already over-fit. docs/results.md shows what each setting
+of a recipe is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from recsys_mtl.config.flat import flat
+from recsys_mtl.config.schema import Config
+from recsys_mtl.config.section import Section
+from recsys_mtl.config.training import EmaConfig
+
+RecipeName = Literal["table", "stream", "none"]
+Derived = Mapping[str, Any]
+"""`section.key` -> value that a recipe chose."""
+S = TypeVar("S", bound=Section)
+
+TABLE_ROWS = 200_000
+"""Training rows up to which `auto` takes `table`."""
+ROWS_PER_ID = 20
+"""Fewer training rows for each row of the embedding tables make ids rare: `auto` takes `stream`."""
+_WARMUP_STEPS = 50
+_FEW_IDS = 5_000
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What a recipe goes by.
+
+    Attributes:
+        rows: of training.
+        ids: rows of the largest embedding table.
+    """
+
+    rows: int
+    ids: int
+
+    @property
+    def recipe(self) -> RecipeName:
+        """The recipe that `auto` takes."""
+        rare = self.ids > max(_FEW_IDS, self.rows / ROWS_PER_ID)
+        return "stream" if rare or self.rows > TABLE_ROWS else "table"
+
+
+def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
+    """The config with the keys of its recipe that it leaves open, and these keys.
+
+    A config that comes from here, or was stored by a run, leaves nothing open.
+
+    Args:
+        config: of a run.
+        size: of its training data.
+    """
+    recipe = config.training.recipe
+    name = size.recipe if recipe == "auto" else recipe
+    derived: dict[str, Any] = {}
+    config = _filled(config, _RECIPES[name], (), derived)
+    if name == "table" and "warmup" not in config.training.optimizer.model_fields_set:
+        training = config.training
+        steps = training.epochs * max(1, size.rows // training.batch_size)
+        share = round(min(0.1, _WARMUP_STEPS / steps), 6)
+        config = _filled(config, {"training": {"optimizer": {"warmup": share}}}, (), derived)
+    training = config.training.model_copy(update={"recipe": name})
+    return config.model_copy(update={"training": training}), flat(derived)
+
+
+def _filled(section: S, values: Mapping[str, Any], path: tuple[str, ...], derived: Any) -> S:
+    """The section with values for keys that are not set; they are noted in `derived`."""
+    update: dict[str, Any] = {}
+    for key, value in values.items():
+        old = getattr(section, key)
+        if isinstance(value, Mapping):
+            update[key] = _filled(old, value, (*path, key), derived)
+        elif key not in section.model_fields_set:
+            update[key] = value
+            plain = value.model_dump() if isinstance(value, Section) else value
+            derived[".".join((*path, key))] = plain
+    return section.model_copy(update=update)
+
+
+_RECIPES: dict[str, Mapping[str, Any]] = {
+    "table": {
+        "model": {"members": 8},
+        "training": {
+            "epochs": 60,
+            "batch_size": 256,
+            "optimizer": {"learning_rate": 2e-3, "schedule": "constant", "clip_norm": 1.0},
+            "averaging": EmaConfig(name="ema", decay=0.998),
+            "early_stopping": {"patience": 6},
+        },
+    },
+    "stream": {
+        "training": {
+            "epochs": 3,
+            "averaging": EmaConfig(name="ema", decay=0.998),
+            "early_stopping": {"patience": 1},
+        },
+    },
+    "none": {},
+}
