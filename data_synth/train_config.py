@@ -35,6 +35,7 @@ def train_config(plan: Plan) -> str:
             "tower": {"hidden": [32]},
         },
         "training": {
+            "recipe": "none",
             "threads": 1,
             "epochs": 8,
             "batch_size": 1024,

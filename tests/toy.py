@@ -47,7 +47,7 @@ DOCUMENT: Document = {
         "tower": {"hidden": [5]},
         "tower_dropout": 0.0,  # it would now and then leave nothing of so narrow a tower
     },
-    "training": {"device": "cpu", "epochs": 2, "batch_size": 64, "threads": 1},
+    "training": {"recipe": "none", "device": "cpu", "epochs": 2, "batch_size": 64, "threads": 1},
     "evaluation": {"top_k": [1, 3]},
     "tracking": {"enabled": False},
 }

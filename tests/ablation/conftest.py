@@ -21,6 +21,7 @@ def tiny() -> dict[str, Any]:
         "name": "tiny",
         "synthetic": {"plan": "demo", "rows": 3000, "change": {"features.items": [100]}},
         "change": {
+            "training.recipe": "none",
             "training.epochs": 2,
             "training.batch_size": 256,
             "model.embedding.backend": "plain",

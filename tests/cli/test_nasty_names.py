@@ -77,7 +77,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "task_experts": mlp,
             "tower": {"hidden": [4]},
         },
-        "training": {"epochs": 1, "device": "cpu", "threads": 1, "batch_size": 128},
+        "training": {
+            "recipe": "none",
+            "epochs": 1,
+            "device": "cpu",
+            "threads": 1,
+            "batch_size": 128,
+        },
         "tracking": {"experiment": EXPERIMENT},
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(document, sort_keys=False))

@@ -63,7 +63,7 @@ def config(folder: Path, **data: Any) -> Config:
                 "click": {"kind": "binary"},
                 "buy": {"kind": "binary", "only_where": "click == 1"},
             },
-            "training": {"batch_size": 64},
+            "training": {"recipe": "none", "batch_size": 64},
         }
     )
 

@@ -227,7 +227,7 @@ data:
 features: {{x: {{kind: numeric}}}}
 tasks: {{click: {{kind: binary}}}}
 tracking: {{enabled: false}}
-training: {{device: cpu, threads: 1}}
+training: {{recipe: none, device: cpu, threads: 1}}
 """
     )
     result = train(load_config(tmp_path / "run.yaml"), tmp_path / "out", baselines=True)

@@ -35,7 +35,7 @@ tasks:
   share: {kind: regression, distribution: unit, label_noise: 0.2}
 """
 SMALL = [
-    "tracking.enabled=false", "training.epochs=2", "training.device=cpu",
+    "tracking.enabled=false", "training.epochs=2", "training.device=cpu", "training.recipe=none",
     "training.batch_size=256", "model.embedding={dim: 4, backend: plain}",
     "model.shared_experts=[{kind: mlp, hidden: [16]}]",
     "model.task_experts=[{kind: mlp, hidden: [8]}]", "model.tower={hidden: [8]}",

@@ -31,6 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "shared_experts": [{"kind": "cross", "width": 9}, {"kind": "fm", "width": 12}],
         "task_experts": [{"kind": "fm", "width": 7}, {"kind": "cross", "width": 12}],
     },
+    "members": {"members": 3},
     "two levels": {"levels": 2},
     "logit transfer": {"logit_transfer": [{"source": "click", "target": "value"}]},
 }

@@ -51,7 +51,7 @@ config = Config.model_validate(
         "adatt": {"mechanism": "loss", "warmup_epochs": 1, "freeze_epoch": 2},
         "combiner": {"name": "cagt"},
         "balancing": {"name": "uncertainty"},
-        "training": {"epochs": 3, "batch_size": 64, "device": "cpu"},
+        "training": {"recipe": "none", "epochs": 3, "batch_size": 64, "device": "cpu"},
     }
 )
 preprocessor = Preprocessor.fit([rows], config.features, config.tasks, weight=None, default_dim=4)
