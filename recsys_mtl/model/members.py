@@ -17,11 +17,11 @@ from recsys_mtl.tasks import kind_of
 class Members(nn.Module):
     """The inputs of k members, and what the members predict together.
 
-    A member scales every input by a factor of its own and has output layers of its own; tables,
+    A member scales every feature by a factor of its own and has output layers of its own; tables,
     experts, gates and towers are shared (Wen et al. 2020, "BatchEnsemble", section 3; Gorishniy et
-    al. 2025, "TabM", section 3.3, the variant with an adapter at the input only). A factor is
-    learned and starts as a random sign, one for all columns of a feature. Without members (k = 1)
-    nothing is scaled.
+    al. 2025, "TabM", section 3.3, the variant with an adapter at the input only, but with one
+    factor a feature instead of one a column). Factors are learned and start as random signs.
+    Without members (k = 1) nothing is scaled.
 
     The rows of a batch are repeated, member by member: (k · B, I).
 
@@ -30,10 +30,11 @@ class Members(nn.Module):
         widths: columns of each feature; their sum is I.
 
     Attributes:
-        scale: (k, I); None for one member.
+        scale: (k, features); None for one member.
     """
 
     scale: nn.Parameter | None
+    feature: Tensor
 
     def __init__(self, count: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -41,14 +42,16 @@ class Members(nn.Module):
         if count == 1:
             self.register_parameter("scale", None)
             return
-        signs = torch.randint(2, (count, len(widths))).float() * 2 - 1
-        self.scale = nn.Parameter(signs.repeat_interleave(torch.tensor(widths), dim=1))
+        self.scale = nn.Parameter(torch.randint(2, (count, len(widths))).float() * 2 - 1)
+        feature = torch.arange(len(widths)).repeat_interleave(torch.tensor(widths))
+        self.register_buffer("feature", feature, persistent=False)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(…, B, I) to (…, k · B, I)."""
         if self.scale is None:
             return inputs
-        return (inputs.unsqueeze(-3) * self.scale.unsqueeze(1)).flatten(-3, -2)
+        factors = self.scale[:, self.feature]
+        return (inputs.unsqueeze(-3) * factors.unsqueeze(1)).flatten(-3, -2)
 
     def merged(self, task: TaskSpec, outputs: Tensor) -> Tensor:
         """(k · B, o) outputs of a tower to the (B, o) of the members' mean prediction."""

@@ -36,7 +36,7 @@ def alone(net: MultiTaskNetwork, name: str, member: int) -> MultiTaskNetwork:
     """The network that one member is, without members."""
     one = with_members(name, 1)
     state = net.state_dict()
-    scale = state.pop("members.scale")
+    scale = state.pop("members.scale")[:, net.members.feature]
     for key, value in state.items():
         if key.startswith("towers.heads."):
             state[key] = value[member]
@@ -63,14 +63,16 @@ def test_a_member_is_a_network_of_its_own(name: str) -> None:
         torch.testing.assert_close(weights, torch.stack([one.gates[task] for one in each]).mean(0))
 
 
-def test_signs_are_of_features_and_one_member_has_none() -> None:
+def test_a_factor_is_of_a_feature_and_one_member_has_none() -> None:
     torch.manual_seed(0)
-    scale = Members(64, [4, 1, 3]).scale
-    assert scale is not None
-    assert set(scale.unique().tolist()) == {-1.0, 1.0}
-    for columns in (slice(0, 4), slice(5, 8)):
-        assert (scale[:, columns] == scale[:, columns][:, :1]).all()
-    assert len({tuple(row.tolist()) for row in scale[:, [0, 4, 5]]}) == 8
+    members = Members(64, [4, 1, 3])
+    assert members.scale is not None
+    assert members.scale.shape == (64, 3)
+    assert set(members.scale.unique().tolist()) == {-1.0, 1.0}
+    assert len({tuple(row.tolist()) for row in members.scale}) == 8
+    scaled = members.split(members(torch.ones(2, 8)))
+    expected = members.scale[5].repeat_interleave(torch.tensor([4, 1, 3]))
+    torch.testing.assert_close(scaled[5, 1], expected)
     assert "members.scale" not in with_members("ple", 1).state_dict()
 
 
