@@ -61,6 +61,8 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
     if config.training.threads is None and threads is not None:
         training = config.training.model_copy(update={"threads": threads})
         config = config.model_copy(update={"training": training})
+    named = {"architecture": config.model.architecture}  # which a recipe keeps: arms need experts
+    config = config.model_copy(update={"model": config.model.model_copy(update=named)})
     prepared = prepare(expanded(config))
     config = prepared.config
     truth, linear, items = _truth(config, prepared.splits.rows("test"))

@@ -1,9 +1,10 @@
 """Settings that the data decide, wherever the config leaves them open: `training.recipe`.
 
 `table` is for tables of up to some 200,000 rows: small batches, many steps at a constant rate, an
-average of the weights, members. `stream` is for more rows, or for ids of which most are rare: one
-pass teaches most there, and a second may already over-fit. docs/results.md shows what each setting
-of a recipe is worth.
+average of the weights, members, and one bottom for all tasks where the config says nothing of
+experts, adaTT or a combiner: PLE predicts as well there, at five times the cost of a step.
+`stream` is for more rows, or for ids of which most are rare: one pass teaches most there, and a
+second may already over-fit. docs/results.md shows what each setting is worth.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from recsys_mtl.config.flat import flat
+from recsys_mtl.config.model import MlpExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.training import EmaConfig
@@ -62,6 +64,8 @@ def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
     name = size.recipe if recipe == "auto" else recipe
     derived: dict[str, Any] = {}
     config = _filled(config, _RECIPES[name], (), derived)
+    if name == "table" and _leaves_experts_open(config):
+        config = _filled(config, _ONE_BOTTOM, (), derived)
     if name == "table" and "warmup" not in config.training.optimizer.model_fields_set:
         training = config.training
         steps = training.epochs * max(1, size.rows // training.batch_size)
@@ -80,20 +84,45 @@ def _filled(section: S, values: Mapping[str, Any], path: tuple[str, ...], derive
             update[key] = _filled(old, value, (*path, key), derived)
         elif key not in section.model_fields_set:
             update[key] = value
-            plain = value.model_dump() if isinstance(value, Section) else value
-            derived[".".join((*path, key))] = plain
+            derived[".".join((*path, key))] = _plain(value)
     return section.model_copy(update=update)
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.model_dump()
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _leaves_experts_open(config: Config) -> bool:
+    """Whether nothing in the config is about experts."""
+    model = config.model
+    named = {"architecture", "levels", "shared_experts", "task_experts", "gates", "match_width"}
+    transfers = config.adatt.mechanism != "off" or config.combiner.name != "sum"
+    return not transfers and not named & model.model_fields_set and not model.logit_transfer
+
+
+_ONE_BOTTOM: Mapping[str, Any] = {
+    "model": {
+        "architecture": "shared_bottom",
+        "shared_experts": [MlpExpertConfig(hidden=[128, 64])],
+    }
+}
 _RECIPES: dict[str, Mapping[str, Any]] = {
     "table": {
-        "model": {"members": 8},
+        "model": {
+            "members": 8,
+            "normalization": "none",
+            "activation": "relu",
+            "tower": {"hidden": [32]},
+        },
         "training": {
             "epochs": 60,
             "batch_size": 256,
-            "optimizer": {"learning_rate": 2e-3, "schedule": "constant", "clip_norm": 1.0},
+            "optimizer": {"learning_rate": 5e-3, "schedule": "constant", "clip_norm": 1.0},
+            "tables": {"learning_rate": 0.1},
             "averaging": EmaConfig(name="ema", decay=0.998),
-            "early_stopping": {"patience": 6},
+            "early_stopping": {"patience": 4},
         },
     },
     "stream": {
