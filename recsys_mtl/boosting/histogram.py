@@ -38,12 +38,13 @@ class Histogram(Learner):
 
 
 def _fitted(problem: Problem, given: dict[str, Any]) -> Any:
+    """The estimator, stopped early; scikit-learn has no Poisson loss of rows without a count."""
     if problem.loss is None:
         estimator: Any = HistGradientBoostingClassifier
     else:
         estimator = partial(HistGradientBoostingRegressor, loss=problem.loss)
     columns, targets, weights = problem.train
-    if problem.valid is None:
+    if problem.valid is None or (problem.loss == "poisson" and not problem.valid.labels.any()):
         model = estimator(early_stopping=False, **SETTINGS, **given)
         return model.fit(columns, targets, sample_weight=weights)
     model = estimator(**STOPPING, **SETTINGS, **given)

@@ -134,6 +134,21 @@ def test_scikit_learn_does_not_use_trees_after_the_best_validation_loss() -> Non
     np.testing.assert_array_equal(learned.predict(x), staged)
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize("valid", [0, 5])
+def test_few_rows_and_counts_of_zero(name: str, valid: int) -> None:
+    spec = data_spec(numeric=1, tasks=(TaskSpec("orders", "count", 1),))
+
+    def of(counts: list[float]) -> Any:
+        numeric = torch.arange(len(counts)).float()[:, None]
+        return encoded(spec, numeric=numeric, labels=torch.tensor(counts).view(-1, 1))
+
+    train, held, test = of([0, 1, 2]), of([0.0] * valid), of([1, 1])
+    inverses = {"orders": lambda values: values}
+    learned = boost(name, train, held, test, spec, seed=0, inverses=inverses)
+    np.testing.assert_allclose(learned.predictions["orders"], [1, 1], rtol=1e-6)
+
+
 def test_a_classifier_learns_positions_of_its_classes() -> None:
     columns = np.arange(6.0)[:, None]
     train = Rows(columns[:4], np.array([5.0, 2.0, 5.0, 9.0]), np.ones(4))

@@ -63,6 +63,8 @@ def test_from_rows_to_scores(shop: Any) -> None:
     assert constant["value"]["auc"]["value"] == 0.5
     assert boosting["orders"]["poisson_d2"]["value"] > 0.1
     assert boosting["value"]["normalized_gini"]["value"] > 0.2
+    models = result["boosting"][default_name()]["models"]
+    assert [len(models[name]) for name in ("orders", "value")] == [1, 2]
     model = load_bundle(shop.run / "model")
     predicted = model.predict(shop.rows())
     assert predicted.columns == ["click", "orders", "value", "value_probability"]
