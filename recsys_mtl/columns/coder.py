@@ -35,11 +35,6 @@ class Coder(FittedState, ABC):
     def rows(self) -> int:
         """Rows of the table, the reserved ones included."""
 
-    @property
-    def unknown_rates(self) -> NDArray[np.float32] | None:
-        """(rows,) how likely training reads a row as the unknown one; None: never."""
-        return None
-
     @abstractmethod
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:
         """Learns from a chunk of training values and their rows' weights."""

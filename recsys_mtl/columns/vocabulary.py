@@ -29,18 +29,14 @@ class Vocabulary(Coder):
             2, so that the unknown row is trained as often as it will be read, else 1.
         max_size: number of categories to keep, those of the most weight.
         values: the vocabulary, by falling weight, equal weights by text; the first has row 2.
-        unknown_dropout: α; a training batch reads a category of n training rows as unknown with
-            probability α / (n + α): word dropout (Iyyer et al. 2015) in the form of Kiperwasser &
-            Goldberg 2016, who take 0.25. Models of earlier versions lack it.
-        counts: rows of each category, only for `unknown_dropout`.
+        counts: rows of each category, after a fit; not stored with a model.
     """
 
     kind: ClassVar[str] = "vocabulary"
     min_count: int = 1
     max_size: int | None = None
     values: list[str] = field(default_factory=list)
-    unknown_dropout: float = 0.0
-    counts: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
     _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
 
     @property
@@ -58,15 +54,17 @@ class Vocabulary(Coder):
             self.min_count = 2 if self._counts.share_seen_once >= _NEW else 1
         ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
         self.values = list(ranked)[: self.max_size]
-        self.counts = self._counts.rows_of(self.values) if self.unknown_dropout else []
+        self.counts = self._counts.rows_of(self.values)
         self._counts = Counts()
 
-    @property
-    def unknown_rates(self) -> NDArray[np.float32] | None:
-        """(rows,) 0 for unknown and null, see `unknown_dropout` for the others."""
-        if not self.unknown_dropout:
-            return None
-        known = self.unknown_dropout / (np.array(self.counts) + self.unknown_dropout)
+    def unknown_rates(self, alpha: float) -> NDArray[np.float32]:
+        """(rows,) probability that a training batch reads a row as the unknown one, after a fit.
+
+        α / (n + α) of a category with n training rows: word dropout (Iyyer et al. 2015) in the form
+        of Kiperwasser & Goldberg 2016, who take 0.25. 0 of unknown and null.
+        """
+        assert len(self.counts) == len(self.values)
+        known = alpha / (np.array(self.counts) + alpha)
         return np.concatenate([np.zeros(FIRST_ROW), known]).astype(np.float32)
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:

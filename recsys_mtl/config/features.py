@@ -47,10 +47,8 @@ class CategoryConfigBase(FeatureConfig):
     dim: PositiveInt | Literal["auto"] | None = Field(
         None, description="embedding width or auto; model.embedding.dim if null"
     )
-    unknown_dropout: NonNegative = Field(
-        0.0,
-        description="α: training reads a value of n rows as unknown with probability α / (n + α), "
-        "so that the unknown row is trained; 0.25 is usual",
+    unknown_dropout: NonNegative | None = Field(
+        None, description="0 for none; model.embedding.unknown_dropout if null"
     )
     null_values: list[Value] = Field([], description="values that mean missing, as null does")
 

@@ -15,7 +15,12 @@ class EmbeddingConfig(Section):
     dim: PositiveInt | Literal["auto"] = Field(
         16,
         description="width of tables that name none; auto: of n known values 1.6 · n^0.56, in "
-        "steps of 4, at most 64",
+        "steps of 4, at most 32",
+    )
+    unknown_dropout: NonNegative = Field(
+        0.0,
+        description="α: training reads a value of n rows as unknown with probability α / (n + α), "
+        "so that the unknown row is trained; 0.25 is usual",
     )
     backend: Literal["auto", "torchrec", "plain"] = Field(
         "auto", description="auto takes torchrec's fused tables where they import, else plain"

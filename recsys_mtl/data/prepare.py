@@ -29,6 +29,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
 from recsys_mtl.data.splits import SplitName, Splits
 from recsys_mtl.data.where import parse
+from recsys_mtl.features.table import set_default_dim
 
 log = logging.getLogger(__name__)
 _LEAK_ROWS = 20_000
@@ -119,6 +120,8 @@ def prepare(
     tables = preprocessor.spec.tables
     rows_of_largest = max((table.rows for table in tables), default=0)
     config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
+    set_default_dim(preprocessor.features, config.features, config.model.embedding.dim)
+    tables = preprocessor.spec.tables
     require_memory(config, {table.name: (table.rows, table.dim) for table in tables})
     _report(config, derived)
     train = pl.concat(kept, how="vertical_relaxed")

@@ -22,7 +22,7 @@ class UnknownDropout:
 
     Args:
         loader: of the training rows.
-        rates: (rows,) of each table that has any, by feature; see `Vocabulary.unknown_dropout`.
+        rates: (rows,) of each table that has any, by feature; see `Vocabulary.unknown_rates`.
     """
 
     def __init__(self, loader: Loader, rates: Mapping[str, Tensor]) -> None:

@@ -94,9 +94,12 @@ class Feature(ColumnEncoder):
     def spec(self) -> FeatureSpec:
         """The facts that the network needs."""
 
-    @property
-    def unknown_rates(self) -> NDArray[np.float32] | None:
-        """(table rows,) how likely training reads a row as the unknown one; None: never."""
+    def unknown_rates(self, alpha: float) -> NDArray[np.float32] | None:
+        """(table rows,) how likely training reads a row as the unknown one; None: never.
+
+        Args:
+            alpha: see `Vocabulary.unknown_rates`.
+        """
         return None
 
     @abstractmethod

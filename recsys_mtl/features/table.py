@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.spelling import null_texts, one_spelling
 from recsys_mtl.columns.vocabulary import Vocabulary
-from recsys_mtl.config.features import CategoryConfigBase
+from recsys_mtl.config.features import CategoryConfigBase, FeatureConfig
 from recsys_mtl.config.sizes import auto_dim
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.inputs import InputModule
@@ -59,10 +59,9 @@ class TableFeature(Feature):
         """The size of its table, and the rows that a value needs for a row of it."""
         return {"rows": self.coder.rows, "dim": self.dim, "min_count": self.min_count}
 
-    @property
-    def unknown_rates(self) -> NDArray[np.float32] | None:
-        """(rows,) of the coder."""
-        return self.coder.unknown_rates
+    def unknown_rates(self, alpha: float) -> NDArray[np.float32] | None:
+        """(rows,) of the vocabulary; None: there is none."""
+        return self.coder.unknown_rates(alpha) if isinstance(self.coder, Vocabulary) else None
 
     @classmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
@@ -91,7 +90,24 @@ def coder_of(section: CategoryConfigBase) -> Coder:
     if section.buckets is not None:
         return HashBuckets(nulls, section.buckets, one_spelling=True)
     least = 0 if section.min_count == "auto" else section.min_count
-    return Vocabulary(nulls, least, section.max_size, unknown_dropout=section.unknown_dropout)
+    return Vocabulary(nulls, least, section.max_size)
+
+
+def set_default_dim(
+    features: Iterable[Feature], sections: Mapping[str, FeatureConfig], dim: int | Literal["auto"]
+) -> None:
+    """Gives fitted tables whose sections name no width the default one.
+
+    Args:
+        features: fitted.
+        sections: theirs, by name.
+        dim: `model.embedding.dim`.
+    """
+    for feature in features:
+        section = sections.get(feature.name)
+        if isinstance(feature, TableFeature) and isinstance(section, CategoryConfigBase):
+            known = feature.coder.rows - FIRST_ROW
+            feature.dim = dim_of(section, 0 if dim == "auto" else dim) or auto_dim(known)
 
 
 def dim_of(section: CategoryConfigBase, default: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.data.loader import Loader
@@ -117,17 +118,21 @@ def build_trainer(
         )
         on_epoch(epoch)
 
-    plan, train = build_plan(config), _training_rows(preprocessor, loaders["train"])
+    plan, train = build_plan(config), _training_rows(config, preprocessor, loaders["train"])
     return Trainer(step, train, validate, plan, on_epoch=report, on_step=on_step)
 
 
-def _training_rows(preprocessor: Preprocessor, loader: Loader) -> Loader:
-    """The loader, with the dropout of rare categories that features ask for."""
-    rates = {
-        feature.name: torch.from_numpy(feature.unknown_rates)
-        for feature in preprocessor.features
-        if feature.unknown_rates is not None
-    }
+def _training_rows(config: Config, preprocessor: Preprocessor, loader: Loader) -> Loader:
+    """The loader, with the dropout of rare categories that the config asks for."""
+    rates = {}
+    for feature in preprocessor.features:
+        alpha = config.model.embedding.unknown_dropout
+        section = config.features.get(feature.name)
+        if isinstance(section, CategoryConfigBase) and section.unknown_dropout is not None:
+            alpha = section.unknown_dropout
+        of_rows = feature.unknown_rates(alpha) if alpha else None
+        if of_rows is not None:
+            rates[feature.name] = torch.from_numpy(of_rows)
     return UnknownDropout(loader, rates) if rates else loader
 
 

@@ -8,8 +8,10 @@ import pytest
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.columns.vocabulary import Vocabulary
+from recsys_mtl.config.features import CategoricalConfig
 from recsys_mtl.errors import UserError
 from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.features.table import set_default_dim
 
 
 def test_rows_of_the_table():
@@ -27,6 +29,19 @@ def test_the_width_by_the_number_of_values(caplog):
         feature.finish()
     assert feature.spec.tables == (TableSpec("city", 3, 4),)
     assert "table of 'city': rows 3, dim 4, min_count 2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("own", "default", "dim"), [(None, "auto", 8), (None, 20, 20), (5, "auto", 5), ("auto", 20, 8)]
+)
+def test_the_default_width_may_change_after_the_fit(own, default, dim):
+    section = CategoricalConfig(kind="categorical", dim=own)
+    feature = CategoricalFeature.of("city", section, default_dim=16)
+    feature.update(pl.Series([*"abcdefgh"]), Rows(0, 8))
+    feature.finish()
+    assert feature.dim == {None: 16, "auto": 8}.get(own, own)
+    set_default_dim([feature], {"city": section}, default)
+    assert feature.dim == dim
 
 
 def test_lists_are_refused():

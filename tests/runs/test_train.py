@@ -137,8 +137,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "training.precision=bf16",
     ),
     "ids by their counts": (
-        "model.embedding.dim=auto",
-        "features.city={kind: categorical, min_count: auto, unknown_dropout: 0.25}",
+        "model.embedding={dim: auto, unknown_dropout: 0.25}",
+        "features.city={kind: categorical, min_count: auto}",
         "features.seen={kind: categorical_list, dim: auto, unknown_dropout: 2.0}",
         "training.tables.weight_decay=0.1",
     ),

@@ -56,16 +56,18 @@ def test_the_seed_decides_everything(config: Config, prepared: Prepared) -> None
 
 
 def test_rare_categories_are_unknown_in_training_alone(shared_toy: Any) -> None:
-    always = "features.city={kind: categorical, unknown_dropout: 1e12}"
-    config = shared_toy.config(always, "training.epochs=1")
+    hashed = "features.seen={kind: categorical_list, encoding: hash, buckets: 3}"
+    always = "model.embedding.unknown_dropout=1e12"
+    config = shared_toy.config(always, hashed, "training.epochs=1")
     prepared = prepare(config)
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders)
-    table = trainer.step.network.embeddings.weights()[0]
-    before = table.detach().clone()
+    tables = trainer.step.network.embeddings.weights()
+    before = [table.detach().clone() for table in tables]
     trainer.fit()
-    changed = (table != before).any(1)
-    assert changed.tolist() == [True, True, False, False, False]  # unknown, null, the cities
-    assert (next(prepared.loaders["valid"].epoch(0))["city"] > 1).any()
+    city, seen = ((a != b).any(1).tolist() for a, b in zip(tables, before, strict=True))
+    assert city == [True, True, False, False, False]  # unknown, null, the cities
+    assert seen[2:] == [True, True, True]
+    assert (next(iter(prepared.loaders["valid"].epoch(0)))["city"] > 1).any()
 
 
 def test_what_early_stopping_watches(shared_toy: Any) -> None:
