@@ -248,6 +248,7 @@ def unit_trainer(
         own = [] if threads is None else [f"training.threads={threads}"]
         config = load_config(unit.file, [*own, *unit.changes, f"seed={unit.seed}"])
         prepared = prepare(config)
+        config = prepared.config
         begun = time.perf_counter()
         if unit.arm in BOOSTING:
             metrics, more = _boosted(config, prepared, unit.arm)

@@ -47,6 +47,8 @@ def fit_network(
         UserError: the network does not fit this machine, the device or precision is not available,
             or training diverges.
     """
+    if config.training.recipe == "auto":
+        raise ValueError("the recipe is open: train with `Prepared.config`")
     require_memory(config)
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
     result = trainer.fit()
