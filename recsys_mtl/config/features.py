@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from recsys_mtl.config.named import MovedKeys, NamedConfig, name_of
+from recsys_mtl.config.named import MovedKeys, NamedConfig, NamedUnion, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
 from recsys_mtl.config.section import NonNegative, Value
 
@@ -108,6 +108,36 @@ TransformConfig = Annotated[
 ]
 
 
+class NumberEmbeddingConfig(NamedUnion):
+    """Layers of a number's own between its columns and the experts."""
+
+    members: ClassVar[Members] = {}
+    name: str
+    dim: PositiveInt | None = Field(None, description="width; model.embedding.dim if null")
+
+
+@NumberEmbeddingConfig.register
+class LinearEmbeddingConfig(NumberEmbeddingConfig):
+    """A linear layer of its own for each number (Gorishniy et al. 2022), bins or the number in."""
+
+    name: Literal["linear"]
+    activation: Literal["relu", "none"] = Field("relu", description="what follows the layer")
+
+
+@NumberEmbeddingConfig.register
+class PeriodicEmbeddingConfig(NumberEmbeddingConfig):
+    """Sines and cosines of learned frequencies, a linear layer, ReLU (Gorishniy et al. 2022, PLR).
+
+    Not with `transform: piecewise`.
+    """
+
+    name: Literal["periodic"]
+    frequencies: PositiveInt = Field(48, description="how many for each number")
+    sigma: PositiveFloat = Field(
+        0.01, description="standard deviation of the initial frequencies; 0.01 to 1 are usual"
+    )
+
+
 @FeatureConfig.register
 class NumericConfig(FeatureConfig):
     """A number; null is imputed with the training median and flagged by an indicator."""
@@ -126,6 +156,16 @@ class NumericConfig(FeatureConfig):
     null_values: list[Value] = Field(
         [], description="values that mean missing, as null does: -999, unknown"
     )
+    embedding: NumberEmbeddingConfig | None = Field(
+        None, description="layers of its own; a name, or a mapping with `name`"
+    )
+
+    @model_validator(mode="after")
+    def _periodic_reads_a_number(self) -> Self:
+        bins = isinstance(self.transform, PiecewiseConfig)
+        if bins and isinstance(self.embedding, PeriodicEmbeddingConfig):
+            raise ValueError("embedding periodic needs transform standardize, quantile or log1p")
+        return self
 
     def raw(self) -> NumericConfig:
         """The numbers as they are."""

@@ -23,10 +23,17 @@ from recsys_mtl.columns.transforms import (
     signed_log1p,
     standardize,
 )
-from recsys_mtl.config.features import FeatureConfig, NumericConfig, PiecewiseConfig
+from recsys_mtl.config.features import (
+    FeatureConfig,
+    LinearEmbeddingConfig,
+    NumericConfig,
+    PeriodicEmbeddingConfig,
+    PiecewiseConfig,
+)
 from recsys_mtl.features.dense import DenseFeature
 from recsys_mtl.features.feature import Observed
 from recsys_mtl.features.inputs import InputModule
+from recsys_mtl.features.number_embedding import EmbeddingSettings
 from recsys_mtl.features.numeric_columns import NumericColumns, NumericSpec
 
 QUANTILES = 1001
@@ -55,6 +62,7 @@ class NumericFeature(DenseFeature):
         constant: whether training held one value only, or none.
         indicator: whether training had missing values.
         null_values: texts of values that mean missing; with any, the column may be text.
+        embedding: how the network embeds it.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -69,6 +77,7 @@ class NumericFeature(DenseFeature):
     constant: bool = False
     indicator: bool = False
     null_values: list[str] = field(default_factory=list)
+    embedding: EmbeddingSettings | None = None
     _moments: Moments = field(default_factory=Moments, init=False, repr=False, compare=False)
     _sample: Sample = field(default_factory=Sample, init=False, repr=False, compare=False)
 
@@ -79,6 +88,13 @@ class NumericFeature(DenseFeature):
         feature = cls(column, section.transform.name, null_values=section.null_values)
         if isinstance(section.transform, PiecewiseConfig):
             feature.bins = section.transform.bins
+        match section.embedding:
+            case LinearEmbeddingConfig(dim=dim, activation=activation):
+                feature.embedding = EmbeddingSettings(dim or default_dim, activation)
+            case PeriodicEmbeddingConfig(dim=dim, frequencies=count, sigma=sigma):
+                feature.embedding = EmbeddingSettings(
+                    dim or default_dim, frequencies=count, sigma=sigma
+                )
         return feature
 
     @property
@@ -101,7 +117,7 @@ class NumericFeature(DenseFeature):
         """Columns of numbers; the first one may stand for bins."""
         piecewise = self.transform == "piecewise" and not self.constant
         bins = len(self.edges) - 1 if piecewise else 0
-        return NumericSpec(self.name, self.kind, self.width, bins=bins)
+        return NumericSpec(self.name, self.kind, self.width, bins=bins, embedding=self.embedding)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""

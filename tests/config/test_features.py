@@ -43,6 +43,16 @@ def test_a_transform_is_a_name_or_a_mapping() -> None:
     assert age(", transform: piecewise")["transform"] == {"name": "piecewise", "bins": 16}
 
 
+def test_an_embedding_is_a_name_or_a_mapping() -> None:
+    assert age()["embedding"] is None
+    assert age(", embedding: linear", "features.age.embedding.dim=5")["embedding"] == {
+        "name": "linear", "dim": 5, "activation": "relu"
+    }  # fmt: skip
+    assert age(", embedding: {name: periodic, sigma: 0.1}")["embedding"] == {
+        "name": "periodic", "dim": None, "frequencies": 48, "sigma": 0.1
+    }  # fmt: skip
+
+
 def test_overrides_know_both_spellings() -> None:
     for written in (", transform: piecewise", ", transform: {name: piecewise, bins: 4}"):
         for key in ("bins", "transform.bins"):
@@ -78,6 +88,12 @@ def test_a_config_that_was_dumped_flat_loads() -> None:
         (", transform: {name: piecewise, bins: 8}, bins: 4", r"features\.age: bins is given twice"),
         (", transform: piecewise, bins: 1", r"features\.age\.bins: value out of range"),
         (", transform: {name: piecewise, bins: 1}", r"transform\.bins: value out of range"),
+        (
+            ", transform: piecewise, embedding: periodic",
+            r"features\.age: embedding periodic needs transform standardize, quantile or log1p",
+        ),
+        (", embedding: linaer", r"features\.age\.embedding: unknown choice.*'linear'"),
+        (", embedding: {name: linear, sigma: 1}", r"features\.age\.embedding\.sigma: unknown key"),
     ],
 )
 def test_wrong_transforms(text: str, message: str) -> None:

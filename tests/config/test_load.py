@@ -43,8 +43,8 @@ MISTAKES = {
     ),
     "key of another kind": (
         edit("{kind: numeric}", "{kind: numeric, buckets: 3}"),
-        "a.yaml:5: features.age.buckets: unknown key -> use one of: bins, column, kind, "
-        "null_values, transform",
+        "a.yaml:5: features.age.buckets: unknown key -> use one of: bins, column, "
+        "embedding, kind, null_values, transform",
     ),
     "wrong type": (
         edit("tasks:", "model: {levels: two}\ntasks:"),

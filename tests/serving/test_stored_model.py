@@ -66,7 +66,8 @@ def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
     stored["features"][3]["coder"]["one_spelling"] = False  # buckets stay as they were
     for feature in stored["features"]:
         feature["name"] = feature["column"]
-        feature |= {"null_values": []} if feature["kind"] == "numeric" else {}
+        if feature["kind"] == "numeric":
+            feature |= {"null_values": [], "embedding": None}
     assert preprocessor.to_dict() == stored
     network = build_network(config, preprocessor.spec)
     weights = network.state_dict()
