@@ -22,6 +22,11 @@ class FeatureConfig(OpenUnion, MovedKeys):
     kind: str
     column: str | None = Field(None, description="column that it reads; the feature's name if null")
 
+    @property
+    def layer(self) -> tuple[int, int]:
+        """Inputs and outputs, at least, of a layer in front of the experts; (0, 1): none."""
+        return 0, 1
+
     def raw(self) -> FeatureConfig:
         """The same column with the least possible encoding, for baselines."""
         return self
@@ -113,7 +118,12 @@ class NumberEmbeddingConfig(NamedUnion):
 
     members: ClassVar[Members] = {}
     name: str
-    dim: PositiveInt | None = Field(None, description="width; model.embedding.dim if null")
+    dim: PositiveInt = Field(16, description="width")
+
+    @property
+    def inputs(self) -> int:
+        """Of its linear layer, at least."""
+        return 1
 
 
 @NumberEmbeddingConfig.register
@@ -136,6 +146,11 @@ class PeriodicEmbeddingConfig(NumberEmbeddingConfig):
     sigma: PositiveFloat = Field(
         0.01, description="standard deviation of the initial frequencies; 0.01 to 1 are usual"
     )
+
+    @property
+    def inputs(self) -> int:
+        """Of its linear layer, at least."""
+        return 2 * self.frequencies
 
 
 @FeatureConfig.register
@@ -166,6 +181,11 @@ class NumericConfig(FeatureConfig):
         if bins and isinstance(self.embedding, PeriodicEmbeddingConfig):
             raise ValueError("embedding periodic needs transform standardize, quantile or log1p")
         return self
+
+    @property
+    def layer(self) -> tuple[int, int]:
+        """Of its embedding."""
+        return (0, 1) if self.embedding is None else (self.embedding.inputs, self.embedding.dim)
 
     def raw(self) -> NumericConfig:
         """The numbers as they are."""

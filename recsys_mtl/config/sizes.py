@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
-from recsys_mtl.config.features import (
-    CategoryConfigBase,
-    NumberEmbeddingConfig,
-    NumericConfig,
-    PeriodicEmbeddingConfig,
-)
+from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.model import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.yaml_text import KeyPath, dotted
@@ -91,11 +86,12 @@ def memory_needs(
     model, width = config.model, 0
     for name, feature in config.features.items():
         if not isinstance(feature, CategoryConfigBase):
-            embedding = feature.embedding if isinstance(feature, NumericConfig) else None
-            dim = 1 if embedding is None else embedding.dim or model.embedding.dim
+            inputs, dim = feature.layer
             width += dim
-            if embedding is not None:
-                yield _embedding(("features", name, "embedding"), embedding, dim)
+            if inputs:
+                weights = (inputs + 1) * dim
+                size = f"an embedding of {_counted(weights)} weights"
+                yield Need(("features", name, "embedding"), size, weights, weights * _DENSE_BYTES)
             continue
         rows, chosen = feature.buckets or 1, feature.dim or model.embedding.dim
         rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
@@ -126,16 +122,6 @@ def memory_needs(
             size = f"queries and items of width {_counted(width_of_item)}"
             weights = (hidden[-1] + 2) * width_of_item
             yield Need(("tasks", name, "dim"), size, weights, weights * _DENSE_BYTES)
-
-
-def _embedding(path: KeyPath, embedding: NumberEmbeddingConfig, dim: int) -> Need:
-    """Of a number's embedding."""
-    inputs = 1
-    if isinstance(embedding, PeriodicEmbeddingConfig):
-        inputs = 2 * embedding.frequencies
-    weights = (inputs + 1) * dim
-    size = f"an embedding of {_counted(weights)} weights"
-    return Need(path, size, weights, weights * _DENSE_BYTES)
 
 
 def _counted(count: int) -> str:

@@ -118,6 +118,11 @@ class Feature(ColumnEncoder):
         The column has not been checked: unreadable values are null.
         """
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What people may ask of the fit, JSON-able."""
+        return {}
+
     def entries(self, values: pl.Series) -> pl.Series:
         """The single values of rows; those of lists one after another."""
         return values

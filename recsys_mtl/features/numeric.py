@@ -90,11 +90,9 @@ class NumericFeature(DenseFeature):
             feature.bins = section.transform.bins
         match section.embedding:
             case LinearEmbeddingConfig(dim=dim, activation=activation):
-                feature.embedding = EmbeddingSettings(dim or default_dim, activation)
+                feature.embedding = EmbeddingSettings(dim, activation)
             case PeriodicEmbeddingConfig(dim=dim, frequencies=count, sigma=sigma):
-                feature.embedding = EmbeddingSettings(
-                    dim or default_dim, frequencies=count, sigma=sigma
-                )
+                feature.embedding = EmbeddingSettings(dim, frequencies=count, sigma=sigma)
         return feature
 
     @property
@@ -118,6 +116,12 @@ class NumericFeature(DenseFeature):
         piecewise = self.transform == "piecewise" and not self.constant
         bins = len(self.edges) - 1 if piecewise else 0
         return NumericSpec(self.name, self.kind, self.width, bins=bins, embedding=self.embedding)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The bins of `piecewise`, asked for and got."""
+        got = max(len(self.edges) - 1, 0)
+        return {"bins": {"asked": self.bins, "got": got}} if self.transform == "piecewise" else {}
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -147,6 +151,9 @@ class NumericFeature(DenseFeature):
                 edges = filled_edges(*sample.rows(), self.bins)
             self.edges = edges.tolist()
             self.constant = len(self.edges) < 2
+            if len(edges) <= self.bins:
+                text = "column '%s': bins %d asked, %d got (%d distinct values)"
+                logger.info(text, self.column, self.bins, len(edges) - 1, len(edges))
         self._moments, self._sample = Moments(), Sample()
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:

@@ -55,6 +55,11 @@ class TableFeature(Feature):
         return self.coder.min_count if isinstance(self.coder, Vocabulary) else None
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """Its table."""
+        return {"table": self.table}
+
+    @property
     def table(self) -> dict[str, int | None]:
         """The size of its table, and the rows that a value needs for a row of it."""
         return {"rows": self.coder.rows, "dim": self.dim, "min_count": self.min_count}

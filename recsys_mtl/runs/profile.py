@@ -22,7 +22,6 @@ from recsys_mtl.data.loading import See
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.features.feature import Feature
-from recsys_mtl.features.table import TableFeature
 from recsys_mtl.tasks import Label, kind_of
 
 MUCH_NEW = 0.5
@@ -136,15 +135,13 @@ class _FeatureProfile:
         train = self.values.get("train")
         shares = {s: self.nulls[s] / self.rows[s] for s in SPLITS if self.rows[s]}
         described: dict[str, Any] = {"kind": self.feature.kind, "nulls": shares}
-        if isinstance(self.feature, TableFeature):
-            described["table"] = self.feature.table
         if isinstance(train, _Texts):
             described["distinct"] = train.counts.height
         elif isinstance(train, _Numbers):
             described["distinct"] = min(len(train.distinct), MOST_DISTINCT)
             if train.rows:
                 described["range"] = [train.low, train.high]
-        return described | {"new": self.new}
+        return described | self.feature.facts | {"new": self.new}
 
 
 @dataclass

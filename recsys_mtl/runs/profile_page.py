@@ -26,7 +26,8 @@ def profile_page(result: Mapping[str, Any]) -> Page:
                 texts=2,
                 dense=True,
                 note="distinct: of the training rows. table: rows × width (min_count). new: share "
-                "of the values that never occur there; of numbers, that lie outside their range.",
+                "of the values that never occur there; of numbers, that lie outside their range."
+                " Numbers in bins: how many there are of those asked for.",
             ),
         ],
     )
@@ -52,7 +53,7 @@ def _feature_rows(features: Mapping[str, Any]) -> list[list[str]]:
             name,
             feature["kind"],
             f"{feature['distinct']:,}" if "distinct" in feature else "",
-            _table(feature["table"]) if "table" in feature else "",
+            _size(feature),
             *(_share(feature["nulls"].get(split)) for split in SPLITS),
             *(_share(feature["new"][split]) for split in SPLITS[1:]),
         ]
@@ -60,8 +61,13 @@ def _feature_rows(features: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
-def _table(table: Mapping[str, Any]) -> str:
-    """Its size, and `min_count` where it leaves values out."""
+def _size(feature: Mapping[str, Any]) -> str:
+    """A table's size, and `min_count` where it leaves values out; or bins."""
+    if "bins" in feature:
+        return "{got} of {asked}".format(**feature["bins"])
+    if "table" not in feature:
+        return ""
+    table = feature["table"]
     least = table["min_count"] or 1
     return f"{table['rows']:,} × {table['dim']}" + (f" ({least})" if least > 1 else "")
 

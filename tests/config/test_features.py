@@ -49,7 +49,7 @@ def test_an_embedding_is_a_name_or_a_mapping() -> None:
         "name": "linear", "dim": 5, "activation": "relu"
     }  # fmt: skip
     assert age(", embedding: {name: periodic, sigma: 0.1}")["embedding"] == {
-        "name": "periodic", "dim": None, "frequencies": 48, "sigma": 0.1
+        "name": "periodic", "dim": 16, "frequencies": 48, "sigma": 0.1
     }  # fmt: skip
 
 

@@ -38,6 +38,15 @@ ABSURD: dict[str, tuple[str, str]] = {
     "fm width": (f"model.shared_experts=[{{kind: fm, width: {HUGE}}}]", "shared_experts.0"),
     "towers": (f"model.tower.hidden=[{HUGE}, 8]", r"model\.tower\.hidden"),
     "items": (f"tasks.item={{kind: retrieval, dim: {HUGE}}}", r"tasks\.item\.dim"),
+    "an embedded number": (
+        f"features.age.embedding={{name: linear, dim: {HUGE}}}",
+        r"features\.age\.embedding",
+    ),
+    "frequencies": (
+        f"features.age={{kind: numeric, transform: none, embedding: {{name: periodic, "
+        f"frequencies: {HUGE}}}}}",
+        r"features\.age\.embedding",
+    ),
     "all digits": (f"model.embedding.dim={10**300}", r"embedding\.dim: .* need 3\.5e\+282 EiB"),
 }
 

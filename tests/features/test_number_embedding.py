@@ -107,11 +107,11 @@ def _config(toy: Toy, **sections: Any) -> Config:
 def test_the_settings_are_those_of_the_config_and_stored(shared_toy: Toy) -> None:
     config = _config(shared_toy)
     features = [
-        NumericFeature.of(name, config.features[name], default_dim=7) for name in ("age", "income")
+        NumericFeature.of(name, config.features[name], default_dim=0) for name in ("age", "income")
     ]
     assert [f.embedding for f in features] == [
         EmbeddingSettings(3),
-        EmbeddingSettings(7, frequencies=48, sigma=0.3),
+        EmbeddingSettings(16, frequencies=48, sigma=0.3),
     ]
     for feature in features:
         assert NumericFeature.from_dict(json.loads(json.dumps(feature.to_dict()))) == feature

@@ -77,6 +77,15 @@ def test_piecewise_has_its_bins_but_no_more_than_values():
     assert feature.edges[:2] == [0.0, 100.0]
 
 
+def test_bins_asked_and_got_are_reported(caplog):
+    caplog.set_level("INFO")
+    assert _fitted([0.0, 1.0, 2.0] * 5, "piecewise").facts == {"bins": {"asked": 4, "got": 2}}
+    assert "column 'x': bins 4 asked, 2 got (3 distinct values)" in caplog.text
+    caplog.clear()
+    assert _fitted([float(x) for x in range(9)], "piecewise").facts["bins"]["got"] == 4
+    assert (_fitted([1.0, 2.0]).facts, caplog.text) == ({}, "")
+
+
 def _piecewise_linear(x: float, edges: list[float]) -> list[float]:
     """Gorishniy et al. 2022, equation 1, outer bins extended up to 10 widths."""
     bins, last = [], len(edges) - 2
