@@ -46,7 +46,8 @@ def test_the_result_describes_the_run(trained: Trained) -> None:
     toy, result = trained
     assert list(result) == [
         *("job", "version", "started", "seconds", "config_hash"),
-        *("name", "seed", "device", "precision", "data", "training", "tasks", "baselines"),
+        *("name", "seed", "device", "precision", "data"),
+        *("recipe", "training", "tasks", "baselines"),
         *("peak_memory_mb", "model", "interrupted", "mlflow"),
     ]
     assert (result["job"], result["name"], result["seed"]) == ("train", "toy", 0)
