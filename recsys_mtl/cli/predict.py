@@ -50,6 +50,9 @@ def predict(
     precision: Annotated[
         Precision, typer.Option(help="bf16 is faster and has three digits")
     ] = Precision.fp32,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="columns X_spread: how far the members differ")
+    ] = False,
 ) -> None:
     """Score raw rows to Parquet in bounded memory, and measure their drift."""
     with uncollected():
@@ -65,6 +68,7 @@ def predict(
         drift=drift,
         batch_rows=batch_rows,
         precision=precision.value,
+        spread=spread,
         csv=tuple(csv or ()),
     )
     chosen = find_model(run_dir, model=model, tracking_uri=tracking_uri)

@@ -1,6 +1,6 @@
 """Members: several networks for little more than the cost of one, by rows of the same products.
 
-Shapes: k members, B rows, I inputs of the experts, T tasks, o outputs of a task's tower.
+Shapes: k members, B rows, I inputs of the experts.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.tasks import kind_of
-
 
 class Members(nn.Module):
-    """The inputs of k members, and what the members predict together.
+    """The inputs of k members.
 
     A member scales every feature by a factor of its own and has output layers of its own; tables,
     experts, gates and towers are shared (Wen et al. 2020, "BatchEnsemble", section 3; Gorishniy et
@@ -53,13 +50,9 @@ class Members(nn.Module):
         factors = self.scale[:, self.feature]
         return (inputs.unsqueeze(-3) * factors.unsqueeze(1)).flatten(-3, -2)
 
-    def merged(self, task: TaskSpec, outputs: Tensor) -> Tensor:
-        """(k · B, o) outputs of a tower to the (B, o) of the members' mean prediction."""
-        return outputs if self.count == 1 else kind_of(task.kind).merged(self.split(outputs))
-
     def mean(self, values: Tensor) -> Tensor:
         """(k · B, …) to the members' mean, (B, …)."""
-        return values if self.count == 1 else self.split(values).mean(0)
+        return self.split(values).mean(0)
 
     def split(self, values: Tensor) -> Tensor:
         """(k · B, …) to (k, B, …)."""

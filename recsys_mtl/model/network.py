@@ -28,6 +28,7 @@ from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.members import Members
 from recsys_mtl.model.ple import PLE, PLEOutput
 from recsys_mtl.model.towers import Towers
+from recsys_mtl.tasks import kind_of
 
 ArchitectureName = Literal["ple", "mmoe", "shared_bottom", "single_task"]
 
@@ -84,6 +85,7 @@ class Outputs:
         inputs: (B, I) input of the experts.
         by_task: (T, B, I) copies for the gate and own experts of each task; None: all read
             `inputs`.
+        members: task -> (k, B, outputs) of each member, in evaluation mode; `logits` merge them.
     """
 
     logits: dict[str, Tensor]
@@ -93,6 +95,7 @@ class Outputs:
     mixed: PLEOutput
     inputs: Tensor
     by_task: Tensor | None = None
+    members: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class MultiTaskNetwork(nn.Module):
@@ -239,8 +242,10 @@ class MultiTaskNetwork(nn.Module):
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         logits = self.towers(mixed.tasks)
-        if not self.training:
-            logits = {t.name: self.members.merged(t, logits[t.name]) for t in self.tasks}
+        members: dict[str, Tensor] = {}
+        if not self.training and self.members.count > 1:
+            members = {task: self.members.split(own) for task, own in logits.items()}
+            logits = {t.name: kind_of(t.kind).merged(members[t.name]) for t in self.tasks}
             gates = tuple(self.members.mean(weights) for weights in gates)
         return Outputs(
             logits=logits,
@@ -250,6 +255,7 @@ class MultiTaskNetwork(nn.Module):
             mixed=mixed,
             inputs=inputs,
             by_task=by_task,
+            members=members,
         )
 
     def forward(self, batch: Batch) -> Outputs:

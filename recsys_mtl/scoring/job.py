@@ -46,6 +46,7 @@ class Options:
         drift: whether drift is measured, where the model has a reference for it.
         batch_rows: rows held in memory at a time.
         precision: of the network's matrix products; bf16 is faster and has three digits.
+        spread: whether the members' standard deviation of each number is a column too.
         csv: how the input's CSV files are written, where not as the model's: `delimiter=;`. Files
             of any name are CSV then.
     """
@@ -56,6 +57,7 @@ class Options:
     drift: bool = True
     batch_rows: int = 65_536
     precision: Precision = "fp32"
+    spread: bool = False
     csv: tuple[str, ...] = ()
 
 
@@ -154,6 +156,7 @@ class ScoringJob:
             "drift": self.scorer.reference is not None,
             "precision": self.options.precision,
             "csv": list(self.options.csv),
+            **({"spread": True} if self.options.spread else {}),
         }
 
     def _drift(self, tally: Tally, folder: Path, name: str) -> list[Drift] | None:

@@ -58,6 +58,8 @@ def predict(
         model = find_model(model)
     predictor = load_bundle(model.folder)
     predictor.precision = options.precision
+    if options.spread:
+        predictor.show_spread()
     source = open_rows(predictor, input, options.keep, options.csv)
     check_apart(output, source)
     if is_one_file(output) and not options.overwrite:

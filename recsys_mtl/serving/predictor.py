@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
 
+import numpy as np
 import polars as pl
+import polars.selectors as cs
 import torch
 from torch import Tensor
 
@@ -13,8 +16,8 @@ from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
-from recsys_mtl.errors import Problem, UserError
-from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.errors import Problem, UserError, wrong
+from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
 
 _ENCODED_AT_ONCE = 65_536  # rows; an encoder's fixed cost a call is then negligible a row
@@ -48,6 +51,7 @@ class Predictor:
         self.preprocessor = preprocessor
         self.network = network.eval()
         self.precision: Precision = "fp32"
+        self.spread = False
         self.fingerprint = fingerprint
         self._top_k = max(config.evaluation.top_k)
 
@@ -77,7 +81,33 @@ class Predictor:
     def output_schema(self) -> dict[str, pl.DataType]:
         """Columns of `predict` and their types."""
         each = _columns_by_task(self.preprocessor).values()
-        return {name: dtype for columns in each for name, dtype in columns.items()}
+        schema = {name: dtype for columns in each for name, dtype in columns.items()}
+        if self.spread:
+            schema |= {f"{name}_spread": t for name, t in schema.items() if t.is_float()}
+        return schema
+
+    def show_spread(self) -> None:
+        """Predict `COLUMN_spread` too, after all other columns.
+
+        It is the standard deviation of the members' predictions, for every column of a number:
+        where they disagree, the model knows little of such rows.
+
+        Raises:
+            UserError: the network has no members, or a column has such a name already.
+        """
+        if self.network.members.count == 1:
+            raise wrong(
+                "the spread of one member", where="--spread", expected="a model with members",
+                fix="train with model.members: 8, or leave --spread out",
+            )  # fmt: skip
+        names = self.output_schema()
+        taken = [name for name in names if f"{name}_spread" in names]
+        if taken:
+            raise wrong(
+                f"'{taken[0]}_spread' is a column of the predictions already", where="--spread",
+                fix="leave --spread out, or rename the task",
+            )  # fmt: skip
+        self.spread = True
 
     def predict(self, frame: pl.DataFrame, batch_rows: int = 1024) -> pl.DataFrame:
         """Predict raw rows, in their order.
@@ -105,17 +135,12 @@ class Predictor:
             batch_rows: rows that go through the network at once; few enough to stay in the cache.
         """
         indices = torch.arange(rows.num_rows)
-        outputs = [self.raw_outputs(rows.select(some)) for some in torch.split(indices, batch_rows)]
+        outputs = [self._outputs(rows.select(some)) for some in torch.split(indices, batch_rows)]
         joined = (
             outputs[start : start + _DECODED_AT_ONCE]
             for start in range(0, len(outputs), _DECODED_AT_ONCE)
         )
-        return pl.concat(
-            [
-                self._decode({t.name: torch.cat([o[t.name] for o in some]) for t in self.tasks})
-                for some in joined
-            ]
-        )
+        return pl.concat([self._columns(some) for some in joined])
 
     @torch.no_grad()  # the fused tables have no inference mode
     def raw_outputs(self, batch: Batch) -> dict[str, Tensor]:
@@ -126,10 +151,35 @@ class Predictor:
         (B, outputs) of each task, whatever its kind's outputs are; unit queries where there are
         items.
         """
+        logits = self._outputs(batch).logits
+        return {task.name: logits[task.name].float() for task in self.tasks}
+
+    @torch.no_grad()
+    def _outputs(self, batch: Batch) -> Outputs:
         device = next(self.network.parameters()).device
         with autocast(self.precision, device):
-            logits = self.network(batch.to(device)).logits
-        return {task.name: logits[task.name].float() for task in self.tasks}
+            outputs: Outputs = self.network(batch.to(device))
+        return outputs
+
+    def _columns(self, outputs: Sequence[Outputs]) -> pl.DataFrame:
+        """The columns of some batches, and their spread where it is shown."""
+        logits = {
+            t.name: torch.cat([o.logits[t.name] for o in outputs]).float() for t in self.tasks
+        }
+        predicted = self._decode(logits)
+        if not self.spread:
+            return predicted
+        by_member = [
+            self._decode(
+                {t.name: torch.cat([o.members[t.name][m] for o in outputs]) for t in self.tasks}
+            ).select(cs.float())
+            for m in range(self.network.members.count)
+        ]
+        spread = [
+            np.std([member[name] for member in by_member], axis=0) for name in by_member[0].columns
+        ]
+        named = zip(by_member[0].columns, spread, strict=True)
+        return predicted.with_columns(pl.Series(f"{name}_spread", of) for name, of in named)
 
     @torch.no_grad()
     def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:

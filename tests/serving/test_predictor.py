@@ -185,3 +185,29 @@ def test_columns_of_their_own_are_no_error(trained: Any) -> None:
 def test_dropout_is_off(trained: Any) -> None:
     first = trained.predictor.predict(trained.rows)
     assert_frame_equal(trained.predictor.predict(trained.rows), first, check_exact=True)
+
+
+def test_spread_is_how_far_the_members_differ(trained: Any) -> None:
+    model = trained.config.model.model_copy(update={"members": 3})
+    config = trained.config.model_copy(update={"model": model})
+    torch.manual_seed(6)
+    network = build_network(config, trained.preprocessor.spec)
+    predictor = Predictor(config, trained.preprocessor, network)
+    plain = predictor.predict(trained.rows)
+    predictor.show_spread()
+    shown = predictor.predict(trained.rows, batch_rows=70)
+    numbers = [name for name, dtype in OUTPUT.items() if dtype == pl.Float64()]
+    assert shown.columns == [*OUTPUT, *(f"{name}_spread" for name in numbers)]
+    assert dict(shown.schema) == predictor.output_schema()
+    assert_frame_equal(shown.select(plain.columns), plain, abs_tol=1e-6)
+    encoded = trained.preprocessor.encode(trained.rows, labels=False)
+    with torch.no_grad():
+        clicks = network(encoded).members["click"][..., 0].sigmoid()
+    np.testing.assert_allclose(shown["click_spread"], clicks.std(0, correction=0), rtol=1e-4)
+    np.testing.assert_allclose(shown["click"], clicks.mean(0), rtol=1e-5)
+    assert (shown["spend_spread"] > 0).all()
+
+
+def test_one_member_has_no_spread(trained: Any) -> None:
+    with pytest.raises(UserError, match="spread of one member"):
+        trained.predictor.show_spread()
