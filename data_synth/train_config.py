@@ -48,7 +48,7 @@ def train_config(plan: Plan) -> str:
 def _features(plan: Plan) -> dict[str, Any]:
     features = plan.features
     sections: dict[str, Any] = {
-        "day_number": {"kind": "numeric", "transform": "piecewise"},
+        "day_number": {"kind": "numeric", "transform": {"name": "piecewise", "bins": 16}},
         "weekday": {"kind": "categorical", "dim": 4},
     }
     if features.demographics:

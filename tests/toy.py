@@ -28,7 +28,7 @@ DOCUMENT: Document = {
         "weight": "importance",
     },
     "features": {
-        "age": {"kind": "numeric"},
+        "age": {"kind": "numeric", "transform": "standardize"},
         "income": {"kind": "numeric", "transform": "log1p"},
         "city": {"kind": "categorical"},
         "seen": {"kind": "categorical_list", "max_length": 3},

@@ -99,7 +99,7 @@ class PiecewiseConfig(NamedConfig):
 
     name: Literal["piecewise"]
     bins: Annotated[int, Field(ge=2, le=256)] = Field(
-        16, description="fewer where there are fewer distinct values"
+        48, description="fewer where there are fewer distinct values"
     )
 
 
@@ -158,10 +158,12 @@ class NumericConfig(FeatureConfig):
     """A number; null is imputed with the training median and flagged by an indicator."""
 
     moved: ClassVar[Mapping[str, str]] = {"bins": "transform"}
+    stored: ClassVar[Mapping[str, object]] = {"bins": 16}
 
     kind: Literal["numeric"]
     transform: TransformConfig = Field(
-        PlainTransformConfig(), description="how it is scaled; a name, or a mapping with `name`"
+        PiecewiseConfig(name="piecewise"),
+        description="how it is encoded; a name, or a mapping with `name`",
     )
     bins: Annotated[int, Field(ge=2, le=256)] | None = Field(
         None,

@@ -75,7 +75,7 @@ class MovedKeys(Section):
                 if getattr(section, key) not in (default, value):
                     raise ValueError(f"{key} is given twice: {key} and {home}.{key}")
                 self.__dict__[home] = section.model_copy(update={key: value})
-            elif value != default:
+            elif value not in (default, self.stored.get(key)):
                 continue
             self.__dict__[key] = None
         return self

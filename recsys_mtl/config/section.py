@@ -35,10 +35,12 @@ class Section(BaseModel):
         tag: that key.
         by_name: whether a text alone means the section with that tag and defaults.
         moved: keys that other sections took over: key -> key of that section. They stay valid.
+        stored: defaults of moved keys that old dumps spell out, where they are others now.
     """
 
     tag: ClassVar[str] = "kind"
     by_name: ClassVar[bool] = False
     moved: ClassVar[Mapping[str, str]] = {}
+    stored: ClassVar[Mapping[str, object]] = {}
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -185,7 +185,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"tasks": {"click": {"gamma": 1.0, "loss": "focal"}}}, []),
     (
-        {"features": {"age": {"bins": 8}}},
+        {"features": {"age": {"transform": "none", "bins": 8}}},
         ["features.age.bins: bins has no effect without transform: piecewise"],
     ),
 ]

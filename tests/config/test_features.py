@@ -38,9 +38,9 @@ def test_bins_beside_the_transform_or_in_it_are_the_same(text: str) -> None:
 
 
 def test_a_transform_is_a_name_or_a_mapping() -> None:
-    assert age()["transform"] == {"name": "standardize"}
+    assert age()["transform"] == {"name": "piecewise", "bins": 48}
     assert age(", transform: log1p")["transform"] == {"name": "log1p"}
-    assert age(", transform: piecewise")["transform"] == {"name": "piecewise", "bins": 16}
+    assert age(", transform: piecewise")["transform"] == {"name": "piecewise", "bins": 48}
 
 
 def test_an_embedding_is_a_name_or_a_mapping() -> None:
@@ -48,7 +48,7 @@ def test_an_embedding_is_a_name_or_a_mapping() -> None:
     assert age(", embedding: linear", "features.age.embedding.dim=5")["embedding"] == {
         "name": "linear", "dim": 5, "activation": "relu"
     }  # fmt: skip
-    assert age(", embedding: {name: periodic, sigma: 0.1}")["embedding"] == {
+    assert age(", transform: none, embedding: {name: periodic, sigma: 0.1}")["embedding"] == {
         "name": "periodic", "dim": 16, "frequencies": 48, "sigma": 0.1
     }  # fmt: skip
 
@@ -80,7 +80,7 @@ def test_a_config_that_was_dumped_flat_loads() -> None:
     ("text", "message"),
     [
         (
-            ", bins: 8",
+            ", transform: none, bins: 8",
             r"a\.yaml:5: features\.age\.bins: bins has no effect without transform: piecew",
         ),
         (", transform: log", r"features\.age\.transform: unknown choice.*did you mean 'log1p'"),
