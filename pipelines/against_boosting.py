@@ -39,6 +39,7 @@ from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.options import overrides
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import Config, Section, load_config, read_text, section_from_yaml
+from recsys_mtl.config.recipe import recipes
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.config.section import Name
 from recsys_mtl.data.batch import concat
@@ -233,7 +234,8 @@ def _hash(config: Config, content: str, boosting: bool, alone: bool) -> str:
     if boosting:
         raw = {name: feature.raw().model_dump() for name, feature in config.features.items()}
         keys = {key: keys[key] for key in ("data", "tasks")} | {"features": raw}
-    text = json.dumps([keys, content, alone], sort_keys=True)
+    recipe = {} if boosting or config.training.recipe == "none" else recipes()
+    text = json.dumps([keys, recipe, content, alone], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -75,6 +75,11 @@ def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
     return config.model_copy(update={"training": training}), flat(derived)
 
 
+def recipes() -> dict[str, Any]:
+    """Every value that a recipe may decide, for the identity of trainings that leave it open."""
+    return {name: _plain(values) for name, values in {**_RECIPES, "bottom": _ONE_BOTTOM}.items()}
+
+
 def _filled(section: S, values: Mapping[str, Any], path: tuple[str, ...], derived: Any) -> S:
     """The section with values for keys that are not set; they are noted in `derived`."""
     update: dict[str, Any] = {}
@@ -91,6 +96,8 @@ def _filled(section: S, values: Mapping[str, Any], path: tuple[str, ...], derive
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return value.model_dump()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
