@@ -46,13 +46,19 @@ def _changed(held: Ablation, ablation: Ablation) -> list[str]:
 
 
 def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
-    """Keys that a later version adds are no change."""
+    """Keys that a later version adds are no change; before there were recipes, there was none."""
     edited = []
-    if base.exists() and load_config(base) != base_config(ablation, 0):
+    if base.exists() and load_config(base, _no_recipe(base)) != base_config(ablation, 0):
         edited.append("content of the base config")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
     return edited
+
+
+def _no_recipe(base: Path) -> list[str]:
+    """Overrides of a base config of a version without recipes."""
+    known = "recipe" in load_config(base).training.model_fields_set
+    return [] if known else ["training.recipe=none"]
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:

@@ -135,6 +135,7 @@ _RECIPES: dict[str, Mapping[str, Any]] = {
     "stream": {
         "training": {
             "epochs": 3,
+            "tables": {"learning_rate": 0.1},
             "averaging": EmaConfig(name="ema", decay=0.998),
             "early_stopping": {"patience": 1},
         },
