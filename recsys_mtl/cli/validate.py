@@ -14,6 +14,7 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     loaded = load_config(config, overrides(chosen, data=data))
     # A mistake in the config is reported before torch is imported.
     with uncollected():
+        from recsys_mtl.config.recipe import described
         from recsys_mtl.runs import validate as library
         from recsys_mtl.runs.profile_page import profile_page
 
@@ -25,6 +26,9 @@ def validate(config: ConfigFile, chosen: Set = None, data: Data = None, out: Out
     say(f"network: {result['parameters']:,} parameters, {result['table_rows']:,} table rows")
     per_epoch, most = result["steps_per_epoch"], result["most_steps"]
     say(f"training: {per_epoch:,} steps an epoch, {most:,} at most")
+    recipe, decided = result["recipe"]["name"], result["recipe"]["decided"]
+    if decided:
+        say(f"recipe {recipe} decides {described(decided)}")
     profile_page(result).show()
     for warning in result["warnings"]:
         say(f"warning: {warning}")

@@ -9,6 +9,7 @@ second may already over-fit. docs/results.md shows what each setting is worth.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -73,6 +74,11 @@ def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
         config = _filled(config, {"training": {"optimizer": {"warmup": share}}}, (), derived)
     training = config.training.model_copy(update={"recipe": name})
     return config.model_copy(update={"training": training}), flat(derived)
+
+
+def described(derived: Derived) -> str:
+    """What a recipe decided, for people."""
+    return ", ".join(f"{key}: {json.dumps(value)}" for key, value in derived.items())
 
 
 def recipes() -> dict[str, Any]:

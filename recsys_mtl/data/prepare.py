@@ -17,7 +17,7 @@ import torch
 
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
-from recsys_mtl.config.recipe import DataSize, Derived, with_recipe
+from recsys_mtl.config.recipe import DataSize, Derived, described, with_recipe
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.data.batch import Batch, concat
@@ -162,9 +162,8 @@ def prepare(
 
 
 def _report(config: Config, derived: Derived) -> None:
-    each = ", ".join(f"{key}: {value}" for key, value in derived.items())
-    if each:
-        log.info("recipe %s decides %s", config.training.recipe, each)
+    if derived:
+        log.info("recipe %s decides %s", config.training.recipe, described(derived))
 
 
 def _training_rows(

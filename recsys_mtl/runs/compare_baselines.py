@@ -74,8 +74,9 @@ def baselines(
     """Each baseline's name and its metrics on the test rows by task, as soon as it is trained.
 
     constant and boosting see the raw numeric columns, single_task and shared_bottom the network's
-    own encoding. Boosting holds its rows in memory: of a run with more than `data.fit_rows`
-    training rows it gets so many, and all test rows.
+    own encoding; a model that is a shared bottom is not trained again. Boosting holds its rows in
+    memory: of a run with more than `data.fit_rows` training rows it gets so many, and all test
+    rows.
 
     Args:
         config: the run.
@@ -98,8 +99,11 @@ def baselines(
     del rows
     log.info("baseline: single_task")
     yield "single_task", _single_task(config, prepared)
+    bottom = as_shared_bottom(config)
+    if bottom.model_dump() == config.model_dump():
+        return  # the model is one
     log.info("baseline: shared_bottom")
-    yield "shared_bottom", fit_and_test(as_shared_bottom(config), prepared)[1].metrics
+    yield "shared_bottom", fit_and_test(bottom, prepared)[1].metrics
 
 
 def boost_run(config: Config, rows: HeldRows, name: str) -> Boosted:
@@ -162,7 +166,8 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 def as_shared_bottom(config: Config) -> Config:
     """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
-    experts = [*config.model.shared_experts, *config.model.task_experts]
+    one = config.model.architecture == "shared_bottom"
+    experts = [*config.model.shared_experts, *([] if one else config.model.task_experts)]
     mlps = [expert for expert in experts if isinstance(expert, MlpExpertConfig)] or [
         MlpExpertConfig()
     ]

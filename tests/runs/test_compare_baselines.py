@@ -99,3 +99,12 @@ def test_a_shared_bottom_is_without_adatt(shared_toy: Any) -> None:
     assert bottom.adatt == type(config.adatt)()
     assert contradictions(bottom) == []
     assert as_shared_bottom(shared_toy.config()) == bottom
+
+
+def test_a_shared_bottom_is_its_own_baseline(shared_toy: Any) -> None:
+    own = shared_toy.config(
+        "model.architecture=shared_bottom",
+        "model.shared_experts=[{kind: mlp, hidden: [9]}]",
+        "model.task_experts=[{kind: mlp}]",  # the default
+    )
+    assert as_shared_bottom(own).model_dump() == own.model_dump()
