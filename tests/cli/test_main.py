@@ -119,6 +119,7 @@ def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch
     requests = loaded(monkeypatch)
     result = {"rows": {}, "parameters": 1, "table_rows": 2, "warnings": [], "steps_per_epoch": 3}
     result |= {"most_steps": 6, "labels": {}, "features": {}, "copies": {}}
+    result |= {"recipe": {"name": "table", "decided": {"training.epochs": 60}}}
     options = "c.yaml --set x=1 --data d"
     assert call(fake, "validate", result, options) == ((CONFIG,), {})
     assert requests == [(Path("c.yaml"), ["x=1", 'data.root="d"'])]
