@@ -120,6 +120,11 @@ def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> C
     else:
         where = f"ready arm {name}"
         arm = changed(READY[name](config, known), [], where)
+    if arm.training.recipe != config.training.recipe:
+        raise wrong(
+            "an arm may not change the recipe", where=where,
+            expected="the recipe of the base, and keys of it", fix="set the keys: model.members: 1",
+        )  # fmt: skip
     if _tested_on(arm) != _tested_on(config):
         raise wrong(
             "an arm may not change what it is tested on", where=where,

@@ -103,6 +103,10 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": {"mine": {"data.fit_rows": 10}}},
         "arms.mine: an arm may not change what it is tested on; expected the data, seed and labels",
     ),
+    "another recipe": (
+        {"arms": {"mine": {"training.recipe": "auto"}}},
+        "arms.mine: an arm may not change the recipe; expected the recipe of the base",
+    ),
     "another seed": ({"arms": {"mine": {"seed": 7}}}, "arms.mine: an arm may not change"),
     "other labels": (
         {"arms": {"mine": {"tasks.churn.only_where": "click == 1"}}},

@@ -94,7 +94,7 @@ class Bench:
                     "ignore": rest,
                 },
                 "features": {c: {"kind": "categorical"} for c in ids}
-                | {c: {"kind": "numeric"} for c in data.NUMBER_COLUMNS},
+                | {c: {"kind": "numeric", "transform": "standardize"} for c in data.NUMBER_COLUMNS},
                 "tasks": {t: {"kind": "binary"} for t in data.task_columns(self.path)},
                 "model": {
                     "embedding": {"dim": 16},

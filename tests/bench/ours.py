@@ -36,7 +36,7 @@ def config(path: Path, precision: str, loading: str) -> Config:
                 "leakage_threshold": 1.0,
             },
             "features": {c: {"kind": "categorical"} for c in data.ID_COLUMNS}
-            | {c: {"kind": "numeric"} for c in data.NUMBER_COLUMNS},
+            | {c: {"kind": "numeric", "transform": "standardize"} for c in data.NUMBER_COLUMNS},
             "tasks": {t: {"kind": "binary"} for t in data.task_columns(path)},
             "model": {
                 "embedding": {"dim": 16},
@@ -46,7 +46,12 @@ def config(path: Path, precision: str, loading: str) -> Config:
                 "dropout": 0.1,
                 "tower_dropout": 0.1,
             },
-            "training": {"epochs": 1, "batch_size": 2048, "precision": precision},
+            "training": {
+                "recipe": "none",
+                "epochs": 1,
+                "batch_size": 2048,
+                "precision": precision,
+            },
         }
     )
 
