@@ -41,7 +41,7 @@ from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import Config, Section, load_config, read_text, section_from_yaml
 from recsys_mtl.config.recipe import recipes
 from recsys_mtl.config.schema import TrackingConfig
-from recsys_mtl.config.section import Name
+from recsys_mtl.config.section import NAME_PATTERN, Name
 from recsys_mtl.data.batch import concat
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.prepare import Prepared, prepare
@@ -64,7 +64,6 @@ NETWORK, ALONE = "default", "single_task"
 ALL_FEATURES = "features.*."
 Measured = tuple[dict[str, Metrics], dict[str, Any]]
 """Metrics of the test rows by task, and what else is known of the training."""
-_NAME = r"[A-Za-z_][A-Za-z0-9_.\-]*"
 
 
 class Arms(Section):
@@ -174,7 +173,7 @@ def _own_arms(texts: Sequence[str], file: Path | None) -> dict[str, Arm]:
             own[name] = _arm(as_overrides(change), f"{file}: arms.{name}")
     for text in texts:
         name, equals, changes = text.partition("=")
-        if not equals or not re.fullmatch(_NAME, name):
+        if not equals or not re.fullmatch(NAME_PATTERN, name):
             raise wrong("not an arm", where=f"--arm {text}", expected="NAME=KEY=VALUE,KEY=VALUE")
         own[name] = _arm(re.split(r",(?=[\w.*\-]+=)", changes), f"--arm {name}")
     if taken := own.keys() & READY.keys():

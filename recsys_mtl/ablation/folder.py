@@ -7,7 +7,7 @@ from pathlib import Path
 from data_synth import load_plan
 from data_synth.load import dump_plan, plan_hash
 from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
-from recsys_mtl.config import dump_config, load_config, yaml_text
+from recsys_mtl.config import Config, dump_config, load_config, yaml_text
 from recsys_mtl.files import atomic_write
 from recsys_mtl.study.plan import changed_keys, held_plan
 
@@ -48,17 +48,18 @@ def _changed(held: Ablation, ablation: Ablation) -> list[str]:
 def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
     """Keys that a later version adds are no change; before there were recipes, there was none."""
     edited = []
-    if base.exists() and load_config(base, _no_recipe(base)) != base_config(ablation, 0):
+    if base.exists() and _held_base(base) != base_config(ablation, 0):
         edited.append("content of the base config")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
     return edited
 
 
-def _no_recipe(base: Path) -> list[str]:
-    """Overrides of a base config of a version without recipes."""
-    known = "recipe" in load_config(base).training.model_fields_set
-    return [] if known else ["training.recipe=none"]
+def _held_base(base: Path) -> Config:
+    held = load_config(base)
+    if "recipe" in held.training.model_fields_set:
+        return held
+    return load_config(base, ["training.recipe=none"])
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:

@@ -23,7 +23,8 @@ Value = Annotated[
     WithJsonSchema({"type": ["string", "number", "boolean"]}),
 ]
 """A value of a column, as text; numbers and booleans need no quotes."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\-]*$")]
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.\-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class Section(BaseModel):

@@ -7,6 +7,7 @@ which lets the trainer resume exactly.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Protocol
@@ -32,6 +33,35 @@ class Loader(Protocol):
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones."""
+
+
+class ChangedLoader(ABC):
+    """The batches of another loader, each with a change.
+
+    Args:
+        loader: the other one.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of an epoch."""
+        return self._loader.num_rows
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch."""
+        return self._loader.num_batches
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch without the first `start_batch` ones."""
+        return map(self._changed, self._loader.epoch(epoch, start_batch))
+
+    @abstractmethod
+    def _changed(self, batch: Batch) -> Batch:
+        """The batch with the change."""
 
 
 class MemoryLoader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from recsys_mtl.columns.coder import UNKNOWN_ROW
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.features.block import TableBlock
 
 
-class UnknownDropout:
+class UnknownDropout(ChangedLoader):
     """A loader's batches, each value drawn anew: its own row or, with its rate, the unknown row.
 
     The unknown row is then trained, on contexts in which rare categories occur. Draws are from
@@ -26,24 +26,10 @@ class UnknownDropout:
     """
 
     def __init__(self, loader: Loader, rates: Mapping[str, Tensor]) -> None:
-        self._loader = loader
+        super().__init__(loader)
         self._rates = dict(rates)
 
-    @property
-    def num_rows(self) -> int:
-        """Rows of an epoch."""
-        return self._loader.num_rows
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch."""
-        return self._loader.num_batches
-
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch without the first `start_batch` ones."""
-        return map(self._dropped, self._loader.epoch(epoch, start_batch))
-
-    def _dropped(self, batch: Batch) -> Batch:
+    def _changed(self, batch: Batch) -> Batch:
         blocks = {
             layout: block.replaced(self._drawn) if isinstance(block, TableBlock) else block
             for layout, block in batch.blocks.items()

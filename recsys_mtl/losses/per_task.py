@@ -71,7 +71,7 @@ class TaskLoss:
         Returns:
             (G,) losses and (G,) counts.
         """
-        members = len(logits) // max(1, len(labels))
+        members = max(1, len(logits) // max(1, len(labels)))
         if members > 1:
             labels, weights = labels.repeat(members, 1), weights.repeat(members)
         counts = self.counting(labels)
@@ -79,7 +79,7 @@ class TaskLoss:
         row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
         total = row_weights.sum(0)
         mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)
-        return mean, (row_weights > 0).sum(0) // max(1, members)
+        return mean, (row_weights > 0).sum(0) // members
 
     def counting(self, labels: Tensor) -> Tensor:
         """Whether each label (any shape) counts; bool of the same shape."""

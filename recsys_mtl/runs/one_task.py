@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.data.prepare import Prepared
 
 
@@ -49,22 +48,12 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     return single, replace(prepared, preprocessor=narrowed, loaders=loaders)
 
 
-@dataclass(frozen=True)
-class _OneLabel:
+class _OneLabel(ChangedLoader):
     """A loader that shows one label column of another."""
 
-    loader: Loader
-    column: int
+    def __init__(self, loader: Loader, column: int) -> None:
+        super().__init__(loader)
+        self._kept = slice(column, column + 1)
 
-    @property
-    def num_rows(self) -> int:
-        return self.loader.num_rows
-
-    @property
-    def num_batches(self) -> int:
-        return self.loader.num_batches
-
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        kept = slice(self.column, self.column + 1)
-        for batch in self.loader.epoch(epoch, start_batch):
-            yield replace(batch, labels=batch.labels[:, kept])
+    def _changed(self, batch: Batch) -> Batch:
+        return replace(batch, labels=batch.labels[:, self._kept])

@@ -24,7 +24,7 @@ from recsys_mtl.metrics import binary as of
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
 from recsys_mtl.tasks.kind import Kind, Scoring, ToUnit
 from recsys_mtl.tasks.label import Label, Labels, targets
-from recsys_mtl.tasks.start import log_odds
+from recsys_mtl.tasks.start import log_odds, logit_of_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -147,9 +147,7 @@ class Binary(Kind[BinaryConfig]):
 
     def merged(self, outputs: Tensor) -> Tensor:
         """The logit of the mean probability."""
-        from torch.nn import functional as F
-
-        return F.logsigmoid(outputs).logsumexp(0) - F.logsigmoid(-outputs).logsumexp(0)
+        return logit_of_mean(outputs)
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B,) probabilities."""

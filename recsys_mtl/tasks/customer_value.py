@@ -8,7 +8,6 @@ p · exp(μ + σ²/2).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -25,7 +24,7 @@ from recsys_mtl.metrics import Metrics, binary, gini, regression
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, together
 from recsys_mtl.tasks.amount import AmountLabel
 from recsys_mtl.tasks.kind import Boosting, Kind, Scoring, ToUnit
-from recsys_mtl.tasks.start import inverse_softplus, log_mean_exp, log_odds
+from recsys_mtl.tasks.start import inverse_softplus, log_mean_exp, log_odds, logit_of_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,12 +135,12 @@ class CustomerValue(Kind[CustomerValueConfig]):
 
         logits, mean, raw = outputs.unbind(-1)
         spread = LEAST_SPREAD + F.softplus(raw)
-        some, none = F.logsigmoid(logits).logsumexp(0), F.logsigmoid(-logits).logsumexp(0)
-        amounts = F.logsigmoid(logits) + (mean + spread.square() / 2).clamp_max(_MOST)
+        some = F.logsigmoid(logits)
+        amounts = some + (mean + spread.square() / 2).clamp_max(_MOST)
         common = spread.mean(0)
-        given = log_mean_exp(amounts) - (some - math.log(len(outputs))) - common.square() / 2
+        given = log_mean_exp(amounts) - log_mean_exp(some) - common.square() / 2
         above = (common - LEAST_SPREAD).clamp_min(_LEAST_ABOVE)
-        return torch.stack([some - none, given, inverse_softplus(above)], -1)
+        return torch.stack([logit_of_mean(logits), given, inverse_softplus(above)], -1)
 
     def predict(self, spec: TaskSpec, outputs: Tensor, labels: Tensor, scores: Scoring) -> Tensor:
         """(B, 2) probabilities of any amount, and expected amounts."""

@@ -21,8 +21,15 @@ def log_rates(rates: Tensor) -> Tensor:
     return _inside(rates).log()
 
 
+def logit_of_mean(logits: Tensor) -> Tensor:
+    """(k, …) logits of k members to those of their mean probability."""
+    from torch.nn import functional as F
+
+    return F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
+
+
 def log_mean_exp(outputs: Tensor) -> Tensor:
-    """(k, B, o) logarithms of k members to those of their means, (B, o)."""
+    """(k, …) logarithms of k members to those of their means."""
     return outputs.logsumexp(0) - math.log(len(outputs))
 
 
