@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recsys_mtl.model.experts import ExpertBank, ExpertGroup, MatchWidth
 from recsys_mtl.model.gates import gate_prior
 from recsys_mtl.model.grouped import GroupedLinear, HiddenLayers
+from recsys_mtl.model.members import MemberInputs
 from recsys_mtl.model.scaled_mix import ScaledMix
 
 
@@ -138,7 +139,7 @@ class CGC(nn.Module):
             gate.bias.copy_(prior)
         return gate
 
-    def forward(self, tasks: Tensor, shared: Tensor) -> CGCOutput:
+    def forward(self, tasks: Tensor | MemberInputs, shared: Tensor | MemberInputs) -> CGCOutput:
         """Runs the level.
 
         Args:
@@ -147,7 +148,9 @@ class CGC(nn.Module):
         """
         own = None if self.task_experts is None else self.task_experts(tasks)
         common = None if self.shared_experts is None else self.shared_experts(shared).squeeze(0)
-        weights = self._weights(self.gate, tasks, (self.num_tasks, self.num_mixed))
+        any_experts = own if common is None else common
+        assert any_experts is not None
+        weights = self._weights(self.gate, tasks, any_experts, (self.num_tasks, self.num_mixed))
         return CGCOutput(
             tasks=self._mix_tasks(own, common, weights),
             shared=self._mix_shared(own, common, shared) if self.has_shared_stream else None,
@@ -178,11 +181,14 @@ class CGC(nn.Module):
         return entries
 
     @staticmethod
-    def _weights(gate: nn.Module | None, x: Tensor, shape: tuple[int, int]) -> Tensor:
+    def _weights(
+        gate: nn.Module | None, x: Tensor | MemberInputs, outputs: Tensor, shape: tuple[int, int]
+    ) -> Tensor:
         """(gates, B, experts) float32 weights that sum to 1; equal weights without a gate."""
         if gate is None:
             gates, experts = shape
-            return x.new_full((gates, x.shape[-2], experts), 1.0 / experts, dtype=torch.float32)
+            size = gates, outputs.shape[-2], experts
+            return outputs.new_full(size, 1.0 / experts, dtype=torch.float32)
         return torch.softmax(gate(x).float(), -1)
 
     def _mix_tasks(self, own: Tensor | None, shared: Tensor | None, weights: Tensor) -> Tensor:
@@ -203,11 +209,13 @@ class CGC(nn.Module):
         mixed: Tensor = ScaledMix.apply(weights.to(shared.dtype), shared, factors)  # type: ignore[no-untyped-call]
         return mixed
 
-    def _mix_shared(self, own: Tensor | None, shared: Tensor | None, x: Tensor) -> Tensor:
+    def _mix_shared(
+        self, own: Tensor | None, shared: Tensor | None, x: Tensor | MemberInputs
+    ) -> Tensor:
         """All experts of all tasks, then the shared ones, to (B, D)."""
         parts = [p for p in (None if own is None else own.flatten(0, 1), shared) if p is not None]
         experts = torch.cat(parts)
-        weights = self._weights(self.shared_gate, x, (1, len(experts)))
+        weights = self._weights(self.shared_gate, x, experts, (1, len(experts)))
         return _mix("be,ebd->bd", weights.squeeze(0), experts)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP, HiddenLayers
+from recsys_mtl.model.members import MemberInputs, multiplied
 
 ExpertKind = Literal["mlp", "cross", "fm"]
 MatchWidth = Literal["project", "scale"]
@@ -59,9 +60,9 @@ class CrossExperts(nn.Module):
         )
         self.project = GroupedLinear(groups, in_features, width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor | MemberInputs) -> Tensor:
         """(B, I) or (G, B, I) to (G, B, width)."""
-        crossed = x
+        crossed = x = multiplied(inputs)
         for layer in self.layers:
             crossed = torch.addcmul(crossed, x, layer(crossed).to(x.dtype))
         projected: Tensor = self.project(crossed)
@@ -79,7 +80,7 @@ class FmExperts(nn.Module):
         self.fields = fields
         self.project = GroupedLinear(groups, in_features, fields * width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | MemberInputs) -> Tensor:
         """(B, I) or (G, B, I) to (G, B, width)."""
         v: Tensor = self.project(x).unflatten(-1, (self.fields, -1))
         return 0.5 * (v.sum(-2).square() - v.square().sum(-2))
@@ -139,13 +140,13 @@ class ExpertBank(nn.Module):
             for group in groups
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | MemberInputs) -> Tensor:
         """(B, I) or (C, B, I) to (C, E, B, D)."""
         outputs = []
         parts = zip(self.experts, self.projections, self.scales, self.counts, strict=True)
         for expert, project, scale, count in parts:
-            repeated = x.repeat_interleave(count, 0) if x.dim() == 3 and count > 1 else x
-            y = project(expert(repeated))
+            repeats = count > 1 and isinstance(x, Tensor) and x.dim() == 3
+            y = project(expert(x.repeat_interleave(count, 0) if repeats else x))
             if y.shape[-1] < self.out_features:
                 y = F.pad(y, (0, self.out_features - y.shape[-1]))
             if scale != 1.0:

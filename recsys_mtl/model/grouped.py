@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl.model.dropout import dropout
+from recsys_mtl.model.members import MemberInputs, multiplied
 
 # From this many activations a group (rows × widest layer), a loop that keeps one group in cache
 # beats batched products over all groups on a CPU: measured equal at 256 rows × 256, 10 % of a step
@@ -46,8 +47,10 @@ class GroupedLinear(nn.Module):
         else:
             self.register_parameter("bias", None)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | MemberInputs) -> Tensor:
         """(B, I) or (G, B, I) to (G, B, O); one wide product for a shared input."""
+        if isinstance(x, MemberInputs):
+            return x.linear(self.weight, self.bias)
         groups, outputs, _ = self.weight.shape
         if x.dim() == 2:
             bias = None if self.bias is None else self.bias.flatten()
@@ -119,37 +122,37 @@ class GroupedMLP(nn.Module):
             for width in hidden
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | MemberInputs) -> Tensor:
         """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input."""
         if not self.linears:
+            x = multiplied(x)
             return x if x.dim() == 3 else x.expand(self.groups, -1, -1)
-        if torch.compiler.is_exporting():  # the choice would fix the range of B
-            return self._batched(x)
-        if x.device.type == "cpu" and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
-            return self._loop(x)
-        return self._batched(x)
-
-    def _batched(self, x: Tensor) -> Tensor:
-        for linear, norm in zip(self.linears, self.norms, strict=True):
+        layers = list(zip(self.linears, self.norms, strict=True))
+        if isinstance(x, MemberInputs):
+            (linear, norm), *layers = layers
+            x = self._end(norm(linear(x)))
+        # Exported, the choice would fix the range of B
+        on_cpu = x.device.type == "cpu" and not torch.compiler.is_exporting()
+        if on_cpu and layers and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
+            return self._loop(x, layers)
+        for linear, norm in layers:
             x = self._end(norm(linear(x)))
         return x
 
-    def _loop(self, x: Tensor) -> Tensor:
+    def _loop(self, x: Tensor, modules: Sequence[tuple[nn.Module, nn.Module]]) -> Tensor:
         layers = [
             # Cast once; unbind, as indexing has a backward as large as all groups
             zip(
                 *(p.to(x.dtype).unbind(0) for p in (*linear.parameters(), *norm.parameters())),
                 strict=True,
             )
-            for linear, norm in zip(self.linears, self.norms, strict=True)
+            for linear, norm in modules
         ]
         inputs = x.unbind(0) if x.dim() == 3 else [x] * self.groups
-        return torch.stack(
-            [
-                self._one(h, group)
-                for h, group in zip(inputs, zip(*layers, strict=True), strict=True)
-            ]
-        )
+        outputs = [
+            self._one(h, group) for h, group in zip(inputs, zip(*layers, strict=True), strict=True)
+        ]
+        return outputs[0].unsqueeze(0) if self.groups == 1 else torch.stack(outputs)
 
     def _one(self, h: Tensor, layers: Sequence[tuple[Tensor, ...]]) -> Tensor:
         """(B, I) through one group's layers, each (weight, bias) and its norm's two."""

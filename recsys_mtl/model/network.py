@@ -6,7 +6,7 @@ Shapes: B rows, P pooled embedding width, I inputs of the experts, T tasks, E ex
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -82,9 +82,9 @@ class Outputs:
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
         penalty: scalar to add to the loss: −weight · gate_entropy.
         mixed: output of the experts.
-        inputs: (B, I) input of the experts.
-        by_task: (T, B, I) copies for the gate and own experts of each task; None: all read
-            `inputs`.
+        inputs: (B, I) input of the experts, where `by_task` is given.
+        by_task: (T, B, I) copies of it for the gate and own experts of each task; None: all read
+            the same.
         members: task -> (k, B, outputs) of each member, in evaluation mode; `logits` merge them.
     """
 
@@ -93,7 +93,7 @@ class Outputs:
     gate_entropy: Tensor
     penalty: Tensor
     mixed: PLEOutput
-    inputs: Tensor
+    inputs: Tensor | None = None
     by_task: Tensor | None = None
     members: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -178,10 +178,9 @@ class MultiTaskNetwork(nn.Module):
     def _input_modules(self) -> list[InputModule]:
         return [m for m in self.inputs.values() if isinstance(m, InputModule)]
 
-    def _column_widths(self, data: DataSpec) -> list[int]:
-        """Columns of each feature in the experts' input, in order."""
-        widths = [table.dim for table in data.tables]
-        return widths + [width for m in self._input_modules() for width in m.widths]
+    def _column_widths(self, data: DataSpec) -> list[Sequence[int]]:
+        """Columns of each feature in the tensors of `_columns`."""
+        return [[table.dim for table in data.tables], *(m.widths for m in self._input_modules())]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings.
@@ -223,22 +222,19 @@ class MultiTaskNetwork(nn.Module):
             by_task: whether the gate and own experts of each task read their own copy of the
                 inputs, for callers that need each task's gradient there.
         """
-        columns, copies = self._columns(embedded, batch), None
-        if by_task:
-            copies = torch.cat([c.expand(len(self.tasks), -1, -1) for c in columns], -1)
-        return self.from_inputs(torch.cat(columns, 1), copies)
+        columns = self._columns(embedded, batch)
+        if not by_task:
+            return self._outputs(self.ple(self.members.of_columns([_cast(c) for c in columns])))
+        inputs = self.members(torch.cat(columns, 1))
+        copies = [column.expand(len(self.tasks), -1, -1) for column in columns]
+        by_task_inputs = self.members(torch.cat(copies, -1))
+        outputs = self._outputs(self.ple(_cast(inputs), _cast(by_task_inputs)))
+        return replace(outputs, inputs=inputs, by_task=by_task_inputs)
 
-    def from_inputs(self, inputs: Tensor, by_task: Tensor | None = None) -> Outputs:
-        """The network above its inputs.
-
-        Args:
-            inputs: (B, I), see `inputs_of`.
-            by_task: (T, B, I) the same, a copy for the gate and own experts of each task.
-        """
-        inputs, by_task = self.members(inputs), None if by_task is None else self.members(by_task)
-        mixed = self.ple(_cast(inputs), None if by_task is None else _cast(by_task))
+    def _outputs(self, mixed: PLEOutput) -> Outputs:
+        """The network above the experts."""
         gates: tuple[Tensor, ...] = mixed.weights[-1].unbind(0) if mixed.weights else ()
-        mean_entropy = inputs.new_zeros((), dtype=torch.float32)
+        mean_entropy = mixed.tasks.new_zeros((), dtype=torch.float32)
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         logits = self.towers(mixed.tasks)
@@ -253,8 +249,6 @@ class MultiTaskNetwork(nn.Module):
             gate_entropy=mean_entropy,
             penalty=-self.gate_entropy_weight * mean_entropy,
             mixed=mixed,
-            inputs=inputs,
-            by_task=by_task,
             members=members,
         )
 

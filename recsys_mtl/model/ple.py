@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from recsys_mtl.model.cgc import CGC, CGCSpec
+from recsys_mtl.model.members import MemberInputs
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class PLE(nn.Module):
             for level in range(levels)
         )
 
-    def forward(self, x: Tensor, by_task: Tensor | None = None) -> PLEOutput:
+    def forward(self, x: Tensor | MemberInputs, by_task: Tensor | None = None) -> PLEOutput:
         """(B, I) feature vectors to every task's mixture of experts.
 
         Args:
@@ -57,7 +58,8 @@ class PLE(nn.Module):
             by_task: (T, B, I) the same vectors, a copy for the gate and own experts of each task,
                 for callers that need each task's gradient there; None: all read `x`.
         """
-        tasks, shared = x if by_task is None else by_task, x
+        tasks: Tensor | MemberInputs = x if by_task is None else by_task
+        shared = x
         weights: list[Tensor] = []
         own = common = None
         for level in self.levels:

@@ -178,7 +178,9 @@ class Combining:
             for parameter, gradient in zip(others, gradients, strict=True):
                 parameter.grad = None if gradient is None else gradient.contiguous()
             rows = through_experts(self.network, outputs, at_mixture, blocks, present)
-            if at_copies is not None:  # through the tasks' own gates and experts
+            if (
+                at_copies is not None and outputs.inputs is not None
+            ):  # through the tasks' own gates and experts
                 direct = output_gradients(
                     outputs.inputs, at_copies.__getitem__, blocks[self._first_below :], present
                 )

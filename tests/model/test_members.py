@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.losses import ItemLoss, TaskLoss, TaskLosses, pointwise
+from recsys_mtl.model.grouped import GroupedLinear
 from recsys_mtl.model.members import Members
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec
 from recsys_mtl.tasks import kind_of
@@ -65,7 +66,7 @@ def test_a_member_is_a_network_of_its_own(name: str) -> None:
 
 def test_a_factor_is_of_a_feature_and_one_member_has_none() -> None:
     torch.manual_seed(0)
-    members = Members(64, [4, 1, 3])
+    members = Members(64, [[4], [1, 3]])
     assert members.scale is not None
     assert members.scale.shape == (64, 3)
     assert set(members.scale.unique().tolist()) == {-1.0, 1.0}
@@ -74,6 +75,32 @@ def test_a_factor_is_of_a_feature_and_one_member_has_none() -> None:
     expected = members.scale[5].repeat_interleave(torch.tensor([4, 1, 3]))
     torch.testing.assert_close(scaled[5, 1], expected)
     assert "members.scale" not in with_members("ple", 1).state_dict()
+
+
+@pytest.mark.parametrize("outputs", [3, 40])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_first_layer_by_feature_is_that_of_each_member(
+    outputs: int, precision: torch.dtype
+) -> None:
+    """Few outputs are multiplied by feature, many by member."""
+    torch.manual_seed(0)
+    members = Members(3, [[4, 4, 6], [], [6]])
+    columns = [torch.randn(5, 14, requires_grad=True), torch.randn(5, 0), torch.randn(5, 6)]
+    inputs = members.of_columns(columns)
+    layer = GroupedLinear(2, 20, outputs)
+    sources = [columns[0], *layer.parameters(), *members.parameters()]
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        made = layer(inputs)
+        literal = layer(members(torch.cat(columns, 1)))
+    assert made.dtype == literal.dtype == precision
+    tolerance = {} if precision == torch.float32 else {"rtol": 0.02, "atol": 0.05}
+    torch.testing.assert_close(made, literal, **tolerance)
+    weights = torch.randn_like(literal)
+    pairs = zip(*(torch.autograd.grad(v, sources, weights) for v in (made, literal)), strict=True)
+    for own, expected in pairs:
+        torch.testing.assert_close(
+            own, expected, **({} if not tolerance else {"rtol": 0.05, "atol": 0.2})
+        )
 
 
 def test_the_loss_is_the_mean_of_the_members_losses() -> None:
