@@ -145,8 +145,10 @@ class ExpertBank(nn.Module):
         outputs = []
         parts = zip(self.experts, self.projections, self.scales, self.counts, strict=True)
         for expert, project, scale, count in parts:
-            repeats = count > 1 and isinstance(x, Tensor) and x.dim() == 3
-            y = project(expert(x.repeat_interleave(count, 0) if repeats else x))
+            own = x
+            if isinstance(x, Tensor) and x.dim() == 3 and count > 1:
+                own = x.repeat_interleave(count, 0)
+            y = project(expert(own))
             if y.shape[-1] < self.out_features:
                 y = F.pad(y, (0, self.out_features - y.shape[-1]))
             if scale != 1.0:

@@ -144,9 +144,10 @@ class MemberInputs:
         end = run.count * run.width
         columns = self.columns[run.part][:, run.start : run.start + end]
         weights = weight[:, run.offset : run.offset + end]
+        by_feature = -1, run.count, run.width
         return torch.bmm(
-            columns.unflatten(1, (run.count, run.width)).transpose(0, 1),
-            weights.unflatten(1, (run.count, run.width)).permute(1, 2, 0),
+            columns.reshape(by_feature).transpose(0, 1),
+            weights.reshape(by_feature).permute(1, 2, 0),
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from recsys_mtl.model.cgc import CGC, CGCSpec
+from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
 from recsys_mtl.model.members import MemberInputs
 
 
@@ -58,17 +58,15 @@ class PLE(nn.Module):
             by_task: (T, B, I) the same vectors, a copy for the gate and own experts of each task,
                 for callers that need each task's gradient there; None: all read `x`.
         """
-        tasks: Tensor | MemberInputs = x if by_task is None else by_task
-        shared = x
-        weights: list[Tensor] = []
-        own = common = None
+        outputs: list[CGCOutput] = []
+        tasks, shared = x if by_task is None else by_task, x
         for level in self.levels:
-            output = level(tasks, shared)
-            tasks, own, common = output.tasks, output.own, output.common
-            shared = shared if output.shared is None else output.shared
-            if output.weights is not None:
-                weights.append(output.weights)
-        return PLEOutput(tasks, tuple(weights), own, common)
+            outputs.append(level(tasks, shared))
+            tasks = outputs[-1].tasks
+            shared = shared if outputs[-1].shared is None else outputs[-1].shared
+        last = outputs[-1]
+        weights = tuple(output.weights for output in outputs if output.weights is not None)
+        return PLEOutput(last.tasks, weights, last.own, last.common)
 
     @property
     def mixes_once(self) -> bool:
