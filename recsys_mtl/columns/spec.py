@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """An embedding table: feature name, rows (the unknown row 0 included), width, pooling."""
+    """What a feature reads of an embedding table.
+
+    Attributes:
+        name: of the feature.
+        rows: of the table, the unknown row 0 included.
+        dim: width.
+        pooling: of a list; none: a vector for each entry of a sequence.
+        table: name of the table, which several features may read; empty: the feature's.
+    """
 
     name: str
     rows: int
     dim: int
-    pooling: Literal["sum", "mean"] = "sum"
+    pooling: Literal["sum", "mean", "none"] = "sum"
+    table: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of the table."""
+        return self.table or self.name
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,19 @@ class DataSpec:
     tasks: tuple[TaskSpec, ...]
 
     @property
-    def tables(self) -> tuple[TableSpec, ...]:
-        """The embedding tables of all features."""
+    def reads(self) -> tuple[TableSpec, ...]:
+        """What each feature reads of a table."""
         return tuple(table for feature in self.features for table in feature.tables)
+
+    @property
+    def tables(self) -> tuple[TableSpec, ...]:
+        """The embedding tables, each as the first feature that reads it."""
+        return distinct_tables(self.reads)
+
+
+def distinct_tables(reads: Sequence[TableSpec]) -> tuple[TableSpec, ...]:
+    """The first read of each table, in order."""
+    tables: dict[str, TableSpec] = {}
+    for read in reads:
+        tables.setdefault(read.key, read)
+    return tuple(tables.values())

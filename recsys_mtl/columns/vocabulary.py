@@ -37,7 +37,7 @@ class Vocabulary(Coder):
     max_size: int | None = None
     values: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
-    _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
+    _counts: Counts | None = field(default_factory=Counts, init=False, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -46,16 +46,19 @@ class Vocabulary(Coder):
 
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:
         """Counts a chunk of training values."""
+        assert self._counts is not None
         self._counts.update(values, weights)
 
     def finish(self) -> None:
-        """Keeps the frequent categories."""
+        """Keeps the frequent categories; once, whatever number of features it serves."""
+        if self._counts is None:
+            return
         if not self.min_count:
             self.min_count = 2 if self._counts.share_seen_once >= _NEW else 1
         ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
         self.values = list(ranked)[: self.max_size]
         self.counts = self._counts.rows_of(self.values)
-        self._counts = Counts()
+        self._counts = None
 
     def unknown_rates(self, alpha: float) -> NDArray[np.float32]:
         """(rows,) probability that a training batch reads a row as the unknown one, after a fit.

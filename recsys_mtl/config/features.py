@@ -37,6 +37,11 @@ class CategoryConfigBase(FeatureConfig):
 
     has_table: ClassVar[bool] = True
 
+    table: str | None = Field(
+        None,
+        description="embedding table; features of one table share its rows and its vocabulary; "
+        "the feature's name if null",
+    )
     encoding: Literal["vocabulary", "hash"] = Field(
         "vocabulary", description="vocabulary fitted on the training rows, or hashed buckets"
     )

@@ -15,6 +15,7 @@ from itertools import pairwise
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.model import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tables import sections_of, table_of
 from recsys_mtl.config.yaml_text import KeyPath, dotted
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import in_bytes, total_memory
@@ -84,7 +85,8 @@ def memory_needs(
 ) -> Iterator[Need]:
     """What every table, every group of experts and the towers need."""
     model, width = config.model, 0
-    for name, feature in config.features.items():
+    counted = set[str]()
+    for name, feature in sections_of(config.features).items():
         if not isinstance(feature, CategoryConfigBase):
             inputs, dim = feature.layer
             width += dim
@@ -96,6 +98,9 @@ def memory_needs(
         rows, chosen = feature.buckets or 1, feature.dim or model.embedding.dim
         rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
         width += dim
+        if (table := table_of(name, feature)) in counted:
+            continue
+        counted.add(table)
         own = "buckets" if feature.buckets else "dim" if feature.dim else ""
         path = ("features", name, own) if own else ("model", "embedding", "dim")
         size = f"{_counted(rows)} rows of width {_counted(dim)}"

@@ -20,6 +20,7 @@ from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.recipe import DataSize, Derived, described, with_recipe
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
+from recsys_mtl.config.tables import sections_of
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, StreamLoader
@@ -117,12 +118,12 @@ def prepare(
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
     )
-    tables = preprocessor.spec.tables
-    rows_of_largest = max((table.rows for table in tables), default=0)
+    rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
     config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
-    set_default_dim(preprocessor.features, config.features, config.model.embedding.dim)
-    tables = preprocessor.spec.tables
-    require_memory(config, {table.name: (table.rows, table.dim) for table in tables})
+    sections = sections_of(config.features)
+    set_default_dim(preprocessor.features, sections, config.model.embedding.dim)
+    reads = preprocessor.spec.reads
+    require_memory(config, {read.name: (read.rows, read.dim) for read in reads})
     _report(config, derived)
     train = pl.concat(kept, how="vertical_relaxed")
     del kept

@@ -26,6 +26,7 @@ from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.registry import blocks_of, features_of, in_order
+from recsys_mtl.features.table import restored, stored
 from recsys_mtl.tasks import Label, kind_of
 from recsys_mtl.tasks.label import Labels
 
@@ -177,20 +178,20 @@ class Preprocessor:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able state, restored exactly by `from_dict`."""
         return {
-            "features": [f.to_dict() for f in self.features],
+            "features": stored(self.features),
             "labels": {name: label.to_dict() for name, label in self.labels.items()},
             "only_where": {name: c.text for name, c in self.conditions.items()},
             "weight": None if self.weight is None else self.weight.to_dict(),
         }
 
     @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> Preprocessor:
+    def from_dict(cls, state: dict[str, Any]) -> Preprocessor:
         """The preprocessor that `to_dict` stored."""
-        weight = stored["weight"]
+        weight = state["weight"]
         return cls(
-            tuple(Feature.from_dict(f) for f in stored["features"]),
-            {name: Label.from_dict(label) for name, label in stored["labels"].items()},
-            {n: parse(text, f"tasks.{n}.only_where") for n, text in stored["only_where"].items()},
+            tuple(restored(state["features"])),
+            {name: Label.from_dict(label) for name, label in state["labels"].items()},
+            {n: parse(text, f"tasks.{n}.only_where") for n, text in state["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),
         )
 

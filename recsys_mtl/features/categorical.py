@@ -31,12 +31,13 @@ class CategoricalFeature(TableFeature):
     def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
         """The unfitted feature of a column."""
         assert isinstance(section, CategoricalConfig)
-        return cls(column, dim_of(section, default_dim), coder_of(section))
+        dim = dim_of(section, default_dim)
+        return cls(column, dim, coder_of(section), of_table=section.table or "")
 
     @property
     def spec(self) -> FeatureSpec:
         """A table."""
-        table = TableSpec(self.name, self.coder.rows, self.dim)
+        table = TableSpec(self.name, self.coder.rows, self.dim, table=self.of_table)
         return FeatureSpec(self.name, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:

@@ -52,12 +52,13 @@ class CategoricalListFeature(TableFeature):
             section.pooling,
             section.max_length,
             section.separator,
+            of_table=section.table or "",
         )
 
     @property
     def spec(self) -> FeatureSpec:
         """A table whose rows are pooled."""
-        table = TableSpec(self.name, self.coder.rows, self.dim, self.pooling)
+        table = TableSpec(self.name, self.coder.rows, self.dim, self.pooling, table=self.of_table)
         return FeatureSpec(self.name, self.kind, tables=(table,))
 
     def update(self, values: pl.Series, rows: Rows) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -16,11 +16,13 @@ from recsys_mtl.config.features import (
     NumericConfig,
 )
 from recsys_mtl.config.shape import tags
+from recsys_mtl.config.tables import sections_of
 from recsys_mtl.features.block import STANDARD, FeatureBlock
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.features.table import share_coders
 
 KINDS: dict[str, type[Feature]] = {}
 """Features by kind, in the order of a batch."""
@@ -53,17 +55,20 @@ register(CategoricalConfig, CategoricalFeature)
 register(CategoricalListConfig, CategoricalListFeature)
 
 
-def features_of(sections: Mapping[str, FeatureConfig], default_dim: int = 1) -> Iterator[Feature]:
-    """The unfitted features of a config.
+def features_of(sections: Mapping[str, FeatureConfig], default_dim: int = 1) -> list[Feature]:
+    """The unfitted features of a config; those of one table share its coder.
 
     Args:
         sections: by name.
         default_dim: embedding width of those that name none.
     """
-    for name, section in sections.items():
+    features = []
+    for name, section in sections_of(sections).items():
         feature = KINDS[section.kind].of(section.column or name, section, default_dim=default_dim)
         feature.name = name
-        yield feature
+        features.append(feature)
+    share_coders(features)
+    return features
 
 
 def csv_columns(features: Iterable[Feature]) -> tuple[set[str], set[str]]:
@@ -109,7 +114,7 @@ def input_modules(features: Sequence[FeatureSpec]) -> nn.ModuleDict:
 
 
 def tables_by_block(features: Sequence[FeatureSpec]) -> list[tuple[str, tuple[str, ...]]]:
-    """(layout of a block, tables whose rows it holds), in the order of `DataSpec.tables`."""
+    """(layout of a block, tables whose rows it holds), in the order of `DataSpec.reads`."""
     tables = [(KINDS[f.kind].block.layout, table.name) for f in features for table in f.tables]
     return [
         (layout, tuple(name for _, name in of_block))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -32,13 +32,15 @@ class TableFeature(Feature):
 
     Attributes:
         dim: embedding width; 0: the fit decides by the number of categories.
-        coder: from category to table row.
+        coder: from category to table row; one for all features of a table.
+        of_table: name of the table; empty: the feature's.
     """
 
     reads: ClassVar[Literal["text", "numbers"]] = "text"
     dtype: ClassVar[pl.DataType] = pl.String()
     dim: int
     coder: Coder
+    of_table: str = field(default="", kw_only=True)
 
     def finish(self) -> None:
         """Ends the fit."""
@@ -60,9 +62,10 @@ class TableFeature(Feature):
         return {"table": self.table}
 
     @property
-    def table(self) -> dict[str, int | None]:
+    def table(self) -> dict[str, int | str | None]:
         """The size of its table, and the rows that a value needs for a row of it."""
-        return {"rows": self.coder.rows, "dim": self.dim, "min_count": self.min_count}
+        name: dict[str, int | str | None] = {"name": self.of_table} if self.of_table else {}
+        return name | {"rows": self.coder.rows, "dim": self.dim, "min_count": self.min_count}
 
     def unknown_rates(self, alpha: float) -> NDArray[np.float32] | None:
         """(rows,) of the vocabulary; None: there is none."""
@@ -96,6 +99,38 @@ def coder_of(section: CategoryConfigBase) -> Coder:
         return HashBuckets(nulls, section.buckets, one_spelling=True)
     least = 0 if section.min_count == "auto" else section.min_count
     return Vocabulary(nulls, least, section.max_size)
+
+
+def share_coders(features: Iterable[Feature]) -> None:
+    """Gives features of one table one coder, the first one's."""
+    coders: dict[str, Coder] = {}
+    for feature in features:
+        if isinstance(feature, TableFeature):
+            feature.coder = coders.setdefault(feature.of_table or feature.name, feature.coder)
+
+
+def stored(features: Sequence[Feature]) -> list[dict[str, Any]]:
+    """JSON-able states; a coder is stored with its first feature, others have that one's name."""
+    states, owners = [], dict[int, str]()
+    for feature in features:
+        state = feature.to_dict()
+        if isinstance(feature, TableFeature):
+            owner = owners.setdefault(id(feature.coder), feature.name)
+            state |= {"coder": owner} if owner != feature.name else {}
+        states.append(state)
+    return states
+
+
+def restored(states: Iterable[dict[str, Any]]) -> Iterator[Feature]:
+    """The features that `stored` gave the states of."""
+    coders: dict[Any, Coder] = {}
+    for state in states:
+        owner = state.get("coder")
+        known = {"coder": coders[owner]} if isinstance(owner, str) else {}
+        feature = Feature.from_dict(state | known)
+        if isinstance(feature, TableFeature):
+            coders.setdefault(feature.name, feature.coder)
+        yield feature
 
 
 def set_default_dim(

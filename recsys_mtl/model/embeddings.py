@@ -1,6 +1,6 @@
 """Embedding tables that update themselves inside backward: the base of both backends.
 
-Shapes: B rows, P sum of all widths.
+Shapes: B rows, P sum of the widths of what is pooled, N entries of a sequence, D width of a table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.features.block import Bag
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
@@ -20,9 +20,9 @@ INITIAL_STD = 0.01
 ADAGRAD_EPS = 1e-8
 
 
-def table_name(feature: str) -> str:
-    """Name of a feature's table; module names may not hold a dot, so it becomes `%2E`."""
-    return "t_" + feature.replace(".", "%2E")
+def table_name(table: str) -> str:
+    """Name of a table's module; module names may not hold a dot, so it becomes `%2E`."""
+    return "t_" + table.replace(".", "%2E")
 
 
 class _BeforeUpdate(torch.autograd.Function):
@@ -42,7 +42,10 @@ class _BeforeUpdate(torch.autograd.Function):
 
 
 class Embeddings(nn.Module, ABC):
-    """One table per feature, pooled to one vector per row and feature.
+    """Tables that features read, pooled to one vector per row and feature.
+
+    Several features may read one table. All that is read of a table is one look-up, so that its
+    backward is one update. Entries of sequences are not pooled.
 
     The tables' optimizer is fused into backward: each backward through an output of `forward`
     updates every row that was read exactly once, with the sum of its gradients. Tables are never
@@ -54,15 +57,17 @@ class Embeddings(nn.Module, ABC):
     row-wise Adagrad on GPUs only.
 
     Attributes:
+        reads: what each feature reads of a table.
+        tables: the first read of each table.
         width: P.
-        embedding_bags: holds `t_<feature>.weight` (rows, dim), in both backends.
+        embedding_bags: holds `t_<table>.weight` (rows, dim), in both backends.
     """
 
     embedding_bags: nn.ModuleDict
 
     def __init__(
         self,
-        tables: Sequence[TableSpec],
+        reads: Sequence[TableSpec],
         device: torch.device,
         *,
         learning_rate: float,
@@ -71,47 +76,85 @@ class Embeddings(nn.Module, ABC):
         super().__init__()
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
-        self.tables = tuple(tables)
+        self.reads = tuple(reads)
+        self.tables = distinct_tables(self.reads)
         self.device = device
-        self.width = sum(table.dim for table in self.tables)
-        self._averaged = [i for i, table in enumerate(self.tables) if table.pooling == "mean"]
+        by_table = {t.key: [i for i, r in enumerate(reads) if r.key == t.key] for t in self.tables}
+        self._sequences = [i for i, read in enumerate(reads) if read.pooling == "none"]
+        self._pooled = [i for i, read in enumerate(reads) if read.pooling != "none"]
+        apart = {reads[i].key for i in self._sequences}
+        self._together = {key: at for key, at in by_table.items() if key not in apart}
+        self._apart = {key: at for key, at in by_table.items() if key in apart}
+        self.width = sum(reads[i].dim for i in self._pooled)
+        self._averaged = [at for at, i in enumerate(self._pooled) if reads[i].pooling == "mean"]
 
     def forward(self, bags: Sequence[Bag], rows: int) -> Tensor:
         """Looks up table rows and pools them; an empty bag gives zeros.
 
         Args:
-            bags: table rows of each table's feature, in the order of the tables.
+            bags: table rows of each read, in the order of `reads`.
             rows: B.
 
         Returns:
-            (B, P) float32, the features in the order of the tables.
+            (B, P) float32, what is pooled in the order of `reads`.
         """
-        if not self.tables:
-            return torch.zeros(rows, 0, device=self.device, requires_grad=torch.is_grad_enabled())
-        with torch.autocast(self.device.type, enabled=False):
-            pooled = self._sum(bags, rows)
-            if self._weight_decay:
-                before: Callable[..., Tensor] = _BeforeUpdate.apply
-                pooled = before(pooled, lambda: self._decay(bags))
-            return pooled * self._mean_factor(bags, rows) if self._averaged else pooled
+        return self.with_sequences(bags, rows)[0]
 
-    def _decay(self, bags: Sequence[Bag]) -> None:
+    def with_sequences(self, bags: Sequence[Bag], rows: int) -> tuple[Tensor, list[Tensor]]:
+        """The same, and (N, D) vectors of the entries of each sequence."""
+        if not self.tables:
+            empty = torch.zeros(rows, 0, device=self.device, requires_grad=torch.is_grad_enabled())
+            return empty, []
+        with torch.autocast(self.device.type, enabled=False):
+            parts: dict[int, Tensor] = {}
+            together = [i for reads in self._together.values() for i in reads]
+            if together:
+                sums = self._decaying(self._sum(bags, rows), self._together, bags)
+                if together == [*range(len(self.reads))]:
+                    return self._averages(sums, bags, rows), []
+                dims = [self.reads[i].dim for i in together]
+                parts |= zip(together, torch.split(sums, dims, 1), strict=True)
+            for key, reads in self._apart.items():
+                own = [(bags[i][0], None) if i in self._sequences else bags[i] for i in reads]
+                sums = self._entries(key, *joined(own))
+                sums = self._decaying(sums, {key: reads}, bags)
+                counts = [len(ids) if many is None else len(many) for ids, many in own]
+                parts |= zip(reads, torch.split(sums, counts), strict=True)
+            pooled = [parts[i] for i in self._pooled]
+            columns = torch.cat(pooled, 1) if pooled else torch.zeros(rows, 0, device=self.device)
+            sequences = [parts[i] for i in self._sequences]
+            return self._averages(columns, bags, rows), sequences
+
+    def _decaying(
+        self, sums: Tensor, tables: Mapping[str, list[int]], bags: Sequence[Bag]
+    ) -> Tensor:
+        """The sums of some tables; backward decays their rows before it updates them."""
+        if not self._weight_decay:
+            return sums
+        before: Callable[..., Tensor] = _BeforeUpdate.apply
+        return before(sums, lambda: self._decay(tables, bags))
+
+    def _decay(self, tables: Mapping[str, list[int]], bags: Sequence[Bag]) -> None:
         """Shrinks the rows that were read, each once: duplicates write the same value."""
         kept = 1 - self._learning_rate * self._weight_decay
-        for weight, (ids, _) in zip(self.weights(), bags, strict=True):
-            values = weight.data  # fbgemm's backward checks versions, which this leaves alone
+        for key, reads in tables.items():
+            ids = torch.cat([bags[i][0] for i in reads])
+            values = self._weight(key).data  # fbgemm's backward checks versions, which stay so
             values.index_copy_(0, ids, values[ids] * kept)
+
+    def _averages(self, sums: Tensor, bags: Sequence[Bag], rows: int) -> Tensor:
+        return sums * self._mean_factor(bags, rows) if self._averaged else sums
 
     def _mean_factor(self, bags: Sequence[Bag], rows: int) -> Tensor:
         """(B, P): 1 / length for the columns of averaged bags, else 1."""
-        factor = torch.ones(rows, len(self.tables), device=self.device)
+        factor = torch.ones(rows, len(self._pooled), device=self.device)
         lengths = []
         for index in self._averaged:
-            _, many = bags[index]
+            _, many = bags[self._pooled[index]]
             assert many is not None
             lengths.append(many)
         factor[:, self._averaged] = torch.stack(lengths, 1).clamp_min(1).float().reciprocal()
-        dims = torch.tensor([table.dim for table in self.tables], device=self.device)
+        dims = torch.tensor([self.reads[i].dim for i in self._pooled], device=self.device)
         return factor.repeat_interleave(dims, dim=1, output_size=self.width)
 
     def initialise(self) -> None:
@@ -126,13 +169,18 @@ class Embeddings(nn.Module, ABC):
 
     def weights(self) -> list[Tensor]:
         """The tables in the order of the specs."""
-        return [
-            self.embedding_bags.get_parameter(f"{table_name(t.name)}.weight") for t in self.tables
-        ]
+        return [self._weight(table.key) for table in self.tables]
+
+    def _weight(self, key: str) -> Tensor:
+        return self.embedding_bags.get_parameter(f"{table_name(key)}.weight")
 
     @abstractmethod
     def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
-        """(B, P) sums over bags; backward through it updates the tables."""
+        """(B, their width) sums over the bags of `_together`, table by table; backward updates."""
+
+    @abstractmethod
+    def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
+        """(bags, D) sums over bags of one table of `_apart`; backward through it updates it."""
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Sets the rate of the following updates."""
@@ -160,3 +208,14 @@ class Embeddings(nn.Module, ABC):
         with torch.no_grad():
             for name, value in live.items():
                 value.copy_(state[name])
+
+
+def joined(bags: Sequence[Bag]) -> Bag:
+    """The bags of several features, one after another; without lengths where each has one row."""
+    if len(bags) == 1:
+        return bags[0]
+    ids = torch.cat([ids for ids, _ in bags])
+    if all(lengths is None for _, lengths in bags):
+        return ids, None
+    lengths = [torch.ones_like(ids) if many is None else many for ids, many in bags]
+    return ids, torch.cat(lengths)

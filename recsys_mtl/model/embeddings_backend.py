@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_embeddings(
-    tables: Sequence[TableSpec],
+    reads: Sequence[TableSpec],
     *,
     backend: Backend = "auto",
     optimizer: TableOptimizer = "rowwise_adagrad",
@@ -40,7 +40,7 @@ def make_embeddings(
     """
     device = torch.device(device)
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-    obstacle = "" if backend == "plain" else _torchrec_obstacle(tables)
+    obstacle = "" if backend == "plain" else _torchrec_obstacle(reads)
     if backend == "torchrec" and obstacle:
         raise wrong(
             "TorchRec's tables cannot be used",
@@ -52,20 +52,20 @@ def make_embeddings(
     if obstacle:
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
     embeddings: Embeddings
-    if backend == "plain" or obstacle or not tables:
-        embeddings = PlainEmbeddings(tables, optimizer, device, **settings)
+    if backend == "plain" or obstacle or not reads:
+        embeddings = PlainEmbeddings(reads, optimizer, device, **settings)
     else:
         from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
 
         with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
-            embeddings = TorchrecEmbeddings(tables, optimizer, device, **settings)
+            embeddings = TorchrecEmbeddings(reads, optimizer, device, **settings)
     embeddings.initialise()
     return embeddings
 
 
-def _torchrec_obstacle(tables: Sequence[TableSpec]) -> str:
+def _torchrec_obstacle(reads: Sequence[TableSpec]) -> str:
     """Why TorchRec's tables cannot be used; empty if they can."""
-    unsupported = [f"{table.name} ({table.dim})" for table in tables if table.dim % 4]
+    unsupported = [f"{read.name} ({read.dim})" for read in reads if read.dim % 4]
     if unsupported:
         return f"width not a multiple of 4: {', '.join(unsupported)}"
     try:

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.features.block import Bag
-from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
+from recsys_mtl.model.embeddings import (
+    ADAGRAD_EPS,
+    Embeddings,
+    TableOptimizer,
+    joined,
+    table_name,
+)
 
 
 class _Table(nn.Module):
@@ -86,27 +92,29 @@ class PlainEmbeddings(Embeddings):
 
     def __init__(
         self,
-        tables: Sequence[TableSpec],
+        reads: Sequence[TableSpec],
         optimizer: TableOptimizer,
         device: torch.device,
         *,
         learning_rate: float,
         weight_decay: float,
     ) -> None:
-        super().__init__(tables, device, learning_rate=learning_rate, weight_decay=weight_decay)
+        super().__init__(reads, device, learning_rate=learning_rate, weight_decay=weight_decay)
         self.embedding_bags = nn.ModuleDict(
-            {table_name(table.name): _Table(table, optimizer, device) for table in self.tables}
+            {table_name(table.key): _Table(table, optimizer, device) for table in self.tables}
         )
 
     def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
+        parts: list[Tensor] = []
+        for key, reads in self._together.items():
+            sums = self._entries(key, *joined([bags[i] for i in reads]))
+            parts += sums.view(len(reads), rows, sums.shape[1]).unbind(0)
+        return torch.cat(parts, 1)
+
+    def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
         lookup: Callable[..., Tensor] = _FusedLookup.apply
-        return torch.cat(
-            [
-                lookup(table.weight, ids, lengths, self._updater(table))
-                for table, (ids, lengths) in zip(self._live_tables().values(), bags, strict=True)
-            ],
-            1,
-        )
+        table = self._live_tables()[table_name(key)]
+        return lookup(table.weight, ids, lengths, self._updater(table))
 
     def _updater(self, table: _Table) -> Callable[[Tensor, Tensor], None]:
         def update(ids: Tensor, gradient: Tensor) -> None:

@@ -8,13 +8,20 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.features.block import Bag
-from recsys_mtl.model.embeddings import ADAGRAD_EPS, Embeddings, TableOptimizer, table_name
+from recsys_mtl.model.embeddings import (
+    ADAGRAD_EPS,
+    Embeddings,
+    TableOptimizer,
+    joined,
+    table_name,
+)
 
 with warnings.catch_warnings():
     # fbgemm: optional kernels that are absent, a module path that torchrec still uses
@@ -36,64 +43,82 @@ logging.getLogger("torch.fx._symbolic_trace").addFilter(
 
 
 class TorchrecEmbeddings(Embeddings):
-    """Tables in one `FusedEmbeddingBagCollection` on a CPU or a GPU; widths in steps of 4."""
+    """Tables in one `FusedEmbeddingBagCollection` on a CPU or a GPU; widths in steps of 4.
+
+    A table that sequences read has a collection of its own: its bags are not one a row.
+    """
 
     def __init__(
         self,
-        tables: Sequence[TableSpec],
+        reads: Sequence[TableSpec],
         optimizer: TableOptimizer,
         device: torch.device,
         *,
         learning_rate: float,
         weight_decay: float,
     ) -> None:
-        super().__init__(tables, device, learning_rate=learning_rate, weight_decay=weight_decay)
+        super().__init__(reads, device, learning_rate=learning_rate, weight_decay=weight_decay)
+        self._collections: dict[str, Any] = {}
+        together = {key: [reads[i].name for i in at] for key, at in self._together.items()}
+        for name, features in (("", together), *((key, {key: [key]}) for key in self._apart)):
+            if features:
+                self._collections[name] = self._collection(features, optimizer)
+        # Only the weights are registered, under the names of plain tables; the
+        # collections compute on the same memory.
+        modules = {n: m for c in self._collections.values() for n, m in c.embedding_bags.items()}
+        names = [table_name(table.key) for table in self.tables]
+        self.embedding_bags = nn.ModuleDict({name: modules[name] for name in names})
+
+    def _collection(self, features: dict[str, list[str]], optimizer: TableOptimizer) -> Any:
+        """Tables that are looked up together, each with the names of its features."""
         optimizer_type, settings = _OPTIMIZERS[optimizer]
-        self._keys = [table.name for table in self.tables]
-        collection = FusedEmbeddingBagCollection(
+        tables = {table.key: table for table in self.tables}
+        return FusedEmbeddingBagCollection(
             tables=[
                 EmbeddingBagConfig(
-                    name=table_name(table.name),
-                    embedding_dim=table.dim,
-                    num_embeddings=table.rows,
-                    feature_names=[table.name],
+                    name=table_name(key),
+                    embedding_dim=tables[key].dim,
+                    num_embeddings=tables[key].rows,
+                    feature_names=names,
                     pooling=PoolingType.SUM,  # lists are averaged in the base class
                 )
-                for table in self.tables
+                for key, names in features.items()
             ],
             optimizer_type=optimizer_type,
-            optimizer_kwargs={"lr": learning_rate, **settings},
-            device=device,
+            optimizer_kwargs={"lr": self._learning_rate, **settings},
+            device=self.device,
         )
-        # Only the weights are registered, under the names of plain tables; the
-        # collection computes on the same memory.
-        self.embedding_bags = collection.embedding_bags
-        self._lookup = collection.forward
-        self._optimizer = collection.fused_optimizer()
 
     def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
-        one_each = torch.ones(rows, dtype=torch.int64, device=self.device)
-        features = KeyedJaggedTensor(
-            keys=self._keys,
-            values=torch.cat([ids for ids, _ in bags]),
-            lengths=torch.cat([one_each if many is None else many for _, many in bags]),
-            stride=rows,
-        )
-        pooled: Tensor = self._lookup(features).values()
+        reads = [i for of_table in self._together.values() for i in of_table]
+        keys = [self.reads[i].name for i in reads]
+        return self._looked_up("", keys, joined([bags[i] for i in reads]), rows)
+
+    def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
+        return self._looked_up(key, [key], (ids, lengths), len(ids if lengths is None else lengths))
+
+    def _looked_up(self, collection: str, keys: list[str], bags: Bag, stride: int) -> Tensor:
+        ids, lengths = bags
+        lengths = torch.ones_like(ids) if lengths is None else lengths
+        features = KeyedJaggedTensor(keys=keys, values=ids, lengths=lengths, stride=stride)
+        pooled: Tensor = self._collections[collection](features).values()
         return pooled
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Sets the rate of the following updates."""
         super().set_learning_rate(learning_rate)
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self._optimizer.step()  # a fused step only passes the rate to the kernels
+        for collection in self._collections.values():
+            optimizer = collection.fused_optimizer()
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()  # a fused step only passes the rate to the kernels
 
     def accumulators(self) -> dict[str, Tensor]:
         """Live optimizer state by table name."""
-        state = self._optimizer.state_dict()["state"]
-        return {
+        state = {
             name.removesuffix(".weight"): next(iter(values.values()))
-            for name, values in state.items()
+            for collection in self._collections.values()
+            for name, values in collection.fused_optimizer().state_dict()["state"].items()
             if values
         }
+        return {name: state[name] for name in self.embedding_bags if name in state}

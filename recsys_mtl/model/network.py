@@ -140,7 +140,7 @@ class MultiTaskNetwork(nn.Module):
             for task in self.task_names
         }
         self.embeddings = make_embeddings(
-            data.tables,
+            data.reads,
             backend=backend,
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
@@ -180,7 +180,7 @@ class MultiTaskNetwork(nn.Module):
 
     def _column_widths(self, data: DataSpec) -> list[Sequence[int]]:
         """Columns of each feature in the tensors of `_columns`."""
-        return [[table.dim for table in data.tables], *(m.widths for m in self._input_modules())]
+        return [[read.dim for read in data.reads], *(m.widths for m in self._input_modules())]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings.

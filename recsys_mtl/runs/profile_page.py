@@ -69,7 +69,8 @@ def _size(feature: Mapping[str, Any]) -> str:
         return ""
     table = feature["table"]
     least = table["min_count"] or 1
-    return f"{table['rows']:,} × {table['dim']}" + (f" ({least})" if least > 1 else "")
+    name = f"{table['name']}: " if "name" in table else ""
+    return f"{name}{table['rows']:,} × {table['dim']}" + (f" ({least})" if least > 1 else "")
 
 
 def _share(value: float | None) -> str:

@@ -12,6 +12,7 @@ import torch
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
+from recsys_mtl.config.tables import sections_of
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
@@ -126,10 +127,10 @@ def build_trainer(
 
 def _training_rows(config: Config, preprocessor: Preprocessor, loader: Loader) -> Loader:
     """The loader, with the dropout of rare categories that the config asks for."""
-    rates = {}
+    rates, sections = {}, sections_of(config.features)
     for feature in preprocessor.features:
         alpha = config.model.embedding.unknown_dropout
-        section = config.features.get(feature.name)
+        section = sections.get(feature.name)
         if isinstance(section, CategoryConfigBase) and section.unknown_dropout is not None:
             alpha = section.unknown_dropout
         of_rows = feature.unknown_rates(alpha) if alpha else None

@@ -220,3 +220,52 @@ def test_row_numbers_of_the_source_are_reported():
         _fit(frame, 77)
     with pytest.raises(UserError, match="inf in row 150 "):
         _fit(frame.drop(ROW), 77)
+
+
+SHARED = TypeAdapter(dict[str, FeatureConfig]).validate_python(
+    {
+        "video": {"kind": "categorical", "min_count": 2},
+        "liked": {"kind": "categorical_list", "table": "video"},
+        "city": {"kind": "categorical"},
+        "first": {"kind": "categorical", "table": "video", "column": "video"},
+    }
+)
+
+
+def _shared() -> tuple[pl.DataFrame, Preprocessor]:
+    frame = pl.DataFrame(
+        {
+            "video": ["a", "b", "a", "c"],
+            "liked": [["b", "d"], ["d", "d"], [], ["e"]],
+            "city": ["a", "b", "b", "b"],
+        }
+    )
+    return frame, Preprocessor.fit([frame], SHARED, {}, weight=None, default_dim=4)
+
+
+def test_features_of_one_table_share_one_vocabulary():
+    frame, fitted = _shared()
+    video, liked, city, first = fitted.features
+    assert video.coder is liked.coder is first.coder
+    assert video.coder is not city.coder
+    # rows of all columns: a 2 + 2, b 1 + 1 + 1, c 1 + 1, d 3; e is too rare
+    assert video.coder.values == ["a", "b", "d", "c"]
+    assert video.coder.counts == [4, 3, 3, 2]
+    batch = fitted.encode(frame, labels=False)
+    assert batch["video"].tolist() == batch["first"].tolist() == [2, 3, 2, 5]
+    assert batch["liked"][0].tolist() == [3, 4, 4, 4, 0]
+    spec = fitted.spec
+    assert [(read.name, read.key) for read in spec.reads] == [
+        ("video", "video"), ("city", "city"), ("first", "video"), ("liked", "video"),
+    ]  # fmt: skip
+    assert [(table.key, table.rows) for table in spec.tables] == [("video", 6), ("city", 4)]
+
+
+def test_a_shared_vocabulary_is_stored_once_and_restored_shared():
+    frame, fitted = _shared()
+    stored = json.loads(json.dumps(fitted.to_dict()))
+    assert [f["coder"] for f in stored["features"] if isinstance(f["coder"], str)] == ["video"] * 2
+    restored = Preprocessor.from_dict(stored)
+    assert restored == fitted
+    assert restored.features[0].coder is restored.features[1].coder
+    _assert_equal(restored.encode(frame, labels=False), fitted.encode(frame, labels=False))

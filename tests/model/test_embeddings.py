@@ -18,6 +18,19 @@ LISTS = (TableSpec("brands", 7, 4, "mean"), TableSpec("shops", 6, 12, "sum"))
 B = 11
 WIDTH = 28
 OPTIMIZERS = ["sgd", "adagrad", "rowwise_adagrad"]
+POOLED_TOGETHER = (
+    TableSpec("video", 9, 4),
+    TableSpec("city", 5, 8),
+    TableSpec("liked", 9, 4, "mean", table="video"),
+    TableSpec("home", 5, 8, table="city"),
+    TableSpec("hidden", 9, 4, "sum", table="video"),
+)
+WITH_SEQUENCES = (
+    TableSpec("watched", 9, 4, "none", table="video"),
+    *POOLED_TOGETHER,
+    TableSpec("times", 6, 12, "none"),
+    TableSpec("bought", 9, 4, "none", table="video"),
+)
 
 
 @pytest.fixture(scope="module", params=["plain", "torchrec"])
@@ -226,3 +239,68 @@ def test_unavailable_torchrec_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(UserError, match=r"model\.embedding\.backend.*does not import"):
         make_embeddings(TABLES, backend="torchrec")
     assert type(make_embeddings(TABLES, backend="auto")).__name__ == "PlainEmbeddings"
+
+
+def bags_of(reads: tuple[TableSpec, ...], count: int, seed: int) -> list[Bag]:
+    """Ids with many duplicates, also between the reads of a table; single where pooling is sum."""
+    g = torch.Generator().manual_seed(seed)
+    bags: list[Bag] = []
+    for index, read in enumerate(reads):
+        single = read.pooling == "sum" and read.name != "hidden"
+        lengths = torch.randint(0, 3 + index, (count,), generator=g)
+        size = count if single else int(lengths.sum())
+        bags.append((torch.randint(0, 5, (size,), generator=g), None if single else lengths))
+    return bags
+
+
+def slow_outputs(
+    reads: tuple[TableSpec, ...], weights: dict[str, Tensor], bags: list[Bag], count: int
+) -> list[Tensor]:
+    """What is read, row by row: the pooled columns, then each sequence."""
+    columns, sequences = [], []
+    for read, (ids, lengths) in zip(reads, bags, strict=True):
+        weight = weights[read.key]
+        if read.pooling == "none":
+            sequences.append(torch.stack([weight[i] for i in ids.tolist()]))
+            continue
+        ends = torch.ones(count, dtype=torch.int64) if lengths is None else lengths
+        rows = [weight[part].sum(0) for part in ids.split(ends.tolist())]
+        if read.pooling == "mean":
+            rows = [row / max(int(n), 1) for row, n in zip(rows, ends, strict=True)]
+        columns.append(torch.stack(rows))
+    return [torch.cat(columns, 1), *sequences]
+
+
+@pytest.mark.parametrize("reads", [POOLED_TOGETHER, WITH_SEQUENCES], ids=["pooled", "sequences"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_shared_table_has_one_exact_update(
+    backend: str, optimizer: str, reads: tuple[TableSpec, ...]
+) -> None:
+    torch.manual_seed(0)
+    made = make_embeddings(
+        reads, backend=backend, optimizer=optimizer, learning_rate=0.1, weight_decay=0.5
+    )
+    keys = list(dict.fromkeys(read.key for read in reads))
+    assert list(made.state_dict()) == [f"embedding_bags.t_{key}.weight" for key in keys]
+    slow = {
+        k: w.detach().clone().requires_grad_() for k, w in zip(keys, made.weights(), strict=True)
+    }
+    states = {key: torch.zeros_like(weight) for key, weight in slow.items()}
+    for step in range(3):
+        bags = bags_of(reads, 7, seed=step)
+        pooled, sequences = made.with_sequences(bags, 7)
+        expected = slow_outputs(reads, slow, bags, 7)
+        torch.testing.assert_close([pooled, *sequences], expected)
+        cotangents = [torch.randn_like(part) for part in expected]
+        torch.autograd.backward([pooled, *sequences], cotangents)
+        gradients = torch.autograd.grad(expected, [*slow.values()], cotangents)
+        with torch.no_grad():
+            for key, gradient in zip(keys, gradients, strict=True):
+                read = zip(reads, bags, strict=True)
+                for row in {i for r, (ids, _) in read if r.key == key for i in ids.tolist()}:
+                    slow[key][row] *= 1 - 0.1 * 0.5
+                slow_update(slow[key], gradient, states[key], optimizer, 0.1)
+        for got, want in zip(made.weights(), slow.values(), strict=True):
+            torch.testing.assert_close(got.detach(), want.detach(), atol=1e-6, rtol=1e-6)
+    stored = made.optimizer_state()
+    assert list(stored) == ([] if optimizer == "sgd" else [table_name(key) for key in keys])

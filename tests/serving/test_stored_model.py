@@ -68,6 +68,8 @@ def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
         feature["name"] = feature["column"]
         if feature["kind"] == "numeric":
             feature |= {"null_values": [], "embedding": None}
+        else:
+            feature["of_table"] = ""
     assert preprocessor.to_dict() == stored
     network = build_network(config, preprocessor.spec)
     weights = network.state_dict()

@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_mtl.columns.spec import DataSpec
+from recsys_mtl.columns.spec import DataSpec, TableSpec
 from recsys_mtl.config.model import ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import COMBINERS, Combined, Combiner
 from recsys_mtl.model import MultiTaskNetwork, embeddings_plain
+from recsys_mtl.model.embeddings_backend import _torchrec_obstacle
 from recsys_mtl.training.combining import CUT
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
+from tests.encoded import data_spec
+from tests.training.conftest import SPEC
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -35,6 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "two levels": {"levels": 2},
     "logit transfer": {"logit_transfer": [{"source": "click", "target": "value"}]},
 }
+READS = (("city", "sum"), ("device", "sum"), ("recent", "mean"))
 ONE_PASS = [name for name in NETWORKS if name not in ("two levels", "logit transfer")]
 SGD = {
     "tables": {"name": "sgd", "learning_rate": 0.5},
@@ -153,6 +157,42 @@ def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any])
         off = step_of({"name": "sum"})
         without = gradients(off, rows)
         assert any(not torch.allclose(without[name], g, atol=1e-5) for name, g in plain.items())
+
+
+@pytest.mark.parametrize("combiner", ["sum", *COMBINERS])
+@pytest.mark.parametrize("backend", ["plain", "torchrec"])
+def test_a_shared_table_is_updated_once_a_step(
+    config_of: Callable[..., Config], rows: Batch, combiner: str, backend: str
+) -> None:
+    """Its rows move by the learning rate times the sum of all gradients at the cut, once."""
+    if backend == "torchrec" and _torchrec_obstacle(()):
+        pytest.skip("torchrec does not import")
+    reads = [TableSpec(name, 11, 4, pooling, table="place") for name, pooling in READS]
+    shared = data_spec(numeric=3, tables=reads[:2], lists=reads[2:], tasks=SPEC.tasks)
+    base = {"training": SGD | {"batch_size": 40}, "combiner": {"name": combiner}}
+    step = build_step(
+        config := config_of(**base), build_network(config, shared, backend=backend), CPU
+    )
+    calls: list[Tensor] = []
+    embed = step.network.embed
+
+    def watched(batch: Batch) -> tuple[Tensor, ...]:
+        (pooled,) = embed(batch)
+        pooled.register_hook(calls.append)
+        return (pooled,)
+
+    step.network.embed = watched  # type: ignore[method-assign]
+    (table,) = step.network.embeddings.weights()
+    twin = table.detach().clone().requires_grad_()
+    assert step(rows).updated
+    (gradient,) = calls
+    ids, (entries, lengths) = [rows[name] for name, _ in READS[:2]], rows["recent"]
+    means = [part.mean(0) if len(part) else part.sum(0) for part in (
+        twin[own] for own in entries.split(lengths.tolist()))]  # fmt: skip
+    pooled = torch.cat([twin[ids[0]], twin[ids[1]], torch.stack(means)], 1)
+    pooled.backward(gradient)
+    assert twin.grad is not None
+    torch.testing.assert_close(table.detach(), (twin - 0.5 * twin.grad).detach())
 
 
 @pytest.mark.parametrize("network", NETWORKS)
