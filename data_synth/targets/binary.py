@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 from scipy.optimize import brentq
-from scipy.special import expit, xlogy
+from scipy.special import expit, logit, xlogy
 
 from data_synth.grid import FINE, Grid
 from data_synth.response import Floats
@@ -96,6 +97,21 @@ class BinaryTarget(Target):
                 "log_loss": float(_entropy(np.asarray(rate))),
             },
         }
+
+
+def together(
+    targets: Sequence[BinaryTarget], linear: Sequence[Array]
+) -> tuple[BinaryTarget, Array]:
+    """The target of all events of a funnel together, and its (R,) linear predictors.
+
+    Args:
+        targets: of the events, each defined where the one before happened.
+        linear: (R,) of each.
+    """
+    pairs = zip(targets, linear, strict=True)
+    chance = np.prod([target.predict(own) for target, own in pairs], axis=0)
+    rate = float(np.prod([target.rate for target in targets]))
+    return BinaryTarget(0.0, 1.0, rate, 0.0), logit(chance)
 
 
 def _entropy(chance: Floats) -> Floats:

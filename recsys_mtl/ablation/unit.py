@@ -19,6 +19,7 @@ from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
+from recsys_mtl.runs.reachable import true_target
 from recsys_mtl.study.unit import Unit
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.trainer import Fitted, fit_and_test
@@ -90,9 +91,10 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
     for task, spec in config.tasks.items():
         tasks[task] = score(spec.kind, scores, task)
         column = label_of(task, spec)
-        if data.truth is not None and column in data.linear:
-            target = data.truth.targets[column]
-            linear = data.linear[column]
+        if data.truth is None:
+            continue
+        if (known := true_target(config, data.truth, data.linear, task)) is not None:
+            target, linear = known
             true[task] = true_score(target, scores, task, linear)
             reachable[task] = reach(target, linear, data.items.get(column))
     return {
@@ -115,9 +117,12 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
     }
 
 
+_NOT_OF_ROWS = {"weight", "entire_space", "counterfactual"}
+
+
 def _prepared_by(config: Config) -> tuple[Any, ...]:
     training = config.training
-    tasks = {name: task.model_dump(exclude={"weight"}) for name, task in config.tasks.items()}
+    tasks = {name: task.model_dump(exclude=_NOT_OF_ROWS) for name, task in config.tasks.items()}
     return (
         config.data, config.features, config.seed, tasks, config.model.embedding.dim,
         training.batch_size, training.shuffle_seed,

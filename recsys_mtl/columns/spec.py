@@ -60,6 +60,8 @@ class TaskSpec:
             has no items.
         prior: base rates of the training rows, which the output bias starts from, as the kind of
             task takes them; empty where it takes none.
+        through: task that has to happen first: the tower gives the logit given that it has, the
+            network that of both; None: no task.
     """
 
     name: str
@@ -67,6 +69,7 @@ class TaskSpec:
     outputs: int
     items: int = 0
     prior: tuple[float, ...] = ()
+    through: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
+from recsys_mtl.config.check_entire_space import entire_space_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.features import FeatureConfig
@@ -72,6 +73,7 @@ def _columns(config: Config) -> Iterator[Finding]:
 
 def _tasks(config: Config) -> Iterator[Finding]:
     """A name that experts have, and two tasks that would learn the very same thing."""
+    yield from entire_space_contradictions(config.tasks)
     if "shared" in config.tasks:
         yield Finding(("tasks", "shared"), "'shared' is the name of the shared experts")
     seen: dict[tuple[str, ...], str] = {}

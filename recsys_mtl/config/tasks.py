@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
+from recsys_mtl.config.entire_space import CounterfactualConfig, NoCounterfactualConfig
 from recsys_mtl.config.losses import BceConfig, BinaryLossConfig, MseConfig, RegressionLossConfig
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.config.named import MovedKeys
@@ -59,6 +60,16 @@ class TaskConfig(OpenUnion, MovedKeys):
         return ""
 
     @property
+    def parent(self) -> str | None:
+        """The task that has to happen first, see `BinaryConfig.through`."""
+        return None
+
+    @property
+    def sample_space(self) -> str:
+        """The rows that the label is about, in words."""
+        return self.only_where or "all rows"
+
+    @property
     def loss_name(self) -> str:
         """The loss, as the model card calls it."""
         return "cross-entropy"
@@ -87,6 +98,21 @@ class BinaryConfig(TaskConfig):
     loss: BinaryLossConfig = Field(
         BceConfig(), description="cross-entropy, or focal loss; a name, or a mapping with `name`"
     )
+    through: str | None = Field(
+        None,
+        description="binary task that has to happen first (`click`): the label is that both "
+        "happened, on the rows of that task (ESMM, Ma et al. 2018)",
+    )
+    entire_space: bool = Field(
+        True,
+        description="with `through`: train on the joint label; false: on the rows alone on which "
+        "the task before happened, to compare with",
+    )
+    counterfactual: CounterfactualConfig = Field(
+        NoCounterfactualConfig(),
+        description="with `through`: a term of the loss (ESCM², Wang et al. 2022); a name, or a "
+        "mapping with `name`",
+    )
     gamma: NonNegative | None = Field(
         None, exclude=True, description="another spelling of `loss: {name: focal, gamma: …}`"
     )
@@ -96,8 +122,20 @@ class BinaryConfig(TaskConfig):
 
     @property
     def event(self) -> str:
-        """The values that count as 1."""
-        return ", ".join(self.positives)
+        """The values that count as 1, and the task before."""
+        return " after ".join(
+            [", ".join(self.positives), *([self.through] if self.through else [])]
+        )
+
+    @property
+    def parent(self) -> str | None:
+        """The task that has to happen first."""
+        return self.through
+
+    @property
+    def sample_space(self) -> str:
+        """The rows that the label is about, in words."""
+        return f"those of {self.through}" if self.through else super().sample_space
 
     @property
     def positives(self) -> list[str]:

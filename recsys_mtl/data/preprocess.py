@@ -95,7 +95,10 @@ class Preprocessor:
             for index, encoder in enumerate(fitted._encoders):
                 if index not in problems:
                     with _noting(problems, index):
-                        encoder.update(fitted._values(encoder, frame), rows)
+                        encoder.update(
+                            fitted._values(encoder, frame, fitted._after(encoder, frame, rows)),
+                            rows,
+                        )
         if fitted.weight is not None and _WEIGHT not in problems:
             fitted.weight.finish()
         for index, encoder in enumerate(fitted._encoders):
@@ -103,7 +106,8 @@ class Preprocessor:
                 with _noting(problems, index):
                     encoder.finish()
         if problems:
-            raise UserError(*(p for index in sorted(problems) for p in problems[index].problems))
+            every = (p for index in sorted(problems) for p in problems[index].problems)
+            raise UserError(*dict.fromkeys(every))
         return fitted
 
     @property
@@ -159,9 +163,12 @@ class Preprocessor:
         if self.weight is not None:
             weights = self.weight.encode(frame[self.weight.column], rows)
             counted = None if weights.all() else pl.Series(weights > 0)
+        encoded: dict[str, Labels] = {}
+        for name in self.labels:
+            self._encode_label(name, frame, rows, counted, encoded)
         target = np.empty((frame.height, len(self.labels)), np.float32)
-        for index, label in enumerate(self.labels.values()):
-            target[:, index] = label.encode(self._values(label, frame, counted), rows)
+        for index, name in enumerate(self.labels):
+            target[:, index] = encoded[name]
         return target, weights
 
     def decode(self, task: str, outputs: NDArray[np.floating], *, top_k: int = 10) -> pl.DataFrame:
@@ -194,6 +201,37 @@ class Preprocessor:
             {n: parse(text, f"tasks.{n}.only_where") for n, text in state["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),
         )
+
+    def _encode_label(
+        self,
+        name: str,
+        frame: pl.DataFrame,
+        rows: Rows,
+        counted: pl.Series | None,
+        encoded: dict[str, Labels],
+    ) -> Labels:
+        """A task's (B,) targets, put into `encoded` after those of the task before, if any.
+
+        Behind another task the target is that both happened: 0 where that one did not, NaN where
+        it is not known. The task's own column is read only where the one before happened.
+        """
+        if name in encoded:
+            return encoded[name]
+        label = self.labels[name]
+        if label.parent is None:
+            encoded[name] = label.encode(self._values(label, frame, counted), rows)
+            return encoded[name]
+        before = self._encode_label(label.parent, frame, rows, counted, encoded)
+        happened = before == 1
+        own = label.encode(self._values(label, frame, pl.Series(happened)), rows)
+        encoded[name] = np.where(happened, own, before)
+        return encoded[name]
+
+    def _after(self, encoder: ColumnEncoder, frame: pl.DataFrame, rows: Rows) -> pl.Series | None:
+        """(B,) rows on which the task before a label's happened; None: there is no such task."""
+        if not isinstance(encoder, Label) or encoder.parent is None:
+            return None
+        return pl.Series(self._encode_label(encoder.parent, frame, rows, None, {}) == 1)
 
     @property
     def _encoders(self) -> list[ColumnEncoder]:

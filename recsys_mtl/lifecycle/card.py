@@ -109,7 +109,7 @@ def _tasks(trained: Trained, config: Config) -> Table:
         [
             name,
             task.kind,
-            task.only_where or "all rows",
+            task.sample_space,
             task.loss_name,
             f"{epoch['labelled'].get(name, 0):,}",
             f"{trained.result['tasks'][name]['labelled']:,}",

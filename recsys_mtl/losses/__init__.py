@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from recsys_mtl.losses.balancer import Balancer
 from recsys_mtl.losses.balancing import BALANCERS, make_balancer
+from recsys_mtl.losses.entire_space import Through
 from recsys_mtl.losses.per_task import ItemLoss, TaskLoss, TaskLosses
 
-__all__ = ["BALANCERS", "Balancer", "ItemLoss", "TaskLoss", "TaskLosses", "make_balancer"]
+__all__ = [
+    "BALANCERS",
+    "Balancer",
+    "ItemLoss",
+    "TaskLoss",
+    "TaskLosses",
+    "Through",
+    "make_balancer",
+]

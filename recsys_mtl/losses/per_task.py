@@ -15,6 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from recsys_mtl.losses.entire_space import Through, counterfactual
 from recsys_mtl.losses.pointwise import NAMED
 
 
@@ -134,9 +135,13 @@ class TaskLosses:
 
     Args:
         tasks: the loss of each task, by name, in the order of the batch's label columns.
+        through: how tasks behind others are trained, by name.
     """
 
-    def __init__(self, tasks: Mapping[str, TaskLoss]) -> None:
+    def __init__(
+        self, tasks: Mapping[str, TaskLoss], through: Mapping[str, Through] | None = None
+    ) -> None:
+        self._through = dict(through or {})
         self.tasks = dict(tasks)
         self.names = tuple(tasks)
         self._of_items = torch.tensor([isinstance(loss, ItemLoss) for loss in tasks.values()])
@@ -152,6 +157,7 @@ class TaskLosses:
         labels: Tensor,
         weights: Tensor,
         items: Mapping[str, Tensor] | None = None,
+        conditional: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses and counts of all tasks.
 
@@ -160,6 +166,8 @@ class TaskLosses:
             labels: (B, T), NaN where unlabelled.
             weights: (B,) row weights.
             items: item tables of the retrieval tasks, by task.
+            conditional: of tasks behind others, see `Funnel.conditional`; without it their losses
+                are those of the joint label, as in evaluation.
 
         Returns:
             (T,) losses and (T,) numbers of rows that count, as in `TaskLoss`.
@@ -176,8 +184,45 @@ class TaskLosses:
             )
             losses.update(zip(group, stacked.unbind(0), strict=True))
             counts.update(zip(group, counted.unbind(0), strict=True))
+        for task, given in (conditional or {}).items():
+            column = self.names.index(task)
+            pair = losses[column], counts[column]
+            losses[column], counts[column] = self._behind(
+                task, pair, given, logits, columns, weights
+            )
         order = range(len(self.names))
         return torch.stack([losses[t] for t in order]), torch.stack([counts[t] for t in order])
+
+    def _behind(
+        self,
+        task: str,
+        joint: tuple[Tensor, Tensor],
+        given: Tensor,
+        logits: Mapping[str, Tensor],
+        columns: Sequence[Tensor],
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Loss and count of a task behind another one, from those of its joint label."""
+        how = self._through[task]
+        labels, parent = (columns[self.names.index(name)] for name in (task, how.parent))
+        loss, count = joint
+        if not how.entire_space:
+            loss = loss.new_zeros(())
+            if how.method == "none":
+                observed = torch.where(parent == 1, labels, torch.nan)
+                return self.tasks[task](given, observed, weights)
+        if how.method != "none":
+            term = counterfactual(
+                given,
+                logits[how.parent],
+                parent,
+                labels,
+                weights,
+                clip=how.clip,
+                method=how.method,
+            )
+            loss = loss + how.weight * term
+        return loss, count
 
     def masses(self, labels: Tensor, weights: Tensor) -> Tensor:
         """(T,) float64: the weight of the rows that each task's loss is a mean over.

@@ -23,6 +23,7 @@ from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
 from recsys_mtl.model.experts import ExpertGroup, MatchWidth
+from recsys_mtl.model.funnel import Funnel
 from recsys_mtl.model.gates import entropy, expert_names
 from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.members import Members
@@ -52,6 +53,7 @@ class NetworkSpec:
         tower_layers: hidden layers of towers.
         members: networks that share all but their scaling of the inputs and their output layers.
         logit_transfer: (source task, target task) pairs.
+        imputed: tasks behind others with an imputation tower.
     """
 
     architecture: ArchitectureName = "ple"
@@ -66,6 +68,7 @@ class NetworkSpec:
     tower_layers: HiddenLayers = field(default_factory=lambda: HiddenLayers(dropout=0.2))
     members: int = 1
     logit_transfer: tuple[tuple[str, str], ...] = ()
+    imputed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Outputs:
         by_task: (T, B, I) copies of it for the gate and own experts of each task; None: all read
             the same.
         members: task -> (k, B, outputs) of each member, in evaluation mode; `logits` merge them.
+        conditional: of tasks behind others, while training, see `Funnel.conditional`; their
+            `logits` are those of all events together.
     """
 
     logits: dict[str, Tensor]
@@ -96,6 +101,7 @@ class Outputs:
     inputs: Tensor | None = None
     by_task: Tensor | None = None
     members: Mapping[str, Tensor] = field(default_factory=dict)
+    conditional: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class MultiTaskNetwork(nn.Module):
@@ -160,6 +166,14 @@ class MultiTaskNetwork(nn.Module):
             layers=spec.tower_layers,
             members=spec.members,
             transfer=spec.logit_transfer,
+        ).to(device)
+        self.funnel = Funnel(
+            data.tasks,
+            spec.imputed,
+            self.ple.out_features,
+            spec.tower_hidden,
+            layers=spec.tower_layers,
+            members=spec.members,
         ).to(device)
         self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.items}
         self.items = nn.ParameterDict(
@@ -237,7 +251,8 @@ class MultiTaskNetwork(nn.Module):
         mean_entropy = mixed.tasks.new_zeros((), dtype=torch.float32)
         if mixed.weights:
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
-        logits = self.towers(mixed.tasks)
+        of_towers = self.towers(mixed.tasks)
+        logits = self.funnel(of_towers)
         members: dict[str, Tensor] = {}
         if not self.training and self.members.count > 1:
             members = {task: self.members.split(own) for task, own in logits.items()}
@@ -250,6 +265,7 @@ class MultiTaskNetwork(nn.Module):
             penalty=-self.gate_entropy_weight * mean_entropy,
             mixed=mixed,
             members=members,
+            conditional=self.funnel.conditional(of_towers, mixed.tasks) if self.training else {},
         )
 
     def forward(self, batch: Batch) -> Outputs:
@@ -271,7 +287,7 @@ class MultiTaskNetwork(nn.Module):
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """All parameters except the tables, which have a separate optimizer."""
-        parts = (self.inputs, self.members, self.ple, self.towers, self.items)
+        parts = (self.inputs, self.members, self.ple, self.towers, self.funnel, self.items)
         return [parameter for part in parts for parameter in part.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
@@ -301,7 +317,7 @@ class MultiTaskNetwork(nn.Module):
     @property
     def tasks_are_separable(self) -> bool:
         """Whether each task's loss depends on the layers below through its own mixture alone."""
-        return self.ple.mixes_once and not self.towers.transfers
+        return self.ple.mixes_once and not self.towers.transfers and not self.funnel.chains
 
     def shared_weights(self, mixed: PLEOutput) -> Tensor:
         """(T, B, S) gradient weights of each task's mixture into the shared experts, off the graph.

@@ -15,7 +15,7 @@ from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.results import ResultTable
-from recsys_mtl.runs.intervals import measured
+from recsys_mtl.runs.intervals import measured, with_conditional
 from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
 from recsys_mtl.serving.bundle import load_bundle
@@ -75,7 +75,8 @@ def evaluate(
     seconds = time.perf_counter() - begun
     kinds = {task.name: task.kind for task in predictor.tasks}
     limits = reachable(config, rows, scores)
-    columns = {"model": scores.metrics, **limits}
+    shown, metrics = with_conditional(kinds, scores)
+    columns = {"model": metrics, **limits}
     title, caption = f"{config.name}: {input or split + ' rows'}", _CAPTION if limits else None
     numbers = {
         "config_hash": config_hash(config),
@@ -87,7 +88,7 @@ def evaluate(
         "tasks": measured(scores, kinds, seed=config.seed),
         "reachable": limits_to_json(limits),
     }
-    return Evaluation(ResultTable(title, kinds, columns, caption), numbers)
+    return Evaluation(ResultTable(title, shown, columns, caption), numbers)
 
 
 def model_folder(run_dir: str | Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys_mtl.metrics import to_json
+from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.metrics.bootstrap import drawn_rows, interval, resampled
 from recsys_mtl.metrics.weighing import Score, on_rows
 from recsys_mtl.tasks import kind_of
@@ -27,10 +27,28 @@ def measured(scores: Scores, kinds: Mapping[str, str], *, seed: int) -> dict[str
     """
     metrics = {task: to_json(scores.metrics[task]) for task in kinds}
     add_intervals(metrics, kinds, scores, seed=seed)
-    return {
+    tasks: dict[str, Any] = {
         task: {"kind": kind, "labelled": scores.labelled[task], "metrics": metrics[task]}
         for task, kind in kinds.items()
     }
+    for task, of in scores.conditional.items():
+        own = {"given": of.given, "labelled": of.labelled, "metrics": to_json(of.metrics)}
+        tasks[task]["conditional"] = own
+    return tasks
+
+
+def with_conditional(
+    kinds: Mapping[str, str], scores: Scores
+) -> tuple[dict[str, str], dict[str, Metrics]]:
+    """Kinds and metrics for a table, a task `buy given click` after each one behind another."""
+    shown: dict[str, str] = {}
+    metrics: dict[str, Metrics] = {}
+    for task, kind in kinds.items():
+        shown[task], metrics[task] = kind, scores.metrics[task]
+        if (of := scores.conditional.get(task)) is not None:
+            title = f"{task} given {of.given}"
+            shown[title], metrics[title] = kind, of.metrics
+    return shown, metrics
 
 
 def add_intervals(

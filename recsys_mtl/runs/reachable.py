@@ -7,7 +7,7 @@ so that the luck of their labels counts for all three alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from data_synth import Truth
+from data_synth.targets import BinaryTarget, Target
+from data_synth.targets.binary import together
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.data.raw import RawRows
@@ -52,13 +54,18 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
     linear = truth.linear(row_ids(labelled), list(dict.fromkeys(known.values())))
     columns: Columns = {"constant": {}, "oracle": {}, "reached": {}}
     for task, column in known.items():
-        target = truth.targets[column]
-        labels = truth.label_index(column, labelled[column].to_arrow())
-        left_out = np.isnan(scores.labels[task])  # by the config
-        labels = np.where(left_out, np.nan, labels)
+        known_target = true_target(config, truth, linear, task)
+        if known_target is None:
+            continue
+        target, predictors = known_target
+        labels = scores.labels[task]
+        if config.tasks[task].parent is None:
+            left_out = np.isnan(labels)  # by the config
+            labels = truth.label_index(column, labelled[column].to_arrow())
+            labels = np.where(left_out, np.nan, labels)
         predictions = {
             "constant": target.guess(labels),
-            "oracle": target.oracle(linear[column], labels),
+            "oracle": target.oracle(predictors, labels),
         }
         for name, predicted in predictions.items():
             columns[name][task] = evaluate_task(
@@ -76,6 +83,35 @@ def reachable(config: Config, rows: RawRows, scores: Scores) -> Columns:
             columns["oracle"][task],
         )
     return columns
+
+
+def true_target(
+    config: Config, truth: Truth, linear: Mapping[str, NDArray[Any]], task: str
+) -> tuple[Target, NDArray[Any]] | None:
+    """A task's target and its true linear predictors; behind another task, of both events.
+
+    Args:
+        config: of the model.
+        truth: of the rows.
+        linear: (R,) by label column.
+        task: which.
+
+    Returns:
+        None where the truth of a task before it is not known.
+    """
+    columns, name = list[str](), task
+    while (section := config.tasks.get(name)) is not None:
+        columns.append(label_of(name, section))
+        name = section.parent or ""
+    if not all(column in linear for column in columns):
+        return None
+    targets = [truth.targets[column] for column in columns]
+    if len(columns) == 1:
+        return targets[0], linear[columns[0]]
+    binary = [target for target in targets if isinstance(target, BinaryTarget)]
+    if len(binary) < len(targets):
+        return None
+    return together(binary, [linear[column] for column in columns])
 
 
 def truth_of(rows: RawRows) -> Truth | None:

@@ -58,6 +58,8 @@ def track_outcome(
     """Send the test metrics, those of the baselines, and the plots."""
     epochs, step = fitted.result.epochs, fitted.result.best_epoch
     values = _flat_metrics("test", test.metrics)
+    given = {f"{task}_given_{of.given}": of.metrics for task, of in test.conditional.items()}
+    values |= _flat_metrics("conditional", given)
     weights = {name: task.weight for name, task in config.tasks.items()}
     values["valid/loss"] = mean_loss(epochs[step].validation.losses, weights)
     for name, by_task in others.items():

@@ -44,7 +44,7 @@ from recsys_mtl.runs.folder import (
     require_training_folder,
     training_folder,
 )
-from recsys_mtl.runs.intervals import measured
+from recsys_mtl.runs.intervals import measured, with_conditional
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
@@ -135,7 +135,7 @@ def _train(
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         if show is not None:
-            show(_table(result, {"model": test.metrics, **others}))
+            show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
         _log_model(tracked, config, prepared, fitted, out, result)
         tracked.artifact(write_result(out, result))
@@ -145,9 +145,11 @@ def _train(
     return result
 
 
-def _table(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Metrics]]) -> ResultTable:
+def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> ResultTable:
     kinds = {name: task["kind"] for name, task in result["tasks"].items()}
     note = boosting_note(result.get("boosting", {}))
+    kinds, metrics = with_conditional(kinds, test)
+    columns = {"model": metrics, **others}
     return ResultTable(f"{result['name']}: test rows", kinds, columns, note or None)
 
 

@@ -31,7 +31,8 @@ class Predictor:
 
     A task that was trained under `only_where` predicts within that sample space: conversion after
     `click == 1` is P(conversion | click), for any row. The probability over all
-    rows is its product with the click task's.
+    rows is its product with the click task's. With `through: click` the column is that probability
+    over all rows, and `conversion_given_click` is P(conversion | click).
 
     Args:
         config: of the run; retrieval predicts as many items as its evaluation uses.
@@ -184,10 +185,13 @@ class Predictor:
     @torch.no_grad()
     def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:
         """The columns of all tasks."""
-        frames = [
-            label.frame(outputs[task], partial(self.network.item_vectors, task), top_k=self._top_k)
-            for task, label in self.preprocessor.labels.items()
-        ]
+        frames = []
+        for task, label in self.preprocessor.labels.items():
+            own = outputs[task]
+            if label.parent is not None:
+                own = torch.cat([own, outputs[label.parent]], 1)
+            items = partial(self.network.item_vectors, task)
+            frames.append(label.frame(own, items, top_k=self._top_k))
         return pl.concat(frames, how="horizontal")
 
 

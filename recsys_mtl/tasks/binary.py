@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from recsys_mtl.columns.canonical import canonical_texts
 from recsys_mtl.columns.lookup import Counts, Lookup
@@ -41,12 +41,15 @@ class BinaryLabel(Label):
     Attributes:
         positive: the value that counts as 1, or several, any other as 0; None takes 0/1 and
             booleans only.
-        rate: share of ones among the labelled training rows, by their weight.
+        rate: share of ones among the labelled training rows, by their weight; with a task before,
+            among those where that one happened.
+        through: the task before.
     """
 
     kind: ClassVar[str] = "binary"
     positive: str | list[str] | None = None
     rate: float = 0.5
+    through: str | None = None
     _labelled: float = field(default=0.0, init=False, repr=False, compare=False)
     _ones: float = field(default=0.0, init=False, repr=False, compare=False)
     _others: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
@@ -54,7 +57,12 @@ class BinaryLabel(Label):
     @property
     def spec(self) -> TaskSpec:
         """One logit; its prior is the rate."""
-        return TaskSpec(self.task, self.kind, 1, prior=(self.rate,))
+        return TaskSpec(self.task, self.kind, 1, prior=(self.rate,), through=self.through)
+
+    @property
+    def parent(self) -> str | None:
+        """The task before."""
+        return self.through
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
@@ -90,8 +98,16 @@ class BinaryLabel(Label):
         return targets(codes)
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
-        """The probability, from (B, 1) logits."""
-        return pl.DataFrame({self.task: expit(outputs[:, 0])})
+        """The probability, from (B, 1) logits.
+
+        With a task before it is that of both, and (B, 2) logits of this task and of that one also
+        give the probability of this one given that one.
+        """
+        columns = {self.task: expit(outputs[:, 0])}
+        if outputs.shape[1] == 2:
+            ratio = log_expit(outputs[:, 0]) - log_expit(outputs[:, 1])
+            columns[f"{self.task}_given_{self.through}"] = np.exp(np.minimum(ratio, 0.0))
+        return pl.DataFrame(columns)
 
     def base_rate(self, constant: Array) -> dict[str, float]:
         """The share of ones."""
@@ -133,7 +149,7 @@ class Binary(Kind[BinaryConfig]):
         """An unfitted encoder."""
         events = canonical_texts(task.positives)
         positive = events[0] if len(events) == 1 else events or None
-        return BinaryLabel(**self.common(name, task), positive=positive)
+        return BinaryLabel(**self.common(name, task), positive=positive, through=task.through)
 
     def start(self, prior: Tensor) -> Tensor:
         """The logit of the rate."""

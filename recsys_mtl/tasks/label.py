@@ -78,10 +78,15 @@ class Label(ColumnEncoder, ABC):
         del items
         return self.decode(np.asarray(outputs.cpu().numpy(), np.float64), top_k=top_k)
 
+    @property
+    def parent(self) -> str | None:
+        """The task that has to happen first: its outputs follow this task's own in `decode`."""
+        return None
+
     def schema(self) -> dict[str, pl.DataType]:
         """Columns of predictions and their types."""
         spec = self.spec
-        zeros = np.zeros((1, spec.items or spec.outputs))
+        zeros = np.zeros((1, spec.items or spec.outputs + (self.parent is not None)))
         return dict(self.decode(zeros, top_k=1).schema)
 
     def to_unit(self, values: Array) -> Array:

@@ -26,6 +26,21 @@ Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
+class Conditional:
+    """Metrics of a task behind another one on the rows where that one happened.
+
+    Attributes:
+        given: the task before.
+        labelled: rows.
+        metrics: of the conditional probability.
+    """
+
+    given: str
+    labelled: int
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
 class Scores:
     """A network's predictions for a set of rows, and their metrics.
 
@@ -38,6 +53,7 @@ class Scores:
         labels: per task (R,), NaN where unlabelled, in the label's unit.
         weights: (R,) row weights.
         gates: use of the experts per task; empty where nothing is gated.
+        conditional: of tasks behind others, whose other entries are of all events together.
     """
 
     losses: dict[str, float | None]
@@ -47,6 +63,7 @@ class Scores:
     labels: dict[str, Array] = field(repr=False)
     weights: Array = field(repr=False)
     gates: dict[str, GateUse]
+    conditional: dict[str, Conditional] = field(default_factory=dict)
 
 
 def mean_loss(losses: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
@@ -126,19 +143,42 @@ class Evaluator:
             labels=in_unit,
             weights=row_weights,
             gates=gates.compute(),
+            conditional=self._conditional(in_unit, predictions, row_weights),
         )
 
     def _metrics(
         self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array
     ) -> dict[str, Metrics]:
         return {
-            task.name: evaluate_task(
-                task.kind,
-                labels[task.name],
-                predictions[task.name],
-                weights,
-                calibration_bins=self.calibration_bins,
-                top_k=self.top_k,
-            )
-            for task in self.tasks
+            t.name: self._measured(t, labels[t.name], predictions[t.name], weights)
+            for t in self.tasks
         }
+
+    def _measured(
+        self, task: TaskSpec, labels: Array, predictions: Array, weights: Array
+    ) -> Metrics:
+        bins, top_k = self.calibration_bins, self.top_k
+        return evaluate_task(
+            task.kind, labels, predictions, weights, calibration_bins=bins, top_k=top_k
+        )
+
+    def _conditional(
+        self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array
+    ) -> dict[str, Conditional]:
+        """Of each task behind another one that is there too."""
+        conditional = {}
+        for task in self.tasks:
+            if task.through is None:
+                continue
+            observed = np.where(labels[task.through] == 1, labels[task.name], np.nan)
+            given = conditional_probability(predictions[task.name], predictions[task.through])
+            metrics = self._measured(task, observed, given, weights)
+            rows = int((~np.isnan(observed) & (weights > 0)).sum())
+            conditional[task.name] = Conditional(task.through, rows, metrics)
+        return conditional
+
+
+def conditional_probability(joint: Array, before: Array) -> Array:
+    """(R,) probabilities given an event, from those with it and of it; 0 where it cannot happen."""
+    quotient = np.divide(joint, before, out=np.zeros_like(joint), where=before > 0)
+    return np.minimum(quotient, 1.0)

@@ -173,7 +173,8 @@ class TrainingStep:
 
     def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
         items = self.network.item_tables()
-        return self.losses(outputs.logits, batch.labels, batch.weights, items)
+        given = outputs.conditional
+        return self.losses(outputs.logits, batch.labels, batch.weights, items, given)
 
     def _update(self, cut: Cut) -> bool:
         """Apply the gradients; False if they are not finite."""

@@ -14,6 +14,7 @@ from recsys_mtl.config.model import (
     ModelConfig,
 )
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.model import ExpertGroup, HiddenLayers, MultiTaskNetwork, NetworkSpec
 from recsys_mtl.model.embeddings_backend import Backend
 
@@ -39,7 +40,7 @@ def build_network(
     """
     return MultiTaskNetwork(
         spec,
-        _network_spec(config.model),
+        replace(_network_spec(config.model), imputed=_imputed(config)),
         backend=backend or config.model.embedding.backend,
         table_optimizer=config.training.tables.name,
         table_learning_rate=config.training.tables.learning_rate,
@@ -64,6 +65,12 @@ def _network_spec(model: ModelConfig) -> NetworkSpec:
         members=model.members,
         logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
     )
+
+
+def _imputed(config: Config) -> tuple[str, ...]:
+    """Tasks whose loss needs an imputation tower."""
+    tasks = ((n, task) for n, task in config.tasks.items() if isinstance(task, BinaryConfig))
+    return tuple(name for name, task in tasks if task.counterfactual.name == "dr")
 
 
 def _expert_group(expert: ExpertConfig) -> ExpertGroup:

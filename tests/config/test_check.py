@@ -185,6 +185,47 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     ({"tasks": {"click": {"gamma": 1.0, "loss": "focal"}}}, []),
     (
+        {"tasks": {"buy": {"only_where": None, "through": "click", "counterfactual": "dr"}}},
+        [],
+    ),
+    (
+        {"tasks": {"buy": {"through": "click"}}},
+        [
+            "tasks.buy.only_where: with through the rows of 'buy' are those of 'click'",
+        ],
+    ),
+    ({"tasks": {"click": {"through": "clik"}}}, ["tasks.click.through: unknown task"]),
+    (
+        {"tasks": {"click": {"through": "spend"}}},
+        [
+            "tasks.click.through: task 'spend' is no event that happens or not",
+        ],
+    ),
+    (
+        {"tasks": {"click": {"through": "click"}}},
+        ["tasks.click.through: tasks go through each other in a cycle"],
+    ),
+    (
+        {"tasks": {"click": {"entire_space": False, "counterfactual": "ips"}}},
+        [
+            "tasks.click.entire_space: entire_space has no effect without through",
+            "tasks.click.counterfactual: counterfactual has no effect without through",
+        ],
+    ),
+    (
+        {
+            "tasks": {
+                "buy": {
+                    "only_where": None,
+                    "through": "click",
+                    "counterfactual": "ips",
+                    "loss": "focal",
+                }
+            }
+        },
+        ["tasks.buy.loss: a counterfactual term is of cross-entropy"],
+    ),
+    (
         {"features": {"age": {"transform": "none", "bins": 8}}},
         ["features.age.bins: bins has no effect without transform: piecewise"],
     ),

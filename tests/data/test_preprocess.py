@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -107,6 +108,52 @@ def test_only_where_leaves_other_rows_unlabelled_and_out_of_the_prior():
 def test_values_outside_the_sample_space_are_not_checked():
     frame = _frame().with_columns(bought=pl.when(pl.col("click") == 1).then("bought").otherwise(9))
     assert _fit(frame).encode(frame).labels[:, 1].nan_to_num().max() == 1
+
+
+def _chain(**buy) -> dict[str, TaskConfig]:
+    """click <- cart <- buy, the last one first."""
+    return TypeAdapter(dict[str, TaskConfig]).validate_python(
+        {
+            "buy": {"kind": "binary", "through": "cart", "positive": "yes", **buy},
+            "cart": {"kind": "binary", "through": "click"},
+            "click": {"kind": "binary"},
+        }
+    )
+
+
+def test_labels_behind_others_are_joint_and_read_only_where_those_happened():
+    rows = [  # click, cart, buy -> joint labels of buy and cart
+        (0, 1, "yes", 0, 0),
+        (0, None, "?", 0, 0),
+        (1, 0, "yes", 0, 0),
+        (1, None, "yes", None, None),
+        (1, 1, "yes", 1, 1),
+        (1, 1, "no", 0, 1),
+        (1, 1, None, None, 1),
+        (None, 1, "yes", None, None),
+    ]
+    frame = pl.DataFrame(rows, orient="row", schema=["click", "cart", "buy", "both", "first"])
+    frame = frame.with_columns(importance=pl.Series([1.0, 2, 3, 4, 5, 6, 7, 8]), age=1.0)
+    features = {"age": FEATURES["age"]}
+    fitted = Preprocessor.fit([frame], features, _chain(), weight="importance", default_dim=4)
+    labels = fitted.encode(frame).labels.numpy()
+    expected = frame.select("both", "first", "click").cast(pl.Float32).to_numpy()
+    np.testing.assert_array_equal(labels, expected)
+    priors = {task.name: task.prior[0] for task in fitted.spec.tasks}
+    assert priors["buy"] == pytest.approx(5 / 11)  # of the rows with both before it
+    assert priors["cart"] == pytest.approx(18 / 21)
+    assert [task.through for task in fitted.spec.tasks] == ["cart", "click", None]
+    restored = Preprocessor.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    assert restored.spec == fitted.spec
+    single = replace(fitted.labels["buy"], through=None)
+    assert "through" in single.to_dict()
+
+
+def test_a_wrong_label_of_the_task_before_is_reported_once():
+    frame = pl.DataFrame({"age": [1.0, 2, 3], "click": [0, 1, 7], "cart": [0, 1, 0], "buy": "no"})
+    with pytest.raises(UserError) as error:
+        Preprocessor.fit([frame], {"age": FEATURES["age"]}, _chain(), weight=None, default_dim=4)
+    assert str(error.value).count("tasks.click: label column 'click'") == 1
 
 
 def test_columns():

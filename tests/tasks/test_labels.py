@@ -124,6 +124,16 @@ def test_retrieval_items_by_count():
     np.testing.assert_array_equal(_encode(label, ["c", "b", None, "a"]), [2, 0, nan, 1])
 
 
+def test_decode_gives_both_events_and_the_second_given_the_first():
+    label = BinaryLabel("buy", "buy", through="click")
+    assert list(label.schema()) == ["buy", "buy_given_click"]
+    both, first = np.array([-3.0, -800.0, 2.0]), np.array([-1.0, -790.0, 2.0])
+    frame = label.decode(np.stack([both, first], 1), top_k=1)
+    expected = [(1 + np.e) / (1 + np.exp(3)), np.exp(-10), 1.0]
+    np.testing.assert_allclose(frame["buy_given_click"], expected, rtol=1e-12)
+    assert label.decode(both[:, None], top_k=1).columns == ["buy"]
+
+
 def test_decode_names_probabilities_classes_and_items():
     label = _fitted(BinaryLabel("y", "click"), [0, 1])
     assert label.decode(np.zeros((2, 1)), top_k=1)["click"].to_list() == [0.5, 0.5]

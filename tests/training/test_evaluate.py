@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.metrics import Undefined
@@ -53,6 +53,31 @@ def test_auc_is_that_of_all_predictions(evaluator, network, rows_of):
         scores.labels["click"][labelled], scores.predictions["click"][labelled]
     )
     assert scores.metrics["click"]["auc"] == pytest.approx(expected)
+
+
+def test_a_task_behind_another_is_judged_on_all_rows_and_given_the_first(
+    evaluator, config_of, rows_of, spec
+):
+    tasks = {"click": {"kind": "binary"}, "buy": {"kind": "binary", "through": "click"}}
+    both = (spec.tasks[0], replace(spec.tasks[0], name="buy", through="click"))
+    network = build_network(config_of(tasks=tasks), replace(spec, tasks=both))
+    losses = build_losses(config_of(tasks=tasks))
+    evaluator = replace(evaluator, tasks=both, losses=losses, inverse={})
+    rows = rows_of(60)
+    click = rows.labels[:, 0]
+    rows = replace(rows, labels=torch.stack([click, click * (rows.labels[:, 1] > 0)], 1))
+    scores = score(evaluator, network, rows, 16)
+    labels, predicted = scores.labels, scores.predictions
+    known = ~np.isnan(labels["buy"])
+    expected = roc_auc_score(labels["buy"][known], predicted["buy"][known])
+    assert scores.metrics["buy"]["auc"] == pytest.approx(expected)
+    clicked = labels["click"] == 1
+    given = predicted["buy"][clicked] / predicted["click"][clicked]
+    of = scores.conditional["buy"]
+    assert (of.given, of.labelled) == ("click", clicked.sum())
+    assert of.metrics["auc"] == pytest.approx(roc_auc_score(labels["buy"][clicked], given))
+    assert of.metrics["log_loss"] == pytest.approx(log_loss(labels["buy"][clicked], given), 1e-5)
+    assert list(scores.conditional) == ["buy"]
 
 
 def test_regression_is_judged_in_the_labels_unit(evaluator, network, rows_of):

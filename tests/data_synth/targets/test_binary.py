@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from data_synth.grid import FINE
 from data_synth.targets import BinaryTarget
+from data_synth.targets.binary import together
 
 RATES = st.floats(0.001, 0.999)
 NORMAL = np.exp(-(FINE.points**2) / 2)
@@ -33,6 +34,16 @@ def test_the_opposite(rate: float, signal: float, noise: float) -> None:
     for who in ("oracle", "constant"):
         for metric in ("auc", "log_loss"):
             assert its[who][metric] == pytest.approx(mine[who][metric], rel=1e-9)
+
+
+def test_events_together_have_the_product_of_their_chances_and_rates() -> None:
+    scores = np.linspace(-9, 9, 7)
+    targets = [BinaryTarget(-1.0, 2.0, 0.3, 0.0), BinaryTarget(0.5, -1.0, 0.6, 0.2)]
+    linear = [target.linear(scores) for target in targets]
+    both, own = together(targets, linear)
+    chances = [t.predict(eta) for t, eta in zip(targets, linear, strict=True)]
+    np.testing.assert_allclose(both.predict(own), chances[0] * chances[1], rtol=1e-12)
+    assert both.constant() == pytest.approx(0.18)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.25])
