@@ -6,7 +6,7 @@ import graphlib
 from collections.abc import Iterator, Mapping
 
 from recsys_mtl.config.explain import Finding, show
-from recsys_mtl.config.tasks import BinaryConfig, TaskConfig
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.errors import did_you_mean
 
 
@@ -14,17 +14,15 @@ def entire_space_contradictions(tasks: Mapping[str, TaskConfig]) -> Iterator[Fin
     """Parents that are no binary task or form a cycle, and keys that need or exclude `through`."""
     order: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
     for name, task in tasks.items():
-        if not isinstance(task, BinaryConfig):
-            continue
-        if task.through is None:
+        if task.parent is None:
             yield from _idle(name, task)
-        elif task.through not in tasks:
-            fix = did_you_mean(task.through, tasks)
+        elif task.parent not in tasks:
+            fix = did_you_mean(task.parent, tasks)
             path = ("tasks", name, "through")
-            yield Finding(path, "unknown task", found=show(task.through), fix=fix)
+            yield Finding(path, "unknown task", found=show(task.parent), fix=fix)
         else:
-            yield from _behind(name, task, tasks[task.through].kind)
-            order.add(name, task.through)
+            yield from _behind(name, task, tasks[task.parent])
+            order.add(name, task.parent)
     try:
         order.prepare()
     except graphlib.CycleError as error:
@@ -33,26 +31,23 @@ def entire_space_contradictions(tasks: Mapping[str, TaskConfig]) -> Iterator[Fin
         yield Finding(path, what, found=" -> ".join(cycle), fix="drop one of them")
 
 
-def _behind(name: str, task: BinaryConfig, kind: str) -> Iterator[Finding]:
-    """What contradicts a task before of that kind."""
-    if kind != "binary":
-        what = f"task '{task.through}' is no event that happens or not"
-        yield Finding(("tasks", name, "through"), what, "a binary task", kind)
+def _behind(name: str, task: TaskConfig, before: TaskConfig) -> Iterator[Finding]:
+    """What contradicts the task before."""
+    if not before.is_event:
+        what = f"task '{task.parent}' is no event that happens or not"
+        yield Finding(("tasks", name, "through"), what, "a yes/no label", before.kind)
     if task.only_where is not None:
-        what = f"with through the rows of '{name}' are those of '{task.through}'"
-        fix = f"leave it out, or move it to tasks.{task.through}"
+        what = f"with through the rows of '{name}' are those of '{task.parent}'"
+        fix = f"leave it out, or move it to tasks.{task.parent}"
         yield Finding(("tasks", name, "only_where"), what, fix=fix)
-    if task.counterfactual.name != "none" and task.loss.name != "bce":
+    if task.term.name != "none" and task.loss_name != "bce":
         what = "a counterfactual term is of cross-entropy"
-        yield Finding(("tasks", name, "loss"), what, "bce", task.loss.name)
+        yield Finding(("tasks", name, "loss"), what, "bce", task.loss_name)
 
 
-def _idle(name: str, task: BinaryConfig) -> Iterator[Finding]:
+def _idle(name: str, task: TaskConfig) -> Iterator[Finding]:
     """Keys without effect on a task that no other precedes."""
-    idle = {
-        "entire_space": not task.entire_space,
-        "counterfactual": task.counterfactual.name != "none",
-    }
+    idle = {"entire_space": not task.on_all_rows, "counterfactual": task.term.name != "none"}
     for key, chosen in idle.items():
         if chosen:
             yield Finding(("tasks", name, key), f"{key} has no effect without through")

@@ -23,6 +23,7 @@ class TaskConfig(OpenUnion, MovedKeys):
         main: the main metric of a task: larger is better, and 1 is the most.
         summary: metrics that the model card and `compare` show, in their order.
         has_items: the output is the embedding of an item to retrieve, not a logit or value.
+        is_event: it happens or not, so that other tasks may go through it.
     """
 
     members: ClassVar[Members] = {}
@@ -30,6 +31,7 @@ class TaskConfig(OpenUnion, MovedKeys):
     main: ClassVar[str]
     summary: ClassVar[tuple[str, ...]]
     has_items: ClassVar[bool] = False
+    is_event: ClassVar[bool] = False
 
     label: str | None = Field(None, description="label column; the task's name if null")
     weight: PositiveFloat = Field(1.0, description="fixed task weight in the total loss")
@@ -65,6 +67,16 @@ class TaskConfig(OpenUnion, MovedKeys):
         return None
 
     @property
+    def on_all_rows(self) -> bool:
+        """Whether a task behind another is trained on all rows of that one."""
+        return True
+
+    @property
+    def term(self) -> CounterfactualConfig:
+        """The counterfactual term of a task behind another."""
+        return NoCounterfactualConfig()
+
+    @property
     def sample_space(self) -> str:
         """The rows that the label is about, in words."""
         return self.only_where or "all rows"
@@ -89,6 +101,7 @@ class BinaryConfig(TaskConfig):
     )
     main = "auc"
     summary = ("auc", "log_loss", "calibration_error")
+    is_event = True
     moved: ClassVar[Mapping[str, str]] = {"gamma": "loss", "alpha": "loss"}
 
     kind: Literal["binary"]
@@ -131,6 +144,16 @@ class BinaryConfig(TaskConfig):
     def parent(self) -> str | None:
         """The task that has to happen first."""
         return self.through
+
+    @property
+    def on_all_rows(self) -> bool:
+        """Whether it is trained on all rows of the task before."""
+        return self.entire_space
+
+    @property
+    def term(self) -> CounterfactualConfig:
+        """The counterfactual term."""
+        return self.counterfactual
 
     @property
     def sample_space(self) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tasks import BinaryConfig, TaskConfig
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.data.prepare import Prepared
-from recsys_mtl.tasks import Label
-from recsys_mtl.tasks.binary import BinaryLabel
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
@@ -45,28 +42,21 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
     pre = prepared.preprocessor
     narrowed = replace(
         pre,
-        labels={task: _own_label(pre.labels, task)},
+        labels={task: pre.labels[task].alone(pre.labels)},
         conditions={name: c for name, c in pre.conditions.items() if name == task},
     )
     loaders = {split: _OneLabel(loader, column) for split, loader in prepared.loaders.items()}
     return single, replace(prepared, preprocessor=narrowed, loaders=loaders)
 
 
+_OF_PARENT = {"through", "entire_space", "counterfactual"}
+
+
 def _alone(task: TaskConfig) -> TaskConfig:
     """The task without the one before it: it learns directly that both happen."""
-    free = BinaryConfig(kind="binary")
-    keys = ("through", "entire_space", "counterfactual")
-    return task.model_copy(update={k: getattr(free, k) for k in keys}) if task.parent else task
-
-
-def _own_label(labels: Mapping[str, Label], task: str) -> Label:
-    """The same of its label; its base rate is that of both."""
-    label = labels[task]
-    if not isinstance(label, BinaryLabel) or label.through is None:
-        return label
-    before = _own_label(labels, label.through)
-    assert isinstance(before, BinaryLabel)
-    return replace(label, through=None, rate=label.rate * before.rate)
+    if task.parent is None:
+        return task
+    return type(task).model_validate(task.model_dump(exclude=_OF_PARENT))
 
 
 class _OneLabel(ChangedLoader):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar
@@ -63,6 +63,14 @@ class BinaryLabel(Label):
     def parent(self) -> str | None:
         """The task before."""
         return self.through
+
+    def alone(self, labels: Mapping[str, Label]) -> Label:
+        """With the rate of all events together."""
+        if self.through is None:
+            return self
+        before = labels[self.through].alone(labels)
+        assert isinstance(before, BinaryLabel)
+        return replace(self, through=None, rate=self.rate * before.rate)
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""

@@ -6,7 +6,7 @@ Shapes: B rows, o outputs of the task's tower, R rows of a complete set.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -82,6 +82,11 @@ class Label(ColumnEncoder, ABC):
     def parent(self) -> str | None:
         """The task that has to happen first: its outputs follow this task's own in `decode`."""
         return None
+
+    def alone(self, labels: Mapping[str, Label]) -> Label:
+        """The label of the same targets without the task before, out of the labels of all tasks."""
+        del labels
+        return self
 
     def schema(self) -> dict[str, pl.DataType]:
         """Columns of predictions and their types."""

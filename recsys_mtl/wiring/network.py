@@ -14,7 +14,6 @@ from recsys_mtl.config.model import (
     ModelConfig,
 )
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.model import ExpertGroup, HiddenLayers, MultiTaskNetwork, NetworkSpec
 from recsys_mtl.model.embeddings_backend import Backend
 
@@ -69,8 +68,7 @@ def _network_spec(model: ModelConfig) -> NetworkSpec:
 
 def _imputed(config: Config) -> tuple[str, ...]:
     """Tasks whose loss needs an imputation tower."""
-    tasks = ((n, task) for n, task in config.tasks.items() if isinstance(task, BinaryConfig))
-    return tuple(name for name, task in tasks if task.counterfactual.name == "dr")
+    return tuple(name for name, task in config.tasks.items() if task.term.name == "dr")
 
 
 def _expert_group(expert: ExpertConfig) -> ExpertGroup:

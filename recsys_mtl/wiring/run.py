@@ -9,7 +9,6 @@ from torch import nn
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.task_facts import larger_is_better
-from recsys_mtl.config.tasks import BinaryConfig
 from recsys_mtl.config.training import AveragingConfig, EmaConfig, SwaConfig
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.losses import Balancer, TaskLosses, Through, make_balancer
@@ -31,20 +30,17 @@ from recsys_mtl.wiring.combiner import build_combiner
 def build_losses(config: Config) -> TaskLosses:
     """One loss per task, in the config's order."""
     tasks = config.tasks.items()
-    through = {name: _through(task) for name, task in tasks if isinstance(task, BinaryConfig)}
-    return TaskLosses(
-        {name: kind_of(task.kind).loss(task) for name, task in tasks},
-        {name: how for name, how in through.items() if how is not None},
-    )
-
-
-def _through(task: BinaryConfig) -> Through | None:
-    """How a task behind another one is trained; None: no task comes before."""
-    if task.through is None:
-        return None
-    section = task.counterfactual
-    options = section.model_dump(exclude={"name"})
-    return Through(task.through, task.entire_space, section.name, **options)
+    through = {
+        name: Through(
+            task.parent,
+            task.on_all_rows,
+            task.term.name,
+            **task.term.model_dump(exclude={"name"}),
+        )
+        for name, task in tasks
+        if task.parent is not None
+    }
+    return TaskLosses({name: kind_of(task.kind).loss(task) for name, task in tasks}, through)
 
 
 def build_balancer(config: Config, device: torch.device | str) -> Balancer:

@@ -70,6 +70,7 @@ def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
             feature |= {"null_values": [], "embedding": None}
         else:
             feature["of_table"] = ""
+    stored["labels"]["click"]["through"] = None
     assert preprocessor.to_dict() == stored
     network = build_network(config, preprocessor.spec)
     weights = network.state_dict()
