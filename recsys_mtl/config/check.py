@@ -12,6 +12,7 @@ from recsys_mtl.config.check_entire_space import entire_space_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.features import FeatureConfig
+from recsys_mtl.config.lists import list_contradictions
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.tables import table_contradictions
@@ -24,7 +25,7 @@ def contradictions(config: Config) -> list[Finding]:
     """Everything in `config` that is valid by itself but not together with the rest."""
     checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
     findings = [finding for check in checks for finding in check(config)]
-    findings += table_contradictions(config.features)
+    findings += [*table_contradictions(config.features), *list_contradictions(config.features)]
     return [*findings, *adatt_contradictions(config), *combiner_contradictions(config)]
 
 

@@ -80,14 +80,25 @@ class CategoricalConfig(CategoryConfigBase):
     kind: Literal["categorical"]
 
 
+class ListConfigBase(CategoryConfigBase):
+    """What every feature with lists has."""
+
+    length: bool = Field(
+        True, description="whether log1p of the whole list's length is an input of its own"
+    )
+    share_of: str | None = Field(
+        None, description="another list; the share of its length that this one has is an input too"
+    )
+    separator: str | None = Field(None, description="splits a text column into a list (CSV)")
+
+
 @FeatureConfig.register
-class CategoricalListConfig(CategoryConfigBase):
+class CategoricalListConfig(ListConfigBase):
     """A list-valued categorical feature (recent merchants); its embeddings are pooled."""
 
     kind: Literal["categorical_list"]
     pooling: Literal["mean", "sum"] = Field("mean", description="how a list becomes one vector")
     max_length: PositiveInt = Field(50, description="longer lists keep their first values")
-    separator: str | None = Field(None, description="splits a text column into a list (CSV)")
 
 
 class PlainTransformConfig(NamedConfig):

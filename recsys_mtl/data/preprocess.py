@@ -120,7 +120,7 @@ class Preprocessor:
 
     def columns(self, labels: bool) -> list[str]:
         """Raw columns that `encode` reads, each once."""
-        columns = [f.column for f in self.features]
+        columns = [c for f in self.features for c in f.columns]
         if labels:
             columns += [label.column for label in self.labels.values()]
             columns += [c for condition in self.conditions.values() for c in condition.columns]
@@ -138,7 +138,7 @@ class Preprocessor:
         self._require(frame, labels=labels)
         rows = Rows.of(frame)
         features = [
-            (f.name, f.kind, f.encode(frame[f.column], rows)) for f in in_order(self.features)
+            (f.name, f.kind, f.encode(f.read(frame), rows)) for f in in_order(self.features)
         ]
         if labels:
             target, weights = self.encode_labels(frame)
@@ -258,7 +258,7 @@ class Preprocessor:
             frame: raw rows.
             counted: (B,) rows that have labels; None: all.
         """
-        values = frame[encoder.column]
+        values = encoder.read(frame) if isinstance(encoder, Feature) else frame[encoder.column]
         condition = self.conditions.get(encoder.task) if isinstance(encoder, Label) else None
         if condition is not None:
             mask = condition.mask(frame)

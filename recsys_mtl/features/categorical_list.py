@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,10 +16,10 @@ from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
-from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig
-from recsys_mtl.errors import wrong
+from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig, ListConfigBase
 from recsys_mtl.features.block import FeatureBlock, Lists
-from recsys_mtl.features.feature import Observed, TreeColumn, TreeList
+from recsys_mtl.features.feature import Feature, Observed, TreeColumn, TreeList
+from recsys_mtl.features.lists import lengths_of, lengths_with, lists_of
 from recsys_mtl.features.table import TableFeature, coder_of, dim_of
 
 
@@ -118,28 +119,14 @@ class CategoricalListFeature(TableFeature):
         ids = torch.randint(table.rows, (int(lengths.sum()),), generator=generator)
         return ids.numpy(), lengths.numpy()
 
+    def companions(self, section: FeatureConfig, others: Mapping[str, Feature]) -> list[Feature]:
+        """Its length."""
+        assert isinstance(section, ListConfigBase)
+        return lengths_with(self, section, others)
+
     def _flat(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         """All values one after another, and the length of each list."""
-        lists = self._lists(values).list.head(self.max_length)
+        lists = lists_of(values, self.column, self.separator).list.head(self.max_length)
         flat = lists.explode(empty_as_null=False, keep_nulls=False)
         require_category(flat, f"column '{self.column}' (values of its lists)")
-        return flat, lists.list.len().fill_null(0).cast(pl.Int64).to_numpy()
-
-    def _lists(self, values: pl.Series) -> pl.Series:
-        dtype = values.dtype
-        if isinstance(dtype, pl.List):
-            return values
-        if isinstance(dtype, pl.Array):
-            return values.arr.to_list()
-        if dtype == pl.Null:
-            return values.cast(pl.List(pl.String))
-        if dtype in (pl.String, pl.Categorical, pl.Enum) and self.separator is not None:
-            pieces = values.cast(pl.String).str.split(self.separator)
-            return pieces.list.eval(pl.element().filter(pl.element() != ""))
-        raise wrong(
-            "no lists",
-            where=f"column '{self.column}'",
-            expected="lists" if self.separator is None else f"lists, or text with {self.separator}",
-            found=dtype,
-            fix="make it kind: categorical, or name the `separator` of its text",
-        )
+        return flat, lengths_of(lists)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -56,6 +56,7 @@ class Feature(ColumnEncoder):
         name: in the config; the column's where it is not given.
         block: where a batch holds it.
         reads: type of the values of a CSV file.
+        derived: whether it is no feature of the config and not described by itself.
         dtype: type of a raw column in serving: for text, numbers and booleans are read as the text
             that they were in training.
     """
@@ -63,10 +64,33 @@ class Feature(ColumnEncoder):
     block: ClassVar[type[FeatureBlock]]
     reads: ClassVar[Literal["text", "numbers"]]
     dtype: ClassVar[pl.DataType]
+    derived: ClassVar[bool] = False
     name: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         self.name = self.name or self.column
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Raw columns that `read` needs."""
+        return (self.column,)
+
+    def read(self, frame: pl.DataFrame) -> pl.Series:
+        """(B,) values of raw rows.
+
+        Raises:
+            UserError: columns that do not go together.
+        """
+        return frame[self.column]
+
+    def companions(self, section: FeatureConfig, others: Mapping[str, Feature]) -> list[Feature]:
+        """Unfitted features that come with this one.
+
+        Args:
+            section: its section.
+            others: all features of a config, by name.
+        """
+        return []
 
     @property
     def csv_types(self) -> frozenset[Literal["text", "numbers"]]:

@@ -21,6 +21,7 @@ from recsys_mtl.features.block import STANDARD, FeatureBlock
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
+from recsys_mtl.features.lists import ListLengthFeature
 from recsys_mtl.features.numeric import NumericFeature
 from recsys_mtl.features.table import share_coders
 
@@ -51,6 +52,7 @@ def unregister(section: type[FeatureConfig], feature: type[Feature]) -> None:
 
 
 register(NumericConfig, NumericFeature)
+KINDS[ListLengthFeature.kind] = ListLengthFeature  # it comes with lists; no config names it
 register(CategoricalConfig, CategoricalFeature)
 register(CategoricalListConfig, CategoricalListFeature)
 
@@ -68,7 +70,12 @@ def features_of(sections: Mapping[str, FeatureConfig], default_dim: int = 1) -> 
         feature.name = name
         features.append(feature)
     share_coders(features)
-    return features
+    others = {feature.name: feature for feature in features}
+    return [
+        each
+        for feature in features
+        for each in (feature, *feature.companions(sections[feature.name], others))
+    ]
 
 
 def csv_columns(features: Iterable[Feature]) -> tuple[set[str], set[str]]:

@@ -192,7 +192,7 @@ class DataProfile:
 
     def watch(self, preprocessor: Preprocessor, rows: int) -> See:
         """What is shown every row of `rows` that is encoded."""
-        self._features = [_FeatureProfile(feature) for feature in preprocessor.features]
+        self._features = [_FeatureProfile(f) for f in preprocessor.features if not f.derived]
         self._labels = [_LabelProfile(label) for label in preprocessor.labels.values()]
         labels = [label.column for label in preprocessor.labels.values()]
         self._columns = list(dict.fromkeys([*preprocessor.columns(labels=False), *labels]))
@@ -209,7 +209,7 @@ class DataProfile:
             frame, labels, weights = frame.filter(counted), labels[counted], weights[counted]
         self._rows[split] += frame.height
         for feature in self._features:
-            feature.update(split, frame[feature.feature.column])
+            feature.update(split, feature.feature.read(frame))
         for column, label in enumerate(self._labels):
             label.update(split, labels[:, column].astype(np.float64), weights.astype(np.float64))
         hashes = _hash_rows(frame[self._columns])

@@ -65,22 +65,21 @@ def _wrong_columns(predictor: Predictor, source: Source, path: str) -> list[Prob
     empty = _empty(source)
     problems = []
     for feature in predictor.preprocessor.features:
-        column = feature.column
-        if column not in source.columns:
-            problems.append(
-                Problem(
-                    "missing column",
-                    f"--input {path}",
-                    f"a column '{column}', which the model reads",
-                    "none",
-                    did_you_mean(column, source.columns),
-                )
+        missing = [column for column in feature.columns if column not in source.columns]
+        problems += [
+            Problem(
+                "missing column",
+                f"--input {path}",
+                f"a column '{column}', which the model reads",
+                "none",
+                did_you_mean(column, source.columns),
             )
-            continue
-        if column in source.unread:
+            for column in missing
+        ]
+        if missing or any(column in source.unread for column in feature.columns):
             continue
         try:
-            feature.encode(empty[column], Rows(0, 0))  # refuses a column by its type
+            feature.encode(feature.read(empty), Rows(0, 0))  # refuses a column by its type
         except UserError as error:
             problems += [replace(p, where=f"--input {path}: {p.where}") for p in error.problems]
     return list(dict.fromkeys(problems))

@@ -143,7 +143,7 @@ def _inputs(preprocessor: Preprocessor, frame: pl.DataFrame, batch: Batch) -> di
     return {
         (what, f.name): values
         for f in preprocessor.features
-        for what, values in f.observed(frame[f.column], rows, batch[f.name]).items()
+        for what, values in f.observed(f.read(frame), rows, batch[f.name]).items()
     }
 
 

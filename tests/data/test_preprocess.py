@@ -80,7 +80,7 @@ def test_spec_and_batch_have_the_same_shape_and_order():
     assert (city, user) == (TableSpec("city", 5, 3), TableSpec("user", 9, 6))
     assert seen == TableSpec("seen", 13, 6, "sum")
     assert [t.name for t in spec.tasks] == list(TASKS)
-    assert sum(f.width for f in spec.features) == 1 + 1 + 1 == numbers(batch).shape[1]
+    assert sum(f.width for f in spec.features) == 1 + 1 + 1 + 1 == numbers(batch).shape[1]
     assert [f.name for f in spec.features] == [n for b in batch.blocks.values() for n in b.names]
     assert batch.labels.shape == (200, 5)
     entries, lengths = batch["seen"]
@@ -272,7 +272,7 @@ def test_row_numbers_of_the_source_are_reported():
 SHARED = TypeAdapter(dict[str, FeatureConfig]).validate_python(
     {
         "video": {"kind": "categorical", "min_count": 2},
-        "liked": {"kind": "categorical_list", "table": "video"},
+        "liked": {"kind": "categorical_list", "table": "video", "length": False},
         "city": {"kind": "categorical"},
         "first": {"kind": "categorical", "table": "video", "column": "video"},
     }

@@ -135,7 +135,7 @@ def test_only_the_ratio_of_weights_counts(factor: float) -> None:
 
 def test_lists_that_are_all_empty() -> None:
     empty = pl.Series("seen", [[]] * 50, pl.List(pl.Int64))
-    assert fit(rows(50).with_columns(empty))["features"][-1]["coder"]["values"] == []
+    assert fit(rows(50).with_columns(empty))["features"][-2]["coder"]["values"] == []
 
 
 @pytest.mark.parametrize("weights", [["1", "2"], [1.0, None], [0.0, -1.0], [0, 0], [False, False]])

@@ -104,10 +104,10 @@ def test_a_batch_holds_it_by_name_next_to_the_numbers(toy: Toy, rows: pl.DataFra
     batch = prepared.preprocessor.encode(rows)
     assert batch["taste"].shape == (500, 3)
     assert batch["taste"][0].tolist() == [0.0, 0.0, 0.0]
-    assert batch.blocks["numeric"].names == ("age", "income", "taste")
+    assert batch.blocks["numeric"].names == ("age", "income", "seen.length", "taste")
     spec = prepared.preprocessor.spec
     assert [f.kind for f in spec.features] == [
-        "numeric", "numeric", "categorical", "categorical_list", "profile",
+        "numeric", "numeric", "list_length", "categorical", "categorical_list", "profile",
     ]  # fmt: skip
 
 

@@ -242,7 +242,7 @@ def test_a_program_that_takes_bins_is_refused(copy: Path, monkeypatch: pytest.Mo
     manifest = json.loads((copy / "manifest.json").read_text())
     manifest["inputs"] = [{"name": "numeric", "shape": ["rows", 8], "dtype": "float32"}]
     (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="expected 4 encoded numbers a row; found 8 -> export"):
+    with pytest.raises(UserError, match="expected 7 encoded numbers a row; found 8 -> export"):
         load_export(copy, pin=pin_of(copy))
 
 
