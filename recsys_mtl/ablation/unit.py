@@ -125,7 +125,7 @@ def _prepared_by(config: Config) -> tuple[Any, ...]:
     tasks = {name: task.model_dump(exclude=_NOT_OF_ROWS) for name, task in config.tasks.items()}
     return (
         config.data, config.features, config.seed, tasks, config.model.embedding.dim,
-        training.batch_size, training.shuffle_seed,
+        training.batch_size, training.shuffle_seed, config.evaluation.keys,
     )  # fmt: skip
 
 

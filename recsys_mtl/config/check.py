@@ -23,7 +23,17 @@ from recsys_mtl.errors import did_you_mean
 
 def contradictions(config: Config) -> list[Finding]:
     """Everything in `config` that is valid by itself but not together with the rest."""
-    checks = (_columns, _tasks, _split, _experts, _preferred, _transfers, _training, _unused)
+    checks = (
+        _columns,
+        _tasks,
+        _split,
+        _experts,
+        _preferred,
+        _transfers,
+        _evaluation,
+        _training,
+        _unused,
+    )
     findings = [finding for check in checks for finding in check(config)]
     findings += [*table_contradictions(config.features), *list_contradictions(config.features)]
     return [*findings, *adatt_contradictions(config), *combiner_contradictions(config)]
@@ -177,6 +187,25 @@ def _transfers(config: Config) -> Iterator[Finding]:
         yield Finding(path, "logit transfers form a cycle", found=cycle, fix=fix)
 
 
+def _evaluation(config: Config) -> Iterator[Finding]:
+    """A label does not group rows, and a segment is there once."""
+    seen: set[str] = set()
+    labels = {label_of(name, task): name for name, task in config.tasks.items()}
+    evaluation = config.evaluation
+    named: list[tuple[KeyPath, str]] = [
+        (("evaluation", "segments", i), column) for i, column in enumerate(evaluation.segments)
+    ]
+    for path, column in named:
+        if column in seen:
+            yield Finding(path, f"segment '{column}' is there twice")
+        seen.add(column)
+    if evaluation.groups is not None:
+        named.append((("evaluation", "groups"), evaluation.groups))
+    for path, column in named:
+        if column in labels:
+            yield Finding(path, f"column '{column}' is the label of task '{labels[column]}'")
+
+
 def _training(config: Config) -> Iterator[Finding]:
     training = config.training
     if training.device == "cpu" and training.precision == "fp16":
@@ -204,8 +233,10 @@ def _training(config: Config) -> Iterator[Finding]:
 
 def followed(config: Config, task: str) -> tuple[str, ...]:
     """Metrics of a task that early stopping can follow."""
-    known = (m for m in config.tasks[task].metrics if m.larger_is_better is not None)
-    return tuple(name for metric in known for name in metric.names(config.evaluation.top_k))
+    section, top_k = config.tasks[task], config.evaluation.top_k
+    known = (m for m in section.metrics if m.larger_is_better is not None)
+    lists = section.list_names(top_k) if config.evaluation.groups else ()
+    return (*(name for metric in known for name in metric.names(top_k)), *lists)
 
 
 def _unused(config: Config) -> Iterator[Finding]:

@@ -28,8 +28,21 @@ class EvaluationConfig(Section):
         15, description="bins of the calibration error"
     )
     top_k: list[PositiveInt] = Field(
-        [1, 5, 10], min_length=1, description="the K of recall_at_K; the largest is predicted"
+        [1, 5, 10], min_length=1, description="the K of metrics at K; the largest is predicted"
     )
+    groups: str | None = Field(
+        None,
+        description="column whose equal values are a list (user_id): adds GAUC, NDCG, hit rate and "
+        "MRR within lists; need not be a feature",
+    )
+    segments: list[str] = Field(
+        [], description="columns by whose values every test metric is reported apart, with its rows"
+    )
+
+    @property
+    def keys(self) -> list[str]:
+        """All these columns."""
+        return [*([] if self.groups is None else [self.groups]), *self.segments]
 
 
 class TrackingConfig(Section):

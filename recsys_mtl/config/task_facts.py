@@ -20,7 +20,8 @@ def larger_is_better(metric: str) -> bool:
     Raises:
         UserError: there is no such metric, or neither way is better.
     """
-    known = [spec for section in task_sections().values() for spec in section.metrics]
+    sections = task_sections().values()
+    known = [spec for section in sections for spec in (*section.metrics, *section.of_lists)]
     way = next((spec.larger_is_better for spec in known if spec.is_of(metric)), None)
     if way is None:
         names = dict.fromkeys(s.name for s in known if s.larger_is_better is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -24,6 +24,7 @@ class TaskConfig(OpenUnion, MovedKeys):
         summary: metrics that the model card and `compare` show, in their order.
         has_items: the output is the embedding of an item to retrieve, not a logit or value.
         is_event: it happens or not, so that other tasks may go through it.
+        of_lists: metrics of ranking within lists, where `evaluation.groups` names them.
     """
 
     members: ClassVar[Members] = {}
@@ -32,6 +33,7 @@ class TaskConfig(OpenUnion, MovedKeys):
     summary: ClassVar[tuple[str, ...]]
     has_items: ClassVar[bool] = False
     is_event: ClassVar[bool] = False
+    of_lists: ClassVar[tuple[MetricSpec, ...]] = ()
 
     label: str | None = Field(None, description="label column; the task's name if null")
     weight: PositiveFloat = Field(1.0, description="fixed task weight in the total loss")
@@ -45,6 +47,17 @@ class TaskConfig(OpenUnion, MovedKeys):
     def metric_names(cls, top_k: Sequence[int]) -> tuple[str, ...]:
         """The metrics in their order, those at K for each K."""
         return tuple(name for metric in cls.metrics for name in metric.names(top_k))
+
+    @classmethod
+    def list_names(cls, top_k: Sequence[int]) -> tuple[str, ...]:
+        """The metrics within lists in their order."""
+        return tuple(name for metric in cls.of_lists for name in metric.names(top_k))
+
+    @classmethod
+    def shown(cls, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of a result's metrics that the model card and `compare` show."""
+        lists = (n for n in names if any(metric.is_of(n) for metric in cls.of_lists))
+        return (*cls.summary, *(name for name in lists if name not in cls.summary))
 
     @classmethod
     def main_metric(cls) -> MetricSpec:
@@ -87,6 +100,15 @@ class TaskConfig(OpenUnion, MovedKeys):
         return "cross-entropy"
 
 
+_NDCG = MetricSpec("ndcg_at_k", title="NDCG")
+_LISTS = (
+    MetricSpec("gauc", title="GAUC", constant=0.5),
+    _NDCG,
+    MetricSpec("hit_rate_at_k"),
+    MetricSpec("mrr", title="MRR"),
+)
+
+
 @TaskConfig.register
 class BinaryConfig(TaskConfig):
     """A yes/no label; the prediction is a probability."""
@@ -102,6 +124,7 @@ class BinaryConfig(TaskConfig):
     main = "auc"
     summary = ("auc", "log_loss", "calibration_error")
     is_event = True
+    of_lists = _LISTS
     moved: ClassVar[Mapping[str, str]] = {"gamma": "loss", "alpha": "loss"}
 
     kind: Literal["binary"]
@@ -209,6 +232,7 @@ class RegressionConfig(TaskConfig):
     )
     main = "rank_correlation"
     summary = ("rank_correlation", "r2", "rmse")
+    of_lists = (_NDCG,)
     moved: ClassVar[Mapping[str, str]] = {"delta": "loss"}
 
     kind: Literal["regression"]
@@ -263,6 +287,7 @@ class CountConfig(TaskConfig):
     )
     main = "poisson_d2"
     summary = ("poisson_d2", "rank_correlation", "calibration_ratio")
+    of_lists = _LISTS
 
     kind: Literal["count"]
 
@@ -290,6 +315,7 @@ class CustomerValueConfig(TaskConfig):
     )
     main = "normalized_gini"
     summary = ("normalized_gini", "auc", "rmse")
+    of_lists = _LISTS
 
     kind: Literal["customer_value"]
 

@@ -23,11 +23,13 @@ class Batch:
     blocks: the features' values by layout, see `recsys_mtl.features.block`.
     labels: (B, T) float32 targets as `Label.encode` gives them, NaN where unlabelled.
     weights: (B,) float32, not negative.
+    keys: (B, K) int64 as `Preprocessor.keys` encodes them, for evaluation; None: no keys.
     """
 
     blocks: Mapping[str, FeatureBlock]
     labels: Tensor
     weights: Tensor
+    keys: Tensor | None = None
 
     def __getitem__(self, feature: str) -> Any:
         """A feature's values, in the form that its block holds them.
@@ -56,6 +58,7 @@ class Batch:
             {layout: block.select(rows) for layout, block in self.blocks.items()},
             labels=take(self.labels, rows),
             weights=take(self.weights, rows),
+            keys=None if self.keys is None else take(self.keys, rows),
         )
 
     def head(self, count: int, layouts: Collection[str]) -> Batch:
@@ -77,12 +80,13 @@ class Batch:
             for layout, block in self.blocks.items()
         }
         labels, weights = (t.to(device, non_blocking=True) for t in (self.labels, self.weights))
-        return Batch(blocks, labels, weights)
+        return Batch(blocks, labels, weights, self.keys)
 
     def _tensors(self) -> Iterator[Tensor]:
         for block in self.blocks.values():
             yield from block.tensors().values()
         yield from (self.labels, self.weights)
+        yield from () if self.keys is None else (self.keys,)
 
 
 def concat(batches: Sequence[Batch]) -> Batch:
@@ -90,6 +94,7 @@ def concat(batches: Sequence[Batch]) -> Batch:
     first, *others = batches
     if not others:
         return first
+    keys = [batch.keys for batch in batches if batch.keys is not None]
     return Batch(
         {
             layout: block.concat([other.blocks[layout] for other in others])
@@ -97,4 +102,5 @@ def concat(batches: Sequence[Batch]) -> Batch:
         },
         labels=torch.cat([b.labels for b in batches]),
         weights=torch.cat([b.weights for b in batches]),
+        keys=torch.cat(keys) if keys else None,
     )

@@ -98,7 +98,7 @@ class _Columns:
     """Raw columns that a config names.
 
     Attributes:
-        wanted: (column, path in the config) of features, labels and the weight.
+        wanted: (column, path in the config) of features, labels, the weight, groups and segments.
         text: those that a CSV file's values are read as text from.
         numbers: those that a CSV file's values are read as float64 from.
         inferred: those of conditions, whose type a CSV file's values decide.
@@ -127,6 +127,10 @@ class _Columns:
         if config.data.weight:
             wanted.append((config.data.weight, "data.weight"))
             numbers.add(config.data.weight)
+        for column in config.evaluation.keys:
+            role = "groups" if column == config.evaluation.groups else "segments"
+            wanted.append((column, f"evaluation.{role}"))
+            text.add(column)
         text = text - numbers | words
         return cls(wanted, frozenset(text), frozenset(numbers), frozenset(inferred))
 

@@ -76,9 +76,10 @@ def _columns(config: Config) -> list[str]:
 
 
 def _other_roles(config: Config) -> set[str]:
-    """Labels, the weight and the split's column."""
+    """Labels, the weight, groups and segments, and the split's column."""
     roles = {label_of(name, task) for name, task in config.tasks.items()}
     roles |= {config.data.weight} if config.data.weight else set()
+    roles |= {*config.evaluation.keys}
     split = config.data.split
     return roles | (
         {split.column} if isinstance(split, GroupSplitConfig | TimeSplitConfig) else set()

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recsys_mtl.columns.keys import keys_of
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.recipe import DataSize, Derived, described, with_recipe
@@ -117,6 +118,7 @@ def prepare(
         config.tasks,
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
+        keys=keys_of(config.evaluation.groups, config.evaluation.segments),
     )
     rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
     config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
@@ -208,6 +210,7 @@ def _raw_columns(config: Config) -> list[str]:
             columns += sorted(parse(task.only_where, f"tasks.{name}.only_where").columns)
     if config.data.weight:
         columns.append(config.data.weight)
+    columns += config.evaluation.keys
     return list(dict.fromkeys(columns))
 
 

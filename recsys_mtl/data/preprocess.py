@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.keys import Key, key_from_dict
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.columns.weight import Weight
@@ -45,12 +46,14 @@ class Preprocessor:
         labels: encoder of each task's label, by task name.
         conditions: sample space (`only_where`) of the tasks that have one, by task name.
         weight: row weights; None gives every row the weight 1. A row of weight 0 is unlabelled.
+        keys: columns that evaluation groups rows by.
     """
 
     features: tuple[Feature, ...]
     labels: dict[str, Label]
     conditions: dict[str, Condition]
     weight: Weight | None
+    keys: tuple[Key, ...] = ()
 
     @classmethod
     def fit(
@@ -61,6 +64,7 @@ class Preprocessor:
         *,
         weight: str | None,
         default_dim: int | Literal["auto"],
+        keys: tuple[Key, ...] = (),
     ) -> Preprocessor:
         """Fits all encoders in one pass over training rows, as if those of weight 0 were not there.
 
@@ -71,6 +75,7 @@ class Preprocessor:
             tasks: the configuration's tasks.
             weight: column of row weights.
             default_dim: embedding width of features that name none; auto: by cardinality.
+            keys: unfitted, of columns that evaluation groups rows by.
 
         Raises:
             UserError: everything that is wrong with columns, values and labels, together.
@@ -84,6 +89,7 @@ class Preprocessor:
                 if task.only_where is not None
             },
             None if weight is None else Weight(weight),
+            keys,
         )
         problems: dict[int, UserError] = {}
         first = 0
@@ -125,6 +131,7 @@ class Preprocessor:
             columns += [label.column for label in self.labels.values()]
             columns += [c for condition in self.conditions.values() for c in condition.columns]
             columns += [] if self.weight is None else [self.weight.column]
+            columns += [key.column for key in self.keys]
         return list(dict.fromkeys(columns))
 
     def encode(self, frame: pl.DataFrame, *, labels: bool = True) -> Batch:
@@ -145,10 +152,15 @@ class Preprocessor:
         else:
             target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
             weights = np.ones(frame.height, np.float32)
+        keys = None
+        if labels and self.keys:
+            encoded = [key.encode(frame[key.column]) for key in self.keys]
+            keys = torch.from_numpy(np.stack(encoded, axis=1))
         return Batch(
             blocks_of(features, frame.height),
             labels=torch.from_numpy(target),
             weights=torch.from_numpy(np.ascontiguousarray(weights)),
+            keys=keys,
         )
 
     def encode_labels(self, frame: pl.DataFrame) -> tuple[Labels, Labels]:
@@ -189,7 +201,7 @@ class Preprocessor:
             "labels": {name: label.to_dict() for name, label in self.labels.items()},
             "only_where": {name: c.text for name, c in self.conditions.items()},
             "weight": None if self.weight is None else self.weight.to_dict(),
-        }
+        } | ({"keys": [key.to_dict() for key in self.keys]} if self.keys else {})
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Preprocessor:
@@ -200,6 +212,7 @@ class Preprocessor:
             {name: Label.from_dict(label) for name, label in state["labels"].items()},
             {n: parse(text, f"tasks.{n}.only_where") for n, text in state["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),
+            tuple(key_from_dict(key) for key in stored.get("keys", ())),
         )
 
     def _encode_label(
@@ -235,7 +248,7 @@ class Preprocessor:
 
     @property
     def _encoders(self) -> list[ColumnEncoder]:
-        return [*self.features, *self.labels.values()]
+        return [*self.features, *self.labels.values(), *self.keys]
 
     def _weighted(self, frame: pl.DataFrame, rows: Rows, problems: dict[int, UserError]) -> Rows:
         """Training rows with their weights, as long as these have no problem."""

@@ -16,6 +16,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.results import boosting_note
+from recsys_mtl.runs.measured import segment_table
 from recsys_mtl.runs.trained import Trained
 from recsys_mtl.tasks import kind_of
 
@@ -40,6 +41,8 @@ def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page
     )
     parts: list[str | Table] = [summary, _limits(trained), _use(name, model_uri)]
     parts += [_tasks(trained, config), _metrics(trained), _data(trained, config)]
+    segments = segment_table(result["tasks"])
+    parts += [] if segments is None else [segments]
     parts += [*_baselines(trained), *_relations(trained, list(config.tasks))]
     return Page(f"Model card: {name}", parts)
 
@@ -124,14 +127,15 @@ def _tasks(trained: Trained, config: Config) -> Table:
 def _metrics(trained: Trained) -> Table:
     rows = []
     for task, facts in trained.result["tasks"].items():
-        for name in kind_of(facts["kind"]).section.summary:
+        for name in kind_of(facts["kind"]).section.shown(facts["metrics"]):
             entry = facts["metrics"].get(name, {})
             low, high = entry.get("low"), entry.get("high")
             interval = "" if low is None else f"{low:.4f} to {high:.4f}"
             rows.append([task, name, _number(entry.get("value")), interval])
     note = (
         "On the test rows; calibration_error is 0 where probabilities mean what they say. "
-        "Intervals: of one metric a task, by the bootstrap over rows; other seeds are not in them."
+        "Intervals: of one metric a task and of those within lists, by the bootstrap over rows, or "
+        "over lists where there are lists; other seeds are not in them."
     )
     columns = ["task", "metric", "value", "95 % interval"]
     return Table("Test metrics", columns, rows, texts=2, note=note)

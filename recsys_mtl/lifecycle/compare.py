@@ -99,7 +99,10 @@ def first(challenger: LoadedVersion, *, input: str | None, data: str | None) -> 
 def _notes(
     evidence: Evidence, challenger: LoadedVersion, champion: LoadedVersion, of_input: str
 ) -> list[str]:
+    groups = challenger.predictor.config.evaluation.groups
     notes = ["Rows are resampled as if independent: of groups of alike rows intervals are narrow."]
+    if evidence.lists:
+        notes = [f"All rows of one {groups} are resampled together."]
     if evidence.used < evidence.rows:
         notes.append(f"{evidence.used:,} of {evidence.rows:,} rows were drawn for the comparison.")
     notes += [

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from recsys_mtl.lifecycle.evidence import Evidence, TaskEvidence
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.metrics.bootstrap import Interval
-from recsys_mtl.tasks import kind_of
 
 FIRST = "first champion"
 
@@ -36,6 +35,9 @@ def decide(gate: Gate, evidence: Evidence) -> Decision:
     failures = [f"{task}: {why}" for task, why in evidence.apart.items()]
     for name, task in evidence.tasks.items():
         failures += [f"{name}: {why}" for why in task_failures(gate, name, task)]
+    failures += [
+        f"{n}: {why}" for n, task in evidence.segments.items() if (why := _lost(gate, task))
+    ]
     gated = [task for task in evidence.tasks.values() if task.gated]
     if not gated:
         failures.append(f"no task can be judged: each needs {gate.min_rows} labelled rows")
@@ -58,11 +60,19 @@ def task_failures(gate: Gate, name: str, task: TaskEvidence) -> Iterator[str]:
     worst, gain = gate.worst_of(name), task.gain
     words = "may lose" if gate.strict else "surely loses"
     if not (gain.low if gate.strict else gain.high) >= -worst:
-        yield f"{words} more than {worst:g} of {kind_of(task.kind).main}: {with_interval(gain)}"
+        yield f"{words} more than {worst:g} of {task.measure}: {with_interval(gain)}"
     limit, growth = gate.calibration_of(name), task.growth
     words = "may grow" if gate.strict else "surely grows"
     if task.calibration and not (growth.high if gate.strict else growth.low) <= limit:
         yield f"calibration error {words} by more than {limit:g}: {with_interval(growth)}"
+
+
+def _lost(gate: Gate, task: TaskEvidence) -> str:
+    """The rule that a task breaks in a segment; empty: none."""
+    limit = gate.segments
+    if limit is None or task.ungated or task.gain.high >= -limit:
+        return ""
+    return f"surely loses more than {limit:g} of {task.measure}: {with_interval(task.gain)}"
 
 
 def with_interval(gain: Interval) -> str:

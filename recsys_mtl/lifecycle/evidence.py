@@ -7,20 +7,33 @@ Shapes: D resamples.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from recsys_mtl.columns.keys import NO_GROUP
+from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.lifecycle.labelled import Labelled, calibration_of, comparable, ready_score
 from recsys_mtl.lifecycle.same_task import Tasks
-from recsys_mtl.metrics.bootstrap import UNKNOWN, Interval, drawn_rows, interval, resampled
-from recsys_mtl.metrics.weighing import Floats, Score
+from recsys_mtl.metrics.bootstrap import (
+    UNKNOWN,
+    Interval,
+    clusters_of,
+    drawn_clusters,
+    drawn_rows,
+    interval,
+    resampled,
+)
+from recsys_mtl.metrics.weighing import Floats, Ints, Score
+from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
 _MOST_UNDEFINED = 0.05  # of the resamples
 _NAN = float("nan")
+LIST_METRICS = ("gauc", "mrr")
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,7 @@ class TaskEvidence:
         growth: the challenger's error less the champion's.
         ungated: why no rule is applied to the task; empty where they are.
         broken: what is wrong with the challenger's predictions; empty where nothing is.
+        metric: that the scores are of; empty: the kind's main one.
     """
 
     kind: str
@@ -46,6 +60,12 @@ class TaskEvidence:
     growth: Interval = UNKNOWN
     ungated: str = ""
     broken: str = ""
+    metric: str = ""
+
+    @property
+    def measure(self) -> str:
+        """The name of the metric that the scores are of."""
+        return self.metric or kind_of(self.kind).main
 
     @property
     def gated(self) -> bool:
@@ -64,6 +84,8 @@ class Evidence:
         mean: gain over gated tasks.
         apart: tasks of the champion that cannot be compared, and why.
         new: tasks that only the challenger has.
+        lists: whether complete lists are resampled, or rows.
+        segments: "TASK where COLUMN is VALUE" -> the task there, where the gate judges segments.
     """
 
     rows: int
@@ -72,6 +94,8 @@ class Evidence:
     mean: Interval
     apart: Mapping[str, str] = field(default_factory=dict)
     new: tuple[str, ...] = ()
+    lists: bool = False
+    segments: Mapping[str, TaskEvidence] = field(default_factory=dict)
 
 
 def gather(
@@ -88,20 +112,26 @@ def gather(
     """
     count = len(scores[1].weights)
     assert len(scores[0].weights) == count, "the models were given different rows"
-    keep = drawn_rows(count, gate.rows, gate.seed)
+    keep, clusters = _drawn(scores[1], gate)
     weights = np.asarray(scores[1].weights, np.float64)[keep]
     weights = np.where(scores[0].weights[keep] > 0, weights, 0)  # the champion has no label there
     labelled, apart = comparable(tasks, scores, keep, weights)
+    labelled = {name: _scored(task, name, gate) for name, task in labelled.items()}
+    segments = _segments(labelled, scores[1], keep) if gate.segments is not None else {}
     functions: dict[str, Score] = {}
     errors: dict[str, Score] = {}
     for name, task in labelled.items():
-        if (score := ready_score(task)) is not None:
+        if (score := ready_score(task, weights)) is not None:
             functions[name] = score
             if (error := calibration_of(task, weights, bins)) is not None:
                 errors[name] = error
     requested = {("score", name): score for name, score in functions.items()}
     requested |= {("error", name): error for name, error in errors.items()}
-    draws = resampled(requested, weights, resamples=gate.resamples, seed=gate.seed)
+    parts = {name: ready_score(task, weights) for name, task in segments.items()}
+    requested |= {("segment", name): score for name, score in parts.items() if score is not None}
+    draws = resampled(
+        requested, weights, resamples=gate.resamples, seed=gate.seed, clusters=clusters
+    )
     judged = {}
     for name, task in labelled.items():
         if name not in functions:
@@ -121,7 +151,58 @@ def gather(
         mean=_mean([judged[name] for name in gated], [draws["score", name] for name in gated]),
         apart=apart,
         new=tuple(name for name in tasks[1] if name not in tasks[0]),
+        lists=clusters is not None,
+        segments={
+            name: _judge(segments[name], _pair(score, weights), draws["segment", name], gate)
+            for name, score in parts.items()
+            if score is not None
+        },
     )
+
+
+def _drawn(scores: Scores, gate: Gate) -> tuple[Ints, Ints | None]:
+    """Indices of the rows that count, and their clusters; None: rows are resampled."""
+    if scores.groups is None:
+        return drawn_rows(len(scores.weights), gate.rows, gate.seed), None
+    clusters = clusters_of(scores.groups, NO_GROUP)
+    keep = drawn_clusters(clusters, gate.rows, gate.seed)
+    return keep, np.unique(clusters[keep], return_inverse=True)[1]
+
+
+def _scored(task: Labelled, name: str, gate: Gate) -> Labelled:
+    """The task with the metric that the gate judges it by.
+
+    Raises:
+        UserError: the task has no such metric, or rows are in no lists.
+    """
+    metric = gate.metric_of(name)
+    section = kind_of(task.kind).section
+    own = name in gate.tasks and gate.tasks[name].metric is not None
+    if metric is None or metric == section.main:
+        return task
+    known = metric in LIST_METRICS or re.fullmatch(r"(ndcg|hit_rate)_at_[1-9]\d*", metric)
+    has = any(spec.is_of(metric) for spec in section.of_lists)
+    where = f"gate: tasks.{name}.metric" if own else "gate: metric"
+    if not known or (own and not has):
+        names = [spec.name.replace("_at_k", "_at_K") for spec in section.of_lists]
+        raise wrong(
+            "no metric within lists" if not known else f"no metric of a {task.kind} task",
+            where=where, expected=", ".join([section.main, *names]), found=metric,
+        )  # fmt: skip
+    if has and task.groups is None:
+        fix = "train it with evaluation.groups, the column whose equal values are a list"
+        raise wrong("the challenger's rows are in no lists", where=where, found=metric, fix=fix)
+    return replace(task, metric=metric) if has else task
+
+
+def _segments(labelled: Mapping[str, Labelled], scores: Scores, keep: Ints) -> dict[str, Labelled]:
+    """Every task in every segment."""
+    return {
+        f"{name} where {column} is {names[code]}": task.within(np.flatnonzero(codes[keep] == code))
+        for column, (codes, names) in scores.segments.items()
+        for code in np.unique(codes[keep])
+        for name, task in labelled.items()
+    }
 
 
 def _unscored(task: Labelled, gate: Gate) -> TaskEvidence:
@@ -142,7 +223,8 @@ def _judge(task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate)
     elif undefined > _MOST_UNDEFINED:
         why = why or f"all labels are equal in {undefined:.0%} of the resamples"
     gain = interval(pair[1] - pair[0], gains)
-    return TaskEvidence(task.kind, len(task.rows), scores=pair, gain=gain, ungated=why)
+    rows, metric = len(task.rows), task.metric or ""
+    return TaskEvidence(task.kind, rows, scores=pair, gain=gain, ungated=why, metric=metric)
 
 
 def _few(task: Labelled, gate: Gate) -> str:

@@ -18,6 +18,7 @@ class TaskGate(Section):
 
     worst: NonNegative | None = Field(None, description="as the gate's")
     calibration: NonNegative | None = Field(None, description="as the gate's")
+    metric: Name | None = Field(None, description="as the gate's; the task has to have it")
 
 
 class Gate(Section):
@@ -45,6 +46,16 @@ class Gate(Section):
         "calibration error, of numbers, counts and amounts the error of the mean, relative "
         "to the mean absolute label",
     )
+    metric: Name | None = Field(
+        None,
+        description="score of the tasks that have it, `gauc`, `ndcg_at_K`, `hit_rate_at_K` or "
+        "`mrr` within the lists of the challenger's `evaluation.groups`; null: the main metric",
+    )
+    segments: NonNegative | None = Field(
+        None,
+        description="a task fails when it loses surely more than this in one of the challenger's "
+        "`evaluation.segments`; null: segments are not judged",
+    )
     min_rows: PositiveInt = Field(200, description="labelled rows that a task needs to be gated")
     resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         1000, description="of the bootstrap"
@@ -61,6 +72,11 @@ class Gate(Section):
         """The loss that a task may have."""
         own = self.tasks[task].worst if task in self.tasks else None
         return self.worst if own is None else own
+
+    def metric_of(self, task: str) -> str | None:
+        """The metric that a task is judged by; None: its main metric."""
+        own = self.tasks[task].metric if task in self.tasks else None
+        return own or self.metric
 
     def calibration_of(self, task: str) -> float:
         """The growth of a task's calibration error that is allowed."""

@@ -7,12 +7,14 @@ Shapes: R rows of the set, N labelled rows of a task, K classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from recsys_mtl.columns.keys import NO_GROUP
 from recsys_mtl.lifecycle.same_task import Tasks, difference_of_kind, difference_of_labels
-from recsys_mtl.metrics.weighing import Floats, Ints, Score, on_rows, together
+from recsys_mtl.metrics.lists import list_metrics
+from recsys_mtl.metrics.weighing import Array, Floats, Ints, Score, on_rows, together
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
@@ -26,12 +28,27 @@ class Labelled:
         rows: (N,) indices among all rows.
         labels: (N,) of each model; only class indices may differ.
         predictions: (N,) or (N, K) of each model.
+        groups: (N,) the list of each row; None: rows are in no lists.
+        metric: of ranking within lists, that scores the task; None: its main metric.
     """
 
     kind: str
     rows: Ints
     labels: tuple[Floats, Floats]
     predictions: tuple[Floats, Floats]
+    groups: Ints | None = None
+    metric: str | None = None
+
+    def within(self, rows: Ints) -> Labelled:
+        """The task on some of all rows (rising)."""
+        kept = np.isin(self.rows, rows, assume_unique=True)
+        return replace(
+            self,
+            rows=self.rows[kept],
+            labels=(self.labels[0][kept], self.labels[1][kept]),
+            predictions=(self.predictions[0][kept], self.predictions[1][kept]),
+            groups=None if self.groups is None else self.groups[kept],
+        )
 
     @property
     def finite(self) -> tuple[bool, bool]:
@@ -72,15 +89,51 @@ def comparable(
             np.asarray(one.predictions[name], np.float64)[keep[rows]] for one in scores
         )
         kind = tasks[1][name].spec.kind
-        labelled[name] = Labelled(kind, rows, (theirs[rows], ours[rows]), (first, second))
+        groups = scores[1].groups
+        labelled[name] = Labelled(
+            kind,
+            rows,
+            (theirs[rows], ours[rows]),
+            (first, second),
+            None if groups is None else groups[keep[rows]],
+        )
     return labelled, apart
 
 
-def ready_score(task: Labelled) -> Score | None:
-    """The task's score; None where there is nothing to score."""
+def ready_score(task: Labelled, weights: Floats) -> Score | None:
+    """The task's score; None where there is nothing to score.
+
+    Args:
+        task: its labelled rows.
+        weights: (R,) of all rows; of a score within lists resamples draw complete lists.
+    """
     if not len(task.rows) or not all(task.finite):
         return None
+    if task.metric is not None:
+        return _list_score(task, weights, task.metric)
     return on_rows(task.rows, kind_of(task.kind).score(task.labels, task.predictions))
+
+
+def _list_score(task: Labelled, weights: Floats, metric: str) -> Score | None:
+    """The mean over lists; None where no row is in a list."""
+    assert task.groups is not None
+    listed = task.groups != NO_GROUP
+    rows, groups, kind = task.rows[listed], task.groups[listed], kind_of(task.kind)
+    if not len(rows):
+        return None
+    first, second = (
+        list_metrics(
+            labels[listed], kind.ranked_by(predicted[listed]), weights[rows], groups, (metric,)
+        )
+        for labels, predicted in zip(task.labels, task.predictions, strict=True)
+    )
+    one_each = rows[first.first]
+
+    def score(drawn: Array) -> Floats:
+        times = drawn[one_each] / weights[one_each]
+        return np.array([first.mean(metric, times), second.mean(metric, times)])
+
+    return score
 
 
 def calibration_of(task: Labelled, weights: Floats, bins: int) -> Score | None:

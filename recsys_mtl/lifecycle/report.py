@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,6 @@ from recsys_mtl.lifecycle.gate import Gate
 from recsys_mtl.metrics import Undefined, to_json
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.registry import Version
 
 
@@ -41,7 +40,7 @@ def make_page(
         head.append("A dry run: nothing in the registry was changed.")
     parts: list[str | Table] = [*head, _versions(versions)]
     if comparison.evidence is not None:
-        parts += [_tasks(gate, comparison.evidence), _rules(gate)]
+        parts += [_tasks(gate, comparison.evidence), *_segments(comparison.evidence), _rules(gate)]
     if comparison.count:
         parts.append(f"Measured on {comparison.rows}: {comparison.count:,} rows.")
     parts += comparison.notes
@@ -114,7 +113,7 @@ def _tasks(gate: Gate, evidence: Evidence) -> Table:
         rows.append(
             [
                 name,
-                kind_of(task.kind).main,
+                task.measure,
                 _verdict(gate, name, task),
                 f"{task.rows:,}",
                 *(number(score) for score in task.scores),
@@ -128,11 +127,23 @@ def _tasks(gate: Gate, evidence: Evidence) -> Table:
         reasons += [f"{name}: {why}" for why in task_failures(gate, name, task)]
         reasons += [f"{name} is not judged: {task.ungated}"] if task.ungated else []
     note = "Gain: the challenger's score less the champion's, with its 95 % interval by the paired "
-    note += "bootstrap over rows. Calibration: errors of champion and challenger."
+    note += f"bootstrap over {'lists' if evidence.lists else 'rows'}. "
+    note += "Calibration: errors of champion and challenger."
     columns = ("task", "score", "verdict", "labels", "champion", "challenger", "gain [95 %]",
                "calibration")  # fmt: skip
     note += "".join(f" {reason}." for reason in reasons)
     return Table("Tasks", columns, rows, texts=3, note=note, dense=True)
+
+
+def _segments(evidence: Evidence) -> Iterator[Table]:
+    rows = [
+        [name, task.measure, f"{task.rows:,}", *map(number, task.scores), with_interval(task.gain)]
+        for name, task in evidence.segments.items()
+        if not task.ungated
+    ]
+    if rows:
+        columns = ("segment", "score", "labels", "champion", "challenger", "gain [95 %]")
+        yield Table("Segments", columns, rows, texts=2)
 
 
 def _verdict(gate: Gate, name: str, task: TaskEvidence) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from recsys_mtl.metrics import Metric, Metrics, Undefined
-from recsys_mtl.reports.page import terminal
+from recsys_mtl.reports.page import Page, terminal
+from recsys_mtl.reports.page import Table as PageTable
 from recsys_mtl.tasks import kind_of
 
 
@@ -22,12 +23,14 @@ class ResultTable:
         kinds: kind of each task.
         columns: by model, then task, the metrics; what a column lacks stays empty.
         caption: below the table.
+        segments: a table of its own, below.
     """
 
     title: str
     kinds: Mapping[str, str]
     columns: Mapping[str, Mapping[str, Metrics]]
     caption: str | None = None
+    segments: PageTable | None = None
 
     def show(self) -> None:
         """Print it."""
@@ -39,13 +42,16 @@ class ResultTable:
             table.add_column(name.replace("_", " "), justify="right")
         models = list(self.columns.values())
         for task, kind in self.kinds.items():
-            specs = [metric for metric in kind_of(kind).section.metrics if metric.shown]
+            section = kind_of(kind).section
+            specs = [m for m in (*section.metrics, *section.of_lists) if m.shown]
             shown = [name for name in models[0][task] if any(m.is_of(name) for m in specs)]
             for row, metric in enumerate(shown):
                 cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in models]
                 last = row == len(shown) - 1
                 table.add_row("" if row else task, metric, *cells, end_section=last)
         terminal(highlight=True).print(table)
+        if self.segments is not None:
+            Page("", [self.segments]).show()
 
 
 def boosting_note(boosting: Mapping[str, Mapping[str, Any]]) -> str:

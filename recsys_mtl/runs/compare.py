@@ -81,7 +81,7 @@ def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
             (task, name)
             for run in runs
             for task, facts in run.result["tasks"].items()
-            for name in task_sections()[facts["kind"]].summary
+            for name in task_sections()[facts["kind"]].shown(facts["metrics"])
         )
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from recsys_mtl.boosting import Boosted, Predictions, boost, default_name
+from recsys_mtl.columns.keys import Key
 from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.check import column_of
@@ -27,7 +28,7 @@ from recsys_mtl.runs.baselines import constant
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.tasks import ToUnit
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
-from recsys_mtl.training.evaluate import Array
+from recsys_mtl.training.evaluate import Array, grouped
 from recsys_mtl.wiring.run import inverses
 from recsys_mtl.wiring.trainer import fit_and_test
 
@@ -43,6 +44,7 @@ class HeldRows:
             many of `train` and `valid`.
         spec: of the batches.
         inverses: of each task, from its targets to the label's unit.
+        keys: columns that rows are grouped by.
     """
 
     train: Batch
@@ -50,6 +52,7 @@ class HeldRows:
     test: Batch
     spec: DataSpec
     inverses: Mapping[str, ToUnit]
+    keys: Sequence[Key] = ()
 
     @classmethod
     def of(cls, config: Config, prepared: Prepared) -> Self:
@@ -62,6 +65,7 @@ class HeldRows:
             _rows(loaders["test"], None),
             preprocessor.spec,
             inverses(preprocessor),
+            preprocessor.keys,
         )
 
 
@@ -130,7 +134,7 @@ def boost_run(config: Config, rows: HeldRows, name: str) -> Boosted:
 def judged(config: Config, rows: HeldRows, predictions: Predictions) -> dict[str, Metrics]:
     """Metrics by task of predictions for the test rows."""
     return {
-        task.name: _judge(config, task, predictions[task.name], rows.test, column, rows.inverses)
+        task.name: _judge(config, task, predictions[task.name], rows, column)
         for column, task in enumerate(rows.spec.tasks)
     }
 
@@ -139,20 +143,23 @@ def _judge(
     config: Config,
     task: TaskSpec,
     predicted: Array | Undefined,
-    test: Batch,
+    rows: HeldRows,
     column: int,
-    to_unit: Mapping[str, ToUnit],
 ) -> Metrics:
+    test, top_k = rows.test, config.evaluation.top_k
+    groups, _ = grouped(rows.keys, None if test.keys is None else test.keys.numpy())
     if isinstance(predicted, Undefined):
-        return dict.fromkeys(metric_names(task.kind, config.evaluation.top_k), predicted)
-    labels = to_unit[task.name](test.labels[:, column].numpy())
+        names = metric_names(task.kind, top_k, lists=groups is not None)
+        return dict.fromkeys(names, predicted)
+    labels = rows.inverses[task.name](test.labels[:, column].numpy())
     return evaluate_task(
         task.kind,
         labels,
         np.asarray(predicted),
         test.weights.numpy(),
         calibration_bins=config.evaluation.calibration_bins,
-        top_k=config.evaluation.top_k,
+        top_k=top_k,
+        groups=groups,
     )
 
 

@@ -15,7 +15,7 @@ from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.results import ResultTable
-from recsys_mtl.runs.intervals import measured, with_conditional
+from recsys_mtl.runs.measured import measured, segment_table, with_conditional
 from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
 from recsys_mtl.serving.bundle import load_bundle
@@ -78,6 +78,7 @@ def evaluate(
     shown, metrics = with_conditional(kinds, scores)
     columns = {"model": metrics, **limits}
     title, caption = f"{config.name}: {input or split + ' rows'}", _CAPTION if limits else None
+    tasks = measured(scores, kinds, config.evaluation, seed=config.seed)
     numbers = {
         "config_hash": config_hash(config),
         "model": folder,
@@ -85,10 +86,11 @@ def evaluate(
         "rows_per_second": round(rows.num_rows / max(seconds, 1e-9), 1),
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "fingerprint": fingerprint,
-        "tasks": measured(scores, kinds, seed=config.seed),
+        "tasks": tasks,
         "reachable": limits_to_json(limits),
     }
-    return Evaluation(ResultTable(title, shown, columns, caption), numbers)
+    table = ResultTable(title, shown, columns, caption, segment_table(tasks))
+    return Evaluation(table, numbers)
 
 
 def model_folder(run_dir: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""95 % intervals of the main test metrics, by the bootstrap over rows."""
+"""95 % intervals of the main test metrics, by the bootstrap over rows, or over lists of rows."""
 
 from __future__ import annotations
 
@@ -7,48 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from recsys_mtl.metrics import Metrics, to_json
-from recsys_mtl.metrics.bootstrap import drawn_rows, interval, resampled
+from recsys_mtl.columns.keys import NO_GROUP
+from recsys_mtl.metrics.bootstrap import (
+    clusters_of,
+    drawn_clusters,
+    drawn_rows,
+    interval,
+    resampled,
+)
+from recsys_mtl.metrics.lists import ListMetrics
 from recsys_mtl.metrics.weighing import Score, on_rows
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
 RESAMPLES = 200
 MOST_ROWS = 50_000
-
-
-def measured(scores: Scores, kinds: Mapping[str, str], *, seed: int) -> dict[str, Any]:
-    """The section `tasks` of result.json: kind, labelled rows and metrics of each task.
-
-    Args:
-        scores: of the test rows.
-        kinds: of the tasks.
-        seed: of the intervals' draws.
-    """
-    metrics = {task: to_json(scores.metrics[task]) for task in kinds}
-    add_intervals(metrics, kinds, scores, seed=seed)
-    tasks: dict[str, Any] = {
-        task: {"kind": kind, "labelled": scores.labelled[task], "metrics": metrics[task]}
-        for task, kind in kinds.items()
-    }
-    for task, of in scores.conditional.items():
-        own = {"given": of.given, "labelled": of.labelled, "metrics": to_json(of.metrics)}
-        tasks[task]["conditional"] = own
-    return tasks
-
-
-def with_conditional(
-    kinds: Mapping[str, str], scores: Scores
-) -> tuple[dict[str, str], dict[str, Metrics]]:
-    """Kinds and metrics for a table, a task `buy given click` after each one behind another."""
-    shown: dict[str, str] = {}
-    metrics: dict[str, Metrics] = {}
-    for task, kind in kinds.items():
-        shown[task], metrics[task] = kind, scores.metrics[task]
-        if (of := scores.conditional.get(task)) is not None:
-            title = f"{task} given {of.given}"
-            shown[title], metrics[title] = kind, of.metrics
-    return shown, metrics
 
 
 def add_intervals(
@@ -61,6 +34,7 @@ def add_intervals(
     """Add `low` and `high` to the value of each task's main metric.
 
     Of more than `MOST_ROWS` rows so many are drawn: the interval is then wider than it has to be.
+    Where rows are in lists, lists are drawn and resampled.
 
     Args:
         metrics: task -> metric -> entry of result.json, changed in place.
@@ -68,7 +42,13 @@ def add_intervals(
         scores: of the test rows.
         seed: of the draws.
     """
-    drawn = drawn_rows(len(scores.weights), MOST_ROWS, seed)
+    clusters = None
+    if scores.groups is None:
+        drawn = drawn_rows(len(scores.weights), MOST_ROWS, seed)
+    else:
+        clusters = clusters_of(scores.groups, NO_GROUP)
+        drawn = drawn_clusters(clusters, MOST_ROWS, seed)
+        clusters = np.unique(clusters[drawn], return_inverse=True)[1]
     functions: dict[str, Score] = {}
     for task, kind in kinds.items():
         entry = metrics[task].get(kind_of(kind).main)
@@ -81,8 +61,32 @@ def add_intervals(
     if not functions:
         return
     weights = scores.weights[drawn].astype(np.float64)
-    for task, draws in resampled(functions, weights, resamples=RESAMPLES, seed=seed).items():
+    draws_of = resampled(functions, weights, resamples=RESAMPLES, seed=seed, clusters=clusters)
+    for task, draws in draws_of.items():
         entry = metrics[task][kind_of(kinds[task]).main]
         edges = interval(entry["value"], draws[:, 0])
         if np.isfinite(edges.low):
             entry |= {"low": edges.low, "high": edges.high}
+
+
+def add_list_intervals(metrics: dict[str, dict[str, Any]], lists: ListMetrics, seed: int) -> None:
+    """Add `low` and `high` to the metrics within lists, by the bootstrap over all lists.
+
+    Args:
+        metrics: metric -> entry of result.json, changed in place.
+        lists: their values.
+        seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(lists.first)
+    draws: dict[str, list[float]] = {name: [] for name in lists.values}
+    for _ in range(RESAMPLES):
+        times = np.bincount(rng.integers(count, size=count), minlength=count)
+        for name, of_metric in draws.items():
+            of_metric.append(lists.mean(name, times))
+    for name, of_metric in draws.items():
+        if metrics[name]["value"] is None:
+            continue
+        edges = interval(metrics[name]["value"], np.array(of_metric))
+        if np.isfinite(edges.low):
+            metrics[name] |= {"low": edges.low, "high": edges.high}

@@ -82,7 +82,7 @@ def _mean(run: StoredRun) -> float | None:
 def _main(names: Sequence[str]) -> str | None:
     """The main metric of a task of which a run logged metrics of these names."""
     for section in task_sections().values():
-        known = section.metrics
+        known = (*section.metrics, *section.of_lists)
         if section.main in names and all(any(m.is_of(name) for m in known) for name in names):
             return section.main
     return None

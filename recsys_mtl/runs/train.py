@@ -44,7 +44,7 @@ from recsys_mtl.runs.folder import (
     require_training_folder,
     training_folder,
 )
-from recsys_mtl.runs.intervals import measured, with_conditional
+from recsys_mtl.runs.measured import measured, segment_numbers, segment_table, with_conditional
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
@@ -137,6 +137,7 @@ def _train(
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
+        tracked.metrics(segment_numbers(result["tasks"]), fitted.result.best_epoch)
         _log_model(tracked, config, prepared, fitted, out, result)
         tracked.artifact(write_result(out, result))
         if interrupted:
@@ -150,7 +151,8 @@ def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> Result
     note = boosting_note(result.get("boosting", {}))
     kinds, metrics = with_conditional(kinds, test)
     columns = {"model": metrics, **others}
-    return ResultTable(f"{result['name']}: test rows", kinds, columns, note or None)
+    title, segments = f"{result['name']}: test rows", segment_table(result["tasks"])
+    return ResultTable(title, kinds, columns, note or None, segments)
 
 
 def _save(
@@ -228,7 +230,7 @@ def _result(
         },
         "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},
         "training": _training(fitted),
-        "tasks": measured(test, kinds, seed=config.seed),
+        "tasks": measured(test, kinds, config.evaluation, seed=config.seed),
         "baselines": {
             name: {task: to_json(metrics) for task, metrics in by_task.items()}
             for name, by_task in others.items()

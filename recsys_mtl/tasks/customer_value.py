@@ -163,6 +163,10 @@ class CustomerValue(Kind[CustomerValueConfig]):
             "calibration_ratio": binary.calibration_ratio(*rows),
         }
 
+    def ranked_by(self, predictions: Array) -> Array:
+        """The expected amounts."""
+        return predictions[:, 1]
+
     def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
         """The normalised Gini coefficient of the expected amounts."""
         pairs = zip(labels, predictions, strict=True)

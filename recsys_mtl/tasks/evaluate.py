@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from recsys_mtl.columns.keys import NO_GROUP
 from recsys_mtl.metrics import Metrics, Undefined
-from recsys_mtl.metrics.weighing import Array
+from recsys_mtl.metrics.lists import ListMetrics, list_metrics
+from recsys_mtl.metrics.weighing import Array, Ints
 from recsys_mtl.tasks import kind_of
 
 
-def metric_names(kind: str, top_k: Sequence[int] = (1, 5, 10)) -> tuple[str, ...]:
-    """The metrics of a kind of task, in the order of the tables."""
-    names: tuple[str, ...] = kind_of(kind).section.metric_names(top_k)
-    return names
+def metric_names(
+    kind: str, top_k: Sequence[int] = (1, 5, 10), *, lists: bool = False
+) -> tuple[str, ...]:
+    """The metrics of a kind of task, in the order of the tables; `lists`: those in lists too."""
+    section = kind_of(kind).section
+    names: tuple[str, ...] = section.metric_names(top_k)
+    return (*names, *section.list_names(top_k)) if lists else names
 
 
 def evaluate_task(
@@ -25,6 +32,7 @@ def evaluate_task(
     *,
     calibration_bins: int = 15,
     top_k: Sequence[int] = (1, 5, 10),
+    groups: Ints | None = None,
 ) -> Metrics:
     """Every metric of a task, over all labelled rows of positive weight at once.
 
@@ -36,12 +44,20 @@ def evaluate_task(
         weights: (B,) row weights, not negative; all 1 if None.
         calibration_bins: bins of the calibration error.
         top_k: the K of metrics at K.
+        groups: (B,) see `evaluate_lists`, whose metrics follow; None: they are left out.
 
     Returns:
         Finite numbers by `metric_names`; a metric without a value is `Undefined`, never NaN.
     """
     of_kind = kind_of(kind)
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
+    if groups is not None:
+        settings: dict[str, Any] = {"calibration_bins": calibration_bins, "top_k": top_k}
+        metrics = evaluate_task(kind, labels, predictions, weights, **settings)
+        lists = evaluate_lists(kind, labels, predictions, weights, groups, top_k=top_k)
+        names = of_kind.section.list_names(top_k)
+        nothing = Undefined("no labelled rows of a list")
+        return metrics | (dict.fromkeys(names, nothing) if lists is None else lists.metrics())
     names = metric_names(kind, top_k)
     rows = ~np.isnan(labels) & (weights > 0)
     if not rows.any():
@@ -52,6 +68,40 @@ def evaluate_task(
     if not of_kind.infinite and not np.isfinite(predictions).all():
         return _all_undefined(names, "some predictions are not finite")
     return of_kind.metrics(labels, predictions, weights, bins=calibration_bins, top_k=top_k)
+
+
+def evaluate_lists(
+    kind: str,
+    labels: Array,
+    predictions: Array,
+    weights: Array,
+    groups: Ints,
+    *,
+    top_k: Sequence[int],
+) -> ListMetrics | None:
+    """Metrics of ranking within lists; `first` are indices among all rows given.
+
+    Args:
+        kind: of the task.
+        labels: (B,), NaN where unlabelled.
+        predictions: (B,) or (B, C).
+        weights: (B,) row weights, not negative.
+        groups: (B,) the list of each row; rows of `NO_GROUP` are in none.
+        top_k: the K of metrics at K.
+
+    Returns:
+        None where the kind has none, no row counts, or predictions are not finite.
+    """
+    of_kind = kind_of(kind)
+    names = of_kind.section.list_names(top_k)
+    rows = np.flatnonzero(~np.isnan(labels) & (weights > 0) & (groups != NO_GROUP))
+    if not names or not len(rows):
+        return None
+    scores = of_kind.ranked_by(predictions[rows])
+    if not np.isfinite(scores).all():
+        return None
+    lists = list_metrics(labels[rows], scores, weights[rows], groups[rows], names)
+    return replace(lists, first=rows[lists.first])
 
 
 def _all_undefined(names: Sequence[str], reason: str) -> Metrics:

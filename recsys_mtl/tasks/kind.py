@@ -200,6 +200,10 @@ class Kind(ABC, Generic[Section]):
             top_k: the K of metrics at K.
         """
 
+    def ranked_by(self, predictions: Array) -> Array:
+        """(N,) the numbers that rows of a list are ranked by, from predictions (N, …)."""
+        return predictions
+
     @abstractmethod
     def score(self, labels: Sequence[Array], predictions: Sequence[Array]) -> Score:
         """The main metric of several models as a function of the rows' weights.

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.keys import GroupKey, Key, SegmentKey
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics.weighing import Ints
 from recsys_mtl.model import GateStatistics, GateUse, MultiTaskNetwork
 from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.tasks import ToUnit, kind_of
@@ -54,6 +56,8 @@ class Scores:
         weights: (R,) row weights.
         gates: use of the experts per task; empty where nothing is gated.
         conditional: of tasks behind others, whose other entries are of all events together.
+        groups: (R,) the list of each row, `NO_GROUP` without one; None: rows are in no lists.
+        segments: by column, (R,) the segment of each row, and the segments' names.
     """
 
     losses: dict[str, float | None]
@@ -64,6 +68,8 @@ class Scores:
     weights: Array = field(repr=False)
     gates: dict[str, GateUse]
     conditional: dict[str, Conditional] = field(default_factory=dict)
+    groups: Ints | None = field(default=None, repr=False)
+    segments: Mapping[str, tuple[Ints, Sequence[str]]] = field(default_factory=dict, repr=False)
 
 
 def mean_loss(losses: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
@@ -72,6 +78,26 @@ def mean_loss(losses: Mapping[str, float | None], weights: Mapping[str, float]) 
     if not seen:
         return None
     return sum(weights[t] * loss for t, loss in seen.items()) / sum(weights[t] for t in seen)
+
+
+def grouped(
+    keys: Sequence[Key], encoded: Ints | None
+) -> tuple[Ints | None, dict[str, tuple[Ints, Sequence[str]]]]:
+    """The list of each row, and by column its segment and the segments' names.
+
+    Args:
+        keys: the columns.
+        encoded: (R, K) their values; None: there are none.
+    """
+    groups: Ints | None = None
+    segments: dict[str, tuple[Ints, Sequence[str]]] = {}
+    for index, key in enumerate(keys if encoded is not None else ()):
+        assert encoded is not None
+        if isinstance(key, GroupKey):
+            groups = encoded[:, index]
+        elif isinstance(key, SegmentKey):
+            segments[key.column] = encoded[:, index], key.names
+    return groups, segments
 
 
 @dataclass(frozen=True)
@@ -84,7 +110,8 @@ class Evaluator:
         inverse: by task, from targets and predictions to the label's unit; see `Label.to_unit`.
         precision: of the matrix products.
         calibration_bins: bins of the calibration error.
-        top_k: the K of recall at K.
+        top_k: the K of metrics at K.
+        keys: columns that rows are grouped by, in the order of a batch.
     """
 
     tasks: Sequence[TaskSpec]
@@ -93,6 +120,7 @@ class Evaluator:
     precision: Precision
     calibration_bins: int
     top_k: Sequence[int]
+    keys: Sequence[Key] = ()
 
     @torch.no_grad()
     def __call__(self, network: MultiTaskNetwork, loader: Loader) -> Scores:
@@ -105,6 +133,7 @@ class Evaluator:
         parts: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
         labels: list[Array] = []
         weights: list[Array] = []
+        keys: list[Ints] = []
         gates = GateStatistics(network.expert_names)
         for batch in loader.epoch(0):
             moved = batch.to(device)
@@ -120,6 +149,7 @@ class Evaluator:
             gates.update(outputs.gates, moved.weights)
             labels.append(batch.labels.numpy())
             weights.append(batch.weights.numpy())
+            keys += [] if batch.keys is None else [batch.keys.numpy()]
             for index, task in enumerate(self.tasks):
                 predicted = kind_of(task.kind).predict(
                     task,
@@ -135,35 +165,56 @@ class Evaluator:
         for name, invert in self.inverse.items():
             predictions[name], in_unit[name] = invert(predictions[name]), invert(in_unit[name])
         row_weights = np.concatenate(weights)
+        groups, segments = grouped(self.keys, np.concatenate(keys) if keys else None)
         return Scores(
             losses=dict(zip(names, means, strict=True)),
             labelled=dict(zip(names, counts.tolist(), strict=True)),
-            metrics=self._metrics(in_unit, predictions, row_weights),
+            metrics=self._metrics(in_unit, predictions, row_weights, groups),
             predictions=predictions,
             labels=in_unit,
             weights=row_weights,
             gates=gates.compute(),
-            conditional=self._conditional(in_unit, predictions, row_weights),
+            conditional=self._conditional(in_unit, predictions, row_weights, groups),
+            groups=groups,
+            segments=segments,
         )
 
     def _metrics(
-        self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array
+        self,
+        labels: Mapping[str, Array],
+        predictions: Mapping[str, Array],
+        weights: Array,
+        groups: Ints | None,
     ) -> dict[str, Metrics]:
         return {
-            t.name: self._measured(t, labels[t.name], predictions[t.name], weights)
+            t.name: self._measured(t, labels[t.name], predictions[t.name], weights, groups)
             for t in self.tasks
         }
 
     def _measured(
-        self, task: TaskSpec, labels: Array, predictions: Array, weights: Array
+        self,
+        task: TaskSpec,
+        labels: Array,
+        predictions: Array,
+        weights: Array,
+        groups: Ints | None,
     ) -> Metrics:
-        bins, top_k = self.calibration_bins, self.top_k
         return evaluate_task(
-            task.kind, labels, predictions, weights, calibration_bins=bins, top_k=top_k
+            task.kind,
+            labels,
+            predictions,
+            weights,
+            calibration_bins=self.calibration_bins,
+            top_k=self.top_k,
+            groups=groups,
         )
 
     def _conditional(
-        self, labels: Mapping[str, Array], predictions: Mapping[str, Array], weights: Array
+        self,
+        labels: Mapping[str, Array],
+        predictions: Mapping[str, Array],
+        weights: Array,
+        groups: Ints | None,
     ) -> dict[str, Conditional]:
         """Of each task behind another one that is there too."""
         conditional = {}
@@ -172,7 +223,7 @@ class Evaluator:
                 continue
             observed = np.where(labels[task.through] == 1, labels[task.name], np.nan)
             given = conditional_probability(predictions[task.name], predictions[task.through])
-            metrics = self._measured(task, observed, given, weights)
+            metrics = self._measured(task, observed, given, weights, groups)
             rows = int((~np.isnan(observed) & (weights > 0)).sum())
             conditional[task.name] = Conditional(task.through, rows, metrics)
         return conditional

@@ -108,6 +108,7 @@ def build_evaluator(
         precision=precision,
         calibration_bins=config.evaluation.calibration_bins,
         top_k=config.evaluation.top_k,
+        keys=preprocessor.keys,
     )
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.decide import decide
 from recsys_mtl.lifecycle.evidence import Evidence, gather
 from recsys_mtl.lifecycle.gate import Gate
@@ -212,3 +214,56 @@ def test_too_many_rows_are_thinned_the_same_way_each_time(world: World) -> None:
     assert evidence == world.compare(champion, challenger, rows=300, min_rows=50)
     assert evidence != world.compare(champion, challenger, rows=300, min_rows=50, seed=1)
     assert evidence.tasks["click"].rows == 300
+
+
+def in_lists(world: World, model: Any) -> Any:
+    """The model's rows in lists of ten, and in two segments."""
+    halves = {"tab": (np.arange(ROWS) % 2, ["home", "feed"])}
+    return replace(model, groups=np.arange(ROWS) // 10, segments=halves)
+
+
+def test_a_task_is_judged_within_lists(world: World) -> None:
+    """A shift of whole lists changes AUC and not GAUC; lists are resampled, not rows."""
+    champion, challenger = (in_lists(world, world.model(0.7)) for _ in range(2))
+    shift = world.rng.normal(size=ROWS // 10).repeat(10)
+    shifted = {**champion.predictions, "click": champion.predictions["click"] + 5 * shift}
+    challenger = replace(champion, predictions=shifted)
+    by_main = world.compare(champion, challenger)
+    within = world.compare(champion, challenger, metric="gauc")
+    assert by_main.lists
+    assert by_main.tasks["click"].gain.high < 0
+    gain = within.tasks["click"].gain
+    assert (gain.value, gain.low, gain.high) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert (within.tasks["click"].measure, within.tasks["band"].measure) == ("gauc", "mcfadden_r2")
+    loop = evaluate_task(
+        "binary", world.labels["click"], champion.predictions["click"], groups=champion.groups
+    )
+    assert within.tasks["click"].scores[0] == pytest.approx(loop["gauc"])
+
+
+def test_a_task_is_judged_in_every_segment(world: World) -> None:
+    champion = in_lists(world, world.model(0.3))
+    bad = {**champion.predictions}
+    bad["click"] = np.where(np.arange(ROWS) % 2, 0.5, bad["click"])
+    challenger = replace(champion, predictions=bad)
+    evidence = world.compare(champion, challenger, segments=0.01)
+    assert evidence.segments["click where tab is home"].gain.value == 0
+    assert evidence.segments["click where tab is feed"].gain.high < -0.1
+    failures = decide(gate(segments=0.01, worst=1.0, mean=-1.0), evidence).failures
+    assert [line.partition(":")[0] for line in failures] == ["click where tab is feed"]
+    assert not world.compare(champion, challenger).segments
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "found"),
+    [
+        ({"metric": "gauc"}, "gate: metric", "gauc"),
+        ({"metric": "auk"}, "gate: metric", "auk"),
+        ({"tasks": {"band": {"metric": "gauc"}}}, r"gate: tasks\.band\.metric", "gauc"),
+    ],
+)
+def test_a_metric_that_a_task_does_not_have(
+    world: World, keys: dict[str, Any], where: str, found: str
+) -> None:
+    with pytest.raises(UserError, match=f"{where}: .*found {found}"):
+        world.compare(world.model(1.0), world.model(1.0), **keys)
