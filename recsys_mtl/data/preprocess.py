@@ -212,7 +212,7 @@ class Preprocessor:
             {name: Label.from_dict(label) for name, label in state["labels"].items()},
             {n: parse(text, f"tasks.{n}.only_where") for n, text in state["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),
-            tuple(key_from_dict(key) for key in stored.get("keys", ())),
+            tuple(key_from_dict(key) for key in state.get("keys", ())),
         )
 
     def _encode_label(
