@@ -17,7 +17,7 @@ FBGEMM_BUILDS = (FBGEMM, "fbgemm-gpu-cpu")
 TABLES = ("torchrec", FBGEMM)
 """What the fused embedding tables need; without them tables are plain ones, and training works."""
 
-_OURS, _EXTRA = "recsys-mtl", "cuda"
+_OURS, _EXTRAS = "recsys-mtl", ("cuda", "lightgbm")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def version_of(package: str) -> str | None:
 
 
 def own_needs() -> list[Need]:
-    """What recsys-mtl requires, its extra for fused tables included as optional.
+    """What recsys-mtl requires, its extras for fused tables and LightGBM included as optional.
 
     Raises:
         PackageNotFoundError: it is not installed.
@@ -57,7 +57,7 @@ def own_needs() -> list[Need]:
     lines = metadata.requires(_OURS) or []
     needed = list(parse(lines, by))
     names = {need.package for need in needed}
-    extra = parse(lines, by, extras={_EXTRA}, optional=True)
+    extra = parse(lines, by, extras=_EXTRAS, optional=True)
     return [*needed, *(need for need in extra if need.package not in names)]
 
 

@@ -214,8 +214,8 @@ def _by_table(summary: Summary) -> Table:
     columns = ("table", "arm", "over rivals", "log loss", f"over {summary.reference}",
                "seconds", "epochs", "ms")  # fmt: skip
     note = (
-        "Mean points over tasks, and over tables; medians of the seconds to train all tasks and to "
-        "test them, of epochs trained, and of milliseconds to predict 1,000 rows."
+        "Mean points over tasks, and over tables; medians of the CPU seconds to train and test all "
+        "tasks, of epochs trained, and of CPU milliseconds to predict 1,000 rows."
     )
     return Table("Means and costs", columns, rows, texts=2, note=note, dense=True)
 

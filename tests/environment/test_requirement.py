@@ -36,7 +36,7 @@ def test_our_own_needs_are_those_of_the_metadata() -> None:
     assert needs["torch"].releases.contains(str(version_of("torch")))
     assert "cagrad" in needs["torchjd"].extras
     assert [name for name, need in needs.items() if need.optional] == [
-        "torchrec", "fbgemm-gpu", "torchmetrics",
+        "torchrec", "fbgemm-gpu", "torchmetrics", "lightgbm",
     ]  # fmt: skip
     assert "pytest" not in needs
 
