@@ -54,6 +54,7 @@ from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.study.against import make_page, summarize
 from recsys_mtl.study.run import Outcome, Study, run_study
 from recsys_mtl.study.unit import Unit, UnitResult
+from recsys_mtl.tasks import KINDS
 from recsys_mtl.wiring.trainer import fit_and_test
 
 JOB = "against_boosting"
@@ -132,10 +133,14 @@ def against_boosting(
         Path | None, typer.Option(help="YAML of more arms: `arms: {NAME: {K: V}}`")
     ] = None,
     chosen: Annotated[list[str] | None, typer.Option("--set", help="K=V of every table")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="judges the tasks that have it (gauc); else the main one")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="trainings at a time")] = 1,
 ) -> None:
     """Compare networks with boosting on paired seeds; alone=true in an arm: a network a task."""
     started = datetime.now(UTC)
+    _require_larger_better(metric)
     own = _own_arms(arm or (), arms_from)
     known = {**READY, **own}
     names = arms.split(",") if arms else [NETWORK, *BOOSTING, *own]
@@ -159,10 +164,21 @@ def against_boosting(
         units=units,
         batches=lambda missing: [[unit] for unit in sorted(missing, key=lambda u: u.seed)],
         trainer=unit_trainer,
-        report=partial(_report, next((n for n in names if n not in BOOSTING), names[0])),
+        report=partial(_report, next((n for n in names if n not in BOOSTING), names[0]), metric),
     )
     folder = prepare_out(out, JOB, ("report.md", "report.html"))
     run_study(study, folder, started=started, processes=processes, show=show_page)
+
+
+def _require_larger_better(metric: str | None) -> None:
+    specs = [
+        spec for kind in KINDS.values() for spec in (*kind.section.metrics, *kind.section.of_lists)
+    ]
+    larger = [spec for spec in specs if spec.larger_is_better]
+    if metric is not None and not any(spec.is_of(metric) for spec in larger):
+        known = ", ".join(dict.fromkeys(spec.name for spec in larger))
+        raise wrong("no metric that is better when larger", where="--metric", expected=known,
+                    found=metric)  # fmt: skip
 
 
 def _own_arms(texts: Sequence[str], file: Path | None) -> dict[str, Arm]:
@@ -298,8 +314,8 @@ def _predict_ms(predictor: Predictor, prepared: Prepared) -> float:
     return 1e6 * min(seconds) / rows.num_rows
 
 
-def _report(reference: str, results: Sequence[UnitResult]) -> Outcome:
-    summary = summarize(results, reference=reference, rivals=BOOSTING)
+def _report(reference: str, metric: str | None, results: Sequence[UnitResult]) -> Outcome:
+    summary = summarize(results, reference=reference, rivals=BOOSTING, metric=metric)
     return Outcome(summary, {}, make_page("Networks against boosting", summary))
 
 

@@ -94,16 +94,31 @@ class Summary:
     tables: dict[str, dict[str, ArmOnTable]]
 
 
-def summarize(results: Sequence[UnitResult], *, reference: str, rivals: Sequence[str]) -> Summary:
+def summarize(
+    results: Sequence[UnitResult],
+    *,
+    reference: str,
+    rivals: Sequence[str],
+    metric: str | None = None,
+) -> Summary:
     """Compare all arms with the rivals and with the reference.
 
     Args:
         results: of units with arm, table, seed, kinds, metrics (as JSON) and `COSTS`.
         reference: an arm that the others are compared with too.
         rivals: arms, of which the best on a task counts.
+        metric: judges the tasks that have it, larger being better (gauc); the others, and all
+            where None, are judged by the main metric of their kind.
     """
     kinds = {Task(r["table"], task): k for r in results for task, k in r["kinds"].items()}
-    main = _values(results, {task: _main(kind) for task, kind in kinds.items()}, sign=1)
+    having = {
+        Task(r["table"], task) for r in results for task, m in r["metrics"].items() if metric in m
+    }
+    judge = {
+        task: metric if metric is not None and task in having else _main(kind)
+        for task, kind in kinds.items()
+    }
+    main = _values(results, judge, sign=1)
     loss = _values(results, dict.fromkeys(kinds, LOG_LOSS), sign=-1)
     best, best_loss = _best(main, rivals), _best(loss, rivals)
     points, loss_points = _over(main, best), _over(loss, best_loss)
@@ -136,7 +151,7 @@ def summarize(results: Sequence[UnitResult], *, reference: str, rivals: Sequence
             table: {
                 task.name: TaskSummary(
                     kind=kind,
-                    metric=_main(kind),
+                    metric=judge[task],
                     rival=best.get(task),
                     arms={arm: on_task(task, arm) for arm in arms if arm in main[task]},
                 )

@@ -110,6 +110,7 @@ def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--arm", "all=features.*.bin=1"], "--arm all: features.*.bin=1: a key that no feature"),
         (["--set", "training.epoch=1"], "--set training.epoch=1: training.epoch"),
         (["--data", "nowhere"], "nowhere"),
+        (["--metric", "log_loss"], "--metric: no metric that is better when larger; expected auc"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -57,6 +57,18 @@ def test_the_best_rival_of_each_task_counts() -> None:
     assert value.arms["more_trees"].score == pytest.approx(0.2)
 
 
+def test_another_metric_judges_the_tasks_that_have_it() -> None:
+    results = units()
+    for result in results:
+        worst = result["arm"] == "trees"
+        result["metrics"]["left"]["gauc"] = {"value": 0.6 + 0.01 * result["seed"] - 0.1 * worst}
+    summary = summarize(results, reference="net", rivals=["trees", "more_trees"], metric="gauc")
+    left = summary.tasks["one"]["left"]
+    assert (left.metric, left.rival) == ("gauc", "more_trees")
+    assert left.arms["net"].score == pytest.approx(0.605)
+    assert summary.tasks["one"]["value"].metric == "rank_correlation"
+
+
 def test_means_over_tasks_and_tables() -> None:
     results = [*units(), *units("two", shift=-0.02)]
     summary = summarize(results, reference="net", rivals=["trees", "more_trees"])
