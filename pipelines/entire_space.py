@@ -63,7 +63,7 @@ def entire_space(
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of the result")] = Path("entire_space"),
 ) -> None:
-    """Train every arm on biased rows; print its errors and how far they are from click-only ones."""
+    """Train every arm on biased rows; print its errors and the differences to click-only ones."""
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     for value in bias or [0.0, 0.4, 0.8]:
         for seed in range(seeds):

@@ -27,6 +27,7 @@ def contradictions(config: Config) -> list[Finding]:
         _columns,
         _tasks,
         _split,
+        _negatives,
         _experts,
         _preferred,
         _transfers,
@@ -122,6 +123,22 @@ def _split(config: Config) -> Iterator[Finding]:
     elif not isinstance(first, str) and not isinstance(second, str) and first >= second:
         times = f"{first:g} and {second:g}"
         yield Finding(path, "leaves no rows for valid", "valid_from before test_from", times)
+
+
+def _negatives(config: Config) -> Iterator[Finding]:
+    section, path = config.data.negatives, ("data", "negatives", "task")
+    if section is None:
+        return
+    task = config.tasks.get(section.task)
+    if task is None:
+        fix = did_you_mean(section.task, config.tasks)
+        yield Finding(path, "unknown task", found=show(section.task), fix=fix)
+    elif not task.is_event:
+        what = f"task '{section.task}' has no negatives"
+        yield Finding(path, what, "a yes/no label", task.kind)
+    elif task.loss_name != "bce":
+        what = "the correction for thinned negatives is of cross-entropy"
+        yield Finding(("tasks", section.task, "loss"), what, "bce", task.loss_name)
 
 
 def _experts(config: Config) -> Iterator[Finding]:

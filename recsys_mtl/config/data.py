@@ -59,6 +59,13 @@ SplitConfig = Annotated[
 ]
 
 
+class NegativesConfig(Section):
+    """Training rows on which a task did not happen, thinned while they are read."""
+
+    task: str = Field(description="binary task; predictions stay calibrated, for all tasks")
+    keep: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(description="share of them that is kept")
+
+
 class DataConfig(Section):
     """Where the rows are and how they are split and loaded."""
 
@@ -71,6 +78,9 @@ class DataConfig(Section):
     split: SplitConfig = Field(default_factory=lambda: FractionSplitConfig(kind="fraction"))
     ignore: list[str] = Field([], description="columns (or patterns such as 'tmp_*') not used")
     weight: str | None = Field(None, description="column of row weights; 0 leaves a row out")
+    negatives: NegativesConfig | None = Field(
+        None, description="thins negatives of the training rows, such as {task: click, keep: 0.1}"
+    )
     loading: Literal["auto", "memory", "stream"] = Field(
         "auto", description="auto keeps encoded rows in memory when they fit memory_limit_mb"
     )

@@ -33,6 +33,9 @@ class BceConfig(BinaryLossConfig):
     """Binary cross-entropy."""
 
     name: Literal["bce"] = "bce"
+    positive_weight: PositiveFloat = Field(
+        1.0, description="weight of the positive class; other than 1 it moves the calibration"
+    )
 
 
 @BinaryLossConfig.register

@@ -210,6 +210,11 @@ class MulticlassConfig(TaskConfig):
 
     kind: Literal["multiclass"]
     classes: list[Value] | None = Field(None, description="all classes; fitted on train if null")
+    class_weights: dict[str, PositiveFloat] = Field(
+        {},
+        description="weight of a class in the loss, 1 without one; needs `classes`; moves the "
+        "calibration",
+    )
 
     @model_validator(mode="after")
     def _classes_differ(self) -> MulticlassConfig:
@@ -217,6 +222,9 @@ class MulticlassConfig(TaskConfig):
             len(self.classes) < 2 or len(set(self.classes)) != len(self.classes)
         ):
             raise ValueError("classes needs two or more different values")
+        unknown = [name for name in self.class_weights if name not in (self.classes or [])]
+        if unknown:
+            raise ValueError(f"class_weights names '{unknown[0]}', which is not one of classes")
         return self
 
 

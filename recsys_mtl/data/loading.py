@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import polars as pl
@@ -32,9 +33,9 @@ def load_rows(config: Config, rows: RawRows, preprocessor: Preprocessor) -> Load
     """
     columns = preprocessor.columns(labels=True)
     frames = (("rows", frame) for frame in rows.frames(columns))
-    held = _held(config.data, frames, rows.num_rows, preprocessor)
+    held = _held(config.data, frames, rows.num_rows, lambda _, frame: preprocessor.encode(frame))
     if held is None:
-        return _stream(config, rows, preprocessor)
+        return _stream(config, rows, columns, preprocessor.encode)
     return _memory(config, held["rows"])
 
 
@@ -56,21 +57,28 @@ def load_splits(
         UserError: a value that may not be.
     """
     columns = preprocessor.columns(labels=True)
+
+    def encode(split: SplitName, frame: pl.DataFrame) -> Batch:
+        batch, negatives = preprocessor.encode(frame), splits.negatives
+        return negatives.weighted(batch) if negatives and split == "train" else batch
+
     held = _held(
         config.data,
         splits.iterate(columns),
         sum(splits.counts[split] for split in SPLITS),
-        preprocessor,
+        encode,
         see,
     )
     if held is not None:
         return {split: _memory(config, held.pop(split), train=split == "train") for split in SPLITS}
     for split, frame in _joined(splits.iterate(columns, ("valid", "test"))):
-        batch = preprocessor.encode(frame)
+        batch = encode(split, frame)
         if see is not None:
             see(split, frame, batch)
     return {
-        split: _stream(config, splits.rows(split), preprocessor, train=split == "train")
+        split: _stream(
+            config, splits.rows(split), columns, partial(encode, split), train=split == "train"
+        )
         for split in SPLITS
     }
 
@@ -79,7 +87,7 @@ def _held(
     data: DataConfig,
     frames: Iterable[tuple[_Key, pl.DataFrame]],
     num_rows: int,
-    preprocessor: Preprocessor,
+    encode: Callable[[_Key, pl.DataFrame], Batch],
     see: Callable[[_Key, pl.DataFrame, Batch], None] | None = None,
 ) -> dict[_Key, list[Batch]] | None:
     """The encoded rows by key; None where they are to be streamed."""
@@ -87,7 +95,7 @@ def _held(
         return None
     held: dict[_Key, list[Batch]] = {}
     for key, frame in _joined(frames):
-        batch = preprocessor.encode(frame)
+        batch = encode(key, frame)
         if not held and data.loading == "auto" and _too_large(batch, num_rows, data):
             return None
         held.setdefault(key, []).append(batch)
@@ -127,12 +135,15 @@ def _memory(config: Config, batches: list[Batch], *, train: bool = False) -> Loa
 
 
 def _stream(
-    config: Config, rows: RawRows, preprocessor: Preprocessor, *, train: bool = False
+    config: Config,
+    rows: RawRows,
+    columns: list[str],
+    encode: Callable[[pl.DataFrame], Batch],
+    *,
+    train: bool = False,
 ) -> Loader:
-    columns = preprocessor.columns(labels=True)
-
     def batches() -> Iterator[Batch]:
-        return (preprocessor.encode(frame) for frame in rows.frames(columns))
+        return (encode(frame) for frame in rows.frames(columns))
 
     return StreamLoader(
         batches,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,11 +27,13 @@ from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, StreamLoader
 from recsys_mtl.data.loading import See, load_splits
+from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
-from recsys_mtl.data.splits import SplitName, Splits
+from recsys_mtl.data.splits import SPLITS, SplitName, Splits
 from recsys_mtl.data.where import parse
+from recsys_mtl.errors import UserError
 from recsys_mtl.features.table import set_default_dim
 
 log = logging.getLogger(__name__)
@@ -112,14 +115,16 @@ def prepare(
     splits = open_splits(config)
     kept: list[pl.DataFrame] = []
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)
+    thinning = _Thinning(Negatives.of(config))
     preprocessor = Preprocessor.fit(
-        _training_rows(config, splits, kept, kept_count),
+        _training_rows(config, splits, kept, kept_count, thinning),
         config.features,
         config.tasks,
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
         keys=keys_of(config.evaluation.groups, config.evaluation.segments),
     )
+    train_count, splits = splits.counts["train"], thinning.applied(splits)
     rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
     config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
     sections = sections_of(config.features)
@@ -129,7 +134,7 @@ def prepare(
     _report(config, derived)
     train = pl.concat(kept, how="vertical_relaxed")
     del kept
-    leak_share = min(_LEAK_ROWS, config.data.fit_rows) / splits.counts["train"]
+    leak_share = min(_LEAK_ROWS, config.data.fit_rows) / train_count
     leak_rows = thinned(train, leak_share, config.seed)
     counted = leak_rows if preprocessor.weight is None else preprocessor.weight.counted(leak_rows)
     warnings = _leaks(config, preprocessor, counted)
@@ -139,7 +144,7 @@ def prepare(
     del leak_rows
     if sampler is None:
         del train
-        see = None if watch is None else watch(preprocessor, sum(splits.counts.values()))
+        see = None if watch is None else watch(preprocessor, sum(splits.counts[s] for s in SPLITS))
         loaders = load_splits(config, splits, preprocessor, see)
     else:
         chosen = train.head(sampler.train_rows)
@@ -169,12 +174,39 @@ def _report(config: Config, derived: Derived) -> None:
         log.info("recipe %s decides %s", config.training.recipe, described(derived))
 
 
+@dataclass
+class _Thinning:
+    """Counts the training rows that are left, while all of them are read to fit."""
+
+    negatives: Negatives | None
+    _kept: int = 0
+
+    def see(self, frame: pl.DataFrame) -> None:
+        """Count a frame; one with a wrong label is left to the fit, which reports it."""
+        if self.negatives is not None:
+            with suppress(UserError):
+                self._kept += self.negatives.thinned(frame).height
+
+    def applied(self, splits: Splits) -> Splits:
+        """The splits with thinned training rows."""
+        if self.negatives is None:
+            return splits
+        every = splits.counts["train"]
+        log.info("data.negatives keeps %s of %s training rows", f"{self._kept:,}", f"{every:,}")
+        return splits.thinned(self.negatives, self._kept)
+
+
 def _training_rows(
-    config: Config, splits: Splits, kept: list[pl.DataFrame], kept_count: int
+    config: Config,
+    splits: Splits,
+    kept: list[pl.DataFrame],
+    kept_count: int,
+    thinning: _Thinning,
 ) -> Iterator[pl.DataFrame]:
     """The training rows that are fitted on; about `kept_count` of all are put into `kept`."""
     count = splits.counts["train"]
     for frame in splits.frames("train", _raw_columns(config)):
+        thinning.see(frame)
         kept.append(thinned(frame, kept_count / count, config.seed))
         yield thinned(frame, config.data.fit_rows / count, config.seed)
 

@@ -80,17 +80,8 @@ class Preprocessor:
         Raises:
             UserError: everything that is wrong with columns, values and labels, together.
         """
-        fitted = cls(
-            tuple(features_of(features, 0 if default_dim == "auto" else default_dim)),
-            {name: kind_of(task.kind).label(name, task) for name, task in tasks.items()},
-            {
-                name: parse(task.only_where, f"tasks.{name}.only_where")
-                for name, task in tasks.items()
-                if task.only_where is not None
-            },
-            None if weight is None else Weight(weight),
-            keys,
-        )
+        fitted = cls.unfitted(features, tasks, weight=weight, default_dim=default_dim)
+        fitted = replace(fitted, keys=keys)
         problems: dict[int, UserError] = {}
         first = 0
         counted = frames if fitted.weight is None else map(fitted.weight.counted, frames)
@@ -115,6 +106,27 @@ class Preprocessor:
             every = (p for index in sorted(problems) for p in problems[index].problems)
             raise UserError(*dict.fromkeys(every))
         return fitted
+
+    @classmethod
+    def unfitted(
+        cls,
+        features: dict[str, FeatureConfig],
+        tasks: dict[str, TaskConfig],
+        *,
+        weight: str | None,
+        default_dim: int | Literal["auto"],
+    ) -> Preprocessor:
+        """New encoders; see `fit`."""
+        return cls(
+            tuple(features_of(features, 0 if default_dim == "auto" else default_dim)),
+            {name: kind_of(task.kind).label(name, task) for name, task in tasks.items()},
+            {
+                name: parse(task.only_where, f"tasks.{name}.only_where")
+                for name, task in tasks.items()
+                if task.only_where is not None
+            },
+            None if weight is None else Weight(weight),
+        )
 
     @property
     def spec(self) -> DataSpec:
@@ -170,11 +182,7 @@ class Preprocessor:
             UserError: a label or weight has the wrong type or a value it may not have.
         """
         rows = Rows.of(frame)
-        weights = np.ones(frame.height, np.float32)
-        counted = None
-        if self.weight is not None:
-            weights = self.weight.encode(frame[self.weight.column], rows)
-            counted = None if weights.all() else pl.Series(weights > 0)
+        weights, counted = self._weights(frame, rows)
         encoded: dict[str, Labels] = {}
         for name in self.labels:
             self._encode_label(name, frame, rows, counted, encoded)
@@ -182,6 +190,22 @@ class Preprocessor:
         for index, name in enumerate(self.labels):
             target[:, index] = encoded[name]
         return target, weights
+
+    def targets(self, task: str, frame: pl.DataFrame) -> Labels:
+        """(B,) targets of one task, NaN where unlabelled; those of a yes/no label need no fit.
+
+        Raises:
+            UserError: see `encode_labels`.
+        """
+        rows = Rows.of(frame)
+        return self._encode_label(task, frame, rows, self._weights(frame, rows)[1], {})
+
+    def _weights(self, frame: pl.DataFrame, rows: Rows) -> tuple[Labels, pl.Series | None]:
+        """(B,) row weights, and which rows have labels; None: all."""
+        if self.weight is None:
+            return np.ones(frame.height, np.float32), None
+        weights = self.weight.encode(frame[self.weight.column], rows)
+        return weights, None if weights.all() else pl.Series(weights > 0)
 
     def decode(self, task: str, outputs: NDArray[np.floating], *, top_k: int = 10) -> pl.DataFrame:
         """Columns of a task's predictions, the first of them named like the task.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from recsys_mtl.config.data import (
     TimeSplitConfig,
 )
 from recsys_mtl.data.assign import Bounds, assign, count_rows, require_rows
+from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.raw import RawRows, thinned
 from recsys_mtl.data.source import Source
 
@@ -85,7 +86,9 @@ class Splits:
 
     Attributes:
         sources: the source of each split; one and the same unless the split is by files.
-        counts: rows of each split, and "dropped": rows in a time split's gap.
+        counts: rows of each split, "dropped": rows in a time split's gap, and, of thinned training
+            rows, "negatives_left_out".
+        negatives: thins the training rows; None: all of them.
     """
 
     sources: dict[SplitName, Source]
@@ -93,6 +96,7 @@ class Splits:
     _config: SplitConfig
     _seed: int
     _bounds: Bounds | None
+    negatives: Negatives | None = None
 
     @classmethod
     def of(cls, sources: dict[SplitName, Source], config: SplitConfig, seed: int) -> Splits:
@@ -114,6 +118,11 @@ class Splits:
         require_rows(counts, config)
         return cls(sources, counts, config, seed, bounds)
 
+    def thinned(self, negatives: Negatives, kept: int) -> Splits:
+        """The same with thinned training rows, `kept` of them."""
+        counts = {**self.counts, "train": kept, "negatives_left_out": self.counts["train"] - kept}
+        return replace(self, counts=counts, negatives=negatives)
+
     def fingerprint(self) -> str:
         """One name for the content of all sources."""
         return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(self.sources)))
@@ -131,6 +140,19 @@ class Splits:
         Within a split the order is that of the files; no frame is empty. Each frame has `ROW`, the
         row's number within its source, before the columns.
         """
+        if self.negatives is not None and "train" in splits:
+            read = list(dict.fromkeys([*columns, *self.negatives.columns]))
+            for split, frame in self._iterate(read, splits):
+                kept = self.negatives.thinned(frame) if split == "train" else frame
+                if kept.height:
+                    yield split, kept[[ROW, *columns]]
+            return
+        yield from self._iterate(columns, splits)
+
+    def _iterate(
+        self, columns: list[str], splits: tuple[SplitName, ...]
+    ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
+        """`iterate` of all rows."""
         if isinstance(self._config, FileSplitConfig):
             for split in splits:
                 for first_row, frame in self.sources[split].frames(columns):

@@ -8,6 +8,7 @@ logits are: it is replaced before the loss is computed, as NaN times zero is NaN
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -28,11 +29,15 @@ class TaskLoss:
             (B, G) to (B, G). Every label is valid.
         settings: keyword arguments of `rows`.
         elementwise: one output and one label a row; several tasks can then share one call.
+        keep: share of the rows of label 0 that are there, each with the weight of 1 / `keep`. The
+            logits are those of all rows, so in the sample the odds are 1 / `keep` times as high;
+            rows count without that weight (King & Zeng 2001, prior correction).
     """
 
     rows: Callable[..., Tensor]
-    settings: tuple[tuple[str, float], ...] = ()
+    settings: tuple[tuple[str, float | tuple[float, ...]], ...] = ()
     elementwise: bool = False
+    keep: float = 1.0
 
     @classmethod
     def named(cls, name: str, **settings: float) -> Self:
@@ -77,6 +82,9 @@ class TaskLoss:
             labels, weights = labels.repeat(members, 1), weights.repeat(members)
         counts = self.counting(labels)
         row_weights = torch.where(counts, weights.unsqueeze(1), 0)
+        if self.keep < 1:
+            row_weights = torch.where(labels == 0, row_weights * self.keep, row_weights)
+            logits = logits.float() - math.log(self.keep)
         row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
         total = row_weights.sum(0)
         mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)

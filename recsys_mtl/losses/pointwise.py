@@ -9,7 +9,7 @@ overflows in the exponentials and gives NaN elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
@@ -40,9 +40,16 @@ def _in_float32(
 
 
 @_in_float32
-def bce_with_logits(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of logits and labels in {0, 1}; any shape, same shape out."""
-    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+def bce_with_logits(logits: Tensor, labels: Tensor, *, positive_weight: float = 1.0) -> Tensor:
+    """Binary cross-entropy of logits and labels in {0, 1}; any shape, same shape out.
+
+    Args:
+        logits: log-odds of the positive class.
+        labels: 0 or 1, same shape.
+        positive_weight: factor of the loss of positives.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    return losses if positive_weight == 1 else losses * (1 + (positive_weight - 1) * labels)
 
 
 @_in_float32
@@ -63,9 +70,11 @@ def focal(logits: Tensor, labels: Tensor, *, gamma: float, alpha: float) -> Tens
 
 
 @_in_float32
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Softmax cross-entropy; logits (B, K), class indices (B,) → (B,)."""
-    return F.cross_entropy(logits, labels.long(), reduction="none")
+def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Sequence[float] = ()) -> Tensor:
+    """Softmax cross-entropy; logits (B, K), class indices (B,) → (B,); times a factor a class."""
+    classes = labels.long()
+    losses = F.cross_entropy(logits, classes, reduction="none")
+    return losses * logits.new_tensor(class_weights)[classes] if class_weights else losses
 
 
 @_in_float32

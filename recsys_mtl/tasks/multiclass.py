@@ -136,7 +136,9 @@ class Multiclass(Kind[MulticlassConfig]):
         """Cross-entropy."""
         from recsys_mtl.losses import TaskLoss, pointwise
 
-        return TaskLoss(pointwise.cross_entropy)
+        weights = tuple(task.class_weights.get(name, 1.0) for name in task.classes or ())
+        settings = (("class_weights", weights),) if task.class_weights else ()
+        return TaskLoss(pointwise.cross_entropy, settings)
 
     def merged(self, outputs: Tensor) -> Tensor:
         """The logarithms of the mean probabilities."""

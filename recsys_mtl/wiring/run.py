@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -27,8 +28,13 @@ from recsys_mtl.wiring.adatt import build_transfer
 from recsys_mtl.wiring.combiner import build_combiner
 
 
-def build_losses(config: Config) -> TaskLosses:
-    """One loss per task, in the config's order."""
+def build_losses(config: Config, *, thinned: bool = False) -> TaskLosses:
+    """One loss per task, in the config's order.
+
+    Args:
+        config: the run.
+        thinned: whether the rows are those that `data.negatives` keeps.
+    """
     tasks = config.tasks.items()
     through = {
         name: Through(
@@ -40,7 +46,12 @@ def build_losses(config: Config) -> TaskLosses:
         for name, task in tasks
         if task.parent is not None
     }
-    return TaskLosses({name: kind_of(task.kind).loss(task) for name, task in tasks}, through)
+    losses = {name: kind_of(task.kind).loss(task) for name, task in tasks}
+    negatives = config.data.negatives
+    if thinned and negatives is not None and negatives.task in losses:
+        own = losses[negatives.task]
+        losses[negatives.task] = replace(own, keep=negatives.keep)
+    return TaskLosses(losses, through)
 
 
 def build_balancer(config: Config, device: torch.device | str) -> Balancer:
@@ -55,7 +66,7 @@ def build_balancer(config: Config, device: torch.device | str) -> Balancer:
 def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) -> TrainingStep:
     """The training step of a config for that network."""
     training = config.training
-    balancer, losses = build_balancer(config, device), build_losses(config)
+    balancer, losses = build_balancer(config, device), build_losses(config, thinned=True)
     transfer = build_transfer(config, network, losses, device)
     dense = {id(parameter) for parameter in network.dense_parameters()}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]

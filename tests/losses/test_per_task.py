@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -43,6 +44,33 @@ def example(loss: TaskLoss, rows: int) -> tuple[torch.Tensor, torch.Tensor, torc
 
 def items_of(loss: TaskLoss) -> torch.Tensor | None:
     return ITEMS if isinstance(loss, ItemLoss) else None
+
+
+def test_class_weights_are_in_the_order_of_the_classes() -> None:
+    loss = loss_of("multiclass", classes=["b", "a", "c"], class_weights={"c": 3.0, "b": 0.5})
+    assert loss.settings == (("class_weights", (0.5, 1.0, 3.0)),)
+    with pytest.raises(ValueError, match="names 'd', which is not one of classes"):
+        loss_of("multiclass", classes=["b", "a"], class_weights={"d": 3.0})
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_thinned_negatives_shift_the_logits_and_lose_their_weight(members: int) -> None:
+    keep, labels = 0.25, torch.tensor([1.0, 0.0, NAN, 0.0, 1.0])
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5 * members, 1, generator=generator)
+    own = torch.tensor([1.0, 0.5, 2.0, 3.0, 1.5])
+    stands_for = torch.where(labels == 0, own / keep, own)
+    value, count = replace(loss_of("binary"), keep=keep)(logits, labels, stands_for)
+    chance = torch.sigmoid(logits.double()[:, 0])
+    sampled = chance / (chance + keep * (1 - chance))  # of 1, among the rows that are kept
+    rows = [b for b in range(5) if b != 2]
+    total = 0.0
+    for member in range(members):
+        for b in rows:
+            p = sampled[5 * member + b]
+            total -= float(own[b] * torch.log(p if labels[b] == 1 else 1 - p))
+    assert value.item() == pytest.approx(total / (members * float(own[rows].sum())), rel=1e-5)
+    assert int(count) == 4
 
 
 @pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.rows.__name__)

@@ -137,3 +137,19 @@ def test_gradients_are_right() -> None:
         )
 
     assert torch.autograd.gradcheck(all_losses, (logits, items))
+
+
+def test_class_weights_multiply_the_losses_of_their_rows() -> None:
+    logits, labels = randn(6), torch.tensor([1.0, 0, 1, 0, 0, 1])
+    plain = pointwise.bce_with_logits(logits, labels)
+    weighted = pointwise.bce_with_logits(logits, labels, positive_weight=3.0)
+    expected = F.binary_cross_entropy_with_logits(
+        logits, labels, pos_weight=torch.tensor(3.0), reduction="none"
+    )
+    torch.testing.assert_close(weighted, expected)
+    assert torch.equal(weighted[labels == 0], plain[labels == 0])
+    scores, classes, weights = randn(5, 3), torch.tensor([0, 2, 1, 2, 0]), (2.0, 1.0, 0.5)
+    torch.testing.assert_close(
+        pointwise.cross_entropy(scores, classes, class_weights=weights),
+        F.cross_entropy(scores, classes, weight=torch.tensor(weights), reduction="none"),
+    )
