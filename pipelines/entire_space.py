@@ -54,7 +54,7 @@ MEASURES = ("bias", "rmse", "log_loss", "joint_auc", "conditional_auc")
 
 def entire_space(
     bias: Annotated[
-        list[float] | None, typer.Option(help="correlation of the scores; repeat; else 3 of them")
+        list[float] | None, typer.Option(help="correlation of the scores; repeat; else 0 and 0.8")
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="pairs")] = 5,
     rows: Annotated[int, typer.Option(min=1000, help="of each seed")] = 60_000,
@@ -65,10 +65,10 @@ def entire_space(
 ) -> None:
     """Train every arm on biased rows; print its errors and the differences to click-only ones."""
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
-    for value in bias or [0.0, 0.4, 0.8]:
-        for seed in range(seeds):
+    for seed in range(seeds):
+        for value in bias or [0.0, 0.8]:
             found.setdefault(f"{value:g}", []).append(measured(value, seed, rows, set or []))
-    atomic_write(out / "result.json", json.dumps(found, indent=1) + "\n")
+            atomic_write(out / "result.json", json.dumps(found, indent=1) + "\n")
     for planted, pairs in found.items():
         Page(f"Planted bias {planted}, {seeds} seeds", [means(pairs), differences(pairs)]).show()
 

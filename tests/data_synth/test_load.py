@@ -15,7 +15,7 @@ from recsys_mtl.errors import UserError
 
 RELATIONS = {"a": "click", "b": "buy", "c": "spend"}
 PRESETS = [
-    "aligned", "bank16", "conflict", "demo", "graded", "neutral", "scarce", "scarce_alone",
+    "aligned", "bank16", "conflict", "demo", "funnel", "graded", "neutral", "scarce", "scarce_alone",
     "scarce_pairs",
 ]  # fmt: skip
 
