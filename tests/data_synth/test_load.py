@@ -15,8 +15,8 @@ from recsys_mtl.errors import UserError
 
 RELATIONS = {"a": "click", "b": "buy", "c": "spend"}
 PRESETS = [
-    "aligned", "bank16", "conflict", "demo", "funnel", "graded", "neutral", "scarce", "scarce_alone",
-    "scarce_pairs",
+    "aligned", "bank16", "conflict", "demo", "funnel", "graded", "neutral", "scarce",
+    "scarce_alone", "scarce_pairs",
 ]  # fmt: skip
 
 # Overrides of the small plan, and what the one line must say.
