@@ -40,12 +40,14 @@ class FeatureSpec:
         kind: kind of feature.
         width: columns of numbers that a batch holds of it.
         tables: what it reads embeddings from.
+        parallel_to: the sequence whose entries it goes with; empty: none.
     """
 
     name: str
     kind: str
     width: int = 0
     tables: tuple[TableSpec, ...] = ()
+    parallel_to: str = ""
 
 
 @dataclass(frozen=True)

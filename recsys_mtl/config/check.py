@@ -15,7 +15,7 @@ from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.lists import list_contradictions
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.tables import table_contradictions
+from recsys_mtl.config.tables import table_contradictions, with_parts
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.config.yaml_text import KeyPath
 from recsys_mtl.errors import did_you_mean
@@ -57,7 +57,7 @@ def _label_path(name: str, task: TaskConfig) -> KeyPath:
 def _columns(config: Config) -> Iterator[Finding]:
     """One column, one role. Patterns in `ignore` speak only of columns without a role."""
     data = config.data
-    features = {column_of(name, feature) for name, feature in config.features.items()}
+    features = {column_of(name, feature) for name, _, feature in with_parts(config.features)}
     for name, task in config.tasks.items():
         label, path = label_of(name, task), _label_path(name, task)
         if label in features:

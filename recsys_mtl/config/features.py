@@ -10,6 +10,7 @@ from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, mode
 from recsys_mtl.config.named import MovedKeys, NamedConfig, NamedUnion, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
 from recsys_mtl.config.section import NonNegative, Value
+from recsys_mtl.config.sequences import MeanEncoderConfig, SequenceEncoderConfig
 
 
 class FeatureConfig(OpenUnion, MovedKeys):
@@ -23,9 +24,23 @@ class FeatureConfig(OpenUnion, MovedKeys):
     column: str | None = Field(None, description="column that it reads; the feature's name if null")
 
     @property
+    def feature_kind(self) -> str:
+        """The kind of its feature."""
+        return self.kind
+
+    @property
+    def parts(self) -> Mapping[str, FeatureConfig]:
+        """Other columns that belong to it, by name."""
+        return {}
+
+    @property
     def layer(self) -> tuple[int, int]:
         """Inputs and outputs, at least, of a layer in front of the experts; (0, 1): none."""
         return 0, 1
+
+    def encoder_weights(self, dim: int) -> int:
+        """Weights, at least, of an encoder of its entries of that width."""
+        return 0
 
     def raw(self) -> FeatureConfig:
         """The same column with the least possible encoding, for baselines."""
@@ -99,6 +114,67 @@ class CategoricalListConfig(ListConfigBase):
     kind: Literal["categorical_list"]
     pooling: Literal["mean", "sum"] = Field("mean", description="how a list becomes one vector")
     max_length: PositiveInt = Field(50, description="longer lists keep their first values")
+
+
+class EntriesConfigBase(CategoryConfigBase):
+    """What a sequence and its ids have: entries that may be compared with a candidate."""
+
+    target: str | None = Field(
+        None, description="categorical feature of the same table that entries are compared with"
+    )
+
+
+class SequenceIdsConfig(EntriesConfigBase):
+    """Ids that go with the entries of a sequence, such as the item's category."""
+
+    kind: Literal["categorical"]
+
+    @property
+    def feature_kind(self) -> str:
+        """The kind of its feature."""
+        return "sequence_ids"
+
+
+class SequenceNumbersConfig(FeatureConfig):
+    """Numbers that go with the entries of a sequence, such as the time since; null is the mean."""
+
+    kind: Literal["numeric"]
+    transform: Literal["standardize", "log1p", "none"] = Field(
+        "log1p", description="how it is encoded; log1p is signed and then standardised"
+    )
+
+    @property
+    def feature_kind(self) -> str:
+        """The kind of its feature."""
+        return "sequence_numbers"
+
+
+AttributeConfig = Annotated[SequenceIdsConfig | SequenceNumbersConfig, Field(discriminator="kind")]
+
+
+@FeatureConfig.register
+class SequenceConfig(EntriesConfigBase, ListConfigBase):
+    """A list of ids in the order of time, such as the items that a user watched."""
+
+    kind: Literal["sequence"]
+    encoder: SequenceEncoderConfig = Field(
+        MeanEncoderConfig(name="mean"),
+        description="how it becomes one vector; a name, or a mapping with `name`",
+    )
+    max_length: PositiveInt = Field(50, description="longer sequences keep their newest entries")
+    newest: Literal["last", "first"] = Field("last", description="where the newest entry is")
+    attributes: dict[Annotated[str, Field(min_length=1)], AttributeConfig] = Field(
+        {}, description="other lists of the same lengths, by column name"
+    )
+
+    @property
+    def parts(self) -> Mapping[str, FeatureConfig]:
+        """The attributes."""
+        return self.attributes
+
+    def encoder_weights(self, dim: int) -> int:
+        """Of its encoder."""
+        return self.encoder.weights(dim)
 
 
 class PlainTransformConfig(NamedConfig):

@@ -98,6 +98,9 @@ def memory_needs(
         rows, chosen = feature.buckets or 1, feature.dim or model.embedding.dim
         rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
         width += dim
+        if weights := feature.encoder_weights(dim):
+            size = f"an encoder of {_counted(weights)} weights"
+            yield Need(("features", name, "encoder"), size, weights, weights * _DENSE_BYTES)
         if (table := table_of(name, feature)) in counted:
             continue
         counted.add(table)

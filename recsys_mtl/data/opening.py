@@ -14,6 +14,8 @@ from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.csv import with_settings
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tables import with_parts
+from recsys_mtl.config.yaml_text import dotted
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.data.source import Source
 from recsys_mtl.data.splits import Splits, distinct, open_sources
@@ -111,7 +113,7 @@ class _Columns:
 
     @classmethod
     def of(cls, config: Config) -> _Columns:
-        wanted = [(column_of(name, f), f"features.{name}") for name, f in config.features.items()]
+        wanted = [(column_of(n, f), dotted(at)) for n, at, f in with_parts(config.features)]
         text, numbers = csv_columns(features_of(config.features))
         words = text & numbers
         inferred: set[str] = set()

@@ -22,7 +22,7 @@ from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.recipe import DataSize, Derived, described, with_recipe
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
-from recsys_mtl.config.tables import sections_of
+from recsys_mtl.config.tables import sections_of, with_parts
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader, StreamLoader
@@ -235,7 +235,7 @@ class _Chosen:
 
 def _raw_columns(config: Config) -> list[str]:
     """Every raw column that fitting reads, once each."""
-    columns = [column_of(name, feature) for name, feature in config.features.items()]
+    columns = [column_of(name, feature) for name, _, feature in with_parts(config.features)]
     for name, task in config.tasks.items():
         columns.append(label_of(name, task))
         if task.only_where is not None:
@@ -249,7 +249,7 @@ def _raw_columns(config: Config) -> list[str]:
 def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> list[str]:
     return find_leaks(
         sample,
-        {name: feature.kind for name, feature in config.features.items()},
+        {name: feature.feature_kind for name, _, feature in with_parts(config.features)},
         {
             name: LabelInfo(
                 label.kind,
@@ -261,5 +261,5 @@ def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> 
             for name, label in preprocessor.labels.items()
         },
         config.data.leakage_threshold,
-        {name: column_of(name, feature) for name, feature in config.features.items()},
+        {name: column_of(name, feature) for name, _, feature in with_parts(config.features)},
     )

@@ -172,15 +172,16 @@ class Ids(Columns, TableBlock):
 
 
 @dataclass(frozen=True)
-class Lists(TableBlock):
-    """Lists of int64 rows of embedding tables.
+class Ragged(FeatureBlock):
+    """Lists of each row, without padding.
 
     Attributes:
         values: of each feature (total length,), the lists of all rows one after another.
         lengths: (B, M), the length of each list.
+        entries: prefix of the values' names among the tensors.
     """
 
-    layout: ClassVar[str] = "list"
+    entries: ClassVar[str]
     values: Mapping[str, Tensor]
     lengths: Tensor
 
@@ -201,18 +202,9 @@ class Lists(TableBlock):
         """(total,) values and (B,) lengths of a feature."""
         return self.values[name], self.lengths[:, self.names.index(name)]
 
-    def bags(self, names: Sequence[str]) -> list[Bag]:
-        """The table rows of each feature."""
-        return [self[name] for name in names]
-
-    def replaced(self, by: Callable[[str, Tensor], Tensor]) -> Self:
-        """The same features with other table rows."""
-        values = {name: by(name, values) for name, values in self.values.items()}
-        return type(self)(values, self.lengths)
-
     def tensors(self) -> dict[str, Tensor]:
         """The lengths, then each feature's values."""
-        entries = {f"{self.layout}_ids.{name}": values for name, values in self.values.items()}
+        entries = {f"{self.entries}.{name}": values for name, values in self.values.items()}
         return {f"{self.layout}_lengths": self.lengths} | entries
 
     def with_tensors(self, tensors: Iterable[Tensor]) -> Self:
@@ -243,6 +235,39 @@ class Lists(TableBlock):
     def _starts(self) -> Tensor:
         """(B, M) index of each list's first value."""
         return torch.cumsum(self.lengths, 0) - self.lengths
+
+
+@dataclass(frozen=True)
+class Lists(Ragged, TableBlock):
+    """Lists of int64 rows of embedding tables."""
+
+    layout: ClassVar[str] = "list"
+    entries: ClassVar[str] = "list_ids"
+
+    def bags(self, names: Sequence[str]) -> list[Bag]:
+        """The table rows of each feature."""
+        return [self[name] for name in names]
+
+    def replaced(self, by: Callable[[str, Tensor], Tensor]) -> Self:
+        """The same features with other table rows."""
+        values = {name: by(name, values) for name, values in self.values.items()}
+        return type(self)(values, self.lengths)
+
+
+@dataclass(frozen=True)
+class SequenceIds(Lists):
+    """Table rows of the entries of sequences and of their attributes, the oldest first."""
+
+    layout: ClassVar[str] = "sequence"
+    entries: ClassVar[str] = "sequence_ids"
+
+
+@dataclass(frozen=True)
+class SequenceNumbers(Ragged):
+    """Finite float32 numbers of the entries of sequences."""
+
+    layout: ClassVar[str] = "sequence_number"
+    entries: ClassVar[str] = "sequence_numbers"
 
 
 STANDARD = (Numbers, Ids, Lists)

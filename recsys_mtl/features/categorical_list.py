@@ -23,44 +23,20 @@ from recsys_mtl.features.lists import lengths_of, lengths_with, lists_of
 from recsys_mtl.features.table import TableFeature, coder_of, dim_of
 
 
-@dataclass
-class CategoricalListFeature(TableFeature):
-    """A list becomes rows of an embedding table, which the network pools.
+class ListFeature(TableFeature):
+    """Base of the kinds whose values are lists of categories.
 
     A null list counts as empty; a null inside a list has the table's null row.
 
     Attributes:
-        pooling: how the embeddings of a list are pooled.
-        max_length: longer lists keep their first values.
+        max_length: longer lists are cut.
         separator: splits a text column into lists without empty pieces; None takes lists only.
     """
 
-    kind: ClassVar[str] = "categorical_list"
     block: ClassVar[type[FeatureBlock]] = Lists
     dtype: ClassVar[pl.DataType] = pl.List(pl.String())
-    pooling: Literal["mean", "sum"]
     max_length: int
-    separator: str | None = None
-
-    @classmethod
-    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
-        """The unfitted feature of a column."""
-        assert isinstance(section, CategoricalListConfig)
-        return cls(
-            column,
-            dim_of(section, default_dim),
-            coder_of(section),
-            section.pooling,
-            section.max_length,
-            section.separator,
-            of_table=section.table or "",
-        )
-
-    @property
-    def spec(self) -> FeatureSpec:
-        """A table whose rows are pooled."""
-        table = TableSpec(self.name, self.coder.rows, self.dim, self.pooling, table=self.of_table)
-        return FeatureSpec(self.name, self.kind, tables=(table,))
+    separator: str | None
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -119,14 +95,58 @@ class CategoricalListFeature(TableFeature):
         ids = torch.randint(table.rows, (int(lengths.sum()),), generator=generator)
         return ids.numpy(), lengths.numpy()
 
-    def companions(self, section: FeatureConfig, others: Mapping[str, Feature]) -> list[Feature]:
+    def companions(
+        self,
+        section: FeatureConfig,
+        sections: Mapping[str, FeatureConfig],
+        others: Mapping[str, Feature],
+    ) -> list[Feature]:
         """Its length."""
         assert isinstance(section, ListConfigBase)
         return lengths_with(self, section, others)
 
+    def kept(self, lists: pl.Series) -> pl.Series:
+        """The entries of longer lists that are kept."""
+        return lists.list.head(self.max_length)
+
     def _flat(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         """All values one after another, and the length of each list."""
-        lists = lists_of(values, self.column, self.separator).list.head(self.max_length)
+        lists = self.kept(lists_of(values, self.column, self.separator))
         flat = lists.explode(empty_as_null=False, keep_nulls=False)
         require_category(flat, f"column '{self.column}' (values of its lists)")
         return flat, lengths_of(lists)
+
+
+@dataclass
+class CategoricalListFeature(ListFeature):
+    """A list becomes rows of an embedding table, which the network pools.
+
+    Attributes:
+        pooling: how the embeddings of a list are pooled.
+        max_length: longer lists keep their first values.
+    """
+
+    kind: ClassVar[str] = "categorical_list"
+    pooling: Literal["mean", "sum"]
+    max_length: int
+    separator: str | None = None
+
+    @classmethod
+    def of(cls, column: str, section: FeatureConfig, *, default_dim: int) -> Self:
+        """The unfitted feature of a column."""
+        assert isinstance(section, CategoricalListConfig)
+        return cls(
+            column,
+            dim_of(section, default_dim),
+            coder_of(section),
+            section.pooling,
+            section.max_length,
+            section.separator,
+            of_table=section.table or "",
+        )
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """A table whose rows are pooled."""
+        table = TableSpec(self.name, self.coder.rows, self.dim, self.pooling, table=self.of_table)
+        return FeatureSpec(self.name, self.kind, tables=(table,))

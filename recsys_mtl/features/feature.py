@@ -83,11 +83,17 @@ class Feature(ColumnEncoder):
         """
         return frame[self.column]
 
-    def companions(self, section: FeatureConfig, others: Mapping[str, Feature]) -> list[Feature]:
+    def companions(
+        self,
+        section: FeatureConfig,
+        sections: Mapping[str, FeatureConfig],
+        others: Mapping[str, Feature],
+    ) -> list[Feature]:
         """Unfitted features that come with this one.
 
         Args:
             section: its section.
+            sections: of all features and their parts, by name.
             others: all features of a config, by name.
         """
         return []

@@ -14,6 +14,7 @@ from recsys_mtl.config.features import (
     CategoricalListConfig,
     FeatureConfig,
     NumericConfig,
+    SequenceConfig,
 )
 from recsys_mtl.config.shape import tags
 from recsys_mtl.config.tables import sections_of
@@ -23,6 +24,8 @@ from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.lists import ListLengthFeature
 from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.features.sequence import SequenceFeature
+from recsys_mtl.features.sequence_attributes import SequenceIdsFeature, SequenceNumbersFeature
 from recsys_mtl.features.table import share_coders
 
 KINDS: dict[str, type[Feature]] = {}
@@ -52,30 +55,33 @@ def unregister(section: type[FeatureConfig], feature: type[Feature]) -> None:
 
 
 register(NumericConfig, NumericFeature)
-KINDS[ListLengthFeature.kind] = ListLengthFeature  # it comes with lists; no config names it
+for part in (ListLengthFeature, SequenceIdsFeature, SequenceNumbersFeature):
+    KINDS[part.kind] = part  # they come with lists and sequences; no config names them
 register(CategoricalConfig, CategoricalFeature)
 register(CategoricalListConfig, CategoricalListFeature)
+register(SequenceConfig, SequenceFeature)
 
 
 def features_of(sections: Mapping[str, FeatureConfig], default_dim: int = 1) -> list[Feature]:
     """The unfitted features of a config; those of one table share its coder.
 
     Args:
-        sections: by name.
+        sections: by name; parts of features follow them.
         default_dim: embedding width of those that name none.
     """
-    features = []
-    for name, section in sections_of(sections).items():
-        feature = KINDS[section.kind].of(section.column or name, section, default_dim=default_dim)
-        feature.name = name
-        features.append(feature)
-    share_coders(features)
-    others = {feature.name: feature for feature in features}
-    return [
+    made: dict[str, Feature] = {}
+    every = sections_of(sections)
+    for name, section in every.items():
+        kind = KINDS[section.feature_kind]
+        made[name] = kind.of(section.column or name, section, default_dim=default_dim)
+        made[name].name = name
+    features = [
         each
-        for feature in features
-        for each in (feature, *feature.companions(sections[feature.name], others))
+        for name in sections
+        for each in (made[name], *made[name].companions(every[name], every, made))
     ]
+    share_coders(features)
+    return features
 
 
 def csv_columns(features: Iterable[Feature]) -> tuple[set[str], set[str]]:

@@ -118,7 +118,7 @@ class Embeddings(nn.Module, ABC):
                 own = [(bags[i][0], None) if i in self._sequences else bags[i] for i in reads]
                 sums = self._entries(key, *joined(own))
                 sums = self._decaying(sums, {key: reads}, bags)
-                counts = [len(ids) if many is None else len(many) for ids, many in own]
+                counts = [(ids if many is None else many).shape[0] for ids, many in own]
                 parts |= zip(reads, torch.split(sums, counts), strict=True)
             pooled = [parts[i] for i in self._pooled]
             columns = torch.cat(pooled, 1) if pooled else torch.zeros(rows, 0, device=self.device)

@@ -28,6 +28,7 @@ from recsys_mtl.model.gates import entropy, expert_names
 from recsys_mtl.model.grouped import HiddenLayers
 from recsys_mtl.model.members import Members
 from recsys_mtl.model.ple import PLE, PLEOutput
+from recsys_mtl.model.sequences import SequenceEncoders
 from recsys_mtl.model.towers import Towers
 from recsys_mtl.tasks import kind_of
 
@@ -155,7 +156,9 @@ class MultiTaskNetwork(nn.Module):
         )
         self.inputs = input_modules(data.features).to(device)
         self._reads = tables_by_block(data.features)
-        self.in_features = self.embeddings.width + sum(m.width for m in self._input_modules())
+        self.sequences = SequenceEncoders(data).to(device)
+        self.embedded_width = self.embeddings.width + self.sequences.width
+        self.in_features = self.embedded_width + sum(m.width for m in self._input_modules())
         self.members = Members(spec.members, self._column_widths(data)).to(device)
         self.own_width = experts.num_own * experts.width
         self.ple = PLE(experts, self.in_features, spec.levels).to(device)
@@ -194,10 +197,11 @@ class MultiTaskNetwork(nn.Module):
 
     def _column_widths(self, data: DataSpec) -> list[Sequence[int]]:
         """Columns of each feature in the tensors of `_columns`."""
-        return [[read.dim for read in data.reads], *(m.widths for m in self._input_modules())]
+        pooled = [read.dim for read in data.reads if read.pooling != "none"]
+        return [[*pooled, *self.sequences.widths], *(m.widths for m in self._input_modules())]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The outputs of the tables: (B, P) pooled embeddings.
+        """The outputs of the tables: (B, P) pooled embeddings, and sequences as their encoders do.
 
         Each backward pass through it is one update of the tables.
         """
@@ -206,8 +210,10 @@ class MultiTaskNetwork(nn.Module):
             block = batch.blocks[layout]
             assert isinstance(block, TableBlock)
             bags += block.bags(names)
-        pooled: Tensor = self.embeddings(bags, batch.num_rows)
-        return (pooled,)
+        pooled, entries = self.embeddings.with_sequences(bags, batch.num_rows)
+        if not self.sequences.widths:
+            return (pooled,)
+        return (torch.cat([pooled, *self.sequences(pooled, entries, batch.blocks)], 1),)
 
     def cut(self, batch: Batch) -> Cut:
         """The graph cut above `embed`."""
@@ -287,7 +293,8 @@ class MultiTaskNetwork(nn.Module):
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """All parameters except the tables, which have a separate optimizer."""
-        parts = (self.inputs, self.members, self.ple, self.towers, self.funnel, self.items)
+        modules = (self.inputs, self.sequences, self.members, self.ple, self.towers)
+        parts = (*modules, self.funnel, self.items)
         return [parameter for part in parts for parameter in part.parameters()]
 
     def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:

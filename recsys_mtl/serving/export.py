@@ -31,6 +31,7 @@ from torch.fx import GraphModule
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import wrong
+from recsys_mtl.features.block import Ragged
 from recsys_mtl.files import atomic_file
 from recsys_mtl.serving.bundle import (
     CONFIG,
@@ -113,12 +114,13 @@ def save_export(bundle: Path, folder: Path) -> dict[str, Any]:
 @torch.no_grad()
 def _trace(predictor: Predictor) -> ExportedProgram:
     """The program for any number of rows and list entries."""
-    batch = made_up_rows(predictor.preprocessor.spec, 3)
+    spec = predictor.preprocessor.spec
+    batch, names = made_up_rows(spec, 3), _names(made_up_rows(spec, 3))
     rows = Dim("rows")
-    shapes = tuple(
-        {0: Dim(f"entries_{number}") if _is_entries(name) else rows}
-        for number, name in enumerate(_names(batch))
-    )
+    leaders = {feature.name: feature.parallel_to or feature.name for feature in spec.features}
+    owners = [leaders[name.partition(".")[2]] if _is_entries(name) else "" for name in names]
+    entries = {owner: Dim(f"entries_{number}") for number, owner in enumerate(owners)}
+    shapes = tuple({0: entries[owner] if owner else rows} for owner in owners)
     program = torch.export.export(
         _Program(predictor, batch), inputs_of(batch), dynamic_shapes=(shapes,)
     )
@@ -143,7 +145,12 @@ def _manifest(predictor: Predictor, program: Program) -> dict[str, Any]:
     spec = predictor.preprocessor.spec
     batch = made_up_rows(spec, 3)
     inputs = inputs_of(batch)
-    columns = {"ids": batch.blocks["ids"].names, "list_lengths": batch.blocks["list"].names}
+    columns = {"ids": batch.blocks["ids"].names}
+    columns |= {
+        f"{layout}_lengths": block.names
+        for layout, block in batch.blocks.items()
+        if isinstance(block, Ragged)
+    }
     return {
         "format": FORMAT,
         "packages": installed_versions(("torch", "recsys-mtl")),

@@ -109,7 +109,8 @@ def _lists(name: str, values: list[Any]) -> pl.Series:
     flat = _alike([item for value in values if value is not None for item in value])
     rest = iter(flat)
     nested = [None if value is None else [next(rest) for _ in value] for value in values]
-    return pl.Series(name, nested, dtype=None if any(flat) else pl.List(pl.String()))
+    known = any(item is not None for item in flat)
+    return pl.Series(name, nested, dtype=None if known else pl.List(pl.String()))
 
 
 def _plain(value: Any) -> Any:

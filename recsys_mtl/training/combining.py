@@ -62,7 +62,7 @@ def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Acti
         Part(name, group, [(parameter, index)])
         for name, group, parameter, index in network.shared_parameters()
     ]
-    pooled = network.embeddings.width
+    pooled = network.embedded_width
     return [*parts, Activation(CUT, batch_size * pooled)] if pooled else parts
 
 
@@ -98,7 +98,8 @@ class Combining:
         self._always = always
         self._shared = {id(p): p for part in self._parts for p, _ in part.block}
         self._first_below = len(self._parts) - len(network.input_parameters())
-        self._others = [p for p in network.dense_parameters() if id(p) not in self._shared]
+        known = self._shared.keys() | {id(p) for p in network.sequences.parameters()}
+        self._others = [p for p in network.dense_parameters() if id(p) not in known]
 
     def due(self, number: int) -> bool:
         """Whether that step's gradients are combined here."""

@@ -111,7 +111,8 @@ class TrainingStep:
             batch: already on the network's device.
             number: of the step in the training, from 0.
         """
-        cut = self.network.cut(batch)
+        with autocast(self._precision, self.device):
+            cut = self.network.cut(batch)
         masses = self.losses.masses(batch.labels, batch.weights)
         if self.transfer is not None:
             self.transfer.before(batch, cut.values(), masses > 0)
@@ -191,8 +192,8 @@ class TrainingStep:
         if finite:
             if self._clip_norm is not None:
                 clip_grads_with_norm_(updated, self._clip_norm, norm)
+            cut.spend()  # tables learn; encoders below the cut have their gradient then
             self._scaler.step(self.optimizer)
-            cut.spend()
             self._scaler.update()
         else:
             self._back_off()

@@ -145,7 +145,8 @@ BAD_OVERRIDES = {
     "trainig.epochs=3": "trainig: unknown key -> did you mean 'training'?",
     "training.epochs=many": 'training.epochs: wrong type; expected a whole number; found "many"',
     "features.age.kind=numerical": "features.age.kind: unknown choice; expected one of "
-    "categorical, categorical_list, numeric; found \"numerical\" -> did you mean 'numeric'?",
+    "categorical, categorical_list, sequence, numeric; "
+    "found \"numerical\" -> did you mean 'numeric'?",
     "model.shared_experts.1.count=2": "model.shared_experts: no such list position; expected 0 to "
     "0; found 1",
     "name.x.y=2": "name: has no keys; expected a section or list; found shop",

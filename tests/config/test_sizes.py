@@ -42,6 +42,11 @@ ABSURD: dict[str, tuple[str, str]] = {
         f"features.age.embedding={{name: linear, dim: {HUGE}}}",
         r"features\.age\.embedding",
     ),
+    "an encoder": (
+        f"features.went={{kind: sequence, table: city, target: city, "
+        f"encoder: {{name: din, hidden: [{HUGE}]}}}}",
+        r"features\.went\.encoder: an encoder of",
+    ),
     "frequencies": (
         f"features.age={{kind: numeric, transform: none, embedding: {{name: periodic, "
         f"frequencies: {HUGE}}}}}",

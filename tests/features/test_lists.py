@@ -89,7 +89,7 @@ def test_a_wrong_column_is_reported_once() -> None:
         ({"liked": {"share_of": "city"}}, "features.liked.share_of: no list of this config"),
         (
             {"seen.length": {"kind": "numeric"}},
-            "features.seen.length: the length of 'seen' has this name",
+            "features.seen.length: a part of a list has this name",
         ),
     ],
 )

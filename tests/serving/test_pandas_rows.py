@@ -69,6 +69,7 @@ def test_categories_keep_their_text(values: Any, texts: list[str | None]) -> Non
         ([[1.0, float("nan")], None], [["1", None], None]),
         ([np.array([3, 4]), np.array([])], [["3", "4"], []]),
         ([("a", "b"), [1]], [["a", "b"], ["1"]]),
+        ([[0, 0], [0]], [["0", "0"], ["0"]]),
         ([None, None], [None, None]),
         ([[], [None]], [[], [None]]),
     ],

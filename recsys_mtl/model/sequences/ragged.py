@@ -1,0 +1,31 @@
+"""Operations on ragged tensors: the entries of all rows one after another.
+
+Shapes: B rows, N entries of all rows together, L entries of the longest row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def row_of_each(lengths: Tensor, entries: int) -> Tensor:
+    """(N,) the row of each entry, from (B,) lengths."""
+    rows = torch.arange(lengths.shape[0], device=lengths.device)
+    return torch.repeat_interleave(rows, lengths, output_size=entries)
+
+
+def sums(values: Tensor, row_of: Tensor, rows: int) -> Tensor:
+    """(N, …) entries to (B, …) float32 sums; zeros for an empty row."""
+    values = values.float()
+    return values.new_zeros(rows, *values.shape[1:]).index_add(0, row_of, values)
+
+
+def softmax(scores: Tensor, row_of: Tensor, rows: int) -> Tensor:
+    """(N, …) float32 weights that add up to 1 in each row that has entries."""
+    scores = scores.float()
+    lowest = scores.new_full((rows, *scores.shape[1:]), -torch.inf)
+    index = row_of.view(-1, *(1 for _ in scores.shape[1:])).expand_as(scores)
+    largest = lowest.scatter_reduce(0, index, scores.detach(), "amax")
+    powers = (scores - largest[row_of]).exp()
+    return powers / sums(powers, row_of, rows)[row_of]
