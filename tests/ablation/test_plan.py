@@ -116,6 +116,10 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
         {"arms": {"mine": {"tasks.churn.label": "other"}}},
         "arms.mine: an arm may not change",
     ),
+    "a task behind another": (
+        {"arms": {"mine": {"tasks.conversion.through": "click"}}},
+        "arms.mine: an arm may not change",
+    ),
     "a change for all": (
         {"change": {"training.epoch": 3}},
         "change: training.epoch=3: training.epoch: unknown key",
@@ -137,6 +141,16 @@ def test_arms_that_do_not_fit_are_reported_before_anything_is_written(case: str,
         check_arms(ablation)
     assert len(caught.value.problems) == 1
     assert str(caught.value).startswith(expected)
+
+
+def test_arms_may_change_how_the_same_labels_are_learned(make: Any) -> None:
+    arms = {
+        "click_only": {"tasks.conversion.entire_space": False},
+        "robust": {"tasks.conversion.counterfactual": "dr"},
+        "thinned": {"data.negatives": {"task": "click", "keep": 0.2}},
+        "weighted": {"tasks.churn.loss": {"name": "bce", "positive_weight": 2.0}},
+    }
+    check_arms(make(change={"tasks.conversion.through": "click"}, arms=arms))
 
 
 def test_a_plan_is_looked_at_though_the_config_comes_from_a_file(make: Any, tmp_path: Path) -> None:
