@@ -50,6 +50,7 @@ from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.runs.compare_baselines import HeldRows, boost_run, judged
 from recsys_mtl.runs.one_task import one_task
+from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.study.against import make_page, summarize
 from recsys_mtl.study.run import Outcome, Study, run_study
@@ -264,7 +265,7 @@ def unit_trainer(
     def train_unit(unit: TableUnit) -> dict[str, Any]:
         own = [] if threads is None else [f"training.threads={threads}"]
         config = load_config(unit.file, [*own, *unit.changes, f"seed={unit.seed}"])
-        prepared = prepare(config)
+        prepared = prepare(config, parent=load_parent(config))
         config = prepared.config
         begun = time.process_time()
         if unit.arm in BOOSTING:

@@ -16,6 +16,7 @@ from recsys_mtl.config import Config, label_of
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import RawRows
+from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reachable import row_ids, truth_of
 
 
@@ -63,7 +64,7 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
         config = config.model_copy(update={"training": training})
     named = {"architecture": config.model.architecture}  # which a recipe keeps: arms need experts
     config = config.model_copy(update={"model": config.model.model_copy(update=named)})
-    prepared = prepare(expanded(config))
+    prepared = prepare(expanded(config), parent=load_parent(config))
     config = prepared.config
     truth, linear, items = _truth(config, prepared.splits.rows("test"))
     return SeedData(config, prepared, _known(config, prepared, truth), truth, linear, items)

@@ -19,6 +19,7 @@ from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
+from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reachable import true_target
 from recsys_mtl.study.unit import Unit
 from recsys_mtl.training.evaluate import Scores
@@ -82,7 +83,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
     """
     config = expanded(config)
     same = _prepared_by(config) == _prepared_by(expanded(data.config))
-    prepared = data.prepared if same else prepare(config)
+    prepared = data.prepared if same else prepare(config, parent=load_parent(config))
     reset_peak_memory()
     begun = time.perf_counter()
     fitted, scores = (_one_by_one if alone else fit_and_test)(config, prepared)
@@ -126,6 +127,7 @@ def _prepared_by(config: Config) -> tuple[Any, ...]:
     return (
         config.data, config.features, config.seed, tasks, config.model.embedding.dim,
         training.batch_size, training.shuffle_seed, config.evaluation.keys,
+        training.warm_start,
     )  # fmt: skip
 
 

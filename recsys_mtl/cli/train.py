@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,10 @@ def train(
     out: Out = None,
     baselines: Annotated[bool, typer.Option(help="train the baselines as well")] = False,
     seed: Seed = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="start from its weights: models:/NAME@ALIAS"),
+    ] = None,
 ) -> int:
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     from recsys_mtl.config import load_config
@@ -36,7 +41,10 @@ def train(
             found=" ".join(boosting),
             fix=f"only boosting may follow CONFIG: --baselines {' '.join(boosting)}",
         )
-    loaded = load_config(config, overrides(chosen, data=data, seed=seed))
+    words = overrides(chosen, data=data, seed=seed)
+    if source is not None:
+        words.append(f"training.warm_start.model={json.dumps(source)}")
+    loaded = load_config(config, words)
     # A mistake in the config is reported before torch is imported.
     with uncollected():
         from recsys_mtl.reports.results import ResultTable

@@ -43,6 +43,17 @@ class Coder(FittedState, ABC):
     def finish(self) -> None:
         """Ends the fit."""
 
+    def grow(self, other: Coder) -> None:
+        """Adds another fit's values that this one lacks, as far as there is room."""
+
+    def same_rows(self, other: Coder) -> NDArray[np.int64]:
+        """(rows,) the row of another table with the same value, -1 where it has none.
+
+        Raises:
+            ValueError: rows of the two do not mean values of one kind.
+        """
+        raise ValueError(f"rows of {type(self).__name__} cannot be matched by value")
+
     @abstractmethod
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) row of each value, always within the table."""

@@ -43,6 +43,17 @@ class HashBuckets(Coder):
     def finish(self) -> None:
         """Nothing to end."""
 
+    def grow(self, other: Coder) -> None:
+        """Hashes as the other did."""
+        if isinstance(other, HashBuckets):
+            self.one_spelling = other.one_spelling
+
+    def same_rows(self, other: Coder) -> NDArray[np.int64]:
+        """(rows,) the same rows, of as many buckets."""
+        if not isinstance(other, HashBuckets) or other.buckets != self.buckets:
+            raise ValueError(f"{self.buckets} buckets")
+        return np.arange(self.rows)
+
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) row of each value, always within the table."""
         indices, distinct = factorize(values)

@@ -74,6 +74,26 @@ class Vocabulary(Coder):
         """(B,) row of each value, always within the table."""
         return self._lookup.codes(values)
 
+    def grow(self, other: Coder) -> None:
+        """Adds another vocabulary's values behind these, up to `max_size`."""
+        if not isinstance(other, Vocabulary):
+            return
+        known = self.codes(pl.Series(other.values, dtype=pl.String))
+        more = [v for v, row in zip(other.values, known, strict=True) if row == UNKNOWN_ROW]
+        if self.max_size is not None:
+            more = more[: max(0, self.max_size - len(self.values))]
+        self.values = [*self.values, *more]
+        self.counts = [*self.counts, *[0] * len(more)]
+        vars(self).pop("_lookup", None)
+
+    def same_rows(self, other: Coder) -> NDArray[np.int64]:
+        """(rows,) the row of the same value, in any spelling, in another vocabulary."""
+        if not isinstance(other, Vocabulary):
+            return super().same_rows(other)
+        rows = other.codes(pl.Series(self.values, dtype=pl.String))
+        own = np.where(rows < FIRST_ROW, -1, rows)
+        return np.concatenate([np.arange(FIRST_ROW), own])
+
     @cached_property
     def _lookup(self) -> Lookup:
         table = {text: row for row, text in enumerate(self.values, FIRST_ROW)}

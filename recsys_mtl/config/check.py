@@ -9,6 +9,7 @@ from typing import Any
 from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.check_entire_space import entire_space_contradictions
+from recsys_mtl.config.check_warm_start import warm_start_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.features import FeatureConfig
@@ -37,7 +38,12 @@ def contradictions(config: Config) -> list[Finding]:
     )
     findings = [finding for check in checks for finding in check(config)]
     findings += [*table_contradictions(config.features), *list_contradictions(config.features)]
-    return [*findings, *adatt_contradictions(config), *combiner_contradictions(config)]
+    return [
+        *findings,
+        *adatt_contradictions(config),
+        *combiner_contradictions(config),
+        *warm_start_contradictions(config),
+    ]
 
 
 def label_of(name: str, task: TaskConfig) -> str:

@@ -52,7 +52,9 @@ class DataSize:
         return "stream" if rare or self.rows > TABLE_ROWS else "table"
 
 
-def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
+def with_recipe(
+    config: Config, size: DataSize, parent: RecipeName | None = None
+) -> tuple[Config, Derived]:
     """The config with the keys of its recipe that it leaves open, and these keys.
 
     A config that comes from here, or was stored by a run, leaves nothing open.
@@ -60,9 +62,10 @@ def with_recipe(config: Config, size: DataSize) -> tuple[Config, Derived]:
     Args:
         config: of a run.
         size: of its training data.
+        parent: recipe of the model that training starts from, which `auto` takes.
     """
     recipe = config.training.recipe
-    name = size.recipe if recipe == "auto" else recipe
+    name = (parent or size.recipe) if recipe == "auto" else recipe
     derived: dict[str, Any] = {}
     config = _filled(config, _RECIPES[name], (), derived)
     if name == "table" and _leaves_experts_open(config):

@@ -85,6 +85,25 @@ AveragingConfig = Annotated[
 ]
 
 
+class WarmStartConfig(Section):
+    """A trained model that training starts from, instead of random weights."""
+
+    model: str | None = Field(
+        None,
+        description="a run's folder, a model folder, or models:/NAME@ALIAS; `--from` is short for "
+        "it; null: none",
+    )
+    take: Literal["all", "tables"] = Field(
+        "all", description="all weights, or the embedding tables of the same names alone"
+    )
+    vocabulary: Literal["grow", "refit"] = Field(
+        "grow", description="grow: ids of the model that the new rows lack stay; refit: they go"
+    )
+    optimizer: Literal["fresh", "kept"] = Field(
+        "fresh", description="kept: its state too, where the model was stored with keep_optimizer"
+    )
+
+
 class TrainingConfig(Section):
     """The loop."""
 
@@ -111,6 +130,13 @@ class TrainingConfig(Section):
         NoAveragingConfig(), description="of the weights over steps, tables included"
     )
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    freeze: list[Literal["tables", "experts"]] = Field(
+        [], description="parts of a warm start that are not trained; experts with their gates"
+    )
+    keep_optimizer: bool = Field(
+        False, description="store the optimizers' state with the model, for later warm starts"
+    )
     max_nonfinite: PositiveInt = Field(
         10, description="batches in a row with a non-finite loss that stop the run"
     )

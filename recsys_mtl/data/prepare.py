@@ -19,7 +19,7 @@ import torch
 from recsys_mtl.columns.keys import keys_of
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
-from recsys_mtl.config.recipe import DataSize, Derived, described, with_recipe
+from recsys_mtl.config.recipe import DataSize, Derived, RecipeName, described, with_recipe
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.config.tables import sections_of, with_parts
@@ -29,6 +29,7 @@ from recsys_mtl.data.loader import Loader, StreamLoader
 from recsys_mtl.data.loading import See, load_splits
 from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.opening import open_splits
+from recsys_mtl.data.parent import Parent, continued
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
 from recsys_mtl.data.splits import SPLITS, SplitName, Splits
@@ -55,6 +56,7 @@ class Prepared:
         streamed: whether rows are read again every epoch instead of held in memory.
         warnings: suspicious data that is no error (leaks).
         example: a few raw training rows, features only.
+        parent: the model that training starts from; None: random weights.
     """
 
     config: Config
@@ -66,6 +68,7 @@ class Prepared:
     streamed: bool
     warnings: list[str] = field(default_factory=list)
     example: pl.DataFrame = field(default_factory=pl.DataFrame)
+    parent: Parent | None = None
 
     @property
     def rows(self) -> dict[str, int]:
@@ -98,6 +101,7 @@ def prepare(
     sampler: Sampler | None = None,
     *,
     watch: Callable[[Preprocessor, int], See] | None = None,
+    parent: Parent | None = None,
 ) -> Prepared:
     """Open the data, fit the preprocessing on the training rows and make the loaders.
 
@@ -106,6 +110,7 @@ def prepare(
         sampler: is given samples of the rows.
         watch: makes, from the preprocessor and the number of rows, what is shown each frame that is
             encoded here: all splits, but for training rows that are streamed. Not with a sampler.
+        parent: the model that `training.warm_start` names.
 
     Raises:
         UserError: the network does not fit this machine; or the data contradict the config, all
@@ -126,9 +131,13 @@ def prepare(
     )
     train_count, splits = splits.counts["train"], thinning.applied(splits)
     rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
-    config, derived = with_recipe(config, DataSize(splits.counts["train"], rows_of_largest))
+    config, derived = with_recipe(
+        config, DataSize(splits.counts["train"], rows_of_largest), _recipe(parent)
+    )
     sections = sections_of(config.features)
     set_default_dim(preprocessor.features, sections, config.model.embedding.dim)
+    if parent is not None:
+        preprocessor = continued(config, preprocessor, parent)
     reads = preprocessor.spec.reads
     require_memory(config, {read.name: (read.rows, read.dim) for read in reads})
     _report(config, derived)
@@ -166,7 +175,14 @@ def prepare(
         streamed=isinstance(loaders["train"], StreamLoader),
         warnings=warnings,
         example=example,
+        parent=parent,
     )
+
+
+def _recipe(parent: Parent | None) -> RecipeName | None:
+    """The parent's recipe, which its network was shaped by."""
+    recipe = None if parent is None else parent.config.training.recipe
+    return None if recipe == "auto" else recipe
 
 
 def _report(config: Config, derived: Derived) -> None:

@@ -43,7 +43,7 @@ def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page
     parts += [_tasks(trained, config), _metrics(trained), _data(trained, config)]
     segments = segment_table(result["tasks"])
     parts += [] if segments is None else [segments]
-    parts += [*_baselines(trained), *_relations(trained, list(config.tasks))]
+    parts += [*_warm_start(trained), *_baselines(trained), *_relations(trained, list(config.tasks))]
     return Page(f"Model card: {name}", parts)
 
 
@@ -149,6 +149,20 @@ def _data(trained: Trained, config: Config) -> Table:
     rows += [["split", config.data.split.kind], ["fingerprint", data["fingerprint"]]]
     rows.append(["leakage warnings", str(len(data["warnings"]))])
     return Table("Data", ["fact", "value"], rows, texts=2)
+
+
+def _warm_start(trained: Trained) -> Iterator[Table]:
+    """The model that the training started from."""
+    facts = trained.result.get("warm_start")
+    if facts is None:
+        return
+    keys = ("model", "version", "run_id", "fingerprint", "bundle_sha256", "optimizer")
+    rows = [[key, str(facts[key])] for key in keys if facts.get(key) is not None]
+    for name, counts in facts["tables"].items():
+        text = ", ".join(f"{count:,} {word}" for word, count in counts.items())
+        rows.append([f"table {name}", text])
+    note = "Its data have shaped this model too: rows of them do not tell how good it is."
+    yield Table("Warm start", ["fact", "value"], rows, texts=2, note=note)
 
 
 def _baselines(trained: Trained) -> Iterator[Table]:

@@ -178,10 +178,10 @@ class MultiTaskNetwork(nn.Module):
             layers=spec.tower_layers,
             members=spec.members,
         ).to(device)
-        self._item_keys = {t.name: _item_key(t.name) for t in data.tasks if t.items}
+        self._item_keys = {t.name: item_key(t.name) for t in data.tasks if t.items}
         self.items = nn.ParameterDict(
             {
-                _item_key(task.name): _item_table(task.items, task.outputs, device)
+                item_key(task.name): _item_table(task.items, task.outputs, device)
                 for task in data.tasks
                 if task.items
             }
@@ -280,7 +280,7 @@ class MultiTaskNetwork(nn.Module):
 
     def item_vectors(self, task: str) -> Tensor:
         """(items, dim) unit vectors of a retrieval task; item 0 stands for unknown items."""
-        return F.normalize(self.items[_item_key(task)], dim=-1)
+        return F.normalize(self.items[item_key(task)], dim=-1)
 
     def item_tables(self) -> dict[str, Tensor]:
         """The raw (items, dim) table of each retrieval task."""
@@ -362,7 +362,7 @@ def _cast(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
-def _item_key(task: str) -> str:
+def item_key(task: str) -> str:
     """Parameter names may not hold a dot."""
     return "i_" + task.replace(".", "%2E")
 

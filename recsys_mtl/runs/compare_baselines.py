@@ -25,7 +25,7 @@ from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs.baselines import constant
-from recsys_mtl.runs.one_task import one_task
+from recsys_mtl.runs.one_task import FROM_RANDOM_WEIGHTS, one_task
 from recsys_mtl.tasks import ToUnit
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
 from recsys_mtl.training.evaluate import Array, grouped
@@ -189,9 +189,11 @@ def as_shared_bottom(config: Config) -> Config:
             "task_experts": ModelConfig().task_experts,  # there are none
         }
     )
-    return config.model_copy(
-        update={"model": model, "adatt": AdaTTConfig(), "combiner": SumConfig()}
-    )
+    training = config.training
+    if training.warm_start.model is not None:
+        training = training.model_copy(update=FROM_RANDOM_WEIGHTS)
+    parts = {"model": model, "adatt": AdaTTConfig(), "combiner": SumConfig(), "training": training}
+    return config.model_copy(update=parts)
 
 
 def _with_raw_numbers(config: Config, prepared: Prepared) -> Preprocessor:

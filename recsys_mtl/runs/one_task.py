@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from recsys_mtl.config.adatt import AdaTTConfig
 from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tasks import TaskConfig
+from recsys_mtl.config.training import WarmStartConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.data.prepare import Prepared
+
+FROM_RANDOM_WEIGHTS: dict[str, Any] = {"warm_start": WarmStartConfig(), "freeze": []}
+"""Keys of `training` of a network that cannot take over another one's weights."""
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
     """The same run with a single task; it lacks the other tasks, and what needs two of them.
 
     The network keeps all the experts that the task's gate mixes and has tables of its own. Early
-    stopping keeps its metric where that is the task's own, else it uses the loss.
+    stopping keeps its metric where that is the task's own, else it uses the loss. It starts from
+    random weights.
     """
     column = list(config.tasks).index(task)
     stopping = config.training.early_stopping
@@ -36,7 +42,9 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
             "adatt": AdaTTConfig(),
             "combiner": SumConfig(),
             "balancing": balancing,
-            "training": config.training.model_copy(update={"early_stopping": stopping}),
+            "training": config.training.model_copy(
+                update={"early_stopping": stopping, **FROM_RANDOM_WEIGHTS}
+            ),
         }
     )
     pre = prepared.preprocessor

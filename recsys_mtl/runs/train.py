@@ -45,6 +45,7 @@ from recsys_mtl.runs.folder import (
     training_folder,
 )
 from recsys_mtl.runs.measured import measured, segment_numbers, segment_table, with_conditional
+from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
@@ -107,7 +108,7 @@ def _train(
         log.warning("%s holds an earlier run, which this one will replace", out)
     check_precision(config.training.precision, pick_device(config.training.device))
     sampler = ReferenceSampler()
-    prepared = prepare(expanded(config), sampler)
+    prepared = prepare(expanded(config), sampler, parent=load_parent(config))
     config = prepared.config
     public = without_secrets(config)
     log.info("effective config:\n%s", dump_config(public))
@@ -132,6 +133,7 @@ def _train(
             interrupted = not _finished(named, others)
         result = envelope(JOB, started=started, config_hash=config_hash(config))
         result |= _result(config, prepared, fitted, test, others) | _boosting(boosted)
+        result |= {} if fitted.taken is None else {"warm_start": fitted.taken.to_json()}
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         if show is not None:
@@ -170,6 +172,7 @@ def _save(
         preprocessor=prepared.preprocessor,
         state_dict=weights,
         fingerprint=prepared.fingerprint,
+        optimizer=fitted.optimizer,
     )
     result, reference = out / "result.json", None
     try:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.profile import DataProfile
 from recsys_mtl.serving.bundle import check_storable
 from recsys_mtl.serving.predictor import check_output_columns
 from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
+from recsys_mtl.wiring.warm_start import start_from
 
 
 def validate(config: Config) -> dict[str, Any]:
@@ -31,7 +36,8 @@ def validate(config: Config) -> dict[str, Any]:
     check_precision(config.training.precision, pick_device(config.training.device))
     config = expanded(config)
     profile = DataProfile()
-    prepared = prepare(config, watch=profile.watch)
+    parent = load_parent(config)
+    prepared = prepare(config, watch=profile.watch, parent=parent)
     config = prepared.config
     if not profile.seen:
         _profile_streamed(profile, prepared)
@@ -41,6 +47,9 @@ def validate(config: Config) -> dict[str, Any]:
     # What can be had decides between the backends at the training; TorchRec starts in seconds.
     backend = config.model.embedding.backend
     network = build_network(config, spec, backend="plain" if backend == "auto" else backend)
+    if parent is not None:
+        preprocessor, warm = prepared.preprocessor, config.training.warm_start
+        start_from(parent, build_step(config, network, torch.device("cpu")), preprocessor, warm)
     steps = prepared.loaders["train"].num_batches
     return {
         "config_hash": config_hash(config),

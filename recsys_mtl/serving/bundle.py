@@ -4,6 +4,7 @@ config.yaml          the effective config, without credentials
 preprocessor.json    what was fitted on the training rows
 weights.safetensors  the network's state dict
 reference.json       what inputs and scores looked like in training; older models lack it
+optimizer.safetensors  state of the optimizers, where `training.keep_optimizer` asks for it
 manifest.json        format, package versions, tasks, fingerprint of the data, sha256 of each file
 """
 
@@ -35,8 +36,9 @@ from recsys_mtl.wiring.network import build_network
 FORMAT = 1
 CONFIG, PREPROCESSOR, WEIGHTS = "config.yaml", "preprocessor.json", "weights.safetensors"
 REFERENCE = "reference.json"
+OPTIMIZER = "optimizer.safetensors"
 MANIFEST = "manifest.json"
-_FILES = {CONFIG, PREPROCESSOR, WEIGHTS, REFERENCE, MANIFEST}
+_FILES = {CONFIG, PREPROCESSOR, WEIGHTS, REFERENCE, OPTIMIZER, MANIFEST}
 PACKAGES = (  # what inference imports
     "torch",
     "numpy",
@@ -58,6 +60,7 @@ def save_bundle(
     *,
     fingerprint: str = "",
     reference: Reference | None = None,
+    optimizer: Mapping[str, Tensor] | None = None,
     before_replacing: Callable[[], object] = lambda: None,
 ) -> None:
     """Write a bundle next to `folder`, then rename it; an older one is replaced.
@@ -69,6 +72,7 @@ def save_bundle(
         state_dict: of the network.
         fingerprint: of the data that the run was split from; empty where it is not known.
         reference: what later rows are compared with; None stores none.
+        optimizer: state of the optimizers; none or nothing stores none.
         before_replacing: called when all is written, before an older bundle is replaced.
 
     Raises:
@@ -81,6 +85,8 @@ def save_bundle(
         if reference is not None:
             stored = json.dumps(reference.to_dict(), allow_nan=False, ensure_ascii=False)
             (new / REFERENCE).write_text(stored, encoding="utf-8")
+        if optimizer:
+            save_file(dict(optimizer), new / OPTIMIZER)
         _write(new, config, preprocessor, state_dict, fingerprint)
         before_replacing()
         if folder.exists():
@@ -151,6 +157,23 @@ def load_reference(folder: str | Path) -> Reference | None:
         return Reference.from_dict(_json(folder / REFERENCE))
 
 
+def load_optimizer(folder: str | Path) -> dict[str, Tensor]:
+    """The state of the optimizers; empty where it was not stored.
+
+    Raises:
+        UserError: as `load_bundle`.
+    """
+    path = Path(folder) / OPTIMIZER
+    if OPTIMIZER not in _check(Path(folder)).get("files", {}):
+        return {}
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        fix = "copy the folder again from where it was saved"
+        raise wrong("file of the model cannot be read", where=str(path), fix=fix) from error
+    return state
+
+
 def installed_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Package -> public version (without `+cpu` and the like), of those that are installed."""
     versions = {}
@@ -203,7 +226,8 @@ def _check(folder: Path) -> dict[str, Any]:
             fix="load the model with the version of recsys-mtl that saved it",
         )
     files = manifest.get("files", {})
-    for name in (CONFIG, PREPROCESSOR, WEIGHTS, *([REFERENCE] if REFERENCE in files else [])):
+    optional = [name for name in (REFERENCE, OPTIMIZER) if name in files]
+    for name in (CONFIG, PREPROCESSOR, WEIGHTS, *optional):
         path = folder / name
         if not path.is_file():
             raise wrong("file of the model is missing", where=str(path), fix="copy it again")

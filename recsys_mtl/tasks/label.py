@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -87,6 +87,30 @@ class Label(ColumnEncoder, ABC):
         """The label of the same targets without the task before, out of the labels of all tasks."""
         del labels
         return self
+
+    def kept(self, parent: Self, *, grow: bool) -> Self:
+        """This label with what an earlier model's was fitted on: its outputs mean the same.
+
+        Args:
+            parent: of the earlier model.
+            grow: whether items that only it has stay.
+
+        Raises:
+            UserError: they cannot.
+        """
+        if set(self.categories) - set(parent.categories):
+            raise wrong(
+                "classes that the parent does not have",
+                where=self.where,
+                expected=", ".join(parent.categories),
+                found=", ".join(self.categories),
+                fix=f"name all classes in tasks.{self.task}.classes from the first model on",
+            )
+        return replace(parent, column=self.column)
+
+    def same_items(self, other: Label) -> NDArray[np.int64]:
+        """(items,) the index of the same item in another catalogue, -1 where it has none."""
+        raise NotImplementedError(f"{self.kind} has no items")
 
     def schema(self) -> dict[str, pl.DataType]:
         """Columns of predictions and their types."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
 from recsys_mtl.columns.lookup import Counts, Lookup
@@ -114,6 +115,20 @@ class RetrievalLabel(Label):
         return bool(
             (a[ours[both].astype(np.int64) - 1] == b[theirs[both].astype(np.int64) - 1]).all()
         )
+
+    def kept(self, parent: Self, *, grow: bool) -> Self:
+        """These items and behind them the parent's others, up to `max_items`."""
+        if not grow:
+            return self
+        known = set(self.items)
+        more = [item for item in parent.items if item not in known]
+        return replace(self, items=[*self.items, *more][: self.max_items])
+
+    def same_items(self, other: Label) -> NDArray[np.int64]:
+        """(items,) 0, the unknown item, is the same."""
+        assert isinstance(other, RetrievalLabel)
+        index = {item: i for i, item in enumerate(other.items, 1)}
+        return np.array([0, *(index.get(item, -1) for item in self.items)])
 
     def remark(self, champion: Self) -> str:
         """Catalogues of unequal size."""

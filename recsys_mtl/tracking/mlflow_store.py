@@ -68,10 +68,19 @@ def pages(search: Callable[..., Any], **options: Any) -> Iterator[Any]:
             return
 
 
+def may_exist(uri: str | None) -> bool:
+    """Whether a SQLite file is there; of a server it is not known before a request."""
+    chosen = _chosen(uri)
+    database = Path(chosen.removeprefix(_SQLITE).partition("?")[0])
+    return not chosen.startswith(_SQLITE) or database.is_file()
+
+
+def _chosen(uri: str | None) -> str:
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
 def _existing(uri: str | None) -> str:
     """`resolve`, which would create a missing database."""
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    database = Path(chosen.removeprefix(_SQLITE).partition("?")[0])
-    if chosen.startswith(_SQLITE) and not database.is_file():
-        raise wrong("no such MLflow database", where=redact_uri(chosen), fix=FIX)
+    if not may_exist(uri):
+        raise wrong("no such MLflow database", where=redact_uri(_chosen(uri)), fix=FIX)
     return resolve(uri)

@@ -68,7 +68,9 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
     training = config.training
     balancer, losses = build_balancer(config, device), build_losses(config, thinned=True)
     transfer = build_transfer(config, network, losses, device)
-    dense = {id(parameter) for parameter in network.dense_parameters()}
+    if "experts" in training.freeze:
+        network.ple.requires_grad_(False)
+    dense = {id(p) for p in network.dense_parameters() if p.requires_grad}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
     return TrainingStep(
         network,
@@ -81,7 +83,7 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         ),
         precision=training.precision,
         clip_norm=training.optimizer.clip_norm,
-        table_learning_rate=training.tables.learning_rate,
+        table_learning_rate=0.0 if "tables" in training.freeze else training.tables.learning_rate,
         transfer=transfer,
         combining=build_combining(config, network),
     )

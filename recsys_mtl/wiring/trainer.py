@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
@@ -23,20 +24,32 @@ from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
+from recsys_mtl.training.optim_state import optimizer_tensors
 from recsys_mtl.training.skips import diverged
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_evaluator, build_plan, build_step
+from recsys_mtl.wiring.warm_start import Taken, start_from
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network with the best epoch's weights, and its training result."""
+    """A trained network with the best epoch's weights, and its training result.
+
+    Attributes:
+        network: trained.
+        result: of the training.
+        device: it trained on.
+        taken: what it took over from another model; None: nothing.
+        optimizer: state after the last step, where `training.keep_optimizer` asks for it.
+    """
 
     network: MultiTaskNetwork
     result: TrainingResult
     device: torch.device
+    taken: Taken | None = None
+    optimizer: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
 def fit_network(
@@ -51,12 +64,20 @@ def fit_network(
     if config.training.recipe == "auto":
         raise ValueError("the recipe is open: train with `Prepared.config`")
     require_memory(config)
+    warm = config.training.warm_start
+    if warm.model is not None and prepared.parent is None:
+        raise ValueError("the model to start from is not loaded: prepare the data with it")
     trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
+    taken = None
+    if warm.model is not None and prepared.parent is not None:
+        taken = start_from(prepared.parent, trainer.step, prepared.preprocessor, warm)
     result = trainer.fit()
     for name, weights in trainer.step.network.state_dict().items():
         if not weights.isfinite().all():
             raise diverged(f"the weights {name} are not finite")
-    return Fitted(trainer.step.network, result, trainer.step.device)
+    step = trainer.step
+    optimizer = optimizer_tensors(step) if config.training.keep_optimizer else {}
+    return Fitted(step.network, result, step.device, taken, optimizer)
 
 
 def fit_and_test(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:
