@@ -25,7 +25,7 @@ from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs.baselines import constant
-from recsys_mtl.runs.one_task import FROM_RANDOM_WEIGHTS, one_task
+from recsys_mtl.runs.one_task import from_random_weights, one_task
 from recsys_mtl.tasks import ToUnit
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
 from recsys_mtl.training.evaluate import Array, grouped
@@ -191,7 +191,7 @@ def as_shared_bottom(config: Config) -> Config:
     )
     training = config.training
     if training.warm_start.model is not None:
-        training = training.model_copy(update=FROM_RANDOM_WEIGHTS)
+        training = from_random_weights(training)
     parts = {"model": model, "adatt": AdaTTConfig(), "combiner": SumConfig(), "training": training}
     return config.model_copy(update=parts)
 

@@ -10,13 +10,16 @@ from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tasks import TaskConfig
-from recsys_mtl.config.training import WarmStartConfig
+from recsys_mtl.config.training import TrainingConfig, WarmStartConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.data.prepare import Prepared
 
-FROM_RANDOM_WEIGHTS: dict[str, Any] = {"warm_start": WarmStartConfig(), "freeze": []}
-"""Keys of `training` of a network that cannot take over another one's weights."""
+
+def from_random_weights(training: TrainingConfig, **others: Any) -> TrainingConfig:
+    """The section without a warm start, for a network that cannot take over the weights."""
+    update = {"warm_start": WarmStartConfig(), "freeze": [], **others}
+    return training.model_copy(update=update)
 
 
 def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Prepared]:
@@ -42,9 +45,7 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
             "adatt": AdaTTConfig(),
             "combiner": SumConfig(),
             "balancing": balancing,
-            "training": config.training.model_copy(
-                update={"early_stopping": stopping, **FROM_RANDOM_WEIGHTS}
-            ),
+            "training": from_random_weights(config.training, early_stopping=stopping),
         }
     )
     pre = prepared.preprocessor
