@@ -16,12 +16,11 @@ from torch import Tensor
 from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tables import sections_of
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.registry import features_of
-from recsys_mtl.features.table import TableFeature, keep_width
+from recsys_mtl.features.table import TableFeature
 from recsys_mtl.tasks import Label, kind_of
 
 _FRESH = "train without warm_start, or with take: tables"
@@ -60,14 +59,17 @@ def continued(config: Config, fitted: Preprocessor, parent: Parent) -> Preproces
     """
     warm = config.training.warm_start
     tables = _tables(parent.preprocessor.features)
-    sections = sections_of(config.features)
+    default = config.model.embedding.dim
+    asked = {f.name: f for f in features_of(config.features, 0 if default == "auto" else default)}
     for key, features in _tables_of(fitted.features).items():
         if (old := tables.get(key)) is None:
             continue
         if warm.vocabulary == "grow":
             features[0].coder.grow(old.coder)
         for feature in features:
-            keep_width(feature, sections.get(feature.name), config.model.embedding.dim, old.dim)
+            unfitted = asked[feature.name]
+            if isinstance(unfitted, TableFeature) and not unfitted.dim:
+                feature.dim = old.dim
     if warm.take == "tables":
         return fitted
     ours, theirs = _unfitted(config), _unfitted(parent.config)

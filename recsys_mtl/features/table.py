@@ -150,22 +150,6 @@ def set_default_dim(
             feature.dim = dim_of(section, 0 if dim == "auto" else dim) or auto_dim(known)
 
 
-def keep_width(
-    feature: TableFeature, section: FeatureConfig | None, dim: int | Literal["auto"], width: int
-) -> None:
-    """Gives a fitted table whose width nobody chose that of an earlier model.
-
-    Args:
-        feature: fitted.
-        section: its section.
-        dim: `model.embedding.dim`.
-        width: of the earlier table.
-    """
-    assert isinstance(section, CategoryConfigBase)
-    if not dim_of(section, 0 if dim == "auto" else dim):
-        feature.dim = width
-
-
 def dim_of(section: CategoryConfigBase, default: int) -> int:
     """The width that a section asks for, or the default; 0: the fit decides."""
     return 0 if section.dim == "auto" else section.dim or default

@@ -98,8 +98,10 @@ SHARED = (
         SHARED,
         ("model.embedding.backend=torchrec",),
         ("features.age.transform=piecewise", "features.income.embedding=linear"),
+        ("model.embedding.dim=auto",),
+        ("features.seen.kind=sequence", "features.seen.table=movie", "features.city.table=movie"),
     ],
-    ids=["plain", "members", "hashed", "shared", "torchrec", "numbers"],
+    ids=["plain", "members", "hashed", "shared", "torchrec", "numbers", "auto", "sequence"],
 )
 def test_old_ids_are_predicted_as_before(
     toy: Toy, parent: Callable[..., Parent], overrides: tuple[str, ...]
