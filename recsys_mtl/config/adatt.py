@@ -17,13 +17,17 @@ class TaskGroupConfig(Section):
     """Tasks that are believed to be related."""
 
     tasks: list[str] = Field(min_length=1, description="names of tasks; a task is in one group")
-    strength: Share = Field(description="prior strength within the group")
+    strength: Share = Field(0.7, description="prior strength within the group")
 
 
 class PriorConfig(Section):
     """What is believed of the tasks before anything is measured."""
 
-    groups: dict[str, TaskGroupConfig] = Field({}, description="by a name of your choice")
+    groups: dict[str, TaskGroupConfig] = Field(
+        {},
+        description="by a name of your choice; architecture home takes them too, with adatt or "
+        "without",
+    )
     between: Share = Field(0.3, description="prior strength for two tasks that share no group")
     start: Share = Field(0.5, description="share of the prior at the end of the warm-up")
     end: Share = Field(0.1, description="share of the prior from freeze_epoch on; linear between")

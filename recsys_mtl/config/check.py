@@ -149,26 +149,29 @@ def _negatives(config: Config) -> Iterator[Finding]:
 
 def _experts(config: Config) -> Iterator[Finding]:
     model = config.model
-    if model.levels > 1 and model.architecture != "ple":
-        levels = f"levels {model.levels} with {model.architecture}"
+    name, facts = model.architecture.name, config.facts
+    if model.levels > 1 and not facts.deep:
+        levels = f"levels {model.levels} with {name}"
         yield Finding(("model", "levels"), "several levels belong to ple", "1", levels)
-    if model.architecture in ("mmoe", "shared_bottom") and _written(model, "task_experts"):
-        what = f"{model.architecture} has no task experts"
+    if not facts.own and _written(model, "task_experts"):
+        what = f"{name} has no task experts"
         yield Finding(("model", "task_experts"), what, fix="leave it out, or use architecture ple")
-    if model.architecture == "single_task" and model.logit_transfer:
+    if name == "single_task" and model.logit_transfer:
         what = "single_task shares nothing between tasks"
         yield Finding(("model", "logit_transfer"), what, fix="leave it out")
+    yield from model.architecture.contradictions(config.surroundings)
 
 
 def _preferred(config: Config) -> Iterator[Finding]:
     model, path = config.model, ("model", "gates", "preferred")
     if not model.gates.preferred:
         return
-    if model.architecture in ("shared_bottom", "single_task"):
-        yield Finding(path, f"{model.architecture} has no gates", fix="leave it out")
+    if not config.facts.preferred:
+        what = f"{model.architecture.name} has no gates"
+        yield Finding(path, f"{what} that may prefer an expert", fix="leave it out")
         return
     shared = sum(expert.count for expert in model.shared_experts)
-    own = sum(expert.count for expert in model.task_experts) * (model.architecture == "ple")
+    own = sum(expert.count for expert in model.task_experts) * config.facts.own
     for task, names in model.gates.preferred.items():
         if task not in config.tasks:
             yield Finding((*path, task), "unknown task", fix=did_you_mean(task, config.tasks))

@@ -70,19 +70,22 @@ def _donors(config: Config) -> Iterator[Finding]:
 
 
 def _network(config: Config) -> Iterator[Finding]:
-    adatt, architecture = config.adatt, config.model.architecture
+    adatt, facts, name = config.adatt, config.facts, config.model.architecture.name
     path = (*_PATH, "mechanism")
     if len(config.tasks) < 2:
         yield Finding(path, "transfer needs two tasks or more", fix="use mechanism: off")
     measures_experts = adatt.measure_name == "gradient_cosine"
-    if architecture == "single_task" and (measures_experts or adatt.mechanism == "gradient"):
-        what = "single_task has no shared experts to measure or transfer on"
+    if not facts.shared and (measures_experts or adatt.mechanism == "gradient"):
+        what = f"{name} has no shared experts to measure or transfer on"
         yield Finding(path, what, fix="use architecture ple, or mechanism: off")
+    elif adatt.mechanism == "gradient" and not facts.mixes_shared:
+        what = f"mechanism gradient scales a mixture of shared experts, {name} has none"
+        yield Finding(path, what, fix="use architecture ple, or mechanism: loss")
     if adatt.mechanism == "gradient" and config.model.levels > 1:
         levels = f"levels {config.model.levels}"
         yield Finding(("model", "levels"), "mechanism gradient needs one level", "1", levels)
-    if adatt.mechanism == "borrow" and architecture not in ("ple", "single_task"):
-        what = f"mechanism borrow needs experts of each task, {architecture} has none"
+    if adatt.mechanism == "borrow" and not facts.own:
+        what = f"mechanism borrow needs experts of each task, {name} has none"
         yield Finding(path, what, fix="use architecture ple")
     if adatt.mechanism == "borrow" and adatt.warmup_epochs < 1:
         what = "mechanism borrow counts labels during the warm-up"

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from recsys_mtl.config.architecture import ArchitectureConfig, ExpertsConfig
+from recsys_mtl.config.experts import ExpertConfig, MlpExpertConfig
 from recsys_mtl.config.section import Fraction, NonNegative, Section
 
 
@@ -25,39 +27,6 @@ class EmbeddingConfig(Section):
     backend: Literal["auto", "torchrec", "plain"] = Field(
         "auto", description="auto takes torchrec's fused tables where they import, else plain"
     )
-
-
-class MlpExpertConfig(Section):
-    """Feed-forward experts: Linear, normalisation, activation, dropout per hidden layer."""
-
-    kind: Literal["mlp"] = "mlp"
-    count: PositiveInt = Field(1, description="number of such experts")
-    hidden: list[PositiveInt] = Field(
-        [128, 64], min_length=1, description="layer widths; the last is the output"
-    )
-
-
-class CrossExpertConfig(Section):
-    """DCN-v2 cross layers (Wang et al. 2021), then a projection to `width`."""
-
-    kind: Literal["cross"]
-    count: PositiveInt = Field(1, description="number of such experts")
-    layers: PositiveInt = Field(2, description="cross layers")
-    width: PositiveInt = Field(64, description="output width")
-
-
-class FmExpertConfig(Section):
-    """DeepFM's pairwise part (Guo et al. 2017) over `fields` projections to `width`."""
-
-    kind: Literal["fm"]
-    count: PositiveInt = Field(1, description="number of such experts")
-    fields: Annotated[int, Field(ge=2)] = Field(8, description="projections that are paired")
-    width: PositiveInt = Field(64, description="output width")
-
-
-ExpertConfig = Annotated[
-    MlpExpertConfig | CrossExpertConfig | FmExpertConfig, Field(discriminator="kind")
-]
 
 
 class GatesConfig(Section):
@@ -87,10 +56,10 @@ class LogitTransferConfig(Section):
 class ModelConfig(Section):
     """The network: embeddings, experts, gates, towers."""
 
-    architecture: Literal["ple", "mmoe", "shared_bottom", "single_task"] = Field(
-        "ple",
-        description="mmoe has no task experts; shared_bottom averages the shared experts, without "
-        "gates; single_task has task experts only",
+    architecture: ArchitectureConfig = Field(
+        ExpertsConfig(),
+        description="how the inputs become one representation of each task; a name, or a mapping "
+        "with `name`",
     )
     embedding: EmbeddingConfig = EmbeddingConfig()
     levels: PositiveInt = Field(1, description="CGC levels; more than one only for ple")

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from recsys_mtl.config.architecture import ExpertsConfig
+from recsys_mtl.config.experts import MlpExpertConfig
 from recsys_mtl.config.flat import flat
-from recsys_mtl.config.model import MlpExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.training import EmaConfig
@@ -120,7 +121,7 @@ def _leaves_experts_open(config: Config) -> bool:
 
 _ONE_BOTTOM: Mapping[str, Any] = {
     "model": {
-        "architecture": "shared_bottom",
+        "architecture": ExpertsConfig(name="shared_bottom"),
         "shared_experts": [MlpExpertConfig(hidden=[128, 64])],
     }
 }

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.architecture import Facts, Surroundings
 from recsys_mtl.config.balancing import BalancingConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import CombinerConfig, SumConfig
 from recsys_mtl.config.data import DataConfig
@@ -72,3 +73,14 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What the architecture depends on."""
+        model = self.model
+        return Surroundings(self.tasks, self.features, model.shared_experts, model.task_experts)
+
+    @property
+    def facts(self) -> Facts:
+        """What is to be known of the architecture."""
+        return self.model.architecture.facts(self.surroundings)

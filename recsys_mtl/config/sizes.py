@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from recsys_mtl.config.experts import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.features import CategoryConfigBase
-from recsys_mtl.config.model import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tables import sections_of, table_of
 from recsys_mtl.config.yaml_text import KeyPath, dotted
@@ -85,6 +85,8 @@ def memory_needs(
 ) -> Iterator[Need]:
     """What every table, every group of experts and the towers need."""
     model, width = config.model, 0
+    tasks, levels = len(config.tasks), model.levels
+    copies_of_tables = 1 + tasks if config.facts.own_tables else 1
     counted = set[str]()
     for name, feature in sections_of(config.features).items():
         if not isinstance(feature, CategoryConfigBase):
@@ -106,9 +108,10 @@ def memory_needs(
         counted.add(table)
         own = "buckets" if feature.buckets else "dim" if feature.dim else ""
         path = ("features", name, own) if own else ("model", "embedding", "dim")
-        size = f"{_counted(rows)} rows of width {_counted(dim)}"
-        yield Need(path, size, rows * dim, rows * dim * _TABLE_BYTES)
-    tasks, levels = len(config.tasks), model.levels
+        times = f"{copies_of_tables} times " if copies_of_tables > 1 else ""
+        size = f"{times}{_counted(rows)} rows of width {_counted(dim)}"
+        weights = copies_of_tables * rows * dim
+        yield Need(path, size, weights, weights * _TABLE_BYTES)
     for key, experts, copies in (
         ("shared_experts", model.shared_experts, 1),
         ("task_experts", model.task_experts, tasks),

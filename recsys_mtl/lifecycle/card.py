@@ -35,9 +35,10 @@ def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page
     """
     result = trained.result
     summary = (
-        f"A multi-task model ({config.model.architecture}) of {len(config.tasks)} tasks, trained on"
-        f" {result['started'][:10]} on {result['device']} by recsys-mtl {result['version']};"
-        f" run {result['mlflow']['run_id']}, config {result['config_hash']}, seed {result['seed']}."
+        f"A multi-task model ({config.model.architecture.name}) of {len(config.tasks)} tasks,"
+        f" trained on {result['started'][:10]} on {result['device']} by recsys-mtl"
+        f" {result['version']}; run {result['mlflow']['run_id']}, config {result['config_hash']},"
+        f" seed {result['seed']}."
     )
     parts: list[str | Table] = [summary, _limits(trained), _use(name, model_uri)]
     parts += [_tasks(trained, config), _metrics(trained), _data(trained, config)]

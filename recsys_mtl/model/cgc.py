@@ -103,41 +103,17 @@ class CGC(nn.Module):
         self.shared_factors: Tensor | None = None
         self.num_mixed = spec.num_own + spec.num_shared
         prior = gate_prior(spec.tasks, spec.preferred, own=spec.num_own, shared=spec.num_shared)
-        self.shared_experts = self._bank(spec.shared, 1, spec, in_features)
-        self.task_experts = self._bank(spec.own, num_tasks, spec, in_features)
+        self.shared_experts = bank_of(spec.shared, 1, spec, in_features) if spec.shared else None
+        self.task_experts = bank_of(spec.own, num_tasks, spec, in_features) if spec.own else None
         gated = spec.gated and self.num_mixed > 1
-        self.gate = self._gate(prior, in_features) if gated else None
+        self.gate = gate_of(prior, in_features) if gated else None
         self.has_shared_stream = not last and bool(spec.shared)
         num_all = num_tasks * spec.num_own + spec.num_shared
         self.shared_gate = (
-            self._gate(torch.zeros(1, num_all), in_features)
+            gate_of(torch.zeros(1, num_all), in_features)
             if self.has_shared_stream and spec.gated and num_all > 1
             else None
         )
-
-    @staticmethod
-    def _bank(
-        groups: tuple[ExpertGroup, ...], copies: int, spec: CGCSpec, in_features: int
-    ) -> ExpertBank | None:
-        if not groups:
-            return None
-        return ExpertBank(
-            groups,
-            copies=copies,
-            in_features=in_features,
-            out_features=spec.width,
-            scale_to=spec.mean_width if spec.match_width == "scale" else None,
-            layers=spec.layers,
-        )
-
-    @staticmethod
-    def _gate(prior: Tensor, in_features: int) -> GroupedLinear:
-        """Gates with initial biases `prior`, (number of gates, number of experts)."""
-        gate = GroupedLinear(prior.shape[0], in_features, prior.shape[1])
-        assert gate.bias is not None
-        with torch.no_grad():
-            gate.bias.copy_(prior)
-        return gate
 
     def forward(self, tasks: Tensor | MemberInputs, shared: Tensor | MemberInputs) -> CGCOutput:
         """Runs the level.
@@ -217,6 +193,29 @@ class CGC(nn.Module):
         experts = torch.cat(parts)
         weights = self._weights(self.shared_gate, x, experts, (1, len(experts)))
         return _mix("be,ebd->bd", weights.squeeze(0), experts)
+
+
+def bank_of(
+    groups: tuple[ExpertGroup, ...], copies: int, spec: CGCSpec, in_features: int
+) -> ExpertBank:
+    """`copies` of those experts, with the width and the layers of the spec."""
+    return ExpertBank(
+        groups,
+        copies=copies,
+        in_features=in_features,
+        out_features=spec.width,
+        scale_to=spec.mean_width if spec.match_width == "scale" else None,
+        layers=spec.layers,
+    )
+
+
+def gate_of(prior: Tensor, in_features: int) -> GroupedLinear:
+    """Gates with initial biases `prior`, (number of gates, number of experts)."""
+    gate = GroupedLinear(prior.shape[0], in_features, prior.shape[1])
+    assert gate.bias is not None
+    with torch.no_grad():
+        gate.bias.copy_(prior)
+    return gate
 
 
 def _mix(equation: str, weights: Tensor, experts: Tensor | None) -> Tensor:

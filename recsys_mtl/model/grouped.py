@@ -122,12 +122,23 @@ class GroupedMLP(nn.Module):
             for width in hidden
         )
 
-    def forward(self, x: Tensor | MemberInputs) -> Tensor:
-        """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input."""
+    def forward(self, x: Tensor | MemberInputs, gates: Sequence[Tensor] | None = None) -> Tensor:
+        """(B, I) or (G, B, I) to (G, B, last hidden width); no hidden layer: the input.
+
+        Args:
+            x: the inputs.
+            gates: (G, B, O) factors of every hidden layer's outputs; None: ones.
+        """
         if not self.linears:
             x = multiplied(x)
             return x if x.dim() == 3 else x.expand(self.groups, -1, -1)
         layers = list(zip(self.linears, self.norms, strict=True))
+        if gates is not None:
+            x = multiplied(x)
+            for (linear, norm), gate in zip(layers, gates, strict=True):
+                x = self._end(norm(linear(x)))
+                x = x * gate.to(x.dtype)
+            return x
         if isinstance(x, MemberInputs):
             (linear, norm), *layers = layers
             x = self._end(norm(linear(x)))

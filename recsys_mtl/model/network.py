@@ -5,71 +5,33 @@ Shapes: B rows, P pooled embedding width, I inputs of the experts, T tasks, E ex
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys_mtl.columns.spec import DataSpec
+from recsys_mtl.columns.spec import DataSpec, TableSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.features.block import Bag, TableBlock
 from recsys_mtl.features.inputs import InputModule
 from recsys_mtl.features.registry import input_modules, tables_by_block
-from recsys_mtl.model.cgc import CGCSpec
+from recsys_mtl.model.architecture import ArchitectureOutput, ArchitectureSpec
+from recsys_mtl.model.architectures import architecture_of
 from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
-from recsys_mtl.model.experts import ExpertGroup, MatchWidth
 from recsys_mtl.model.funnel import Funnel
-from recsys_mtl.model.gates import entropy, expert_names
-from recsys_mtl.model.grouped import HiddenLayers
+from recsys_mtl.model.gates import entropy
 from recsys_mtl.model.members import Members
-from recsys_mtl.model.ple import PLE, PLEOutput
+from recsys_mtl.model.network_spec import NetworkSpec
 from recsys_mtl.model.sequences import SequenceEncoders
 from recsys_mtl.model.towers import Towers
 from recsys_mtl.tasks import kind_of
 
-ArchitectureName = Literal["ple", "mmoe", "shared_bottom", "single_task"]
-
-
-@dataclass(frozen=True)
-class NetworkSpec:
-    """The shape of a network.
-
-    Attributes:
-        architecture: ple; mmoe (no task experts); shared_bottom (the average of the shared
-            experts, no gates); single_task (only task experts: a network per task on common
-            tables. A true single-task baseline is a run with one task).
-        levels: CGC levels.
-        shared_experts: of all tasks; not used by single_task.
-        task_experts: of each task; used by ple and single_task.
-        match_width: `project` or `scale`, see `ExpertBank`.
-        gate_entropy: weight of the gates' entropy in `Outputs.penalty`.
-        preferred: task -> expert names whose gate bias starts at +1 (the others at −1).
-        tower_hidden: widths of a tower's hidden layers.
-        layers: hidden layers of mlp experts.
-        tower_layers: hidden layers of towers.
-        members: networks that share all but their scaling of the inputs and their output layers.
-        logit_transfer: (source task, target task) pairs.
-        imputed: tasks behind others with an imputation tower.
-    """
-
-    architecture: ArchitectureName = "ple"
-    levels: int = 1
-    shared_experts: tuple[ExpertGroup, ...] = (ExpertGroup(count=2),)
-    task_experts: tuple[ExpertGroup, ...] = (ExpertGroup(),)
-    match_width: MatchWidth = "project"
-    gate_entropy: float = 0.01
-    preferred: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    tower_hidden: tuple[int, ...] = (64, 32)
-    layers: HiddenLayers = field(default_factory=HiddenLayers)
-    tower_layers: HiddenLayers = field(default_factory=lambda: HiddenLayers(dropout=0.2))
-    members: int = 1
-    logit_transfer: tuple[tuple[str, str], ...] = ()
-    imputed: tuple[str, ...] = ()
+__all__ = ["MultiTaskNetwork", "NetworkSpec", "Outputs"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +46,7 @@ class Outputs:
         gates: task -> (B, E) float32 weights of the last level's gate, in the order of
             `MultiTaskNetwork.expert_names`; empty without gates.
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
-        penalty: scalar to add to the loss: −weight · gate_entropy.
+        penalty: scalar to add to the loss: −weight · gate_entropy, and the architecture's.
         mixed: output of the experts.
         inputs: (B, I) input of the experts, where `by_task` is given.
         by_task: (T, B, I) copies of it for the gate and own experts of each task; None: all read
@@ -98,7 +60,7 @@ class Outputs:
     gates: dict[str, Tensor]
     gate_entropy: Tensor
     penalty: Tensor
-    mixed: PLEOutput
+    mixed: ArchitectureOutput
     inputs: Tensor | None = None
     by_task: Tensor | None = None
     members: Mapping[str, Tensor] = field(default_factory=dict)
@@ -141,13 +103,11 @@ class MultiTaskNetwork(nn.Module):
         self.tasks = tuple(data.tasks)
         self.task_names = tuple(task.name for task in data.tasks)
         self.gate_entropy_weight = spec.gate_entropy
-        experts = _experts(self.task_names, spec)
-        self.expert_names = {
-            task: expert_names(task, experts.num_own, experts.num_shared)
-            for task in self.task_names
-        }
+        architecture = architecture_of(spec.architecture)
+        self._own_tables = architecture.own_tables
+        own = _tables_of_tasks(data) if architecture.own_tables else ()
         self.embeddings = make_embeddings(
-            data.reads,
+            (*data.reads, *own),
             backend=backend,
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
@@ -157,11 +117,20 @@ class MultiTaskNetwork(nn.Module):
         self.inputs = input_modules(data.features).to(device)
         self._reads = tables_by_block(data.features)
         self.sequences = SequenceEncoders(data).to(device)
-        self.embedded_width = self.embeddings.width + self.sequences.width
+        self.pooled_width = sum(read.dim for read in data.reads if read.pooling != "none")
+        self.embedded_width = self.pooled_width + self.sequences.width
         self.in_features = self.embedded_width + sum(m.width for m in self._input_modules())
-        self.members = Members(spec.members, self._column_widths(data)).to(device)
-        self.own_width = experts.num_own * experts.width
-        self.ple = PLE(experts, self.in_features, spec.levels).to(device)
+        widths = self._column_widths(data)
+        self.members = Members(spec.members, widths).to(device)
+        made_of = ArchitectureSpec(
+            spec.experts(self.task_names),
+            spec.levels,
+            tuple(zip(self._column_names(data), itertools.chain(*widths), strict=True)),
+            spec.groups,
+        )
+        self.ple = architecture.of(made_of, **spec.options).to(device)
+        self.expert_names = self.ple.expert_names
+        self.own_width = self.ple.own_width
         self.towers = Towers(
             data.tasks,
             self.ple.out_features,
@@ -200,8 +169,15 @@ class MultiTaskNetwork(nn.Module):
         pooled = [read.dim for read in data.reads if read.pooling != "none"]
         return [[*pooled, *self.sequences.widths], *(m.widths for m in self._input_modules())]
 
+    def _column_names(self, data: DataSpec) -> list[str]:
+        """The feature of each of these widths."""
+        names = [read.name for read in data.reads]
+        return names + [f.name for kind in self.inputs for f in data.features if f.kind == kind]
+
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings, and sequences as their encoders do.
+
+        If tasks have tables of their own, then (B, T · P) of these, last.
 
         Each backward pass through it is one update of the tables.
         """
@@ -211,9 +187,15 @@ class MultiTaskNetwork(nn.Module):
             assert isinstance(block, TableBlock)
             bags += block.bags(names)
         pooled, entries = self.embeddings.with_sequences(bags, batch.num_rows)
-        if not self.sequences.widths:
-            return (pooled,)
-        return (torch.cat([pooled, *self.sequences(pooled, entries, batch.blocks)], 1),)
+        own = pooled[:, self.pooled_width :]
+        pooled = pooled[:, : self.pooled_width] if self._own_tables else pooled
+        if self.sequences.widths:
+            pooled = torch.cat([pooled, *self.sequences(pooled, entries, batch.blocks)], 1)
+        return (pooled, own) if self._own_tables else (pooled,)
+
+    def shared_of(self, embedded: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Those of the outputs of `embed`, or of their leaves, that all tasks read."""
+        return embedded[:-1] if self._own_tables else embedded
 
     def cut(self, batch: Batch) -> Cut:
         """The graph cut above `embed`."""
@@ -229,7 +211,8 @@ class MultiTaskNetwork(nn.Module):
         return torch.cat(self._columns(embedded, batch), 1)
 
     def _columns(self, embedded: Sequence[Tensor], batch: Batch) -> list[Tensor]:
-        return [*embedded, *(module(batch.blocks) for module in self._input_modules())]
+        modules = self._input_modules()
+        return [*self.shared_of(embedded), *(module(batch.blocks) for module in modules)]
 
     def forward_from(
         self, embedded: Sequence[Tensor], batch: Batch, *, by_task: bool = False
@@ -242,16 +225,22 @@ class MultiTaskNetwork(nn.Module):
             by_task: whether the gate and own experts of each task read their own copy of the
                 inputs, for callers that need each task's gradient there.
         """
-        columns = self._columns(embedded, batch)
+        columns, tasks = self._columns(embedded, batch), len(self.tasks)
         if not by_task:
-            return self._outputs(self.ple(self.members.of_columns([_cast(c) for c in columns])))
+            own = None
+            if self._own_tables:
+                tables = embedded[-1].view(-1, tasks, self.pooled_width).transpose(0, 1)
+                others = [column.expand(tasks, -1, -1) for column in columns[1:]]
+                own = _cast(self.members(torch.cat([tables, *others], -1)))
+            x = self.members.of_columns([_cast(column) for column in columns])
+            return self._outputs(self.ple(x, own), batch)
         inputs = self.members(torch.cat(columns, 1))
-        copies = [column.expand(len(self.tasks), -1, -1) for column in columns]
+        copies = [column.expand(tasks, -1, -1) for column in columns]
         by_task_inputs = self.members(torch.cat(copies, -1))
-        outputs = self._outputs(self.ple(_cast(inputs), _cast(by_task_inputs)))
+        outputs = self._outputs(self.ple(_cast(inputs), _cast(by_task_inputs)), batch)
         return replace(outputs, inputs=inputs, by_task=by_task_inputs)
 
-    def _outputs(self, mixed: PLEOutput) -> Outputs:
+    def _outputs(self, mixed: ArchitectureOutput, batch: Batch) -> Outputs:
         """The network above the experts."""
         gates: tuple[Tensor, ...] = mixed.weights[-1].unbind(0) if mixed.weights else ()
         mean_entropy = mixed.tasks.new_zeros((), dtype=torch.float32)
@@ -259,6 +248,10 @@ class MultiTaskNetwork(nn.Module):
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         of_towers = self.towers(mixed.tasks)
         logits = self.funnel(of_towers)
+        penalty = -self.gate_entropy_weight * mean_entropy
+        if self.training:
+            extra = self.ple.penalty(logits, batch.weights.repeat(self.members.count))
+            penalty = penalty if extra is None else penalty + extra
         members: dict[str, Tensor] = {}
         if not self.training and self.members.count > 1:
             members = {task: self.members.split(own) for task, own in logits.items()}
@@ -268,7 +261,7 @@ class MultiTaskNetwork(nn.Module):
             logits=logits,
             gates=dict(zip(self.task_names, gates, strict=True)) if gates else {},
             gate_entropy=mean_entropy,
-            penalty=-self.gate_entropy_weight * mean_entropy,
+            penalty=penalty,
             mixed=mixed,
             members=members,
             conditional=self.funnel.conditional(of_towers, mixed.tasks) if self.training else {},
@@ -326,7 +319,7 @@ class MultiTaskNetwork(nn.Module):
         """Whether each task's loss depends on the layers below through its own mixture alone."""
         return self.ple.mixes_once and not self.towers.transfers and not self.funnel.chains
 
-    def shared_weights(self, mixed: PLEOutput) -> Tensor:
+    def shared_weights(self, mixed: ArchitectureOutput) -> Tensor:
         """(T, B, S) gradient weights of each task's mixture into the shared experts, off the graph.
 
         The weights of the last level's gates, times `scale_shared_gradients`' factors if set.
@@ -341,19 +334,13 @@ class MultiTaskNetwork(nn.Module):
         return weights if factors is None else weights * factors.unsqueeze(1)
 
 
-def _experts(tasks: tuple[str, ...], spec: NetworkSpec) -> CGCSpec:
-    """The experts that an architecture has."""
-    has_shared = spec.architecture != "single_task"
-    has_own = spec.architecture in ("ple", "single_task")
-    return CGCSpec(
-        tasks=tasks,
-        shared=spec.shared_experts if has_shared else (),
-        own=spec.task_experts if has_own else (),
-        match_width=spec.match_width,
-        layers=spec.layers,
-        gated=spec.architecture != "shared_bottom",
-        preferred=spec.preferred,
-    )
+def _tables_of_tasks(data: DataSpec) -> list[TableSpec]:
+    """The reads of a copy of every table for each task, task by task."""
+    return [
+        replace(read, name=f"{read.name}@{task.name}", table=f"{read.key}@{task.name}")
+        for task in data.tasks
+        for read in data.reads
+    ]
 
 
 def _cast(x: Tensor) -> Tensor:

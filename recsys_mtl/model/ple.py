@@ -1,36 +1,27 @@
-"""Progressive Layered Extraction: levels of CGC, one after another.
+"""Progressive Layered Extraction, levels of CGC one after another, and its simpler relatives.
 
 Shapes: B rows, T tasks, I inputs, D expert width, E experts that a task's gate weighs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
+from recsys_mtl.model.architecture import (
+    Architecture,
+    ArchitectureOutput,
+    ArchitectureSpec,
+    Shared,
+)
 from recsys_mtl.model.cgc import CGC, CGCOutput, CGCSpec
+from recsys_mtl.model.gates import expert_names
 from recsys_mtl.model.members import MemberInputs
 
 
-@dataclass(frozen=True)
-class PLEOutput:
-    """The output of the experts.
-
-    Attributes:
-        tasks: (T, B, D) tower inputs.
-        weights: (T, B, E) gate weights of every gated level.
-        own: (T, O, B, D) of the last level's own experts; None without such experts.
-        common: (S, B, D) of the last level's shared experts; None without such experts.
-    """
-
-    tasks: Tensor
-    weights: tuple[Tensor, ...]
-    own: Tensor | None
-    common: Tensor | None
-
-
-class PLE(nn.Module):
+class PLE(Architecture):
     """Any number of CGC levels (Tang et al., RecSys 2020, section 4.2).
 
     At the first level every stream's input is the feature vector; at a later level it is the
@@ -40,17 +31,43 @@ class PLE(nn.Module):
         spec: experts and gates of every level.
         in_features: I.
         levels: 1 is plain CGC.
+
+    Attributes:
+        has_shared: whether there are experts of all tasks.
+        has_own: whether there are experts of each task.
+        gated: whether gates mix them, or the plain average.
     """
+
+    has_shared: ClassVar[bool] = True
+    has_own: ClassVar[bool] = True
+    gated: ClassVar[bool] = True
 
     def __init__(self, spec: CGCSpec, in_features: int, levels: int) -> None:
         super().__init__()
         self.out_features = spec.width
+        self.own_width = spec.num_own * spec.width
+        self.expert_names = {
+            task: expert_names(task, spec.num_own, spec.num_shared) for task in spec.tasks
+        }
         self.levels = nn.ModuleList(
             CGC(spec, in_features if level == 0 else spec.width, last=level == levels - 1)
             for level in range(levels)
         )
 
-    def forward(self, x: Tensor | MemberInputs, by_task: Tensor | None = None) -> PLEOutput:
+    @classmethod
+    def of(cls, spec: ArchitectureSpec, **options: Any) -> Self:
+        """With those experts of the spec that it has."""
+        experts = replace(
+            spec.experts,
+            shared=spec.experts.shared if cls.has_shared else (),
+            own=spec.experts.own if cls.has_own else (),
+            gated=cls.gated,
+        )
+        return cls(experts, spec.in_features, spec.levels, **options)
+
+    def forward(
+        self, x: Tensor | MemberInputs, by_task: Tensor | None = None
+    ) -> ArchitectureOutput:
         """(B, I) feature vectors to every task's mixture of experts.
 
         Args:
@@ -66,7 +83,7 @@ class PLE(nn.Module):
             shared = shared if outputs[-1].shared is None else outputs[-1].shared
         last = outputs[-1]
         weights = tuple(output.weights for output in outputs if output.weights is not None)
-        return PLEOutput(last.tasks, weights, last.own, last.common)
+        return ArchitectureOutput(last.tasks, weights, last.own, last.common)
 
     @property
     def mixes_once(self) -> bool:
@@ -95,7 +112,7 @@ class PLE(nn.Module):
         gates = [g for level in self.levels for g in (level.gate, level.shared_gate)]
         return [p for gate in gates if isinstance(gate, nn.Module) for p in gate.parameters()]
 
-    def shared_parameters(self) -> list[tuple[str, str, nn.Parameter, int | None]]:
+    def shared_parameters(self) -> list[Shared]:
         """(name, group, parameter, index on its dim 0) of what all tasks share.
 
         The shared experts and, at levels before the last, all experts and the shared stream's
@@ -122,3 +139,22 @@ class PLE(nn.Module):
             if level.shared_experts is not None:
                 experts += level.shared_experts.parameters_per_expert()
         return experts
+
+
+class MMoE(PLE):
+    """No task experts: each task's gate mixes the shared ones (Ma et al., KDD 2018)."""
+
+    has_own = False
+
+
+class SharedBottom(PLE):
+    """The plain average of the shared experts (with one, Caruana 1997)."""
+
+    has_own = False
+    gated = False
+
+
+class SingleTask(PLE):
+    """Task experts only: a network per task on common tables."""
+
+    has_shared = False

@@ -174,5 +174,5 @@ class Towers(nn.Module):
                 rows = rows.view(self.members, -1, rows.shape[-1])
             output: Tensor = self.heads[index](rows)
             if self.members > 1:
-                output = output.flatten(0, 1)
+                output = torch.cat(output.unbind(0))  # flatten fixes the rows of an export
             return F.normalize(output, dim=-1) if self.tasks[index].items else output

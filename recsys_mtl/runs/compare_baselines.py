@@ -14,9 +14,11 @@ from recsys_mtl.boosting import Boosted, Predictions, boost, default_name
 from recsys_mtl.columns.keys import Key
 from recsys_mtl.columns.spec import DataSpec, TaskSpec
 from recsys_mtl.config.adatt import AdaTTConfig
+from recsys_mtl.config.architecture import ExpertsConfig
 from recsys_mtl.config.check import column_of
 from recsys_mtl.config.combiner import SumConfig
-from recsys_mtl.config.model import GatesConfig, MlpExpertConfig, ModelConfig
+from recsys_mtl.config.experts import MlpExpertConfig
+from recsys_mtl.config.model import GatesConfig, ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.loader import Loader
@@ -173,7 +175,7 @@ def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
 
 def as_shared_bottom(config: Config) -> Config:
     """One wide bottom: an MLP as wide as all the experts that a task's gate mixes; plain sum."""
-    one = config.model.architecture == "shared_bottom"
+    one = config.model.architecture.name == "shared_bottom"
     experts = [*config.model.shared_experts, *([] if one else config.model.task_experts)]
     mlps = [expert for expert in experts if isinstance(expert, MlpExpertConfig)] or [
         MlpExpertConfig()
@@ -182,7 +184,7 @@ def as_shared_bottom(config: Config) -> Config:
     bottom = MlpExpertConfig(hidden=[width * times for width in mlps[0].hidden])
     model = config.model.model_copy(
         update={
-            "architecture": "shared_bottom",
+            "architecture": ExpertsConfig(name="shared_bottom"),
             "levels": 1,
             "gates": GatesConfig(),
             "shared_experts": [bottom],

@@ -79,8 +79,8 @@ class Average(StateOwner):
         self._average, self._count = [], 0
 
     def tensors(self) -> dict[str, Tensor]:
-        """The average, by the names of the parameters."""
-        names = [name for name, _ in self._network.named_parameters()]
+        """The average, by the names of the weights."""
+        names = [name for name, _ in self._named()]
         return dict(zip(names, self._average, strict=True)) if self._average else {}
 
     def values(self) -> int:
@@ -101,7 +101,13 @@ class Average(StateOwner):
             own.copy_(tensors[name])
 
     def _weights(self) -> list[Tensor]:
-        return [parameter.detach() for parameter in self._network.parameters()]
+        return [weight.detach() for _, weight in self._named()]
+
+    def _named(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and what batch normalisation keeps."""
+        yield from self._network.named_parameters()
+        running = ("running_mean", "running_var")
+        yield from (pair for pair in self._network.named_buffers() if pair[0].endswith(running))
 
     def _allocate(self) -> None:
         if not self._average:

@@ -130,7 +130,9 @@ class Combining:
         Returns:
             Why the step has to be skipped; None: it succeeded.
         """
-        others = [p for p in (*self._others, *learned) if p.requires_grad]
+        leaves = self.network.shared_of(cut.leaf())
+        others: list[Tensor] = [p for p in (*self._others, *learned) if p.requires_grad]
+        others += cut.leaf()[len(leaves) :]  # of tables of single tasks
         rows = self._rows(cut, outputs, objective, present, others, scale)
         combined = self.combiner.combine(rows, present, step=number)
         if combined.problem is not None:
@@ -139,13 +141,13 @@ class Combining:
             self.log.add(combined.diagnostics)
         if objective.extra.requires_grad:
             shared = [p for p in self._shared.values() if p.requires_grad]
-            everything = [*others, *shared, *cut.leaf()]
+            everything = [*others, *shared, *leaves]
             torch.autograd.backward(objective.extra * scale, inputs=everything)
         gradients = combined.gradients
         if scale != 1.0:
             gradients = [part * scale for part in gradients]
         if self._width:
-            _add_to_leaves(cut, gradients[-1])
+            _add_to_leaves(leaves, gradients[-1])
         add_gradients(self._parts, gradients[: len(self._parts)])
         return None
 
@@ -162,12 +164,13 @@ class Combining:
         outputs: Outputs,
         objective: Objective,
         present: Tensor,
-        others: Sequence[nn.Parameter],
+        others: Sequence[Tensor],
         scale: float,
     ) -> list[Tensor]:
         """(T, d_e) task gradients of every part; puts the others' gradient into their `.grad`."""
         total = objective.total * scale
-        blocks = [*(part.block for part in self._parts), [(leaf, None) for leaf in cut.leaf()]]
+        shared = self.network.shared_of(cut.leaf())
+        blocks = [*(part.block for part in self._parts), [(leaf, None) for leaf in shared]]
         if outputs.by_task is None or not objective.own:
             torch.autograd.backward(total, inputs=others, retain_graph=True)
             rows = task_gradients(objective.tasks * scale, blocks, present)
@@ -195,10 +198,10 @@ class Combining:
         return rows if self._width else rows[:-1]
 
 
-def _add_to_leaves(cut: Cut, gradient: Tensor) -> None:
+def _add_to_leaves(leaves: Sequence[Tensor], gradient: Tensor) -> None:
     """Add one part's gradient of all leaves, concatenated, to their `.grad`."""
     start = 0
-    for leaf in cut.leaf():
+    for leaf in leaves:
         part = gradient[start : start + leaf.numel()].view_as(leaf)
         leaf.grad = part if leaf.grad is None else leaf.grad + part
         start += leaf.numel()

@@ -7,12 +7,7 @@ from dataclasses import replace
 import torch
 
 from recsys_mtl.columns.spec import DataSpec
-from recsys_mtl.config.model import (
-    CrossExpertConfig,
-    ExpertConfig,
-    FmExpertConfig,
-    ModelConfig,
-)
+from recsys_mtl.config.experts import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.model import ExpertGroup, HiddenLayers, MultiTaskNetwork, NetworkSpec
 from recsys_mtl.model.embeddings_backend import Backend
@@ -39,7 +34,7 @@ def build_network(
     """
     return MultiTaskNetwork(
         spec,
-        replace(_network_spec(config.model), imputed=_imputed(config)),
+        replace(_network_spec(config), imputed=_imputed(config)),
         backend=backend or config.model.embedding.backend,
         table_optimizer=config.training.tables.name,
         table_learning_rate=config.training.tables.learning_rate,
@@ -48,10 +43,12 @@ def build_network(
     )
 
 
-def _network_spec(model: ModelConfig) -> NetworkSpec:
+def _network_spec(config: Config) -> NetworkSpec:
+    model = config.model
     layers = HiddenLayers(model.normalization, model.activation, model.dropout)
     return NetworkSpec(
-        architecture=model.architecture,
+        architecture=model.architecture.name,
+        options=model.architecture.options(config.surroundings),
         levels=model.levels,
         shared_experts=tuple(_expert_group(e) for e in model.shared_experts),
         task_experts=tuple(_expert_group(e) for e in model.task_experts),
@@ -63,6 +60,7 @@ def _network_spec(model: ModelConfig) -> NetworkSpec:
         tower_layers=replace(layers, dropout=model.tower_dropout),
         members=model.members,
         logit_transfer=tuple((edge.source, edge.target) for edge in model.logit_transfer),
+        groups={name: group.tasks for name, group in config.adatt.prior.groups.items()},
     )
 
 

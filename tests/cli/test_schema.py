@@ -8,7 +8,7 @@ import pytest
 from data_synth import Plan
 from recsys_mtl.cli.main import main
 from recsys_mtl.cli.schema_tables import tables
-from recsys_mtl.config.model import CrossExpertConfig
+from recsys_mtl.config.experts import CrossExpertConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.config.shape import inner, sections, tags

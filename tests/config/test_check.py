@@ -129,7 +129,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         model(architecture="shared_bottom", gates={"preferred": {"click": ["shared.0"]}}),
-        ["model.gates.preferred: shared_bottom has no gates"],
+        ["model.gates.preferred: shared_bottom has no gates that may prefer an expert"],
     ),
     (
         model(architecture="single_task", logit_transfer=[{"source": "click", "target": "buy"}]),
@@ -146,6 +146,68 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     (
         model(architecture="mmoe", gates={"preferred": {"buy": ["shared.1", "buy.0"]}}),
         ["model.gates.preferred.buy.1: not an expert of task 'buy'"],
+    ),
+    *[(model(architecture=name), []) for name in ("aitm", "pepnet", "home", "stem")],
+    *[
+        (model(architecture=n, levels=2), ["model.levels: several levels belong to ple"])
+        for n in ("aitm", "pepnet", "home", "stem")
+    ],
+    (
+        model(architecture={"name": "aitm", "chain": ["click", "by", "click"]}),
+        [
+            "model.architecture.chain.1: unknown task",
+            "model.architecture.chain.2: task 'click' is there twice",
+        ],
+    ),
+    (
+        model(architecture={"name": "aitm", "chain": ["click", "buy"], "calibrator": 1.0}),
+        [
+            "model.architecture.calibrator: no two neighbours of the chain are binary tasks of the "
+            "same rows"
+        ],
+    ),
+    (
+        {"tasks": {"open": {"kind": "binary"}}}
+        | model(architecture={"name": "aitm", "chain": ["open", "click"], "calibrator": 1.0}),
+        [],
+    ),
+    (
+        model(architecture={"name": "pepnet", "domain": ["town"], "prior": ["age", "age"]}),
+        [
+            "model.architecture.domain.0: unknown feature",
+            "model.architecture.prior.1: feature 'age' is there twice",
+        ],
+    ),
+    (
+        model(architecture={"name": "pepnet", "prior": []}),
+        ["model.architecture.prior: pepnet needs features for its gates"],
+    ),
+    *[
+        (
+            model(architecture="pepnet", task_experts=experts),
+            ["model.task_experts: pepnet has one network a task"],
+        )
+        for experts in ([{"kind": "fm"}], [{"kind": "mlp", "count": 2}], [{"kind": "mlp"}] * 2)
+    ],
+    (
+        model(architecture="home", shared_experts=[{"kind": "mlp"}, {"kind": "cross"}]),
+        ["model.shared_experts: home has one kind of experts"],
+    ),
+    (
+        model(architecture="home", task_experts=[{"kind": "mlp", "hidden": [32]}]),
+        ["model.task_experts: home mixes all experts"],
+    ),
+    (
+        model(architecture="stem", gates={"preferred": {"click": ["shared.0"]}}),
+        ["model.gates.preferred: stem has no gates that may prefer an expert"],
+    ),
+    (
+        {"features": {"city": {"kind": "numeric"}}} | model(architecture="stem"),
+        ["model.architecture: stem needs features with a table"],
+    ),
+    (
+        {"features": {"city@buy": {"kind": "categorical"}}} | model(architecture="stem"),
+        ["features.city@buy: stem calls a table of a task like this feature"],
     ),
     (transfers(("click", "buy"), ("buy", "spend"), ("click", "spend")), []),
     (transfers(("clik", "buy")), ["model.logit_transfer.0.source: unknown task"]),
@@ -257,6 +319,17 @@ def test_a_dumped_config_contradicts_nothing_that_the_written_one_did_not() -> N
     config = Config.model_validate(merged(BASE, model(architecture="shared_bottom")))
     assert contradictions(config) == []
     assert config_from_yaml(dump_config(config), where="dumped") == config
+
+
+def test_an_architecture_without_settings_is_dumped_as_its_name() -> None:
+    dumped = [
+        Config.model_validate(merged(BASE, model(architecture=choice))).model_dump()["model"]
+        for choice in ("mmoe", {"name": "stem"}, {"name": "home", "rank": 4})
+    ]
+    assert [each["architecture"] for each in dumped] == [
+        *("mmoe", "stem"),
+        {"name": "home", "loras": 2, "rank": 4},
+    ]
 
 
 def test_labels_and_metrics_are_known_for_every_kind() -> None:

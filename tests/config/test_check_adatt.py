@@ -39,7 +39,8 @@ def groups(**named: dict[str, Any]) -> dict[str, Any]:
 
 
 def architecture(name: str, **rest: Any) -> dict[str, Any]:
-    return {"model": {"architecture": name, **rest}}
+    features = {"age": {"kind": "numeric"}, "city": {"kind": "categorical"}}
+    return {"features": features, "model": {"architecture": name, **rest}}
 
 
 def donors(**named: list[str]) -> dict[str, Any]:
@@ -126,6 +127,31 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         for name in ("mmoe", "shared_bottom")
     ],
     *[({"mechanism": "gradient"}, architecture(name), []) for name in ("mmoe", "shared_bottom")],
+    *[
+        (
+            {"mechanism": "gradient"},
+            architecture(name),
+            [
+                f"adatt.mechanism: mechanism gradient scales a mixture of shared experts, {name} "
+                "has none -> use architecture ple, or mechanism: loss"
+            ],
+        )
+        for name in ("aitm", "home", "stem")
+    ],
+    *[
+        ({"mechanism": m}, architecture(n), [])
+        for m in ("loss", "borrow")
+        for n in ("home", "stem")
+    ],
+    ({"mechanism": "loss"}, architecture("aitm"), []),
+    (
+        {"mechanism": "loss"},
+        {"model": {"architecture": {"name": "aitm", "chain": ["buy", "spend"]}}},
+        [
+            "adatt.mechanism: aitm has no shared experts to measure or transfer on -> "
+            "use architecture ple, or mechanism: off"
+        ],
+    ),
     (
         {"mechanism": "borrow", "warmup_epochs": 0},
         {},

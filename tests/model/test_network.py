@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -28,6 +29,17 @@ SPEC = NetworkSpec(
     task_experts=(ExpertGroup(count=4, hidden=(8, 6)),),
     tower_hidden=(5, 3),
 )
+OTHERS: dict[str, dict[str, Any]] = {
+    "aitm": {"options": {"chain": ("stage", "ctr"), "calibrator": 0.5, "calibrated": ()}},
+    "pepnet": {
+        "options": {"domain": ("city",), "prior": ("age.band", "x"), "hidden": 3},
+        "task_experts": (ExpertGroup(hidden=(8, 6)),),
+    },
+    "home": {"options": {"loras": 2, "rank": 3}, "groups": {"g": ("ctr", "next.item")}},
+    "stem": {},
+}
+"""Architectures that are no relatives of PLE, and what they need."""
+OTHERS = {name: {"architecture": name, **changes} for name, changes in OTHERS.items()}
 OF_TASK = {"ctr": 0, "stage": 1, "next.item": 2}
 
 
@@ -77,6 +89,21 @@ def test_every_architecture_trains(architecture: str, levels: int, rows: int) ->
     assert len(net.shared_expert_parameters()) == len(shared) * levels
 
 
+@pytest.mark.parametrize("rows", [1, 11])
+@pytest.mark.parametrize("name", OTHERS)
+def test_every_other_architecture_trains(name: str, rows: int) -> None:
+    net = network(NetworkSpec(**{**vars(SPEC), **OTHERS[name]}))
+    outputs = net(batch(rows))
+    shapes = {task: tuple(value.shape) for task, value in outputs.logits.items()}
+    assert shapes == {"ctr": (rows, 1), "stage": (rows, 4), "next.item": (rows, 5)}
+    (total(outputs) + sum(net.item_vectors("next.item")).sum()).backward()
+    assert [n for n, p in net.named_parameters() if "embedding" not in n and p.grad is None] == []
+    assert {task: g.shape[1] for task, g in outputs.gates.items()} == (
+        {} if name == "pepnet" else {task: len(n) for task, n in net.expert_names.items()}
+    )
+    assert not net.tasks_are_separable
+
+
 def test_shared_bottom_of_one_expert_is_one_network() -> None:
     spec = NetworkSpec(
         **{**vars(SPEC), "architecture": "shared_bottom", **NO_DROPOUT},
@@ -96,6 +123,30 @@ def test_single_task_networks_share_only_the_tables() -> None:
     for name, p in net.ple.named_parameters():
         used = p.grad.view(3, -1).abs().sum(1) > 0
         assert used.tolist() == [False, True, False], name
+
+
+@pytest.mark.parametrize("backend", ["plain", "auto"])
+def test_a_task_s_tables_learn_from_it_alone(backend: str) -> None:
+    torch.manual_seed(0)
+    spec = NetworkSpec(**{**vars(SPEC), **NO_DROPOUT, **OTHERS["stem"]})
+    net = MultiTaskNetwork(
+        DATA, spec, backend=backend, table_optimizer="sgd", table_learning_rate=0.1
+    )
+    rows, names = batch(), [table.name for table in net.embeddings.tables]
+    assert names[:4] == ["city", "age.band", "brands", "city@ctr"]
+    before = [w.detach().clone() for w in net.embeddings.weights()]
+    cut = net.cut(rows)
+    outputs = net.forward_from(cut.leaf(), rows)
+    outputs.logits["stage"].square().sum().backward()
+    shared, own = (leaf.grad for leaf in cut.leaf())
+    assert (own.view(11, 3, 16).abs().sum((0, 2)) > 0).tolist() == [False, True, False]
+    cut.spend()
+    moved = dict(zip(names, net.embeddings.weights(), strict=True))
+    changed = [n for n, old in zip(names, before, strict=True) if not torch.equal(moved[n], old)]
+    assert changed == [*names[:3], "city@stage", "age.band@stage", "brands@stage"]
+    for name, gradient in (("city", shared[:, :4]), ("city@stage", own[:, 16:20])):
+        want = before[names.index(name)].index_add(0, rows["city"], gradient, alpha=-0.1)
+        torch.testing.assert_close(moved[name].detach(), want, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["plain", "auto"])
@@ -124,6 +175,19 @@ def test_cut_gives_one_table_update(backend: str) -> None:
     with torch.no_grad():
         net(rows)
     assert all(torch.equal(a, b) for a, b in zip(after, net.embeddings.weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_others_in_half_precision_are_close(name: str) -> None:
+    net, rows = network(NetworkSpec(**{**vars(SPEC), **NO_DROPOUT, **OTHERS[name]})), batch(64)
+    exact = net(rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(rows)
+    for task, value in half.logits.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, exact.logits[task], atol=0.2, rtol=0.2)
+    total(half).backward()
+    assert all(p.grad.dtype == torch.float32 for p in net.ple.parameters())
 
 
 @pytest.mark.parametrize("levels", [1, 2])

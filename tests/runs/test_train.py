@@ -125,6 +125,34 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "balancing.name=dwa",
     ),
     "single task, imtl_l": ("model.architecture=single_task", "balancing.name=imtl_l"),
+    "aitm, adatt": (
+        "model.architecture={name: aitm, chain: [click, band, buy]}",
+        "adatt={mechanism: loss, freeze_epoch: 2, warmup_epochs: 0}",
+        "adatt.measure.name=logit_correlation",
+    ),
+    "pepnet of members, cagt": (
+        "model.architecture={name: pepnet, domain: [city], prior: [seen, age], hidden: 5}",
+        "model.members=2",
+        "combiner.name=cagt",
+    ),
+    "home of groups, gradnorm": (
+        "model.architecture={name: home, rank: 3}",
+        "model.task_experts=[{kind: mlp, hidden: [8]}]",
+        "adatt.prior.groups={buying: {tasks: [buy, spend]}}",
+        "balancing.name=gradnorm",
+        "training.averaging={name: ema, decay: 0.9}",
+    ),
+    "stem, adatt, mgda, bf16": (
+        "model.architecture=stem",
+        "adatt={mechanism: loss, freeze_epoch: 2, warmup_epochs: 0}",
+        "combiner.name=mgda",
+        "training.precision=bf16",
+    ),
+    "stem that borrows, torchrec": (
+        "model.architecture=stem",
+        "model.embedding={dim: 4, backend: auto}",
+        "adatt.mechanism=borrow",
+    ),
     "cross and fm experts, stch": (
         f"model.shared_experts={EXPERTS}",
         f"model.task_experts={EXPERTS}",

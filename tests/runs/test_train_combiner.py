@@ -177,7 +177,7 @@ def test_baselines_leave_out_what_needs_other_tasks(
     assert [list(config.tasks) for config in single] == [[task] for task in TASKS]
     assert {config.combiner.name for config in seen} == {"sum"}
     assert {config.balancing.name for config in single} == {"fixed"}
-    assert bottom.model.architecture == "shared_bottom"
+    assert bottom.model.architecture.name == "shared_bottom"
     assert all(epoch is not None for epoch in conflicts_of(result))
     click = result["baselines"]["single_task"]["click"]["log_loss"]
     assert math.isfinite(click["value"])

@@ -163,6 +163,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         }
     },
     "shared bottom": {"model": {"architecture": "shared_bottom"}},
+    "aitm": {"model": {"architecture": {"name": "aitm"}}},
+    "pepnet": {
+        "model": {
+            "architecture": {"name": "pepnet", "domain": ["age"]},
+            "task_experts": [{"kind": "mlp", "hidden": [6, 5]}],
+        }
+    },
+    "members": {"model": {"members": 2}},
+    "home": {"model": {"architecture": "home", "members": 2}},
+    "stem": {"model": {"architecture": "stem", "members": 3}},
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.model import PLE
 from recsys_mtl.training.transfer.transfer import Transfer
 
 
@@ -23,6 +24,7 @@ class GradientTransfer(Transfer):
     def before(self, batch: Batch, embedded: Sequence[Tensor], present: Tensor) -> None:
         """Measure when due, then set the factors of this step's backward."""
         ple = self._probe.network.ple
+        assert isinstance(ple, PLE)
         ple.scale_shared_gradients(None)  # the measure takes unscaled gradients
         super().before(batch, embedded, present)
         factors = self.adatt.coefficients(present)  # (E, T), E 1 or the shared experts
