@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
@@ -262,7 +263,7 @@ def _unknown(
 ) -> Iterator[Finding]:
     """Names of nothing, or named twice."""
     for index, name in enumerate(names):
-        if name not in known:
+        if not any(name == one or fnmatchcase(name, one) for one in known):  # features: patterns
             fix = did_you_mean(name, known)
             yield Finding((*path, index), f"unknown {what}", found=show(name), fix=fix)
         elif name in names[:index]:

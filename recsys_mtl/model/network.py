@@ -117,7 +117,9 @@ class MultiTaskNetwork(nn.Module):
         self.inputs = input_modules(data.features).to(device)
         self._reads = tables_by_block(data.features)
         self.sequences = SequenceEncoders(data).to(device)
-        self.pooled_width = sum(read.dim for read in data.reads if read.pooling != "none")
+        pooled = [read.pooling != "none" for read in data.reads]
+        self._pooled_reads = [index for index, is_pooled in enumerate(pooled) if is_pooled]
+        self.pooled_width = sum(data.reads[index].dim for index in self._pooled_reads)
         self.embedded_width = self.pooled_width + self.sequences.width
         self.in_features = self.embedded_width + sum(m.width for m in self._input_modules())
         widths = self._column_widths(data)
@@ -186,6 +188,8 @@ class MultiTaskNetwork(nn.Module):
             block = batch.blocks[layout]
             assert isinstance(block, TableBlock)
             bags += block.bags(names)
+        if self._own_tables:
+            bags += [bags[index] for index in self._pooled_reads] * len(self.tasks)
         pooled, entries = self.embeddings.with_sequences(bags, batch.num_rows)
         own = pooled[:, self.pooled_width :]
         pooled = pooled[:, : self.pooled_width] if self._own_tables else pooled
@@ -335,11 +339,12 @@ class MultiTaskNetwork(nn.Module):
 
 
 def _tables_of_tasks(data: DataSpec) -> list[TableSpec]:
-    """The reads of a copy of every table for each task, task by task."""
+    """The reads of a copy of every pooled table for each task, task by task."""
     return [
         replace(read, name=f"{read.name}@{task.name}", table=f"{read.key}@{task.name}")
         for task in data.tasks
         for read in data.reads
+        if read.pooling != "none"
     ]
 
 

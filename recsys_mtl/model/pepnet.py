@@ -6,6 +6,7 @@ Shapes: B rows, T tasks, I inputs, D width of the tasks' networks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Self
 
 import torch
@@ -48,8 +49,8 @@ class PEPNet(Architecture):
     Args:
         experts: the tasks' networks, one mlp each.
         columns: (feature, width) of the inputs.
-        domain: features of EPNet; empty: there is none.
-        prior: features of PPNet; empty: there is none.
+        domain: features of EPNet, by name or pattern; empty: there is none.
+        prior: features of PPNet, likewise.
         hidden: width of a gate's hidden layer.
     """
 
@@ -69,7 +70,7 @@ class PEPNet(Architecture):
         (group,), tasks = experts.own, len(experts.tasks)
         inputs = sum(width for _, width in columns)
         for name, chosen in (("of_domain", domain), ("of_prior", prior)):
-            mask = [column in chosen for column, width in columns for _ in range(width)]
+            mask = [_is_of(column, chosen) for column, width in columns for _ in range(width)]
             self.register_buffer(name, torch.tensor(mask), persistent=False)
         self.epnet = GateUnit(1, inputs, hidden, inputs) if domain else None
         self.ppnet = nn.ModuleList(
@@ -101,3 +102,7 @@ class PEPNet(Architecture):
     def shared_parameters(self) -> list[Shared]:
         """EPNet."""
         return [] if self.epnet is None else of_module(self.epnet, "epnet")
+
+
+def _is_of(column: str, chosen: Sequence[str]) -> bool:
+    return any(column == name or fnmatchcase(column, name) for name in chosen)

@@ -179,6 +179,11 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        {"features": {"hot_*": {"kind": "numeric"}}}
+        | model(architecture={"name": "pepnet", "domain": ["hot_7"], "prior": ["hot_*"]}),
+        [],
+    ),
+    (
         model(architecture={"name": "pepnet", "prior": []}),
         ["model.architecture.prior: pepnet needs features for its gates"],
     ),

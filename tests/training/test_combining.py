@@ -241,8 +241,13 @@ def test_towers_gates_and_own_experts_keep_their_plain_gradient(step_of: Make, r
         assert torch.allclose(actual[name], gradient, atol=1e-6) == (name not in shared), name
 
 
-@pytest.mark.parametrize(("network", "tables"), [("ple", 3), ("stem", 3 * (1 + 4))])
-@pytest.mark.parametrize("name", [*COMBINERS, "gradnorm"])
+@pytest.mark.parametrize(
+    ("name", "network", "tables"),
+    [
+        *((name, "ple", 3) for name in (*COMBINERS, "gradnorm")),
+        *((name, "stem", 3 * (1 + 4)) for name in ("sum", "mgda")),
+    ],
+)
 def test_tables_are_updated_exactly_once_a_step(
     step_of: Make,
     rows: Batch,
