@@ -6,6 +6,7 @@ where rows are generated, which tasks are related.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -190,6 +191,19 @@ def _shared_bottom(config: Config, known: Known) -> Config:
     return as_shared_bottom(_off(config, known))
 
 
+def _architecture(name: str) -> Arm:
+    """Off, with another architecture of the same experts and its default settings."""
+
+    def arm(config: Config, known: Known) -> Config:
+        changes = [f"model.architecture={name}", "model.levels=1", "model.gates.preferred={}"]
+        if known.groups and not config.adatt.prior.groups:
+            groups = {group: {"tasks": list(tasks)} for group, tasks in known.groups.items()}
+            changes.append(f"adatt.prior.groups={json.dumps(groups)}")
+        return changed(_off(config, known), changes, f"ready arm {name}")
+
+    return arm
+
+
 def _wider(config: Config, known: Known) -> Config:
     """Off with twice the shared experts."""
     experts = [e.model_copy(update={"count": 2 * e.count}) for e in config.model.shared_experts]
@@ -214,6 +228,7 @@ READY: dict[str, Arm] = {
     "count": _count,
     "more_experts": _wider,
     "shared_bottom": _shared_bottom,
+    **{name: _architecture(name) for name in ("ple", "aitm", "pepnet", "home", "stem")},
     "single_task": _off,
     "single_task_large": _large,
     "published": _adatt(mechanism="loss", masking="zero_logit"),

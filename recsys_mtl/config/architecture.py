@@ -209,8 +209,8 @@ class PepnetConfig(ArchitectureConfig):
 class HomeConfig(ArchitectureConfig):
     """HoME: experts of all tasks, of groups of tasks and of each task (Wang et al. 2024).
 
-    In two layers, with feature gates and self gates. Groups are those of `adatt.prior.groups`;
-    tasks in none are one more.
+    In two layers, with feature gates and self gates; all experts have the widest one's output
+    width. Groups are those of `adatt.prior.groups`; tasks in none are one more.
     """
 
     name: Literal["home"]
@@ -218,20 +218,11 @@ class HomeConfig(ArchitectureConfig):
     rank: PositiveInt = Field(16, description="of each of them")
 
     def contradictions(self, around: Surroundings) -> Iterator[Finding]:
-        """Experts that are not mlps of one output width."""
+        """Experts that are not of one kind, mlp."""
         lists = {"shared_experts": around.shared_experts, "task_experts": around.task_experts}
-        widths = set()
         for key, experts in lists.items():
             if len(experts) > 1 or not isinstance(experts[0], MlpExpertConfig):
                 yield Finding(("model", key), "home has one kind of experts", "one entry, an mlp")
-            else:
-                widths.add(experts[0].hidden[-1])
-        if len(widths) > 1:
-            expected = "the last width of shared_experts"
-            found = " and ".join(map(str, sorted(widths)))
-            yield Finding(
-                ("model", "task_experts"), "home mixes all experts", expected, f"widths {found}"
-            )
 
 
 @ArchitectureConfig.register

@@ -114,7 +114,7 @@ class HoME(Architecture):
 
     Args:
         experts: one mlp of the shared experts, of which each group gets as many, and one of the
-            tasks; of the same output width.
+            tasks; the last layer of both is as wide as the widest.
         in_features: I.
         groups: name -> tasks; tasks in none are a group, `others`.
         loras: low-rank maps of a feature gate.
@@ -138,11 +138,11 @@ class HoME(Architecture):
         self.register_buffer("group_of", torch.tensor(_group_of(tasks, self.groups)), False)
         many, each, of_task = len(self.groups), shared.count, own.count
         self._each, self._own = each, of_task
-        self.out_features = width = shared.hidden[-1]
+        self.out_features = width = experts.width
         self.own_width = of_task * width
 
         def bank(count: int, inputs: int, group: ExpertGroup) -> GatedExperts:
-            hidden, layers = group.hidden, experts.layers
+            hidden, layers = (*group.hidden[:-1], width), experts.layers
             return GatedExperts(count, inputs, hidden, layers=layers, loras=loras, rank=rank)
 
         def gate(count: int, weighed: int, inputs: int) -> GroupedLinear:

@@ -105,6 +105,7 @@ def test_every_ready_arm_is_looked_at_here() -> None:
         *("noise_floor", "rate_x1.25", "count", "more_experts", "shared_bottom", "borrow_planted"),
         *("published_favoured", "single_task_large"),
         *(*COMBINERS, "cagt_expert", "gradnorm"),
+        *("ple", "aitm", "pepnet", "home", "stem"),
     }
     assert {*CHANGES, *others} == READY.keys()
 
@@ -163,6 +164,16 @@ def test_the_favoured_arm_has_the_groups_and_measures_all_the_time() -> None:
         "adatt.prior.groups": None,
         "adatt.prior.groups.buying.strength": 0.7,
     }
+
+
+@pytest.mark.parametrize("name", ["ple", "aitm", "pepnet", "home", "stem"])
+def test_an_arm_of_an_architecture_changes_that_and_the_planned_groups(name: str) -> None:
+    config = config_of("scarce", "model.architecture=mmoe", "model.task_experts=[{kind: mlp}]")
+    arm = READY[name](config, replace(known_of("scarce"), groups={"buying": ["click", "cart"]}))
+    assert arm.model.architecture.name == name
+    assert arm.adatt.prior.groups["buying"].tasks == ["click", "cart"]
+    same = {"architecture": config.model.architecture}
+    assert arm.model.model_copy(update=same) == config.model
 
 
 def test_large_single_tasks_have_all_experts() -> None:

@@ -199,10 +199,6 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         ["model.shared_experts: home has one kind of experts"],
     ),
     (
-        model(architecture="home", task_experts=[{"kind": "mlp", "hidden": [32]}]),
-        ["model.task_experts: home mixes all experts"],
-    ),
-    (
         model(architecture="stem", gates={"preferred": {"click": ["shared.0"]}}),
         ["model.gates.preferred: stem has no gates that may prefer an expert"],
     ),

@@ -90,6 +90,10 @@ KINDS: dict[str, Any] = {
 LIKELY = {"float": "regression", "int": "multiclass", "bool": "binary", "bit": "binary"}
 LIKELY |= {"decimal": "regression", "plain": "count", "text": "retrieval"}
 NESTED = ("words", "ids", "struct", "duration")
+ARCHITECTURES = (
+    *("ple", "mmoe", "shared_bottom", "single_task"),
+    *("aitm", "pepnet", "home", "stem"),
+)
 ROLES = ("feature", "feature", "feature", "label", "label", "ignored", "ignored", "weight")
 
 
@@ -250,7 +254,7 @@ def cases(draw: Draw) -> Case:
         "features": features,
         "tasks": tasks,
         "model": {
-            "architecture": draw(st.sampled_from(["ple", "mmoe", "shared_bottom", "single_task"])),
+            "architecture": draw(st.sampled_from(ARCHITECTURES)),
             "embedding": {"dim": 2, "backend": "plain"},
             "tower": {"hidden": [3]},
         },

@@ -32,15 +32,15 @@ AITM_OPTIONS = {
 }
 
 
-def spec(own: int = 3, *, columns: tuple[tuple[str, int], ...] = COLUMNS) -> ArchitectureSpec:
+def spec(own: int = 3, own_width: int = D) -> ArchitectureSpec:
     return ArchitectureSpec(
         CGCSpec(
             tasks=TASKS,
             shared=(ExpertGroup(count=2, hidden=(7, D)),),
-            own=(ExpertGroup(count=own, hidden=(8, D)),),
+            own=(ExpertGroup(count=own, hidden=(8, own_width)),),
             layers=LAYERS,
         ),
-        columns=columns,
+        columns=COLUMNS,
         groups=GROUPS,
     )
 
@@ -178,7 +178,7 @@ CASES: dict[str, tuple[Callable[[], Architecture], Callable[..., Tensor]]] = {
         by_rows(literal_pepnet),
     ),
     "stem": (lambda: STEM.of(spec()), by_rows(literal_stem)),
-    "home": (lambda: HoME.of(spec(), loras=3, rank=2), literal_home),
+    "home": (lambda: HoME.of(spec(3, D - 1), loras=3, rank=2), literal_home),
     "home, one expert a task": (lambda: HoME.of(spec(1), loras=3, rank=2), literal_home),
 }
 

@@ -137,7 +137,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "home of groups, gradnorm": (
         "model.architecture={name: home, rank: 3}",
-        "model.task_experts=[{kind: mlp, hidden: [8]}]",
         "adatt.prior.groups={buying: {tasks: [buy, spend]}}",
         "balancing.name=gradnorm",
         "training.averaging={name: ema, decay: 0.9}",
