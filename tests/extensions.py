@@ -1,8 +1,8 @@
 """Kinds that are not in the package: what docs/architecture.md says it takes to add one.
 
 `share` is a task whose label is a share in [0, 1], with a metric of its own; `first` is a combiner
-that follows the first present task; `absolute` is a loss and `powers` a balancing; the feature is
-that of `tests/profile_feature.py`.
+that follows the first present task; `absolute` is a loss and `powers` a balancing; `linear` is an
+architecture; the feature is that of `tests/profile_feature.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from torch import Tensor
 from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.config.architecture import ArchitectureConfig
 from recsys_mtl.config.balancing import BalancingConfig
 from recsys_mtl.config.combiner import CombinerConfig
 from recsys_mtl.config.losses import RegressionLossConfig
@@ -30,6 +31,9 @@ from recsys_mtl.gradients.combiners import COMBINERS
 from recsys_mtl.losses import BALANCERS, Balancer, TaskLoss, pointwise
 from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics.weighing import Array, Score, Weighing, mean, prepare_mean, together
+from recsys_mtl.model import ARCHITECTURES, Architecture, ArchitectureOutput, ArchitectureSpec
+from recsys_mtl.model.grouped import GroupedLinear
+from recsys_mtl.model.members import MemberInputs
 from recsys_mtl.tasks import Boosting, Kind, ToUnit, register, unregister
 from recsys_mtl.tasks.amount import AmountLabel
 from recsys_mtl.tasks.kind import Scoring
@@ -177,6 +181,35 @@ class Powers(Balancer):
         return torch.where(present, self.task_weights * losses**self.exponent, 0).sum()
 
 
+# ---------------------------------------------------------- an architecture
+
+
+class LinearConfig(ArchitectureConfig):
+    """One linear map a task."""
+
+    name: Literal["linear"]
+    width: int = 4
+
+
+class Linear(Architecture):
+    """One linear map a task."""
+
+    def __init__(self, tasks: Sequence[str], in_features: int, width: int) -> None:
+        super().__init__()
+        self.map = GroupedLinear(len(tasks), in_features, width)
+        self.out_features = width
+        self.expert_names = dict.fromkeys(tasks, ())
+
+    @classmethod
+    def of(cls, spec: ArchitectureSpec, **options: Any) -> Self:
+        return cls(spec.experts.tasks, spec.in_features, **options)
+
+    def forward(
+        self, x: Tensor | MemberInputs, by_task: Tensor | None = None
+    ) -> ArchitectureOutput:
+        return ArchitectureOutput(self.map(x))
+
+
 @contextmanager
 def registered() -> Iterator[None]:
     """All of them, for a while."""
@@ -185,12 +218,16 @@ def registered() -> Iterator[None]:
     CombinerConfig.register(FirstConfig)
     BalancingConfig.register(PowersConfig)
     RegressionLossConfig.register(AbsoluteConfig)
+    ArchitectureConfig.register(LinearConfig)
+    ARCHITECTURES["linear"] = Linear
     COMBINERS["first"], BALANCERS["powers"], pointwise.NAMED["absolute"] = First, Powers, absolute
     try:
         with profiles():
             yield
     finally:
         del COMBINERS["first"], BALANCERS["powers"], pointwise.NAMED["absolute"]
+        del ARCHITECTURES["linear"]
+        ArchitectureConfig.unregister(LinearConfig)
         RegressionLossConfig.unregister(AbsoluteConfig)
         BalancingConfig.unregister(PowersConfig)
         CombinerConfig.unregister(FirstConfig)

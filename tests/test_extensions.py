@@ -42,6 +42,7 @@ def document(toy: Any) -> dict[str, Any]:
     document["tasks"]["spend"]["loss"] = "absolute"
     document["balancing"] = {"name": "powers", "exponent": 1.5}
     document["combiner"] = {"name": "first"}
+    document["model"]["architecture"] = {"name": "linear", "width": 3}
     document["training"]["early_stopping"] = {"metric": "watched/closeness"}
     return document
 
@@ -63,7 +64,7 @@ def test_they_are_unknown_without_their_registration(toy: Any, document: dict[st
     problems = [str(problem) for problem in caught.value.problems]
     for where in (
         *("features.taste.kind", "tasks.watched.kind", "tasks.spend.loss"),
-        *("balancing.name", "combiner.name"),
+        *("balancing.name", "combiner.name", "model.architecture.name"),
     ):
         assert any(where in problem for problem in problems), problems
 
@@ -74,6 +75,7 @@ def test_the_table_names_files_that_exist() -> None:
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][1:]
     adds = {row[1].strip() for row in rows}
     assert {"kind of task", "kind of feature", "metric", "loss", "combiner", "balancing"} <= adds
+    assert "architecture" in adds
     for row in rows:
         for path in re.findall(r"`([\w./]+(?:\.py|\.md|/))`", row[2]):
             assert (ROOT / path).exists(), path
