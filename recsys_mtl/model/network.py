@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_mtl.columns.sequences import SequenceSpec
 from recsys_mtl.columns.spec import DataSpec, TableSpec
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.features.block import Bag, TableBlock
@@ -173,7 +174,8 @@ class MultiTaskNetwork(nn.Module):
 
     def _column_names(self, data: DataSpec) -> list[str]:
         """The feature of each of these widths."""
-        names = [read.name for read in data.reads]
+        names = [read.name for read in data.reads if read.pooling != "none"]
+        names += [feature.name for feature in data.features if isinstance(feature, SequenceSpec)]
         return names + [f.name for kind in self.inputs for f in data.features if f.kind == kind]
 
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -234,7 +236,8 @@ class MultiTaskNetwork(nn.Module):
             own = None
             if self._own_tables:
                 tables = embedded[-1].view(-1, tasks, self.pooled_width).transpose(0, 1)
-                others = [column.expand(tasks, -1, -1) for column in columns[1:]]
+                common = (columns[0][:, self.pooled_width :], *columns[1:])
+                others = [column.expand(tasks, -1, -1) for column in common]
                 own = _cast(self.members(torch.cat([tables, *others], -1)))
             x = self.members.of_columns([_cast(column) for column in columns])
             return self._outputs(self.ple(x, own), batch)

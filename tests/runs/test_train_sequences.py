@@ -86,3 +86,14 @@ def test_streamed_rows_train_too(toy: Toy, rows: pl.DataFrame, backend: str) -> 
     train(config, toy.run)
     predicted = load_bundle(toy.run / "model").predict(rows)
     assert predicted["click"].is_finite().all()
+
+
+@pytest.mark.parametrize("name", ["aitm", "pepnet", "home", "stem"])
+def test_other_architectures_read_them_too(toy: Toy, rows: pl.DataFrame, name: str) -> None:
+    model = toy.document()["model"] | {"architecture": name, "members": 2}
+    train(config_of(toy, "din", model=model, combiner={"name": "cagt"}), toy.run)
+    predictor = load_bundle(toy.run / "model")
+    assert predictor.predict(rows)["click"].is_finite().all()
+    tables = {n.split(".")[2] for n in predictor.network.state_dict() if "embedding_bags" in n}
+    assert ("t_city@buy" in tables) == (name == "stem")
+    assert "t_went%2Ehow@buy" not in tables
