@@ -42,7 +42,7 @@ class GroupedBatchNorm(nn.Module):
         """(G, B, O) to (G, B, O), in the input's precision."""
         values = x.float()
         mean, variance = self.running_mean, self.running_var
-        if self.training:
+        if self.training and self.weight.requires_grad:  # else it is frozen
             variance, mean = torch.var_mean(values, 1, correction=0)
             if x.shape[1] > 1:
                 self._follow(mean.detach(), variance.detach())

@@ -32,7 +32,7 @@ from recsys_mtl.model.sequences import SequenceEncoders
 from recsys_mtl.model.towers import Towers
 from recsys_mtl.tasks import kind_of
 
-__all__ = ["MultiTaskNetwork", "NetworkSpec", "Outputs"]
+__all__ = ["MultiTaskNetwork", "NetworkSpec", "Outputs", "item_key", "own_table"]
 
 
 @dataclass(frozen=True)
@@ -341,10 +341,15 @@ class MultiTaskNetwork(nn.Module):
         return weights if factors is None else weights * factors.unsqueeze(1)
 
 
+def own_table(table: str, task: str) -> str:
+    """Name of a task's own copy of a table."""
+    return f"{table}@{task}"
+
+
 def _tables_of_tasks(data: DataSpec) -> list[TableSpec]:
     """The reads of a copy of every pooled table for each task, task by task."""
     return [
-        replace(read, name=f"{read.name}@{task.name}", table=f"{read.key}@{task.name}")
+        replace(read, name=own_table(read.name, task.name), table=own_table(read.key, task.name))
         for task in data.tasks
         for read in data.reads
         if read.pooling != "none"

@@ -19,7 +19,7 @@ from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.features.table import TableFeature
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.embeddings import table_name
-from recsys_mtl.model.network import item_key
+from recsys_mtl.model.network import item_key, own_table
 from recsys_mtl.training.optim_state import load_optimizer_tensors
 from recsys_mtl.training.step import TrainingStep
 
@@ -73,6 +73,7 @@ def start_from(
     """
     network, complete = step.network, warm.take == "all"
     maps = _table_maps(preprocessor, parent)
+    maps |= _own_table_maps(network, parent, maps)
     if complete:
         maps |= _item_maps(network, preprocessor, parent)
     state = network.state_dict()
@@ -143,6 +144,21 @@ def _table_maps(preprocessor: Preprocessor, parent: Parent) -> dict[str, Rows]:
     if problems:
         raise UserError(*problems)
     return maps
+
+
+def _own_table_maps(
+    network: MultiTaskNetwork, parent: Parent, maps: Mapping[str, Rows]
+) -> dict[str, Rows]:
+    """The same for the tasks' own copies of these tables, where both have them."""
+    both = network.state_dict().keys() & parent.weights.keys()
+    copies = {
+        f"embeddings.embedding_bags.{table_name(own_table(table.key, task))}.weight": rows
+        for table in network.embeddings.tables
+        for name, rows in maps.items()
+        if name == f"embeddings.embedding_bags.{table_name(table.key)}.weight"
+        for task in network.task_names
+    }
+    return {name: rows for name, rows in copies.items() if name in both}
 
 
 def _item_maps(

@@ -100,8 +100,13 @@ SHARED = (
         ("features.age.transform=piecewise", "features.income.embedding=linear"),
         ("model.embedding.dim=auto",),
         ("features.seen.kind=sequence", "features.seen.table=movie", "features.city.table=movie"),
+        ("model.architecture=stem",),
+        ("model.architecture=home",),
     ],
-    ids=["plain", "members", "hashed", "shared", "torchrec", "numbers", "auto", "sequence"],
+    ids=[
+        *("plain", "members", "hashed", "shared", "torchrec", "numbers", "auto", "sequence"),
+        *("stem", "home"),
+    ],
 )
 def test_old_ids_are_predicted_as_before(
     toy: Toy, parent: Callable[..., Parent], overrides: tuple[str, ...]
