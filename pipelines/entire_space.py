@@ -44,6 +44,7 @@ CLICK_ONLY = "click only"
 ARMS = {
     CLICK_ONLY: ("entire_space=false",),
     "ESMM": (),
+    "ESMM, weight 8": ("weight=8",),  # about one over the click rate, as the mean over clicks has
     "ESCM² IPS": ("counterfactual=ips",),
     "ESCM² DR": ("counterfactual=dr",),
 }
@@ -129,13 +130,18 @@ def means(pairs: list[dict[str, dict[str, float]]]) -> Table:
 
 def differences(pairs: list[dict[str, dict[str, float]]]) -> Table:
     """Every arm minus the click-only one, in points; of the bias the absolute values."""
-    cells = []
-    for arm in pairs[0]:
-        if arm == CLICK_ONLY:
-            continue
-        cells.append([arm, *(_cell(pairs, arm, measure) for measure in MEASURES)])
-    columns = ("arm", "|bias|", *(m.replace("_", " ") for m in MEASURES[1:]))
-    return Table(f"Points over '{CLICK_ONLY}' [95 %]", columns, cells)
+    cells = [
+        [
+            arm,
+            "|bias|" if measure == "bias" else measure.replace("_", " "),
+            _cell(pairs, arm, measure),
+        ]
+        for arm in pairs[0]
+        if arm != CLICK_ONLY
+        for measure in MEASURES
+    ]
+    columns = ("arm", "measure", "difference")
+    return Table(f"Points over '{CLICK_ONLY}' [95 %]", columns, cells, texts=2)
 
 
 def _cell(pairs: list[dict[str, dict[str, float]]], arm: str, measure: str) -> str:
