@@ -17,12 +17,20 @@ class EncoderSettings(FittedState):
         name: of the encoder, see `recsys_mtl.model.sequences`.
         hidden: widths of the activation unit's layers (din).
         softmax: whether its weights add up to 1 (din).
+        dim: width of the vector (mha, transformer).
+        heads: of attention (mha, transformer).
+        layers: blocks (transformer).
+        dropout: share of each block's outputs (transformer).
     """
 
     kind: ClassVar[str] = "sequence_encoder"
     name: str = "mean"
     hidden: list[int] = field(default_factory=list)
     softmax: bool = False
+    dim: int = 0
+    heads: int = 1
+    layers: int = 0
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,14 +47,12 @@ class SequenceSpec(FeatureSpec):
 
     Attributes:
         encoder: of its entries.
-        max_length: entries of a row, at most.
         target: feature that entries are compared with; empty: none.
         ids: attributes that have tables.
         numbers: names of the attributes that are numbers.
     """
 
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
-    max_length: int = 1
     target: str = ""
     ids: tuple[Attribute, ...] = ()
     numbers: tuple[str, ...] = ()

@@ -41,6 +41,7 @@ class FeatureSpec:
         width: columns of numbers that a batch holds of it.
         tables: what it reads embeddings from.
         parallel_to: the sequence whose entries it goes with; empty: none.
+        max_length: entries of a sequence, at most.
     """
 
     name: str
@@ -48,6 +49,7 @@ class FeatureSpec:
     width: int = 0
     tables: tuple[TableSpec, ...] = ()
     parallel_to: str = ""
+    max_length: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from recsys_mtl.config.named import NamedUnion
 from recsys_mtl.config.open_union import Members
+from recsys_mtl.config.section import Fraction
 
 
 class SequenceEncoderConfig(NamedUnion):
@@ -42,7 +43,7 @@ class DinEncoderConfig(SequenceEncoderConfig):
 
     name: Literal["din"]
     hidden: list[PositiveInt] = Field(
-        [64, 16], min_length=1, description="widths of the activation unit's hidden layers"
+        [36], min_length=1, description="widths of the activation unit's hidden layers"
     )
     softmax: bool = Field(
         False, description="whether weights add up to 1; they do not in the paper"
@@ -51,3 +52,43 @@ class DinEncoderConfig(SequenceEncoderConfig):
     def weights(self, dim: int) -> int:
         """Of the activation unit."""
         return sum(a * b for a, b in zip([3 * dim, *self.hidden], self.hidden, strict=False))
+
+
+class HeadsConfigBase(SequenceEncoderConfig):
+    """What encoders with attention have."""
+
+    dim: PositiveInt = Field(16, description="width; a multiple of the heads")
+    heads: PositiveInt = Field(2, description="of attention")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is no multiple of {self.heads} heads")
+        return self
+
+    def weights(self, dim: int) -> int:
+        """Of keys and values."""
+        return 2 * dim * self.dim
+
+
+@SequenceEncoderConfig.register
+class MhaEncoderConfig(HeadsConfigBase):
+    """Pooling by multi-head attention; the query is learned, plus one made of the target."""
+
+    name: Literal["mha"]
+
+
+@SequenceEncoderConfig.register
+class TransformerEncoderConfig(HeadsConfigBase):
+    """Causal self-attention with positions (Kang & McAuley 2018, SASRec): the newest entry's state.
+
+    With a target its product with the state is an input too.
+    """
+
+    name: Literal["transformer"]
+    layers: PositiveInt = Field(2, description="blocks of attention")
+    dropout: Fraction = Field(0.1, description="of the outputs of each block")
+
+    def weights(self, dim: int) -> int:
+        """Of the blocks."""
+        return self.layers * 6 * self.dim**2

@@ -40,8 +40,9 @@ def kept_newest(lists: pl.Series, max_length: int, newest: Newest) -> pl.Series:
     return lists.list.head(max_length).list.reverse()
 
 
-def made_up_lengths(rows: int, longest: int) -> NDArray[np.int64]:
+def made_up_lengths(feature: FeatureSpec, rows: int, longest: int) -> NDArray[np.int64]:
     """(B,) lengths; the last is the longest, so there are entries, and the first is 0."""
+    longest = min(longest, feature.max_length)
     lengths = np.arange(rows) % (longest + 1)
     lengths[-1], lengths[0] = longest, 0
     return lengths
@@ -52,7 +53,7 @@ def random_ids(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Sequences of rows of a table, as long as those of their attributes."""
     (table,) = feature.tables
-    lengths = made_up_lengths(rows, longest)
+    lengths = made_up_lengths(feature, rows, longest)
     return torch.randint(table.rows, (int(lengths.sum()),), generator=generator).numpy(), lengths
 
 
@@ -126,7 +127,13 @@ class SequenceIdsFeature(Parallel, ListFeature):
     def spec(self) -> FeatureSpec:
         """A table whose rows are not pooled."""
         table = TableSpec(self.name, self.coder.rows, self.dim, "none", table=self.of_table)
-        return FeatureSpec(self.name, self.kind, tables=(table,), parallel_to=self.sequence)
+        return FeatureSpec(
+            self.name,
+            self.kind,
+            tables=(table,),
+            parallel_to=self.sequence,
+            max_length=self.max_length,
+        )
 
     def companions(
         self,
@@ -187,7 +194,9 @@ class SequenceNumbersFeature(Parallel, Feature):
     @property
     def spec(self) -> FeatureSpec:
         """Numbers outside the matrix of numbers."""
-        return FeatureSpec(self.name, self.kind, parallel_to=self.sequence)
+        return FeatureSpec(
+            self.name, self.kind, parallel_to=self.sequence, max_length=self.max_length
+        )
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training values."""
@@ -258,7 +267,7 @@ class SequenceNumbersFeature(Parallel, Feature):
         cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Normal numbers."""
-        lengths = made_up_lengths(rows, longest)
+        lengths = made_up_lengths(feature, rows, longest)
         return torch.randn(int(lengths.sum()), generator=generator).numpy(), lengths
 
     def _flat(self, values: pl.Series) -> tuple[Floats, NDArray[np.int64]]:

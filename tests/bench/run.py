@@ -1,4 +1,4 @@
-"""`make bench`: throughput beside a peer, streaming memory, generator, adaTT, combiners.
+"""`make bench`: throughput beside a peer, memory, generator, adaTT, sequences, combiners.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -29,7 +29,7 @@ import data  # noqa: E402
 PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
-BENCHES = ("throughput", "memory", "synthesize", "adatt", "combiners", "serving")
+BENCHES = ("throughput", "memory", "synthesize", "adatt", "sequences", "combiners", "serving")
 
 
 def main() -> None:
@@ -43,7 +43,11 @@ def main() -> None:
     parser.add_argument(
         "--batch-sizes", type=int, nargs="+", default=[1024, 4096], help="of the combiners' bench"
     )
-    parser.add_argument("--precision", default="fp32", help="of the combiners' bench, fp32 or bf16")
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        help="of sequences and combiners",
+    )
     parser.add_argument("--requests", type=int, default=200, help="of the serving bench")
     chosen = parser.parse_args()
     asked = chosen.only or BENCHES
@@ -59,6 +63,8 @@ def main() -> None:
         results["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
     if "adatt" in asked:
         results["adatt"] = adatt(chosen.rounds, chosen.rows)
+    if "sequences" in asked:
+        results["sequences"] = sequences(chosen.rounds, chosen.rows, chosen.precision)
     if "combiners" in asked:
         sizes, precision = chosen.batch_sizes, chosen.precision
         results["combiners"] = combiners(chosen.rounds, chosen.rows, sizes, precision)
@@ -143,6 +149,22 @@ def adatt(rounds: int, rows: int) -> dict[str, Any]:
         print(
             f"  {name:35} {1000 * numbers['seconds']:6.0f} ms a step   {ratio:.2f} x plain   "
             f"{1 / ratio:.3f} of its rows/s"
+        )
+    return result
+
+
+def sequences(rounds: int, rows: int, precision: str) -> dict[str, Any]:
+    """Steps with a history of up to 50 entries, by encoder; one thread."""
+    path = str(_rows(rows, tasks=16))
+    result: dict[str, Any] = _worker("sequences.py", path, str(rounds), precision, threads=1)
+    print(
+        f"\nhistory of 0 to 50 entries beside 26 ids and 13 numbers, {precision}, one thread, "
+        f"median of {rounds} rounds of 5 steps of 2,048 rows, {machine()}"
+    )
+    for name, numbers in result.items():
+        print(
+            f"  {name:35} {1000 * numbers['seconds']:6.0f} ms a step   "
+            f"{numbers['ratio']:.2f} x list, mean"
         )
     return result
 

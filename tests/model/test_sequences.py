@@ -19,6 +19,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {"name": "mean"},
     "din": {"name": "din", "hidden": [6, 3]},
     "din softmax": {"name": "din", "hidden": [5], "softmax": True},
+    "mha": {"name": "mha", "dim": 6, "heads": 3},
+    "transformer": {"name": "transformer", "dim": 6, "heads": 2, "layers": 2},
 }
 
 
@@ -53,12 +55,9 @@ def slow_din(encoder: Any, entries: Tensor, query: Tensor) -> Tensor:
         # W_k k + W_p (k ∘ q) + W_q q, as one matrix on [k, other, k ∘ q, q, q − k] with W_d = 0
         joint = torch.cat([first, second.weight, torch.zeros(len(first), Q)], 1)
         read = joint @ torch.cat([entry, key * query, query, query - key]) + second.bias
-        for index, activation in enumerate(encoder.activations):
-            slope = activation.weight
-            read = torch.where(read > 0, read, slope * read)
-            if index < len(encoder.hidden):
-                layer = encoder.hidden[index]
-                read = layer.weight @ read + layer.bias
+        for layer in encoder.hidden:
+            read = layer.weight @ read.relu() + layer.bias
+        read = read.relu()
         scores.append(encoder.score.weight @ read + encoder.score.bias)
     weights = torch.stack(scores)
     if encoder._softmax:
@@ -66,7 +65,48 @@ def slow_din(encoder: Any, entries: Tensor, query: Tensor) -> Tensor:
     return (weights * entries).sum(0)
 
 
-SLOW: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {"mean": slow_mean, "din": slow_din}
+def slow_attention(query: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    """One query, head by head."""
+    parts = []
+    for q, k, v in zip(
+        query.chunk(heads), keys.chunk(heads, 1), values.chunk(heads, 1), strict=True
+    ):
+        powers = torch.stack([(q @ key / len(q) ** 0.5).exp() for key in k])
+        parts.append((powers / powers.sum()) @ v)
+    return torch.cat(parts)
+
+
+def slow_mha(encoder: Any, entries: Tensor, query: Tensor) -> Tensor:
+    asked = encoder.seed + encoder.of_query(query)
+    return encoder.out(
+        slow_attention(asked, encoder.keys(entries), encoder.values(entries), encoder._heads)
+    )
+
+
+def slow_transformer(encoder: Any, entries: Tensor, query: Tensor) -> Tensor:
+    """Entry by entry, each with those before it; the newest has the first position."""
+    count = len(entries)
+    x = [encoder.enter(e) + encoder.positions[count - 1 - i] for i, e in enumerate(entries)]
+    for block in encoder.blocks:
+        q, k, v = zip(*(block.read(block.norm_attention(e)).chunk(3) for e in x), strict=True)
+        x = [
+            e
+            + block.out(
+                slow_attention(q[i], torch.stack(k[: i + 1]), torch.stack(v[: i + 1]), block.heads)
+            )
+            for i, e in enumerate(x)
+        ]
+        x = [e + block.layer(block.norm_layer(e)) for e in x]
+    state = encoder.norm(x[-1])
+    return torch.cat([state, state * encoder.of_query(query)])
+
+
+SLOW: dict[str, Callable[[Any, Tensor, Tensor], Tensor]] = {
+    "mean": slow_mean,
+    "din": slow_din,
+    "mha": slow_mha,
+    "transformer": slow_transformer,
+}
 
 
 @pytest.mark.parametrize("case", SETTINGS)
@@ -121,3 +161,18 @@ def test_a_softmax_of_large_scores() -> None:
     scores = torch.tensor([[1e4, 0.0], [1e4, 1.0], [-1e4, 2.0], [0.0, 3.0], [-1e4, 4.0]])
     expected = torch.cat([scores[:2].softmax(0), scores[2:].softmax(0)])
     torch.testing.assert_close(ragged.softmax(scores, rows, 3), expected)
+
+
+@pytest.mark.parametrize("case", ["mha", "transformer"])
+def test_without_a_candidate(case: str) -> None:
+    encoder, entries = make(case, query=0), entries_of(query=0)
+    assert encoder(entries).shape == (6, 6)
+    assert encoder.of_query is None
+
+
+def test_dropout_is_for_training() -> None:
+    settings = EncoderSettings(**SETTINGS["transformer"], dropout=0.5)
+    encoder, entries = ENCODERS["transformer"](EncoderShape(settings, D, Q, LONGEST)), entries_of()
+    assert not torch.equal(encoder(entries), encoder(entries))
+    encoder.eval()
+    assert torch.equal(encoder(entries), encoder(entries))

@@ -29,6 +29,8 @@ SEQUENCE: dict[str, Any] = {
 ENCODERS: dict[str, dict[str, Any]] = {
     "mean": {},
     "din": {"target": "city", "encoder": "din"},
+    "mha": {"target": "city", "encoder": "mha"},
+    "transformer": {"target": "city", "encoder": {"name": "transformer", "layers": 1}},
 }
 
 

@@ -119,14 +119,15 @@ def test_adatt_measures_above_it(config_of: Callable[..., Config], adatt: dict[s
         assert step(rows_with_sequences(), epoch).updated
 
 
-@pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_members_and_precisions(
-    config_of: Callable[..., Config], members: int, precision: str
-) -> None:
-    config = config_of(training=SGD | {"precision": precision})
-    model = config.model.model_copy(update={"members": members})
-    step = step_of(config.model_copy(update={"model": model}), spec_of(DIN))
+@pytest.mark.parametrize(
+    "encoder",
+    [DIN, {"name": "mha", "dim": 6, "heads": 2}, {"name": "transformer", "dim": 4, "layers": 2}],
+    ids=lambda encoder: encoder["name"],
+)
+def test_members_and_bfloat16(config_of: Callable[..., Config], encoder: dict[str, Any]) -> None:
+    config = config_of(training=SGD | {"precision": "bf16"})
+    model = config.model.model_copy(update={"members": 3})
+    step = step_of(config.model_copy(update={"model": model}), spec_of(encoder))
     before = [p.detach().clone() for p in step.network.sequences.parameters()]
     assert step(rows_with_sequences()).updated
     after = step.network.sequences.parameters()

@@ -52,6 +52,10 @@ class Entries:
         """B."""
         return self.query.shape[0]
 
+    def of_each(self, rows: Tensor) -> Tensor:
+        """(B, …) of rows to (N, …) of their entries."""
+        return rows.index_select(0, self.row_of)
+
 
 class SequenceEncoder(nn.Module, ABC):
     """Entries of each row to one vector, zero for a row without any.

@@ -17,9 +17,16 @@ from recsys_mtl.features.block import FeatureBlock, SequenceIds, SequenceNumbers
 from recsys_mtl.model.sequences.din import DinEncoder
 from recsys_mtl.model.sequences.encoder import EncoderShape, Entries, SequenceEncoder
 from recsys_mtl.model.sequences.mean import MeanEncoder
+from recsys_mtl.model.sequences.mha import MhaEncoder
 from recsys_mtl.model.sequences.ragged import row_of_each
+from recsys_mtl.model.sequences.transformer import TransformerEncoder
 
-ENCODERS: dict[str, type[SequenceEncoder]] = {"mean": MeanEncoder, "din": DinEncoder}
+ENCODERS: dict[str, type[SequenceEncoder]] = {
+    "mean": MeanEncoder,
+    "din": DinEncoder,
+    "mha": MhaEncoder,
+    "transformer": TransformerEncoder,
+}
 """Encoders by the name of their settings."""
 
 

@@ -29,3 +29,12 @@ def softmax(scores: Tensor, row_of: Tensor, rows: int) -> Tensor:
     largest = lowest.scatter_reduce(0, index, scores.detach(), "amax")
     powers = (scores - largest[row_of]).exp()
     return powers / sums(powers, row_of, rows)[row_of]
+
+
+def padded(values: Tensor, lengths: Tensor, longest: int) -> Tensor:
+    """(N, D) entries to (B, L, D), each row from its first entry on, then zeros."""
+    position = torch.arange(longest, device=lengths.device)
+    index = (lengths.cumsum(0) - lengths).unsqueeze(1) + position
+    index = torch.where(position < lengths.unsqueeze(1), index, values.shape[0])
+    more = torch.cat([values, values.new_zeros(1, values.shape[1])])
+    return more.index_select(0, index.flatten()).view(*index.shape, values.shape[1])
