@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from recsys_mtl.ablation.lists import list_table
 from recsys_mtl.ablation.summary import ArmSummary, Summary
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.cells import number, with_interval
@@ -33,6 +34,7 @@ def make_page(name: str, summary: Summary) -> Page:
     parts: list[str | Table | Picture] = [head, *verdicts, _arms(summary)]
     parts.append(Picture("Differences", "differences", _forest(summary, others)))
     parts += [_detail(summary), _by_task(summary, others), _scores(summary)]
+    parts += [list_table(summary.lists)] if summary.lists else []
     if any(arm.affinity for arm in others.values()):
         parts += [_agreement(others), Picture("Affinity", "affinity", _heatmaps(summary))]
     return Page(f"Ablation {name}", parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from recsys_mtl.ablation.affinity import (
     measured_matrices,
     planned_matrix,
 )
+from recsys_mtl.ablation.lists import Within, compared
 from recsys_mtl.metrics.differences import (
     Difference,
     corrected,
@@ -105,6 +106,7 @@ class Summary:
         few: the tasks with fewer of them than a quarter of the median.
         planned: (T, T) planned relation; None where it is not known.
         arms: by name.
+        lists: metrics within lists, by task and metric, then arm; empty without lists.
     """
 
     reference: str
@@ -117,10 +119,14 @@ class Summary:
     few: list[str]
     planned: Floats | None
     arms: dict[str, ArmSummary]
+    lists: dict[str, dict[str, Within]] = field(default_factory=dict)
 
     def numbers(self) -> dict[str, float | None]:
         """For the tracker."""
         values: dict[str, float | None] = {}
+        for metric, of_arms in self.lists.items():
+            key = metric.replace(" ", "/")
+            values |= {f"{arm}/lists/{key}": one.mean for arm, one in of_arms.items()}
         for name, arm in self.arms.items():
             values |= {f"{name}/score/{task}": score for task, score in arm.scores.items()}
             if arm.overall is not None:
@@ -173,6 +179,7 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
             for name, own in by_arm.items()
             if own
         },
+        lists=compared({n: own for n, own in by_arm.items() if own}, arms[0], rule.difference),
     )
 
 

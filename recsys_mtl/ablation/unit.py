@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_mtl.ablation.arms import ALONE
+from recsys_mtl.ablation.lists import within_lists
 from recsys_mtl.ablation.plan import Ablation, arm_config
 from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.ablation.seed import SeedData, open_seed
@@ -106,6 +107,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         "measure": config.adatt.measure_name,
         "threshold": config.adatt.threshold,
         "losses": scores.losses,
+        "lists": within_lists(scores, {task: spec.kind for task, spec in config.tasks.items()}),
         "labelled": dict(data.known.labelled),
         "relation": data.known.relation,
         "kinds": {task: spec.kind for task, spec in config.tasks.items()},

@@ -33,7 +33,8 @@ def test_an_ablation_of_given_rows(
     ablation: Any, toy: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = toy.folder / "out"
-    result = run(ablation(), out=out, processes=1)
+    change = {"training.epochs": 1, "evaluation.groups": "customer"}
+    result = run(ablation(change=change), out=out, processes=1)
     assert {path.name for path in out.iterdir()} == FILES
     names = ("off", "published", "slow")
     assert {*stored(out)} == {f"units/{n}/seed-{s}.json" for n in names for s in (5, 6)}
@@ -51,6 +52,8 @@ def test_an_ablation_of_given_rows(
     difference = summary["arms"]["slow"]["tasks"]["click"]
     assert difference["mean"] == pytest.approx(50 * sum(gains))
     assert difference["mean"] < 0
+    assert [*summary["lists"]["click gauc"]] == [*names]
+    assert "Within lists" in (out / "report.md").read_text()
     shown = capsys.readouterr().out
     assert f"slow: {summary['arms']['slow']['sentence']}." in " ".join(shown.split())
     assert str(out / "report.md") in shown

@@ -321,3 +321,19 @@ def test_a_summary_is_strict_json(unit: Unit, tmp_path: Path) -> None:
     assert stored["arms"]["a"]["overall"]["mean"] == 0.0
     assert stored["arms"]["off"]["overall"] is None
     assert stored["arms"]["b"]["scores"]["x"] is None
+
+
+def test_metrics_within_lists_are_paired_too(unit: Unit) -> None:
+    units = [
+        unit("off", seed, {"x": 0.7}, lists={"x gauc": 0.6 + seed / 100}) for seed in range(3)
+    ] + [unit("a", seed, {"x": 0.7}, lists={"x gauc": 0.61 + seed / 100}) for seed in range(2)]
+    units.append(unit("a", 2, {"x": 0.7}, lists={"x gauc": None}))
+    summary = summarize(units, ("off", "a"), RULE)
+    off, a = (summary.lists["x gauc"][arm] for arm in ("off", "a"))
+    assert off.mean == pytest.approx(0.61)
+    assert off.difference is None
+    assert a.mean == pytest.approx(0.615)
+    assert a.difference is not None
+    assert (a.difference.pairs, a.difference.mean) == (2, pytest.approx(1.0))
+    assert summary.numbers()["a/lists/x/gauc"] == a.mean
+    assert not summarize([unit("off", 0, {"x": 0.7})], ("off",), RULE).lists
