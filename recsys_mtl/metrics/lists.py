@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsys_mtl.metrics.undefined import Metric, Undefined
-from recsys_mtl.metrics.weighing import Array, Floats, Ints
+from recsys_mtl.metrics.weighing import Array, Floats, Ints, dense_ranks
 
 _ALIKE = "in every list all labels are alike"
 
@@ -105,10 +105,11 @@ class _Order:
     """Rows by list, then by falling score; rows of one list and score are one step."""
 
     def __init__(self, index: Ints, scores: Floats, labels: Floats, weights: Floats) -> None:
-        order = np.lexsort((-scores, index))
-        lists, ranked = index[order], scores[order]
-        changes = (lists[1:] != lists[:-1]) | (ranked[1:] != ranked[:-1])
-        starts = np.flatnonzero(np.r_[True, changes])
+        ranks = dense_ranks(scores)
+        steps = (index + 1) * (int(ranks.max()) + 1) - ranks  # one number for each list and score
+        order = np.argsort(steps)  # several times as fast as a sort by two keys
+        steps, lists = steps[order], index[order]
+        starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
         labels, weights = labels[order], weights[order]
         self._lists = lists[starts]
         self._count = int(index.max()) + 1
