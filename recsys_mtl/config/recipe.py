@@ -30,6 +30,8 @@ TABLE_ROWS = 200_000
 """Training rows up to which `auto` takes `table`."""
 ROWS_PER_ID = 20
 """Fewer training rows for each row of the embedding tables make ids rare: `auto` takes `stream`."""
+FEW_ROWS = 20_000
+"""Training rows up to which `table` takes twice the members, as steps are few."""
 _WARMUP_STEPS = 50
 _FEW_IDS = 5_000
 
@@ -68,6 +70,8 @@ def with_recipe(
     recipe = config.training.recipe
     name = (parent or size.recipe) if recipe == "auto" else recipe
     derived: dict[str, Any] = {}
+    if name == "table" and size.rows <= FEW_ROWS:
+        config = _filled(config, _MORE_MEMBERS, (), derived)
     config = _filled(config, _RECIPES[name], (), derived)
     if name == "table" and _leaves_experts_open(config):
         config = _filled(config, _ONE_BOTTOM, (), derived)
@@ -87,7 +91,8 @@ def described(derived: Derived) -> str:
 
 def recipes() -> dict[str, Any]:
     """Every value that a recipe may decide, for the identity of trainings that leave it open."""
-    return {name: _plain(values) for name, values in {**_RECIPES, "bottom": _ONE_BOTTOM}.items()}
+    parts = {**_RECIPES, "bottom": _ONE_BOTTOM, "few_rows": _MORE_MEMBERS}
+    return {name: _plain(values) for name, values in parts.items()}
 
 
 def _filled(section: S, values: Mapping[str, Any], path: tuple[str, ...], derived: Any) -> S:
@@ -125,6 +130,7 @@ _ONE_BOTTOM: Mapping[str, Any] = {
         "shared_experts": [MlpExpertConfig(hidden=[128, 64])],
     }
 }
+_MORE_MEMBERS: Mapping[str, Any] = {"model": {"members": 16}}
 _RECIPES: dict[str, Mapping[str, Any]] = {
     "table": {
         "model": {
