@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from recsys_mtl.config.check import label_of
+from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.data import GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.schema import Config
+from recsys_mtl.config.tables import with_parts
 from recsys_mtl.data.csv_header import delimiter_of, read_header
 from recsys_mtl.data.files import find_files
 from recsys_mtl.data.formats import ParquetReader
@@ -76,10 +77,11 @@ def _columns(config: Config) -> list[str]:
 
 
 def _other_roles(config: Config) -> set[str]:
-    """Labels, the weight, groups and segments, and the split's column."""
+    """Labels, the weight, groups and segments, parts of sequences, the split's column."""
     roles = {label_of(name, task) for name, task in config.tasks.items()}
     roles |= {config.data.weight} if config.data.weight else set()
     roles |= {*config.evaluation.keys}
+    roles |= {column_of(n, f) for n, at, f in with_parts(config.features) if len(at) > 2}
     split = config.data.split
     return roles | (
         {split.column} if isinstance(split, GroupSplitConfig | TimeSplitConfig) else set()

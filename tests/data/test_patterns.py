@@ -53,6 +53,10 @@ def config(path: Path, features: dict[str, Any], **data: Any) -> Config:
         ({"what?": NUMBER, "hot_*": CATEGORY}, {"what?": 0, "hot_b": 1, "hot_a": 1}),
         ({"band": {**CATEGORY, "column": "age"}, "a*": NUMBER}, {"band": 1, "age": 0}),
         (
+            {"size": {"kind": "sequence", "attributes": {"hot_a": NUMBER}}, "hot_*": NUMBER},
+            {"size": 0, "hot_b": 0},
+        ),
+        (
             {"*": NUMBER, "size": CATEGORY},
             {"hot_b": 0, "hot_a": 0, "age": 0, "what?": 0, "size": 1},
         ),

@@ -166,7 +166,7 @@ def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any])
         assert any(not torch.allclose(without[name], g, atol=1e-5) for name, g in plain.items())
 
 
-@pytest.mark.parametrize("combiner", [*COMBINERS])
+@pytest.mark.parametrize("combiner", ["sum", "cagt"])  # the others: with sequences
 @pytest.mark.parametrize("backend", ["plain", "torchrec"])
 def test_a_shared_table_is_updated_once_a_step(
     config_of: Callable[..., Config], rows: Batch, combiner: str, backend: str

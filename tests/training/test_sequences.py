@@ -72,7 +72,7 @@ def step_of(config: Config, spec: DataSpec, backend: str = "plain") -> TrainingS
 
 
 @pytest.mark.parametrize("combiner", [*COMBINERS])
-@pytest.mark.parametrize("backend", ["plain", "torchrec"])
+@pytest.mark.parametrize("backend", ["plain", pytest.param("torchrec", marks=pytest.mark.slow)])
 def test_tables_and_encoders_learn_once_from_the_gradient_at_the_cut(
     config_of: Callable[..., Config], combiner: str, backend: str
 ) -> None:
