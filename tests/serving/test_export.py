@@ -119,7 +119,7 @@ def test_the_manifest_describes_its_call(export: Path, bundle: Path) -> None:
         "list_lengths": ["visited", "bought", "tags"],
     }
     assert [(i["name"], i["shape"], i["dtype"]) for i in manifest["inputs"]] == [
-        ("numeric", ["rows", 4], "float32"),
+        ("numeric", ["rows", 7], "float32"),
         ("ids", ["rows", 3], "int64"),
         ("list_lengths", ["rows", 3], "int64"),
         ("list_ids.visited", ["entries"], "int64"),
