@@ -1,4 +1,5 @@
-"""`make bench`: throughput beside a peer, memory, generator, adaTT, sequences, combiners.
+"""`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
+sequences, combiners.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -29,7 +30,8 @@ import data  # noqa: E402
 PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
-BENCHES = ("throughput", "memory", "synthesize", "adatt", "sequences", "combiners", "serving")
+BENCHES = ("throughput", "memory", "synthesize", "adatt", "architectures", "sequences")
+BENCHES += ("combiners", "serving")
 
 
 def main() -> None:
@@ -63,6 +65,8 @@ def main() -> None:
         results["synthesize"] = synthesize(chosen.rounds, chosen.synthetic_rows)
     if "adatt" in asked:
         results["adatt"] = adatt(chosen.rounds, chosen.rows)
+    if "architectures" in asked:
+        results["architectures"] = architectures(chosen.rounds, chosen.rows)
     if "sequences" in asked:
         results["sequences"] = sequences(chosen.rounds, chosen.rows, chosen.precision)
     if "combiners" in asked:
@@ -150,6 +154,16 @@ def adatt(rounds: int, rows: int) -> dict[str, Any]:
             f"  {name:35} {1000 * numbers['seconds']:6.0f} ms a step   {ratio:.2f} x plain   "
             f"{1 / ratio:.3f} of its rows/s"
         )
+    return result
+
+
+def architectures(rounds: int, rows: int) -> dict[str, Any]:
+    """Steps of every architecture with experts of one width, of sixteen tasks."""
+    result: dict[str, Any] = _worker("architectures.py", str(_rows(rows, tasks=16)), str(rounds))
+    print(f"\narchitectures, median of {rounds} rounds of 3 steps of 2,048 rows, {machine()}")
+    for name, numbers in result.items():
+        ratio = f"{numbers['ratio']:.2f} x one shared bottom"
+        print(f"  {name:15} {1000 * numbers['seconds']:6.0f} ms a step   {ratio}")
     return result
 
 
