@@ -161,9 +161,7 @@ def architectures(rounds: int, rows: int) -> dict[str, Any]:
     """Steps of every architecture with experts of one width, of sixteen tasks."""
     path = str(_rows(rows, tasks=16))
     result: dict[str, Any] = _worker("architectures.py", path, str(rounds), threads=1)
-    print(
-        f"\narchitectures, one thread, median of {rounds} rounds of 3 steps of 2,048 rows, {machine()}"
-    )
+    print(f"\narchitectures, one thread, median of {rounds} rounds of 3 steps, {machine()}")
     for name, numbers in result.items():
         ratio = f"{numbers['ratio']:.2f} x one shared bottom"
         print(f"  {name:15} {1000 * numbers['seconds']:6.0f} ms a step   {ratio}")
