@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines import kuairand
+from pipelines import against_boosting, kuairand
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import load_config
 from recsys_mtl.data.opening import open_splits
@@ -88,6 +88,10 @@ def test_the_config_takes_the_rows_and_parquet_gives_the_same(tmp_path: Path) ->
     assert open_splits(config).fingerprint()
     used = {*config.features, *config.tasks, *config.data.ignore, "day"}
     assert used == set(rows.columns)
+    arms = against_boosting._own_arms((), CONFIGS / "tables/arms/kuairand.yaml")
+    root = [f"data.root={tmp_path / 'out'}"]
+    settings = against_boosting._settings(CONFIGS / "kuairand.yaml", root, arms)
+    assert len({settings_hash for settings_hash, _ in settings.values()}) == len(arms)
 
 
 @pytest.mark.parametrize(
