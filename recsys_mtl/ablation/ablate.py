@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recsys_mtl.ablation.folder import claim
+from recsys_mtl.ablation.folder import as_begun, claim
 from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.summary import Rule, summarize
@@ -60,7 +60,7 @@ def ablate(
         params=ablation.model_dump(exclude={"tracking"}),
         units=[ArmUnit(name, seed) for seed in seeds for name in names],
         batches=partial(by_seed, names),
-        trainer=partial(arm_trainer, ablation),
+        trainer=partial(arm_trainer, as_begun(ablation, out)),
         report=partial(_report, ablation),
         tracked=_tracked,
     )

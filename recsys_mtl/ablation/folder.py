@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from data_synth import load_plan
 from data_synth.load import dump_plan, plan_hash
-from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
+from recsys_mtl.ablation.plan import Ablation, as_overrides, base_config, synthetic_plan
 from recsys_mtl.config import Config, dump_config, load_config, yaml_text
+from recsys_mtl.config.features import ListConfigBase
 from recsys_mtl.files import atomic_write
 from recsys_mtl.study.plan import changed_keys, held_plan
 
@@ -37,6 +39,18 @@ def claim(ablation: Ablation, out: Path) -> None:
     atomic_write(note, yaml_text.dump(ablation.model_dump()))
 
 
+def as_begun(ablation: Ablation, out: Path) -> Ablation:
+    """The ablation without what its folder's base config did not know yet: the length of lists."""
+    base = out / "base.yaml"
+    features = load_config(base).features if base.exists() else {}
+    older = {
+        f"features.{name}.length": False
+        for name, feature in features.items()
+        if isinstance(feature, ListConfigBase) and "length" not in feature.model_fields_set
+    }
+    return ablation.model_copy(update={"change": older | ablation.change}) if older else ablation
+
+
 def _changed(held: Ablation, ablation: Ablation) -> list[str]:
     arms = _meanings(ablation)
     return [
@@ -48,18 +62,20 @@ def _changed(held: Ablation, ablation: Ablation) -> list[str]:
 def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
     """Keys that a later version adds are no change; before there were recipes, there was none."""
     edited = []
-    if base.exists() and _held_base(base) != base_config(ablation, 0):
+    begun = as_begun(ablation, base.parent)
+    if base.exists() and _held_base(base, begun.change) != base_config(begun, 0):
         edited.append("content of the base config")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
     return edited
 
 
-def _held_base(base: Path) -> Config:
-    held = load_config(base)
-    if "recipe" in held.training.model_fields_set:
-        return held
-    return load_config(base, ["training.recipe=none"])
+def _held_base(base: Path, change: dict[str, Any]) -> Config:
+    """With the keys that it did not know yet."""
+    older = {key: value for key, value in change.items() if key.endswith(".length")}
+    if "recipe" not in load_config(base).training.model_fields_set:
+        older["training.recipe"] = "none"
+    return load_config(base, as_overrides(older))
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:

@@ -241,11 +241,20 @@ class MultiTaskNetwork(nn.Module):
                 own = _cast(self.members(torch.cat([tables, *others], -1)))
             x = self.members.of_columns([_cast(column) for column in columns])
             return self._outputs(self.ple(x, own), batch)
-        inputs = self.members(torch.cat(columns, 1))
-        copies = [column.expand(tasks, -1, -1) for column in columns]
-        by_task_inputs = self.members(torch.cat(copies, -1))
-        outputs = self._outputs(self.ple(_cast(inputs), _cast(by_task_inputs)), batch)
-        return replace(outputs, inputs=inputs, by_task=by_task_inputs)
+        copies = torch.cat([column.expand(tasks, -1, -1) for column in columns], -1)
+        return self.from_inputs(torch.cat(columns, 1), copies, batch)
+
+    def from_inputs(self, inputs: Tensor, by_task: Tensor, batch: Batch) -> Outputs:
+        """The network above its inputs.
+
+        Args:
+            inputs: (B, I), see `inputs_of`.
+            by_task: (T, B, I) the same, a copy for the gate and own experts of each task.
+            batch: the rows.
+        """
+        inputs, by_task = self.members(inputs), self.members(by_task)
+        outputs = self._outputs(self.ple(_cast(inputs), _cast(by_task)), batch)
+        return replace(outputs, inputs=inputs, by_task=by_task)
 
     def _outputs(self, mixed: ArchitectureOutput, batch: Batch) -> Outputs:
         """The network above the experts."""

@@ -82,7 +82,7 @@ class TorchjdStep:
             inputs = network.inputs_of(cut.leaf(), batch)
             copy = inputs.view_as(inputs)
             copies = copy.expand(len(network.tasks), -1, -1)
-            outputs = network.from_inputs(inputs, copies)
+            outputs = network.from_inputs(inputs, copies, batch)
         losses, counts = step._losses(outputs, batch)
         present = counts > 0
         assert bool(torch.isfinite(losses.detach()).all())
