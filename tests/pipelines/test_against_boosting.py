@@ -50,7 +50,7 @@ def test_a_table_says_nothing_of_the_network(name: str) -> None:
     assert all(f.model_fields_set == {"kind"} for f in config.features.values())
 
 
-@pytest.mark.parametrize("file", ["recipe", "members", "planted"])
+@pytest.mark.parametrize("file", ["recipe", "members"])
 def test_the_ready_arms_fit_a_table(file: str, tmp_path: Path) -> None:
     write_table("bank_churn", tmp_path, rows=40)
     path = study.CONFIGS / "bank_churn.yaml"
