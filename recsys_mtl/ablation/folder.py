@@ -48,7 +48,9 @@ def as_begun(ablation: Ablation, out: Path) -> Ablation:
         for name, feature in features.items()
         if isinstance(feature, ListConfigBase) and "length" not in feature.model_fields_set
     }
-    return ablation.model_copy(update={"change": older | ablation.change}) if older else ablation
+    if not older:
+        return ablation
+    return Ablation.model_validate(ablation.model_dump() | {"change": older | ablation.change})
 
 
 def _changed(held: Ablation, ablation: Ablation) -> list[str]:
