@@ -42,12 +42,7 @@ def claim(ablation: Ablation, out: Path) -> None:
 def as_begun(ablation: Ablation, out: Path) -> Ablation:
     """The ablation without what its folder's base config did not know yet: the length of lists."""
     base = out / "base.yaml"
-    features = load_config(base).features if base.exists() else {}
-    older = {
-        f"features.{name}.length": False
-        for name, feature in features.items()
-        if isinstance(feature, ListConfigBase) and "length" not in feature.model_fields_set
-    }
+    older = _without_lengths(load_config(base)) if base.exists() else {}
     if not older:
         return ablation
     return Ablation.model_validate(ablation.model_dump() | {"change": older | ablation.change})
@@ -65,19 +60,29 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
     """Keys that a later version adds are no change; before there were recipes, there was none."""
     edited = []
     begun = as_begun(ablation, base.parent)
-    if base.exists() and _held_base(base, begun.change) != base_config(begun, 0):
+    if base.exists() and _held_base(base) != base_config(begun, 0):
         edited.append("content of the base config")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
     return edited
 
 
-def _held_base(base: Path, change: dict[str, Any]) -> Config:
+def _held_base(base: Path) -> Config:
     """With the keys that it did not know yet."""
-    older = {key: value for key, value in change.items() if key.endswith(".length")}
-    if "recipe" not in load_config(base).training.model_fields_set:
+    held = load_config(base)
+    older = _without_lengths(held)
+    if "recipe" not in held.training.model_fields_set:
         older["training.recipe"] = "none"
-    return load_config(base, as_overrides(older))
+    return load_config(base, as_overrides(older)) if older else held
+
+
+def _without_lengths(held: Config) -> dict[str, Any]:
+    """What its lists mean that say nothing of their length."""
+    return {
+        f"features.{name}.length": False
+        for name, feature in held.features.items()
+        if isinstance(feature, ListConfigBase) and "length" not in feature.model_fields_set
+    }
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:

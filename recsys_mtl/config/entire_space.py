@@ -24,23 +24,24 @@ class NoCounterfactualConfig(CounterfactualConfig):
     name: Literal["none"] = "none"
 
 
+class TermConfigBase(CounterfactualConfig):
+    """What all terms have."""
+
+    weight: PositiveFloat = Field(1.0, description="of the term in the task's loss")
+    clip: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        0.01, description="least propensity: a row counts at most 1 / clip times"
+    )
+
+
 @CounterfactualConfig.register
-class IpsConfig(CounterfactualConfig):
+class IpsConfig(TermConfigBase):
     """Inverse propensity scoring by the predicted probability of the task before."""
 
     name: Literal["ips"]
-    weight: PositiveFloat = Field(1.0, description="of the term in the task's loss")
-    clip: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        0.01, description="least propensity: a row counts at most 1 / clip times"
-    )
 
 
 @CounterfactualConfig.register
-class DrConfig(CounterfactualConfig):
+class DrConfig(TermConfigBase):
     """Doubly robust: a tower of its own imputes the label where it is not observed."""
 
     name: Literal["dr"]
-    weight: PositiveFloat = Field(1.0, description="of the term in the task's loss")
-    clip: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
-        0.01, description="least propensity: a row counts at most 1 / clip times"
-    )

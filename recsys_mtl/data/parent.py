@@ -7,7 +7,7 @@ them; a table whose width the config leaves open keeps its width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,9 +19,8 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.features.feature import Feature
-from recsys_mtl.features.registry import features_of
-from recsys_mtl.features.table import TableFeature
-from recsys_mtl.tasks import Label, kind_of
+from recsys_mtl.features.table import TableFeature, features_by_table
+from recsys_mtl.tasks import Label
 
 _FRESH = "train without warm_start, or with take: tables"
 
@@ -58,12 +57,13 @@ def continued(config: Config, fitted: Preprocessor, parent: Parent) -> Preproces
         UserError: a feature or label is encoded otherwise than the parent's.
     """
     warm = config.training.warm_start
-    tables = _tables(parent.preprocessor.features)
-    default = config.model.embedding.dim
-    asked = {f.name: f for f in features_of(config.features, 0 if default == "auto" else default)}
-    for key, features in _tables_of(fitted.features).items():
-        if (old := tables.get(key)) is None:
+    tables = features_by_table(parent.preprocessor.features)
+    ours, theirs = _unfitted(config), _unfitted(parent.config)
+    asked = {feature.name: feature for feature in ours.features}
+    for key, features in features_by_table(fitted.features).items():
+        if key not in tables:
             continue
+        old = tables[key][0]
         if warm.vocabulary == "grow":
             features[0].coder.grow(old.coder)
         for feature in features:
@@ -72,8 +72,7 @@ def continued(config: Config, fitted: Preprocessor, parent: Parent) -> Preproces
                 feature.dim = old.dim
     if warm.take == "tables":
         return fitted
-    ours, theirs = _unfitted(config), _unfitted(parent.config)
-    problems = [*_differences(ours, theirs)]
+    problems = [*_differences(_by_path(ours), _by_path(theirs))]
     if problems:
         raise UserError(*problems)
     old_features = {feature.name: feature for feature in parent.preprocessor.features}
@@ -92,29 +91,25 @@ def continued(config: Config, fitted: Preprocessor, parent: Parent) -> Preproces
     return kept
 
 
-def _tables_of(features: Iterable[Feature]) -> dict[str, list[TableFeature]]:
-    """The features of each table."""
-    by_table: dict[str, list[TableFeature]] = {}
-    for feature in features:
-        if isinstance(feature, TableFeature):
-            by_table.setdefault(feature.of_table or feature.name, []).append(feature)
-    return by_table
-
-
-def _tables(features: Iterable[Feature]) -> dict[str, TableFeature]:
-    return {key: of_table[0] for key, of_table in _tables_of(features).items()}
-
-
 def _kept_feature(feature: Feature, parent: Feature) -> Feature:
     """The parent's statistics; a table's feature is as it is."""
     return feature if isinstance(feature, TableFeature) else replace(parent, column=feature.column)
 
 
-def _unfitted(config: Config) -> dict[str, ColumnEncoder]:
-    """The encoders of a config by their path there, in order."""
-    features = {f"features.{f.name}": f for f in features_of(config.features)}
-    tasks = {f"tasks.{n}": kind_of(t.kind).label(n, t) for n, t in config.tasks.items()}
-    return {**features, **tasks}
+def _unfitted(config: Config) -> Preprocessor:
+    """The encoders of a config."""
+    return Preprocessor.unfitted(
+        config.features,
+        config.tasks,
+        weight=config.data.weight,
+        default_dim=config.model.embedding.dim,
+    )
+
+
+def _by_path(encoders: Preprocessor) -> dict[str, ColumnEncoder]:
+    """Encoders by their path in the config, in order."""
+    features = {f"features.{feature.name}": feature for feature in encoders.features}
+    return {**features, **{f"tasks.{name}": label for name, label in encoders.labels.items()}}
 
 
 def _differences(

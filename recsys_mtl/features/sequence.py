@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
-
-import polars as pl
-import torch
-from numpy.typing import NDArray
+from typing import ClassVar, Self
 
 from recsys_mtl.columns.sequences import Attribute, EncoderSettings, SequenceSpec
-from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import (
     FeatureConfig,
     SequenceConfig,
     SequenceIdsConfig,
 )
 from recsys_mtl.config.tables import part_of
-from recsys_mtl.features.block import FeatureBlock, SequenceIds
-from recsys_mtl.features.categorical_list import ListFeature
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.sequence_attributes import (
     Newest,
+    SequenceIdsBase,
     SequenceIdsFeature,
     SequenceNumbersFeature,
-    kept_newest,
-    random_ids,
 )
 from recsys_mtl.features.table import coder_of, dim_of
 
 
 @dataclass
-class SequenceFeature(ListFeature):
+class SequenceFeature(SequenceIdsBase):
     """A list of ids in the order of time, whose entries an encoder of the network reads.
 
     Attributes:
-        max_length: longer sequences keep their newest entries.
-        newest: where the newest entry is in a raw list.
         target: feature of the candidate that entries are compared with; empty: none.
         encoder: of the entries.
         ids: names of the attributes that have tables, and their targets.
@@ -45,7 +35,6 @@ class SequenceFeature(ListFeature):
     """
 
     kind: ClassVar[str] = "sequence"
-    block: ClassVar[type[FeatureBlock]] = SequenceIds
     max_length: int
     separator: str | None = None
     newest: Newest = "last"
@@ -73,11 +62,10 @@ class SequenceFeature(ListFeature):
     @property
     def spec(self) -> SequenceSpec:
         """A table whose rows are not pooled."""
-        table = TableSpec(self.name, self.coder.rows, self.dim, "none", table=self.of_table)
         return SequenceSpec(
             self.name,
             self.kind,
-            tables=(table,),
+            tables=(self.read_of_table,),
             encoder=self.encoder,
             max_length=self.max_length,
             target=self.target,
@@ -104,14 +92,3 @@ class SequenceFeature(ListFeature):
             else:
                 self.numbers.append(name)
         return [*super().companions(section, sections, others), *attributes]
-
-    def kept(self, lists: pl.Series) -> pl.Series:
-        """The newest entries."""
-        return kept_newest(lists, self.max_length, self.newest)
-
-    @classmethod
-    def random_part(
-        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Sequences of rows of the table, as long as those of their attributes."""
-        return random_ids(feature, rows, longest, generator)

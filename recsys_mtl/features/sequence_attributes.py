@@ -16,7 +16,7 @@ from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.numbers import Floats, Moments, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
-from recsys_mtl.columns.transforms import MAX_SD, signed_log1p
+from recsys_mtl.columns.transforms import signed_log1p, standardize
 from recsys_mtl.config.features import (
     FeatureConfig,
     SequenceIdsConfig,
@@ -48,13 +48,35 @@ def made_up_lengths(feature: FeatureSpec, rows: int, longest: int) -> NDArray[np
     return lengths
 
 
-def random_ids(
-    feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Sequences of rows of a table, as long as those of their attributes."""
-    (table,) = feature.tables
-    lengths = made_up_lengths(feature, rows, longest)
-    return torch.randint(table.rows, (int(lengths.sum()),), generator=generator).numpy(), lengths
+class SequenceIdsBase(ListFeature):
+    """Base of the ids of sequences: of the items, and of what goes with them.
+
+    Attributes:
+        max_length: longer sequences keep their newest entries.
+        newest: where the newest entry is in a raw list.
+    """
+
+    block: ClassVar[type[FeatureBlock]] = SequenceIds
+    newest: Newest
+
+    @property
+    def read_of_table(self) -> TableSpec:
+        """Rows that are not pooled."""
+        return TableSpec(self.name, self.coder.rows, self.dim, "none", table=self.of_table)
+
+    def kept(self, lists: pl.Series) -> pl.Series:
+        """The newest entries."""
+        return kept_newest(lists, self.max_length, self.newest)
+
+    @classmethod
+    def random_part(
+        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Sequences of rows of a table, as long as those of their attributes."""
+        (table,) = feature.tables
+        lengths = made_up_lengths(feature, rows, longest)
+        ids = torch.randint(table.rows, (int(lengths.sum()),), generator=generator)
+        return ids.numpy(), lengths
 
 
 class Parallel:
@@ -99,7 +121,7 @@ class Parallel:
 
 
 @dataclass
-class SequenceIdsFeature(Parallel, ListFeature):
+class SequenceIdsFeature(Parallel, SequenceIdsBase):
     """Ids that go with the entries of a sequence.
 
     Attributes:
@@ -109,7 +131,6 @@ class SequenceIdsFeature(Parallel, ListFeature):
     """
 
     kind: ClassVar[str] = "sequence_ids"
-    block: ClassVar[type[FeatureBlock]] = SequenceIds
     max_length: int = 0
     separator: str | None = None
     newest: Newest = "last"
@@ -126,11 +147,10 @@ class SequenceIdsFeature(Parallel, ListFeature):
     @property
     def spec(self) -> FeatureSpec:
         """A table whose rows are not pooled."""
-        table = TableSpec(self.name, self.coder.rows, self.dim, "none", table=self.of_table)
         return FeatureSpec(
             self.name,
             self.kind,
-            tables=(table,),
+            tables=(self.read_of_table,),
             parallel_to=self.sequence,
             max_length=self.max_length,
         )
@@ -143,17 +163,6 @@ class SequenceIdsFeature(Parallel, ListFeature):
     ) -> list[Feature]:
         """None: the sequence has the length."""
         return []
-
-    def kept(self, lists: pl.Series) -> pl.Series:
-        """The newest entries."""
-        return kept_newest(lists, self.max_length, self.newest)
-
-    @classmethod
-    def random_part(
-        cls, feature: FeatureSpec, rows: int, longest: int, generator: torch.Generator
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """As that of a sequence."""
-        return random_ids(feature, rows, longest, generator)
 
 
 @dataclass
@@ -222,7 +231,7 @@ class SequenceNumbersFeature(Parallel, Feature):
         scaled = self._scaled(numbers)
         if self.transform != "none":
             sd = self.sd if self.sd > np.finfo(np.float64).tiny else np.inf
-            scaled = np.clip((scaled - self.mean) / sd, -MAX_SD, MAX_SD)
+            scaled = standardize(scaled, self.mean, sd)
         largest = float(np.finfo(np.float32).max)
         return np.clip(np.nan_to_num(scaled), -largest, largest).astype(np.float32), lengths
 

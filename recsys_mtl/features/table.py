@@ -52,6 +52,11 @@ class TableFeature(Feature):
             log.info("table of '%s': %s", self.name, shown)
 
     @property
+    def key(self) -> str:
+        """The name of its table."""
+        return self.of_table or self.name
+
+    @property
     def min_count(self) -> int | None:
         """Of the vocabulary; None: there is none."""
         return self.coder.min_count if isinstance(self.coder, Vocabulary) else None
@@ -101,12 +106,20 @@ def coder_of(section: CategoryConfigBase) -> Coder:
     return Vocabulary(nulls, least, section.max_size)
 
 
-def share_coders(features: Iterable[Feature]) -> None:
-    """Gives features of one table one coder, the first one's."""
-    coders: dict[str, Coder] = {}
+def features_by_table(features: Iterable[Feature]) -> dict[str, list[TableFeature]]:
+    """Table -> the features that read it, in order."""
+    by_table: dict[str, list[TableFeature]] = {}
     for feature in features:
         if isinstance(feature, TableFeature):
-            feature.coder = coders.setdefault(feature.of_table or feature.name, feature.coder)
+            by_table.setdefault(feature.key, []).append(feature)
+    return by_table
+
+
+def share_coders(features: Iterable[Feature]) -> None:
+    """Gives features of one table one coder, the first one's."""
+    for first, *others in features_by_table(features).values():
+        for feature in others:
+            feature.coder = first.coder
 
 
 def stored(features: Sequence[Feature]) -> list[dict[str, Any]]:

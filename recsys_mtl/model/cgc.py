@@ -174,13 +174,13 @@ class CGC(nn.Module):
         if own is None:
             assert common is not None
             return common
-        mixed = _mix("tbo,tobd->tbd", of_own, own)
+        mixed = mix("tbo,tobd->tbd", of_own, own)
         return mixed if common is None else mixed + common
 
     def _mix_common(self, weights: Tensor, shared: Tensor) -> Tensor:
         """(T, B, S) times (S, B, D) to (T, B, D)."""
         if self.shared_factors is None:
-            return _mix("tbs,sbd->tbd", weights, shared)
+            return mix("tbs,sbd->tbd", weights, shared)
         factors = self.shared_factors
         mixed: Tensor = ScaledMix.apply(weights.to(shared.dtype), shared, factors)  # type: ignore[no-untyped-call]
         return mixed
@@ -192,7 +192,7 @@ class CGC(nn.Module):
         parts = [p for p in (None if own is None else own.flatten(0, 1), shared) if p is not None]
         experts = torch.cat(parts)
         weights = self._weights(self.shared_gate, x, experts, (1, len(experts)))
-        return _mix("be,ebd->bd", weights.squeeze(0), experts)
+        return mix("be,ebd->bd", weights.squeeze(0), experts)
 
 
 def bank_of(
@@ -218,7 +218,7 @@ def gate_of(prior: Tensor, in_features: int) -> GroupedLinear:
     return gate
 
 
-def _mix(equation: str, weights: Tensor, experts: Tensor | None) -> Tensor:
+def mix(equation: str, weights: Tensor, experts: Tensor | None) -> Tensor:
     """A weighted sum in the experts' precision."""
     assert experts is not None
     mixed: Tensor = torch.einsum(equation, weights.to(experts.dtype), experts)

@@ -20,7 +20,7 @@ from recsys_mtl.model.architecture import (
     of_module,
 )
 from recsys_mtl.model.batch_norm import GroupedBatchNorm
-from recsys_mtl.model.cgc import CGCSpec, gate_of
+from recsys_mtl.model.cgc import CGCSpec, gate_of, mix
 from recsys_mtl.model.experts import ExpertGroup
 from recsys_mtl.model.gates import expert_names
 from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP, HiddenLayers
@@ -273,12 +273,12 @@ def _group_of(tasks: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list
 
 def _mixed(weights: Tensor, experts: Tensor) -> Tensor:
     """(G, B, E) times (G, E, B, D) to (G, B, D)."""
-    return torch.einsum("gbe,gebd->gbd", weights.to(experts.dtype), experts)
+    return mix("gbe,gebd->gbd", weights, experts)
 
 
 def _mixed_shared(weights: Tensor, experts: Tensor) -> Tensor:
     """(G, B, E) times (E, B, D) to (G, B, D)."""
-    return torch.einsum("gbe,ebd->gbd", weights.to(experts.dtype), experts)
+    return mix("gbe,ebd->gbd", weights, experts)
 
 
 def _itself(scores: Tensor, experts: Tensor) -> Tensor:

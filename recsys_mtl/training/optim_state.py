@@ -46,17 +46,19 @@ def load_optimizer_tensors(
     with torch.no_grad():
         for name, tensor in live.items():
             old, of_rows = state.get(name), rows.get(_weight_of(name))
+            tensor.zero_()
             if old is None:
-                tensor.zero_()
-            elif of_rows is not None and old.shape[1:] == tensor.shape[1:] and old.dim():
-                known = np.flatnonzero(of_rows >= 0)
-                tensor.zero_()
-                source = torch.from_numpy(of_rows[known])
-                tensor[torch.from_numpy(known).to(tensor.device)] = old[source].to(tensor)
+                continue
+            if of_rows is not None and old.shape[1:] == tensor.shape[1:] and old.dim():
+                copy_rows(tensor, old, of_rows)
             elif old.shape == tensor.shape:
                 tensor.copy_(old)
-            else:
-                tensor.zero_()
+
+
+def copy_rows(into: Tensor, source: Tensor, rows: NDArray[np.int64]) -> None:
+    """Copy the rows that have a source; -1: none, the row stays."""
+    known = torch.from_numpy(np.flatnonzero(rows >= 0))
+    into[known.to(into.device)] = source[torch.from_numpy(rows)[known]].to(into)
 
 
 def _weight_of(name: str) -> str:

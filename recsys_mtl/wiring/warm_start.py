@@ -16,15 +16,16 @@ from recsys_mtl.config.training import WarmStartConfig
 from recsys_mtl.data.parent import Parent
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
-from recsys_mtl.features.table import TableFeature
+from recsys_mtl.features.table import features_by_table
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.embeddings import table_name
 from recsys_mtl.model.network import item_key, own_table
-from recsys_mtl.training.optim_state import load_optimizer_tensors
+from recsys_mtl.training.optim_state import copy_rows, load_optimizer_tensors
 from recsys_mtl.training.step import TrainingStep
 
 log = logging.getLogger(__name__)
 Rows = NDArray[np.int64]
+_TABLES = "embeddings.embedding_bags."
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def start_from(
     tables = {}
     with torch.no_grad():
         for name, rows in maps.items():
-            _copy_rows(state[name], parent.weights[name], rows)
+            copy_rows(state[name], parent.weights[name], rows)
             known = int((rows >= 0).sum())
             tables[_shown(name)] = {
                 "rows": len(rows),
@@ -123,21 +124,14 @@ def _table_maps(preprocessor: Preprocessor, parent: Parent) -> dict[str, Rows]:
     Raises:
         UserError: rows of a table cannot be matched.
     """
-    old: dict[str, TableFeature] = {}
-    for feature in parent.preprocessor.features:
-        if isinstance(feature, TableFeature):
-            old.setdefault(feature.of_table or feature.name, feature)
+    old = features_by_table(parent.preprocessor.features)
     maps: dict[str, Rows] = {}
     problems = []
-    for feature in preprocessor.features:
-        if not isinstance(feature, TableFeature):
-            continue
-        key = feature.of_table or feature.name
-        name = f"embeddings.embedding_bags.{table_name(key)}.weight"
-        if key not in old or name in maps:
+    for key, (feature, *_) in features_by_table(preprocessor.features).items():
+        if key not in old:
             continue
         try:
-            maps[name] = feature.coder.same_rows(old[key].coder)
+            maps[_weight_of(key)] = feature.coder.same_rows(old[key][0].coder)
         except ValueError as error:
             what = "rows that cannot be matched with the parent's"
             problems.append(Problem(what, f"features.{feature.name}", found=str(error)))
@@ -152,10 +146,9 @@ def _own_table_maps(
     """The same for the tasks' own copies of these tables, where both have them."""
     both = network.state_dict().keys() & parent.weights.keys()
     copies = {
-        f"embeddings.embedding_bags.{table_name(own_table(table.key, task))}.weight": rows
+        _weight_of(own_table(table.key, task)): maps[shared]
         for table in network.embeddings.tables
-        for name, rows in maps.items()
-        if name == f"embeddings.embedding_bags.{table_name(table.key)}.weight"
+        if (shared := _weight_of(table.key)) in maps
         for task in network.task_names
     }
     return {name: rows for name, rows in copies.items() if name in both}
@@ -209,14 +202,12 @@ def _mismatches(
     return problems
 
 
-def _copy_rows(into: Tensor, weights: Tensor, rows: Rows) -> None:
-    """Copy the rows that have a source."""
-    known = torch.from_numpy(np.flatnonzero(rows >= 0))
-    source = torch.from_numpy(rows)[known]
-    into[known.to(into.device)] = weights[source].to(into)
+def _weight_of(table: str) -> str:
+    """The name of a table's weight in the network's state."""
+    return f"{_TABLES}{table_name(table)}.weight"
 
 
 def _shown(name: str) -> str:
     """The table or task of a weight."""
-    short = name.removeprefix("embeddings.embedding_bags.t_").removesuffix(".weight")
+    short = name.removeprefix(f"{_TABLES}{table_name('')}").removesuffix(".weight")
     return short.removeprefix("items.i_").replace("%2E", ".")

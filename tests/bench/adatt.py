@@ -9,9 +9,7 @@ of their labels, so that somebody borrows.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ours import config
+from turns import take_turns
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
@@ -74,26 +73,8 @@ def main() -> None:
     transfer = steps["borrow, every 10 steps, 512 rows"].transfer
     assert transfer is not None
     assert transfer.diagnostics()["borrowed"], "nobody borrows, so nothing is measured"
-    seen: dict[str, list[float]] = {name: [] for name in WAYS}
-    for turn in range(rounds + 1):  # the first one warms up
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            for batch in batches:
-                assert step(batch).updated
-            if turn:
-                seen[name].append((time.perf_counter() - begun) / len(batches))
-    plain = seen["plain"]
-    print(
-        json.dumps(
-            {
-                name: {
-                    "seconds": statistics.median(values),
-                    "ratio": statistics.median(a / b for a, b in zip(values, plain, strict=True)),
-                }
-                for name, values in seen.items()
-            }
-        )
-    )
+    ways = {name: (steps[name], batches) for name in WAYS}
+    print(json.dumps(take_turns(ways, rounds, "plain")))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ group, the other half another; the prior of the gates are the ids.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ours import config
+from turns import take_turns
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import prepare
@@ -48,26 +47,8 @@ def main() -> None:
         network = build_network(made, prepared.preprocessor.spec)
         network.train()
         steps[name] = build_step(made, network, torch.device("cpu"))
-    seen: dict[str, list[float]] = {name: [] for name in NAMES}
-    for turn in range(rounds + 1):  # the first one warms up
-        for name, step in steps.items():
-            begun = time.perf_counter()
-            for batch in batches:
-                assert step(batch).updated
-            if turn:
-                seen[name].append((time.perf_counter() - begun) / len(batches))
-    first = seen[NAMES[0]]
-    print(
-        json.dumps(
-            {
-                name: {
-                    "seconds": statistics.median(values),
-                    "ratio": statistics.median(a / b for a, b in zip(values, first, strict=True)),
-                }
-                for name, values in seen.items()
-            }
-        )
-    )
+    ways = {name: (step, batches) for name, step in steps.items()}
+    print(json.dumps(take_turns(ways, rounds, NAMES[0])))
 
 
 if __name__ == "__main__":

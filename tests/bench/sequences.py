@@ -9,7 +9,6 @@ table.
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from data import VOCABULARY
 from ours import config
+from turns import take_turns
 
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.prepare import prepare
@@ -69,23 +69,7 @@ def main() -> None:
         network.train()
         full = [b for b in prepared.loaders["train"].epoch(0) if b.num_rows == BATCH]
         ways[name] = build_step(made, network, torch.device("cpu")), full[:STEPS]
-    seen: dict[str, list[float]] = {name: [] for name in WAYS}
-    for turn in range(rounds + 1):  # the first one warms up
-        for name, (step, batches) in ways.items():
-            begun = time.process_time()
-            for batch in batches:
-                assert step(batch).updated
-            if turn:
-                seen[name].append((time.process_time() - begun) / len(batches))
-    reference = seen[REFERENCE]
-    result = {
-        name: {
-            "seconds": statistics.median(values),
-            "ratio": statistics.median(a / b for a, b in zip(values, reference, strict=True)),
-        }
-        for name, values in seen.items()
-    }
-    print(json.dumps(result))
+    print(json.dumps(take_turns(ways, rounds, REFERENCE, time.process_time)))
 
 
 if __name__ == "__main__":

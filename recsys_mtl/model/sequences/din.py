@@ -20,8 +20,8 @@ class DinEncoder(SequenceEncoder):
     The unit's layers read the candidate q, the entry k and q ∘ k, the first Q columns of k; their
     difference is a linear combination of what is read. q goes through the first layer once a row,
     not once an entry. ReLU follows each hidden layer: PReLU and Dice of the paper take longer on a
-    CPU. Weights are not normalised, so that the
-    strength of an interest stays; with `softmax` they add up to 1.
+    CPU. Weights are not normalised, so that the strength of an interest stays; with `softmax` they
+    add up to 1.
     """
 
     def __init__(self, shape: EncoderShape) -> None:
