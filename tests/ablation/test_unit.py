@@ -27,6 +27,8 @@ from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.trainer import Fitted
 from tests import encoded
 
+pytestmark = pytest.mark.slow  # trainings
+
 COST = ("train_seconds", "seconds", "peak_memory_mb")
 Results = tuple[Path, list[UnitResult]]
 ARMS = ("off", "published", "single_task")
@@ -54,7 +56,6 @@ def seed_3(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Re
     return out, sorted(units, key=lambda unit: ablation.names.index(unit["arm"]))
 
 
-@pytest.mark.slow  # trainings
 def test_every_arm_leaves_a_file_of_strict_json(seed_3: Results) -> None:
     out, units = seed_3
 
@@ -69,7 +70,6 @@ def test_every_arm_leaves_a_file_of_strict_json(seed_3: Results) -> None:
     assert files == {ArmUnit(unit["arm"], 3).path(out) for unit in units}
 
 
-@pytest.mark.slow  # trainings
 def test_generated_rows_are_gone_after_the_seed(seed_3: Results) -> None:
     assert not (seed_3[0] / "data" / "seed-3").exists()
 
@@ -113,7 +113,6 @@ def test_single_task_trains_a_network_a_task(seed_3: Results) -> None:
     assert None not in alone["losses"].values()
 
 
-@pytest.mark.slow  # trainings
 def test_scores_are_those_of_evaluate(toy: Any, make: Any) -> None:
     """The same run by `train` and `evaluate`, on labelled rows."""
     overrides = ["data.weight=null", 'data.ignore=["customer", "day", "importance"]']

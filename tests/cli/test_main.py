@@ -326,6 +326,7 @@ def test_schema_of_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"rows", "features"} & set(json.loads(capsys.readouterr().out)["properties"])
 
 
+@pytest.mark.slow  # a fresh process
 def test_a_traceback_is_exit_code_1_for_the_shell(tmp_path: Path) -> None:
     code = (
         "import sys; from recsys_mtl.cli.main import main; import recsys_mtl.config;"

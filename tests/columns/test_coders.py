@@ -121,6 +121,7 @@ def test_vocabulary_of_a_million_values_is_stored_and_restored_in_seconds():
     assert sorted(restored.codes(pl.Series(ids)).tolist()) == list(range(2, 1_000_002))
 
 
+@pytest.mark.slow  # a fresh process
 def test_hash_is_the_same_for_every_type_and_in_another_process():
     coder = HashBuckets([], 1000)
     codes = coder.codes(pl.Series([3, 40])).tolist()

@@ -84,6 +84,7 @@ def test_everything_arrives(uri: str, tmp_path: Path, caplog: pytest.LogCaptureF
     assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow  # a database of its own
 def test_nothing_is_left_in_the_working_folder(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

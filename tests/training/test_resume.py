@@ -87,8 +87,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 }
 QUICK = (
     "plain",
-    "loss, gradnorm",
-    "borrow, uniform, famo, gates frozen",
     "cagrad, adagrad, torchrec",
 )
 POSITIONS: tuple[Position, ...] = ((0, 2), (2, 0), (2, 3), (3, 1), (4, 0))

@@ -48,7 +48,7 @@ def test_off_is_a_step_without_it(step_of: Callable[..., TrainingStep], rows: Ba
     assert_identical(off, never)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_except(["gradient_cosine"], NAMES))
 @pytest.mark.parametrize("rows_of_it", slow_except([5], [None, 5]))
 def test_measuring_moves_nothing(
     trained: Callable[..., Any], name: str, rows_of_it: int | None
@@ -88,7 +88,9 @@ def test_the_warm_up_is_as_without(
     assert all(p.grad is None for p in on.transfer.parameters())
 
 
-@pytest.mark.parametrize("donors", ["measured", "uniform", {"click": ["value"]}])
+@pytest.mark.parametrize(
+    "donors", slow_except(["measured"], ["measured", "uniform", {"click": ["value"]}])
+)
 def test_borrowing_is_as_without_where_no_task_is_scarce(
     trained: Callable[..., Any], donors: Any
 ) -> None:

@@ -13,6 +13,8 @@ from recsys_mtl.vision.reproduction.plan import Reproduction
 from recsys_mtl.vision.reproduction.report import make_page
 from recsys_mtl.vision.reproduction.summary import summarize
 
+pytestmark = pytest.mark.slow  # pictures
+
 Make = Callable[..., Reproduction]
 Results = Callable[[Reproduction], list[dict[str, Any]]]
 STUDIES: dict[str, Any] = {
