@@ -10,7 +10,13 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.decide import FIRST, Decision, decide
 from recsys_mtl.lifecycle.evidence import Evidence, gather
 from recsys_mtl.lifecycle.gate import Gate, check_tasks
-from recsys_mtl.lifecycle.rows import LoadedVersion, choose_rows, measure, seen_in_training
+from recsys_mtl.lifecycle.rows import (
+    LoadedVersion,
+    choose_rows,
+    group_column,
+    measure,
+    seen_in_training,
+)
 from recsys_mtl.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -61,19 +67,20 @@ def compare(
     """
     check_tasks(gate, champion.predictor.preprocessor.labels)
     rows = choose_rows(challenger, champion, input=input, data=data)
-    theirs, _ = measure(champion, rows)
-    ours, fingerprint = measure(challenger, rows)
+    theirs, ours = measure(champion, rows), measure(challenger, rows)
     labels = champion.predictor.preprocessor.labels, challenger.predictor.preprocessor.labels
     bins = challenger.predictor.config.evaluation.calibration_bins
-    evidence = gather(gate, labels, (theirs, ours), bins=bins)
+    evidence = gather(
+        gate, labels, (theirs.scores, ours.scores), bins=bins, dependent=ours.dependent
+    )
     return ModelComparison(
         decision=decide(gate, evidence),
         rows=rows.title,
         count=evidence.rows,
-        fingerprint=fingerprint,
-        metrics={"champion": theirs.metrics, "challenger": ours.metrics},
+        fingerprint=ours.fingerprint,
+        metrics={"champion": theirs.scores.metrics, "challenger": ours.scores.metrics},
         evidence=evidence,
-        notes=tuple(_notes(evidence, challenger, champion, fingerprint if input else "")),
+        notes=tuple(_notes(evidence, challenger, champion, ours.fingerprint if input else "")),
     )
 
 
@@ -86,22 +93,23 @@ def first(challenger: LoadedVersion, *, input: str | None, data: str | None) -> 
     decision = Decision((), FIRST)
     rows = choose_rows(challenger, None, input=input, data=data)
     try:
-        scores, fingerprint = measure(challenger, rows)
+        own = measure(challenger, rows)
     except UserError as error:
         if input is not None:
             raise
         log.warning("the first champion is not measured: %s", error)
         return ModelComparison(decision, rows.title, notes=(f"Not measured: {error}.",))
-    metrics = {"challenger": scores.metrics}
-    return ModelComparison(decision, rows.title, len(scores.weights), fingerprint, metrics)
+    metrics = {"challenger": own.scores.metrics}
+    return ModelComparison(decision, rows.title, len(own.scores.weights), own.fingerprint, metrics)
 
 
 def _notes(
     evidence: Evidence, challenger: LoadedVersion, champion: LoadedVersion, of_input: str
 ) -> list[str]:
-    groups = challenger.predictor.config.evaluation.groups
+    config = challenger.predictor.config
+    groups = config.evaluation.groups or group_column(config)
     notes = ["Rows are resampled as if independent: of groups of alike rows intervals are narrow."]
-    if evidence.lists:
+    if evidence.clustered:
         notes = [f"All rows of one {groups} are resampled together."]
     if evidence.used < evidence.rows:
         notes.append(f"{evidence.used:,} of {evidence.rows:,} rows were drawn for the comparison.")

@@ -40,7 +40,8 @@ def decide(gate: Gate, evidence: Evidence) -> Decision:
     ]
     gated = [task for task in evidence.tasks.values() if task.gated]
     if not gated:
-        failures.append(f"no task can be judged: each needs {gate.min_rows} labelled rows")
+        needed = f"{gate.min_rows} labelled rows, a binary one {gate.min_class} of each class"
+        failures.append(f"no task can be judged: each needs {needed}")
     elif not evidence.mean.low > gate.mean:
         shown = with_interval(evidence.mean)
         failures.append(f"mean gain {shown} is not surely above {gate.mean:g}")

@@ -84,7 +84,7 @@ class Evidence:
         mean: gain over gated tasks.
         apart: tasks of the champion that cannot be compared, and why.
         new: tasks that only the challenger has.
-        lists: whether complete lists are resampled, or rows.
+        clustered: whether complete lists or groups are resampled, or rows.
         segments: "TASK where COLUMN is VALUE" -> the task there, where the gate judges segments.
     """
 
@@ -94,12 +94,17 @@ class Evidence:
     mean: Interval
     apart: Mapping[str, str] = field(default_factory=dict)
     new: tuple[str, ...] = ()
-    lists: bool = False
+    clustered: bool = False
     segments: Mapping[str, TaskEvidence] = field(default_factory=dict)
 
 
 def gather(
-    gate: Gate, tasks: tuple[Tasks, Tasks], scores: tuple[Scores, Scores], *, bins: int
+    gate: Gate,
+    tasks: tuple[Tasks, Tasks],
+    scores: tuple[Scores, Scores],
+    *,
+    bins: int,
+    dependent: Ints | None = None,
 ) -> Evidence:
     """Compare two models on rows that both have predicted.
 
@@ -109,10 +114,11 @@ def gather(
         scores: predictions and labels; rows have the challenger's weights, and 0 where either
             model weighs them 0.
         bins: of the calibration error.
+        dependent: (R,) rows of one number are resampled together where there are no lists.
     """
     count = len(scores[1].weights)
     assert len(scores[0].weights) == count, "the models were given different rows"
-    keep, clusters = _drawn(scores[1], gate)
+    keep, clusters = _drawn(scores[1], dependent, gate)
     weights = np.asarray(scores[1].weights, np.float64)[keep]
     weights = np.where(scores[0].weights[keep] > 0, weights, 0)  # the champion has no label there
     labelled, apart = comparable(tasks, scores, keep, weights)
@@ -151,7 +157,7 @@ def gather(
         mean=_mean([judged[name] for name in gated], [draws["score", name] for name in gated]),
         apart=apart,
         new=tuple(name for name in tasks[1] if name not in tasks[0]),
-        lists=clusters is not None,
+        clustered=clusters is not None,
         segments={
             name: _judge(segments[name], _pair(score, weights), draws["segment", name], gate)
             for name, score in parts.items()
@@ -160,11 +166,12 @@ def gather(
     )
 
 
-def _drawn(scores: Scores, gate: Gate) -> tuple[Ints, Ints | None]:
+def _drawn(scores: Scores, dependent: Ints | None, gate: Gate) -> tuple[Ints, Ints | None]:
     """Indices of the rows that count, and their clusters; None: rows are resampled."""
-    if scores.groups is None:
+    groups = dependent if scores.groups is None else scores.groups
+    if groups is None:
         return drawn_rows(len(scores.weights), gate.rows, gate.seed), None
-    clusters = clusters_of(scores.groups, NO_GROUP)
+    clusters = clusters_of(groups, NO_GROUP)
     keep = drawn_clusters(clusters, gate.rows, gate.seed)
     return keep, np.unique(clusters[keep], return_inverse=True)[1]
 
@@ -229,7 +236,12 @@ def _judge(task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate)
 
 def _few(task: Labelled, gate: Gate) -> str:
     count = len(task.rows)
-    return f"{count} labelled rows, fewer than {gate.min_rows}" if count < gate.min_rows else ""
+    if count < gate.min_rows:
+        return f"{count} labelled rows, fewer than {gate.min_rows}"
+    smaller = task.smaller_class
+    if not smaller or smaller >= gate.min_class:
+        return ""  # of one class alone there is no score
+    return f"{smaller} labelled rows of the smaller class, fewer than {gate.min_class}"
 
 
 def _pair(score: Score, weights: Floats) -> tuple[float, float]:

@@ -51,6 +51,15 @@ class Labelled:
         )
 
     @property
+    def smaller_class(self) -> int | None:
+        """Labelled rows of the smaller class; None for labels that are not yes or no."""
+        kind = kind_of(self.kind)
+        if not kind.section.is_event:
+            return None
+        positives = int(np.count_nonzero(self.labels[1]))
+        return min(positives, len(self.rows) - positives)
+
+    @property
     def finite(self) -> tuple[bool, bool]:
         """Whether all predictions are; an infinite rank is a miss."""
         first, second = (

@@ -127,7 +127,7 @@ def _tasks(gate: Gate, evidence: Evidence) -> Table:
         reasons += [f"{name}: {why}" for why in task_failures(gate, name, task)]
         reasons += [f"{name} is not judged: {task.ungated}"] if task.ungated else []
     note = "Gain: the challenger's score less the champion's, with its 95 % interval by the paired "
-    note += f"bootstrap over {'lists' if evidence.lists else 'rows'}. "
+    note += f"bootstrap over {'groups' if evidence.clustered else 'rows'}. "
     note += "Calibration: errors of champion and challenger."
     columns = ("task", "score", "verdict", "labels", "champion", "challenger", "gain [95 %]",
                "calibration")  # fmt: skip

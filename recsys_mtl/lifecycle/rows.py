@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import polars.selectors as cs
 
+from recsys_mtl.columns.keys import GroupKey
+from recsys_mtl.config.data import GroupSplitConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.loading import load_rows
 from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.errors import prefixed, wrong
+from recsys_mtl.metrics.weighing import Ints
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tracking.registry import Registry, Version
@@ -83,8 +87,29 @@ def choose_rows(
     return EvaluationRows(run, None, data, "the challenger's test split", expected)
 
 
-def measure(model: LoadedVersion, rows: EvaluationRows) -> tuple[Scores, str]:
-    """A model's scores on the rows, and the rows' fingerprint.
+@dataclass(frozen=True)
+class Measurement:
+    """A model on the rows.
+
+    Attributes:
+        scores: predictions, labels and metrics.
+        fingerprint: of the rows.
+        dependent: (R,) the split's group of each row; None: the split has none, or they lack it.
+    """
+
+    scores: Scores
+    fingerprint: str
+    dependent: Ints | None
+
+
+def group_column(run: Config) -> str | None:
+    """The column whose equal values the split keeps together, such as the customer."""
+    split = run.data.split
+    return split.column if isinstance(split, GroupSplitConfig) else None
+
+
+def measure(model: LoadedVersion, rows: EvaluationRows) -> Measurement:
+    """A model's scores on the rows.
 
     Columns that the model does not read are ignored.
 
@@ -107,7 +132,15 @@ def measure(model: LoadedVersion, rows: EvaluationRows) -> tuple[Scores, str]:
         loader = load_rows(config, opened, predictor.preprocessor)
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
         log.info("%s: %d rows", model.title, opened.num_rows)
-        return evaluator(predictor.network, loader), fingerprint
+        dependent = _groups(opened, group_column(rows.run))
+        return Measurement(evaluator(predictor.network, loader), fingerprint, dependent)
+
+
+def _groups(rows: RawRows, column: str | None) -> Ints | None:
+    if column is None or column not in rows.source.columns:
+        return None
+    key = GroupKey(column)
+    return np.concatenate([key.encode(frame[column]) for frame in rows.frames([column])])
 
 
 def load(registry: Registry, version: Version, role: str) -> LoadedVersion:

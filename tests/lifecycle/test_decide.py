@@ -97,4 +97,5 @@ def test_all_failures_are_reported_together() -> None:
 def test_what_is_not_judged_cannot_fail() -> None:
     worse = task(Interval(-0.2, -0.3, -0.1), Interval(0.5, 0.4, 0.6), ungated="few rows")
     assert decided({}, a=worse, b=task()) == ()
-    assert decided({}, a=worse) == ("no task can be judged: each needs 200 labelled rows",)
+    needed = "200 labelled rows, a binary one 20 of each class"
+    assert decided({}, a=worse) == (f"no task can be judged: each needs {needed}",)

@@ -150,7 +150,8 @@ def test_a_task_with_few_labels_is_not_judged(world: World) -> None:
 
 def test_where_no_task_can_be_judged_nobody_passes(world: World) -> None:
     evidence = world.compare(world.model(3.0), world.model(0.0), min_rows=ROWS + 1)
-    failure = f"no task can be judged: each needs {ROWS + 1} labelled rows"
+    needed = f"{ROWS + 1} labelled rows, a binary one 20 of each class"
+    failure = f"no task can be judged: each needs {needed}"
     assert decide(gate(min_rows=ROWS + 1), evidence).failures == (failure,)
 
 
@@ -165,8 +166,34 @@ def test_constant_labels_are_not_judged(world: World, task: str) -> None:
 
 def test_a_label_that_hardly_ever_occurs_is_not_judged(world: World) -> None:
     world.labels["click"][:] = np.arange(ROWS) == 3
-    evidence = world.compare(world.model(3.0), world.model(0.0))
+    evidence = world.compare(world.model(3.0), world.model(0.0), min_class=1)
     assert "of the resamples" in evidence.tasks["click"].ungated
+
+
+@pytest.mark.parametrize("positives", [19, 20, ROWS - 20, ROWS - 19])
+def test_a_binary_task_needs_rows_of_both_classes(world: World, positives: int) -> None:
+    world.labels["click"][:] = np.arange(ROWS) < positives
+    why = world.compare(world.model(3.0), world.model(0.0)).tasks["click"].ungated
+    few = "19 labelled rows of the smaller class, fewer than 20"
+    assert why == ("" if 20 <= positives <= ROWS - 20 else few)
+
+
+def test_dependent_rows_are_resampled_together(world: World) -> None:
+    """Ten copies of each row say as much as the row: intervals do not shrink."""
+    first = np.arange(ROWS) // 10
+    world.z = world.z[first]
+    world.labels = {name: values[first] for name, values in world.labels.items()}
+    champion, challenger = world.model(1.0), world.model(0.5)
+    for model in (champion, challenger):
+        model.predictions.update({k: v[first * 10] for k, v in model.predictions.items()})
+    tasks = (world.tasks, world.tasks)
+    widths = {}
+    for name, dependent in (("rows", None), ("groups", first)):
+        evidence = gather(gate(), tasks, (champion, challenger), bins=7, dependent=dependent)
+        assert evidence.clustered == (name == "groups")
+        gain = evidence.tasks["spend"].gain
+        widths[name] = gain.high - gain.low
+    assert widths["groups"] > 2 * widths["rows"]
 
 
 def test_a_challenger_that_predicts_one_value_scores_zero(world: World) -> None:
@@ -230,7 +257,7 @@ def test_a_task_is_judged_within_lists(world: World) -> None:
     challenger = replace(champion, predictions=shifted)
     by_main = world.compare(champion, challenger)
     within = world.compare(champion, challenger, metric="gauc")
-    assert by_main.lists
+    assert by_main.clustered
     assert by_main.tasks["click"].gain.high < 0
     gain = within.tasks["click"].gain
     assert (gain.value, gain.low, gain.high) == pytest.approx((0, 0, 0), abs=1e-12)

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import torch
 
+from recsys_mtl.config.data import GroupSplitConfig
 from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle.rows import (
     LoadedVersion,
@@ -47,12 +48,13 @@ def test_the_test_split_gives_the_metrics_of_the_training(
     _, result = trained
     challenger = LoadedVersion("challenger, version 2", predictor)
     rows = choose_rows(challenger, other(predictor), input=None, data=None)
-    scores, fingerprint = measure(challenger, rows)
-    assert fingerprint == result["data"]["fingerprint"]
+    own = measure(challenger, rows)
+    scores = own.scores
+    assert (own.fingerprint, own.dependent) == (result["data"]["fingerprint"], None)
     assert len(scores.weights) == result["data"]["rows"]["test"]
     auc = result["tasks"]["click"]["metrics"]["auc"]["value"]
     assert scores.metrics["click"]["auc"] == pytest.approx(auc)
-    theirs, _ = measure(other(predictor), rows)
+    theirs = measure(other(predictor), rows).scores
     assert np.array_equal(theirs.labels["spend"], scores.labels["spend"], equal_nan=True)
 
 
@@ -97,12 +99,33 @@ def test_all_rows_of_an_input_are_measured(
     frame.write_parquet(tmp_path / "some.parquet")
     model = LoadedVersion("challenger, version 2", predictor)
     rows = choose_rows(model, None, input="some.parquet", data=str(tmp_path))
-    scores, fingerprint = measure(model, rows)
+    own = measure(model, rows)
+    scores = own.scores
     assert scores.labels["click"].tolist() == frame["click"].to_list()
     assert scores.weights == pytest.approx(frame["importance"].to_numpy())
-    assert not seen_in_training(predictor, fingerprint)
+    assert not seen_in_training(predictor, own.fingerprint)
     complete = choose_rows(model, None, input=str(toy.data), data=None)
-    assert seen_in_training(predictor, measure(model, complete)[1])
+    assert seen_in_training(predictor, measure(model, complete).fingerprint)
+
+
+def test_rows_of_one_group_of_the_split_depend_on_each_other(
+    trained: Trained, predictor: Predictor, tmp_path: Path
+) -> None:
+    frame = trained[0].rows().head(70)
+    frame.write_parquet(tmp_path / "some.parquet")
+    frame.drop("customer").write_parquet(tmp_path / "without.parquet")
+    split = GroupSplitConfig(kind="group", column="customer")
+    model = other(predictor, split=split)
+
+    def dependent(name: str) -> Any:
+        rows = choose_rows(model, None, input=str(tmp_path / name), data=None)
+        return measure(model, rows).dependent
+
+    numbers, customers = dependent("some.parquet"), frame["customer"].to_numpy()
+    alike = customers[:, None] == customers
+    assert ((numbers[:, None] == numbers) == alike).all()
+    assert alike.sum() > len(frame)
+    assert dependent("without.parquet") is None
 
 
 def test_wrong_rows_are_reported_with_the_model(
