@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.spec import DataSpec, FeatureSpec, TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.loader import Loader
 from recsys_mtl.features.block import Ids, Lists, Numbers
 
 
@@ -52,6 +53,43 @@ def encoded(
         labels=labels,
         weights=torch.ones(rows) if weights is None else weights,
     )
+
+
+NUMBERED = data_spec(
+    numeric=1,
+    tables=(TableSpec("city", 99, 4), TableSpec("user", 99, 4)),
+    lists=(TableSpec("seen", 99, 4),),
+    tasks=(),
+)
+
+
+def numbered(number: Tensor) -> Batch:
+    """Rows of `NUMBERED` that have their number in every column, and number % 3 times in a list."""
+    return encoded(
+        NUMBERED,
+        numeric=number[:, None].float(),
+        ids=number[:, None].repeat(1, 2),
+        lists=(number.repeat_interleave(number % 3),),
+        lengths=(number % 3)[:, None],
+        labels=number[:, None].float(),
+        weights=number.float(),
+    )
+
+
+def row_numbers(loader: Loader, epoch: int = 0, start: int = 0) -> list[list[int]]:
+    """Of each batch of such rows, after a check that the columns still belong together."""
+    batches = []
+    for batch in loader.epoch(epoch, start):
+        number = batch["city"]
+        assert torch.equal(batch["user"], number)
+        assert torch.equal(batch["x"][:, 0].long(), number)
+        assert torch.equal(batch.labels[:, 0].long(), number)
+        assert torch.equal(batch.weights.long(), number)
+        entries, lengths = batch["seen"]
+        assert torch.equal(lengths, number % 3)
+        assert torch.equal(entries, number.repeat_interleave(number % 3))
+        batches.append(number.tolist())
+    return batches
 
 
 def tensors(batch: Batch) -> dict[str, Tensor]:

@@ -86,6 +86,10 @@ class DataConfig(Section):
     )
     memory_limit_mb: PositiveInt = Field(1024, description="MiB of encoded rows; see loading")
     shuffle_buffer: PositiveInt = Field(200_000, description="rows shuffled together when streamed")
+    lanes: Literal[1, 2, 4, 8, 16, 32, 64, 128] = Field(
+        8,
+        description="parts of streamed training rows that share each batch; processes divide them",
+    )
     fit_rows: PositiveInt = Field(
         2_000_000, description="training rows that vocabularies and statistics are fitted on"
     )

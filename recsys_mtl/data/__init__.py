@@ -2,12 +2,15 @@
 
 from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
 from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.lanes import BlockedRows, LaneLoader
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
 
 __all__ = [
     "Batch",
+    "BlockedRows",
     "DataSpec",
+    "LaneLoader",
     "Loader",
     "MemoryLoader",
     "Preprocessor",

@@ -62,6 +62,8 @@ class CsvReader:
             first block does not fit its type (names file, column and value).
     """
 
+    seekable = False
+
     def __init__(
         self,
         file: DataFile,
@@ -93,8 +95,17 @@ class CsvReader:
         first = {next(iter(self.types)): _TEXT}
         return sum(frame.height for _, frame in self._frames(first))
 
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """See `Reader`."""
+        return (self.num_rows,)
+
     def frames(
-        self, types: Mapping[str, pa.DataType], chunk_rows: int, skip_rows: int
+        self,
+        types: Mapping[str, pa.DataType],
+        chunk_rows: int,
+        skip_rows: int,
+        end_row: int | None = None,
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         """See `Reader.frames`."""
         row = 0

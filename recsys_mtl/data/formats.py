@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Protocol
 
 import polars as pl
@@ -31,11 +32,18 @@ class Reader(Protocol):
         file: which.
         types: its columns, in order, without partition values; text is large_string.
         has_rows: whether it has any.
+        seekable: whether row groups can be read without those before.
     """
 
     file: DataFile
     types: dict[str, pa.DataType]
     has_rows: bool
+    seekable: bool
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """Rows of each row group; a CSV file is one."""
+        ...
 
     @property
     def num_rows(self) -> int:
@@ -43,11 +51,16 @@ class Reader(Protocol):
         ...
 
     def frames(
-        self, types: Mapping[str, pa.DataType], chunk_rows: int, skip_rows: int
+        self,
+        types: Mapping[str, pa.DataType],
+        chunk_rows: int,
+        skip_rows: int,
+        end_row: int | None = None,
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         """Rows in order as (first row's position in the file, frame with at least those columns).
 
-        Whole row groups before `skip_rows` are passed over; the first frame may start before it.
+        Whole row groups before `skip_rows` and from `end_row` on are passed over; the first frame
+        may start before the one and the last may end after the other.
         """
         ...
 
@@ -59,29 +72,38 @@ class ParquetReader:
         UserError: the file is truncated, no Parquet, or has two columns of one name.
     """
 
+    seekable = True
+
     def __init__(self, file: DataFile, where: str) -> None:
         self.file = file
         self._where = where
         with self._errors(), self._open() as opened:
             schema = opened.schema_arrow
-            self.num_rows: int = opened.metadata.num_rows
+            metadata = opened.metadata
+            self.num_rows: int = metadata.num_rows
+            groups = range(metadata.num_row_groups)
+            self.group_rows = tuple(metadata.row_group(group).num_rows for group in groups)
         require_once(schema.names, file, where)
         self.types = {column.name: plain_type(column.type) for column in schema}
         self._odd_lists = {f.name for f in schema if is_odd_list(f.type)}
         self.has_rows = self.num_rows > 0
 
     def frames(
-        self, types: Mapping[str, pa.DataType], chunk_rows: int, skip_rows: int
+        self,
+        types: Mapping[str, pa.DataType],
+        chunk_rows: int,
+        skip_rows: int,
+        end_row: int | None = None,
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         """See `Reader.frames`."""
+        last = self.num_rows if end_row is None else end_row
+        ends = list(accumulate(self.group_rows))
+        starts = [0, *ends[:-1]]
+        groups = [g for g, end in enumerate(ends) if end > skip_rows and starts[g] < last]
+        if not groups:
+            return
+        row = starts[groups[0]]
         with self._errors(types), self._open() as opened:
-            row, group = 0, 0
-            while group < opened.num_row_groups - 1:
-                rows = opened.metadata.row_group(group).num_rows
-                if row + rows > skip_rows:
-                    break
-                row, group = row + rows, group + 1
-            groups = list(range(group, opened.num_row_groups))
             for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=[*types]):
                 yield row, self._decoded(batch, types)
                 row += batch.num_rows

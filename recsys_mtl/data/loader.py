@@ -1,7 +1,9 @@
 """Loaders: encoded rows in batches, the same order for the same seed and epoch.
 
 A loader has no position of its own: `epoch(epoch, start_batch)` gives any epoch from any batch on,
-which lets the trainer resume exactly.
+which lets the trainer resume exactly. Nor does the order depend on the number of processes: of each
+batch, the loader of process `rank` out of `world` gives every `world`-th row. `StreamLoader` keeps
+the order of the files; `recsys_mtl.data.lanes` shuffles what does not fit into memory.
 """
 
 from __future__ import annotations
@@ -14,22 +16,28 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.prefetch import prefetched
 
 
 class Loader(Protocol):
-    """Rows in batches; the last one may be smaller, none is empty."""
+    """Rows in batches; the last one may be smaller, none is empty.
+
+    Where several processes share the batches, each has the same number of them; its share of the
+    last one may be empty.
+    """
 
     @property
     def num_rows(self) -> int:
-        """Rows of an epoch."""
+        """Rows of an epoch, of all processes."""
 
     @property
     def num_batches(self) -> int:
         """Batches of an epoch."""
+
+    def shares(self, batch: int) -> list[int]:
+        """Rows of a batch on each process."""
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones."""
@@ -55,6 +63,10 @@ class ChangedLoader(ABC):
         """Batches of an epoch."""
         return self._loader.num_batches
 
+    def shares(self, batch: int) -> list[int]:
+        """Rows of a batch on each process."""
+        return self._loader.shares(batch)
+
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones."""
         return map(self._changed, self._loader.epoch(epoch, start_batch))
@@ -64,56 +76,99 @@ class ChangedLoader(ABC):
         """The batch with the change."""
 
 
-class MemoryLoader:
-    """Batches of encoded rows held in memory.
+class SharedBatches:
+    """The sizes of batches whose rows processes share in turn; known before any row is read.
+
+    Row p of an epoch's order belongs to batch p // batch_size and to process p % world.
 
     Args:
-        rows: all rows.
-        batch_size: rows per batch.
-        shuffle: whether each epoch has a random order of its own.
-        seed: decides the orders.
+        num_rows: of an epoch, of all processes.
+        batch_size: rows per batch, of all processes.
+        rank: this process.
+        world: number of processes.
     """
 
-    def __init__(self, rows: Batch, *, batch_size: int, shuffle: bool, seed: int) -> None:
-        self._rows = rows
-        self._batch_size = batch_size
-        self._shuffle = shuffle
-        self._seed = seed
+    def __init__(self, num_rows: int, batch_size: int, rank: int, world: int) -> None:
+        if not 0 <= rank < world:
+            raise ValueError(f"rank: expected 0 to {world - 1}, as world is {world}; found {rank}")
+        self._num_rows, self._batch_size = num_rows, batch_size
+        self._rank, self._world = rank, world
 
     @property
     def num_rows(self) -> int:
-        """Rows of an epoch."""
-        return self._rows.num_rows
+        """Rows of an epoch, of all processes."""
+        return self._num_rows
 
     @property
     def num_batches(self) -> int:
         """Batches of an epoch."""
-        return math.ceil(self.num_rows / self._batch_size)
+        return math.ceil(self._num_rows / self._batch_size)
+
+    def shares(self, batch: int) -> list[int]:
+        """Rows of a batch on each process."""
+        start, end = self._rows(batch)
+        ranks = range(self._world)
+        return [before(end, rank, self._world) - before(start, rank, self._world) for rank in ranks]
+
+    def _rows(self, batch: int) -> tuple[int, int]:
+        """The first row of a batch, and that of the next one."""
+        start = batch * self._batch_size
+        return min(start, self._num_rows), min(start + self._batch_size, self._num_rows)
+
+    def _own(self, start: int) -> slice:
+        """This process' rows among those from `start` on."""
+        return slice((self._rank - start) % self._world, None, self._world)
+
+
+class MemoryLoader(SharedBatches):
+    """Batches of encoded rows held in memory.
+
+    Args:
+        rows: all rows.
+        batch_size: rows per batch, of all processes.
+        shuffle: whether each epoch has a random order of its own.
+        seed: decides the orders.
+        rank: this process.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        rows: Batch,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(rows.num_rows, batch_size, rank, world)
+        self._all = rows
+        self._shuffle = shuffle
+        self._seed = seed
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones."""
         if self._shuffle:
-            order = torch.randperm(self.num_rows, generator=_generator(self._seed, epoch))
+            order = torch.randperm(self.num_rows, generator=generator(self._seed, epoch))
         else:
             order = torch.arange(self.num_rows)
-        for rows in _cut(order, self._batch_size)[start_batch:]:
-            yield self._rows.select(rows)
+        for batch in range(start_batch, self.num_batches):
+            start, end = self._rows(batch)
+            yield self._all.select(order[start:end][self._own(start)])
 
 
-class StreamLoader:
-    """Batches of rows that are encoded as they are read, in bounded memory.
+class StreamLoader(SharedBatches):
+    """Batches of rows in their order, encoded as they are read, in bounded memory.
 
-    Shuffling fills a buffer, emits a random half of it, refills it and so on: rows travel any
-    distance forwards, and memory stays below about twice the buffer. The order depends on seed and
-    epoch but not on how the source is cut. The source is read and encoded in a thread, at most two
-    chunks ahead.
+    The source is read and encoded in a thread, at most two chunks ahead, by every process.
 
     Args:
         make_batches: starts a new pass over the rows; chunks of any size.
         num_rows: rows of a pass.
-        batch_size: rows per batch.
-        shuffle_buffer: rows shuffled together, at least two batches; 0 keeps the source's order.
-        seed: decides the orders.
+        batch_size: rows per batch, of all processes.
+        rank: this process.
+        world: number of processes.
     """
 
     def __init__(
@@ -122,24 +177,11 @@ class StreamLoader:
         *,
         num_rows: int,
         batch_size: int,
-        shuffle_buffer: int,
-        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        super().__init__(num_rows, batch_size, rank, world)
         self._make_batches = make_batches
-        self._num_rows = num_rows
-        self._batch_size = batch_size
-        self._buffer = max(shuffle_buffer, 2 * batch_size) if shuffle_buffer else 0
-        self._seed = seed
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of an epoch."""
-        return self._num_rows
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch."""
-        return math.ceil(self._num_rows / self._batch_size)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones.
@@ -149,36 +191,13 @@ class StreamLoader:
         """
         with closing(prefetched(self._make_batches())) as chunks:
             reader = _Reader(chunks)
-            if self._buffer:
-                yield from self._shuffled(reader, _generator(self._seed, epoch), start_batch)
-            else:
-                yield from self._in_order(reader, start_batch)
-
-    def _in_order(self, reader: _Reader, skip: int) -> Iterator[Batch]:
-        while pieces := reader.take(self._batch_size):
-            if skip:
-                skip -= 1
-            else:
-                yield concat(pieces)
-
-    def _shuffled(self, reader: _Reader, generator: torch.Generator, skip: int) -> Iterator[Batch]:
-        size = self._batch_size
-        emitted = self._buffer // 2 // size * size
-        pieces = reader.take(self._buffer)
-        while pieces:
-            buffer = concat(pieces)
-            del pieces
-            order = torch.randperm(buffer.num_rows, generator=generator)
-            last = buffer.num_rows < self._buffer
-            for rows in _cut(order if last else order[:emitted], size):
-                if skip:
-                    skip -= 1
-                else:
-                    yield buffer.select(rows)
-            kept = [] if last else [buffer.select(order[emitted:])]
-            del buffer
-            pieces = kept + reader.take(emitted) if kept else []
-            del kept
+            start = 0
+            while pieces := reader.take(self._batch_size):
+                if start >= start_batch * self._batch_size:
+                    together = concat(pieces)
+                    own = torch.arange(together.num_rows)[self._own(start)]
+                    yield together if self._world == 1 else together.select(own)
+                start += self._batch_size
 
 
 class _Reader:
@@ -207,12 +226,12 @@ class _Reader:
         return pieces
 
 
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    """A generator of its own for each seed and epoch."""
-    state = np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0]
+def before(row: int, rank: int, world: int) -> int:
+    """How many of the rows before this one belong to a process."""
+    return (row - rank + world - 1) // world
+
+
+def generator(*key: int) -> torch.Generator:
+    """A generator of its own for each seed, epoch and so on; keys are of one length."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
-def _cut(order: Tensor, size: int) -> list[Tensor]:
-    """`order` in pieces of `size`, the last one shorter, none empty."""
-    return [order[start : start + size] for start in range(0, len(order), size)]

@@ -12,15 +12,18 @@ import polars as pl
 from recsys_mtl.config.data import DataConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.lanes import BlockedRows, LaneLoader
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import RawRows
-from recsys_mtl.data.splits import SPLITS, SplitName, Splits
+from recsys_mtl.data.splits import SPLITS, Span, SplitName, Splits
+from recsys_mtl.errors import wrong
 
 log = logging.getLogger(__name__)
 See = Callable[[SplitName, pl.DataFrame, Batch], None]
 _Key = TypeVar("_Key")
 _JOINED_ROWS = 65_536
+_LANE_ROWS = 16_384  # read at a time: each lane holds some of them
 
 
 def load_rows(config: Config, rows: RawRows, preprocessor: Preprocessor) -> Loader:
@@ -40,7 +43,13 @@ def load_rows(config: Config, rows: RawRows, preprocessor: Preprocessor) -> Load
 
 
 def load_splits(
-    config: Config, splits: Splits, preprocessor: Preprocessor, see: See | None = None
+    config: Config,
+    splits: Splits,
+    preprocessor: Preprocessor,
+    see: See | None = None,
+    *,
+    rank: int = 0,
+    world: int = 1,
 ) -> dict[SplitName, Loader]:
     """A loader of each split; train is shuffled, the others are in the order of the files.
 
@@ -52,9 +61,11 @@ def load_splits(
         splits: raw rows.
         preprocessor: encodes them.
         see: is shown each frame that is encoded, with its batch.
+        rank: this process, see `recsys_mtl.data.loader`.
+        world: number of processes.
 
     Raises:
-        UserError: a value that may not be.
+        UserError: a value that may not be; or training rows that so many processes cannot stream.
     """
     columns = preprocessor.columns(labels=True)
 
@@ -70,17 +81,21 @@ def load_splits(
         see,
     )
     if held is not None:
-        return {split: _memory(config, held.pop(split), train=split == "train") for split in SPLITS}
+        return {
+            split: _memory(config, held.pop(split), split == "train", rank, world)
+            for split in SPLITS
+        }
     for split, frame in _joined(splits.iterate(columns, ("valid", "test"))):
         batch = encode(split, frame)
         if see is not None:
             see(split, frame, batch)
-    return {
-        split: _stream(
-            config, splits.rows(split), columns, partial(encode, split), train=split == "train"
-        )
+    loaders: dict[SplitName, Loader] = {
+        split: _stream(config, splits.rows(split), columns, partial(encode, split), rank, world)
         for split in SPLITS
+        if split != "train"
     }
+    train = _lanes(config, splits, columns, partial(encode, "train"), rank, world)
+    return {"train": train, **loaders}
 
 
 def _held(
@@ -125,12 +140,16 @@ def _too_large(first: Batch, num_rows: int, data: DataConfig) -> bool:
     return streams
 
 
-def _memory(config: Config, batches: list[Batch], *, train: bool = False) -> Loader:
+def _memory(
+    config: Config, batches: list[Batch], train: bool = False, rank: int = 0, world: int = 1
+) -> Loader:
     return MemoryLoader(
         concat(batches),
         batch_size=config.training.batch_size,
         shuffle=train,
         seed=_shuffle_seed(config),
+        rank=rank,
+        world=world,
     )
 
 
@@ -139,8 +158,8 @@ def _stream(
     rows: RawRows,
     columns: list[str],
     encode: Callable[[pl.DataFrame], Batch],
-    *,
-    train: bool = False,
+    rank: int = 0,
+    world: int = 1,
 ) -> Loader:
     def batches() -> Iterator[Batch]:
         return (encode(frame) for frame in rows.frames(columns))
@@ -149,8 +168,46 @@ def _stream(
         batches,
         num_rows=rows.num_rows,
         batch_size=config.training.batch_size,
-        shuffle_buffer=config.data.shuffle_buffer if train else 0,
+        rank=rank,
+        world=world,
+    )
+
+
+def _lanes(
+    config: Config,
+    splits: Splits,
+    columns: list[str],
+    encode: Callable[[pl.DataFrame], Batch],
+    rank: int,
+    world: int,
+) -> LaneLoader:
+    """The training rows; those of a CSV are one lane, as each lane would read all before it."""
+    seekable = all(reader.seekable for reader in splits.sources["train"].readers)
+    lanes = config.data.lanes if seekable else 1
+    if lanes % world:
+        raise wrong(
+            f"{world} processes cannot share {lanes} lanes of streamed training rows",
+            where="data.lanes",
+            expected=f"a multiple of {world}" if seekable else "Parquet, as a CSV is one lane",
+            found=lanes,
+            fix="set data.lanes, or data.loading: memory" if seekable else "write Parquet files",
+        )
+    counted = splits.counted().blocks
+    assert counted is not None, "just counted"
+    blocks = counted
+
+    def read(block: int) -> Iterator[pl.DataFrame]:
+        first, end = blocks.starts[block : block + 2].tolist()
+        return splits.frames("train", columns, Span(first, end, _LANE_ROWS))
+
+    return LaneLoader(
+        BlockedRows(blocks.counts.tolist(), read, encode),
+        batch_size=config.training.batch_size,
+        shuffle_buffer=config.data.shuffle_buffer,
         seed=_shuffle_seed(config),
+        lanes=lanes,
+        rank=rank,
+        world=world,
     )
 
 

@@ -7,20 +7,19 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-_AHEAD = 2
 _Item = TypeVar("_Item")
 
 
-def prefetched(items: Iterator[_Item]) -> Generator[_Item]:
+def prefetched(items: Iterator[_Item], ahead: int = 2) -> Generator[_Item]:
     """The same items, none of them None, made while the consumer works on earlier ones.
 
-    At most two are ahead. Closing the generator ends the thread; an error is raised here.
+    At most `ahead` of them wait. Closing the generator ends the thread; an error is raised here.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     try:
-        ahead = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
-        while (item := ahead.popleft().result()) is not None:
-            ahead.append(pool.submit(next, items, None))
+        waiting = deque(pool.submit(next, items, None) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, items, None))
             yield item
             del item
     finally:

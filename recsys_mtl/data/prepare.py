@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ import polars as pl
 import torch
 
 from recsys_mtl.columns.keys import keys_of
+from recsys_mtl.columns.rows import ROW
 from recsys_mtl.columns.weight import representative
 from recsys_mtl.config.check import column_of, label_of
 from recsys_mtl.config.recipe import DataSize, Derived, RecipeName, described, with_recipe
@@ -24,8 +25,10 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.config.tables import sections_of, with_parts
 from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.data.blocks import Blocks
+from recsys_mtl.data.lanes import LaneLoader
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
-from recsys_mtl.data.loader import Loader, StreamLoader
+from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.loading import See, load_splits
 from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.opening import open_splits
@@ -120,16 +123,16 @@ def prepare(
     splits = open_splits(config)
     kept: list[pl.DataFrame] = []
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)
-    thinning = _Thinning(Negatives.of(config))
+    counting = _Counting(Negatives.of(config), Blocks.of(splits.sources["train"]))
     preprocessor = Preprocessor.fit(
-        _training_rows(config, splits, kept, kept_count, thinning),
+        _training_rows(config, splits, kept, kept_count, counting),
         config.features,
         config.tasks,
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
         keys=keys_of(config.evaluation.groups, config.evaluation.segments),
     )
-    train_count, splits = splits.counts["train"], thinning.applied(splits)
+    train_count, splits = splits.counts["train"], counting.applied(splits)
     rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
     config, derived = with_recipe(
         config, DataSize(splits.counts["train"], rows_of_largest), _recipe(parent)
@@ -172,7 +175,7 @@ def prepare(
         preprocessor=preprocessor,
         loaders=loaders,
         fingerprint=splits.fingerprint(),
-        streamed=isinstance(loaders["train"], StreamLoader),
+        streamed=isinstance(loaders["train"], LaneLoader),
         warnings=warnings,
         example=example,
         parent=parent,
@@ -191,25 +194,25 @@ def _report(config: Config, derived: Derived) -> None:
 
 
 @dataclass
-class _Thinning:
-    """Counts the training rows that are left, while all of them are read to fit."""
+class _Counting:
+    """Counts the training rows that are left by block, while all of them are read to fit."""
 
     negatives: Negatives | None
-    _kept: int = 0
+    blocks: Blocks
 
     def see(self, frame: pl.DataFrame) -> None:
         """Count a frame; one with a wrong label is left to the fit, which reports it."""
-        if self.negatives is not None:
-            with suppress(UserError):
-                self._kept += self.negatives.thinned(frame).height
+        with suppress(UserError):
+            left = frame if self.negatives is None else self.negatives.thinned(frame)
+            self.blocks.count(left[ROW])
 
     def applied(self, splits: Splits) -> Splits:
-        """The splits with thinned training rows."""
-        if self.negatives is None:
-            return splits
-        every = splits.counts["train"]
-        log.info("data.negatives keeps %s of %s training rows", f"{self._kept:,}", f"{every:,}")
-        return splits.thinned(self.negatives, self._kept)
+        """The splits with thinned training rows, and where these lie."""
+        if self.negatives is not None:
+            every, kept = splits.counts["train"], int(self.blocks.counts.sum())
+            log.info("data.negatives keeps %s of %s training rows", f"{kept:,}", f"{every:,}")
+            splits = splits.thinned(self.negatives, kept)
+        return replace(splits, blocks=self.blocks)
 
 
 def _training_rows(
@@ -217,12 +220,12 @@ def _training_rows(
     splits: Splits,
     kept: list[pl.DataFrame],
     kept_count: int,
-    thinning: _Thinning,
+    counting: _Counting,
 ) -> Iterator[pl.DataFrame]:
     """The training rows that are fitted on; about `kept_count` of all are put into `kept`."""
     count = splits.counts["train"]
     for frame in splits.frames("train", _raw_columns(config)):
-        thinning.see(frame)
+        counting.see(frame)
         kept.append(thinned(frame, kept_count / count, config.seed))
         yield thinned(frame, config.data.fit_rows / count, config.seed)
 

@@ -133,7 +133,12 @@ class Source:
         return fingerprint(reader.file for reader in self.readers)
 
     def frames(
-        self, columns: list[str], *, chunk_rows: int = 131_072, skip_rows: int = 0
+        self,
+        columns: list[str],
+        *,
+        chunk_rows: int = 131_072,
+        skip_rows: int = 0,
+        end_row: int | None = None,
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         """Stream the rows, always in the same order, in constant memory.
 
@@ -141,6 +146,7 @@ class Source:
             columns: at least one, in the order the frames shall have.
             chunk_rows: most rows of a frame; the ends of files and CSV blocks make shorter ones.
             skip_rows: rows to leave out at the start; complete files and row groups are not read.
+            end_row: the first row to leave out again, likewise; None: up to the end.
 
         Returns:
             (position of the frame's first row in the source, frame) pairs.
@@ -156,10 +162,10 @@ class Source:
         problems = self.problems(columns)
         if problems:
             raise UserError(*problems)
-        return self._frames(columns, chunk_rows, skip_rows)
+        return self._frames(columns, chunk_rows, skip_rows, end_row)
 
     def _frames(
-        self, columns: list[str], chunk_rows: int, skip_rows: int
+        self, columns: list[str], chunk_rows: int, skip_rows: int, end_row: int | None
     ) -> Iterator[tuple[int, pl.DataFrame]]:
         table = pa.schema({column: self.columns[column] for column in columns}).empty_table()
         schema = pl.DataFrame(table).schema
@@ -167,6 +173,8 @@ class Source:
         numbers = {c for types in parquet for c in columns if c in types and are_numbers(types[c])}
         start = 0  # position of the file's first row
         for reader in self.readers:
+            if end_row is not None and start >= end_row:
+                return
             if start < skip_rows and start + reader.num_rows <= skip_rows:
                 start += reader.num_rows
                 continue
@@ -174,12 +182,17 @@ class Source:
             stored = [c for c in columns if c in reader.types] or [next(readable)]
             types = {column: self.columns[column] for column in stored}
             row = start
-            for offset, frame in reader.frames(types, chunk_rows, max(skip_rows - start, 0)):
+            end = None if end_row is None else end_row - start
+            skip = max(skip_rows - start, 0)
+            for offset, frame in reader.frames(types, chunk_rows, skip, end):
                 row = start + offset + frame.height
-                late = max(skip_rows - start - offset, 0)
-                if late < frame.height:
-                    rows = frame.slice(late)
+                late = max(skip - offset, 0)
+                kept = frame.height if end is None else min(frame.height, end - offset)
+                if late < kept:
+                    rows = frame.slice(late, kept - late)
                     yield start + offset + late, self._unified(reader, rows, schema, numbers)
+                if kept < frame.height:
+                    return
             start = row
 
     def _unified(

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -24,12 +24,29 @@ from recsys_mtl.config.data import (
     TimeSplitConfig,
 )
 from recsys_mtl.data.assign import Bounds, assign, count_rows, require_rows
+from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.raw import RawRows, thinned
 from recsys_mtl.data.source import Source
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+class Span(NamedTuple):
+    """Rows of a source from `first` to before `end` (None: all), read in chunks of that size."""
+
+    first: int = 0
+    end: int | None = None
+    chunk_rows: int = 131_072
+
+    def of(self, source: Source, columns: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """These rows of a source; see `Source.frames`."""
+        first, end, chunk_rows = self
+        return source.frames(columns, chunk_rows=chunk_rows, skip_rows=first, end_row=end)
+
+
+_ALL = Span()
 
 
 def open_sources(
@@ -89,6 +106,7 @@ class Splits:
         counts: rows of each split, "dropped": rows in a time split's gap, and, of thinned training
             rows, "negatives_left_out".
         negatives: thins the training rows; None: all of them.
+        blocks: where the training rows lie; None: not counted yet, see `counted`.
     """
 
     sources: dict[SplitName, Source]
@@ -97,6 +115,7 @@ class Splits:
     _seed: int
     _bounds: Bounds | None
     negatives: Negatives | None = None
+    blocks: Blocks | None = None
 
     @classmethod
     def of(cls, sources: dict[SplitName, Source], config: SplitConfig, seed: int) -> Splits:
@@ -123,6 +142,19 @@ class Splits:
         counts = {**self.counts, "train": kept, "negatives_left_out": self.counts["train"] - kept}
         return replace(self, counts=counts, negatives=negatives)
 
+    def counted(self) -> Splits:
+        """The same with `blocks`, by one more pass over the rows if they are not there."""
+        if self.blocks is not None:
+            return self
+        source = self.sources["train"]
+        blocks, column = (
+            Blocks.of(source),
+            next(c for c in source.columns if c not in source.unread),
+        )
+        for frame in self.frames("train", [column]):
+            blocks.count(frame[ROW])
+        return replace(self, blocks=blocks)
+
     def fingerprint(self) -> str:
         """One name for the content of all sources."""
         return "-".join(dict.fromkeys(s.fingerprint() for s in distinct(self.sources)))
@@ -133,7 +165,7 @@ class Splits:
         return RawRows(self.sources[split], self.counts[split], frames, self.fingerprint)
 
     def iterate(
-        self, columns: list[str], splits: tuple[SplitName, ...] = SPLITS
+        self, columns: list[str], splits: tuple[SplitName, ...] = SPLITS, span: Span = _ALL
     ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
         """The rows of the given splits in one pass, each frame with the split it belongs to.
 
@@ -142,24 +174,24 @@ class Splits:
         """
         if self.negatives is not None and "train" in splits:
             read = list(dict.fromkeys([*columns, *self.negatives.columns]))
-            for split, frame in self._iterate(read, splits):
+            for split, frame in self._iterate(read, splits, span):
                 kept = self.negatives.thinned(frame) if split == "train" else frame
                 if kept.height:
                     yield split, kept[[ROW, *columns]]
             return
-        yield from self._iterate(columns, splits)
+        yield from self._iterate(columns, splits, span)
 
     def _iterate(
-        self, columns: list[str], splits: tuple[SplitName, ...]
+        self, columns: list[str], splits: tuple[SplitName, ...], span: Span
     ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
         """`iterate` of all rows."""
         if isinstance(self._config, FileSplitConfig):
             for split in splits:
-                for first_row, frame in self.sources[split].frames(columns):
+                for first_row, frame in span.of(self.sources[split], columns):
                     yield split, frame.with_row_index(ROW, first_row)
             return
         read = list(dict.fromkeys([*columns, *_split_columns(self._config)]))
-        for first_row, frame in self.sources["train"].frames(read):
+        for first_row, frame in span.of(self.sources["train"], read):
             codes = assign(frame, first_row, self._config, self._seed, self._bounds)
             numbered = frame.with_row_index(ROW, first_row)[[ROW, *columns]]
             for split in splits:
@@ -167,9 +199,11 @@ class Splits:
                 if in_split.any():
                     yield split, numbered.filter(pl.Series(in_split))
 
-    def frames(self, split: SplitName, columns: list[str]) -> Iterator[pl.DataFrame]:
+    def frames(
+        self, split: SplitName, columns: list[str], span: Span = _ALL
+    ) -> Iterator[pl.DataFrame]:
         """The rows of one split, in the order of the files."""
-        return (frame for _, frame in self.iterate(columns, (split,)))
+        return (frame for _, frame in self.iterate(columns, (split,), span))
 
     def sample(self, split: SplitName, columns: list[str], rows: int) -> Iterator[pl.DataFrame]:
         """About `rows` rows from all over a split; all of them where there are fewer."""

@@ -1,5 +1,5 @@
 """`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
-sequences, combiners.
+sequences, combiners, serving, restart of a stream.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -31,7 +31,7 @@ PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
 BENCHES = ("throughput", "memory", "synthesize", "adatt", "architectures", "sequences")
-BENCHES += ("combiners", "serving")
+BENCHES += ("combiners", "serving", "restart")
 
 
 def main() -> None:
@@ -74,6 +74,8 @@ def main() -> None:
         results["combiners"] = combiners(chosen.rounds, chosen.rows, sizes, precision)
     if "serving" in asked:
         results["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
+    if "restart" in asked:
+        results["restart"] = restart(chosen.memory_rows)
     (WORK / "result.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -113,6 +115,15 @@ def memory(rows: int) -> dict[str, Any]:
     result = _worker("ours.py", str(_rows(rows, tasks=6)), "bf16", "stream")
     print(f"\nstreamed, {rows:,} rows: peak {result['peak_mib']:,.0f} MiB")
     return {"rows": rows, "peak_mib": result["peak_mib"]}
+
+
+def restart(rows: int) -> dict[str, Any]:
+    """Seconds to the first and to the last batch of a streamed epoch over `rows` rows."""
+    result: dict[str, Any] = _worker("restart.py", str(_rows(rows, tasks=6)))
+    print(f"\nstreamed, {rows:,} rows, until the loader gives a batch")
+    for name, seconds in result["seconds"].items():
+        print(f"  {name} of the epoch: {seconds:.1f} s")
+    return result
 
 
 def synthesize(rounds: int, rows: int) -> dict[str, Any]:

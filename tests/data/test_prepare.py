@@ -142,7 +142,11 @@ def test_streamed_or_cut_otherwise_the_rows_are_the_same(
 ) -> None:
     whole = prepare(config(folder))
     usual = Source.frames
-    monkeypatch.setattr(Source, "frames", lambda self, columns: usual(self, columns, chunk_rows=53))
+    monkeypatch.setattr(
+        Source,
+        "frames",
+        lambda self, columns, **how: usual(self, columns, **how | {"chunk_rows": 53}),
+    )
     for loading in ("memory", "stream"):
         other = prepare(config(folder, loading=loading, shuffle_buffer=200))
         assert other.streamed == (loading == "stream")

@@ -70,7 +70,9 @@ def test_neither_files_nor_chunks_move_a_row(
     expected = ids(cut(folder, KINDS[kind]))
     assert ids(cut(folder, KINDS[kind], "parts")) == expected
     usual = Source.frames
-    monkeypatch.setattr(Source, "frames", lambda self, columns: usual(self, columns, chunk_rows=7))
+    monkeypatch.setattr(
+        Source, "frames", lambda self, columns, **_: usual(self, columns, chunk_rows=7)
+    )
     for path in ("whole.parquet", "parts"):
         again = cut(folder, KINDS[kind], path)
         assert ids(again) == expected

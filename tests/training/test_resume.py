@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 import safetensors.torch
 import torch
@@ -14,7 +15,8 @@ import torch
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.lanes import BlockedRows, LaneLoader
+from recsys_mtl.data.loader import Loader, MemoryLoader
 from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.training import Trainer, TrainingResult, TrainingState, Validation
 from recsys_mtl.training.evaluate import Evaluator, mean_loss
@@ -98,12 +100,13 @@ def loader_of(rows: Batch, stream: bool) -> Loader:
     if not stream:
         return MemoryLoader(rows, batch_size=size, shuffle=True, seed=4)
 
-    def chunks() -> Iterator[Batch]:
-        return (rows.select(part) for part in torch.arange(rows.num_rows).split(9))
-
-    return StreamLoader(
-        chunks, num_rows=rows.num_rows, batch_size=size, shuffle_buffer=2 * size, seed=4
+    numbers = pl.DataFrame({"row": range(rows.num_rows)})
+    blocks = BlockedRows(
+        [min(9, rows.num_rows - first) for first in range(0, rows.num_rows, 9)],
+        lambda block: iter([numbers.slice(9 * block, 9)]),
+        lambda frame: rows.select(frame["row"].to_torch()),
     )
+    return LaneLoader(blocks, batch_size=size, shuffle_buffer=2 * size, seed=4)
 
 
 Make = Callable[..., Trainer]
