@@ -28,19 +28,7 @@ def train_config(plan: Plan) -> str:
         },
         "features": _features(plan),
         "tasks": {name: task.trained() for name, task in plan.tasks.items()},
-        "model": {
-            "embedding": {"dim": 8},
-            "shared_experts": [{"kind": "mlp", "count": 2, "hidden": [64, 32]}],
-            "task_experts": [{"kind": "mlp", "count": 1, "hidden": [64, 32]}],
-            "tower": {"hidden": [32]},
-        },
-        "training": {
-            "recipe": "none",
-            "threads": 1,
-            "epochs": 8,
-            "batch_size": 1024,
-            "early_stopping": {"metric": "loss", "patience": 2},
-        },
+        "training": {"threads": 1},
     }
     return _HEAD.format(name=plan.name) + yaml_text.dump(config)
 
@@ -48,16 +36,15 @@ def train_config(plan: Plan) -> str:
 def _features(plan: Plan) -> dict[str, Any]:
     features = plan.features
     sections: dict[str, Any] = {
-        "day_number": {"kind": "numeric", "transform": {"name": "piecewise", "bins": 16}},
-        "weekday": {"kind": "categorical", "dim": 4},
+        "day_number": {"kind": "numeric"},
+        "weekday": {"kind": "categorical"},
     }
+    # A number is a monotone function of a normal view: its rank has all, bins only more weights.
+    number = {"kind": "numeric", "transform": "quantile"}
     if features.demographics:
-        for name in DEMOGRAPHICS[:4]:
-            sections[name] = {"kind": "numeric", "transform": "quantile"}
-        for name in ("education", "region"):
-            sections[name] = {"kind": "categorical", "dim": 4}
-    for index in range(features.numeric):
-        sections[f"number_{index + 1:02}"] = {"kind": "numeric", "transform": "quantile"}
+        sections |= {name: dict(number) for name in DEMOGRAPHICS[:4]}
+        sections |= {name: {"kind": "categorical"} for name in ("education", "region")}
+    sections |= {f"number_{index + 1:02}": dict(number) for index in range(features.numeric)}
     for prefix, kind, sizes in (
         ("category", "categorical", features.categorical),
         ("item", "categorical", features.items),

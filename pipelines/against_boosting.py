@@ -38,10 +38,10 @@ from recsys_mtl.boosting import NAMES, require_installed
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.options import overrides
 from recsys_mtl.cli.script import run_script
-from recsys_mtl.config import Config, Section, load_config, read_text, section_from_yaml
+from recsys_mtl.config import Config, load_config
 from recsys_mtl.config.recipe import recipes
 from recsys_mtl.config.schema import TrackingConfig
-from recsys_mtl.config.section import NAME_PATTERN, Name
+from recsys_mtl.config.section import NAME_PATTERN
 from recsys_mtl.data.batch import concat
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.prepare import Prepared, prepare
@@ -53,6 +53,7 @@ from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.study.against import make_page, summarize
+from recsys_mtl.study.plan import load_arms
 from recsys_mtl.study.run import Outcome, Study, run_study
 from recsys_mtl.study.unit import Unit, UnitResult
 from recsys_mtl.tasks import KINDS
@@ -63,15 +64,8 @@ CONFIGS = Path(__file__).parents[1] / "configs" / "tables"
 TABLES = ("bank", "adult", "bank_churn", "hillstrom")
 BOOSTING = NAMES
 NETWORK, ALONE = "default", "single_task"
-ALL_FEATURES = "features.*."
 Measured = tuple[dict[str, Metrics], dict[str, Any]]
 """Metrics of the test rows by task, and what else is known of the training."""
-
-
-class Arms(Section):
-    """Arms of a YAML file."""
-
-    arms: dict[Name, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -185,8 +179,7 @@ def _require_larger_better(metric: str | None) -> None:
 def _own_arms(texts: Sequence[str], file: Path | None) -> dict[str, Arm]:
     own: dict[str, Arm] = {}
     if file is not None:
-        read = section_from_yaml(Arms, read_text(file), where=str(file), check=lambda _: ())
-        for name, change in read.arms.items():
+        for name, change in load_arms(file).items():
             own[name] = _arm(as_overrides(change), f"{file}: arms.{name}")
     for text in texts:
         name, equals, changes = text.partition("=")
@@ -225,23 +218,10 @@ def _settings(
     settings = {}
     for name, arm in arms.items():
         with reported_as(arm.where):
-            own = [each for change in arm.changes for each in _for_all(change, table)]
-            changes = [*base, *own]
+            changes = [*base, *arm.changes]
             config = load_config(file, changes)
         settings[name] = _hash(config, content, name in BOOSTING, arm.alone), changes
     return settings
-
-
-def _for_all(change: str, table: Config) -> list[str]:
-    """`features.*.KEY=VALUE` for each feature that has the key."""
-    if not change.startswith(ALL_FEATURES):
-        return [change]
-    rest = change.removeprefix(ALL_FEATURES)
-    key = re.split(r"[.=]", rest)[0]
-    features = [name for name, f in table.features.items() if key in type(f).model_fields]
-    if not features:
-        raise wrong("a key that no feature has", where=f"--set {change}", found=key)
-    return [f"features.{name}.{rest}" for name in features]
 
 
 def _hash(config: Config, content: str, boosting: bool, alone: bool) -> str:

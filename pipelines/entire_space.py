@@ -48,6 +48,18 @@ ARMS = {
     "ESCM² IPS": ("counterfactual=ips",),
     "ESCM² DR": ("counterfactual=dr",),
 }
+SETTINGS = (  # of every arm: the task terms are compared, not networks
+    "training.recipe=none",
+    "training.epochs=8",
+    "training.batch_size=1024",
+    "training.early_stopping.patience=2",
+    "model.embedding.dim=8",
+    "model.shared_experts=[{kind: mlp, count: 2, hidden: [64, 32]}]",
+    "model.task_experts=[{kind: mlp, count: 1, hidden: [64, 32]}]",
+    "model.tower.hidden=[32]",
+    "features.day_number.transform={name: piecewise, bins: 16}",
+    *(f"features.{name}.dim=4" for name in ("weekday", "education", "region")),
+)
 MEASURES = ("bias", "rmse", "log_loss", "joint_auc", "conditional_auc")
 
 
@@ -80,7 +92,7 @@ def measured(
     plan = load_plan("funnel", [f"seed={seed}", related])
     with TemporaryDirectory() as folder:
         synthesize(plan, Path(folder), rows=rows, processes=1)
-        base = [f"seed={seed}", f"data.root={folder}", "tasks.conversion.through=click"]
+        base = [*SETTINGS, f"seed={seed}", f"data.root={folder}", "tasks.conversion.through=click"]
         prepared, truth = None, Truth.open(Path(folder))
         numbers = {}
         for arm, changes in ARMS.items():

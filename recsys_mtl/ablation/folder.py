@@ -13,6 +13,8 @@ from recsys_mtl.config.features import ListConfigBase
 from recsys_mtl.files import atomic_write
 from recsys_mtl.study.plan import changed_keys, held_plan
 
+_RECIPE = "training.recipe"
+
 
 def claim(ablation: Ablation, out: Path) -> None:
     """Note in the folder what it is for; seeds and arms may come and go.
@@ -40,12 +42,19 @@ def claim(ablation: Ablation, out: Path) -> None:
 
 
 def as_begun(ablation: Ablation, out: Path) -> Ablation:
-    """The ablation without what its folder's base config did not know yet: the length of lists."""
+    """The ablation as its folder was begun, whatever a later version generates and adds.
+
+    Configs of generated rows were others before there were recipes.
+    """
     base = out / "base.yaml"
-    older = _without_lengths(load_config(base)) if base.exists() else {}
-    if not older:
+    if not base.exists():
         return ablation
-    return Ablation.model_validate(ablation.model_dump() | {"change": older | ablation.change})
+    held = load_config(base)
+    older = _older(held)
+    changes: dict[str, Any] = {"change": older | ablation.change} if older else {}
+    if ablation.base is None and older.get(_RECIPE, held.training.recipe) == "none":
+        changes["base"] = str(base)
+    return Ablation.model_validate(ablation.model_dump() | changes)
 
 
 def _changed(held: Ablation, ablation: Ablation) -> list[str]:
@@ -70,19 +79,20 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
 def _held_base(base: Path) -> Config:
     """With the keys that it did not know yet."""
     held = load_config(base)
-    older = _without_lengths(held)
-    if "recipe" not in held.training.model_fields_set:
-        older["training.recipe"] = "none"
+    older = _older(held)
     return load_config(base, as_overrides(older)) if older else held
 
 
-def _without_lengths(held: Config) -> dict[str, Any]:
-    """What its lists mean that say nothing of their length."""
-    return {
+def _older(held: Config) -> dict[str, Any]:
+    """What the keys mean that a base config of an earlier version lacks."""
+    older: dict[str, Any] = {
         f"features.{name}.length": False
         for name, feature in held.features.items()
         if isinstance(feature, ListConfigBase) and "length" not in feature.model_fields_set
     }
+    if "recipe" not in held.training.model_fields_set:
+        older[_RECIPE] = "none"
+    return older
 
 
 def _meanings(ablation: Ablation) -> dict[str, object]:

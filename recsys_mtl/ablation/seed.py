@@ -64,7 +64,11 @@ def open_seed(ablation: Ablation, seed: int, folder: Path, *, threads: int | Non
         config = config.model_copy(update={"training": training})
     named = {"architecture": config.model.architecture}  # which a recipe keeps: arms need experts
     config = config.model_copy(update={"model": config.model.model_copy(update=named)})
-    prepared = prepare(expanded(config), parent=load_parent(config))
+    return seed_data(prepare(expanded(config), parent=load_parent(config)))
+
+
+def seed_data(prepared: Prepared) -> SeedData:
+    """Prepared data with its truth, where there is one."""
     config = prepared.config
     truth, linear, items = _truth(config, prepared.splits.rows("test"))
     return SeedData(config, prepared, _known(config, prepared, truth), truth, linear, items)

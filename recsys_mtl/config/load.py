@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from recsys_mtl.config import yaml_text
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.explain import Finding, explain, show
-from recsys_mtl.config.override import Override, apply
+from recsys_mtl.config.override import Override, apply, spread
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
@@ -74,7 +74,7 @@ def section_from_yaml(
     applied: list[Override] = []
     for override in overrides:
         try:
-            applied.append(apply(data, override, root))
+            applied.extend(apply(data, each, root) for each in spread(data, override, root))
         except UserError as error:
             problems.extend(error.problems)
     findings: Iterable[Finding]

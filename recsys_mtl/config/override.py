@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,25 @@ class Override:
     def where(self) -> str:
         """What messages call it."""
         return f"--set {self.text}"
+
+
+def spread(data: dict[str, Any], text: str, root: type[Section]) -> list[str]:
+    """`features.*.dim=4` for each feature that has the key; any other override as it is.
+
+    Raises:
+        UserError: no entry of the section has the key.
+    """
+    section, star, rest = text.partition(".*.")
+    field = root.model_fields.get(section.strip())
+    entries = data.get(section.strip())
+    if not star or field is None or not isinstance(entries, dict) or "*" in entries:
+        return [text]
+    key = re.split(r"[.=]", rest)[0].strip()
+    kinds = {name: section_of(inner(field.annotation), entry) for name, entry in entries.items()}
+    having = [name for name, kind in kinds.items() if kind and key in kind.model_fields]
+    if not having:
+        raise wrong(f"a key that none of {section.strip()} has", where=f"--set {text}", found=key)
+    return [f"{section}.{name}.{rest}" for name in having]
 
 
 def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:

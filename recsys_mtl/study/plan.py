@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
-from recsys_mtl.config.section import Section
+from recsys_mtl.config.section import Name, Section
 from recsys_mtl.errors import wrong
 
 P = TypeVar("P", bound=Section)
@@ -27,6 +27,21 @@ class SeedsConfig(Section):
     def values(self) -> range:
         """All of them."""
         return range(self.first, self.first + self.count)
+
+
+class Arms(Section):
+    """Arms of a YAML file: name -> config path -> value."""
+
+    arms: dict[Name, dict[str, Any]]
+
+
+def load_arms(path: Path) -> dict[str, dict[str, Any]]:
+    """Read a file of arms.
+
+    Raises:
+        UserError: lists all problems.
+    """
+    return section_from_yaml(Arms, read_text(path), where=str(path), check=lambda _: ()).arms
 
 
 def held_plan(

@@ -321,7 +321,7 @@ def test_a_base_config_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> N
     claim(ablation, out)
     claim(ablation.model_copy(update={"seeds": Seeds(first=7, count=9)}), out)
     held = {path.name: path.read_text() for path in out.iterdir()}
-    base.write_text(base.read_text().replace("epochs: 8", "epochs: 9"))
+    base.write_text(base.read_text().replace("threads: 1", "threads: 2"))
     with pytest.raises(UserError, match="found another content of the base config"):
         claim(ablation, out)
     assert {path.name: path.read_text() for path in out.iterdir()} == held

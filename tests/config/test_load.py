@@ -154,6 +154,7 @@ BAD_OVERRIDES = {
     "-> keep one of them",
     "seed=[1": "not valid YAML: did not find expected ',' or ']'",
     "seed": "not an override; expected PATH=VALUE, such as training.epochs=3",
+    "features.*.bin=4": "features.*.bin=4: a key that none of features has; found bin",
     "a..b=1": "not an override; expected PATH=VALUE, such as training.epochs=3",
 }
 
@@ -206,6 +207,17 @@ def test_overrides_reach_everything() -> None:
     assert config.training.early_stopping.patience is None
     assert config.data.path == ["a.csv", "b.csv"]
     assert config.seed == 4
+
+
+def test_a_star_is_every_entry_that_has_the_key() -> None:
+    overrides = ["features.*.dim=4", "features.*.transform.name=log1p", "tasks.*.weight=2"]
+    config = config_from_yaml(GOOD, where="a.yaml", overrides=overrides)
+    assert config.features["city"].dim == 4
+    assert config.features["age"].transform.name == "log1p"
+    assert config.tasks["click"].weight == 2.0
+    pattern = GOOD.replace("city:", '"*":')  # a feature of that name
+    own = config_from_yaml(pattern, where="a.yaml", overrides=["features.*.dim=4"])
+    assert own.features["*"].dim == 4
 
 
 def test_an_override_on_a_default_counts_only_what_it_sets_as_written() -> None:

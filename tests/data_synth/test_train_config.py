@@ -33,6 +33,8 @@ def test_it_is_plain_yaml_and_a_valid_config(
     assert not any(getattr(event, "anchor", None) for event in events)
     config = load(plan_of(name), tmp_path)
     assert config.name == name
+    assert not config.model.model_fields_set  # a recipe decides
+    assert config.training.model_fields_set == {"threads"}
     assert list(config.tasks) == list(plan_of(name).tasks)
 
 

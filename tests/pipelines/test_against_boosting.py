@@ -59,10 +59,8 @@ def test_the_ready_arms_fit_a_table(file: str, tmp_path: Path) -> None:
     hashes = {name: found for name, (found, _) in settings.items()}
     assert len(hashes) == len(arms) + len(study.READY)
     assert hashes["default"] != hashes["single_task"]
-    if "without_bins" in settings:
-        changes = settings["without_bins"][1]
-        numeric = [n for n, f in table("bank_churn").features.items() if f.kind == "numeric"]
-        assert changes[1:] == [f'features.{name}.transform="standardize"' for name in numeric]
+    if file == "recipe":
+        assert settings["without_bins"][1][1:] == ['features.*.transform="standardize"']
 
 
 @pytest.mark.slow  # trainings
@@ -107,7 +105,7 @@ def test_all_tables_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["--arm", "a/b=x=1"], "--arm a/b=x=1: not an arm; expected NAME=KEY=VALUE,KEY=VALUE"),
         (["--arm", "default=x=1"], "--arm default: the name of a ready-made arm; found default"),
         (["--arm", "fast=training.epoch=1"], "--arm fast: training.epoch"),
-        (["--arm", "all=features.*.bin=1"], "--arm all: features.*.bin=1: a key that no feature"),
+        (["--arm", "all=features.*.bin=1"], "--arm all: features.*.bin=1: a key that none of"),
         (["--set", "training.epoch=1"], "--set training.epoch=1: training.epoch"),
         (["--data", "nowhere"], "nowhere"),
         (["--metric", "log_loss"], "--metric: no metric that is better when larger; expected auc"),
