@@ -59,8 +59,8 @@ class Gate(Section):
     min_rows: PositiveInt = Field(200, description="labelled rows that a task needs to be gated")
     min_class: PositiveInt = Field(
         20,
-        description="rows of the smaller class that a binary task needs to be gated: of ten the "
-        "interval of AUC's gain is too narrow, and twice as many are by chance surely better",
+        description="rows of the smaller class that a binary task needs to be gated: with ten or "
+        "fewer the interval of an AUC's gain is too narrow",
     )
     resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         1000, description="of the bootstrap"
