@@ -1,5 +1,5 @@
 """`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
-sequences, combiners, serving, restart of a stream.
+sequences, combiners, serving, restart of a stream, threads.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
 BENCHES = ("throughput", "memory", "synthesize", "adatt", "architectures", "sequences")
-BENCHES += ("combiners", "serving", "restart")
+BENCHES += ("combiners", "serving", "restart", "threads")
+WAITING = {"openmp": "300000", "ours": "1000", "passive": "0"}
+"""Turns that a thread of two waits before it sleeps: OpenMP's default, the package's, none."""
 
 
 def main() -> None:
@@ -76,6 +79,8 @@ def main() -> None:
         results["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
     if "restart" in asked:
         results["restart"] = restart(chosen.memory_rows)
+    if "threads" in asked:
+        results["threads"] = threads(chosen.rounds, chosen.rows)
     (WORK / "result.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -124,6 +129,33 @@ def restart(rows: int) -> dict[str, Any]:
     for name, seconds in result["seconds"].items():
         print(f"  {name} of the epoch: {seconds:.1f} s")
     return result
+
+
+def threads(rounds: int, rows: int) -> dict[str, Any]:
+    """Rows/s of training by two threads, alone and beside a process that keeps a core busy."""
+    path = _rows(rows, tasks=16)
+    medians: dict[str, dict[str, float]] = {}
+    for beside in ("nothing", "a busy process"):
+        seen: dict[str, list[float]] = {name: [] for name in WAITING}
+        for _ in range(rounds):
+            for name, turns in WAITING.items():
+                busy = [sys.executable, "-c", "while True: pass"]
+                other = subprocess.Popen(busy) if beside != "nothing" else None
+                try:
+                    waiting = {"GOMP_SPINCOUNT": turns}
+                    result = _worker(
+                        "ours.py", str(path), "fp32", "memory", threads=2, more=waiting
+                    )
+                finally:
+                    if other is not None:
+                        other.kill()
+                seen[name].append(result["training_rows_per_second"])
+        medians[beside] = {name: statistics.median(values) for name, values in seen.items()}
+        print(f"\ntwo threads, {rows:,} rows, beside {beside}")
+        for name, speed in medians[beside].items():
+            ratio = speed / medians[beside]["openmp"]
+            print(f"  {name:8} {speed:9,.0f} rows/s   {ratio:.2f} x OpenMP's default")
+    return medians
 
 
 def synthesize(rounds: int, rows: int) -> dict[str, Any]:
@@ -290,10 +322,14 @@ def _install_peer() -> Path:
 
 
 def _worker(
-    script: str, *arguments: str, path_of_peer: Path | None = None, threads: int | None = None
+    script: str,
+    *arguments: str,
+    path_of_peer: Path | None = None,
+    threads: int | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Run a worker to its end and read the JSON of its last line."""
-    environment = dict(os.environ)
+    """Run a worker, in an environment with `more`, and read the JSON of its last line."""
+    environment = os.environ | (more or {})
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     if path_of_peer is not None:
