@@ -26,6 +26,9 @@ SETTINGS: dict[str, Any] = {
 }
 """Of every app."""
 
+_LESS = (
+    "lower training.batch_size, data.shuffle_buffer or data.memory_limit_mb (predict: --batch-rows)"
+)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -63,7 +66,7 @@ def run_app(
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
         if full := next(filter(_is_memory_full, _chain(error)), None):
-            return _fail(f"out of memory: {str(full) or 'no more could be allocated'}")
+            return _fail(f"out of memory: {str(full) or 'no more could be allocated'} -> {_LESS}")
         raise
 
 

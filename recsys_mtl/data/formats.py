@@ -79,14 +79,17 @@ class ParquetReader:
         self._where = where
         with self._errors(), self._open() as opened:
             schema = opened.schema_arrow
-            metadata = opened.metadata
-            self.num_rows: int = metadata.num_rows
-            groups = range(metadata.num_row_groups)
-            self.group_rows = tuple(metadata.row_group(group).num_rows for group in groups)
+            self.num_rows: int = opened.metadata.num_rows
+            self._footer = _footer(opened.metadata)
         require_once(schema.names, file, where)
         self.types = {column.name: plain_type(column.type) for column in schema}
         self._odd_lists = {f.name for f in schema if is_odd_list(f.type)}
         self.has_rows = self.num_rows > 0
+
+    @property
+    def group_rows(self) -> tuple[int, ...]:
+        """See `Reader`."""
+        return tuple(rows for rows, _ in self._footer)
 
     def frames(
         self,
@@ -95,7 +98,11 @@ class ParquetReader:
         skip_rows: int,
         end_row: int | None = None,
     ) -> Iterator[tuple[int, pl.DataFrame]]:
-        """See `Reader.frames`."""
+        """See `Reader.frames`.
+
+        Raises:
+            UserError: the file vanished, was written anew or is damaged.
+        """
         last = self.num_rows if end_row is None else end_row
         ends = list(accumulate(self.group_rows))
         starts = [0, *ends[:-1]]
@@ -104,6 +111,13 @@ class ParquetReader:
             return
         row = starts[groups[0]]
         with self._errors(types), self._open() as opened:
+            if _footer(opened.metadata) != self._footer:
+                raise wrong(
+                    f"'{self.file.path}' was written anew while it was in use",
+                    where=self._where,
+                    expected="a file that stays as it was when it was opened",
+                    fix="start again, on files that nobody writes meanwhile",
+                )
             for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=[*types]):
                 yield row, self._decoded(batch, types)
                 row += batch.num_rows
@@ -141,6 +155,12 @@ class ParquetReader:
                 found=str(error).split("\n", 1)[0],
                 fix=f"write the file again{plainly}, or leave it out" + (csv and f"; {csv}"),
             ) from error
+
+
+def _footer(metadata: pq.FileMetaData) -> tuple[tuple[int, int], ...]:
+    """Rows and bytes of each row group."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return tuple((group.num_rows, group.total_byte_size) for group in groups)
 
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:

@@ -92,6 +92,13 @@ class LaneLoader(SharedBatches):
         starts = [0, *accumulate(sizes)]
         self._parts = {lane: self._cut(*starts[lane : lane + 2]) for lane in self._own_lanes}
 
+    @property
+    def read_ratio(self) -> float:
+        """Rows of an epoch that this process reads for each that it uses."""
+        parts = [part for parts in self._parts.values() for part in parts]
+        used = sum(part.end - part.first for part in parts)
+        return sum(part.end for part in parts) / max(used, 1)
+
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones.
 

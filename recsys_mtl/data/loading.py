@@ -200,7 +200,7 @@ def _lanes(
         first, end = blocks.starts[block : block + 2].tolist()
         return splits.frames("train", columns, Span(first, end, _LANE_ROWS))
 
-    return LaneLoader(
+    loader = LaneLoader(
         BlockedRows(blocks.counts.tolist(), read, encode),
         batch_size=config.training.batch_size,
         shuffle_buffer=config.data.shuffle_buffer,
@@ -209,6 +209,12 @@ def _lanes(
         rank=rank,
         world=world,
     )
+    log.info(
+        "training rows are streamed in %d lanes: %.2f rows read for each used",
+        lanes,
+        loader.read_ratio,
+    )
+    return loader
 
 
 def _shuffle_seed(config: Config) -> int:

@@ -290,6 +290,7 @@ def test_few_more_rows_are_read_than_used_where_row_groups_are_many(prepared, mo
     assert sum(read) == COUNT
     read.clear()
     assert sorted(streamed(prepared)) == sorted(rows)
+    assert sum(read) == pytest.approx(prepared.loaders["train"].read_ratio * COUNT, rel=0.1)
     assert sum(read) < 1.2 * COUNT  # 41 blocks; seven borders lie in one each
     read.clear()
     streamed(prepared, 0, prepared.loaders["train"].num_batches - 1)
