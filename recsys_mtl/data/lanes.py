@@ -115,13 +115,13 @@ class LaneLoader(SharedBatches):
         lanes = len(self._own_lanes)
         with closing(prefetched(self._windows(epoch, first), ahead=lanes)) as windows:
             for opened in range(first, self.num_batches, per_window):
-                held = _Held(list(islice(windows, lanes)))
+                rows, order = _dealt(list(islice(windows, lanes)))
                 zero = self._before(self._rows(opened)[0])
                 last = min(opened + per_window, self.num_batches)
                 for batch in range(max(opened, start_batch), last):
                     start, end = map(self._before, self._rows(batch))
-                    yield held.rows(start - zero, end - zero)
-                del held
+                    yield rows.select(order[start - zero : end - zero])
+                del rows
 
     def _before(self, row: int) -> int:
         """How many of the rows before this one belong to this process."""
@@ -189,28 +189,19 @@ class LaneLoader(SharedBatches):
 
 
 class _Window(NamedTuple):
-    """Rows of a lane and the order that they are taken in."""
+    """Rows and the order that they are taken in."""
 
     rows: Batch
     order: Tensor
 
 
-class _Held:
-    """Windows of lanes that rows are taken from in turn: row q is row q // M of window q % M."""
-
-    def __init__(self, windows: list[_Window]) -> None:
-        self._windows = windows
-
-    def rows(self, start: int, end: int) -> Batch:
-        """Rows `start` to before `end`, in order."""
-        turns = len(self._windows)
-        taken, numbers = [], []
-        for lane, (rows, order) in enumerate(self._windows):
-            first, last = before(start, lane, turns), before(end, lane, turns)
-            taken.append(rows.select(order[first:last]))
-            numbers.append(torch.arange(first, last) * turns + lane)
-        together = concat(taken)
-        return together if turns == 1 else together.select(torch.cat(numbers).argsort())
+def _dealt(windows: list[_Window]) -> _Window:
+    """Windows of M lanes as one: its row q is row q // M of window q % M."""
+    first = accumulate((len(order) for _, order in windows), initial=0)
+    orders = [order + start for (_, order), start in zip(windows, first, strict=False)]
+    turns = [torch.arange(len(order)) * len(orders) + j for j, order in enumerate(orders)]
+    order = torch.cat(orders)[torch.cat(turns).argsort()]
+    return _Window(concat([rows for rows, _ in windows]), order)
 
 
 def _joined(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
