@@ -1,4 +1,4 @@
-"""Graceful Ctrl-C: the current batch is finished and the best weights are kept."""
+"""Signals: Ctrl-C ends a training gracefully; SIGTERM ends it when its state is stored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,62 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 
+class Terminated(BaseException):
+    """SIGTERM ended the job; the text is what its user should know."""
+
+
+class Termination:
+    """What SIGTERM does while a job runs: it raises `Terminated`.
+
+    Within `deferred` it waits for the next `check`, so that the state is consistent.
+    """
+
+    def __init__(self) -> None:
+        self._deferred = False
+        self._requested = False
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """SIGTERM is handled inside, unless the program has a handler of its own or ignores it."""
+        main = threading.current_thread() is threading.main_thread()
+        if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            yield
+            return
+        signal.signal(signal.SIGTERM, self._on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, only `check` raises."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def check(self) -> None:
+        """Raise if SIGTERM has come.
+
+        Raises:
+            Terminated: it has.
+        """
+        if self._requested:
+            raise Terminated("terminated")
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._requested = True
+        if not self._deferred:
+            raise Terminated("terminated")
+
+
 @contextmanager
 def graceful_interrupt() -> Iterator[Callable[[], bool]]:
     """Inside, the first SIGINT or SIGTERM only sets a flag; a second SIGINT raises as usual.
+
+    SIGTERM is left alone where the program has a handler of its own.
 
     Yields:
         A function: whether a stop was requested.
@@ -31,11 +84,11 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
         requested = True
         log.warning("stopping after this batch; once more to stop at once")
 
-    handled = [
-        number
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN  # a worker leaves it to its parent
-    ]
+    handled = []
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a worker leaves it to its parent
+        handled.append(signal.SIGINT)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        handled.append(signal.SIGTERM)
     before = {number: signal.signal(number, on_signal) for number in handled}
     try:
         yield lambda: requested

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from recsys_mtl.interrupt import graceful_interrupt
+from recsys_mtl.interrupt import Terminated, Termination, graceful_interrupt
 
 
 def test_the_first_signal_only_asks():
@@ -35,3 +35,30 @@ def test_outside_the_main_thread_nothing_is_installed():
     thread.start()
     thread.join()
     assert seen == [(False, before)]
+
+
+def test_sigterm_raises_at_once_or_at_the_next_check():
+    termination = Termination()
+    with termination.handled():
+        termination.check()
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+    deferred = Termination()
+    with deferred.handled(), deferred.deferred(), graceful_interrupt() as requested:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not requested()
+        with pytest.raises(Terminated):
+            deferred.check()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_of_the_program_stays():
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append("own"))
+    try:
+        with Termination().handled(), graceful_interrupt() as requested:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert not requested()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == ["own"]

@@ -3,7 +3,7 @@
 Exit codes: 0 done; 1 a bug, with its traceback, or an unhealthy `doctor`; 2 the user's input or
 the disk, each problem in one line that starts with `error: `; 3 `promote` rejects the challenger,
 and its last line gives the cause; 130 interrupted, where a training has stored the best epoch and
-its result before it ends.
+its result before it ends; 143 terminated (SIGTERM), where a training has stored a checkpoint.
 
 Commands import their libraries when they run: help and option errors appear at once.
 """

@@ -13,8 +13,9 @@ from typing import Any
 import typer
 
 from recsys_mtl.cli.garbage import exit_uncollected
-from recsys_mtl.cli.status import INTERRUPTED, WRONG_INPUT
+from recsys_mtl.cli.status import INTERRUPTED, TERMINATED, WRONG_INPUT
 from recsys_mtl.errors import UserError
+from recsys_mtl.interrupt import Terminated
 from recsys_mtl.text import is_utf8, one_line
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
@@ -38,7 +39,8 @@ def run_app(
     """Run an app and give the process's exit code.
 
     0 done; 1 a bug, with its traceback; 2 the user's input or the disk, each problem in one line
-    that starts with `error: `; 130 interrupted; else what the app's function returns.
+    that starts with `error: `; 130 interrupted; 143 terminated; else what the app's function
+    returns.
 
     Args:
         app: its functions return exit codes.
@@ -62,6 +64,8 @@ def run_app(
         return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", status=INTERRUPTED)
+    except Terminated as error:
+        return _fail(str(error), status=TERMINATED)
     except (OSError, RuntimeError, MemoryError) as error:  # raised again, unless space is the cause
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")

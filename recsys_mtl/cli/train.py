@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -31,6 +31,10 @@ def train(
         str | None,
         typer.Option("--from", metavar="MODEL", help="start from its weights: models:/NAME@ALIAS"),
     ] = None,
+    resume: Annotated[
+        str,
+        typer.Option(metavar="auto|never|STEP", help="from a checkpoint that a killed run left"),
+    ] = "auto",
 ) -> int:
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     from recsys_mtl.config import load_config
@@ -41,6 +45,9 @@ def train(
             found=" ".join(boosting),
             fix=f"only boosting may follow CONFIG: --baselines {' '.join(boosting)}",
         )
+    if resume not in ("auto", "never") and not (resume.isascii() and resume.isdecimal()):
+        expected = "auto, never, or the step of a checkpoint"
+        raise wrong("unknown word", where="--resume", expected=expected, found=resume)
     words = overrides(chosen, data=data, seed=seed)
     if source is not None:
         words.append(f"training.warm_start.model={json.dumps(source)}")
@@ -49,7 +56,14 @@ def train(
     with uncollected():
         from recsys_mtl.reports.results import ResultTable
         from recsys_mtl.runs import train as library
+        from recsys_mtl.runs.resume import Resume
 
     folder = out or Path("runs") / loaded.name
-    result = library.train(loaded, folder, baselines=boosting or baselines, show=ResultTable.show)
+    result = library.train(
+        loaded,
+        folder,
+        baselines=boosting or baselines,
+        show=ResultTable.show,
+        resume=cast(Resume, int(resume) if resume.isdecimal() else resume),
+    )
     return INTERRUPTED if result["interrupted"] else DONE

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
+from recsys_mtl.config.checkpoints import CheckpointsConfig
 from recsys_mtl.config.named import NamedConfig, name_of
 from recsys_mtl.config.section import Fraction, NonNegative, Section
 
@@ -137,6 +138,7 @@ class TrainingConfig(Section):
     keep_optimizer: bool = Field(
         False, description="store the optimizers' state with the model, for later warm starts"
     )
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     max_nonfinite: PositiveInt = Field(
         10, description="batches in a row with a non-finite loss that stop the run"
     )

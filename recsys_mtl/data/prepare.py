@@ -26,6 +26,7 @@ from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.config.tables import sections_of, with_parts
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.blocks import Blocks
+from recsys_mtl.data.fitting import Fitting
 from recsys_mtl.data.lanes import LaneLoader
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader
@@ -53,25 +54,39 @@ class Prepared:
         config: of the run, with what its recipe decided.
         derived: what that is, `section.key` -> value.
         splits: the raw rows, for callers that need other columns.
-        preprocessor: fitted on the training rows; part of the model.
         loaders: one loader a split; train is shuffled, the others are in file order.
-        fingerprint: sha256 of the sources' content.
         streamed: whether rows are read again every epoch instead of held in memory.
-        warnings: suspicious data that is no error (leaks).
-        example: a few raw training rows, features only.
+        fitting: what was learned from the training rows.
         parent: the model that training starts from; None: random weights.
     """
 
     config: Config
     derived: Derived
     splits: Splits
-    preprocessor: Preprocessor
     loaders: Mapping[SplitName, Loader]
-    fingerprint: str
     streamed: bool
-    warnings: list[str] = field(default_factory=list)
-    example: pl.DataFrame = field(default_factory=pl.DataFrame)
+    fitting: Fitting
     parent: Parent | None = None
+
+    @property
+    def preprocessor(self) -> Preprocessor:
+        """Fitted on the training rows; part of the model."""
+        return self.fitting.preprocessor
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the sources' content."""
+        return self.fitting.fingerprint
+
+    @property
+    def warnings(self) -> list[str]:
+        """Suspicious data that is no error (leaks)."""
+        return self.fitting.warnings
+
+    @property
+    def example(self) -> pl.DataFrame:
+        """A few raw training rows, features only."""
+        return self.fitting.example
 
     @property
     def rows(self) -> dict[str, int]:
@@ -105,6 +120,7 @@ def prepare(
     *,
     watch: Callable[[Preprocessor, int], See] | None = None,
     parent: Parent | None = None,
+    fitting: Fitting | None = None,
 ) -> Prepared:
     """Open the data, fit the preprocessing on the training rows and make the loaders.
 
@@ -114,13 +130,50 @@ def prepare(
         watch: makes, from the preprocessor and the number of rows, what is shown each frame that is
             encoded here: all splits, but for training rows that are streamed. Not with a sampler.
         parent: the model that `training.warm_start` names.
+        fitting: of an earlier call with the same config and data; nothing is fitted then, and the
+            sampler is given no training rows.
 
     Raises:
         UserError: the network does not fit this machine; or the data contradict the config, all
-            problems that one pass finds together.
+            problems that one pass finds together, or are not those of `fitting`.
     """
     require_memory(config)
     splits = open_splits(config)
+    if fitting is None:
+        fitting = _fit(config, splits, sampler, parent)
+    else:
+        fitting.require_same(splits)
+    splits = _Counting(Negatives.of(config), fitting.blocks).applied(splits)
+    config, derived = with_recipe(config, fitting.size, fitting.recipe)
+    preprocessor = fitting.preprocessor
+    reads = preprocessor.spec.reads
+    require_memory(config, {read.name: (read.rows, read.dim) for read in reads})
+    _report(config, derived)
+    if (left_out := splits.counts.get("negatives_left_out")) is not None:
+        kept = splits.counts["train"]
+        log.info("data.negatives keeps %s of %s training rows", f"{kept:,}", f"{kept + left_out:,}")
+    for warning in fitting.warnings:
+        log.warning("%s", warning)
+    if sampler is None:
+        see = None if watch is None else watch(preprocessor, sum(splits.counts[s] for s in SPLITS))
+        loaders = load_splits(config, splits, preprocessor, see)
+    else:
+        valid = _Chosen(sampler.valid_rows, splits.counts["valid"], config.seed)
+        loaders = load_splits(config, splits, preprocessor, valid.see)
+        sampler.take_valid(valid.rows())
+    return Prepared(
+        config=config,
+        derived=derived,
+        splits=splits,
+        loaders=loaders,
+        streamed=isinstance(loaders["train"], LaneLoader),
+        fitting=fitting,
+        parent=parent,
+    )
+
+
+def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent | None) -> Fitting:
+    """Fit on the training rows, and take samples of them, in one pass."""
     kept: list[pl.DataFrame] = []
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)
     counting = _Counting(Negatives.of(config), Blocks.of(splits.sources["train"]))
@@ -132,54 +185,36 @@ def prepare(
         default_dim=config.model.embedding.dim,
         keys=keys_of(config.evaluation.groups, config.evaluation.segments),
     )
-    train_count, splits = splits.counts["train"], counting.applied(splits)
-    rows_of_largest = max((table.rows for table in preprocessor.spec.tables), default=0)
-    config, derived = with_recipe(
-        config, DataSize(splits.counts["train"], rows_of_largest), _recipe(parent)
-    )
+    count = splits.counts["train"]
+    left = counting.applied(splits).counts["train"]
+    size = DataSize(left, max((table.rows for table in preprocessor.spec.tables), default=0))
+    recipe = _recipe(parent)
+    config, _ = with_recipe(config, size, recipe)
     sections = sections_of(config.features)
     set_default_dim(preprocessor.features, sections, config.model.embedding.dim)
     if parent is not None:
         preprocessor = continued(config, preprocessor, parent)
-    reads = preprocessor.spec.reads
-    require_memory(config, {read.name: (read.rows, read.dim) for read in reads})
-    _report(config, derived)
     train = pl.concat(kept, how="vertical_relaxed")
     del kept
-    leak_share = min(_LEAK_ROWS, config.data.fit_rows) / train_count
-    leak_rows = thinned(train, leak_share, config.seed)
+    leak_rows = thinned(train, min(_LEAK_ROWS, config.data.fit_rows) / count, config.seed)
     counted = leak_rows if preprocessor.weight is None else preprocessor.weight.counted(leak_rows)
-    warnings = _leaks(config, preprocessor, counted)
-    for warning in warnings:
-        log.warning("%s", warning)
-    example = leak_rows[preprocessor.columns(labels=False)].head(_EXAMPLE_ROWS)
-    del leak_rows
-    if sampler is None:
-        del train
-        see = None if watch is None else watch(preprocessor, sum(splits.counts[s] for s in SPLITS))
-        loaders = load_splits(config, splits, preprocessor, see)
-    else:
+    fitting = Fitting(
+        preprocessor=preprocessor,
+        fingerprint=splits.fingerprint(),
+        size=size,
+        recipe=recipe,
+        blocks=counting.blocks,
+        warnings=_leaks(config, preprocessor, counted),
+        example=leak_rows[preprocessor.columns(labels=False)].head(_EXAMPLE_ROWS),
+    )
+    del leak_rows, counted
+    if sampler is not None:
         chosen = train.head(sampler.train_rows)
         del train
         if preprocessor.weight is not None:
             chosen = preprocessor.weight.representative(chosen, config.seed)
         sampler.take_train(preprocessor, chosen)
-        del chosen
-        valid = _Chosen(sampler.valid_rows, splits.counts["valid"], config.seed)
-        loaders = load_splits(config, splits, preprocessor, valid.see)
-        sampler.take_valid(valid.rows())
-    return Prepared(
-        config=config,
-        derived=derived,
-        splits=splits,
-        preprocessor=preprocessor,
-        loaders=loaders,
-        fingerprint=splits.fingerprint(),
-        streamed=isinstance(loaders["train"], LaneLoader),
-        warnings=warnings,
-        example=example,
-        parent=parent,
-    )
+    return fitting
 
 
 def _recipe(parent: Parent | None) -> RecipeName | None:
@@ -209,8 +244,7 @@ class _Counting:
     def applied(self, splits: Splits) -> Splits:
         """The splits with thinned training rows, and where these lie."""
         if self.negatives is not None:
-            every, kept = splits.counts["train"], int(self.blocks.counts.sum())
-            log.info("data.negatives keeps %s of %s training rows", f"{kept:,}", f"{every:,}")
+            kept = int(self.blocks.counts.sum())
             splits = splits.thinned(self.negatives, kept)
         return replace(splits, blocks=self.blocks)
 

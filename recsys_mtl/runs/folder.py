@@ -6,16 +6,19 @@ and no other files, and a config.yaml equal to that of the model.
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recsys_mtl.checkpoints.folder import FOLDER, is_folder
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config import Config
 from recsys_mtl.config.sizes import memory_needs
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import folder_made, free_space
-from recsys_mtl.folder_lock import locked
+from recsys_mtl.files import TEMPORARY, folder_made, free_space
+from recsys_mtl.folder_lock import HOLDER, locked
 from recsys_mtl.memory import in_bytes
 from recsys_mtl.reports.output import has_result, prepare_out, require_ours
 from recsys_mtl.serving.bundle import CONFIG, is_bundle
@@ -23,6 +26,9 @@ from recsys_mtl.serving.bundle import CONFIG, is_bundle
 JOB, MODEL = "train", "model"
 _WEIGHT_BYTES = 4
 _SPOOL, _ALSO_WRITTEN = "metrics.jsonl", "verify.log"
+_WRITTEN = (CONFIG, "result.json", _SPOOL, _ALSO_WRITTEN, HOLDER)
+_HALF_WRITTEN = re.compile(rf"({'|'.join(map(re.escape, _WRITTEN))}){TEMPORARY}\d+-[0-9a-f]{{8}}")
+_MOVED = re.compile(rf"\.{MODEL}\.\d+\.(new|old)")
 
 
 @contextmanager
@@ -35,8 +41,21 @@ def training_folder(out: str | Path) -> Iterator[Path]:
     """
     out = prepare_out(out)
     with folder_made(out), locked(out):
+        _remove_temporary(out)
         require_training_folder(out)
         yield out
+
+
+def _remove_temporary(out: Path) -> None:
+    """Delete what a killed training was writing; a model that it had moved aside comes back."""
+    for path in sorted(out.iterdir()):
+        if _HALF_WRITTEN.fullmatch(path.name) and path.is_file():
+            path.unlink()
+        elif _MOVED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            if path.suffix == ".old" and not (out / MODEL).exists():
+                path.rename(out / MODEL)
+            else:
+                shutil.rmtree(path)
 
 
 def require_training_folder(out: Path) -> None:
@@ -56,6 +75,8 @@ def require_training_folder(out: Path) -> None:
         foreign.append(_ALSO_WRITTEN)
     if not _is_spool(out / _SPOOL):
         foreign.append(_SPOOL)
+    if not is_folder(out / FOLDER):
+        foreign.append(FOLDER)
     require_ours(out, JOB, foreign)
 
 
@@ -68,7 +89,8 @@ def _is_spool(path: Path) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.readline().startswith(b'{"step": ')
+        line = file.readline()
+        return not line or line.startswith(b'{"step": ')
 
 
 def require_space(out: Path, config: Config, spec: DataSpec) -> None:

@@ -55,7 +55,8 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
         conditions={name: c for name, c in pre.conditions.items() if name == task},
     )
     loaders = {split: _OneLabel(loader, column) for split, loader in prepared.loaders.items()}
-    return single, replace(prepared, preprocessor=narrowed, loaders=loaders)
+    fitting = replace(prepared.fitting, preprocessor=narrowed)
+    return single, replace(prepared, fitting=fitting, loaders=loaders)
 
 
 _OF_PARENT = {"through", "entire_space", "counterfactual"}

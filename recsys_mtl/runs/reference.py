@@ -16,18 +16,22 @@ log = logging.getLogger(__name__)
 
 
 class ReferenceSampler:
-    """A `recsys_mtl.data.prepare.Sampler` that a model's reference comes from."""
+    """A `recsys_mtl.data.prepare.Sampler` that a model's reference comes from.
+
+    Attributes:
+        inputs: the counted ones; a resumed training sets those of its checkpoint.
+    """
 
     train_rows = 200_000
     valid_rows = 50_000
 
     def __init__(self) -> None:
-        self._inputs: Mapping[Key, Expected] = {}
+        self.inputs: Mapping[Key, Expected] = {}
         self._valid: Batch | None = None
 
     def take_train(self, preprocessor: Preprocessor, rows: pl.DataFrame) -> None:
         """Count the inputs."""
-        self._inputs = count_inputs(preprocessor, rows)
+        self.inputs = count_inputs(preprocessor, rows)
 
     def take_valid(self, rows: Batch) -> None:
         """Keep rows to score."""
@@ -41,4 +45,4 @@ class ReferenceSampler:
         except KeyboardInterrupt:
             log.warning("interrupted: the model is stored without what `predict` finds drift by")
             return None
-        return Reference.of(self._inputs, predictor, predictions, "valid")
+        return Reference.of(self.inputs, predictor, predictions, "valid")

@@ -30,8 +30,8 @@ Baselines = dict[str, dict[str, Metrics]]
 _MOST_BLOCKS = 40
 
 
-def track_epoch(tracked: Run, epoch: Epoch) -> None:
-    """Send the numbers of a finished epoch."""
+def track_epoch(tracked: Run, epoch: Epoch, *, at: float | None = None) -> None:
+    """Send the numbers of an epoch that finished now, or at a time in seconds since 1970."""
     values: dict[str, float | None] = {
         "rows_per_second": epoch.rows_per_second,
         "skipped_batches": epoch.skipped,
@@ -49,7 +49,7 @@ def track_epoch(tracked: Run, epoch: Epoch) -> None:
         values |= transfer_numbers(epoch.transfer)
     if epoch.conflicts is not None:
         values |= conflict_numbers(epoch.conflicts)
-    tracked.metrics(values, epoch.number)
+    tracked.metrics(values, epoch.number, at=at)
 
 
 def track_outcome(

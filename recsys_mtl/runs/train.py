@@ -36,6 +36,7 @@ from recsys_mtl.model.device import check_precision, pick_device
 from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable, boosting_note
+from recsys_mtl.runs.checkpointing import RunCheckpoints
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.folder import (
     JOB,
@@ -47,7 +48,8 @@ from recsys_mtl.runs.folder import (
 from recsys_mtl.runs.measured import measured, segment_numbers, segment_table, with_conditional
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
-from recsys_mtl.runs.track import Baselines, track_epoch, track_outcome
+from recsys_mtl.runs.resume import Resume
+from recsys_mtl.runs.track import Baselines, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
@@ -67,6 +69,7 @@ def train(
     *,
     baselines: bool | Sequence[str] = False,
     show: Callable[[ResultTable], None] | None = None,
+    resume: Resume = "auto",
 ) -> dict[str, Any]:
     """Train, evaluate, store and track one run.
 
@@ -77,6 +80,7 @@ def train(
             of `recsys_mtl.boosting.WORDS`. True: LightGBM where it is installed, else
             scikit-learn's.
         show: receives the table of results as soon as it is complete.
+        resume: from a checkpoint that a killed run left in the folder: `auto`, `never` or its step.
 
     Returns:
         What result.json holds.
@@ -87,28 +91,36 @@ def train(
             there (a wrong training row of a streamed run beyond `data.fit_rows` is reported when
             it is read); or a logged model that does not work in a fresh process, after everything
             else is written.
+        Terminated: SIGTERM came, and the training's state is stored.
     """
     require_one_process()
     names = (
         None if baselines is False else require_installed(() if baselines is True else baselines)
     )
     with training_folder(out) as folder:
-        return _train(config, folder, boosting=names, show=show)
+        config = expanded(config)
+        checkpoints = RunCheckpoints(folder, config, resume)
+        with checkpoints.handled():
+            result = _train(config, folder, checkpoints, boosting=names, show=show)
+        checkpoints.end()
+        return result
 
 
 def _train(
     config: Config,
     out: Path,
+    checkpoints: RunCheckpoints,
     *,
     boosting: Sequence[str] | None,
     show: Callable[[ResultTable], None] | None,
 ) -> dict[str, Any]:
     started = datetime.now(UTC)
-    if (out / "result.json").exists():
+    if (out / "result.json").exists() and not checkpoints.resumes:
         log.warning("%s holds an earlier run, which this one will replace", out)
     check_precision(config.training.precision, pick_device(config.training.device))
     sampler = ReferenceSampler()
-    prepared = prepare(expanded(config), sampler, parent=load_parent(config))
+    parent = None if checkpoints.resumes else load_parent(config)
+    prepared = prepare(config, sampler, parent=parent, fitting=checkpoints.fitted)
     config = prepared.config
     public = without_secrets(config)
     log.info("effective config:\n%s", dump_config(public))
@@ -116,13 +128,15 @@ def _train(
     check_storable(config, prepared.preprocessor)
     require_space(out, config, prepared.preprocessor.spec)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
-    track = config.tracking
+    prepared = checkpoints.watched(prepared, sampler)
+    track, run_id = config.tracking, checkpoints.run_id
     with open_run(
-        track.enabled, track.uri, track.experiment, config.name, tags, spool=out
+        track.enabled, track.uri, track.experiment, config.name, tags, spool=out, run_id=run_id
     ) as tracked:
         tracked.params(flat(public.model_dump()))
         tracked.text("config.yaml", dump_config(public))
-        fitted = fit_network(config, prepared, on_epoch=partial(track_epoch, tracked))
+        checkpoints.report_to(tracked)
+        fitted = fit_network(config, prepared, checkpoints)
         _save(out, config, prepared, fitted, sampler)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
@@ -174,7 +188,12 @@ def _save(
         fingerprint=prepared.fingerprint,
         optimizer=fitted.optimizer,
     )
-    result, reference = out / "result.json", None
+    reference = None
+
+    def before_replacing() -> None:
+        for name in ("result.json", CONFIG):
+            (out / name).unlink(missing_ok=True)
+
     try:
         reference = sampler.reference(Predictor(config, prepared.preprocessor, fitted.network))
     finally:
@@ -183,7 +202,7 @@ def _save(
             save(
                 out / MODEL,
                 reference=reference,
-                before_replacing=partial(result.unlink, missing_ok=True),
+                before_replacing=before_replacing,
             )
         except UserError as error:
             raise _rescued(error, partial(save, reference=reference)) from error

@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.interrupt import Terminated
 from recsys_mtl.tracking import mlflow_limits as limits
 from recsys_mtl.tracking.mlflow_errors import (
     is_temporary,
@@ -28,7 +29,9 @@ from recsys_mtl.tracking.mlflow_errors import (
     tracking_errors,
 )
 from recsys_mtl.tracking.mlflow_process import active, patience, silence
+from recsys_mtl.tracking.mlflow_resume import Resumed
 from recsys_mtl.tracking.run import PackagedModel, Status
+from recsys_mtl.tracking.spool import Spool
 from recsys_mtl.tracking.uri import (
     artifact_location,
     prepare_artifacts,
@@ -47,9 +50,14 @@ RETRY_SECONDS = 60.0  # pause after a failed write before the server is tried ag
 
 
 def open_mlflow_run(
-    uri: str | None, experiment: str, name: str, tags: Mapping[str, str], spool: Path | None
+    uri: str | None,
+    experiment: str,
+    name: str,
+    tags: Mapping[str, str],
+    spool: Path | None,
+    run_id: str | None = None,
 ) -> MlflowRun:
-    """Check the server, find or create the experiment and start a run.
+    """Check the server, find or create the experiment and start a run, or continue `run_id`.
 
     Raises:
         UserError: the URI is wrong, or its server cannot be reached or written.
@@ -61,13 +69,16 @@ def open_mlflow_run(
             client = MlflowClient(uri)
             experiment_id = _experiment(client, experiment, artifact_location(uri))
             prepare_artifacts(uri, client.get_experiment(experiment_id).artifact_location)
-            run = client.create_run(experiment_id, run_name=name, tags=resolve_tags(dict(tags)))
+            resumed = None if run_id is None else Resumed.find(client, run_id, experiment_id)
+            if resumed is None:
+                tags = resolve_tags(dict(tags))
+                run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
     except UserError:
         raise
     except opening_errors() as error:
         raise unusable(uri, reason(error)) from None  # the cause would show credentials
-    logger.info("tracking run %s in %s", run.info.run_id, redact_uri(uri))
-    return MlflowRun(client, run.info.run_id, uri, spool)
+    logger.info("tracking run %s in %s", run_id, redact_uri(uri))
+    return MlflowRun(client, str(run_id), uri, spool, resumed)
 
 
 class MlflowRun:
@@ -83,13 +94,22 @@ class MlflowRun:
         run_id: a running run.
         uri: tracking URI of the client.
         spool: folder of `metrics.jsonl`; None keeps waiting metrics in memory only.
+        resumed: what the run has from before a kill; None: it is new.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, uri: str, spool: Path | None) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        run_id: str,
+        uri: str,
+        spool: Path | None,
+        resumed: Resumed | None = None,
+    ) -> None:
         self._client = client
         self._id = run_id
         self._uri = uri
-        self._spool = spool
+        self._spool = None if spool is None else Spool(spool, resumed=resumed is not None)
+        self._resumed = resumed
         self._waiting: deque[Callable[[], object]] = deque()
         self._retry_at = 0.0
         self._ended = False
@@ -113,16 +133,21 @@ class MlflowRun:
         if any(len(text) > limits.VALUE_LENGTH for text in texts.values()):
             self.text("params.json", json.dumps(texts, indent=1))
 
-    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def metrics(
+        self, values: Mapping[str, float | None], step: int, *, at: float | None = None
+    ) -> None:
         """Log the defined numbers of one step in one request."""
-        now = int(time.time() * 1000)
+        now = int((time.time() if at is None else at) * 1000)
         defined = {k: float(v) for k, v in values.items() if v is not None and not math.isnan(v)}
         numbers = limits.keyed(defined)
         metrics = [Metric(key, value, now, step) for key, value in numbers.items()]
         for batch in limits.batches(metrics, limits.METRICS_PER_REQUEST):
-            self._write(partial(self._client.log_batch, self._id, metrics=batch))
+            if self._resumed is not None:
+                self._write(partial(self._resumed.send, batch))
+            else:
+                self._write(partial(self._client.log_batch, self._id, metrics=batch))
         if self._waiting and self._spool is not None:
-            self._keep({"step": step, "time": now, "metrics": numbers}, self._spool)
+            self._spool.add({"step": step, "time": now, "metrics": numbers})
 
     def text(self, name: str, text: str) -> None:
         """Store `text`, without credentials, as the file `name`."""
@@ -146,6 +171,8 @@ class MlflowRun:
 
     def model(self, name: str, model: PackagedModel) -> str | None:
         """Log a pyfunc from code; None, with a warning, where it could not be logged."""
+        if self._resumed is not None:
+            self._write(self._resumed.delete_models)
         self._send()
         try:
             with patience(retries=2), active(self._uri, self._id):
@@ -173,7 +200,7 @@ class MlflowRun:
         self._retry_at = 0.0
         self._write(lambda: self._client.set_terminated(self._id, status))
         if self._waiting:
-            kept = f"; metrics are in {self._spool / 'metrics.jsonl'}" if self._spool else ""
+            kept = f"; metrics are in {self._spool.path}" if self._spool else ""
             logger.warning("%d writes never reached MLflow%s", len(self._waiting), kept)
 
     def __enter__(self) -> Self:
@@ -188,7 +215,7 @@ class MlflowRun:
         if kind is None:
             self.end("FINISHED")
         else:
-            self.end("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
+            self.end("KILLED" if issubclass(kind, KeyboardInterrupt | Terminated) else "FAILED")
 
     def _write(self, write: Callable[[], object], *, light: bool = True) -> None:
         """Queue a write and send the queue; `light` ones have a short timeout."""
@@ -213,15 +240,6 @@ class MlflowRun:
                     return
                 logger.warning("MLflow refused a write: %s", reason(error))
             self._waiting.popleft()
-
-    def _keep(self, record: Mapping[str, object], spool: Path) -> None:
-        """Append a line to `metrics.jsonl`."""
-        try:
-            spool.mkdir(parents=True, exist_ok=True)
-            with (spool / "metrics.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            logger.warning("metrics could not be kept in %s: %s", spool, error)
 
     def _lost(self, error: Exception) -> None:
         first = self._retry_at == 0.0 and not self._ended

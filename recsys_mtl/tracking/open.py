@@ -16,6 +16,7 @@ def open_run(
     tags: Mapping[str, str] | None = None,
     *,
     spool: Path | None = None,
+    run_id: str | None = None,
 ) -> Run:
     """Open a run before training: a wrong or unreachable server is reported at once.
 
@@ -28,6 +29,7 @@ def open_run(
         name: run name.
         tags: tags of the run.
         spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
+        run_id: a run that was begun before a kill and is continued, without a point twice.
 
     Raises:
         UserError: the URI is wrong, or its server cannot be reached or written.
@@ -36,4 +38,4 @@ def open_run(
         return NullRun()
     from recsys_mtl.tracking.mlflow_run import open_mlflow_run  # it takes seconds to import
 
-    return open_mlflow_run(uri, experiment, name, tags or {}, spool)
+    return open_mlflow_run(uri, experiment, name, tags or {}, spool, run_id)

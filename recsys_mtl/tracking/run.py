@@ -53,8 +53,13 @@ class Run(Protocol):
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, flat, each name once in a run."""
 
-    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
-        """Log numbers of one step (an epoch); None and NaN mean undefined and are left out."""
+    def metrics(
+        self, values: Mapping[str, float | None], step: int, *, at: float | None = None
+    ) -> None:
+        """Log numbers of one step (an epoch); None and NaN mean undefined and are left out.
+
+        `at`: when they were measured, in seconds since 1970; None: now.
+        """
 
     def text(self, name: str, text: str) -> None:
         """Store `text` as the file `name`."""
@@ -93,7 +98,9 @@ class NullRun:
     def params(self, values: Mapping[str, object]) -> None:
         """Do nothing."""
 
-    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def metrics(
+        self, values: Mapping[str, float | None], step: int, *, at: float | None = None
+    ) -> None:
         """Do nothing."""
 
     def text(self, name: str, text: str) -> None:

@@ -45,24 +45,26 @@ class StateOwner:
 class Rng(StateOwner):
     """Torch's global random numbers, on the CPU and on the training's accelerator.
 
-    The order of rows and the random numbers of combiners depend on seed and step only.
+    They are those of one process: names start with its rank. The order of rows and the random
+    numbers of combiners depend on seed and step only.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, rank: int = 0) -> None:
         self._device = device
+        self._cpu, self._cuda = f"rank-{rank}.cpu", f"rank-{rank}.cuda"
 
     def tensors(self) -> dict[str, Tensor]:
         """(bytes,) uint8 each; copies, as torch gives no others."""
-        states = {"cpu": torch.get_rng_state()}
+        states = {self._cpu: torch.get_rng_state()}
         if self._device.type == "cuda":
-            states["cuda"] = torch.cuda.get_rng_state(self._device)
+            states[self._cuda] = torch.cuda.get_rng_state(self._device)
         return states
 
     def load(self, tensors: Mapping[str, Tensor], values: Any) -> None:
         """Set both generators."""
-        torch.set_rng_state(tensors["cpu"].cpu())
-        if "cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["cuda"].cpu(), self._device)
+        torch.set_rng_state(tensors[self._cpu].cpu())
+        if self._cuda in tensors:
+            torch.cuda.set_rng_state(tensors[self._cuda].cpu(), self._device)
 
 
 def collect(parts: Mapping[str, StateOwner]) -> TrainingState:

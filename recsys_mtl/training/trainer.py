@@ -131,7 +131,8 @@ class Trainer:
     def fit(self) -> TrainingResult:
         """Train to the end and leave the best epoch's weights in the network, or the last one's.
 
-        The first Ctrl-C or SIGTERM ends it after the current batch and keeps the weights.
+        The first Ctrl-C or SIGTERM ends it after the current batch and keeps the weights, unless
+        the program handles SIGTERM itself.
 
         Raises:
             UserError: the losses stay non-finite.
@@ -156,6 +157,16 @@ class Trainer:
             log.warning("the best epoch is the last: more epochs may give a better model")
         kept = best if self.plan.keep_best else epochs[-1].number
         return TrainingResult(epochs, kept, stopped, self._skips.total)
+
+    @property
+    def steps(self) -> int:
+        """Batches that are done, of all epochs."""
+        return self._running.number * max(1, self._loader.num_batches) + self._running.batch
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """Those that are done."""
+        return self._history.epochs
 
     def state_dict(self) -> TrainingState:
         """The complete state to resume from: live tensors, and values that JSON can hold.
@@ -194,11 +205,12 @@ class Trainer:
         self.step.start_epoch(number)
         self._train(stop_requested)
         trained = self._trained_epoch()
-        self.step.balancer.epoch_end()
         with nullcontext() if self._average is None else self._average.in_network():
+            # an error in here leaves the state of the last batch, which can be stored
             epoch = replace(trained, validation=self._validate(number))
             self._history.add(epoch)
             self._best.update(number, epoch.score)
+        self.step.balancer.epoch_end()
         self._running.start(number + 1)
         self._on_epoch(epoch)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -52,10 +53,38 @@ class Fitted:
     optimizer: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
 
 
-def fit_network(
-    config: Config, prepared: Prepared, *, on_epoch: Callable[[Epoch], None] = lambda epoch: None
-) -> Fitted:
+class Recorder:
+    """Follows a training from its first batch, or lets it begin in its middle.
+
+    The base class does nothing.
+    """
+
+    taken: Taken | None = None
+
+    @contextmanager
+    def fitting(self, trainer: Trainer, taken: Taken | None) -> Iterator[None]:
+        """Around `trainer.fit`; may load a state first.
+
+        Args:
+            trainer: not yet trained.
+            taken: what it took over from another model.
+        """
+        yield
+
+    def on_step(self) -> None:
+        """A batch is done."""
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """An epoch is done."""
+
+
+def fit_network(config: Config, prepared: Prepared, recorder: Recorder | None = None) -> Fitted:
     """Build the config's network and train it on the prepared data; see `build_trainer`.
+
+    Args:
+        config: the run.
+        prepared: its data.
+        recorder: follows the training; `taken` of one that resumes replaces the warm start.
 
     Raises:
         UserError: the network does not fit this machine, the device or precision is not available,
@@ -64,14 +93,21 @@ def fit_network(
     if config.training.recipe == "auto":
         raise ValueError("the recipe is open: train with `Prepared.config`")
     require_memory(config)
-    warm = config.training.warm_start
-    if warm.model is not None and prepared.parent is None:
+    warm, recorder = config.training.warm_start, recorder or Recorder()
+    taken = recorder.taken
+    if warm.model is not None and prepared.parent is None and taken is None:
         raise ValueError("the model to start from is not loaded: prepare the data with it")
-    trainer = build_trainer(config, prepared.preprocessor, prepared.loaders, on_epoch=on_epoch)
-    taken = None
+    trainer = build_trainer(
+        config,
+        prepared.preprocessor,
+        prepared.loaders,
+        on_epoch=recorder.on_epoch,
+        on_step=recorder.on_step,
+    )
     if warm.model is not None and prepared.parent is not None:
         taken = start_from(prepared.parent, trainer.step, prepared.preprocessor, warm)
-    result = trainer.fit()
+    with recorder.fitting(trainer, taken):
+        result = trainer.fit()
     for name, weights in trainer.step.network.state_dict().items():
         if not weights.isfinite().all():
             raise diverged(f"the weights {name} are not finite")

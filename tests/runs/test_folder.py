@@ -38,6 +38,7 @@ BY_HAND: dict[str, tuple[Files, str]] = {
     "a folder called result.json": ({"result.json/a": ""}, "result.json"),
     "metrics": ({"metrics.jsonl": "mine"}, "metrics.jsonl"),
     "a log": ({"verify.log": "mine"}, "verify.log"),
+    "a file called checkpoints": ({"checkpoints": "mine"}, "checkpoints"),
 }
 
 
@@ -111,3 +112,22 @@ def test_a_trained_model_survives_a_failing_save(
     shutil.rmtree(spare.parent)
     assert (out / "result.json").is_dir()
     assert json.loads((out / "model" / "manifest.json").read_text())["format"] == 1
+
+
+def test_what_a_killed_training_was_writing_is_deleted(tmp_path: Path) -> None:
+    half = [f"{name}.tmp-12-0a1b2c3d" for name in ("result.json", "config.yaml", "_lock.json")]
+    half += [".model.12.new/config.yaml", ".model.12.old/config.yaml"]
+    mine = {"notes.txt.tmp-12-0a1b2c3d": "mine", ".model.12.older/a": "mine", "metrics.jsonl": ""}
+    write(tmp_path, EARLIER | dict.fromkeys(half, "half") | mine)
+    with training_folder(tmp_path):
+        pass
+    assert read(tmp_path) == EARLIER | mine
+
+
+def test_a_model_that_a_killed_training_had_moved_comes_back(tmp_path: Path) -> None:
+    model = {name: text for name, text in EARLIER.items() if name.startswith("model/")}
+    aside = {name.replace("model", ".model.12.old"): text for name, text in model.items()}
+    write(tmp_path, aside)
+    with training_folder(tmp_path):
+        pass
+    assert read(tmp_path) == model

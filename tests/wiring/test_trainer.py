@@ -13,7 +13,7 @@ from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores, mean_loss
-from recsys_mtl.wiring.trainer import build_trainer, fit_network, watched
+from recsys_mtl.wiring.trainer import Recorder, build_trainer, fit_network, watched
 from tests.encoded import numbers
 from tests.marks import slow_except
 
@@ -33,7 +33,9 @@ def test_every_epoch_is_reported_and_the_best_weights_are_back(
     config: Config, prepared: Prepared
 ) -> None:
     reported: list[Epoch] = []
-    fitted = fit_network(config, prepared, on_epoch=reported.append)
+    recorder = Recorder()
+    recorder.on_epoch = reported.append  # type: ignore[method-assign]
+    fitted = fit_network(config, prepared, recorder)
     assert [epoch.number for epoch in reported] == [0, 1]
     assert tuple(reported) == fitted.result.epochs
     weights = {name: task.weight for name, task in config.tasks.items()}
