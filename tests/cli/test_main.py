@@ -98,15 +98,17 @@ def test_an_error_is_one_line_of_text(fake: Fake, capsys: pytest.CaptureFixture[
 
 def test_train_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = loaded(monkeypatch)
-    options = "c.yaml --set a.b=1 --set c=[2] --data my_data --out o --baselines --seed 7"
+    options = (
+        "c.yaml --set a.b=1 --set c=[2] --data my_data --out o --baselines --seed 7 --resume 12"
+    )
     result = {"interrupted": False}
     assert call(fake, "train", result, options) == (
         (CONFIG, Path("o")),
-        {"baselines": True, "show": ResultTable.show},
+        {"baselines": True, "show": ResultTable.show, "resume": 12},
     )
     assert call(fake, "train", result, "c.yaml") == (
         (CONFIG, Path("runs/toy")),
-        {"baselines": False, "show": ResultTable.show},
+        {"baselines": False, "show": ResultTable.show, "resume": "auto"},
     )
     for line in ("c.yaml --baselines tuned lightgbm", "--baselines c.yaml tuned lightgbm"):
         _, given = call(fake, "train", result, line)
@@ -201,6 +203,7 @@ USAGE = {
     "train c.yaml --sed 3": "No such option: --sed",
     "train c.yaml --seed x": "--seed",
     "train c.yaml more": "unexpected extra argument",
+    "train c.yaml --resume last": "--resume: unknown word; expected auto, never, or the step",
     "evaluate r --split tset": "'--split'",
     "ablate": "Missing argument 'CONFIG'",
     "ablate a.yaml --processes 0": "'--processes'",
