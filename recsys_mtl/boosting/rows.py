@@ -61,9 +61,9 @@ class Problem:
         )
 
 
-def labelled(rows: Batch, column: int) -> tuple[NDArray[np.intp], Array, Array]:
-    """Row numbers, labels and weights of the rows that count for a task."""
-    labels, weights = _numpy(rows.labels[:, column]), _numpy(rows.weights)
+def labelled(rows: Batch, column: int, task: str = "") -> tuple[NDArray[np.intp], Array, Array]:
+    """Row numbers, labels and weights of the rows that count; `task` is for labels of items."""
+    labels, weights = _numpy(rows.targets(column, task)), _numpy(rows.weights)
     (kept,) = np.nonzero(~np.isnan(labels) & (weights > 0))
     return kept, labels[kept].astype(np.float64), weights[kept].astype(np.float64)
 

@@ -20,6 +20,7 @@ from recsys_mtl.cli.ablate import ablate
 from recsys_mtl.cli.compare import compare
 from recsys_mtl.cli.describe import describe
 from recsys_mtl.cli.doctor import doctor
+from recsys_mtl.cli.embed import embed
 from recsys_mtl.cli.evaluate import evaluate
 from recsys_mtl.cli.export import export
 from recsys_mtl.cli.leaderboard import leaderboard
@@ -41,6 +42,7 @@ COMMANDS = (
     ablate,
     reproduce,
     predict,
+    embed,
     export,
     validate,
     synthesize,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -64,6 +64,9 @@ class TaskSpec:
             has no items.
         prior: base rates of the training rows, which the output bias starts from, as the kind of
             task takes them; empty where it takes none.
+        table: of embeddings whose rows its items are: item k is row k + 1; empty: they have vectors
+            of their own.
+        frequencies: (items,) training rows of each item, and more; empty: not known.
         through: task that has to happen first: the tower gives the logit given that it has, the
             network that of both; None: no task.
     """
@@ -74,6 +77,16 @@ class TaskSpec:
     items: int = 0
     prior: tuple[float, ...] = ()
     through: str | None = None
+    table: str = ""
+    frequencies: Sequence[int] = field(default=(), compare=False, repr=False)
+
+    @property
+    def read(self) -> TableSpec | None:
+        """What it reads of a table in training: the item of each row."""
+        name = f"@{self.name}"  # no feature's
+        return (
+            TableSpec(name, 1 + self.items, self.outputs, table=self.table) if self.table else None
+        )
 
 
 @dataclass(frozen=True)

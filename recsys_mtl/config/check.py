@@ -9,6 +9,7 @@ from typing import Any
 from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.check_entire_space import entire_space_contradictions
+from recsys_mtl.config.check_retrieval import retrieval_contradictions
 from recsys_mtl.config.check_warm_start import warm_start_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
@@ -42,6 +43,7 @@ def contradictions(config: Config) -> list[Finding]:
         *findings,
         *adatt_contradictions(config),
         *combiner_contradictions(config),
+        *retrieval_contradictions(config),
         *warm_start_contradictions(config),
     ]
 

@@ -275,10 +275,20 @@ class RetrievalConfig(TaskConfig):
     has_items = True
 
     kind: Literal["retrieval"]
-    dim: PositiveInt = Field(128, description="width of queries and items")
+    table: str | None = Field(
+        None,
+        description="embedding table of features whose values are the items: one vocabulary, one "
+        "table, as wide as queries then; null: items have vectors of their own",
+    )
+    dim: PositiveInt = Field(128, description="width of queries and items; not with `table`")
     temperature: PositiveFloat = Field(0.07, description="divides the cosine similarities")
     max_items: PositiveInt = Field(
-        100_000, description="items to keep, the most frequent by weight"
+        100_000, description="items to keep, the most frequent by weight; not with `table`"
+    )
+    logq_correction: bool = Field(
+        True,
+        description="where only the items of a batch compete (more than 2,048 items, or `table`): "
+        "correct that frequent ones are negatives more often (logQ, Yi et al. 2019)",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsys_mtl.features.block import FeatureBlock, take
+from recsys_mtl.features.block import FeatureBlock, ItemIds, take
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Batch:
 
     Attributes:
     blocks: the features' values by layout, see `recsys_mtl.features.block`.
-    labels: (B, T) float32 targets as `Label.encode` gives them, NaN where unlabelled.
+    labels: (B, T) float32 targets as `Label.encode` gives them, NaN where unlabelled. Indices of
+        items are rounded from 2^24 on: `items` and `targets` have them as they are.
     weights: (B,) float32, not negative.
     keys: (B, K) int64 as `Preprocessor.keys` encodes them, for evaluation; None: no keys.
     """
@@ -41,6 +42,24 @@ class Batch:
             if feature in block.names:
                 return block[feature]
         raise KeyError(feature)
+
+    def items(self, column: int, task: str) -> Tensor:
+        """(B,) int64 item of each row, of a task whose labels are that column; 0 where it has none.
+
+        Rows without a block of items are small ones, made by hand.
+        """
+        block = self.blocks.get(ItemIds.layout)
+        if isinstance(block, ItemIds) and task in block.names:
+            return block[task]
+        return self.labels[:, column].nan_to_num(0).long()
+
+    def targets(self, column: int, task: str) -> Tensor:
+        """(B,) labels of a task, NaN where unlabelled; indices of items in float64."""
+        labels = self.labels[:, column]
+        block = self.blocks.get(ItemIds.layout)
+        if block is None or task not in block.names:
+            return labels
+        return torch.where(labels.isnan(), torch.nan, self.items(column, task).double())
 
     @property
     def num_rows(self) -> int:

@@ -25,9 +25,10 @@ from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.where import Condition, parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
+from recsys_mtl.features.block import ItemIds
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.registry import blocks_of, features_of, in_order
-from recsys_mtl.features.table import restored, stored
+from recsys_mtl.features.table import features_by_table, restored, stored
 from recsys_mtl.tasks import Label, kind_of
 from recsys_mtl.tasks.label import Labels
 
@@ -54,6 +55,12 @@ class Preprocessor:
     conditions: dict[str, Condition]
     weight: Weight | None
     keys: tuple[Key, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Connects labels with the tables that they share."""
+        tables = {key: reading[0] for key, reading in features_by_table(self.features).items()}
+        for label in self.labels.values():
+            label.link(tables)
 
     @classmethod
     def fit(
@@ -162,21 +169,29 @@ class Preprocessor:
         if labels:
             target, weights = self.encode_labels(frame)
         else:
-            target = np.full((frame.height, len(self.labels)), np.nan, np.float32)
+            target = np.full((frame.height, len(self.labels)), np.nan)
             weights = np.ones(frame.height, np.float32)
         keys = None
         if labels and self.keys:
             encoded = [key.encode(frame[key.column]) for key in self.keys]
             keys = torch.from_numpy(np.stack(encoded, axis=1))
+        blocks = blocks_of(features, frame.height)
+        items = {
+            name: np.nan_to_num(target[:, index]).astype(np.int64)
+            for index, (name, label) in enumerate(self.labels.items())
+            if label.has_items
+        }
+        if items and labels:
+            blocks[ItemIds.layout] = ItemIds.of(items, frame.height)
         return Batch(
-            blocks_of(features, frame.height),
-            labels=torch.from_numpy(target),
+            blocks,
+            labels=torch.from_numpy(target.astype(np.float32)),
             weights=torch.from_numpy(np.ascontiguousarray(weights)),
             keys=keys,
         )
 
     def encode_labels(self, frame: pl.DataFrame) -> tuple[Labels, Labels]:
-        """(B, T) targets, NaN where unlabelled, and (B,) row weights.
+        """(B, T) float64 targets, NaN where unlabelled, and (B,) row weights.
 
         Raises:
             UserError: a label or weight has the wrong type or a value it may not have.
@@ -186,7 +201,7 @@ class Preprocessor:
         encoded: dict[str, Labels] = {}
         for name in self.labels:
             self._encode_label(name, frame, rows, counted, encoded)
-        target = np.empty((frame.height, len(self.labels)), np.float32)
+        target = np.empty((frame.height, len(self.labels)))
         for index, name in enumerate(self.labels):
             target[:, index] = encoded[name]
         return target, weights

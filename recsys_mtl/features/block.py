@@ -172,6 +172,18 @@ class Ids(Columns, TableBlock):
 
 
 @dataclass(frozen=True)
+class ItemIds(Columns):
+    """One int64 item a task that retrieves items, 0 where a row has none: labels, not features."""
+
+    layout: ClassVar[str] = "items"
+    dtype: ClassVar[DTypeLike] = np.int64
+
+    def __getitem__(self, name: str) -> Tensor:
+        """(B,) items of a task."""
+        return super().__getitem__(name).squeeze(1)
+
+
+@dataclass(frozen=True)
 class Ragged(FeatureBlock):
     """Lists of each row, without padding.
 

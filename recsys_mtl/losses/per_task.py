@@ -1,6 +1,6 @@
 """One loss a task: the weighted mean over its labelled rows.
 
-Shapes: B rows, T tasks, o outputs of a task's tower, I items.
+Shapes: B rows, T tasks, o outputs of a task's tower.
 
 A NaN label means unlabelled. Such a row has zero loss and exactly zero gradient, whatever its
 logits are: it is replaced before the loss is computed, as NaN times zero is NaN.
@@ -16,6 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from recsys_mtl.losses.candidates import Candidates
 from recsys_mtl.losses.entire_space import Through, counterfactual
 from recsys_mtl.losses.pointwise import NAMED
 
@@ -45,7 +46,7 @@ class TaskLoss:
         return cls(NAMED[name], tuple(settings.items()), elementwise=True)
 
     def __call__(
-        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Candidates | None = None
     ) -> tuple[Tensor, Tensor]:
         """The weighted mean over labelled rows.
 
@@ -53,7 +54,7 @@ class TaskLoss:
             logits: (B, o) tower outputs; the query for retrieval.
             labels: (B,), NaN where unlabelled.
             weights: (B,) row weights, not negative.
-            items: (I, o) item table of a retrieval task.
+            items: those that compete, of a retrieval task.
 
         Returns:
             The loss, a scalar (zero, and with zero gradients, where no row counts), and the number
@@ -63,7 +64,7 @@ class TaskLoss:
         return losses.squeeze(0), counts.squeeze(0)
 
     def stacked(
-        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Tensor | None = None
+        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Candidates | None = None
     ) -> tuple[Tensor, Tensor]:
         """The same for G tasks at once, which only element-wise losses allow for G > 1.
 
@@ -72,7 +73,7 @@ class TaskLoss:
                 losses.
             labels: (B, G).
             weights: (B,).
-            items: (I, o) item table of a retrieval task.
+            items: those that compete, of a retrieval task.
 
         Returns:
             (G,) losses and (G,) counts.
@@ -100,7 +101,7 @@ class TaskLoss:
         row_weights: Tensor,
         logits: Tensor,
         labels: Tensor,
-        items: Tensor | None,
+        items: Candidates | None,
     ) -> tuple[Tensor, Tensor]:
         """(R, G) weights and losses of the R ≤ B rows that the mean is over."""
         del items
@@ -113,10 +114,15 @@ class TaskLoss:
 
 @dataclass(frozen=True)
 class ItemLoss(TaskLoss):
-    """The loss of a task that retrieves items: `rows` also takes the (I, o) item table.
+    """The loss of a task that retrieves items: `rows` also takes the items that compete.
 
     The unknown item (label 0) cannot be learned: its rows count as unlabelled.
+
+    Attributes:
+        corrected: whether the bias of drawing negatives from the batch is corrected.
     """
+
+    corrected: bool = True
 
     def counting(self, labels: Tensor) -> Tensor:
         """Whether each label (any shape) counts; bool of the same shape."""
@@ -128,13 +134,20 @@ class ItemLoss(TaskLoss):
         row_weights: Tensor,
         logits: Tensor,
         labels: Tensor,
-        items: Tensor | None,
+        items: Candidates | None,
     ) -> tuple[Tensor, Tensor]:
         """Rows are selected, not masked: an unlabelled row must not add a negative item."""
         if items is None:
-            raise ValueError("a retrieval loss needs the item table: items is None")
+            raise ValueError("a retrieval loss needs the items that compete: items is None")
         rows = counts.squeeze(1)
-        losses = self.rows(logits[rows], labels[rows].squeeze(1), items, **dict(self.settings))
+        positions = items.positions.repeat(len(rows) // max(1, len(items.positions)))  # of members
+        losses = self.rows(
+            logits[rows],
+            positions[rows],
+            items.vectors,
+            items.log_q if self.corrected else None,
+            **dict(self.settings),
+        )
         return row_weights[rows], losses.unsqueeze(1)
 
 
@@ -164,7 +177,7 @@ class TaskLosses:
         logits: Mapping[str, Tensor],
         labels: Tensor,
         weights: Tensor,
-        items: Mapping[str, Tensor] | None = None,
+        items: Mapping[str, Candidates] | None = None,
         conditional: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses and counts of all tasks.
@@ -173,7 +186,7 @@ class TaskLosses:
             logits: (B, o) by task.
             labels: (B, T), NaN where unlabelled.
             weights: (B,) row weights.
-            items: item tables of the retrieval tasks, by task.
+            items: those that compete, by retrieval task.
             conditional: of tasks behind others, see `Funnel.conditional`; without it their losses
                 are those of the joint label, as in evaluation.
 

@@ -1,6 +1,6 @@
 """Losses of single rows: pure functions, one value a row, no reduction.
 
-Shapes: B rows, K classes, D embedding width, I items. Element-wise losses take any shape, so a
+Shapes: B rows, K classes, D embedding width, C items. Element-wise losses take any shape, so a
 stack of tasks (B, T) goes through one call.
 
 All of them compute in float32 (float64 stays float64), also under autocast: half precision
@@ -16,9 +16,6 @@ from typing import Concatenate, ParamSpec
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-FULL_SOFTMAX_ITEMS = 2048
-"""Catalogues up to this size get the full softmax; above it only the batch's items compete."""
 
 _Rest = ParamSpec("_Rest")
 
@@ -131,27 +128,32 @@ def zero_inflated_lognormal(outputs: Tensor, labels: Tensor, *, least_spread: fl
 
 
 @_in_float32
-def info_nce(query: Tensor, labels: Tensor, items: Tensor, *, temperature: float) -> Tensor:
+def info_nce(
+    query: Tensor,
+    positions: Tensor,
+    items: Tensor,
+    log_q: Tensor | None = None,
+    *,
+    temperature: float,
+) -> Tensor:
     """InfoNCE (van den Oord et al. 2018, equation 4) of a query and its item.
 
-    Scores are cosine similarities over `temperature`; both vectors are normalised here. With at
-    most `FULL_SOFTMAX_ITEMS` items all of them compete (a full softmax). In a larger catalogue the
-    negatives are the *distinct* items of the batch: an item that is the label of several rows is
-    one candidate, and no row has its own item among its negatives.
+    Scores are cosine similarities over `temperature`; both vectors are normalised here. Where the
+    items are those of a batch, frequent ones are negatives more often than others: `log_q` is
+    subtracted from the scores (Yi et al. 2019, "Sampling-bias-corrected neural modeling for large
+    corpus item recommendations", section 3).
 
     Args:
         query: (B, D).
-        labels: (B,) item indices; every row counts, so leave unlabelled rows out.
-        items: (I, D), the full item table.
+        positions: (B,) of each row's item; every row counts, so leave unlabelled rows out.
+        items: (C, D), those that compete, each once.
+        log_q: (C,) logarithms of how likely each is to be among them; None: no correction.
         temperature: divides the similarities, positive.
 
     Returns:
-        (B,); zero for all rows for a large catalogue and a batch of one distinct item.
+        (B,); zero for all rows for a single item.
     """
-    positives = labels.long()
-    if len(items) > FULL_SOFTMAX_ITEMS:
-        distinct, positives = torch.unique(positives, return_inverse=True)
-        items = items[distinct]
     candidates = F.normalize(items.to(query.dtype), dim=1)
     scores = F.normalize(query, dim=1) @ candidates.T / temperature
-    return F.cross_entropy(scores, positives, reduction="none")
+    scores = scores if log_q is None else scores - log_q.to(query.dtype)
+    return F.cross_entropy(scores, positions.long(), reduction="none")

@@ -171,6 +171,10 @@ class Embeddings(nn.Module, ABC):
         """The tables in the order of the specs."""
         return [self._weight(table.key) for table in self.tables]
 
+    def table(self, key: str) -> Tensor:
+        """(rows, dim) of a table."""
+        return self._weight(key)
+
     def _weight(self, key: str) -> Tensor:
         return self.embedding_bags.get_parameter(f"{table_name(key)}.weight")
 

@@ -6,7 +6,7 @@ Shapes: B rows, P pooled embedding width, I inputs of the experts, T tasks, E ex
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from recsys_mtl.columns.sequences import SequenceSpec
 from recsys_mtl.columns.spec import DataSpec, TableSpec
 from recsys_mtl.data.batch import Batch
-from recsys_mtl.features.block import Bag, TableBlock
+from recsys_mtl.features.block import Bag, ItemIds, TableBlock
 from recsys_mtl.features.inputs import InputModule
 from recsys_mtl.features.registry import input_modules, tables_by_block
+from recsys_mtl.losses import Candidates
 from recsys_mtl.model.architecture import ArchitectureOutput, ArchitectureSpec
 from recsys_mtl.model.architectures import architecture_of
+from recsys_mtl.model.catalogues import Catalogues
 from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import TableOptimizer
 from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
@@ -32,7 +34,7 @@ from recsys_mtl.model.sequences import SequenceEncoders
 from recsys_mtl.model.towers import Towers
 from recsys_mtl.tasks import kind_of
 
-__all__ = ["MultiTaskNetwork", "NetworkSpec", "Outputs", "item_key", "own_table"]
+__all__ = ["MultiTaskNetwork", "NetworkSpec", "Outputs", "own_table"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class MultiTaskNetwork(nn.Module):
         self._own_tables = architecture.own_tables
         own = _tables_of_tasks(data) if architecture.own_tables else ()
         self.embeddings = make_embeddings(
-            (*data.reads, *own),
+            (*data.reads, *own, *(task.read for task in self.tasks if task.read)),
             backend=backend,
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
@@ -150,19 +152,14 @@ class MultiTaskNetwork(nn.Module):
             layers=spec.tower_layers,
             members=spec.members,
         ).to(device)
-        self._item_keys = {t.name: item_key(t.name) for t in data.tasks if t.items}
-        self.items = nn.ParameterDict(
-            {
-                item_key(task.name): _item_table(task.items, task.outputs, device)
-                for task in data.tasks
-                if task.items
-            }
-        )
+        self.catalogues = Catalogues(data.tasks, self.embeddings, device)
+        self.items = self.catalogues.own
 
     @property
     def layouts_above(self) -> frozenset[str]:
         """Blocks of a batch that `forward_from` reads."""
-        return frozenset(layout for m in self._input_modules() for layout in m.layouts)
+        above = {layout for m in self._input_modules() for layout in m.layouts}
+        return frozenset(above | {ItemIds.layout})
 
     def _input_modules(self) -> list[InputModule]:
         return [m for m in self.inputs.values() if isinstance(m, InputModule)]
@@ -181,7 +178,8 @@ class MultiTaskNetwork(nn.Module):
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings, and sequences as their encoders do.
 
-        If tasks have tables of their own, then (B, T · P) of these, last.
+        If tasks have tables of their own, then (B, T · P) of these. If items of tasks are rows of
+        the tables, then the rows' items, last.
 
         Each backward pass through it is one update of the tables.
         """
@@ -192,16 +190,17 @@ class MultiTaskNetwork(nn.Module):
             bags += block.bags(names)
         if self._own_tables:
             bags += [bags[index] for index in self._pooled_reads] * len(self.tasks)
-        pooled, entries = self.embeddings.with_sequences(bags, batch.num_rows)
-        own = pooled[:, self.pooled_width :]
-        pooled = pooled[:, : self.pooled_width] if self._own_tables else pooled
+        bags += self.catalogues.bags(batch)
+        columns, entries = self.embeddings.with_sequences(bags, batch.num_rows)
+        apart = [len(self.tasks) * self.pooled_width * self._own_tables, self.catalogues.width]
+        pooled, *others = torch.split(columns, [self.pooled_width, *filter(None, apart)], 1)
         if self.sequences.widths:
             pooled = torch.cat([pooled, *self.sequences(pooled, entries, batch.blocks)], 1)
-        return (pooled, own) if self._own_tables else (pooled,)
+        return pooled, *others
 
     def shared_of(self, embedded: Sequence[Tensor]) -> Sequence[Tensor]:
         """Those of the outputs of `embed`, or of their leaves, that all tasks read."""
-        return embedded[:-1] if self._own_tables else embedded
+        return embedded[:1]
 
     def cut(self, batch: Batch) -> Cut:
         """The graph cut above `embed`."""
@@ -235,7 +234,7 @@ class MultiTaskNetwork(nn.Module):
         if not by_task:
             own = None
             if self._own_tables:
-                tables = embedded[-1].view(-1, tasks, self.pooled_width).transpose(0, 1)
+                tables = embedded[1].view(-1, tasks, self.pooled_width).transpose(0, 1)
                 common = (columns[0][:, self.pooled_width :], *columns[1:])
                 others = [column.expand(tasks, -1, -1) for column in common]
                 own = _cast(self.members(torch.cat([tables, *others], -1)))
@@ -287,18 +286,32 @@ class MultiTaskNetwork(nn.Module):
         """`embed`, then `forward_from`."""
         return self.forward_from(self.embed(batch), batch)
 
+    def candidates(self, embedded: Sequence[Tensor], batch: Batch) -> dict[str, Candidates]:
+        """The items that compete in a batch, of each retrieval task.
+
+        Args:
+            embedded: of `embed`, or the leaves of a cut; the rows' items are read from it.
+            batch: the rows.
+        """
+        return self.catalogues.candidates(embedded[-1], batch)
+
     def item_vectors(self, task: str) -> Tensor:
         """(items, dim) unit vectors of a retrieval task; item 0 stands for unknown items."""
-        return F.normalize(self.items[item_key(task)], dim=-1)
+        return F.normalize(self.catalogues.table(task), dim=-1)
 
-    def item_tables(self) -> dict[str, Tensor]:
-        """The raw (items, dim) table of each retrieval task."""
-        return {task: self.items[key] for task, key in self._item_keys.items()}
+    def scorer(self, task: str) -> Callable[[Tensor], Tensor]:
+        """From (B, dim) unit queries to (B, items) cosine similarities, in float32."""
+        items = self.item_vectors(task).T
+
+        def scores(query: Tensor) -> Tensor:
+            with torch.autocast(query.device.type, enabled=False):
+                return query.float() @ items
+
+        return scores
 
     def scores(self, task: str, query: Tensor) -> Tensor:
         """(B, dim) unit queries to (B, items) cosine similarities, in float32."""
-        with torch.autocast(query.device.type, enabled=False):
-            return query.float() @ self.item_vectors(task).T
+        return self.scorer(task)(query)
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """All parameters except the tables, which have a separate optimizer."""
@@ -369,13 +382,3 @@ def _cast(x: Tensor) -> Tensor:
     """Inputs in the experts' precision: cast once under autocast, not once per expert."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
-
-
-def item_key(task: str) -> str:
-    """Parameter names may not hold a dot."""
-    return "i_" + task.replace(".", "%2E")
-
-
-def _item_table(items: int, dim: int, device: torch.device | str) -> nn.Parameter:
-    """(items, dim) of about unit rows."""
-    return nn.Parameter((torch.randn(items, dim) * dim**-0.5).to(device))

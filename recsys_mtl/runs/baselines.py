@@ -31,7 +31,7 @@ def constant(
     """
     predictions: Predictions = {}
     for column, task in enumerate(tasks):
-        rows, labels, weights = labelled(train, column)
+        rows, labels, weights = labelled(train, column, task.name)
         if not len(rows):
             predictions[task.name] = NO_ROWS
             continue

@@ -153,7 +153,7 @@ def _judge(
     if isinstance(predicted, Undefined):
         names = metric_names(task.kind, top_k, lists=groups is not None)
         return dict.fromkeys(names, predicted)
-    labels = rows.inverses[task.name](test.labels[:, column].numpy())
+    labels = rows.inverses[task.name](test.targets(column, task.name).numpy())
     return evaluate_task(
         task.kind,
         labels,

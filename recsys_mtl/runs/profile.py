@@ -200,7 +200,8 @@ class DataProfile:
         return self._see
 
     def _see(self, split: SplitName, frame: pl.DataFrame, batch: Batch) -> None:
-        self.add(split, frame, batch.labels.numpy(), batch.weights.numpy())
+        labels = [batch.targets(i, of.label.task).numpy() for i, of in enumerate(self._labels)]
+        self.add(split, frame, np.column_stack(labels), batch.weights.numpy())
 
     def add(self, split: SplitName, frame: pl.DataFrame, labels: Any, weights: Any) -> None:
         """Raw rows (B) with labels (B, T) and weights (B,)."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.lookup import Lookup
 from recsys_mtl.columns.numbers import Floats
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 UNLABELLED = -1
 OUTSIDE = -2
 
-Labels = NDArray[np.float32]
+Labels = NDArray[np.floating]
+
+
+class Table(Protocol):
+    """An embedding table: from category to row, and its width."""
+
+    coder: Coder
+    dim: int
 
 
 @dataclass
@@ -39,7 +47,10 @@ class Label(ColumnEncoder, ABC):
     Attributes:
         task: task name.
         null_values: canonical texts that mean unlabelled, as null and NaN do.
+        has_items: whether targets are indices of items.
     """
+
+    has_items: ClassVar[bool] = False
 
     task: str
     null_values: list[str] = field(kw_only=True, default_factory=list)
@@ -51,11 +62,14 @@ class Label(ColumnEncoder, ABC):
 
     @abstractmethod
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
-        """(B,) targets, NaN where unlabelled.
+        """(B,) targets, NaN where unlabelled: float32, or float64 for indices of items.
 
         Raises:
             UserError: this kind of label cannot take a value.
         """
+
+    def link(self, tables: Mapping[str, Table]) -> None:
+        """Connects it with the tables of the features, by name: it may share one."""
 
     @abstractmethod
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:

@@ -12,16 +12,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW
 from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.tasks import RetrievalConfig
 from recsys_mtl.metrics import Metrics
 from recsys_mtl.metrics import retrieval as of
 from recsys_mtl.metrics.weighing import Array, Score, together
 from recsys_mtl.tasks.kind import Kind, Scoring, ToUnit, weighted_shares
-from recsys_mtl.tasks.label import Label, Labels, targets
+from recsys_mtl.tasks.label import UNLABELLED, Label, Labels, Table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from recsys_mtl.losses import TaskLoss
 
 _SCORES_AT_ONCE = 8_000_000  # numbers of a (rows, items) score matrix held at once
+_OF_RESERVED = np.zeros(FIRST_ROW, np.int64)  # item of a reserved row of a shared table
+_OF_RESERVED[NULL_ROW] = UNLABELLED
 
 
 @dataclass
@@ -41,34 +45,70 @@ class RetrievalLabel(Label):
         dim: width of query and item embeddings.
         max_items: number of items that are kept, those of the most weight.
         items: the vocabulary, by falling weight, equal weights by text; the first has index 1.
+        table: of features, whose vocabulary is the catalogue instead; empty: none.
+        frequencies: training rows of each item; items that were added since have none.
     """
 
     kind: ClassVar[str] = "retrieval"
+    has_items: ClassVar[bool] = True
     dim: int = 1
     max_items: int = 1
     items: list[str] = field(default_factory=list)
+    table: str = ""
+    frequencies: list[int] = field(default_factory=list)
     _counts: Counts = field(default_factory=Counts, init=False, repr=False, compare=False)
+    _shared: Table | None = field(default=None, init=False, repr=False, compare=False)
+
+    def link(self, tables: Mapping[str, Table]) -> None:
+        """Takes the table whose vocabulary is the catalogue."""
+        self._shared = tables[self.table] if self.table else None
 
     @property
     def spec(self) -> TaskSpec:
         """A query embedding and the item table's rows."""
-        return TaskSpec(self.task, self.kind, self.dim, items=1 + len(self.items))
+        return TaskSpec(
+            self.task,
+            self.kind,
+            self.dim if self._shared is None else self._shared.dim,
+            items=1 + len(self.catalogue),
+            table=self.table,
+            frequencies=self.frequencies,
+        )
+
+    @property
+    def catalogue(self) -> list[str]:
+        """The items in the order of their indices, from 1."""
+        coder = None if self._shared is None else self._shared.coder
+        return coder.values if isinstance(coder, Vocabulary) else self.items
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""
         require_category(values, self.where)
         self._counts.update(values, rows.weights)
+        if self._shared is not None:
+            self._shared.coder.update(values, rows.weights)
 
     def finish(self) -> None:
-        """Keeps the most frequent items."""
-        self.items = list(self._counts.ranked(without=self.null_values))[: self.max_items]
-        if not self.items:
+        """Keeps the most frequent items, or those that the shared table keeps."""
+        ranked = self._counts.ranked(without=self.null_values)
+        if self._shared is None:
+            self.items = list(ranked)[: self.max_items]
+        known = [item for item in self.catalogue if item in ranked]
+        if not known:
             raise self.no_labels()
+        rows = dict(zip(known, self._counts.rows_of(known), strict=True))
+        self.frequencies = [rows.get(item, 0) for item in self.catalogue]
         self._counts = Counts()
 
     def encode(self, values: pl.Series, rows: Rows) -> Labels:
         """(B,) item index, 0 outside the vocabulary, NaN where unlabelled."""
-        return targets(self.codes(values, self._lookup))
+        if self._shared is None:
+            codes = self.codes(values, self._lookup)
+        else:
+            require_category(values, self.where)
+            of_table = self._shared.coder.codes(values)
+            codes = np.where(of_table < FIRST_ROW, _OF_RESERVED[of_table % FIRST_ROW], of_table - 1)
+        return np.where(codes < 0, np.nan, codes.astype(np.float64))
 
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
         """The best items of each row and their scores, as lists, from (B, items) scores."""
@@ -91,7 +131,7 @@ class RetrievalLabel(Label):
     def name_items(self, items: Tensor, scores: Tensor) -> pl.DataFrame:
         """Columns of predictions from (B, k) item indices (none of them 0) and their scores."""
         indices, column = items.cpu().numpy(), f"{self.task}_scores"
-        names = pl.Series(self.items).gather(indices.ravel() - 1)
+        names = pl.Series(self.catalogue).gather(indices.ravel() - 1)
         return pl.DataFrame(
             {
                 self.task: names.reshape(indices.shape).arr.to_list(),
@@ -111,14 +151,14 @@ class RetrievalLabel(Label):
     def reads_same(self, other: Self, ours: Array, theirs: Array) -> bool:
         """Whether the items are the same; those that either catalogue lacks are misses."""
         both = (ours > 0) & (theirs > 0)
-        a, b = np.array(self.items), np.array(other.items)
+        a, b = np.array(self.catalogue), np.array(other.catalogue)
         return bool(
             (a[ours[both].astype(np.int64) - 1] == b[theirs[both].astype(np.int64) - 1]).all()
         )
 
     def kept(self, parent: Self, *, grow: bool) -> Self:
         """These items and behind them the parent's others, up to `max_items`."""
-        if not grow:
+        if not grow or self.table:
             return self
         known = set(self.items)
         more = [item for item in parent.items if item not in known]
@@ -132,7 +172,7 @@ class RetrievalLabel(Label):
 
     def remark(self, champion: Self) -> str:
         """Catalogues of unequal size."""
-        ours, theirs = len(self.items), len(champion.items)
+        ours, theirs = len(self.catalogue), len(champion.catalogue)
         if ours == theirs:
             return ""
         return f"{ours:,} items can be retrieved, the champion's catalogue has {theirs:,}."
@@ -154,13 +194,15 @@ class Retrieval(Kind[RetrievalConfig]):
 
     def label(self, name: str, task: RetrievalConfig) -> RetrievalLabel:
         """An unfitted encoder."""
-        return RetrievalLabel(**self.common(name, task), dim=task.dim, max_items=task.max_items)
+        common = self.common(name, task) | {"table": task.table or ""}
+        return RetrievalLabel(**common, dim=task.dim, max_items=task.max_items)
 
     def loss(self, task: RetrievalConfig) -> TaskLoss:
         """InfoNCE."""
         from recsys_mtl.losses import ItemLoss, pointwise
 
-        return ItemLoss(pointwise.info_nce, (("temperature", task.temperature),))
+        settings = (("temperature", task.temperature),)
+        return ItemLoss(pointwise.info_nce, settings, corrected=task.logq_correction)
 
     def merged(self, outputs: Tensor) -> Tensor:
         """The mean query, of length 1: its scores rank items as the mean scores do."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsys_mtl.columns.keys import GroupKey, Key, SegmentKey
 from recsys_mtl.columns.spec import TaskSpec
@@ -131,37 +131,39 @@ class Evaluator:
         masses = np.zeros(len(self.tasks))
         counts = np.zeros(len(self.tasks), dtype=np.int64)
         parts: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
-        labels: list[Array] = []
+        labels: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
         weights: list[Array] = []
         keys: list[Ints] = []
         gates = GateStatistics(network.expert_names)
+        scorers = [network.scorer(t.name) if t.items else _no_items for t in self.tasks]
         for batch in loader.epoch(0):
             moved = batch.to(device)
             with autocast(self.precision, device):
-                outputs = network(moved)
+                embedded = network.embed(moved)
+                outputs = network.forward_from(embedded, moved)
             losses, counted = self.losses(
-                outputs.logits, moved.labels, moved.weights, network.item_tables()
+                outputs.logits, moved.labels, moved.weights, network.candidates(embedded, moved)
             )
             mass = self.losses.masses(moved.labels, moved.weights)
             sums += (losses.double() * mass).cpu().numpy()
             masses += mass.cpu().numpy()
             counts += counted.cpu().numpy()
             gates.update(outputs.gates, moved.weights)
-            labels.append(batch.labels.numpy())
             weights.append(batch.weights.numpy())
             keys += [] if batch.keys is None else [batch.keys.numpy()]
             for index, task in enumerate(self.tasks):
                 predicted = kind_of(task.kind).predict(
                     task,
                     outputs.logits[task.name].float(),
-                    batch.labels[:, index],
-                    partial(network.scores, task.name),
+                    batch.targets(index, task.name),
+                    scorers[index],
                 )
+                labels[task.name].append(batch.targets(index, task.name).numpy())
                 parts[task.name].append(predicted.cpu().numpy())
         names = [task.name for task in self.tasks]
         means = [float(s / m) if m else None for s, m in zip(sums, masses, strict=True)]
         predictions = {name: np.concatenate(part) for name, part in parts.items()}
-        in_unit = dict(zip(names, np.concatenate(labels).T, strict=True))
+        in_unit = {name: np.concatenate(part) for name, part in labels.items()}
         for name, invert in self.inverse.items():
             predictions[name], in_unit[name] = invert(predictions[name]), invert(in_unit[name])
         row_weights = np.concatenate(weights)
@@ -227,6 +229,10 @@ class Evaluator:
             rows = int((~np.isnan(observed) & (weights > 0)).sum())
             conditional[task.name] = Conditional(task.through, rows, metrics)
         return conditional
+
+
+def _no_items(queries: Tensor) -> Tensor:
+    raise AssertionError("a task without items has no scores of items")
 
 
 def conditional_probability(joint: Array, before: Array) -> Array:

@@ -10,6 +10,7 @@ Shapes: B rows, T tasks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -120,7 +121,7 @@ class TrainingStep:
         by_task = combining is not None and self.network.tasks_are_separable
         with autocast(self._precision, self.device):
             outputs = self.network.forward_from(cut.leaf(), batch, by_task=by_task)
-        losses, counts = self._losses(outputs, batch)
+        losses, counts = self._losses(outputs, cut.leaf(), batch)
         detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
         if bad:  # before the balancer records them
@@ -145,8 +146,9 @@ class TrainingStep:
         updated = self._update(cut)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
-                again = self.network(batch)
-            self.balancer.after_step(self._losses(again, batch)[0].detach(), present)
+                embedded = self.network.embed(batch)
+                again = self.network.forward_from(embedded, batch)
+            self.balancer.after_step(self._losses(again, embedded, batch)[0].detach(), present)
         return StepResult(detached, counts, masses, updated)
 
     def _objective(self, view: StepView, *, by_task: bool) -> Objective:
@@ -172,8 +174,10 @@ class TrainingStep:
         lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
         return lengths / scale
 
-    def _losses(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor]:
-        items = self.network.item_tables()
+    def _losses(
+        self, outputs: Outputs, embedded: Sequence[Tensor], batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        items = self.network.candidates(embedded, batch)
         given = outputs.conditional
         return self.losses(outputs.logits, batch.labels, batch.weights, items, given)
 

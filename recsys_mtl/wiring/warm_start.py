@@ -18,8 +18,9 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.features.table import features_by_table
 from recsys_mtl.model import MultiTaskNetwork
+from recsys_mtl.model.catalogues import item_key
 from recsys_mtl.model.embeddings import table_name
-from recsys_mtl.model.network import item_key, own_table
+from recsys_mtl.model.network import own_table
 from recsys_mtl.training.optim_state import copy_rows, load_optimizer_tensors
 from recsys_mtl.training.step import TrainingStep
 
@@ -159,10 +160,11 @@ def _item_maps(
 ) -> dict[str, Rows]:
     """The same for the catalogues of retrieval tasks."""
     return {
-        f"items.{item_key(task)}": preprocessor.labels[task].same_items(
-            parent.preprocessor.labels[task]
+        f"items.{item_key(task.name)}": preprocessor.labels[task.name].same_items(
+            parent.preprocessor.labels[task.name]
         )
-        for task in network.item_tables()
+        for task in network.tasks
+        if task.items and not task.table
     }
 
 

@@ -226,6 +226,23 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         transfers(("next", "buy")),
         ["model.logit_transfer.0.source: retrieval task 'next' has no logit to transfer"],
     ),
+    ({"tasks": {"next": {"table": "city"}}}, []),
+    (
+        {"tasks": {"next": {"table": "town", "dim": 8, "max_items": 9, "null_values": ["-"]}}},
+        [
+            "tasks.next.table: no feature reads this table",
+            "tasks.next.dim: dim is that of table 'town'",
+            "tasks.next.max_items: max_items is that of table 'town'",
+            "tasks.next.null_values: null_values is that of table 'town'",
+        ],
+    ),
+    (
+        {
+            "features": {"city": {"encoding": "hash", "buckets": 9}},
+            "tasks": {"next": {"table": "city"}},
+        },
+        ["tasks.next.table: table 'city' keeps no values that could be retrieved"],
+    ),
     (
         {"training": {"precision": "fp16", "device": "cpu"}},
         ["training.precision: fp16 does not train on a cpu"],

@@ -12,13 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import FeatureConfig
 from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
+from recsys_mtl.features.categorical import CategoricalFeature
+from recsys_mtl.tasks.retrieval import RetrievalLabel
 from tests.encoded import numbers, tensors
 
 FEATURES = TypeAdapter(dict[str, FeatureConfig]).validate_python(
@@ -72,6 +76,57 @@ def _assert_equal(one: Batch, other: Batch) -> None:
     torch.testing.assert_close(tensors(one), tensors(other), rtol=0, atol=0)
 
 
+def test_items_are_int64_beyond_what_float32_holds():
+    buckets = 2**25
+    hashed = HashBuckets([], buckets, one_spelling=True)
+    label = RetrievalLabel("next", "next", table="video")
+    feature = CategoricalFeature("shown", 4, hashed, of_table="video")
+    encoders = Preprocessor((feature,), {"next": label}, {}, None)
+    values = pl.Series("next", [f"v{number}" for number in range(40)] + [None])
+    batch = encoders.encode(pl.DataFrame([values, values.alias("shown")]))
+    items = [*(hashed.codes(values)[:40] - 1), 0]
+    assert batch.items(0, "next").dtype == torch.int64
+    odd = [item for item in items if item > 2**24 and item % 2]  # float32 has even ones only
+    assert odd
+    some = concat([batch.select(torch.arange(9)), batch.select(torch.arange(9, 41))])
+    assert some.items(0, "next").tolist() == items
+    assert some.targets(0, "next")[:40].tolist() == items[:40]
+    assert some.targets(0, "next")[40].isnan()
+    target, _ = encoders.encode_labels(pl.DataFrame([values]))
+    assert target[:40, 0].tolist() == items[:40]
+
+
+def test_a_task_shares_the_table_of_features():
+    features = {"shown": {"kind": "categorical", "table": "video"}, "seen": {
+        "kind": "categorical_list", "table": "video", "max_size": 4, "length": False}}  # fmt: skip
+    sections = TypeAdapter(dict[str, FeatureConfig]).validate_python(features)
+    tasks = TypeAdapter(dict[str, TaskConfig]).validate_python(
+        {"next": {"kind": "retrieval", "table": "video"}}
+    )
+    frame = pl.DataFrame(
+        {
+            "shown": ["a", "b", "a", None],
+            "seen": [["b", "c"], ["c"], [], ["c"]],
+            "next": ["d", "d", None, "e"],
+        }
+    )
+    fitted = Preprocessor.fit([frame], sections, tasks, weight=None, default_dim=6)
+    for encoders in (fitted, Preprocessor.from_dict(json.loads(json.dumps(fitted.to_dict())))):
+        (task,) = encoders.spec.tasks
+        assert (task.outputs, task.items, task.table) == (6, 5, "video")
+        label = encoders.labels["next"]
+        assert label.catalogue == ["c", "a", "b", "d"]  # by rows of features and labels, then text
+        assert task.frequencies == [0, 0, 0, 2]
+        assert {read.rows for read in encoders.spec.reads} == {6}
+        batch = encoders.encode(frame)
+        assert batch.items(0, "next").tolist() == [4, 4, 0, 0]  # "e" is unknown
+        assert batch.labels[:, 0].isnan().tolist() == [False, False, True, False]
+        scores = torch.tensor([[9.0, 0.1, 0.3, 0.2, 0.0]])
+        assert encoders.decode("next", scores.numpy(), top_k=2)["next"].to_list() == [["a", "b"]]
+    fitted.features[0].coder.grow(Vocabulary([], values=["z"]))
+    assert fitted.spec.tasks[0].items == 5  # max_size
+
+
 def test_spec_and_batch_have_the_same_shape_and_order():
     frame = _frame()
     fitted = _fit(frame)
@@ -81,7 +136,8 @@ def test_spec_and_batch_have_the_same_shape_and_order():
     assert seen == TableSpec("seen", 13, 6, "sum")
     assert [t.name for t in spec.tasks] == list(TASKS)
     assert sum(f.width for f in spec.features) == 1 + 1 + 1 + 1 == numbers(batch).shape[1]
-    assert [f.name for f in spec.features] == [n for b in batch.blocks.values() for n in b.names]
+    names = [n for b in batch.blocks.values() for n in b.names]
+    assert [*(f.name for f in spec.features), "next"] == names
     assert batch.labels.shape == (200, 5)
     entries, lengths = batch["seen"]
     for table, ids in ((city, batch["city"]), (user, batch["user"]), (seen, entries)):

@@ -103,6 +103,8 @@ def test_a_row_of_weight_2_is_as_two_rows() -> None:
         between = "/edges" in path or "median" in path  # two values
         unseen = path.startswith("/labels/grade/rates")  # a class has half of a mean row
         rel, absolute = 0.1 if between else 1e-9, 1e-3 if unseen else 1e-9
+        if "/frequencies/" in path:  # how often a batch has it
+            continue
         near = pytest.approx(value, rel=rel, abs=absolute) if isinstance(value, float) else value
         assert weighted[path] == near, path
     unweighted = flat(fit(frame, None))

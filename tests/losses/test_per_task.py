@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from recsys_mtl.config.tasks import TaskConfig
-from recsys_mtl.losses import ItemLoss, TaskLoss, TaskLosses, pointwise
+from recsys_mtl.losses import Candidates, ItemLoss, TaskLoss, TaskLosses
+from recsys_mtl.losses.candidates import FULL_SOFTMAX_ITEMS
 from recsys_mtl.tasks import kind_of
 
 NAN = math.nan
@@ -42,8 +43,12 @@ def example(loss: TaskLoss, rows: int) -> tuple[torch.Tensor, torch.Tensor, torc
     return logits, labels, weights
 
 
-def items_of(loss: TaskLoss) -> torch.Tensor | None:
-    return ITEMS if isinstance(loss, ItemLoss) else None
+def items_of(loss: TaskLoss, labels: torch.Tensor) -> Candidates | None:
+    return competing(labels) if isinstance(loss, ItemLoss) else None
+
+
+def competing(labels: torch.Tensor, table: torch.Tensor = ITEMS) -> Candidates:
+    return Candidates.of(labels.nan_to_num(0).long(), table)
 
 
 def test_class_weights_are_in_the_order_of_the_classes() -> None:
@@ -79,12 +84,12 @@ def test_unlabelled_rows_count_for_nothing(loss: TaskLoss) -> None:
     labels[[1, 4]] = NAN
     with torch.no_grad():
         logits[1], logits[4, 0] = math.inf, NAN
-    value, count = loss(logits, labels, weights, items_of(loss))
+    value, count = loss(logits, labels, weights, items_of(loss, labels))
     (gradient,) = torch.autograd.grad(value, logits)
 
     kept = [0, 2, 3, 5, 6]
     alone = logits.detach()[kept].requires_grad_()
-    expected, _ = loss(alone, labels[kept], weights[kept], items_of(loss))
+    expected, _ = loss(alone, labels[kept], weights[kept], items_of(loss, labels[kept]))
     (expected_gradient,) = torch.autograd.grad(expected, alone)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient[kept], expected_gradient)
@@ -96,7 +101,7 @@ def test_there_is_nothing_to_learn_of_the_unknown_item() -> None:
     loss = loss_of("retrieval")
     logits, labels, weights = example(loss, 6)
     labels[2] = 0
-    value, count = loss(logits, labels, weights, ITEMS)
+    value, count = loss(logits, labels, weights, competing(labels))
     (gradient,) = torch.autograd.grad(value, logits)
     assert count == 5
     assert (gradient[2] == 0).all()
@@ -109,7 +114,7 @@ def test_nothing_labelled_is_zero_with_a_graph(loss: TaskLoss, why: str) -> None
     logits, labels, weights = example(loss, 0 if why == "no rows" else 3)
     labels = torch.full_like(labels, NAN) if why == "no label" else labels
     weights = torch.zeros_like(weights) if why == "no weight" else weights
-    value, count = loss(logits, labels, weights, items_of(loss))
+    value, count = loss(logits, labels, weights, items_of(loss, labels))
     value.backward()
     assert value.item() == 0.0
     assert count.item() == 0
@@ -120,10 +125,10 @@ def test_nothing_labelled_is_zero_with_a_graph(loss: TaskLoss, why: str) -> None
 @pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.rows.__name__)
 def test_batch_of_one(loss: TaskLoss) -> None:
     logits, labels, weights = example(loss, 1)
-    value, count = loss(logits, labels, weights, items_of(loss))
+    value, count = loss(logits, labels, weights, items_of(loss, labels))
     assert value.shape == ()
     assert count.item() == 1
-    doubled, _ = loss(logits, labels, 2 * weights, items_of(loss))
+    doubled, _ = loss(logits, labels, 2 * weights, items_of(loss, labels))
     torch.testing.assert_close(value, doubled)
 
 
@@ -136,10 +141,12 @@ def test_mean_is_weighted() -> None:
 
 
 def test_unlabelled_row_is_no_negative_of_retrieval() -> None:
-    items = F.normalize(torch.randn(pointwise.FULL_SOFTMAX_ITEMS + 1, 4), dim=1)
+    items = F.normalize(torch.randn(FULL_SOFTMAX_ITEMS + 1, 4), dim=1)
     query, weights = items[[5, 9, 0]], torch.ones(3)
-    value, _ = loss_of("retrieval")(query, torch.tensor([5.0, 9, NAN]), weights, items)
-    expected, _ = loss_of("retrieval")(query[:2], torch.tensor([5.0, 9]), weights[:2], items)
+    labels = torch.tensor([5.0, 9, NAN])
+    value, _ = loss_of("retrieval")(query, labels, weights, competing(labels, items))
+    few, candidates = labels[:2], competing(labels[:2], items)
+    expected, _ = loss_of("retrieval")(query[:2], few, weights[:2], candidates)
     torch.testing.assert_close(value, expected)
 
 
@@ -179,7 +186,7 @@ def test_all_tasks_equal_one_by_one() -> None:
         columns.append(labels.masked_fill(torch.rand(13, generator=generator) < 0.3, NAN))
     columns[3][:] = NAN
     weights = torch.rand(13, generator=generator)
-    items = {"item": ITEMS, "next": ITEMS.flip(0)}
+    items = {"item": competing(columns[4]), "next": competing(columns[5], ITEMS.flip(0))}
     losses, counts = TaskLosses(tasks)(logits, torch.stack(columns, 1), weights, items)
     leaves = list(logits.values())
     gradients = torch.autograd.grad(losses.sum(), leaves)

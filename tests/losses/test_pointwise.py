@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from recsys_mtl.losses import pointwise
+from recsys_mtl.losses import Candidates, pointwise
+from recsys_mtl.losses.candidates import FULL_SOFTMAX_ITEMS
 
 GENERATOR_SEED = 3
 
@@ -66,11 +69,16 @@ def test_cross_entropy_is_minus_log_softmax() -> None:
 
 
 def slow_info_nce(
-    query: torch.Tensor, labels: torch.Tensor, items: torch.Tensor, candidates: list[int]
+    query: torch.Tensor,
+    labels: torch.Tensor,
+    items: torch.Tensor,
+    candidates: list[int],
+    chance: Mapping[int, float] = MappingProxyType({}),
 ) -> list[float]:
     losses = []
     for q, label in zip(query, labels, strict=True):
         score = {c: float(F.cosine_similarity(q, items[c], dim=0)) / 0.2 for c in candidates}
+        score = {c: s - math.log(chance.get(c, 1.0)) for c, s in score.items()}
         losses.append(math.log(sum(math.exp(s) for s in score.values())) - score[int(label)])
     return losses
 
@@ -82,12 +90,22 @@ def test_info_nce_small_catalogue_is_a_full_softmax() -> None:
     torch.testing.assert_close(loss, torch.tensor(expected))
 
 
-def test_info_nce_large_catalogue_uses_the_distinct_items_of_the_batch() -> None:
-    items = randn(pointwise.FULL_SOFTMAX_ITEMS + 1, 3)
-    query, labels = randn(5, 3), torch.tensor([7.0, 2000, 7, 7, 31])
-    loss = pointwise.info_nce(query, labels, items, temperature=0.2)
-    expected = slow_info_nce(query, labels, items, [7, 31, 2000])
+@pytest.mark.parametrize("corrected", [False, True])
+def test_info_nce_large_catalogue_uses_the_distinct_items_of_the_batch(corrected: bool) -> None:
+    table = randn(FULL_SOFTMAX_ITEMS + 1, 3)
+    query, index = randn(6, 3), torch.tensor([7, 2000, 0, 7, 7, 31])  # 0 is unlabelled
+    shares = torch.linspace(0.001, 0.02, len(table)) if corrected else None
+    items = Candidates.of(index, table, shares)
+    known = index > 0
+    loss = pointwise.info_nce(
+        query[known], items.positions[known], items.vectors, items.log_q, temperature=0.2
+    )
+    chance = {} if shares is None else {c: 1 - (1 - float(shares[c])) ** 5 for c in (7, 31, 2000)}
+    expected = slow_info_nce(query[known], index[known], table, [7, 31, 2000], chance)
     torch.testing.assert_close(loss, torch.tensor(expected))
+    read = Candidates.read(index, table[index], shares)
+    for one, other in zip(vars(items).values(), vars(read).values(), strict=True):
+        assert one is None if other is None else torch.equal(one, other)
 
 
 def test_info_nce_does_not_depend_on_lengths() -> None:

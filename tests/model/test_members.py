@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.losses import ItemLoss, TaskLoss, TaskLosses, pointwise
+from recsys_mtl.losses import Candidates, ItemLoss, TaskLoss, TaskLosses, pointwise
 from recsys_mtl.model.grouped import GroupedLinear
 from recsys_mtl.model.members import Members
 from recsys_mtl.model.network import MultiTaskNetwork, NetworkSpec
@@ -111,7 +111,8 @@ def test_a_first_layer_by_feature_is_that_of_each_member(
 def test_the_loss_is_the_mean_of_the_members_losses() -> None:
     torch.manual_seed(0)
     labels = torch.tensor([[1.0, 2.0], [0.0, torch.nan], [1.0, 0.0], [torch.nan, 3.0]])
-    weights, items = torch.tensor([1.0, 2.0, 0.5, 1.0]), torch.randn(6, 5)
+    weights = torch.tensor([1.0, 2.0, 0.5, 1.0])
+    items = Candidates.of(labels[:, 1].nan_to_num(0).long(), torch.randn(6, 5))
     losses = TaskLosses(
         {
             "click": TaskLoss.named("bce"),

@@ -38,7 +38,7 @@ def _series(values: list) -> pl.Series:
 
 def _encode(label: Label, values: list) -> np.ndarray:
     encoded = label.encode(_series(values), Rows(0, len(values)))
-    assert encoded.dtype == np.float32
+    assert encoded.dtype == (np.float64 if label.has_items else np.float32)
     return encoded
 
 

@@ -86,7 +86,7 @@ def by_backward(step: TrainingStep, rows: Batch) -> tuple[list[Tensor], Tensor]:
     network = step.network
     leaf, *_ = leaves = network.cut(rows).leaf()
     outputs = network.forward_from(leaves, rows)
-    losses, counts = step._losses(outputs, rows)
+    losses, counts = step._losses(outputs, leaves, rows)
     weighted = step.balancer.weighted(losses, counts > 0)
     parts = [(p, index) for _, _, p, index in network.shared_parameters()]
     of_parts: list[list[Tensor]] = []

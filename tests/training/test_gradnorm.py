@@ -27,8 +27,9 @@ def step(config_of: Callable[..., Config], spec: DataSpec) -> TrainingStep:
 def lengths(step: TrainingStep, rows: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses, and lengths of their gradients on the experts' last layer, one backward a task."""
     network = step.network
-    outputs = network(rows)
-    losses, _ = step._losses(outputs, rows)
+    embedded = network.embed(rows)
+    outputs = network.forward_from(embedded, rows)
+    losses, _ = step._losses(outputs, embedded, rows)
     last = network.ple.levels[0].shared_experts.experts[0].linears[-1]
     results = []
     for loss in losses:

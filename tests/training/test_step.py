@@ -71,7 +71,7 @@ def test_sgd_on_tables_equals_plain_autograd(step_of, rows, config_of, spec):
     (leaf,) = leaves = complete.network.cut(rows).leaf()
     outputs = complete.network.forward_from(leaves, rows)
     losses, counts = complete.losses(
-        outputs.logits, rows.labels, rows.weights, complete.network.item_tables()
+        outputs.logits, rows.labels, rows.weights, complete.network.candidates(leaves, rows)
     )
     total = complete.balancer.total(losses, counts > 0) + outputs.penalty
     (gradient,) = torch.autograd.grad(total, leaf)

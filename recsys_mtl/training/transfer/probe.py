@@ -60,15 +60,17 @@ class Probe:
 
         return Observation(
             counts=sum_over_processes(masses),
-            gradients=lambda: over_processes(self._gradients(forward(), batch), masses)[0],
+            gradients=lambda: over_processes(self._gradients(forward(), embedded, batch), masses)[
+                0
+            ],
             outputs=lambda: [
                 kind_of(t.kind).directions(forward().logits[t.name].detach().float())
                 for t in self.tasks
             ],
             inputs=lambda: self.network.inputs_of(embedded, batch),
             residuals=lambda: [
-                self._residuals(t, labels, batch.weights)
-                for t, labels in zip(self.tasks, batch.labels.unbind(1), strict=True)
+                self._residuals(task, batch.targets(column, task.name), batch.weights)
+                for column, task in enumerate(self.tasks)
             ],
             weights=batch.weights,
             sum_over_processes=sum_over_processes,
@@ -83,9 +85,11 @@ class Probe:
         self.network.train(training)
         return outputs
 
-    def _gradients(self, outputs: Outputs, batch: Batch) -> list[Tensor]:
+    def _gradients(
+        self, outputs: Outputs, embedded: Sequence[Tensor], batch: Batch
+    ) -> list[Tensor]:
         """(T, d_e) of every shared expert."""
-        items = self.network.item_tables()
+        items = self.network.candidates(embedded, batch)
         losses, counts = self.losses(outputs.logits, batch.labels, batch.weights, items)
         blocks = self.network.shared_expert_parameters()
         return shared_gradients(self.network, outputs, losses, blocks, counts > 0)

@@ -56,7 +56,7 @@ def view_of(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor]:
     (features,) = leaves = step.network.cut(batch).leaf()
     outputs = step.network.forward_from(leaves, batch)
     losses, counts = step.losses(
-        outputs.logits, batch.labels, batch.weights, step.network.item_tables()
+        outputs.logits, batch.labels, batch.weights, step.network.candidates(leaves, batch)
     )
     return StepView(batch, outputs, losses, counts > 0, step.balancer), features
 

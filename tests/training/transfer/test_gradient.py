@@ -40,7 +40,8 @@ def one_by_one(step: TrainingStep, batch: Batch, precision: Any = "fp32") -> Exp
     (leaf,) = leaves = network.cut(batch).leaf()
     with autocast(precision, CPU):
         outputs = network.forward_from(leaves, batch)
-    losses, counts = step.losses(outputs.logits, batch.labels, batch.weights, network.item_tables())
+    items = network.candidates(leaves, batch)
+    losses, counts = step.losses(outputs.logits, batch.labels, batch.weights, items)
     total = step.balancer.total(losses, counts > 0) + outputs.penalty
     total.backward(retain_graph=True)
     plain = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}

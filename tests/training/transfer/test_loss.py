@@ -42,7 +42,7 @@ def seen(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor, Outputs]:
     """The step up to the transfer: its view and the total without it."""
     outputs = step.network.forward_from(step.network.cut(batch).values(), batch)
     losses, counts = step.losses(
-        outputs.logits, batch.labels, batch.weights, step.network.item_tables()
+        outputs.logits, batch.labels, batch.weights, step.network.candidates([batch.weights], batch)
     )
     total = step.balancer.total(losses, counts > 0)
     return StepView(batch, outputs, losses, counts > 0, step.balancer), total, outputs

@@ -40,7 +40,7 @@ def by_backward(step: TrainingStep, batch: Batch) -> list[Tensor]:
     """(T, d_e) of each shared expert, from one `.backward()` a task."""
     network = step.network.eval()
     outputs = network.forward_from(network.cut(batch).values(), batch)
-    items = network.item_tables()
+    items = network.candidates([batch.weights], batch)
     losses, _ = step.losses(outputs.logits, batch.labels, batch.weights, items)
     rows = []
     for loss in losses:
