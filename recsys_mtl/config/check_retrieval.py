@@ -8,7 +8,6 @@ from recsys_mtl.config.explain import Finding, show
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tables import sections_of, table_of
-from recsys_mtl.config.tasks import RetrievalConfig
 from recsys_mtl.errors import did_you_mean
 
 _OF_TABLE = {"dim": "dim", "max_items": "max_size", "null_values": "null_values"}
@@ -23,18 +22,20 @@ def retrieval_contradictions(config: Config) -> Iterator[Finding]:
         if isinstance(feature, CategoryConfigBase)
     }
     for name, task in config.tasks.items():
-        if not isinstance(task, RetrievalConfig) or task.table is None:
+        key = task.table_of_items
+        if key is None:
             continue
         path = ("tasks", name, "table")
-        table = tables.get(task.table)
+        table = tables.get(key)
         if table is None:
-            fix = did_you_mean(task.table, tables)
-            yield Finding(path, "no feature reads this table", found=show(task.table), fix=fix)
+            fix = did_you_mean(key, tables)
+            yield Finding(path, "no feature reads this table", found=show(key), fix=fix)
         elif table.encoding != "vocabulary":
-            what = f"table '{task.table}' keeps no values that could be retrieved"
+            what = f"table '{key}' keeps no values that could be retrieved"
             yield Finding(path, what, "encoding: vocabulary", f"encoding: {table.encoding}")
-        for key, of_feature in _OF_TABLE.items():
-            if getattr(task, key) != type(task).model_fields[key].get_default():
-                what = f"{key} is that of table '{task.table}'"
+        for setting, of_feature in _OF_TABLE.items():
+            default = type(task).model_fields[setting].get_default(call_default_factory=True)
+            if getattr(task, setting) != default:
+                what = f"{setting} is that of table '{key}'"
                 fix = f"give {of_feature} at a feature of the table"
-                yield Finding(("tasks", name, key), what, fix=fix)
+                yield Finding(("tasks", name, setting), what, fix=fix)

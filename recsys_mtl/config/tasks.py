@@ -80,6 +80,11 @@ class TaskConfig(OpenUnion, MovedKeys):
         return None
 
     @property
+    def table_of_items(self) -> str | None:
+        """The embedding table of features whose values are its items; None: there is none."""
+        return None
+
+    @property
     def on_all_rows(self) -> bool:
         """Whether a task behind another is trained on all rows of that one."""
         return True
@@ -290,6 +295,11 @@ class RetrievalConfig(TaskConfig):
         description="where only the items of a batch compete (more than 2,048 items, or `table`): "
         "correct that frequent ones are negatives more often (logQ, Yi et al. 2019)",
     )
+
+    @property
+    def table_of_items(self) -> str | None:
+        """The embedding table of features whose values are its items."""
+        return self.table
 
 
 @TaskConfig.register

@@ -100,7 +100,8 @@ def item_key(task: str) -> str:
 
 
 def _about_unit(items: int, dim: int) -> Tensor:
-    return torch.randn(items, dim) * dim**-0.5
+    vectors: Tensor = torch.randn(items, dim) * dim**-0.5
+    return vectors
 
 
 def _shares(task: TaskSpec) -> Tensor:

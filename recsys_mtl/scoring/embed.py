@@ -29,7 +29,7 @@ from recsys_mtl.scoring.output import MARK, check_apart
 from recsys_mtl.scoring.rows import open_rows
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
-from recsys_mtl.tasks.retrieval import RetrievalLabel
+from recsys_mtl.tasks import Label
 from recsys_mtl.version import installed_version
 
 USERS, ITEMS = "users.parquet", "items.parquet"
@@ -100,12 +100,10 @@ def embed(
     }
 
 
-def _label_of(predictor: Predictor, task: str | None) -> RetrievalLabel:
+def _label_of(predictor: Predictor, task: str | None) -> Label:
     """The label of the task that is asked for, or of the only one that retrieves items."""
     labels = {
-        name: label
-        for name, label in predictor.preprocessor.labels.items()
-        if isinstance(label, RetrievalLabel)
+        name: label for name, label in predictor.preprocessor.labels.items() if label.has_items
     }
     if not labels:
         found = ", ".join(f"{t.name} ({t.kind})" for t in predictor.tasks)
@@ -134,7 +132,7 @@ def _check_replaced(output: Path) -> None:
 
 
 def _queries(
-    predictor: Predictor, label: RetrievalLabel, source: Source, id: str | None, chunk_rows: int
+    predictor: Predictor, label: Label, source: Source, id: str | None, chunk_rows: int
 ) -> Iterator[pa.Table]:
     """The rows' ids and queries, chunk by chunk; one chunk at least."""
     columns = list(dict.fromkeys([*predictor.columns, *([] if id is None else [id])]))

@@ -68,6 +68,11 @@ class Label(ColumnEncoder, ABC):
             UserError: this kind of label cannot take a value.
         """
 
+    @property
+    def catalogue(self) -> list[str]:
+        """The items in the order of their indices, from 1."""
+        raise NotImplementedError(f"{self.kind} has no items")
+
     def link(self, tables: Mapping[str, Table]) -> None:
         """Connects it with the tables of the features, by name: it may share one."""
 
