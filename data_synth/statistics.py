@@ -14,6 +14,7 @@ from data_synth.response import Floats
 from data_synth.targets import Complement
 from data_synth.targets.base import Array
 from data_synth.world import World
+from recsys_mtl.storage.location import Location
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Statistics:
             np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Statistics:
+    def load(cls, path: Location) -> Statistics:
         """Read what `save` wrote; no pickle is read."""
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stored, np.load(stored, allow_pickle=False) as file:
             counts = {
                 name.removeprefix("counts."): file[name]
                 for name in file.files

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +29,10 @@ from data_synth.train_config import train_config
 from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write, free_space
+from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write, free_space, remove_folder
 from recsys_mtl.memory import in_bytes
 from recsys_mtl.processes import worker_pool
+from recsys_mtl.storage.location import Location
 
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
@@ -53,7 +52,7 @@ class _RowChunk:
 
 def synthesize(
     plan: Plan,
-    out: Path,
+    out: Location,
     *,
     rows: int,
     processes: int | None = None,
@@ -99,10 +98,10 @@ def synthesize(
     atomic_write(out / "train.yaml", train_config(plan))
     truth = describe_truth(world, statistics)
     atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
-    shutil.rmtree(out / _WORK)
+    remove_folder(out / _WORK)
 
 
-def _require_space(out: Path, rows: int) -> None:
+def _require_space(out: Location, rows: int) -> None:
     needed, free = rows * _ROW_BYTES, free_space(out)
     if needed > free:
         raise wrong(
@@ -113,13 +112,13 @@ def _require_space(out: Path, rows: int) -> None:
         )
 
 
-def _begin(out: Path, job: dict[str, object]) -> str:
+def _begin(out: Location, job: dict[str, object]) -> str:
     """Claim the folder for the job: "finished", or "begun" with leftovers of a kill removed."""
     note, text = out / _WORK / "job.json", json.dumps(job)
     truth = out / _TRUTH
     if truth.is_file() and not note.exists():
         if _finished(truth) == {key: job[key] for key in _IDENTITY}:
-            shutil.rmtree(out / _WORK, ignore_errors=True)  # a kill may have left some
+            remove_folder(out / _WORK, missing_ok=True)  # a kill may have left some
             return "finished"
         raise _taken(out, "a data set of another plan, seed or number of rows")
     if note.exists():
@@ -134,7 +133,7 @@ def _begin(out: Path, job: dict[str, object]) -> str:
     return "begun"
 
 
-def _finished(truth: Path) -> dict[str, object]:
+def _finished(truth: Location) -> dict[str, object]:
     """Identity of the data of a truth.json; empty for another file of that name."""
     try:
         content = json.loads(truth.read_text(encoding="utf-8"))
@@ -143,7 +142,7 @@ def _finished(truth: Path) -> dict[str, object]:
     return {key: content.get(key) for key in _IDENTITY} if isinstance(content, dict) else {}
 
 
-def _taken(out: Path, found: str) -> Exception:
+def _taken(out: Location, found: str) -> Exception:
     return wrong(
         "cannot write the data there",
         where=str(out),
@@ -153,12 +152,12 @@ def _taken(out: Path, found: str) -> Exception:
     )
 
 
-def _counts(out: Path, chunk: _RowChunk) -> Path:
+def _counts(out: Location, chunk: _RowChunk) -> Location:
     return out / _WORK / f"part-{chunk.number:05}.npz"
 
 
 def _all_done(
-    world: World, out: Path, chunks: list[_RowChunk], processes: int
+    world: World, out: Location, chunks: list[_RowChunk], processes: int
 ) -> Iterator[_RowChunk]:
     """Each chunk, once it is written."""
     missing = []
@@ -175,10 +174,10 @@ def _all_done(
         yield from pool.map(_work, missing)
 
 
-_worker: tuple[World, Path] | None = None
+_worker: tuple[World, Location] | None = None
 
 
-def _start_worker(world: World, out: Path) -> None:
+def _start_worker(world: World, out: Location) -> None:
     global _worker
     threadpool_limits(1)
     _worker = world, out
@@ -189,7 +188,7 @@ def _work(chunk: _RowChunk) -> _RowChunk:
     return _write_chunk(*_worker, chunk)
 
 
-def _write_chunk(world: World, out: Path, chunk: _RowChunk) -> _RowChunk:
+def _write_chunk(world: World, out: Location, chunk: _RowChunk) -> _RowChunk:
     """Draw and write a chunk; its counts come last and mark it as finished."""
     months = _months(world.plan)
     parts: dict[str, dict[str, list[pa.Table]]] = {kind: {} for kind in _KINDS}
@@ -233,7 +232,7 @@ def _cut(block: RowBlock, rows: int) -> RowBlock:
     )
 
 
-def _write_part(path: Path, table: pa.Table) -> None:
+def _write_part(path: Location, table: pa.Table) -> None:
     """Write a Parquet file; texts are plain strings to readers, dictionaries inside."""
     texts = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
     with atomic_file(path) as temporary:

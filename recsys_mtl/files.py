@@ -1,17 +1,25 @@
-"""Atomic writes: a temporary file next to the target, renamed when it is complete."""
+"""Atomic writes: a temporary file next to the target, renamed when it is complete.
+
+An object of a store is uploaded when it is complete on the disk.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from recsys_mtl.storage.location import Location, OneKind
+from recsys_mtl.storage.remote_path import RemotePath
+
 TEMPORARY = ".tmp-"  # in the names of files that are being written
 
 
-def atomic_write(path: Path, content: str | bytes) -> Path:
+def atomic_write(path: OneKind, content: str | bytes) -> OneKind:
     """Write a temporary file and rename it: readers get the old content or the new one."""
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with atomic_file(path) as temporary:
@@ -19,9 +27,20 @@ def atomic_write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def remove_folder(folder: Location, *, missing_ok: bool = False) -> None:
+    """Delete a folder with all that is in it."""
+    if isinstance(folder, RemotePath):
+        folder.delete_folder()
+    else:
+        shutil.rmtree(folder, ignore_errors=missing_ok)
+
+
 @contextmanager
-def folder_made(folder: Path) -> Iterator[Path]:
+def folder_made(folder: Location) -> Iterator[Location]:
     """`folder` is there inside; what was made for it and is empty at the end is removed again."""
+    if isinstance(folder, RemotePath):  # objects need none
+        yield folder
+        return
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,20 +51,27 @@ def folder_made(folder: Path) -> Iterator[Path]:
                 path.rmdir()
 
 
-def free_space(folder: Path) -> int:
-    """Bytes that are free where the folder is, or will be made."""
+def free_space(folder: Location) -> int:
+    """Bytes that are free where the folder is, or will be made; the largest number in a store."""
+    if isinstance(folder, RemotePath):
+        return sys.maxsize
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(there).free
 
 
 @contextmanager
-def atomic_file(path: Path, *, prefix: str = "") -> Iterator[Path]:
+def atomic_file(path: Location, *, prefix: str = "") -> Iterator[Path]:
     """A temporary name to write to; it becomes `path` when the block ends without error.
 
     Args:
         path: the file.
         prefix: of the temporary name; readers of data sets skip files that start with `_`.
     """
+    if isinstance(path, RemotePath):
+        with tempfile.TemporaryDirectory(prefix="recsys-mtl-") as scratch:
+            yield Path(scratch, path.name)
+            path.upload(Path(scratch, path.name))
+        return
     with _temporary(path, prefix) as temporary:
         yield temporary
         os.replace(temporary, path)

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
+from recsys_mtl.storage.location import Location
+from recsys_mtl.storage.remote_path import RemotePath
 
 LOCK, HOLDER = "_lock", "_lock.json"
 _WAIT = 0.2
@@ -21,8 +23,8 @@ _WAIT = 0.2
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Inside, no other job may work in the folder.
+def locked(folder: Location) -> Iterator[None]:
+    """Inside, no other job may work in the folder; a store has no locks.
 
     The kernel drops the lock of a process that dies, so the lock of a killed job of this machine is
     free again. A job of another machine that shares the disk shows in the holder's file alone.
@@ -30,6 +32,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another job works there.
     """
+    if isinstance(folder, RemotePath):
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     path, lock = folder / HOLDER, FileLock(folder / LOCK, timeout=_WAIT)
     try:

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsys_mtl.reports.output import envelope, prepare_out, write_result
+from recsys_mtl.reports.output import envelope, prepare_location, prepare_out, write_result
 from recsys_mtl.text import one_line
 
 if TYPE_CHECKING:
     from recsys_mtl.reports.page import Page
+    from recsys_mtl.storage.location import Location
 
 
-def show_page(page: Page, files: Sequence[Path]) -> None:
+def show_page(page: Page, files: Sequence[Location]) -> None:
     """Print a page and where it was written."""
     page.show()
     print()
@@ -39,10 +40,14 @@ class Command:
         UserError: `out` cannot be written to, or holds what no earlier call wrote.
     """
 
-    def __init__(self, name: str, out: Path | None = None, files: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, out: Location | None = None, files: Sequence[str] = ()) -> None:
         self.name = name
         self._started = datetime.now(UTC)
-        self._out = None if out is None else prepare_out(out, name, files)
+        self._out = out
+        if isinstance(out, Path):
+            self._out = prepare_out(out, name, files)
+        elif out is not None:
+            prepare_location(out, name, files)
 
     def write(
         self, numbers: Mapping[str, Any], page: Page | None = None, *, file: str = ""

@@ -26,7 +26,7 @@ Csv = Annotated[
     typer.Option("--csv", metavar="K=V", help="how --input is written: delimiter=';' (CSV)"),
 ]
 Seed = Annotated[int | None, typer.Option(help="short for --set seed=N")]
-Data = Annotated[Path | None, typer.Option(metavar="DIR", help="folder that data paths start from")]
+Data = Annotated[str | None, typer.Option(metavar="DIR", help="folder that data paths start from")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="folder for result.json and more")]
 TrackingUri = Annotated[
     str | None, typer.Option(metavar="URI", help="MLflow's store; else as train finds it")
@@ -37,7 +37,7 @@ BreakLock = Annotated[
 
 
 def overrides(
-    chosen: list[str] | None, *, data: Path | None = None, seed: int | None = None
+    chosen: list[str] | None, *, data: str | Path | None = None, seed: int | None = None
 ) -> list[str]:
     """`--set`, then the options that are short for one."""
     values = list(chosen or ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,7 +22,7 @@ class Precision(StrEnum):
 def predict(
     input: Annotated[str, typer.Option(metavar="PATH", help="rows to score")],
     output: Annotated[
-        Path, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, can be resumed")
+        str, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, can be resumed")
     ],
     run_dir: OptionalModelFolder = None,
     model: Annotated[

@@ -15,7 +15,8 @@ def synthesize(
     plan: Annotated[str, typer.Argument(metavar="CONFIG", help="a preset or a plan's YAML file")],
     rows: Annotated[int, typer.Option(min=1, help="number of rows")],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="new folder, or an unfinished one to resume")
+        str,
+        typer.Option(metavar="DIR", help="new folder or URI, or an unfinished one to resume"),
     ],
     chosen: Set = None,
     seed: Seed = None,
@@ -25,11 +26,13 @@ def synthesize(
 ) -> None:
     """Generate rows whose task relations and reachable metrics are known."""
     from data_synth import load_plan
+    from recsys_mtl.storage.location import located
     from recsys_mtl.synthetic import synthesize as library
 
-    loaded = load_plan(plan, overrides(chosen, seed=seed))
-    command = Command("synthesize", out)
-    result = command.write(library.synthesize(loaded, rows=rows, out=out, processes=processes))
+    loaded, folder = load_plan(plan, overrides(chosen, seed=seed)), located(out)
+    command = Command("synthesize", folder)
+    result = command.write(library.synthesize(loaded, rows=rows, out=folder, processes=processes))
     say(f"{out}: {rows:,} rows in {result['seconds']:.1f} s")
-    say(f"  recsys-mtl describe {out}")
-    say(f"  recsys-mtl train {out / 'train.yaml'} --data {out}")
+    if isinstance(folder, Path):
+        say(f"  recsys-mtl describe {folder}")
+    say(f"  recsys-mtl train {folder / 'train.yaml'} --data {folder}")

@@ -18,6 +18,7 @@ from recsys_mtl.config.override import Override, apply, spread
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+from recsys_mtl.storage.location import Location, located
 
 Root = TypeVar("Root", bound=Section)
 
@@ -26,14 +27,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a config file.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or its URI.
         overrides: `a.b=c` assignments, applied in their order before validation.
 
     Raises:
         UserError: every problem of the file and of the overrides, in the order of the schema;
             contradictions between sections are looked for once each section is valid.
     """
-    path = Path(path)
+    path = located(path)
     return config_from_yaml(read_text(path), where=str(path), overrides=overrides)
 
 
@@ -112,7 +113,7 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Location) -> str:
     """The text of a YAML file.
 
     Raises:

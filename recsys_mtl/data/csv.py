@@ -25,6 +25,7 @@ from recsys_mtl.data.csv_header import (
 from recsys_mtl.data.files import DataFile
 from recsys_mtl.data.types import is_pattern
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.storage.location import input_stream
 
 BLOCK_BYTES = 4 << 20
 _FLOAT, _TEXT = pa.float64(), pa.large_string()
@@ -178,9 +179,8 @@ class CsvReader:
     def _open(self, types: Mapping[str, pa.DataType | None]) -> pacsv.CSVStreamingReader:
         """Open the rows with these columns only; None lets arrow choose the type."""
         arrow = {str(self._header.names[name]): kind for name, kind in types.items()}
-        source = str(self.file.path)
         return pacsv.open_csv(
-            pa.input_stream(source, compression=compression_of(self.file)),
+            input_stream(self.file.path, compression_of(self.file)),
             read_options=pacsv.ReadOptions(
                 block_size=BLOCK_BYTES,
                 column_names=[str(index) for index in range(self._header.fields)],

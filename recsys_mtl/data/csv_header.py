@@ -15,6 +15,7 @@ import pyarrow as pa
 from recsys_mtl.config.csv import CsvConfig
 from recsys_mtl.data.files import DataFile
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.storage.location import input_stream
 
 _DELIMITERS = ",;\t|"
 _GZIP = b"\x1f\x8b"
@@ -113,7 +114,7 @@ def compression_of(file: DataFile) -> str | None:
 
 def not_decoded(file: DataFile, where: str, encoding: str, column: str = "") -> UserError:
     """The error of text in another encoding, with a guess at which."""
-    with pa.input_stream(str(file.path), compression=compression_of(file)) as stream:
+    with input_stream(file.path, compression_of(file)) as stream:
         start = stream.read(1 << 16)
     for magic, what, fix in _OTHERS:
         if start.startswith(magic):
@@ -150,11 +151,10 @@ def _first_row(
 ) -> tuple[list[str], int]:
     """The first row that is not empty, and the number of its last line."""
     encoding = "utf-8-sig" if codecs.lookup(config.encoding).name == "utf-8" else config.encoding
-    source = str(file.path)
     found = "an empty file"
     try:
         with (
-            pa.input_stream(source, compression=compression_of(file)) as stream,
+            input_stream(file.path, compression_of(file)) as stream,
             io.TextIOWrapper(stream, encoding, "surrogateescape", newline="") as text,
         ):
             reader = csv.reader(text, delimiter=delimiter)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 from urllib.parse import unquote
 
-from recsys_mtl.errors import UserError, did_you_mean, wrong
+from recsys_mtl.errors import UserError, did_you_mean, prefixed, wrong
+from recsys_mtl.storage.location import Location, is_uri, located, relative
+from recsys_mtl.storage.remote_path import RemotePath
 from recsys_mtl.text import is_utf8
 
 _PACKED = (".gz", ".bz2", ".zst")
@@ -33,14 +34,14 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 class DataFile:
     """One file: where it is, its name relative to the root, its format and its partition values."""
 
-    path: Path
+    path: Location
     name: str
     format: Format
     partitions: dict[str, str | None] = field(default_factory=dict)
 
 
 def find_files(
-    paths: str | list[str], *, root: Path, fmt: Literal["auto", "parquet", "csv"], where: str
+    paths: str | list[str], *, root: Location, fmt: Literal["auto", "parquet", "csv"], where: str
 ) -> tuple[DataFile, ...]:
     """The data files of files, folders and globs, each once, sorted by path.
 
@@ -49,15 +50,15 @@ def find_files(
     below the root (or anywhere in a path outside of it) are partition values.
 
     Args:
-        paths: file, folder, glob (`**` for any depth), or a list of those.
+        paths: file, folder, glob (`**` for any depth), or a list of those; paths or URIs.
         root: folder that relative ones start from.
         fmt: format of the files; auto uses the suffix; an unknown one means Parquet.
         where: the path in the config, for messages.
 
     Raises:
-        UserError: a path matches nothing, or Parquet and CSV are mixed.
+        UserError: a path matches nothing, Parquet and CSV are mixed, or a store refuses.
     """
-    files: dict[Path, None] = {}
+    files: dict[Location, None] = {}
     for text in [paths] if isinstance(paths, str) else paths:
         files.update(dict.fromkeys(_expand(text, root=root, fmt=fmt, where=where)))
     if odd := [str(path) for path in files if not is_utf8(str(path))]:
@@ -69,7 +70,8 @@ def find_files(
     if len(by_format) > 1:
         names = " and ".join(f"'{path}'" for path in sorted(by_format.values()))
         raise wrong(f"Parquet and CSV files together: {names}", where=where, fix="give one kind")
-    return tuple(_data_file(path, root, formats[path]) for path in sorted(files))
+    ordered = sorted(files, key=lambda path: (isinstance(path, RemotePath), path))
+    return tuple(_data_file(path, root, formats[path]) for path in ordered)
 
 
 def fingerprint(files: Iterable[DataFile]) -> str:
@@ -96,15 +98,15 @@ def fingerprint(files: Iterable[DataFile]) -> str:
     return digest.hexdigest()
 
 
-def _expand(text: str, *, root: Path, fmt: str, where: str) -> list[Path]:
+def _expand(text: str, *, root: Location, fmt: str, where: str) -> list[Location]:
     """The files that one path means; at least one."""
-    path = root / Path(text).expanduser()
-    if path.exists():
-        files = _files_of(path, fmt)
-    elif glob.has_magic(text):
-        files = [file for match in _glob(text, root) for file in _files_of(match, fmt)]
-    else:
-        raise _missing(path, root, where)
+    with prefixed(where):
+        path = located(text, root)
+        there = path.exists()
+        matches = [path] if there else _glob(text, root) if glob.has_magic(text) else []
+        files = [file for match in matches for file in _files_of(match, fmt)]
+        if not (there or glob.has_magic(text)):
+            raise _missing(path, root)
     if not files:
         raise wrong(
             f"no data files at '{path}'",
@@ -116,20 +118,28 @@ def _expand(text: str, *, root: Path, fmt: str, where: str) -> list[Path]:
     return files
 
 
-def _glob(text: str, root: Path) -> list[Path]:
+def _glob(text: str, root: Location) -> list[Location]:
     """The visible files and folders that match a glob."""
-    pattern = Path(glob.escape(str(root)), Path(text).expanduser())
-    fixed = takewhile(lambda part: not glob.has_magic(part), Path(text).expanduser().parts)
+    start = located(text, root)
+    if isinstance(start, RemotePath):
+        root, names = RemotePath(start.store), start.parts
+    else:
+        names = (start if is_uri(text) else Path(text).expanduser()).parts
+    fixed = list(takewhile(lambda part: not glob.has_magic(part), names))
     base = root.joinpath(*fixed)
-    matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
+    if isinstance(base, RemotePath):
+        matches: list[Location] = [*base.glob("/".join(names[len(fixed) :]))]
+    else:
+        pattern = Path(glob.escape(str(root)), *names)
+        matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
     return [match for match in matches if _visible(match, base)]
 
 
-def _files_of(path: Path, fmt: str) -> list[Path]:
+def _files_of(path: Location, fmt: str) -> list[Location]:
     return [path] if path.is_file() else _folder(path, fmt)
 
 
-def _folder(folder: Path, fmt: str) -> list[Path]:
+def _folder(folder: Location, fmt: str) -> list[Location]:
     """The visible data files below a folder."""
     return [
         path
@@ -145,34 +155,40 @@ def _suffixes(fmt: str) -> tuple[str, ...]:
     return known + (BY_NAME if fmt == "csv" else ())
 
 
-def _visible(path: Path, base: Path) -> bool:
-    return not any(part.startswith(("_", ".")) for part in path.relative_to(base).parts)
+def _visible(path: Location, base: Location) -> bool:
+    below = relative(path, base)
+    assert below is not None
+    return not any(part.startswith(("_", ".")) for part in below.parts)
 
 
-def _format(path: Path) -> Format:
+def _format(path: Location) -> Format:
     return "csv" if path.name.lower().endswith(SUFFIXES["csv"] + BY_NAME) else "parquet"
 
 
-def _data_file(path: Path, root: Path, fmt: Format) -> DataFile:
-    inside = path.is_relative_to(root)
-    below = path.relative_to(root) if inside else path
+def _data_file(path: Location, root: Location, fmt: Format) -> DataFile:
+    inside = relative(path, root)
+    below = PurePath(*path.parts) if inside is None else inside
     pairs = [part.split("=", 1) for part in below.parent.parts if re.match(r"[^=]+=", part)]
     values = {unquote(key): unquote(value) for key, value in pairs}
     partitions = {k: None if v == _NULL_PARTITION else v for k, v in values.items()}
-    return DataFile(path, below.as_posix() if inside else path.name, fmt, partitions)
+    return DataFile(path, path.name if inside is None else inside.as_posix(), fmt, partitions)
 
 
-def _missing(path: Path, root: Path, where: str) -> UserError:
+def _missing(path: Location, root: Location) -> UserError:
     """The error for a path that does not exist, with the nearest existing name."""
-    first = path
+    first, hint = path, ""
+    if isinstance(path, RemotePath):
+        if not path.store_exists():
+            return wrong(f"no such bucket: '{path.store}'", fix="correct its name, or make it")
+    else:
+        hint = f"(relative paths start at '{root}': name another folder with --data or "
+        hint += "RECSYS_MTL_DATA)"
     while not first.parent.exists():
         first = first.parent
-    names = os.listdir(first.parent) if first.parent.is_dir() else []
+    names = [near.name for near in first.parent.iterdir()] if first.parent.is_dir() else []
     known = [name for name in names if not name.startswith((".", "_"))]
     return wrong(
         f"no such file or folder: '{path}'",
-        where=where,
         found=f"nothing named '{first.name}' in '{first.parent}'",
-        fix=f"{did_you_mean(first.name, known)} (relative paths start at '{root}': name another "
-        "folder with --data or RECSYS_MTL_DATA)".strip(),
+        fix=f"{did_you_mean(first.name, known)} {hint}".strip(),
     )

@@ -6,6 +6,7 @@ named before any work is done.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
@@ -18,11 +19,16 @@ import pyarrow.parquet as pq
 from recsys_mtl.data.csv_header import require_once
 from recsys_mtl.data.files import SUFFIXES, DataFile
 from recsys_mtl.data.types import is_odd_list, plain_type, readable
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import prefixed, wrong
+from recsys_mtl.storage.location import arrow_file
+from recsys_mtl.storage.remote_path import RemotePath
 
 # Without pre_buffer, a column chunk is read through a buffer of this size instead of at once: a row
 # group of a million rows then costs no more memory than the current rows.
 BUFFER_BYTES = 1 << 16
+# From a store each request waits for the network: the columns of so many bytes of row groups are
+# requested together, and held until their rows are read.
+REMOTE_BYTES = 64 << 20
 
 
 class Reader(Protocol):
@@ -118,17 +124,37 @@ class ParquetReader:
                     expected="a file that stays as it was when it was opened",
                     fix="start again, on files that nobody writes meanwhile",
                 )
-            for batch in opened.iter_batches(chunk_rows, row_groups=groups, columns=[*types]):
+            for batch in self._batches(opened, groups, [*types], chunk_rows):
                 yield row, self._decoded(batch, types)
                 row += batch.num_rows
 
     def _open(self) -> pq.ParquetFile:
+        source, filesystem = arrow_file(self.file.path)
+        local = filesystem is None
         return pq.ParquetFile(
-            self.file.path,
-            pre_buffer=False,
-            buffer_size=BUFFER_BYTES,
+            source,
+            filesystem=filesystem,
+            pre_buffer=not local,
+            buffer_size=BUFFER_BYTES if local else 0,
             arrow_extensions_enabled=True,
         )
+
+    def _batches(
+        self, opened: pq.ParquetFile, groups: list[int], columns: list[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Batches of `rows` rows, the same ones from a disk and from a store."""
+        if not isinstance(self.file.path, RemotePath):
+            yield from opened.iter_batches(rows, row_groups=groups, columns=columns)
+            return
+        batches = (
+            batch
+            for together in _requested(opened.metadata, groups)
+            for batch in opened.iter_batches(rows, row_groups=together, columns=columns)
+        )
+        kinds = opened.schema_arrow
+        encoded = any("dictionary" in str(kinds.field(column).type) for column in columns)
+        ends = accumulate(self.group_rows[group] for group in groups)
+        yield from _cut(batches, rows, [*ends] if encoded else [])
 
     def _decoded(self, batch: pa.RecordBatch, types: Mapping[str, pa.DataType]) -> pl.DataFrame:
         """The columns in their plain types."""
@@ -144,6 +170,9 @@ class ParquetReader:
         try:
             yield
         except (pa.ArrowException, OSError) as error:
+            if isinstance(self.file.path, RemotePath):
+                with prefixed(self._where):
+                    self.file.path.exists()  # a store that cannot be reached is no damaged file
             odd = ", ".join(f"'{column}'" for column in columns if column in self._odd_lists)
             plainly = f" with plain lists in {odd}" if odd else ""
             named = self.file.path.name.lower().endswith(SUFFIXES["parquet"])
@@ -161,6 +190,40 @@ def _footer(metadata: pq.FileMetaData) -> tuple[tuple[int, int], ...]:
     """Rows and bytes of each row group."""
     groups = map(metadata.row_group, range(metadata.num_row_groups))
     return tuple((group.num_rows, group.total_byte_size) for group in groups)
+
+
+def _requested(metadata: pq.FileMetaData, groups: Iterable[int]) -> Iterator[list[int]]:
+    """The row groups by what is requested together."""
+    together: list[int] = []
+    size = 0
+    for group in groups:
+        together.append(group)
+        size += metadata.row_group(group).total_byte_size
+        if size >= REMOTE_BYTES:
+            yield together
+            together, size = [], 0
+    if together:
+        yield together
+
+
+def _cut(
+    batches: Iterable[pa.RecordBatch], rows: int, ends: Iterable[int]
+) -> Iterator[pa.RecordBatch]:
+    """The same rows cut at every multiple of `rows` and at `ends`."""
+    held: list[pa.RecordBatch] = []
+    row, more = 0, sorted(ends)
+    for batch in batches:
+        while batch.num_rows:
+            start = row - sum(part.num_rows for part in held)
+            end = min([*more[bisect_right(more, row) :][:1], (start // rows + 1) * rows])
+            held.append(batch.slice(0, end - row))
+            batch = batch.slice(held[-1].num_rows)
+            row += held[-1].num_rows
+            if row == end:
+                yield pa.concat_batches(held)
+                held = []
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:

@@ -23,11 +23,12 @@ from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.registry import csv_columns, features_of
+from recsys_mtl.storage.location import Location, located
 
 
-def data_root(config: Config, root: str | Path | None = None) -> Path:
+def data_root(config: Config, root: str | Path | None = None) -> Location:
     """The folder that relative data paths start from; `root` where it is given."""
-    return Path(root or config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
+    return located(root or config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
 
 
 def open_splits(
@@ -84,7 +85,7 @@ def open_rows(
     columns = _Columns.of(config)
     source = Source.open(
         paths,
-        root=Path(root),
+        root=located(root),
         fmt="csv" if csv else (run or config).data.format,
         text_columns=columns.text,
         number_columns=columns.numbers,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -19,9 +19,12 @@ from recsys_mtl.data.files import DataFile, find_files, fingerprint
 from recsys_mtl.data.formats import ParquetReader, Reader
 from recsys_mtl.data.types import READ, Role, are_numbers, common_type, converted, is_pattern
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
+from recsys_mtl.storage.location import Location
+from recsys_mtl.storage.remote_path import RemotePath
 
 _NS = pa.timestamp("ns")
 _SHOWN = 8
+_OPENED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Source:
     def open(
         paths: str | list[str],
         *,
-        root: Path,
+        root: Location,
         fmt: Literal["auto", "parquet", "csv"] = "auto",
         text_columns: AbstractSet[str] = frozenset(),
         number_columns: AbstractSet[str] = frozenset(),
@@ -82,7 +85,7 @@ class Source:
             columns = {"text": text_columns, "numbers": number_columns}
             return CsvReader(file, where, csv, **columns, inferred=inferred_columns)
 
-        readers = tuple(map(reader, files))
+        readers = _each(reader, files)
         if not (allow_empty or any(reader.has_rows for reader in readers)):
             names = f"'{files[0].path}'" + (f" and {len(files) - 1} more" if files[1:] else "")
             fix = "give files with rows"
@@ -215,6 +218,14 @@ class Source:
                     fix="write the file with the type of the others",
                 ) from error
         return pl.DataFrame(columns)
+
+
+def _each(reader: Callable[[DataFile], Reader], files: tuple[DataFile, ...]) -> tuple[Reader, ...]:
+    """A reader of each file; those of a store are opened at the same time."""
+    if not any(isinstance(file.path, RemotePath) for file in files):
+        return tuple(map(reader, files))
+    with ThreadPoolExecutor(_OPENED_TOGETHER) as pool:
+        return tuple(pool.map(reader, files))
 
 
 def _partition_type(key: str, files: tuple[DataFile, ...]) -> pa.DataType:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -28,6 +27,7 @@ from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.raw import RawRows, thinned
 from recsys_mtl.data.source import Source
+from recsys_mtl.storage.location import Location
 
 SplitName = Literal["train", "valid", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
@@ -51,7 +51,7 @@ _ALL = Span()
 
 def open_sources(
     data: DataConfig,
-    root: Path,
+    root: Location,
     *,
     text: AbstractSet[str],
     numbers: AbstractSet[str],

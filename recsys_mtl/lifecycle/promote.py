@@ -45,7 +45,7 @@ class Request:
     name: str
     challenger: str
     input: str | None = None
-    data: Path | None = None
+    data: str | Path | None = None
     dry_run: bool = False
     break_lock: bool = False
 

@@ -23,6 +23,8 @@ from typing import Any
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write, folder_made
+from recsys_mtl.storage.location import Location, OneKind, located
+from recsys_mtl.storage.remote_path import RemotePath
 from recsys_mtl.version import installed_version
 
 _FIX = "give another folder with --out"
@@ -45,7 +47,7 @@ def envelope(job: str, *, started: datetime, config_hash: str | None = None) -> 
     }
 
 
-def write_result(out: Path, result: Mapping[str, Any]) -> Path:
+def write_result(out: OneKind, result: Mapping[str, Any]) -> OneKind:
     """Write `result` to `out`/result.json atomically.
 
     Numpy's numbers and arrays, and paths, are allowed; numbers that are not finite become null.
@@ -58,6 +60,20 @@ def write_result(out: Path, result: Mapping[str, Any]) -> Path:
 
 
 def prepare_out(out: str | Path, job: str = "", files: Iterable[str] = ()) -> Path:
+    """`prepare_location` of a folder on a disk.
+
+    Raises:
+        UserError: as there; or it is a URI of a store.
+    """
+    folder = located(out)
+    if isinstance(folder, RemotePath):
+        what = "this output folder must be on a disk"
+        raise wrong(what, where=str(folder), fix=_FIX)
+    prepare_location(folder, job, files)
+    return folder
+
+
+def prepare_location(out: Location, job: str = "", files: Iterable[str] = ()) -> None:
     """Make sure that a job can write to the folder `out` and replaces nothing but its own results.
 
     The folder is made by the first file that is written: wrong input leaves none behind.
@@ -71,10 +87,12 @@ def prepare_out(out: str | Path, job: str = "", files: Iterable[str] = ()) -> Pa
         UserError: it cannot be written to, or holds a file of one of these names that no earlier
             call of the same job wrote.
     """
-    out = Path(out)
     try:
-        with folder_made(out), tempfile.TemporaryFile(dir=out):
-            pass
+        if isinstance(out, RemotePath):
+            require_store(out)
+        else:
+            with folder_made(out), tempfile.TemporaryFile(dir=out):
+                pass
     except OSError as error:
         reason = error.strerror or str(error)
         raise wrong(
@@ -82,10 +100,19 @@ def prepare_out(out: str | Path, job: str = "", files: Iterable[str] = ()) -> Pa
         ) from error
     if job:
         require_ours(out, job, () if has_result(out, job) else files)
-    return out
 
 
-def require_ours(out: Path, job: str, files: Iterable[str]) -> None:
+def require_store(path: RemotePath) -> None:
+    """The store is there.
+
+    Raises:
+        UserError: it is not, or refuses.
+    """
+    if not path.store_exists():
+        raise wrong(f"no such bucket: '{path.store}'", where=str(path), fix="make it first")
+
+
+def require_ours(out: Location, job: str, files: Iterable[str]) -> None:
     """A job may write result.json and `files` to the folder.
 
     Raises:
@@ -93,7 +120,8 @@ def require_ours(out: Path, job: str, files: Iterable[str]) -> None:
     """
     foreign = [] if has_result(out, job) else ["result.json"]
     for name in (*foreign, *files):
-        if (path := out / name).is_symlink() or path.exists():
+        path = out / name
+        if path.exists() or (isinstance(path, Path) and path.is_symlink()):
             raise wrong(
                 f"the output folder holds what no `{job}` wrote, which this one would replace",
                 where=str(path),
@@ -103,12 +131,12 @@ def require_ours(out: Path, job: str, files: Iterable[str]) -> None:
             )
 
 
-def has_result(out: Path, job: str) -> bool:
+def has_result(out: Location, job: str) -> bool:
     """Whether the folder holds a result of that job."""
     return read_result(out / "result.json").get("job") == job
 
 
-def read_result(path: Path) -> dict[str, Any]:
+def read_result(path: Location) -> dict[str, Any]:
     """What a JSON file holds; nothing where it is no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -117,7 +145,7 @@ def read_result(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _described(path: Path) -> str:
+def _described(path: Location) -> str:
     job = read_result(path).get("job")
     return f"the result of `{job}`" if isinstance(job, str) and job else "another file"
 
@@ -128,14 +156,14 @@ def plain(value: Any) -> Any:
     Args:
         value: dataclasses, mappings, lists and tuples, paths, and what numpy and torch hold.
     """
+    if isinstance(value, Path | RemotePath):
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "tolist"):  # numpy or torch
         return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,13 +7,13 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
 from recsys_mtl.files import atomic_write
+from recsys_mtl.storage.location import OneKind
 from recsys_mtl.text import as_html, as_markdown, one_line
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Page:
                 if part.note:
                     console.print(one_line(part.note), style="italic")
 
-    def write(self, folder: Path, name: str, *, markdown: bool = False) -> list[Path]:
+    def write(self, folder: OneKind, name: str, *, markdown: bool = False) -> list[OneKind]:
         """Write `name`.html, the pictures as PNG files, and `name`.md if requested.
 
         The HTML page holds its pictures and needs no other file.

@@ -116,7 +116,8 @@ def true_target(
 
 def truth_of(rows: RawRows) -> Truth | None:
     """The truth next to the rows, where they have its keys."""
-    truth = Truth.of_rows(Path(rows.source.readers[0].file.path))
+    path = rows.source.readers[0].file.path
+    truth = Truth.of_rows(path) if isinstance(path, Path) else None  # not read from a store
     return truth if "row_id" in rows.source.columns else None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.scoring.drift import FLOOR, LARGE, STABLE, Drift
+from recsys_mtl.storage.location import Location
 
 _PRINTED = 10
 _READ = (
@@ -20,7 +20,9 @@ _READ = (
 )
 
 
-def write_drift(drifts: Sequence[Drift], folder: Path, name: str, *, rows: int, split: str) -> Page:
+def write_drift(
+    drifts: Sequence[Drift], folder: Location, name: str, *, rows: int, split: str
+) -> Page:
     """Write `name`.json and `name`.html.
 
     Args:

@@ -24,9 +24,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.files import TEMPORARY, atomic_write
 from recsys_mtl.scoring.tally import Tally
+from recsys_mtl.storage.location import Location, arrow_file
 
 log = logging.getLogger(__name__)
 SETTINGS, SUCCESS = "scoring.json", "_SUCCESS"
@@ -35,9 +36,10 @@ _NOTES = ("part-[0-9]*.counts.json", "drift.json", "drift.html", SETTINGS)
 _COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift", "csv")
 
 
-def notes_folder(folder: Path) -> Path:
+def notes_folder(folder: Location) -> Location:
     """Where the notes of a scoring into `folder` are."""
-    folder = Path(os.path.abspath(folder))
+    if isinstance(folder, Path):
+        folder = Path(os.path.abspath(folder))
     return folder.with_name(f"_{folder.name}")
 
 
@@ -52,7 +54,7 @@ class PartFolder:
         rows: of all parts.
     """
 
-    folder: Path
+    folder: Location
     settings: Mapping[str, Any]
     schema: pa.Schema
     rows: int
@@ -87,10 +89,11 @@ class PartFolder:
             path.unlink(missing_ok=True)
         if not (self.notes / SETTINGS).exists():
             for path in _matching(self.folder, _NOTES):
-                path.replace(self.notes / path.name)
+                if isinstance(path, Path):  # no earlier version wrote to a store
+                    path.replace(Path(str(self.notes), path.name))
 
     @property
-    def notes(self) -> Path:
+    def notes(self) -> Location:
         """The folder of what is no part."""
         return notes_folder(self.folder)
 
@@ -122,7 +125,7 @@ class PartFolder:
         first = number * self.rows_per_file
         return first, min(first + self.rows_per_file, self.rows)
 
-    def part(self, number: int) -> Path:
+    def part(self, number: int) -> Location:
         """A part's file."""
         return self.folder / f"part-{number:05d}.parquet"
 
@@ -135,18 +138,21 @@ class PartFolder:
         for number in range(self.parts):
             yield Tally.from_json(json.loads(self._tally(number).read_text(encoding="utf-8")))
 
-    def _tally(self, number: int) -> Path:
+    def _tally(self, number: int) -> Location:
         return self.notes / f"part-{number:05d}.counts.json"
 
     def _is_complete(self, number: int) -> bool:
         first, last = self.bounds(number)
         try:
-            with pq.ParquetFile(self.part(number)) as part:
+            source, filesystem = arrow_file(self.part(number))
+            with pq.ParquetFile(source, filesystem=filesystem) as part:
                 complete = part.metadata.num_rows == last - first
                 complete &= part.schema_arrow.equals(self.schema)
             tally = Tally.from_json(json.loads(self._tally(number).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return False
+        except UserError:
+            raise
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             log.warning("%s is damaged and is written again: %s", self.part(number), error)
             return False
@@ -183,6 +189,7 @@ class PartFolder:
                     path.unlink(missing_ok=True)
 
 
-def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+def _matching(folder: Location, patterns: Iterable[str]) -> list[Location]:
     """Files in the folder, in the order of the patterns."""
-    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    names = (sorted(path.name for path in folder.glob(pattern)) for pattern in patterns)
+    return [folder / name for of_pattern in names for name in of_pattern]

@@ -16,7 +16,7 @@ from recsys_mtl.files import atomic_file, folder_made
 from recsys_mtl.folder_lock import locked
 from recsys_mtl.model.device import Precision
 from recsys_mtl.progress import Advance, progress
-from recsys_mtl.reports.output import prepare_out
+from recsys_mtl.reports.output import prepare_location
 from recsys_mtl.reports.page import Page
 from recsys_mtl.scoring.drift import Drift, measure
 from recsys_mtl.scoring.drift_page import write_drift
@@ -26,6 +26,7 @@ from recsys_mtl.scoring.output import MARK, drift_name
 from recsys_mtl.scoring.rows import output_schema
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.scoring.tally import Tally
+from recsys_mtl.storage.location import Location
 from recsys_mtl.version import installed_version
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class ScoringJob:
     model: ModelFolder
     scorer: Scorer
     input: str
-    output: Path
+    output: Location
     options: Options
     show: Callable[[Page], None] | None = None
 
@@ -80,7 +81,7 @@ class ScoringJob:
 
     def write_file(self, stop: Callable[[], bool]) -> Written:
         """All rows into one file."""
-        prepare_out(self.output.parent)
+        prepare_location(self.output.parent)
         rows = self.scorer.source.num_rows
         try:
             with (
@@ -102,11 +103,11 @@ class ScoringJob:
 
     def write_parts(self, stop: Callable[[], bool]) -> Written:
         """The parts that are missing; their rows, and the drift of all rows."""
-        prepare_out(self.output.parent)
+        prepare_location(self.output.parent)
         rows = self.scorer.source.num_rows
         parts = PartFolder(self.output, self._settings(), self.schema, rows)
         for folder in (self.output, parts.notes):
-            prepare_out(folder)
+            prepare_location(folder)
         with folder_made(self.output), folder_made(parts.notes), locked(parts.notes):
             parts.begin(overwrite=self.options.overwrite)
             missing = parts.missing()
@@ -159,7 +160,7 @@ class ScoringJob:
             **({"spread": True} if self.options.spread else {}),
         }
 
-    def _drift(self, tally: Tally, folder: Path, name: str) -> list[Drift] | None:
+    def _drift(self, tally: Tally, folder: Location, name: str) -> list[Drift] | None:
         reference = self.scorer.reference
         if reference is None:
             return None

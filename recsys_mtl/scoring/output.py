@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import wrong
+from recsys_mtl.storage.location import Location, arrow_file, relative, same
 
 MARK = b"recsys_mtl"
 """Key of the metadata of every file of predictions; its value is the version."""
 _ONE_FILE = (".parquet", ".pq", ".parq")
 
 
-def is_one_file(output: Path) -> bool:
+def is_one_file(output: Location) -> bool:
     """Whether the name is of a file and not of a folder of parts."""
     return output.suffix.lower() in _ONE_FILE
 
 
-def check_output(output: Path, rows_per_file: int | None) -> None:
+def check_output(output: Location, rows_per_file: int | None) -> None:
     """Check the output's name.
 
     Raises:
@@ -44,7 +44,7 @@ def check_output(output: Path, rows_per_file: int | None) -> None:
         )
 
 
-def check_apart(output: Path, source: Source) -> None:
+def check_apart(output: Location, source: Source) -> None:
     """Check that the output neither replaces the input nor lies among it.
 
     Raises:
@@ -52,15 +52,15 @@ def check_apart(output: Path, source: Source) -> None:
     """
     one_file = is_one_file(output)
     files = [reader.file.path for reader in source.readers]
-    if one_file and output.exists() and any(output.samefile(path) for path in files):
+    if one_file and any(same(output, path) for path in files):
         fix = "give another file with --output"
         raise wrong("the output would replace an input file", where=str(output), fix=fix)
-    if not one_file and any(path.resolve().is_relative_to(output.resolve()) for path in files):
+    if not one_file and any(relative(p.resolve(), output.resolve()) is not None for p in files):
         fix = "give another folder with --output"
         raise wrong("the output folder holds the input", where=str(output), fix=fix)
 
 
-def check_replaced(output: Path, columns: Iterable[str]) -> None:
+def check_replaced(output: Location, columns: Iterable[str]) -> None:
     """Check that a file which is there holds earlier predictions.
 
     Args:
@@ -74,7 +74,8 @@ def check_replaced(output: Path, columns: Iterable[str]) -> None:
     if not output.exists() or earlier.exists():
         return
     try:
-        stored = pq.read_schema(output)
+        where, filesystem = arrow_file(output)
+        stored = pq.read_schema(where, filesystem=filesystem)
     except (OSError, pa.ArrowException):
         stored = pa.schema([])
     if MARK not in (stored.metadata or {}) and not set(columns) <= set(stored.names):
@@ -82,6 +83,6 @@ def check_replaced(output: Path, columns: Iterable[str]) -> None:
         raise wrong("no scoring wrote this file", where=str(output), fix=fix)
 
 
-def drift_name(output: Path) -> str:
+def drift_name(output: Location) -> str:
     """Name of the report on drift of a file, without suffix."""
     return f"{output.stem}.drift"

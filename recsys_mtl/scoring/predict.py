@@ -23,6 +23,8 @@ from recsys_mtl.scoring.output import check_apart, check_output, check_replaced,
 from recsys_mtl.scoring.rows import open_rows
 from recsys_mtl.scoring.stream import Scorer
 from recsys_mtl.serving.bundle import load_bundle, load_reference
+from recsys_mtl.storage.location import located
+from recsys_mtl.storage.remote_path import RemotePath
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ def predict(
     model: str | Path | ModelFolder,
     *,
     input: str,
-    output: str | Path,
+    output: str | Path | RemotePath,
     batch_rows: int | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
     show: Callable[[Page], None] | None = None,
@@ -40,7 +42,7 @@ def predict(
 
     Args:
         model: a run's folder, its model folder, or what `find_model` gives.
-        input: file, folder or glob of raw rows (Parquet or CSV); labels are not needed.
+        input: file, folder or glob of raw rows (Parquet or CSV), or its URI; labels are not needed.
         output: Parquet file to write, which appears when all rows are in it; or a folder of parts.
         batch_rows: short for that option.
         options: how they are written.
@@ -52,7 +54,7 @@ def predict(
         KeyboardInterrupt: Ctrl-C or SIGTERM; for a folder, the same call resumes.
     """
     require_one_process()
-    output = Path(output)
+    output = located(output)
     check_output(output, options.rows_per_file)
     if not isinstance(model, ModelFolder):
         model = find_model(model)

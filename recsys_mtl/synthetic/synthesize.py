@@ -13,12 +13,14 @@ from data_synth.load import plan_hash
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.processes import require_one_process
 from recsys_mtl.progress import progress
+from recsys_mtl.storage.location import located
+from recsys_mtl.storage.remote_path import RemotePath
 
 log = logging.getLogger(__name__)
 
 
 def synthesize(
-    plan: Plan, *, rows: int, out: str | Path, processes: int | None = None
+    plan: Plan, *, rows: int, out: str | Path | RemotePath, processes: int | None = None
 ) -> dict[str, Any]:
     """Fill a folder; see data_synth/write.py for its files.
 
@@ -39,7 +41,7 @@ def synthesize(
     started = time.perf_counter()
     try:
         with progress("synthesize", rows) as advance:
-            fill(plan, Path(out), rows=rows, processes=processes, progress=advance)
+            fill(plan, located(out), rows=rows, processes=processes, progress=advance)
     except KeyboardInterrupt:
         log.warning("the same command resumes where this one stopped")
         raise
