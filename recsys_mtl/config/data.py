@@ -69,9 +69,11 @@ class NegativesConfig(Section):
 class DataConfig(Section):
     """Where the rows are and how they are split and loaded."""
 
-    path: str | list[str] = Field(description="file, folder (hive partitions too), glob, or a list")
+    path: str | list[str] = Field(
+        description="file, folder (hive partitions too), glob, or a list; paths or URIs (s3://…)"
+    )
     root: str | None = Field(
-        None, description="folder that paths start from; else $RECSYS_MTL_DATA, else the cwd"
+        None, description="folder or URI that paths start from; else $RECSYS_MTL_DATA, else the cwd"
     )
     format: Literal["auto", "parquet", "csv"] = Field("auto", description="auto: by the suffix")
     csv: CsvConfig = CsvConfig()

@@ -1,4 +1,7 @@
-"""From a URI's scheme to pyarrow's file system; endpoint and credentials are the environment's."""
+"""From a URI's scheme to pyarrow's file system; endpoint and credentials are the environment's.
+
+Functions import pyarrow: a command that reads no data does without it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import pyarrow as pa
-import pyarrow.fs as pafs
-
 from recsys_mtl.errors import wrong
+
+if TYPE_CHECKING:
+    import pyarrow.fs as pafs
 
 SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
 WHOLE_AT_CLOSE = ("s3", "gs", "gcs")
@@ -43,6 +47,8 @@ def filesystem_of(store: str) -> tuple[pafs.FileSystem, str]:
     Raises:
         UserError: the file system cannot be made.
     """
+    import pyarrow.fs as pafs
+
     scheme, authority = store.split("://", 1)
     with access_errors(store):
         if scheme == "s3":
@@ -60,6 +66,8 @@ def access_errors(uri: object) -> Iterator[None]:
     Args:
         uri: what was accessed.
     """
+    import pyarrow as pa
+
     try:
         yield
     except FileNotFoundError:
@@ -72,6 +80,8 @@ def access_errors(uri: object) -> Iterator[None]:
 
 def _s3(bucket: str) -> pafs.S3FileSystem:
     """With the endpoint and the region of the environment; else the region is the bucket's own."""
+    import pyarrow.fs as pafs
+
     variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     endpoint = urlsplit(next(filter(None, map(os.environ.get, variables)), ""))
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote
-
-import pyarrow as pa
-import pyarrow.fs as pafs
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.storage.filesystem import SCHEMES, access_errors
 from recsys_mtl.storage.remote_path import RemotePath
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.fs as pafs
 
 Location = Path | RemotePath
 OneKind = TypeVar("OneKind", Path, RemotePath, Location)
@@ -73,6 +74,8 @@ def arrow_file(path: Location) -> tuple[Path | str, pafs.FileSystem | None]:
 
 def input_stream(path: Location, compression: str | None) -> pa.NativeFile:
     """The bytes from the start, without their compression."""
+    import pyarrow as pa
+
     if not isinstance(path, RemotePath):
         return pa.input_stream(str(path), compression=compression)
     with access_errors(path):

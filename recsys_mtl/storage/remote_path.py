@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
-
-import pyarrow as pa
-import pyarrow.fs as pafs
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from recsys_mtl.storage.filesystem import WHOLE_AT_CLOSE, access_errors, filesystem_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.fs as pafs
 
 
 class Size(NamedTuple):
@@ -116,20 +117,20 @@ class RemotePath:
 
     def exists(self) -> bool:
         """Whether it is a file or a folder."""
-        return bool(self._found().type != pafs.FileType.NotFound)
+        return bool(self._found().type.name != "NotFound")
 
     def is_file(self) -> bool:
         """Whether it is a file."""
-        return bool(self._found().type == pafs.FileType.File)
+        return bool(self._found().is_file)
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
-        return bool(self._found().type == pafs.FileType.Directory)
+        return bool(self._found().type.name == "Directory")
 
     def stat(self) -> Size:
         """Its size in bytes."""
         found = self._found()
-        if found.type != pafs.FileType.File:
+        if not found.is_file:
             raise FileNotFoundError(str(self))
         return Size(int(found.size))
 
@@ -185,10 +186,12 @@ class RemotePath:
 
     def _listed(self, *, recursive: bool) -> list[Self]:
         """What is in the folder; nothing where there is none."""
+        from pyarrow.fs import FileSelector
+
         with access_errors(self):
             start = len(self.key.rstrip("/")) + 1
             found = self.filesystem.get_file_info(
-                pafs.FileSelector(self.key, allow_not_found=True, recursive=recursive)
+                FileSelector(self.key, allow_not_found=True, recursive=recursive)
             )
         below = ((_names(info.path[start:]), info) for info in found)
         return sorted(
@@ -224,9 +227,11 @@ def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
 
 def _copy(file: Path, path: RemotePath) -> None:
     """In one call without Python in it: an interrupt cannot end it in its middle."""
-    pafs.copy_files(
+    from pyarrow.fs import LocalFileSystem, copy_files
+
+    copy_files(
         str(file),
         path.key,
-        source_filesystem=pafs.LocalFileSystem(),
+        source_filesystem=LocalFileSystem(),
         destination_filesystem=path.filesystem,
     )

@@ -148,7 +148,7 @@ def test_predict_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch)
         ("the model",),
         {
             "input": "a",
-            "output": Path("b.parquet"),
+            "output": "b.parquet",
             "options": Options(keep=("c", "d"), batch_rows=10),
             "show": Page.show,
         },
