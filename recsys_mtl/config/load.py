@@ -34,8 +34,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         UserError: every problem of the file and of the overrides, in the order of the schema;
             contradictions between sections are looked for once each section is valid.
     """
-    path = located(path)
-    return config_from_yaml(read_text(path), where=str(path), overrides=overrides)
+    file = located(path)
+    return config_from_yaml(read_text(file), where=str(file), overrides=overrides)
 
 
 def config_from_yaml(text: str, *, where: str, overrides: Sequence[str] = ()) -> Config:
