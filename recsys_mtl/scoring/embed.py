@@ -9,6 +9,7 @@ Their inner product is the score that ranks items, as in evaluation and predicti
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.data.source import Source
-from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.errors import UserError, did_you_mean, wrong
 from recsys_mtl.files import atomic_file, folder_made
 from recsys_mtl.progress import progress
 from recsys_mtl.reports.output import prepare_out
@@ -70,8 +71,11 @@ def embed(
         raise wrong("cannot write the output folder", where=str(output), found="a file", fix=fix)
     predictor = load_bundle(model.folder)
     label = _label_of(predictor, task)
-    keep = () if id is None else (id,)
-    source = open_rows(predictor, input, keep, csv)
+    try:
+        source = open_rows(predictor, input, () if id is None else (id,), csv)
+    except UserError as error:
+        named = (replace(p, where="--id") if p.where == "--keep" else p for p in error.problems)
+        raise UserError(*named) from error
     check_apart(output, source)
     if not overwrite:
         _check_replaced(output)

@@ -63,7 +63,7 @@ def test_rows_have_numbers_and_there_may_be_none(trained: Any, tmp_path: Path) -
     [
         ({"task": "itm"}, "--task: which retrieval task?; expected one of: item; found itm"),
         ({"task": "click"}, "--task: which retrieval task?; expected one of: item; found click"),
-        ({"id": "custmer"}, "--keep: no column 'custmer'"),
+        ({"id": "custmer"}, "--id: no column 'custmer'"),
         ({"output": "FOLDER"}, "the output folder holds the input"),
         ({"output": "FOLDER/rows.parquet"}, "cannot write the output folder; found a file"),
         ({"output": "FOLDER/other"}, "other/items.parquet: no embed wrote this file"),
