@@ -1,5 +1,5 @@
 """`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
-sequences, combiners, serving, restart of a stream, threads.
+sequences, combiners, serving, restart of a stream, threads, checkpoints.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -32,7 +32,8 @@ PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
 BENCHES = ("throughput", "memory", "synthesize", "adatt", "architectures", "sequences")
-BENCHES += ("combiners", "serving", "restart", "threads")
+BENCHES += ("combiners", "serving", "restart", "threads", "checkpoints")
+TABLE_ROWS = (10_000, 80_000)
 WAITING = {"openmp": "300000", "ours": "1000", "passive": "0"}
 """Turns that a thread of two waits before it sleeps: OpenMP's default, the package's, none."""
 
@@ -81,6 +82,8 @@ def main() -> None:
         results["restart"] = restart(chosen.memory_rows)
     if "threads" in asked:
         results["threads"] = threads(chosen.rounds, chosen.rows)
+    if "checkpoints" in asked:
+        results["checkpoints"] = checkpoints(chosen.rounds, chosen.rows)
     (WORK / "result.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -129,6 +132,21 @@ def restart(rows: int) -> dict[str, Any]:
     for name, seconds in result["seconds"].items():
         print(f"  {name} of the epoch: {seconds:.1f} s")
     return result
+
+
+def checkpoints(rounds: int, rows: int) -> dict[str, Any]:
+    """What a checkpoint a minute costs, by the size of the 26 tables."""
+    results = {}
+    print("\na checkpoint a minute, in shares of it")
+    for table_rows in TABLE_ROWS:
+        result = _worker("checkpoints.py", str(_rows(rows, tasks=16)), str(table_rows), str(rounds))
+        waits, cpu = (result["seconds"][name] for name in ("waits", "cpu"))
+        print(
+            f"  state of {result['mib']:,.0f} MiB: training waits {waits:.3f} s"
+            f" ({waits / 60:.2%}), {cpu:.2f} s of CPU ({cpu / 60:.2%})"
+        )
+        results[table_rows] = result
+    return results
 
 
 def threads(rounds: int, rows: int) -> dict[str, Any]:
