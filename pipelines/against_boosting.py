@@ -230,7 +230,7 @@ def _hash(config: Config, content: str, boosting: bool, alone: bool) -> str:
     if boosting:
         raw = {name: feature.raw().model_dump() for name, feature in config.features.items()}
         keys = {key: keys[key] for key in ("data", "tasks")} | {"features": raw}
-    recipe = {} if boosting or config.training.recipe == "none" else recipes()
+    recipe = {} if boosting or config.training.recipe == "none" else recipes(len(config.tasks))
     text = json.dumps([keys, recipe, content, alone], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

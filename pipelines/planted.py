@@ -119,7 +119,7 @@ def _settings(preset: str, changes: Sequence[str], where: str) -> str:
         config = config_from_yaml(
             train_config(load_plan(preset)), where="config", overrides=changes
         )
-    recipe = {} if config.training.recipe == "none" else recipes()
+    recipe = {} if config.training.recipe == "none" else recipes(len(config.tasks))
     text = json.dumps([config_hash(config), config.model_dump(exclude_unset=True), recipe])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -1,8 +1,9 @@
 """Settings that the data decide, wherever the config leaves them open: `training.recipe`.
 
 `table` is for tables of up to some 200,000 rows: small batches, many steps at a constant rate, an
-average of the weights, members, and one bottom for all tasks where the config says nothing of
-experts, adaTT or a combiner: PLE predicts as well there, at five times the cost of a step.
+average of the weights, members, and one bottom for up to five tasks where the config says nothing
+of experts, adaTT or a combiner: PLE predicts as well there, at five times the cost of a step. More
+tasks get a PLE of small experts.
 `stream` is for more rows, or for ids of which most are rare: one pass teaches most there, and a
 second may already over-fit. docs/results.md shows what each setting is worth.
 """
@@ -32,6 +33,8 @@ ROWS_PER_ID = 20
 """Fewer training rows for each row of the embedding tables make ids rare: `auto` takes `stream`."""
 FEW_ROWS = 20_000
 """Training rows up to which `table` takes twice the members, as steps are few."""
+MANY_TASKS = 6
+"""From so many tasks on `table` keeps PLE."""
 _WARMUP_STEPS = 50
 _FEW_IDS = 5_000
 
@@ -74,7 +77,8 @@ def with_recipe(
         config = _filled(config, _MORE_MEMBERS, (), derived)
     config = _filled(config, _RECIPES[name], (), derived)
     if name == "table" and _leaves_experts_open(config):
-        config = _filled(config, _ONE_BOTTOM, (), derived)
+        experts = _SMALL_EXPERTS if len(config.tasks) >= MANY_TASKS else _ONE_BOTTOM
+        config = _filled(config, experts, (), derived)
     if name == "table" and "warmup" not in config.training.optimizer.model_fields_set:
         training = config.training
         steps = training.epochs * max(1, size.rows // training.batch_size)
@@ -89,9 +93,10 @@ def described(derived: Derived) -> str:
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in derived.items())
 
 
-def recipes() -> dict[str, Any]:
-    """Every value that a recipe may decide, for the identity of trainings that leave it open."""
-    parts = {**_RECIPES, "bottom": _ONE_BOTTOM, "few_rows": _MORE_MEMBERS}
+def recipes(tasks: int) -> dict[str, Any]:
+    """What a recipe may decide for so many tasks: the identity of trainings that leave it open."""
+    experts = {"experts": _SMALL_EXPERTS} if tasks >= MANY_TASKS else {"bottom": _ONE_BOTTOM}
+    parts = {**_RECIPES, **experts, "few_rows": _MORE_MEMBERS}
     return {name: _plain(values) for name, values in parts.items()}
 
 
@@ -128,6 +133,12 @@ _ONE_BOTTOM: Mapping[str, Any] = {
     "model": {
         "architecture": ExpertsConfig(name="shared_bottom"),
         "shared_experts": [MlpExpertConfig(hidden=[128, 64])],
+    }
+}
+_SMALL_EXPERTS: Mapping[str, Any] = {
+    "model": {
+        "shared_experts": [MlpExpertConfig(count=2, hidden=[64, 32])],
+        "task_experts": [MlpExpertConfig(count=1, hidden=[64, 32])],
     }
 }
 _MORE_MEMBERS: Mapping[str, Any] = {"model": {"members": 16}}

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from recsys_mtl.config import Config, config_from_yaml, dump_config
-from recsys_mtl.config.recipe import DataSize, with_recipe
+from recsys_mtl.config.recipe import MANY_TASKS, DataSize, recipes, with_recipe
 
 SMALL = DataSize(30_000, 500)
 
 
-def config(**training: Any) -> Config:
+def config(tasks: int = 1, **training: Any) -> Config:
     return Config.model_validate(
         {
             "name": "x",
             "data": {"path": "x.parquet"},
             "features": {"age": {"kind": "numeric"}},
-            "tasks": {"click": {"kind": "binary"}},
+            "tasks": {["click", *"abcdef"][i]: {"kind": "binary"} for i in range(tasks)},
             "training": training,
         }
     )
@@ -50,6 +50,16 @@ def test_keys_that_are_set_stay() -> None:
     assert not {"training.epochs", "training.optimizer.learning_rate"} & derived.keys()
     assert training.early_stopping.patience == derived["training.early_stopping.patience"]
     assert decided.model.members == derived["model.members"] > 1
+
+
+def test_many_tasks_keep_experts_of_their_own() -> None:
+    few, derived = with_recipe(config(MANY_TASKS - 1), SMALL)
+    many, more = with_recipe(config(MANY_TASKS), SMALL)
+    assert few.model.architecture.name == "shared_bottom"
+    assert many.model.architecture.name == "ple"
+    assert [expert.hidden for expert in many.model.task_experts] == [[64, 32]]
+    assert "model.task_experts" in more.keys() - derived.keys()
+    assert recipes(MANY_TASKS) != recipes(MANY_TASKS - 1) == recipes(2)
 
 
 def test_fifty_steps_warm_up() -> None:

@@ -42,10 +42,11 @@ def test_a_preset_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(path.stat().st_mtime_ns == written for path, written in files.items())
 
 
-@pytest.mark.parametrize("preset", ["bank16", "demo"])
-def test_the_arms_fit(preset: str) -> None:
-    arms = {name: planted.as_overrides(c) for name, c in planted.load_arms(planted.ARMS).items()}
-    hashes = {planted._settings(preset, change, "") for change in [*arms.values(), []]}
+@pytest.mark.parametrize("file", ["planted", "planted_choices"])
+def test_the_arms_fit(file: str) -> None:
+    path = planted.ARMS.with_stem(file)
+    arms = {name: planted.as_overrides(own) for name, own in planted.load_arms(path).items()}
+    hashes = {planted._settings("bank16", change, "") for change in [*arms.values(), []]}
     assert len(hashes) == len(arms) + 1
 
 
