@@ -83,7 +83,9 @@ class CategoryBins:
     table_rows: int
 
     @classmethod
-    def of(cls, codes: NDArray[np.int64], table_rows: int, values: Sequence[str]) -> CategoryBins:
+    def of(
+        cls, codes: NDArray[np.int64], table_rows: int, values: Sequence[object]
+    ) -> CategoryBins:
         """Bins of a sample of codes.
 
         Args:
@@ -91,10 +93,10 @@ class CategoryBins:
             table_rows: how many there are.
             values: the known categories in the order of their rows; empty where they are hashed.
         """
-        counts = np.bincount(codes, minlength=table_rows)[FIRST_ROW:]
+        known, counts = np.unique(codes[codes >= FIRST_ROW], return_counts=True)
         ranked = np.argsort(-counts, kind="stable")[:_MOST_FREQUENT]
-        indices = ranked[counts[ranked] > 0].tolist()
-        names = tuple(values[i] if values else f"bucket {i}" for i in indices)
+        indices = (known[ranked] - FIRST_ROW).tolist()
+        names = tuple(str(values[i]) if values else f"bucket {i}" for i in indices)
         return cls(tuple(FIRST_ROW + i for i in indices), names, table_rows)
 
     @property

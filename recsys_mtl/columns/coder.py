@@ -6,6 +6,7 @@ Row 0 of every table is for unknown categories, row 1 for null, the known ones s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,11 @@ class Coder(FittedState, ABC):
     @abstractmethod
     def rows(self) -> int:
         """Rows of the table, the reserved ones included."""
+
+    @property
+    def names(self) -> Sequence[object]:
+        """What the rows after the reserved ones mean; empty where they have no names."""
+        return ()
 
     @abstractmethod
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:

@@ -44,6 +44,11 @@ class Vocabulary(Coder):
         """Rows of the table, the reserved ones included."""
         return FIRST_ROW + len(self.values)
 
+    @property
+    def names(self) -> list[str]:
+        """The values."""
+        return self.values
+
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:
         """Counts a chunk of training values."""
         assert self._counts is not None

@@ -57,9 +57,12 @@ class CategoryConfigBase(FeatureConfig):
         description="embedding table; features of one table share its rows and its vocabulary; "
         "the feature's name if null",
     )
-    encoding: Literal["vocabulary", "hash"] = Field(
-        "vocabulary", description="vocabulary fitted on the training rows, or hashed buckets"
+    encoding: Literal["vocabulary", "hash", "id"] = Field(
+        "vocabulary",
+        description="vocabulary fitted on the training rows; hashed buckets; or `id`: the values "
+        "are integers from 0 to rows - 1 already, all else is unknown",
     )
+    rows: PositiveInt | None = Field(None, description="number of ids of `id`")
     buckets: PositiveInt | None = Field(None, description="number of buckets of `hash`")
     min_count: PositiveInt | Literal["auto"] = Field(
         1,
@@ -78,12 +81,16 @@ class CategoryConfigBase(FeatureConfig):
     null_values: list[Value] = Field([], description="values that mean missing, as null does")
 
     @model_validator(mode="after")
-    def _buckets_belong_to_hash(self) -> Self:
+    def _settings_belong_to_the_encoding(self) -> Self:
         if self.encoding == "hash" and self.buckets is None:
             raise ValueError("encoding hash needs buckets")
-        if self.encoding == "vocabulary" and self.buckets is not None:
+        if self.encoding != "hash" and self.buckets is not None:
             raise ValueError("buckets belongs to encoding: hash")
-        if self.encoding == "hash" and self.unknown_dropout:
+        if self.encoding == "id" and self.rows is None:
+            raise ValueError("encoding id needs rows")
+        if self.encoding != "id" and self.rows is not None:
+            raise ValueError("rows belongs to encoding: id")
+        if self.encoding != "vocabulary" and self.unknown_dropout:
             raise ValueError("unknown_dropout needs encoding: vocabulary, which counts values")
         return self
 

@@ -97,7 +97,7 @@ def memory_needs(
                 size = f"an embedding of {_counted(weights)} weights"
                 yield Need(("features", name, "embedding"), size, weights, weights * _DENSE_BYTES)
             continue
-        rows, chosen = feature.buckets or 1, feature.dim or model.embedding.dim
+        rows, chosen = feature.buckets or feature.rows or 1, feature.dim or model.embedding.dim
         rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
         width += dim
         if weights := feature.encoder_weights(dim):
@@ -106,7 +106,8 @@ def memory_needs(
         if (table := table_of(name, feature)) in counted:
             continue
         counted.add(table)
-        own = "buckets" if feature.buckets else "dim" if feature.dim else ""
+        given = (key for key in ("buckets", "rows", "dim") if getattr(feature, key))
+        own = next(given, "")
         path = ("features", name, own) if own else ("model", "embedding", "dim")
         times = f"{copies_of_tables} times " if copies_of_tables > 1 else ""
         size = f"{times}{_counted(rows)} rows of width {_counted(dim)}"

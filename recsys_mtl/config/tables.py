@@ -12,6 +12,7 @@ from recsys_mtl.config.yaml_text import KeyPath
 _SETTINGS = (
     "encoding",
     "buckets",
+    "rows",
     "min_count",
     "max_size",
     "dim",
@@ -70,11 +71,12 @@ def table_contradictions(features: Mapping[str, FeatureConfig]) -> Iterator[Find
                     show(value),
                     "give it once",
                 )
-        hashed = settings[table_of(name, feature)].get("encoding") == "hash"
-        if hashed and feature.unknown_dropout:
-            what = f"table '{table_of(name, feature)}' is hashed, which counts no values"
+        encoding = settings[table_of(name, feature)].get("encoding", "vocabulary")
+        if encoding != "vocabulary" and feature.unknown_dropout:
+            how = "hashed" if encoding == "hash" else "of ids"
+            what = f"table '{table_of(name, feature)}' is {how}, which counts no values"
             at = (*path, "unknown_dropout")
-            yield Finding(at, what, "encoding: vocabulary", "encoding: hash", "leave it out")
+            yield Finding(at, what, "encoding: vocabulary", f"encoding: {encoding}", "leave it out")
 
 
 def _with_tables(

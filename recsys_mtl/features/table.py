@@ -15,11 +15,13 @@ from recsys_mtl.columns.bins import Bins, CategoryBins
 from recsys_mtl.columns.canonical import canonical
 from recsys_mtl.columns.coder import FIRST_ROW, Coder
 from recsys_mtl.columns.hashed import HashBuckets
+from recsys_mtl.columns.ids import IntegerIds
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.spelling import null_texts, one_spelling
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase, FeatureConfig
 from recsys_mtl.config.sizes import auto_dim
+from recsys_mtl.errors import prefixed
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.inputs import InputModule
 
@@ -45,7 +47,8 @@ class TableFeature(Feature):
     def finish(self) -> None:
         """Ends the fit."""
         chosen = not self.dim or self.min_count == 0
-        self.coder.finish()
+        with prefixed(f"feature '{self.name}'"):
+            self.coder.finish()
         self.dim = self.dim or auto_dim(self.coder.rows - FIRST_ROW)
         if chosen:
             shown = ", ".join(f"{key} {value}" for key, value in self.table.items() if value)
@@ -88,8 +91,7 @@ class TableFeature(Feature):
 
     def bins_of(self, what: str, observed: NDArray[Any]) -> Bins:
         """A bin for each frequent category."""
-        known = self.coder.values if isinstance(self.coder, Vocabulary) else []
-        return CategoryBins.of(observed, self.coder.rows, known)
+        return CategoryBins.of(observed, self.coder.rows, self.coder.names)
 
     @classmethod
     def inputs(cls, features: Sequence[FeatureSpec]) -> InputModule | None:
@@ -102,6 +104,8 @@ def coder_of(section: CategoryConfigBase) -> Coder:
     nulls = null_texts(section.null_values)
     if section.buckets is not None:
         return HashBuckets(nulls, section.buckets, one_spelling=True)
+    if section.rows is not None:
+        return IntegerIds(nulls, section.rows)
     least = 0 if section.min_count == "auto" else section.min_count
     return Vocabulary(nulls, least, section.max_size)
 

@@ -1,8 +1,9 @@
-"""Vocabulary and hash buckets: what every coder promises, and what each does."""
+"""Vocabulary, hash buckets and integer ids: what every coder promises, and what each does."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 
 from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.hashed import HashBuckets
+from recsys_mtl.columns.ids import IntegerIds
 from recsys_mtl.columns.vocabulary import Vocabulary
+from recsys_mtl.errors import UserError
 
-_TEXTS = st.lists(st.one_of(st.none(), st.text(max_size=3)), min_size=1)
+_TEXT = st.text(max_size=3).filter(lambda text: text.strip().lower() != "nan")  # missing
+_TEXTS = st.lists(st.one_of(st.none(), _TEXT), min_size=1)
 
 
 def _fitted(coder: Coder, *chunks: pl.Series) -> Coder:
@@ -27,7 +31,12 @@ def _fitted(coder: Coder, *chunks: pl.Series) -> Coder:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Vocabulary(["?"], 2, 3), lambda: HashBuckets(["?"], 7, True)]
+    "make",
+    [
+        lambda: Vocabulary(["?"], 2, 3),
+        lambda: HashBuckets(["?"], 7, True),
+        lambda: _uncounted(["?"], 7),
+    ],
 )
 @given(train=_TEXTS, later=_TEXTS)
 def test_codes_are_always_within_the_table(make, train, later):
@@ -51,6 +60,58 @@ def test_spaces_around_do_not_count_and_a_blank_is_null(make):
     assert codes[" 3.0"] == codes["3"] == coder.codes(pl.Series([3]))[0] > 1
     assert codes["\ttrue"] == coder.codes(pl.Series([True]))[0] > 1
     assert isinstance(coder, HashBuckets) or coder.values == ["3", "a", "b", "true"]
+
+
+def _uncounted(nulls: list[str], ids: int) -> IntegerIds:
+    """Ids whose fit refuses nothing."""
+    coder = IntegerIds(nulls, ids)
+    coder.update = lambda values: None
+    return coder
+
+
+def _row_of_id(value: object, ids: int) -> int:
+    """Slowly, one value at a time."""
+    text = "" if value is None else str(value).strip()
+    if text in ("", "-9", "-9.0", "nan"):
+        return 1
+    number = float(text) if re.fullmatch(r"-?\d+(\.\d*)?(e\d+)?", text) else -1.0
+    return int(number) + 2 if number.is_integer() and 0 <= number < ids else 0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([0, 4, 5, -1, -9, None, 2**62, 3]),
+        pl.Series([0, 4, 5, None, 255], dtype=pl.UInt8),
+        pl.Series([2**64 - 1, 4, None], dtype=pl.UInt64),
+        pl.Series([0.0, 4.0, 4.5, float("nan"), None, 1e300, -9.0, -0.0]),
+        pl.Series(["0", " 4 ", "04", "3.0", "2e0", "x", "", None, "-9", "1.5", str(10**30), "-1"]),
+    ],
+)
+def test_an_id_is_its_row_and_all_else_is_unknown(values):
+    coder = IntegerIds(["-9"], ids=5)
+    expected = [_row_of_id(value, 5) for value in values]
+    assert coder.codes(values).tolist() == expected
+    assert Coder.from_dict(json.loads(json.dumps(coder.to_dict()))) == coder
+    assert coder.rows == 7
+
+
+def test_ids_out_of_range_are_warned_of_and_a_table_of_none_is_refused(caplog):
+    coder = _fitted(IntegerIds([], ids=4), pl.Series([0, 1, 2, None]), pl.Series([3, 0, 7, 0, 1]))
+    assert "12 % of the ids are unknown: no integers from 0 to 3, such as 7" in caplog.text
+    coder.finish()
+    assert caplog.text.count("unknown") == 1, "once a table"
+    with pytest.raises(UserError, match="no id with a row; expected integers from 0 to 3"):
+        _fitted(IntegerIds([], ids=4), pl.Series(["a", "b", None]))
+    assert _fitted(IntegerIds([], ids=4), pl.Series([None, None])).rows == 6
+
+
+def test_ids_of_two_tables_are_matched_by_the_id():
+    small, large = IntegerIds([], ids=2), IntegerIds([], ids=4)
+    assert small.same_rows(large).tolist() == [0, 1, 2, 3]
+    assert large.same_rows(small).tolist() == [0, 1, 2, 3, -1, -1]
+    with pytest.raises(ValueError, match="cannot be matched"):
+        small.same_rows(Vocabulary([]))
 
 
 def test_an_older_vocabulary_keeps_its_padded_categories():

@@ -107,6 +107,10 @@ def test_wrong_transforms(text: str, message: str) -> None:
         ("dim: autos", r"features\.city\.dim: .*expected .*auto.*found \"autos\""),
         ("min_count: 0", r"features\.city\.min_count: "),
         ("encoding: hash, buckets: 9, unknown_dropout: 0.25", r"needs encoding: vocabulary"),
+        ("encoding: id, rows: 9, unknown_dropout: 0.25", r"needs encoding: vocabulary"),
+        ("encoding: id", r"encoding id needs rows"),
+        ("encoding: hash, buckets: 9, rows: 9", r"rows belongs to encoding: id"),
+        ("encoding: id, rows: 9, buckets: 9", r"buckets belongs to encoding: hash"),
         ("unknown_dropout: -1", r"city\.unknown_dropout: value out of range; expected at least 0"),
     ],
 )

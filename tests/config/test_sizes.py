@@ -16,6 +16,10 @@ ABSURD: dict[str, tuple[str, str]] = {
         r"features\.city\.buckets: 1\.0e\+18 rows of width 4 need 13\.9 EiB of "
         r"memory; expected a network that fits the 8\.0 GiB of this machine; found 13\.9 EiB",
     ),
+    "ids": (
+        f"features.city={{kind: categorical, encoding: id, rows: {HUGE}}}",
+        r"features\.city\.rows: 1\.0e\+18 rows of width 4 need 13\.9 EiB of memory",
+    ),
     "buckets of lists": (
         f"features.seen={{kind: categorical_list, encoding: hash, buckets: {10**12}}}",
         r"features\.seen\.buckets: 1,000,000,000,000 rows of width 4 need 14\.6 TiB of memory",
