@@ -49,6 +49,10 @@ class Coder(FittedState, ABC):
     def finish(self) -> None:
         """Ends the fit."""
 
+    def warning(self) -> str:
+        """What the fit warns of; empty: of nothing."""
+        return ""
+
     def grow(self, other: Coder) -> None:
         """Adds another fit's values that this one lacks, as far as there is room."""
 

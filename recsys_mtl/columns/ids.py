@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,8 +14,6 @@ from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW, Coder
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.spelling import one_spelling
 from recsys_mtl.errors import wrong
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -35,6 +32,7 @@ class IntegerIds(Coder):
     _values: int = field(default=0, init=False, repr=False, compare=False)
     _outside: int = field(default=0, init=False, repr=False, compare=False)
     _example: str = field(default="", init=False, repr=False, compare=False)
+    _warning: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -67,9 +65,14 @@ class IntegerIds(Coder):
         if self._outside == self._values:
             fix = "correct rows, or choose encoding: vocabulary or hash"
             raise wrong("no id with a row", expected=expected, found=found, fix=fix)
-        share = self._outside / self._values
-        log.warning("%.2g %% of the ids are unknown: no %s, %s", 100 * share, expected, found)
+        share = 100 * self._outside / self._values
+        self._warning = f"{share:.2g} % of the ids are unknown: no {expected}, {found}"
         self._outside = 0  # a coder of several features is finished by each
+
+    def warning(self) -> str:
+        """The share of ids without a row; once."""
+        text, self._warning = self._warning, ""
+        return text
 
     def same_rows(self, other: Coder) -> NDArray[np.int64]:
         """(rows,) the same ids, -1 where the other has fewer."""

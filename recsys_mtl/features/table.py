@@ -49,6 +49,8 @@ class TableFeature(Feature):
         chosen = not self.dim or self.min_count == 0
         with prefixed(f"feature '{self.name}'"):
             self.coder.finish()
+        if warning := self.coder.warning():
+            log.warning("feature '%s': %s", self.name, warning)
         self.dim = self.dim or auto_dim(self.coder.rows - FIRST_ROW)
         if chosen:
             shown = ", ".join(f"{key} {value}" for key, value in self.table.items() if value)
