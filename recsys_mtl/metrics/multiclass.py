@@ -12,6 +12,7 @@ import numpy as np
 from recsys_mtl.metrics.undefined import Metric, Undefined, defined
 from recsys_mtl.metrics.weighing import Array, Weighing, entropy, mean
 
+_PART = 4_096  # rows at a time where each has a value a class
 _CLIP = 1e-7  # a float32 softmax may be 0
 _LEAST_ENTROPY = 1e-12  # the rounding error of shares that are all of one class
 _ONE_CLASS = "all labels are of one class"
@@ -72,7 +73,9 @@ def ndcg_at_3(labels: Array, probabilities: Array, weights: Array) -> float:
 
     A class as probable as the label ranks before it.
     """
-    rank = (probabilities >= _of_label(labels, probabilities)[:, None]).sum(1)
+    of_label = _of_label(labels, probabilities)[:, None]
+    parts = (slice(start, start + _PART) for start in range(0, len(labels), _PART))
+    rank = np.concatenate([(probabilities[part] >= of_label[part]).sum(1) for part in parts])
     return mean(np.where(rank <= 3, 1 / np.log2(1.0 + rank), 0.0), weights)
 
 

@@ -14,6 +14,8 @@ from recsys_mtl.metrics.lists import ListMetrics, list_metrics
 from recsys_mtl.metrics.weighing import Array, Ints
 from recsys_mtl.tasks import kind_of
 
+_PART = 4_096  # rows at a time where each has many values
+
 
 def metric_names(
     kind: str, top_k: Sequence[int] = (1, 5, 10), *, lists: bool = False
@@ -65,7 +67,7 @@ def evaluate_task(
     predictions = of_kind.for_metrics(labels, predictions)
     if not rows.all():
         labels, predictions, weights = labels[rows], predictions[rows], weights[rows]
-    if not of_kind.infinite and not np.isfinite(predictions).all():
+    if not of_kind.infinite and not _all_finite(predictions):
         return _all_undefined(names, "some predictions are not finite")
     return of_kind.metrics(labels, predictions, weights, bins=calibration_bins, top_k=top_k)
 
@@ -102,6 +104,11 @@ def evaluate_lists(
         return None
     lists = list_metrics(labels[rows], scores, weights[rows], groups[rows], names)
     return replace(lists, first=rows[lists.first])
+
+
+def _all_finite(values: Array) -> bool:
+    parts = (values[start : start + _PART] for start in range(0, len(values), _PART))
+    return all(np.isfinite(part).all() for part in parts)
 
 
 def _all_undefined(names: Sequence[str], reason: str) -> Metrics:

@@ -130,7 +130,7 @@ class Evaluator:
         sums = np.zeros(len(self.tasks))
         masses = np.zeros(len(self.tasks))
         counts = np.zeros(len(self.tasks), dtype=np.int64)
-        parts: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
+        parts = {task.name: _Joined(loader.num_rows) for task in self.tasks}
         labels: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
         weights: list[Array] = []
         keys: list[Ints] = []
@@ -162,7 +162,7 @@ class Evaluator:
                 parts[task.name].append(predicted.cpu().numpy())
         names = [task.name for task in self.tasks]
         means = [float(s / m) if m else None for s, m in zip(sums, masses, strict=True)]
-        predictions = {name: np.concatenate(part) for name, part in parts.items()}
+        predictions = {name: part.rows for name, part in parts.items()}
         in_unit = {name: np.concatenate(part) for name, part in labels.items()}
         for name, invert in self.inverse.items():
             predictions[name], in_unit[name] = invert(predictions[name]), invert(in_unit[name])
@@ -229,6 +229,31 @@ class Evaluator:
             rows = int((~np.isnan(observed) & (weights > 0)).sum())
             conditional[task.name] = Conditional(task.through, rows, metrics)
         return conditional
+
+
+class _Joined:
+    """Parts that become one array without a second copy of all; at least one part.
+
+    Args:
+        most: rows of all parts, at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._filled = most, 0
+        self._rows: Array | None = None
+
+    def append(self, part: Array) -> None:
+        """Takes the next rows (B, …)."""
+        if self._rows is None:
+            self._rows = np.empty((self._most, *part.shape[1:]), part.dtype)
+        self._rows[self._filled : self._filled + len(part)] = part
+        self._filled += len(part)
+
+    @property
+    def rows(self) -> Array:
+        """(R, …) all of them."""
+        assert self._rows is not None
+        return self._rows[: self._filled]
 
 
 def _no_items(queries: Tensor) -> Tensor:

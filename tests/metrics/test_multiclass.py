@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_mtl.metrics import Undefined
-from recsys_mtl.metrics.multiclass import log_loss, mcfadden_r2, prepare_mcfadden_r2
+from recsys_mtl.metrics.multiclass import (
+    log_loss,
+    mcfadden_r2,
+    ndcg_at_3,
+    prepare_mcfadden_r2,
+)
 from recsys_mtl.tasks.evaluate import evaluate_task
 
 
@@ -121,3 +126,13 @@ def test_one_preparation_serves_all_weights(soft: bool, rng: np.random.Generator
     expected = mcfadden_r2(labels[some], p[some], weights[some])
     assert weigh(weights * some) == pytest.approx(expected, rel=1e-9)
     assert np.isnan(weigh(np.zeros(len(p))))
+
+
+def test_ranks_by_parts_are_those_of_all_rows_at_once() -> None:
+    rng = np.random.default_rng(0)
+    labels, weights = rng.integers(0, 6, 9_000).astype(float), rng.random(9_000)
+    probabilities = rng.dirichlet(np.ones(6), 9_000).astype(np.float32)
+    own = probabilities[np.arange(9_000), labels.astype(int)][:, None]
+    rank = (probabilities >= own).sum(1)
+    gain = np.where(rank <= 3, 1 / np.log2(1.0 + rank), 0.0)
+    assert ndcg_at_3(labels, probabilities, weights) == np.average(gain, weights=weights)
