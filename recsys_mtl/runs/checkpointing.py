@@ -58,33 +58,33 @@ class RunCheckpoints(Recorder):
         self._identity = identity(config)
         self._termination = Termination()
         self._checkpoints.remove_temporary()
-        self._found = find(self._checkpoints, resume)
+        self._begun = find(self._checkpoints, resume)
         self._tracked: Run | None = None
         self._trainer: Trainer | None = None
         self._saver: Saver | None = None
         self._prepared: Prepared | None = None
         self._sampler: ReferenceSampler | None = None
         self._times: dict[str, float] = {}
-        if self._found is not None:
-            before = self._found.run
-            require_same(self._found.path, self._identity, before["config"])
+        if self._begun is not None:
+            before = self._begun.run
+            require_same(self._begun.path, self._identity, before["config"])
             self._times = dict(before["times"])
             self.taken = None if before["taken"] is None else Taken(**before["taken"])
 
     @property
     def resumes(self) -> bool:
         """Whether the run was begun before."""
-        return self._found is not None
+        return self._begun is not None
 
     @property
     def run_id(self) -> str | None:
         """The tracker's id of the run, if it was begun before."""
-        return None if self._found is None else self._found.run["run_id"]
+        return None if self._begun is None else self._begun.run["run_id"]
 
     @cached_property
     def fitted(self) -> Fitting | None:
         """What the run learned of its training rows, if it was begun before."""
-        return None if self._found is None else Fitting.from_files(self._found.files)
+        return None if self._begun is None else Fitting.from_files(self._begun.files)
 
     def handled(self) -> AbstractContextManager[None]:
         """Inside, SIGTERM ends the run, from within the training with a checkpoint."""
@@ -96,12 +96,12 @@ class RunCheckpoints(Recorder):
         Raises:
             UserError: the recipe decides otherwise than in the checkpoint.
         """
-        if self._found is None:
+        if self._begun is None:
             self._checkpoints.remove()
         else:
-            derived = self._found.run["derived"]
-            require_same(self._found.path, dict(prepared.derived), derived)
-            stored = json.loads(self._found.files[_INPUTS])
+            derived = self._begun.run["derived"]
+            require_same(self._begun.path, dict(prepared.derived), derived)
+            stored = json.loads(self._begun.files[_INPUTS])
             sampler.inputs = Reference.from_dict(stored).expected
             self._checkpoints.begin()
         self._prepared, self._sampler = prepared, sampler
@@ -120,7 +120,7 @@ class RunCheckpoints(Recorder):
             Terminated: SIGTERM came; a checkpoint is written.
         """
         self.taken, self._trainer = taken, trainer
-        if self._found is not None:
+        if self._begun is not None:
             self._load(trainer)
         settings = self._settings
         if settings.every is None:
@@ -166,21 +166,21 @@ class RunCheckpoints(Recorder):
             self._checkpoints.remove()
 
     def _load(self, trainer: Trainer) -> None:
-        assert self._found is not None
+        assert self._begun is not None
         try:
-            trainer.load_state_dict(self._found.state)
+            trainer.load_state_dict(self._begun.state)
         except ValueError as error:
             raise wrong(
                 "the checkpoint does not fit this version of recsys-mtl",
-                where=str(self._found.path),
+                where=str(self._begun.path),
                 found=error,
                 fix="use the version that wrote it, or start anew with --resume never",
             ) from error
-        log.info("resumed from %s", self._found.path)
-        warn_of_differences(self._found.run["environment"])
+        log.info("resumed from %s", self._begun.path)
+        warn_of_differences(self._begun.run["environment"])
         for epoch in trainer.epochs:
             self._report(epoch)
-        self._found.state["tensors"].clear()
+        self._begun.state["tensors"].clear()
 
     def _report(self, epoch: Epoch) -> None:
         if self._tracked is not None:

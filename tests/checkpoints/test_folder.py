@@ -150,6 +150,7 @@ def test_the_best_is_the_first_after_its_epoch(checkpoints: Checkpoints) -> None
 
 
 @pytest.mark.slow  # imports
+@pytest.mark.filterwarnings("ignore:.*torch.distributed is disabled")
 def test_torchs_distributed_reader_reads_it(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ def test_one_is_written_at_a_time_and_training_does_not_wait(
     go.set()
     saver.close()
     weight = checkpoints.read(1).state["tensors"]["network.weight"]
-    assert weight.tolist() == [1.0] * 3  # of its step, though training went on
+    assert weight.tolist() == [1.0] * 3  # of its step, though training continued
     assert list(checkpoints.steps()) == [1]
 
 

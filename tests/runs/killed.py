@@ -73,10 +73,10 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             os._exit(99)
     os.close(write)
     with os.fdopen(read) as answer:
-        told = answer.read()
+        outcome_of_child = answer.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     outcome = {"status": status, "seconds": time.monotonic() - begun}
-    return outcome | (json.loads(told) if told else {})
+    return outcome | (json.loads(outcome_of_child) if outcome_of_child else {})
 
 
 if __name__ == "__main__":

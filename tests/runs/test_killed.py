@@ -98,7 +98,7 @@ def written(folder: Path, case: str) -> Path:
     return path
 
 
-def found(run: Path) -> list[str]:
+def names_in(run: Path) -> list[str]:
     """What a killed run has left."""
     return sorted(p.name for p in (*run.glob("*"), *run.glob("checkpoints/*")))
 
@@ -173,5 +173,5 @@ def test_a_killed_training_ends_as_one_that_was_not(
             assert outcome["status"] in (0, -9), forks.log.read_text()[-3000:]
             ended = outcome["status"] == 0
             killed += not ended
-            sys.stderr.write(f"{case}, killed at {kill}: {outcome['status']} {found(run)}\n")
+            sys.stderr.write(f"{case}, killed at {kill}: {outcome['status']} {names_in(run)}\n")
         assert (left(run), tracked(run, folder)) == expected
