@@ -6,7 +6,7 @@ Shapes: B rows, T tasks.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,12 +25,14 @@ class Batch:
         items are rounded from 2^24 on: `items` and `targets` have them as they are.
     weights: (B,) float32, not negative.
     keys: (B, K) int64 as `Preprocessor.keys` encodes them, for evaluation; None: no keys.
+    padding: last rows that stand for none, see `padding`.
     """
 
     blocks: Mapping[str, FeatureBlock]
     labels: Tensor
     weights: Tensor
     keys: Tensor | None = None
+    padding: int = 0
 
     def __getitem__(self, feature: str) -> Any:
         """A feature's values, in the form that its block holds them.
@@ -67,6 +69,11 @@ class Batch:
         return self.weights.shape[0]
 
     @property
+    def real_rows(self) -> int:
+        """Rows without padding."""
+        return self.num_rows - self.padding
+
+    @property
     def num_bytes(self) -> int:
         """Bytes of all tensors."""
         return sum(t.numel() * t.element_size() for t in self._tensors())
@@ -99,13 +106,23 @@ class Batch:
             for layout, block in self.blocks.items()
         }
         labels, weights = (t.to(device, non_blocking=True) for t in (self.labels, self.weights))
-        return Batch(blocks, labels, weights, self.keys)
+        return Batch(blocks, labels, weights, self.keys, self.padding)
 
     def _tensors(self) -> Iterator[Tensor]:
         for block in self.blocks.values():
             yield from block.tensors().values()
         yield from (self.labels, self.weights)
         yield from () if self.keys is None else (self.keys,)
+
+
+def padding(batch: Batch) -> Batch:
+    """The same number of rows, at least one, that stand for none: without weight or label."""
+    return replace(
+        batch,
+        labels=torch.full_like(batch.labels, torch.nan),
+        weights=torch.zeros_like(batch.weights),
+        padding=batch.num_rows,
+    )
 
 
 def concat(batches: Sequence[Batch]) -> Batch:

@@ -17,7 +17,7 @@ from recsys_mtl.gradients.combiners import COMBINERS, make_combiner
 from recsys_mtl.gradients.diagnostics import Diagnostics
 from recsys_mtl.gradients.gradnorm import GradNorm
 from recsys_mtl.gradients.output_gradients import output_gradients
-from recsys_mtl.gradients.partition import Partition
+from recsys_mtl.gradients.partition import Partition, RowSplit
 from recsys_mtl.gradients.parts import Activation, Part, add_gradients, partition_of
 from recsys_mtl.gradients.summary import ConflictLog, Conflicts
 from recsys_mtl.gradients.task_gradients import Block, task_gradients
@@ -34,6 +34,7 @@ __all__ = [
     "GradNorm",
     "Part",
     "Partition",
+    "RowSplit",
     "add_gradients",
     "make_combiner",
     "output_gradients",

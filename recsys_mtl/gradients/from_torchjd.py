@@ -311,7 +311,9 @@ class Random(Weighted):
 class GradDrop(GradientCombiner):
     """GradDrop (Chen et al. 2020, arXiv:2010.06808): per entry only one sign, drawn by its share.
 
-    It works on entries, not on Gram matrices; blocks do not matter to it.
+    It works on entries, not on Gram matrices; blocks do not matter to it. Of columns that are split
+    over processes it draws for all rows and takes the own, so that the number of processes does not
+    matter either.
 
     Args:
         tasks: T.
@@ -326,8 +328,13 @@ class GradDrop(GradientCombiner):
     def mix(self, rows: Sequence[Tensor], *, step: int) -> list[Tensor]:
         """torchjd's, tensor by tensor."""
         drop: Callable[[Tensor], Tensor] = _torchjd().GradDrop()
+        splits, mixed = self.partition.splits, []
         with own_draws(self.seed, step, rows[0].device):
-            return [drop(part) for part in rows]
+            for index, part in enumerate(rows):
+                split = splits.get(index)
+                own = drop(part if split is None else split.to_all(part))
+                mixed.append(own if split is None else split.to_own(own, part[0]))
+        return mixed
 
 
 TORCHJD: dict[str, Callable[..., Combiner]] = {

@@ -5,11 +5,13 @@ Shapes: T tasks (or those present), d_e columns of gradient tensor e, K blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from recsys_mtl.gradients.averaging import sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,37 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class RowSplit:
+    """Columns of a tensor that are rows of a batch, of which this process has its own.
+
+    Attributes:
+        width: columns of a row.
+        rows: of the batch, in all processes.
+        rank: this process has the rows rank, rank + world, …
+        world: processes.
+    """
+
+    width: int
+    rows: int
+    rank: int
+    world: int
+
+    def to_all(self, own: Tensor) -> Tensor:
+        """(T, d) columns of the own rows to those of all rows, zero in the others'."""
+        every = own.new_zeros(len(own), self.rows, self.width)
+        mine = every[:, self.rank :: self.world]
+        mine.copy_(own.view(len(own), -1, self.width)[:, : mine.shape[1]])
+        return every.flatten(1)
+
+    def to_own(self, every: Tensor, like: Tensor) -> Tensor:
+        """(d',) columns of all rows to the (d,) of the own ones, padded as `like`."""
+        mine = every.view(self.rows, self.width)[self.rank :: self.world].flatten()
+        own = torch.zeros_like(like)
+        own[: len(mine)] = mine
+        return own
+
+
+@dataclass(frozen=True)
 class Partition:
     """Which block every column of a list of gradient tensors belongs to; fixed for a training.
 
@@ -55,11 +88,14 @@ class Partition:
         widths: d_e of each tensor.
         blocks: K.
         segments: every column once, in order.
+        splits: by tensor, where its columns are this process' rows alone; all other tensors are
+            the same in every process.
     """
 
     widths: tuple[int, ...]
     blocks: int
     segments: tuple[Segment, ...]
+    splits: Mapping[int, RowSplit] = field(default_factory=dict)
 
     @classmethod
     def grouped(cls, widths: Sequence[int], groups: Sequence[int]) -> Partition:
@@ -107,7 +143,7 @@ class Partition:
         return cls(tuple(widths), -(-before // size), tuple(segments))
 
     def grams(self, rows: Sequence[Tensor]) -> Tensor:
-        """The Gram matrix of every block; one pass over the gradients.
+        """The Gram matrix of every block, of all processes' rows; one pass over the gradients.
 
         Returns:
             (K, T, T), float64 for float64 gradients and float32 for all others.
@@ -115,10 +151,12 @@ class Partition:
         tasks, like = len(rows[0]), rows[0]
         work = torch.float64 if like.dtype == torch.float64 else torch.float32
         grams = torch.zeros(self.blocks, tasks, tasks, dtype=work, device=like.device)
+        of_rows = torch.zeros_like(grams) if self.splits else grams
         for segment in self.segments:
             part = segment.of(rows[segment.tensor]).to(work)
-            grams[segment.blocks] += (part @ part.mT).to(like.device)
-        return grams
+            to = of_rows if segment.tensor in self.splits else grams
+            to[segment.blocks] += (part @ part.mT).to(like.device)
+        return grams + sum_over_processes(of_rows) if self.splits else grams
 
     def mix(self, rows: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
         """The weighted sum of the tasks' gradients; one pass over them.

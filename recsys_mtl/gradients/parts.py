@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from recsys_mtl.gradients.partition import Partition, Segment
+from recsys_mtl.gradients.partition import Partition, RowSplit, Segment
 from recsys_mtl.gradients.task_gradients import Block
 
 Blocks = Literal["all", "expert", "parameter", "fixed"]
@@ -41,10 +41,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Activation:
-    """As `Part`, for a gradient at an activation instead of a parameter."""
+    """As `Part`, for a gradient at an activation instead of a parameter.
+
+    Attributes:
+        split: with several processes, which rows of it are this process'.
+    """
 
     name: str
     width: int
+    split: RowSplit | None = None
 
     @property
     def group(self) -> str:
@@ -66,6 +71,14 @@ def partition_of(
     Returns:
         The partition and K names.
     """
+    partition, names = _partition_of(parts, blocks, size)
+    splits = {e: p.split for e, p in enumerate(parts) if isinstance(p, Activation) and p.split}
+    return replace(partition, splits=splits), names
+
+
+def _partition_of(
+    parts: Sequence[Part | Activation], blocks: Blocks, size: int
+) -> tuple[Partition, tuple[str, ...]]:
     widths = [part.width for part in parts]
     if blocks == "all":
         return Partition.single(widths), ("all",)

@@ -45,6 +45,7 @@ def counterfactual(
     *,
     clip: float,
     method: str,
+    total: Tensor | None = None,
 ) -> Tensor:
     """The conditional loss over all rows, from the rows where it is observed (ESCM²).
 
@@ -66,6 +67,7 @@ def counterfactual(
         weights: (B,) row weights.
         clip: least p.
         method: ips or dr.
+        total: () weight that the sum is divided by; None: that of the labelled rows.
 
     Returns:
         Scalar, 0 where no row is labelled.
@@ -89,5 +91,5 @@ def counterfactual(
             gap = bce_with_logits(fixed, label) - bce_with_logits(fixed, imputed)
             rows = error + weight * (own - error) + weight * gap.square()
         mass = torch.where(known, weights, 0)
-        total = mass.sum()
+        total = mass.sum() if total is None else total * members
         return (mass * rows).sum() / torch.where(total > 0, total, 1)

@@ -46,7 +46,12 @@ class TaskLoss:
         return cls(NAMED[name], tuple(settings.items()), elementwise=True)
 
     def __call__(
-        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Candidates | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        items: Candidates | None = None,
+        total: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The weighted mean over labelled rows.
 
@@ -55,16 +60,22 @@ class TaskLoss:
             labels: (B,), NaN where unlabelled.
             weights: (B,) row weights, not negative.
             items: those that compete, of a retrieval task.
+            total: (), see `TaskLosses.totals`; None: of these rows.
 
         Returns:
             The loss, a scalar (zero, and with zero gradients, where no row counts), and the number
             of rows that count: labelled and of positive weight.
         """
-        losses, counts = self.stacked(logits, labels.unsqueeze(1), weights, items)
+        losses, counts = self.stacked(logits, labels.unsqueeze(1), weights, items, total)
         return losses.squeeze(0), counts.squeeze(0)
 
     def stacked(
-        self, logits: Tensor, labels: Tensor, weights: Tensor, items: Candidates | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        items: Candidates | None = None,
+        total: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The same for G tasks at once, which only element-wise losses allow for G > 1.
 
@@ -74,6 +85,7 @@ class TaskLoss:
             labels: (B, G).
             weights: (B,).
             items: those that compete, of a retrieval task.
+            total: (G,), as in `__call__`.
 
         Returns:
             (G,) losses and (G,) counts.
@@ -82,18 +94,22 @@ class TaskLoss:
         if members > 1:
             labels, weights = labels.repeat(members, 1), weights.repeat(members)
         counts = self.counting(labels)
-        row_weights = torch.where(counts, weights.unsqueeze(1), 0)
+        row_weights = self.row_weights(labels, weights)
         if self.keep < 1:
-            row_weights = torch.where(labels == 0, row_weights * self.keep, row_weights)
             logits = logits.float() - math.log(self.keep)
         row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
-        total = row_weights.sum(0)
+        total = row_weights.sum(0) if total is None else total * members
         mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)
         return mean, (row_weights > 0).sum(0) // members
 
     def counting(self, labels: Tensor) -> Tensor:
         """Whether each label (any shape) counts; bool of the same shape."""
         return ~labels.isnan()
+
+    def row_weights(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """(B, G) weight in the mean of (B, G) labels in rows of (B,) weights."""
+        own = torch.where(self.counting(labels), weights.unsqueeze(1), 0)
+        return torch.where(labels == 0, own * self.keep, own) if self.keep < 1 else own
 
     def _selected(
         self,
@@ -179,6 +195,7 @@ class TaskLosses:
         weights: Tensor,
         items: Mapping[str, Candidates] | None = None,
         conditional: Mapping[str, Tensor] | None = None,
+        totals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Losses and counts of all tasks.
 
@@ -189,6 +206,8 @@ class TaskLosses:
             items: those that compete, by retrieval task.
             conditional: of tasks behind others, see `Funnel.conditional`; without it their losses
                 are those of the joint label, as in evaluation.
+            totals: of `totals`, of more rows than these: the losses are these rows' part of the
+                mean over all of them. None: of these.
 
         Returns:
             (T,) losses and (T,) numbers of rows that count, as in `TaskLoss`.
@@ -202,6 +221,7 @@ class TaskLosses:
                 torch.stack([columns[task] for task in group], 1),
                 weights,
                 (items or {}).get(self.names[group[0]]),
+                None if totals is None else totals[0, group],
             )
             losses.update(zip(group, stacked.unbind(0), strict=True))
             counts.update(zip(group, counted.unbind(0), strict=True))
@@ -209,7 +229,7 @@ class TaskLosses:
             column = self.names.index(task)
             pair = losses[column], counts[column]
             losses[column], counts[column] = self._behind(
-                task, pair, given, logits, columns, weights
+                task, pair, given, logits, columns, weights, None if totals is None else totals[1]
             )
         order = range(len(self.names))
         return torch.stack([losses[t] for t in order]), torch.stack([counts[t] for t in order])
@@ -222,16 +242,18 @@ class TaskLosses:
         logits: Mapping[str, Tensor],
         columns: Sequence[Tensor],
         weights: Tensor,
+        totals: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Loss and count of a task behind another one, from those of its joint label."""
         how = self._through[task]
+        total = None if totals is None else totals[self.names.index(task)]
         labels, parent = (columns[self.names.index(name)] for name in (task, how.parent))
         loss, count = joint
         if not how.entire_space:
             loss = loss.new_zeros(())
             if how.method == "none":
                 observed = torch.where(parent == 1, labels, torch.nan)
-                return self.tasks[task](given, observed, weights)
+                return self.tasks[task](given, observed, weights, total=total)
         if how.method != "none":
             term = counterfactual(
                 given,
@@ -241,6 +263,7 @@ class TaskLosses:
                 weights,
                 clip=how.clip,
                 method=how.method,
+                total=total,
             )
             loss = loss + how.weight * term
         return loss, count
@@ -254,6 +277,25 @@ class TaskLosses:
         """
         unknown_items = (labels == 0) & self._of_items.to(labels.device)
         return weights.double() @ (~labels.isnan() & ~unknown_items).double()
+
+    def totals(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """(2, T) float64: the weight that each loss, and each term of its condition, is divided by.
+
+        Args:
+            labels: (B, T), NaN where unlabelled.
+            weights: (B,) row weights.
+        """
+        columns = dict(zip(self.names, torch.split(labels, 1, 1), strict=True))
+        own = {n: t.row_weights(columns[n], weights).double().sum() for n, t in self.tasks.items()}
+        behind = dict(own)
+        for task, how in self._through.items():
+            if how.method == "none":
+                observed = torch.where(columns[how.parent] == 1, columns[task], torch.nan)
+                row_weights = self.tasks[task].row_weights(observed, weights)
+            else:
+                row_weights = torch.where(columns[task].isnan(), 0, weights.unsqueeze(1))
+            behind[task] = row_weights.double().sum()
+        return torch.stack([*own.values(), *behind.values()]).view(2, -1)
 
 
 def _joined(outputs: Sequence[Tensor]) -> Tensor:

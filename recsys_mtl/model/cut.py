@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from recsys_mtl import parallel
+
 
 class Cut:
     """The pooled embeddings of a batch, and leaves that replace them.
@@ -38,13 +40,18 @@ class Cut:
     def spend(self) -> None:
         """Applies the leaves' gradients to the tables: one backward pass, one update of each.
 
+        With several processes all have to call it.
+
         Raises:
             RuntimeError: they were applied already.
         """
         if self._spent:
             raise RuntimeError("the gradient of this cut is spent: a table learns once a step")
         self._spent = True
-        pairs = zip(self._embedded, self._leaves, strict=True)
+        pairs = list(zip(self._embedded, self._leaves, strict=True))
+        if parallel.several():  # all take part in the tables' update
+            for _, leaf in pairs:
+                leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         reached = [(t, leaf.grad) for t, leaf in pairs if leaf.grad is not None and t.requires_grad]
         if reached:
             torch.autograd.backward([t for t, _ in reached], [g for _, g in reached])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.features.block import Bag
+from recsys_mtl.model.replicated import replicated
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
 INITIAL_STD = 0.01
@@ -109,15 +111,14 @@ class Embeddings(nn.Module, ABC):
             parts: dict[int, Tensor] = {}
             together = [i for reads in self._together.values() for i in reads]
             if together:
-                sums = self._decaying(self._sum(bags, rows), self._together, bags)
+                sums = replicated(self._sum_together, [bags[i] for i in together])
                 if together == [*range(len(self.reads))]:
                     return self._averages(sums, bags, rows), []
                 dims = [self.reads[i].dim for i in together]
                 parts |= zip(together, torch.split(sums, dims, 1), strict=True)
             for key, reads in self._apart.items():
                 own = [(bags[i][0], None) if i in self._sequences else bags[i] for i in reads]
-                sums = self._entries(key, *joined(own))
-                sums = self._decaying(sums, {key: reads}, bags)
+                sums = replicated(partial(self._sum_apart, key), [joined(own)])
                 counts = [(ids if many is None else many).shape[0] for ids, many in own]
                 parts |= zip(reads, torch.split(sums, counts), strict=True)
             pooled = [parts[i] for i in self._pooled]
@@ -125,20 +126,30 @@ class Embeddings(nn.Module, ABC):
             sequences = [parts[i] for i in self._sequences]
             return self._averages(columns, bags, rows), sequences
 
-    def _decaying(
-        self, sums: Tensor, tables: Mapping[str, list[int]], bags: Sequence[Bag]
-    ) -> Tensor:
-        """The sums of some tables; backward decays their rows before it updates them."""
+    def _sum_together(self, bags: Sequence[Bag]) -> Tensor:
+        """(B, their width) of the bags of `_together`, in its order."""
+        by_table, start = {}, 0
+        for key, reads in self._together.items():
+            by_table[key] = bags[start : start + len(reads)]
+            start += len(reads)
+        return self._decaying(self._sum(by_table), by_table)
+
+    def _sum_apart(self, key: str, bags: Sequence[Bag]) -> Tensor:
+        """(bags, D) of one table of `_apart`."""
+        return self._decaying(self._entries(key, *bags[0]), {key: bags})
+
+    def _decaying(self, sums: Tensor, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
+        """The sums of the bags of some tables; backward decays rows before it updates them."""
         if not self._weight_decay:
             return sums
         before: Callable[..., Tensor] = _BeforeUpdate.apply
-        return before(sums, lambda: self._decay(tables, bags))
+        return before(sums, lambda: self._decay(bags))
 
-    def _decay(self, tables: Mapping[str, list[int]], bags: Sequence[Bag]) -> None:
+    def _decay(self, bags: Mapping[str, Sequence[Bag]]) -> None:
         """Shrinks the rows that were read, each once: duplicates write the same value."""
         kept = 1 - self._learning_rate * self._weight_decay
-        for key, reads in tables.items():
-            ids = torch.cat([bags[i][0] for i in reads])
+        for key, of_table in bags.items():
+            ids = torch.cat([ids for ids, _ in of_table])
             values = self._weight(key).data  # fbgemm's backward checks versions, which stay so
             values.index_copy_(0, ids, values[ids] * kept)
 
@@ -179,8 +190,8 @@ class Embeddings(nn.Module, ABC):
         return self.embedding_bags.get_parameter(f"{table_name(key)}.weight")
 
     @abstractmethod
-    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
-        """(B, their width) sums over the bags of `_together`, table by table; backward updates."""
+    def _sum(self, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
+        """(B, their width) sums over the bags of each table of `_together`; backward updates."""
 
     @abstractmethod
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:

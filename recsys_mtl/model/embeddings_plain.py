@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -104,11 +104,11 @@ class PlainEmbeddings(Embeddings):
             {table_name(table.key): _Table(table, optimizer, device) for table in self.tables}
         )
 
-    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
+    def _sum(self, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
         parts: list[Tensor] = []
-        for key, reads in self._together.items():
-            sums = self._entries(key, *joined([bags[i] for i in reads]))
-            parts += sums.view(len(reads), rows, sums.shape[1]).unbind(0)
+        for key, of_table in bags.items():
+            sums = self._entries(key, *joined(of_table))
+            parts += sums.view(len(of_table), len(sums) // len(of_table), sums.shape[1]).unbind(0)
         return torch.cat(parts, 1)
 
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:

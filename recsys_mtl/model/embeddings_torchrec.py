@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -89,10 +89,11 @@ class TorchrecEmbeddings(Embeddings):
             device=self.device,
         )
 
-    def _sum(self, bags: Sequence[Bag], rows: int) -> Tensor:
-        reads = [i for of_table in self._together.values() for i in of_table]
-        keys = [self.reads[i].name for i in reads]
-        return self._looked_up("", keys, joined([bags[i] for i in reads]), rows)
+    def _sum(self, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
+        keys = [self.reads[i].name for reads in self._together.values() for i in reads]
+        every = [bag for of_table in bags.values() for bag in of_table]
+        ids, lengths = every[0]
+        return self._looked_up("", keys, joined(every), len(ids if lengths is None else lengths))
 
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
         return self._looked_up(key, [key], (ids, lengths), len(ids if lengths is None else lengths))

@@ -49,7 +49,8 @@ class Outputs:
         gates: task -> (B, E) float32 weights of the last level's gate, in the order of
             `MultiTaskNetwork.expert_names`; empty without gates.
         gate_entropy: scalar, mean entropy in nats over rows, tasks and levels; 0 without gates.
-        penalty: scalar to add to the loss: −weight · gate_entropy, and the architecture's.
+        entropy_penalty: scalar, −weight · gate_entropy.
+        own_penalty: the architecture's, a mean over the rows by their weights; None: none.
         mixed: output of the experts.
         inputs: (B, I) input of the experts, where `by_task` is given.
         by_task: (T, B, I) copies of it for the gate and own experts of each task; None: all read
@@ -62,12 +63,19 @@ class Outputs:
     logits: dict[str, Tensor]
     gates: dict[str, Tensor]
     gate_entropy: Tensor
-    penalty: Tensor
+    entropy_penalty: Tensor
+    own_penalty: Tensor | None
     mixed: ArchitectureOutput
     inputs: Tensor | None = None
     by_task: Tensor | None = None
     members: Mapping[str, Tensor] = field(default_factory=dict)
     conditional: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def penalty(self) -> Tensor:
+        """Scalar to add to the loss."""
+        own = self.own_penalty
+        return self.entropy_penalty if own is None else self.entropy_penalty + own
 
 
 class MultiTaskNetwork(nn.Module):
@@ -263,10 +271,9 @@ class MultiTaskNetwork(nn.Module):
             mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
         of_towers = self.towers(mixed.tasks)
         logits = self.funnel(of_towers)
-        penalty = -self.gate_entropy_weight * mean_entropy
+        own_penalty = None
         if self.training:
-            extra = self.ple.penalty(logits, batch.weights.repeat(self.members.count))
-            penalty = penalty if extra is None else penalty + extra
+            own_penalty = self.ple.penalty(logits, batch.weights.repeat(self.members.count))
         members: dict[str, Tensor] = {}
         if not self.training and self.members.count > 1:
             members = {task: self.members.split(own) for task, own in logits.items()}
@@ -276,7 +283,8 @@ class MultiTaskNetwork(nn.Module):
             logits=logits,
             gates=dict(zip(self.task_names, gates, strict=True)) if gates else {},
             gate_entropy=mean_entropy,
-            penalty=penalty,
+            entropy_penalty=-self.gate_entropy_weight * mean_entropy,
+            own_penalty=own_penalty,
             mixed=mixed,
             members=members,
             conditional=self.funnel.conditional(of_towers, mixed.tasks) if self.training else {},

@@ -17,16 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys_mtl import parallel
 from recsys_mtl.gradients import (
     Activation,
     Combiner,
     ConflictLog,
     Part,
+    RowSplit,
     add_gradients,
     output_gradients,
+    sum_over_processes,
     task_gradients,
 )
 from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
+from recsys_mtl.training.all_rows import sum_gradients
 from recsys_mtl.training.shared_gradients import through_experts
 
 CUT = "embeddings"
@@ -63,7 +67,11 @@ def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Acti
         for name, group, parameter, index in network.shared_parameters()
     ]
     pooled = network.embedded_width
-    return [*parts, Activation(CUT, batch_size * pooled)] if pooled else parts
+    if not pooled:
+        return parts
+    rows = -(-batch_size // parallel.world())
+    split = RowSplit(pooled, batch_size, parallel.rank(), parallel.world())
+    return [*parts, Activation(CUT, rows * pooled, split if parallel.several() else None)]
 
 
 class Combining:
@@ -113,6 +121,7 @@ class Combining:
         present: Tensor,
         *,
         learned: Sequence[nn.Parameter] = (),
+        summed: Sequence[nn.Parameter] = (),
         scale: float = 1.0,
         number: int = 0,
     ) -> str | None:
@@ -124,6 +133,7 @@ class Combining:
             objective: to minimise.
             present: (T,) bool.
             learned: parameters of the objective outside of the network.
+            summed: parameters whose gradient is summed over processes.
             scale: factor of every gradient; methods get them without it.
             number: of the step.
 
@@ -134,6 +144,7 @@ class Combining:
         others: list[Tensor] = [p for p in (*self._others, *learned) if p.requires_grad]
         others += cut.leaf()[len(leaves) :]  # of tables of single tasks
         rows = self._rows(cut, outputs, objective, present, others, scale)
+        rows = self._of_all_processes(rows)
         combined = self.combiner.combine(rows, present, step=number)
         if combined.problem is not None:
             return combined.problem
@@ -143,6 +154,7 @@ class Combining:
             shared = [p for p in self._shared.values() if p.requires_grad]
             everything = [*others, *shared, *leaves]
             torch.autograd.backward(objective.extra * scale, inputs=everything)
+        sum_gradients(summed)  # before those are added that are of all processes already
         gradients = combined.gradients
         if scale != 1.0:
             gradients = [part * scale for part in gradients]
@@ -150,6 +162,14 @@ class Combining:
             _add_to_leaves(leaves, gradients[-1])
         add_gradients(self._parts, gradients[: len(self._parts)])
         return None
+
+    def _of_all_processes(self, rows: list[Tensor]) -> list[Tensor]:
+        """The same with the parameters' rows summed over processes; at the cut they are the own."""
+        parts = rows[: len(self._parts)]
+        if not parts or not parallel.several():
+            return rows
+        total = sum_over_processes(torch.cat(parts, 1))
+        return [*torch.split(total, [p.shape[1] for p in parts], 1), *rows[len(parts) :]]
 
     def diagnostics(self) -> dict[str, Any] | None:
         """Diagnostics since the last call, see `Conflicts.described`; None: no steps."""

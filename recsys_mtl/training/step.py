@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_
 
+from recsys_mtl import parallel
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
 from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
+from recsys_mtl.training.all_rows import AllRows, sum_gradients, total_norm
 from recsys_mtl.training.combining import Combining, Objective
 from recsys_mtl.training.shared_gradients import shared_gradients
 from recsys_mtl.training.transfer import StepView, Transfer
@@ -37,6 +39,7 @@ class StepResult:
         updated: whether the parameters changed.
         bad_tasks: indices of the tasks with a non-finite loss.
         problem: why a combiner gave no gradient.
+        rows: of the batch; with several processes all of these are of all processes' rows.
     """
 
     losses: Tensor
@@ -45,6 +48,7 @@ class StepResult:
     updated: bool
     bad_tasks: tuple[int, ...] = ()
     problem: str | None = None
+    rows: int = 0
 
 
 class TrainingStep:
@@ -88,6 +92,9 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
         self._peak_table_rate = table_learning_rate
+        # These learn from the losses' values alone, which all processes have.
+        alike = [*balancer.parameters(), *([] if transfer is None else transfer.adatt.parameters())]
+        self._summed = [p for p in self._dense() if all(p is not own for own in alike)]
 
     @property
     def scaler(self) -> torch.amp.GradScaler:
@@ -114,46 +121,56 @@ class TrainingStep:
         """
         with autocast(self._precision, self.device):
             cut = self.network.cut(batch)
-        masses = self.losses.masses(batch.labels, batch.weights)
+        every = AllRows.of(self.losses, batch)
+        masses, rows = every.masses, every.rows
         if self.transfer is not None:
             self.transfer.before(batch, cut.values(), masses > 0)
         combining = self.combining if self.combining and self.combining.due(number) else None
         by_task = combining is not None and self.network.tasks_are_separable
         with autocast(self._precision, self.device):
             outputs = self.network.forward_from(cut.leaf(), batch, by_task=by_task)
-        losses, counts = self._losses(outputs, cut.leaf(), batch)
+        losses, counts = self._losses(outputs, cut.leaf(), batch, every)
         detached, present = losses.detach(), counts > 0
         bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
         if bad:  # before the balancer records them
-            return StepResult(detached, counts, masses, False, bad)
+            return StepResult(detached, counts, masses, False, bad, rows=rows)
         if self.balancer.needs_gradient_lengths:
             self.balancer.record_lengths(detached, self._lengths(outputs, losses, present), present)
-        view = StepView(batch, outputs, losses, present, self.balancer)
-        objective = self._objective(view, by_task=combining is not None)
+        view = StepView(batch, outputs, losses, present, self.balancer, every.totals)
+        objective = self._objective(view, every.penalty(outputs), by_task=combining is not None)
         self.optimizer.zero_grad(set_to_none=True)
         if combining is None:
             torch.autograd.backward(self._scaler.scale(objective.total + objective.extra))
+            sum_gradients(self._summed)
         else:
             learned = [*self.balancer.parameters()]
             learned += [] if self.transfer is None else self.transfer.parameters()
             scale = self._scale()
             problem = combining.backward(
-                cut, outputs, objective, present, learned=learned, scale=scale, number=number
+                cut,
+                outputs,
+                objective,
+                present,
+                learned=learned,
+                summed=self._summed,
+                scale=scale,
+                number=number,
             )
             if problem is not None:
                 self._back_off()
-                return StepResult(detached, counts, masses, False, problem=problem)
+                return StepResult(detached, counts, masses, False, problem=problem, rows=rows)
         updated = self._update(cut)
         if updated and self.balancer.needs_losses_after_step:
             with torch.no_grad(), autocast(self._precision, self.device):
                 embedded = self.network.embed(batch)
                 again = self.network.forward_from(embedded, batch)
-            self.balancer.after_step(self._losses(again, embedded, batch)[0].detach(), present)
-        return StepResult(detached, counts, masses, updated)
+            losses_after, _ = self._losses(again, embedded, batch, every)
+            self.balancer.after_step(losses_after.detach(), present)
+        return StepResult(detached, counts, masses, updated, rows=rows)
 
-    def _objective(self, view: StepView, *, by_task: bool) -> Objective:
+    def _objective(self, view: StepView, extra: Tensor, *, by_task: bool) -> Objective:
         """The objective after balancing and adaTT; `tasks` are valid only if `by_task`."""
-        total, extra = self.balancer.total(view.losses, view.present), view.outputs.penalty
+        total = self.balancer.total(view.losses, view.present)
         tasks = view.losses
         if by_task:
             tasks = self.balancer.weighted(view.losses, view.present)
@@ -171,15 +188,19 @@ class TrainingStep:
         scale = self._scale()
         block = self.network.last_shared_parameters()
         (rows,) = shared_gradients(self.network, outputs, losses * scale, [block], present)
-        lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        lengths: Tensor = torch.linalg.vector_norm(parallel.summed(rows), dim=1)
         return lengths / scale
 
     def _losses(
-        self, outputs: Outputs, embedded: Sequence[Tensor], batch: Batch
+        self, outputs: Outputs, embedded: Sequence[Tensor], batch: Batch, every: AllRows
     ) -> tuple[Tensor, Tensor]:
         items = self.network.candidates(embedded, batch)
-        given = outputs.conditional
-        return self.losses(outputs.logits, batch.labels, batch.weights, items, given)
+        given, totals = outputs.conditional, every.totals
+        losses = self.losses(outputs.logits, batch.labels, batch.weights, items, given, totals)
+        return every.losses(*losses)
+
+    def _dense(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _update(self, cut: Cut) -> bool:
         """Apply the gradients; False if they are not finite."""
@@ -187,16 +208,14 @@ class TrainingStep:
         for leaf in cut.leaf():
             if leaf.grad is not None:
                 leaf.grad.div_(self._scaler.get_scale())
-        updated: list[Tensor] = [
-            p for group in self.optimizer.param_groups for p in group["params"]
-        ]
-        updated += cut.leaf()
-        norm = get_total_norm([p.grad for p in updated if p.grad is not None])
+        dense = self._dense()
+        norm = total_norm(dense, cut.leaf())
         finite = bool(torch.isfinite(norm))
         if finite:
             if self._clip_norm is not None:
-                clip_grads_with_norm_(updated, self._clip_norm, norm)
+                clip_grads_with_norm_([*dense, *cut.leaf()], self._clip_norm, norm)
             cut.spend()  # tables learn; encoders below the cut have their gradient then
+            sum_gradients(self.network.sequences.parameters())
             self._scaler.step(self.optimizer)
             self._scaler.update()
         else:

@@ -234,8 +234,8 @@ class Trainer:
                 if result.updated and self._average and index >= self._average.start * total:
                     self._average.add()
                 self._skips.update(result)
-                running.add(result, rows=batch.num_rows, rate_factor=factor)
-                advance(batch.num_rows, f"loss {result.losses.mean().item():.4f}")
+                running.add(result, rows=result.rows, rate_factor=factor)
+                advance(result.rows, f"loss {result.losses.mean().item():.4f}")
                 running.seconds += time.perf_counter() - begun
                 self._on_step()
                 begun = time.perf_counter()

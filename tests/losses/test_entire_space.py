@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -80,6 +81,35 @@ def test_losses_are_those_of_the_papers(method: str, entire_space: bool, members
     assert joint[1].item() == pytest.approx(
         literal(Through("click"), plain, given.detach().numpy(), members), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.25])
+@pytest.mark.parametrize("entire_space", [True, False])
+@pytest.mark.parametrize("method", ["none", "ips", "dr"])
+def test_parts_of_the_rows_add_up_to_the_losses(
+    method: str, entire_space: bool, keep: float
+) -> None:
+    how = Through("click", entire_space, method, weight=0.7, clip=CLIP)
+    logits, labels, given = example(1)
+    given = given if method == "dr" else given[:, :1]
+    loss = replace(TaskLoss.named("bce"), keep=keep)
+    every, weights = TaskLosses(dict.fromkeys(logits, loss), {"buy": how}), torch.tensor(WEIGHTS)
+    expected, counts = every(logits, labels, weights, None, {"buy": given})
+    totals = every.totals(labels, weights).float()
+    assert torch.equal(every.totals(labels, weights)[0] > 0, counts > 0)
+    parts = [
+        every(
+            {name: logit[rows] for name, logit in logits.items()},
+            labels[rows],
+            weights[rows],
+            None,
+            {"buy": given[rows]},
+            totals,
+        )
+        for rows in (slice(0, None, 2), slice(1, None, 2))
+    ]
+    assert torch.allclose(sum(part for part, _ in parts), expected)
+    assert sum(count for _, count in parts).tolist() == counts.tolist()
 
 
 def term(method: str, given: torch.Tensor, exposure: torch.Tensor, **changes: torch.Tensor):

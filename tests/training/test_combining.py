@@ -17,6 +17,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import COMBINERS, Combined, Combiner
 from recsys_mtl.model import MultiTaskNetwork, embeddings_plain
 from recsys_mtl.model.embeddings_backend import _torchrec_obstacle
+from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.combining import CUT
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
@@ -86,7 +87,7 @@ def by_backward(step: TrainingStep, rows: Batch) -> tuple[list[Tensor], Tensor]:
     network = step.network
     leaf, *_ = leaves = network.cut(rows).leaf()
     outputs = network.forward_from(leaves, rows)
-    losses, counts = step._losses(outputs, leaves, rows)
+    losses, counts = step._losses(outputs, leaves, rows, AllRows.of(step.losses, rows))
     weighted = step.balancer.weighted(losses, counts > 0)
     parts = [(p, index) for _, _, p, index in network.shared_parameters()]
     of_parts: list[list[Tensor]] = []

@@ -11,6 +11,7 @@ from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import GradNorm
+from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.gradnorm import GradNormBalancer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
@@ -29,7 +30,7 @@ def lengths(step: TrainingStep, rows: Batch) -> tuple[torch.Tensor, torch.Tensor
     network = step.network
     embedded = network.embed(rows)
     outputs = network.forward_from(embedded, rows)
-    losses, _ = step._losses(outputs, embedded, rows)
+    losses, _ = step._losses(outputs, embedded, rows, AllRows.of(step.losses, rows))
     last = network.ple.levels[0].shared_experts.experts[0].linears[-1]
     results = []
     for loss in losses:

@@ -137,7 +137,10 @@ class Borrow(Transfer):
                 if view.present[donor]:
                     name = self._probe.tasks[donor].name
                     loss, _ = self._losses[name](
-                        by_task[donor], view.batch.labels[:, donor], view.batch.weights
+                        by_task[donor],
+                        view.batch.labels[:, donor],
+                        view.batch.weights,
+                        total=None if view.totals is None else view.totals[0, donor],
                     )
                     terms.append(self.lent[receiver, donor] * loss)
         return self._settings.strength * torch.stack(terms).sum() if terms else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.adatt import Observation
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.data.batch import Batch
@@ -47,9 +48,10 @@ class Probe:
             batch: the step's rows, in random order.
             embedded: their embeddings, off the graph.
         """
-        if self.rows is not None and self.rows < batch.num_rows:
-            batch = batch.head(self.rows, self.network.layouts_above)
-            embedded = [tensor[: self.rows] for tensor in embedded]
+        rows = None if self.rows is None else parallel.mine(self.rows)
+        if rows is not None and rows < batch.num_rows:
+            batch = batch.head(rows, self.network.layouts_above)
+            embedded = [tensor[:rows] for tensor in embedded]
         masses = self.losses.masses(batch.labels, batch.weights).float()
         outputs: list[Outputs] = []
 
@@ -60,9 +62,7 @@ class Probe:
 
         return Observation(
             counts=sum_over_processes(masses),
-            gradients=lambda: over_processes(self._gradients(forward(), embedded, batch), masses)[
-                0
-            ],
+            gradients=lambda: self._gradients(forward(), embedded, batch),
             outputs=lambda: [
                 kind_of(t.kind).directions(forward().logits[t.name].detach().float())
                 for t in self.tasks
@@ -88,11 +88,13 @@ class Probe:
     def _gradients(
         self, outputs: Outputs, embedded: Sequence[Tensor], batch: Batch
     ) -> list[Tensor]:
-        """(T, d_e) of every shared expert."""
+        """(T, d_e) of every shared expert, of all processes' rows."""
         items = self.network.candidates(embedded, batch)
         losses, counts = self.losses(outputs.logits, batch.labels, batch.weights, items)
         blocks = self.network.shared_expert_parameters()
-        return shared_gradients(self.network, outputs, losses, blocks, counts > 0)
+        rows = shared_gradients(self.network, outputs, losses, blocks, counts > 0)
+        totals = self.losses.totals(batch.labels, batch.weights)[0].float()
+        return over_processes(rows, totals)[0]
 
     def _residuals(self, task: TaskSpec, labels: Tensor, weights: Tensor) -> Tensor:
         """(B, C) mean label minus label, times the row's weight; 0 where unlabelled."""

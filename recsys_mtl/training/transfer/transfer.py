@@ -28,6 +28,7 @@ class StepView:
         losses: (T,) before weighting.
         present: (T,) bool.
         balancer: weighs the losses.
+        totals: of `TaskLosses.totals` with several processes.
     """
 
     batch: Batch
@@ -35,6 +36,7 @@ class StepView:
     losses: Tensor
     present: Tensor
     balancer: Balancer
+    totals: Tensor | None = None
 
 
 class Transfer(nn.Module):

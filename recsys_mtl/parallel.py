@@ -1,0 +1,142 @@
+"""Several processes that train one model; without a process group everything here does nothing.
+
+Every process trains on its own rows of a batch and has all parameters. Values are of all rows; a
+gradient is that of the process' rows, and gradients are summed. Every function here, except `rank`,
+`world` and `mine`, is a collective: all processes have to call it, in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from recsys_mtl.errors import Problem, UserError
+
+Value = TypeVar("Value")
+
+
+def _ready() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if _ready() else 1
+
+
+def rank() -> int:
+    """Number of this process, from 0."""
+    return dist.get_rank() if _ready() else 0
+
+
+def several() -> bool:
+    """Whether there is more than one process."""
+    return world() > 1
+
+
+def mine(count: int) -> int:
+    """How many of `count` rows are this process': every `world`-th, from `rank`."""
+    return max(0, -(-(count - rank()) // world()))
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of every process' tensor, off the graph; the same bits everywhere."""
+    total = tensor.detach()
+    if several():
+        total = total.clone()
+        dist.all_reduce(total)
+    return total
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether a flag is set in any process."""
+    return bool(summed(torch.tensor(int(flag), device=_device())))
+
+
+def gathered(tensor: Tensor) -> list[Tensor]:
+    """Every process' tensor, by rank; they may differ in the number of rows (dim 0)."""
+    if not several():
+        return [tensor]
+    counts = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(world())]
+    dist.all_gather(counts, torch.tensor([len(tensor)], device=tensor.device))
+    rows = [int(count) for count in counts]
+    if not max(rows):
+        return [tensor for _ in rows]
+    padded = tensor.new_zeros(max(rows), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor.detach()
+    parts = [torch.empty_like(padded) for _ in rows]
+    dist.all_gather(parts, padded)
+    return [part[:count] for part, count in zip(parts, rows, strict=True)]
+
+
+def broadcast(value: Any) -> Any:
+    """The JSON value of rank 0."""
+    if not several():
+        return value
+    own = _encoded(value if rank() == 0 else None)
+    size = torch.tensor([len(own)], device=own.device)
+    dist.broadcast(size, 0)
+    text = own if rank() == 0 else own.new_empty(int(size))
+    dist.broadcast(text, 0)
+    return _decoded(text)
+
+
+def together(work: Callable[[], Value]) -> Value:
+    """Do work without collectives; a user's mistake in one process is raised in all of them.
+
+    Raises:
+        UserError: that of the first process that has one.
+    """
+    if not several():
+        return work()
+    results: list[Value] = []
+    problems: list[dict[str, str]] = []
+    try:
+        results.append(work())
+    except UserError as error:
+        problems = [asdict(problem) for problem in error.problems]
+    of_first = next(filter(None, map(_decoded, gathered(_encoded(problems)))), None)
+    if of_first is not None:
+        raise UserError(*(Problem(**problem) for problem in of_first))
+    return results[0]
+
+
+def require_same(tensors: Sequence[Tensor], what: str) -> None:
+    """Refuse to continue with tensors whose bits differ between processes.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    if not several():
+        return
+    digest = hashlib.blake2b(digest_size=8)
+    for tensor in tensors:
+        flat = tensor.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    own = digest.hexdigest()
+    if any(_decoded(other) != own for other in gathered(_encoded(own))):
+        raise RuntimeError(
+            f"{what} differ between processes: they no longer train one model; are the machines"
+            " of one kind, with the same versions?"
+        )
+
+
+def _encoded(value: Any) -> Tensor:
+    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(_device())
+
+
+def _decoded(text: Tensor) -> Any:
+    return json.loads(text.cpu().numpy().tobytes())
+
+
+def _device() -> torch.device:
+    """Where small values travel: nccl moves GPU memory only."""
+    on_gpu = several() and dist.get_backend() == "nccl"
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")

@@ -1,0 +1,58 @@
+"""Training on two processes is training on one: the same losses, the same bits in both."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training import two_ranks
+from tests.training.two_ranks import BROKEN, CASES, trained
+
+pytestmark = pytest.mark.slow  # processes
+ROOT = Path(__file__).parents[2]
+Results = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
+    """What both processes leave, of all cases: one launch, as imports take most of the time."""
+    folder = tmp_path_factory.mktemp("ranks")
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", two_ranks.__name__, str(rank), folder], env=environment, cwd=ROOT
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=600) for process in processes] == [0, 0]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def difference(own: dict[str, Any], other: dict[str, Any]) -> float:
+    """The largest of losses, relative to those above 1."""
+    pairs = zip(own["losses"], other["losses"], strict=True)
+    return max(abs(a - b) / max(1, abs(a)) for step in pairs for a, b in zip(*step, strict=True))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_as_one(ranks: list[Results], name: str) -> None:
+    alone = trained(name, CASES[name])
+    first, second = (results[name] for results in ranks)
+    assert difference(first, second) == 0
+    assert first["hash"] == second["hash"]
+    assert difference(alone, first) <= 1e-6
+    assert alone["lent"] != 0  # of borrowing: there is a receiver
+
+
+@pytest.mark.parametrize("title", BROKEN)
+def test_what_is_broken_on_purpose_is_seen(ranks: list[Results], title: str) -> None:
+    alone = trained(BROKEN[title][0], CASES[BROKEN[title][0]])
+    first, second = (results[title] for results in ranks)
+    differ = first["hash"] != second["hash"]
+    assert differ or difference(alone, first) > 1e-5
