@@ -20,6 +20,7 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
+from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.transfer import StepView
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
@@ -311,7 +312,8 @@ def total_of(config: Config, batch: Batch, epoch: int) -> float:
         step.transfer.before(batch, embedded, torch.ones(3, dtype=torch.bool))
         torch.set_rng_state(state)
     outputs = step.network.forward_from(embedded, batch)
-    losses, counts = step._losses(outputs, batch)
+    every = AllRows.of(step.losses, batch)
+    losses, counts = step._losses(outputs, embedded, batch, every)
     total = step.balancer.total(losses, counts > 0)
     if step.transfer is not None:
         view = StepView(batch, outputs, losses, counts > 0, step.balancer)

@@ -35,7 +35,9 @@ class RecordingRun(NullRun):
         self.steps: dict[str, list[Any]] = {}
         self.figures: list[str] = []
 
-    def metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def metrics(
+        self, values: Mapping[str, float | None], step: int, at: float | None = None
+    ) -> None:
         for name, value in values.items():
             self.steps.setdefault(name, []).append(value)
 
