@@ -57,6 +57,8 @@ def summed(tensor: Tensor) -> Tensor:
 
 def anywhere(flag: bool) -> bool:
     """Whether a flag is set in any process."""
+    if not several():
+        return flag
     return bool(summed(torch.tensor(int(flag), device=_device())))
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.progress import progress
@@ -140,7 +141,11 @@ class Trainer:
         stopped = self._reason_to_stop()
         if self._restored and stopped is None:
             raise RuntimeError("fit: the best weights are back after an interrupt; load a state")
-        with graceful_interrupt() as stop_requested:
+        with graceful_interrupt() as requested:
+
+            def stop_requested() -> bool:
+                return parallel.anywhere(requested())  # a signal reaches processes at other steps
+
             while stopped is None:
                 self._run_epoch(stop_requested)
                 stopped = "interrupted" if stop_requested() else self._reason_to_stop()
@@ -204,6 +209,7 @@ class Trainer:
         number = self._running.number
         self.step.start_epoch(number)
         self._train(stop_requested)
+        parallel.require_same(self.step.network.dense_parameters(), "the dense parameters")
         trained = self._trained_epoch()
         with nullcontext() if self._average is None else self._average.in_network():
             # an error in here leaves the state of the last batch, which can be stored

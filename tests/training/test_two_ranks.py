@@ -56,3 +56,27 @@ def test_what_is_broken_on_purpose_is_seen(ranks: list[Results], title: str) -> 
     first, second = (results[title] for results in ranks)
     differ = first["hash"] != second["hash"]
     assert differ or difference(alone, first) > 1e-5
+
+
+def test_a_trainer_counts_the_rows_of_both(ranks: list[Results]) -> None:
+    first, second = (results["fitted"] for results in ranks)
+    assert first == second
+    for alone, epoch in zip(two_ranks.fitted(), first, strict=True):
+        assert epoch.pop("losses") == pytest.approx(alone.pop("losses"), abs=1e-6)
+        assert epoch == alone
+
+
+def test_what_processes_exchange(ranks: list[Results]) -> None:
+    first, second = (results["exchanged"] for results in ranks)
+    own = {"together": (0, 1), "mine": ([0, 1, 1, 2], [0, 0, 1, 1])}
+    assert {name: (first.pop(name), second.pop(name)) for name in own} == own
+    assert first == second
+    differ, user = first.pop("errors")
+    assert differ.startswith("weights differ between processes")
+    assert user == "data: missing column; expected x; found y -> add it"
+    assert first == {
+        "broadcast": {"rank": 0, "text": ""},
+        "gathered": [[], [[1, 1]]],
+        "nothing": [[], []],
+        "anywhere": [True, False],
+    }

@@ -22,14 +22,16 @@ from torch import Tensor
 
 from recsys_mtl import parallel
 from recsys_mtl.data.batch import Batch, padding
+from recsys_mtl.data.loader import MemoryLoader
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.gradients import from_torchjd, partition
 from recsys_mtl.model import replicated
-from recsys_mtl.training import all_rows, step
+from recsys_mtl.training import Trainer, Validation, all_rows, step
 from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.state import collect
 from recsys_mtl.training.step_state import step_parts
 from recsys_mtl.wiring.network import build_network
-from recsys_mtl.wiring.run import build_step
+from recsys_mtl.wiring.run import build_plan, build_step
 from tests.training.conftest import SPEC, make_config, make_rows
 from tests.training.test_sequences import rows_with_sequences, spec_of
 
@@ -217,10 +219,55 @@ def group(rank: int, folder: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
+def fitted() -> list[dict[str, Any]]:
+    """The numbers of each epoch of a trainer, on a loader's rows of this process."""
+    config = make_config(training={"epochs": 2, **SGD}, adatt={"mechanism": "loss", **ADATT})
+    torch.manual_seed(3)
+    made = build_step(config, build_network(config, SPEC), torch.device("cpu"))
+    share = {"rank": parallel.rank(), "world": parallel.world()}
+    loader = MemoryLoader(make_rows(67), batch_size=16, shuffle=True, seed=1, **share)
+    plan = build_plan(config)
+    trainer = Trainer(made, loader, lambda epoch: Validation(float(epoch)), plan)
+    return [
+        {"rows": e.rows, "labelled": e.labelled, "losses": list(e.train_losses.values())}
+        for e in trainer.fit().epochs
+    ]
+
+
+def exchanged(rank: int) -> dict[str, Any]:
+    """What `recsys_mtl.parallel` gives a process."""
+    errors = []
+    for work in (
+        lambda: parallel.require_same([torch.tensor([rank])], "weights"),
+        lambda: parallel.together(lambda: _wrong_in_the_second(rank)),
+    ):
+        try:
+            work()
+        except (RuntimeError, UserError) as error:
+            errors.append(str(error))
+    parallel.require_same([torch.tensor([1.0, float("nan")]), torch.tensor(3)], "weights")
+    return {
+        "errors": errors,
+        "broadcast": parallel.broadcast({"rank": rank, "text": "ä" * rank}),
+        "gathered": [t.tolist() for t in parallel.gathered(torch.full((rank, 2), rank))],
+        "nothing": [t.tolist() for t in parallel.gathered(torch.zeros(0))],
+        "anywhere": [parallel.anywhere(rank == 1), parallel.anywhere(False)],
+        "together": parallel.together(lambda: rank),
+        "mine": [parallel.mine(count) for count in range(4)],
+    }
+
+
+def _wrong_in_the_second(rank: int) -> None:
+    if rank == 1:
+        raise wrong("missing column", where="data", expected="x", found="y", fix="add it")
+
+
 def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
     with group(rank, folder):
+        results["exchanged"] = exchanged(rank)
+        results["fitted"] = fitted()
         for name, sections in CASES.items():
             results[name] = trained(name, sections)
         for title, (name, broken) in BROKEN.items():
