@@ -9,7 +9,7 @@ import typer
 
 from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.options import Csv, OptionalModelFolder, Out
+from recsys_mtl.cli.options import Csv, OptionalModel, OptionalModelFolder, Out, RegistryUri
 
 
 def embed(
@@ -18,12 +18,8 @@ def embed(
         Path, typer.Option(metavar="DIR", help="folder for users.parquet and items.parquet")
     ],
     run_dir: OptionalModelFolder = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="models:/NAME@champion or models:/NAME/3")
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="the registry of --model")
-    ] = None,
+    model: OptionalModel = None,
+    tracking_uri: RegistryUri = None,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help="the retrieval task, of several")
     ] = None,

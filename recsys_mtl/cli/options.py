@@ -16,6 +16,10 @@ AnyRun = Annotated[
 OptionalModelFolder = Annotated[
     Path | None, typer.Argument(metavar="RUN_DIR", help="a run's folder, or its model folder")
 ]
+OptionalModel = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="models:/NAME@champion or models:/NAME/3")
+]
+RegistryUri = Annotated[str | None, typer.Option(metavar="URI", help="the registry of --model")]
 RegisteredName = Annotated[str, typer.Argument(metavar="NAME", help="the registered model")]
 Set = Annotated[
     list[str] | None,

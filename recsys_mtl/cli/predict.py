@@ -9,7 +9,7 @@ import typer
 
 from recsys_mtl.cli.command import Command, say
 from recsys_mtl.cli.garbage import uncollected
-from recsys_mtl.cli.options import Csv, OptionalModelFolder, Out
+from recsys_mtl.cli.options import Csv, OptionalModel, OptionalModelFolder, Out, RegistryUri
 
 
 class Precision(StrEnum):
@@ -25,12 +25,8 @@ def predict(
         str, typer.Option(metavar="PATH", help="X.parquet, or a folder: parts, can be resumed")
     ],
     run_dir: OptionalModelFolder = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="models:/NAME@champion or models:/NAME/3")
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="the registry of --model")
-    ] = None,
+    model: OptionalModel = None,
+    tracking_uri: RegistryUri = None,
     keep: Annotated[
         list[str] | None, typer.Option(metavar="COL", help="column to copy to the output; repeat")
     ] = None,

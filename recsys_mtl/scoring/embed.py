@@ -92,10 +92,7 @@ def embed(
         names = pl.Series(label.catalogue, dtype=pl.String).to_arrow()
         count = sum(_written(items, _chunks(names, vectors)))
     return {
-        "model": model.folder,
-        "registered": model.registered,
-        "bundle_sha256": model.sha256,
-        "input_fingerprint": source.fingerprint(),
+        **model.facts(source),
         "output": output,
         "task": label.task,
         "rows": source.num_rows,

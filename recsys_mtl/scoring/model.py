@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl.data.source import Source
 from recsys_mtl.errors import wrong
 from recsys_mtl.runs.evaluate import model_folder
 from recsys_mtl.tracking.bundle_cache import bundle_hash
@@ -24,6 +25,15 @@ class ModelFolder:
     folder: Path
     sha256: str
     registered: dict[str, Any] | None = None
+
+    def facts(self, source: Source) -> dict[str, Any]:
+        """What a result says of the model and the rows that it was given."""
+        return {
+            "model": self.folder,
+            "registered": self.registered,
+            "bundle_sha256": self.sha256,
+            "input_fingerprint": source.fingerprint(),
+        }
 
 
 def find_model(

@@ -78,10 +78,7 @@ def predict(
         scored, drifts = write(stop)
     seconds = time.perf_counter() - begun
     return {
-        "model": model.folder,
-        "registered": model.registered,
-        "bundle_sha256": model.sha256,
-        "input_fingerprint": source.fingerprint(),
+        **model.facts(source),
         "output": output,
         "rows": source.num_rows,
         "rows_scored": scored,
