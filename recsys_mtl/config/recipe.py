@@ -3,7 +3,8 @@
 `table` is for tables of up to some 200,000 rows: small batches, many steps at a constant rate, an
 average of the weights, members, and one bottom for up to five tasks where the config says nothing
 of experts, adaTT or a combiner: PLE predicts as well there, at five times the cost of a step. More
-tasks get a PLE of small experts.
+tasks get a PLE of small experts, at lower rates: some of them have few labels, which high rates fit
+before the others have learned.
 `stream` is for more rows, or for ids of which most are rare: one pass teaches most there, and a
 second may already over-fit. docs/results.md shows what each setting is worth.
 """
@@ -75,10 +76,10 @@ def with_recipe(
     derived: dict[str, Any] = {}
     if name == "table" and size.rows <= FEW_ROWS:
         config = _filled(config, _MORE_MEMBERS, (), derived)
-    config = _filled(config, _RECIPES[name], (), derived)
     if name == "table" and _leaves_experts_open(config):
         experts = _SMALL_EXPERTS if len(config.tasks) >= MANY_TASKS else _ONE_BOTTOM
         config = _filled(config, experts, (), derived)
+    config = _filled(config, _RECIPES[name], (), derived)
     if name == "table" and "warmup" not in config.training.optimizer.model_fields_set:
         training = config.training
         steps = training.epochs * max(1, size.rows // training.batch_size)
@@ -139,7 +140,8 @@ _SMALL_EXPERTS: Mapping[str, Any] = {
     "model": {
         "shared_experts": [MlpExpertConfig(count=2, hidden=[64, 32])],
         "task_experts": [MlpExpertConfig(count=1, hidden=[64, 32])],
-    }
+    },
+    "training": {"optimizer": {"learning_rate": 2e-3}, "tables": {"learning_rate": 0.02}},
 }
 _MORE_MEMBERS: Mapping[str, Any] = {"model": {"members": 16}}
 _RECIPES: dict[str, Mapping[str, Any]] = {

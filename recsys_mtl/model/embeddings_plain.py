@@ -108,7 +108,7 @@ class PlainEmbeddings(Embeddings):
         parts: list[Tensor] = []
         for key, of_table in bags.items():
             sums = self._entries(key, *joined(of_table))
-            parts += sums.view(len(of_table), len(sums) // len(of_table), sums.shape[1]).unbind(0)
+            parts += sums.view(len(of_table), -1, sums.shape[1]).unbind(0)
         return torch.cat(parts, 1)
 
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:

@@ -19,6 +19,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients.draws import own_draws
 from recsys_mtl.model import Outputs
 from recsys_mtl.model.device import autocast
+from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.step import TrainingStep
 
 AGGREGATORS = {
@@ -83,7 +84,8 @@ class TorchjdStep:
             copy = inputs.view_as(inputs)
             copies = copy.expand(len(network.tasks), -1, -1)
             outputs = network.from_inputs(inputs, copies, batch)
-        losses, counts = step._losses(outputs, batch)
+        every = AllRows.of(step.losses, batch)
+        losses, counts = step._losses(outputs, cut.leaf(), batch, every)
         present = counts > 0
         assert bool(torch.isfinite(losses.detach()).all())
         assert bool(present.all())

@@ -59,6 +59,10 @@ def test_many_tasks_keep_experts_of_their_own() -> None:
     assert many.model.architecture.name == "ple"
     assert [expert.hidden for expert in many.model.task_experts] == [[64, 32]]
     assert "model.task_experts" in more.keys() - derived.keys()
+    rates = [
+        (c.training.optimizer.learning_rate, c.training.tables.learning_rate) for c in (few, many)
+    ]
+    assert rates == [(5e-3, 0.1), (2e-3, 0.02)]
     assert recipes(MANY_TASKS) != recipes(MANY_TASKS - 1) == recipes(2)
 
 
