@@ -67,12 +67,12 @@ def compare(
     """
     check_tasks(gate, champion.predictor.preprocessor.labels)
     rows = choose_rows(challenger, champion, input=input, data=data)
-    theirs, ours = measure(champion, rows), measure(challenger, rows)
+    config = challenger.predictor.config
+    grouped_by = None if config.evaluation.groups else group_column(config)
+    theirs, ours = measure(champion, rows), measure(challenger, rows, grouped_by=grouped_by)
     labels = champion.predictor.preprocessor.labels, challenger.predictor.preprocessor.labels
-    bins = challenger.predictor.config.evaluation.calibration_bins
-    evidence = gather(
-        gate, labels, (theirs.scores, ours.scores), bins=bins, dependent=ours.dependent
-    )
+    bins = config.evaluation.calibration_bins
+    evidence = gather(gate, labels, (theirs.scores, ours.scores), bins=bins, dependent=ours.groups)
     return ModelComparison(
         decision=decide(gate, evidence),
         rows=rows.title,

@@ -94,12 +94,12 @@ class Measurement:
     Attributes:
         scores: predictions, labels and metrics.
         fingerprint: of the rows.
-        dependent: (R,) the split's group of each row; None: the split has none, or they lack it.
+        groups: (R,) the group of each row; None where no column was asked for, or they lack it.
     """
 
     scores: Scores
     fingerprint: str
-    dependent: Ints | None
+    groups: Ints | None
 
 
 def group_column(run: Config) -> str | None:
@@ -108,10 +108,17 @@ def group_column(run: Config) -> str | None:
     return split.column if isinstance(split, GroupSplitConfig) else None
 
 
-def measure(model: LoadedVersion, rows: EvaluationRows) -> Measurement:
+def measure(
+    model: LoadedVersion, rows: EvaluationRows, *, grouped_by: str | None = None
+) -> Measurement:
     """A model's scores on the rows.
 
     Columns that the model does not read are ignored.
+
+    Args:
+        model: to measure.
+        rows: to measure it on.
+        grouped_by: column of the groups to read; None: none.
 
     Raises:
         UserError: the rows do not fit the model, or have changed since it was trained.
@@ -132,8 +139,8 @@ def measure(model: LoadedVersion, rows: EvaluationRows) -> Measurement:
         loader = load_rows(config, opened, predictor.preprocessor)
         evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
         log.info("%s: %d rows", model.title, opened.num_rows)
-        dependent = _groups(opened, group_column(rows.run))
-        return Measurement(evaluator(predictor.network, loader), fingerprint, dependent)
+        groups = _groups(opened, grouped_by)
+        return Measurement(evaluator(predictor.network, loader), fingerprint, groups)
 
 
 def _groups(rows: RawRows, column: str | None) -> Ints | None:

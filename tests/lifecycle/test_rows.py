@@ -15,6 +15,7 @@ from recsys_mtl.lifecycle.rows import (
     LoadedVersion,
     check_predicts,
     choose_rows,
+    group_column,
     load,
     measure,
     seen_in_training,
@@ -50,7 +51,7 @@ def test_the_test_split_gives_the_metrics_of_the_training(
     rows = choose_rows(challenger, other(predictor), input=None, data=None)
     own = measure(challenger, rows)
     scores = own.scores
-    assert (own.fingerprint, own.dependent) == (result["data"]["fingerprint"], None)
+    assert (own.fingerprint, own.groups) == (result["data"]["fingerprint"], None)
     assert len(scores.weights) == result["data"]["rows"]["test"]
     auc = result["tasks"]["click"]["metrics"]["auc"]["value"]
     assert scores.metrics["click"]["auc"] == pytest.approx(auc)
@@ -119,7 +120,7 @@ def test_rows_of_one_group_of_the_split_depend_on_each_other(
 
     def dependent(name: str) -> Any:
         rows = choose_rows(model, None, input=str(tmp_path / name), data=None)
-        return measure(model, rows).dependent
+        return measure(model, rows, grouped_by=group_column(model.predictor.config)).groups
 
     numbers, customers = dependent("some.parquet"), frame["customer"].to_numpy()
     alike = customers[:, None] == customers
