@@ -26,7 +26,6 @@ from recsys_mtl.gradients import (
     RowSplit,
     add_gradients,
     output_gradients,
-    sum_over_processes,
     task_gradients,
 )
 from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
@@ -168,7 +167,7 @@ class Combining:
         parts = rows[: len(self._parts)]
         if not parts or not parallel.several():
             return rows
-        total = sum_over_processes(torch.cat(parts, 1))
+        total = parallel.summed(torch.cat(parts, 1))
         return [*torch.split(total, [p.shape[1] for p in parts], 1), *rows[len(parts) :]]
 
     def diagnostics(self) -> dict[str, Any] | None:

@@ -152,13 +152,10 @@ class Evaluator:
             weights.append(batch.weights.numpy())
             keys += [] if batch.keys is None else [batch.keys.numpy()]
             for index, task in enumerate(self.tasks):
-                predicted = kind_of(task.kind).predict(
-                    task,
-                    outputs.logits[task.name].float(),
-                    batch.targets(index, task.name),
-                    scorers[index],
-                )
-                labels[task.name].append(batch.targets(index, task.name).numpy())
+                targets = batch.targets(index, task.name)
+                logits = outputs.logits[task.name].float()
+                predicted = kind_of(task.kind).predict(task, logits, targets, scorers[index])
+                labels[task.name].append(targets.numpy())
                 parts[task.name].append(predicted.cpu().numpy())
         names = [task.name for task in self.tasks]
         means = [float(s / m) if m else None for s, m in zip(sums, masses, strict=True)]
