@@ -39,11 +39,13 @@ class Known:
 
     Attributes:
         labelled: labelled training rows of each task.
+        effective: of these, what it has to learn from: `recsys_mtl.adatt.effective_labels`.
         relation: task -> task -> planned correlation; empty where no truth is known.
         groups: planned groups of tasks; empty likewise.
     """
 
     labelled: Mapping[str, int]
+    effective: Mapping[str, float]
     relation: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -121,8 +123,8 @@ def _faster(config: Config, known: Known) -> Config:
 
 
 def _count(config: Config, known: Known) -> Config:
-    """Off with task weights by the square root of the labels, 1 in the mean."""
-    roots = {name: np.sqrt(max(known.labelled[name], 1)) for name in config.tasks}
+    """Off with task weights by the root of the effective labels, 1 in the mean."""
+    roots = {name: np.sqrt(max(known.effective[name], 1)) for name in config.tasks}
     mean = float(np.mean(list(roots.values())))
     tasks = {
         name: task.model_copy(update={"weight": float(task.weight * roots[name] / mean)})

@@ -103,7 +103,11 @@ def check_arms(ablation: Ablation) -> None:
     if ablation.synthetic is not None:
         synthetic_plan(ablation, ablation.seeds.first)
     config = base_config(ablation, ablation.seeds.first)
-    guess = Known(dict.fromkeys(config.tasks, 1), {task: {} for task in config.tasks})
+    guess = Known(
+        dict.fromkeys(config.tasks, 1),
+        dict.fromkeys(config.tasks, 1.0),
+        {task: {} for task in config.tasks},
+    )
     for name in ablation.names:
         arm_config(ablation, name, config, guess)
 

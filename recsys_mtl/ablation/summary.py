@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recsys_mtl.ablation.affinity import (
@@ -16,6 +17,7 @@ from recsys_mtl.ablation.affinity import (
     planned_matrix,
 )
 from recsys_mtl.ablation.lists import Within, compared
+from recsys_mtl.adatt import receivers
 from recsys_mtl.metrics.differences import (
     Difference,
     corrected,
@@ -29,7 +31,6 @@ from recsys_mtl.tasks import kind_of
 Floats = NDArray[np.float64]
 Scores = dict[int, dict[str, float]]
 """Seed -> task -> score."""
-_FEW = 0.25
 _NAN = float("nan")
 
 
@@ -103,7 +104,7 @@ class Summary:
         seeds: that the reference has.
         kinds: task -> kind.
         labelled: task -> labelled training rows, mean over seeds.
-        few: the tasks with fewer of them than a quarter of the median.
+        few: the tasks that borrow would call scarce, by the mean of their effective labels.
         planned: (T, T) planned relation; None where it is not known.
         arms: by name.
         lists: metrics within lists, by task and metric, then arm; empty without lists.
@@ -154,7 +155,9 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     }
     collapsed = _fill_collapses(scores, first["kinds"])
     labelled = _means([unit["labelled"] for unit in reference.values()])
-    few = [t for t, count in labelled.items() if count < _FEW * np.median([*labelled.values()])]
+    effective = _means([unit.get("effective", unit["labelled"]) for unit in reference.values()])
+    short = receivers(torch.tensor([*effective.values()])).tolist()
+    few = [task for task, is_short in zip(effective, short, strict=True) if is_short]
     gains = {name: _gains(own, scores[arms[0]]) for name, own in scores.items()}
     overall = {n: _over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
     overall = corrected(overall) if rule.holm else overall

@@ -265,6 +265,15 @@ class Kind(ABC, Generic[Section]):
         """(N,) int64 class of each known label, for kinds with classes."""
         return labels.long()
 
+    def label_counts(self, spec: TaskSpec, labels: Tensor) -> Tensor:
+        """(C,) of each class among known labels (N,); their number (1,) without classes."""
+        import torch
+
+        classes = self.classes(spec)
+        if classes == 1:
+            return torch.tensor([len(labels)], device=labels.device)
+        return torch.bincount(self.class_of(labels), minlength=classes)
+
     def directions(self, outputs: Tensor) -> Tensor:
         """(B, o) outputs as an affinity compares them."""
         return outputs

@@ -111,15 +111,10 @@ class Borrow(Transfer):
         if self.adatt.phase is not Phase.WARMUP:
             return
         counts = []
-        losses = (self._losses[task.name] for task in self._probe.tasks)
-        columns = zip(batch.labels.unbind(1), self._classes, self._kinds, losses, strict=True)
-        for labels, classes, kind, loss in columns:
-            known = labels[loss.counting(labels)]
-            counts.append(
-                torch.bincount(kind.class_of(known), minlength=classes)
-                if classes > 1
-                else known.new_tensor([len(known)])
-            )
+        columns = zip(batch.labels.unbind(1), self._probe.tasks, self._kinds, strict=True)
+        for labels, task, kind in columns:
+            known = labels[self._losses[task.name].counting(labels)]
+            counts.append(kind.label_counts(task, known))
         self.seen += sum_over_processes(torch.cat([c.to(self.seen) for c in counts]))
 
     def term(self, view: StepView) -> Tensor | None:
