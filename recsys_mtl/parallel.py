@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -78,6 +78,16 @@ def gathered(tensor: Tensor) -> list[Tensor]:
     return [part[:count] for part, count in zip(parts, rows, strict=True)]
 
 
+def on_first(tensor: Tensor) -> list[Tensor]:
+    """Every process' tensor, all of one shape, by rank in process 0; none in the others."""
+    if not several():
+        return [tensor]
+    own = tensor.detach().to(_device())
+    parts = [torch.empty_like(own) for _ in range(world())] if rank() == 0 else None
+    dist.gather(own, parts)
+    return [part.to(tensor.device) for part in parts or []]
+
+
 def broadcast(value: Any) -> Any:
     """The JSON value of rank 0."""
     if not several():
@@ -108,6 +118,17 @@ def together(work: Callable[[], Value]) -> Value:
     if of_first is not None:
         raise UserError(*(Problem(**problem) for problem in of_first))
     return results[0]
+
+
+def in_step(items: Iterable[Value]) -> Iterator[Value]:
+    """The same items, none of them None, of which each process has as many.
+
+    Raises:
+        UserError: a user's mistake made the items of one process end.
+    """
+    iterator = iter(items)
+    while (item := together(lambda: next(iterator, None))) is not None:
+        yield item
 
 
 def require_same(tensors: Sequence[Tensor], what: str) -> None:

@@ -28,7 +28,7 @@ OTHER, MISSING = "(other)", "(missing)"
 class GroupKey(ColumnEncoder):
     """The list that a row belongs to, such as its user.
 
-    Its number is a 63-bit hash of the value's text, the same within a process: integers stay exact,
+    Its number is a 63-bit hash of the value's text, the same in every process: integers stay exact,
     and two of a million values share a number with a chance of 1 in 10 million.
     """
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from recsys_mtl.metrics.binary import reliability
 from recsys_mtl.metrics.retrieval import true_item_ranks
-from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, to_json
+from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, from_values, to_json, to_values
 
 __all__ = [
     "Metric",
     "Metrics",
     "Undefined",
+    "from_values",
     "reliability",
     "to_json",
+    "to_values",
     "true_item_ranks",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,13 @@ def to_json(metrics: Mapping[str, Metric]) -> dict[str, dict[str, float | str | 
         else {"value": metric}
         for name, metric in metrics.items()
     }
+
+
+def to_values(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """JSON values that `from_values` makes the same metrics of."""
+    return {n: asdict(m) if isinstance(m, Undefined) else m for n, m in metrics.items()}
+
+
+def from_values(values: Mapping[str, Any]) -> Metrics:
+    """Metrics of the values of `to_values`, or of `dataclasses.asdict`."""
+    return {n: Undefined(**m) if isinstance(m, Mapping) else m for n, m in values.items()}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.errors import did_you_mean, wrong
 
 _DEAD = 0.01
@@ -102,6 +103,15 @@ class GateStatistics:
             self._weights[task] = self._weights.get(task, 0.0) + total
             self._entropy[task] = self._entropy.get(task, 0.0) + spread
         self._mass += float(mass.sum())
+
+    def sum_over_processes(self) -> None:
+        """Add the batches of all processes; each had one with the same tasks."""
+        if not self._weights:
+            return
+        mass = next(iter(self._entropy.values())).new_tensor(self._mass)
+        self._mass = float(parallel.summed(mass))
+        for sums in (self._weights, self._entropy):
+            sums.update({task: parallel.summed(value) for task, value in sums.items()})
 
     def compute(self) -> dict[str, GateUse]:
         """The use of every gated task; empty without gates, or without a row of positive weight."""

@@ -5,24 +5,29 @@ Shapes: R rows of the set, B rows of a batch, C columns of a task's predictions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.columns.keys import GroupKey, Key, SegmentKey
 from recsys_mtl.columns.spec import TaskSpec
+from recsys_mtl.data.batch import Batch, padding
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.losses import TaskLosses
-from recsys_mtl.metrics import Metrics
+from recsys_mtl.metrics import Metrics, from_values, to_values
 from recsys_mtl.metrics.weighing import Ints
 from recsys_mtl.model import GateStatistics, GateUse, MultiTaskNetwork
 from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.tasks import ToUnit, kind_of
 from recsys_mtl.tasks.evaluate import evaluate_task
+from recsys_mtl.tasks.kind import Scoring
+from recsys_mtl.training.all_rows import AllRows
+from recsys_mtl.training.collected import CollectedRows, Column
 
 Array = NDArray[np.floating]
 
@@ -48,7 +53,8 @@ class Scores:
 
     Attributes:
         losses: mean loss per task over its labelled rows, weighted by row; None where none is
-            labelled. (InfoNCE of a large catalogue depends on the other rows of a batch.)
+            labelled. (InfoNCE of a large catalogue depends on the other rows of a batch that the
+            process has.)
         labelled: labelled rows per task.
         metrics: metrics per task.
         predictions: per task (R,) or (R, C), as `Kind.predict` gives them, in the label's unit.
@@ -124,56 +130,91 @@ class Evaluator:
 
     @torch.no_grad()
     def __call__(self, network: MultiTaskNetwork, loader: Loader) -> Scores:
-        """Run the network over all rows and compute every metric on all of them."""
+        """Run the network over all rows and compute every metric on all of them.
+
+        Where processes share the loader's rows, each runs the network over its own. The first one
+        computes the metrics, and its scores alone have rows; the numbers are the same in all.
+
+        Raises:
+            UserError: of the loader of any process.
+        """
         network.eval()
         device = network.dense_parameters()[0].device
-        sums = np.zeros(len(self.tasks))
-        masses = np.zeros(len(self.tasks))
+        shared = parallel.several() and len(loader.shares(0)) > 1
+        rows, gates = CollectedRows(loader), GateStatistics(network.expert_names)
+        sums, masses = np.zeros((2, len(self.tasks)))
         counts = np.zeros(len(self.tasks), dtype=np.int64)
-        parts = {task.name: _Joined(loader.num_rows) for task in self.tasks}
-        labels: dict[str, list[Array]] = {task.name: [] for task in self.tasks}
-        weights: list[Array] = []
-        keys: list[Ints] = []
-        gates = GateStatistics(network.expert_names)
         scorers = [network.scorer(t.name) if t.items else _no_items for t in self.tasks]
-        for batch in loader.epoch(0):
+        batches = loader.epoch(0)
+        for batch in _without_empty(parallel.in_step(batches)) if shared else batches:
             moved = batch.to(device)
             with autocast(self.precision, device):
                 embedded = network.embed(moved)
                 outputs = network.forward_from(embedded, moved)
-            losses, counted = self.losses(
-                outputs.logits, moved.labels, moved.weights, network.candidates(embedded, moved)
+            every = AllRows.of(self.losses, moved) if shared else self._own_rows(moved)
+            items, totals = network.candidates(embedded, moved), every.totals
+            losses, counted = every.losses(
+                *self.losses(outputs.logits, moved.labels, moved.weights, items, totals=totals)
             )
-            mass = self.losses.masses(moved.labels, moved.weights)
-            sums += (losses.double() * mass).cpu().numpy()
-            masses += mass.cpu().numpy()
+            sums += (losses.double() * every.masses).cpu().numpy()
+            masses += every.masses.cpu().numpy()
             counts += counted.cpu().numpy()
             gates.update(outputs.gates, moved.weights)
-            weights.append(batch.weights.numpy())
-            keys += [] if batch.keys is None else [batch.keys.numpy()]
-            for index, task in enumerate(self.tasks):
-                targets = batch.targets(index, task.name)
-                logits = outputs.logits[task.name].float()
-                predicted = kind_of(task.kind).predict(task, logits, targets, scorers[index])
-                labels[task.name].append(targets.numpy())
-                parts[task.name].append(predicted.cpu().numpy())
+            rows.add(self._columns(batch, outputs.logits, scorers))
+        if shared:
+            gates.sum_over_processes()
         names = [task.name for task in self.tasks]
         means = [float(s / m) if m else None for s, m in zip(sums, masses, strict=True)]
-        predictions = {name: part.rows for name, part in parts.items()}
-        in_unit = {name: np.concatenate(part) for name, part in labels.items()}
-        for name, invert in self.inverse.items():
-            predictions[name], in_unit[name] = invert(predictions[name]), invert(in_unit[name])
-        row_weights = np.concatenate(weights)
-        groups, segments = grouped(self.keys, np.concatenate(keys) if keys else None)
-        return Scores(
+        numbers = Scores(
             losses=dict(zip(names, means, strict=True)),
             labelled=dict(zip(names, counts.tolist(), strict=True)),
-            metrics=self._metrics(in_unit, predictions, row_weights, groups),
-            predictions=predictions,
-            labels=in_unit,
-            weights=row_weights,
+            metrics={},
+            predictions={},
+            labels={},
+            weights=np.empty(0),
             gates=gates.compute(),
-            conditional=self._conditional(in_unit, predictions, row_weights, groups),
+        )
+        if not shared:
+            return self._measured_on(rows.columns, numbers)
+        if parallel.rank() == 0:
+            numbers = self._measured_on(rows.columns, numbers)
+        return _with_metrics_of_first(numbers)
+
+    def _own_rows(self, batch: Batch) -> AllRows:
+        return AllRows(self.losses.masses(batch.labels, batch.weights), batch.num_rows)
+
+    def _columns(
+        self, batch: Batch, logits: Mapping[str, Tensor], scorers: Sequence[Scoring]
+    ) -> dict[str, Column]:
+        """Weights, keys, labels and predictions of a batch's rows."""
+        columns: dict[str, Column] = {"weights": batch.weights.numpy()}
+        if batch.keys is not None:
+            columns["keys"] = batch.keys.numpy()
+        for index, task in enumerate(self.tasks):
+            targets = batch.targets(index, task.name)
+            outputs = logits[task.name].float()
+            predicted = kind_of(task.kind).predict(task, outputs, targets, scorers[index])
+            columns[f"label {task.name}"] = targets.numpy()
+            columns[f"prediction {task.name}"] = predicted.cpu().numpy()
+        return {name: column[: batch.real_rows] for name, column in columns.items()}
+
+    def _measured_on(self, columns: Mapping[str, Column], numbers: Scores) -> Scores:
+        """The scores with these rows and their metrics."""
+        labels, predictions = (
+            {task.name: columns[f"{what} {task.name}"] for task in self.tasks}
+            for what in ("label", "prediction")
+        )
+        for name, invert in self.inverse.items():
+            predictions[name], labels[name] = invert(predictions[name]), invert(labels[name])
+        weights = columns["weights"]
+        groups, segments = grouped(self.keys, columns.get("keys"))
+        return replace(
+            numbers,
+            metrics=self._metrics(labels, predictions, weights, groups),
+            predictions=predictions,
+            labels=labels,
+            weights=weights,
+            conditional=self._conditional(labels, predictions, weights, groups),
             groups=groups,
             segments=segments,
         )
@@ -228,29 +269,30 @@ class Evaluator:
         return conditional
 
 
-class _Joined:
-    """Parts that become one array without a second copy of all; at least one part.
+def _without_empty(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Batches without rows, which have no layout, are one that stands for none."""
+    last: Batch | None = None
+    for batch in batches:
+        last = padding(last.select(torch.tensor([0]))) if last and not batch.num_rows else batch
+        yield last
 
-    Args:
-        most: rows of all parts, at most.
-    """
 
-    def __init__(self, most: int) -> None:
-        self._most, self._filled = most, 0
-        self._rows: Array | None = None
-
-    def append(self, part: Array) -> None:
-        """Takes the next rows (B, …)."""
-        if self._rows is None:
-            self._rows = np.empty((self._most, *part.shape[1:]), part.dtype)
-        self._rows[self._filled : self._filled + len(part)] = part
-        self._filled += len(part)
-
-    @property
-    def rows(self) -> Array:
-        """(R, …) all of them."""
-        assert self._rows is not None
-        return self._rows[: self._filled]
+def _with_metrics_of_first(scores: Scores) -> Scores:
+    """The scores with the metrics of the first process; a collective."""
+    metrics, conditional = parallel.broadcast(
+        [
+            {task: to_values(of) for task, of in scores.metrics.items()},
+            {task: asdict(of) for task, of in scores.conditional.items()},
+        ]
+    )
+    return replace(
+        scores,
+        metrics={task: from_values(of) for task, of in metrics.items()},
+        conditional={
+            task: Conditional(**{**of, "metrics": from_values(of["metrics"])})
+            for task, of in conditional.items()
+        },
+    )
 
 
 def _no_items(queries: Tensor) -> Tensor:

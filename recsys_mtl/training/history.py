@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recsys_mtl.metrics import Metrics, Undefined
+from recsys_mtl.metrics import Metrics, from_values
 from recsys_mtl.model import GateUse
 from recsys_mtl.training.state import StateOwner
 
@@ -96,10 +96,7 @@ class History(StateOwner):
 
 
 def _validation(values: Mapping[str, Any]) -> Validation:
-    metrics = {
-        task: {name: Undefined(**m) if isinstance(m, Mapping) else m for name, m in named.items()}
-        for task, named in values["metrics"].items()
-    }
+    metrics = {task: from_values(of) for task, of in values["metrics"].items()}
     gates = {
         task: GateUse(use["mean"], use["entropy"], tuple(use["dead"]))
         for task, use in values["gates"].items()

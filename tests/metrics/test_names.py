@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.config.check import followed
 from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.config.tasks import TaskConfig
+from recsys_mtl.metrics import Metrics, Undefined, from_values, to_values
 from recsys_mtl.tasks import KINDS
 from recsys_mtl.tasks.evaluate import evaluate_task
 from tests.tasks.test_evaluate import predictions
@@ -38,3 +41,8 @@ def test_early_stopping_can_follow_what_results_have_and_nothing_else(kind: str)
     assert names == results(kind) - NO_BETTER_SIDE
     for name in names:
         assert isinstance(larger_is_better(name), bool)
+
+
+def test_metrics_as_values_are_the_same_metrics() -> None:
+    metrics: Metrics = {"auc": 0.1 + 0.2, "pr_auc": Undefined("all labels are of one class")}
+    assert from_values(json.loads(json.dumps(to_values(metrics)))) == metrics

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.training import two_ranks
+from tests.training.evaluated import SIZES, early, scored
 from tests.training.two_ranks import BROKEN, CASES, trained
 
 pytestmark = pytest.mark.slow  # processes
@@ -64,6 +65,42 @@ def test_a_trainer_counts_the_rows_of_both(ranks: list[Results]) -> None:
     for alone, epoch in zip(two_ranks.fitted(), first, strict=True):
         assert epoch.pop("losses") == pytest.approx(alone.pop("losses"), abs=1e-6)
         assert epoch == alone
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_two_processes_score_the_rows_of_one(ranks: list[Results], name: str) -> None:
+    alone = json.loads(json.dumps(scored(name)))
+    first, second = (results["evaluated"]["scores"][name] for results in ranks)
+    assert first["numbers"] == second["numbers"]
+    assert flat(first) == pytest.approx(flat(alone), rel=1e-5, abs=1e-6, nan_ok=True)
+    assert not any(second["rows"].values())
+
+
+def test_two_processes_stop_early_as_one(ranks: list[Results]) -> None:
+    (alone, *decided) = early()
+    first, second = (results["evaluated"]["early"] for results in ranks)
+    assert first == second
+    assert first[1:] == decided
+    assert decided[1] == "early"
+    assert first[0] == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_wrong_row_of_one_process_ends_the_evaluation_of_both(ranks: list[Results]) -> None:
+    texts = [results["evaluated"]["wrong"] for results in ranks]
+    assert texts == ["row 20: a label that may not be"] * 2
+
+
+def test_rows_that_are_not_shared_are_scored_by_one_process(ranks: list[Results]) -> None:
+    (alone,) = ranks[1]["evaluated"]["alone"]
+    assert flat(alone) == pytest.approx(flat(json.loads(json.dumps(scored("memory")))), nan_ok=True)
+
+
+def flat(value: Any, name: str = "") -> dict[str, float]:
+    """The numbers of JSON by path."""
+    if not isinstance(value, dict | list):
+        return {name: float(value)}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {k: v for key, item in items for k, v in flat(item, f"{name}/{key}").items()}
 
 
 def test_what_processes_exchange(ranks: list[Results]) -> None:

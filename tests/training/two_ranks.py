@@ -33,6 +33,7 @@ from recsys_mtl.training.step_state import step_parts
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
 from tests.training.conftest import SPEC, make_config, make_rows
+from tests.training.evaluated import evaluated
 from tests.training.test_sequences import rows_with_sequences, spec_of
 
 SIZES = (33, 33, 33, 33, 33, 33, 17, 33, 1, 33)
@@ -268,6 +269,7 @@ def main(rank: int, folder: Path) -> None:
     with group(rank, folder):
         results["exchanged"] = exchanged(rank)
         results["fitted"] = fitted()
+        results["evaluated"] = evaluated()
         for name, sections in CASES.items():
             results[name] = trained(name, sections)
         for title, (name, broken) in BROKEN.items():
