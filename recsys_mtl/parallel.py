@@ -78,7 +78,7 @@ def gathered(tensor: Tensor) -> list[Tensor]:
     return [part[:count] for part, count in zip(parts, rows, strict=True)]
 
 
-def on_first(tensor: Tensor) -> list[Tensor]:
+def to_first(tensor: Tensor) -> list[Tensor]:
     """Every process' tensor, all of one shape, by rank in process 0; none in the others."""
     if not several():
         return [tensor]

@@ -60,7 +60,7 @@ class CollectedRows:
         widths = [part.shape[1] for part in own]
         padded = np.zeros((max(shares), sum(widths)), np.uint8)
         padded[: len(own[0])] = np.concatenate(own, 1)
-        parts = parallel.on_first(torch.from_numpy(padded))
+        parts = parallel.to_first(torch.from_numpy(padded))
         if not parts:
             return {}
         turn = self._filled % len(shares)  # whose row the batch starts with
