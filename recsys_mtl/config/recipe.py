@@ -5,8 +5,8 @@ average of the weights, members, and one bottom for up to five tasks where the c
 of experts, adaTT or a combiner: PLE predicts as well there, at five times the cost of a step. More
 tasks get a PLE of small experts, at lower rates: some of them have few labels, which high rates fit
 before the others have learned.
-`stream` is for more rows, or for ids of which most are rare: one pass teaches most there, and a
-second may already over-fit. docs/results.md shows what each setting is worth.
+`stream` is for more rows, or from 25,000 rows on for ids of which most are rare: one pass teaches
+most there, and a second may already over-fit. docs/results.md shows what each setting is worth.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ TABLE_ROWS = 200_000
 """Training rows up to which `auto` takes `table`."""
 ROWS_PER_ID = 20
 """Fewer training rows for each row of the embedding tables make ids rare: `auto` takes `stream`."""
+STREAM_ROWS = 25_000
+"""Fewer training rows are too few steps for `stream`, however rare their ids are."""
 FEW_ROWS = 20_000
 """Training rows up to which `table` takes twice the members, as steps are few."""
 MANY_TASKS = 6
@@ -56,7 +58,8 @@ class DataSize:
     def recipe(self) -> RecipeName:
         """The recipe that `auto` takes."""
         rare = self.ids > max(_FEW_IDS, self.rows / ROWS_PER_ID)
-        return "stream" if rare or self.rows > TABLE_ROWS else "table"
+        long = self.rows > (STREAM_ROWS if rare else TABLE_ROWS)
+        return "stream" if long else "table"
 
 
 def with_recipe(

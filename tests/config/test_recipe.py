@@ -31,6 +31,8 @@ def config(tasks: int = 1, **training: Any) -> Config:
         (DataSize(200_000, 10_000), "table"),
         (DataSize(200_001, 10), "stream"),
         (DataSize(100_000, 5_001), "stream"),  # fewer than 20 rows an id
+        (DataSize(25_001, 5_001), "stream"),
+        (DataSize(25_000, 25_000), "table"),  # too few rows to learn in three passes
         (DataSize(2_000, 1_500), "table"),  # few ids, however few rows
     ],
 )
