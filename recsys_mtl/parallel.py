@@ -62,6 +62,14 @@ def anywhere(flag: bool) -> bool:
     return bool(summed(torch.tensor(int(flag), device=_device())))
 
 
+def largest(number: int) -> int:
+    """The largest of the processes' numbers."""
+    most = torch.tensor(number, device=_device())
+    if several():
+        dist.all_reduce(most, dist.ReduceOp.MAX)
+    return int(most)
+
+
 def gathered(tensor: Tensor) -> list[Tensor]:
     """Every process' tensor, by rank; they may differ in the number of rows (dim 0)."""
     if not several():

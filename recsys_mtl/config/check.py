@@ -10,6 +10,7 @@ from recsys_mtl.config.check_adatt import adatt_contradictions
 from recsys_mtl.config.check_combiner import combiner_contradictions
 from recsys_mtl.config.check_entire_space import entire_space_contradictions
 from recsys_mtl.config.check_retrieval import retrieval_contradictions
+from recsys_mtl.config.check_sharding import sharding_contradictions
 from recsys_mtl.config.check_warm_start import warm_start_contradictions
 from recsys_mtl.config.data import FileSplitConfig, GroupSplitConfig, TimeSplitConfig
 from recsys_mtl.config.explain import Finding, show
@@ -45,6 +46,7 @@ def contradictions(config: Config) -> list[Finding]:
         *combiner_contradictions(config),
         *retrieval_contradictions(config),
         *warm_start_contradictions(config),
+        *sharding_contradictions(config),
     ]
 
 

@@ -35,6 +35,11 @@ class TableOptimizerConfig(Section):
     weight_decay: NonNegative = Field(
         0.0, description="decoupled, of the rows that a step reads, in every step once"
     )
+    sharding: Literal["auto", "replicated", "table", "row"] = Field(
+        "auto",
+        description="with several processes: replicated in each; whole tables, or rows of each, "
+        "spread over them; auto: replicated up to 1 GiB of weights, above by TorchRec's planner",
+    )
 
     @model_validator(mode="after")
     def _decay_keeps_signs(self) -> Self:

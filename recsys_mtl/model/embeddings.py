@@ -6,20 +6,22 @@ Shapes: B rows, P sum of the widths of what is pooled, N entries of a sequence, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from recsys_mtl import parallel
 from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.features.block import Bag
-from recsys_mtl.model.replicated import replicated
+from recsys_mtl.model.replicated import Lookup, replicated
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
 INITIAL_STD = 0.01
 ADAGRAD_EPS = 1e-8
+_PIECE = 2**20  # values, a multiple of 16
 
 
 def table_name(table: str) -> str:
@@ -63,6 +65,7 @@ class Embeddings(nn.Module, ABC):
         tables: the first read of each table.
         width: P.
         embedding_bags: holds `t_<table>.weight` (rows, dim), in both backends.
+        ranges: `t_<table>` -> the rows that each process has of a sharded table; see `sharded`.
     """
 
     embedding_bags: nn.ModuleDict
@@ -78,6 +81,7 @@ class Embeddings(nn.Module, ABC):
         super().__init__()
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
+        self.ranges: dict[str, tuple[range, ...]] = {}
         self.reads = tuple(reads)
         self.tables = distinct_tables(self.reads)
         self.device = device
@@ -111,20 +115,24 @@ class Embeddings(nn.Module, ABC):
             parts: dict[int, Tensor] = {}
             together = [i for reads in self._together.values() for i in reads]
             if together:
-                sums = replicated(self._sum_together, [bags[i] for i in together])
+                sums = self._everywhere(self._sum_together, [bags[i] for i in together])
                 if together == [*range(len(self.reads))]:
                     return self._averages(sums, bags, rows), []
                 dims = [self.reads[i].dim for i in together]
                 parts |= zip(together, torch.split(sums, dims, 1), strict=True)
             for key, reads in self._apart.items():
                 own = [(bags[i][0], None) if i in self._sequences else bags[i] for i in reads]
-                sums = replicated(partial(self._sum_apart, key), [joined(own)])
+                sums = self._everywhere(partial(self._sum_apart, key), [joined(own)])
                 counts = [(ids if many is None else many).shape[0] for ids, many in own]
                 parts |= zip(reads, torch.split(sums, counts), strict=True)
             pooled = [parts[i] for i in self._pooled]
             columns = torch.cat(pooled, 1) if pooled else torch.zeros(rows, 0, device=self.device)
             sequences = [parts[i] for i in self._sequences]
             return self._averages(columns, bags, rows), sequences
+
+    def _everywhere(self, lookup: Lookup, bags: Sequence[Bag]) -> Tensor:
+        """A look-up whose backward updates the tables of all processes."""
+        return replicated(lookup, bags)
 
     def _sum_together(self, bags: Sequence[Bag]) -> Tensor:
         """(B, their width) of the bags of `_together`, in its order."""
@@ -172,11 +180,18 @@ class Embeddings(nn.Module, ABC):
         """Weights from normal(0, 0.01) by torch's CPU generator: the same for both backends.
 
         Small values keep rows that are never trained (the unknown row) near zero; Adagrad's first
-        steps move the others by about the learning rate.
+        steps move the others by about the learning rate. A shard gets the values that its rows
+        have in the complete table, which is nowhere in memory.
         """
         with torch.no_grad():
-            for weight in self.weights():
-                weight.copy_(torch.randn(weight.shape, device="cpu") * INITIAL_STD)
+            for table, weight in zip(self.tables, self.weights(), strict=True):
+                rows = self.ranges.get(table_name(table.key))
+                first = rows[parallel.rank()].start if rows else 0
+                flat, start = weight.view(-1), -first * table.dim
+                for drawn in _normal(table.rows * table.dim):
+                    own = flat[max(start, 0) : max(start + len(drawn), 0)]
+                    own.copy_(drawn[max(-start, 0) :][: len(own)] * INITIAL_STD)
+                    start += len(drawn)
 
     def weights(self) -> list[Tensor]:
         """The tables in the order of the specs."""
@@ -223,6 +238,17 @@ class Embeddings(nn.Module, ABC):
         with torch.no_grad():
             for name, value in live.items():
                 value.copy_(state[name])
+
+
+def _normal(count: int) -> Iterator[Tensor]:
+    """The values of one `torch.randn(count)`, in pieces.
+
+    Torch draws 16 values at a time, and the last 16 once more where there are some left over.
+    """
+    while count:
+        size = _PIECE if count >= _PIECE + 16 else count
+        yield torch.randn(size, device="cpu")
+        count -= size
 
 
 def joined(bags: Sequence[Bag]) -> Bag:

@@ -11,12 +11,17 @@ from typing import Literal
 
 import torch
 
-from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl import parallel
+from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.errors import wrong
+from recsys_mtl.memory import in_bytes
 from recsys_mtl.model.embeddings import Embeddings, TableOptimizer
 from recsys_mtl.model.embeddings_plain import PlainEmbeddings
 
 Backend = Literal["auto", "torchrec", "plain"]
+Sharding = Literal["auto", "replicated", "table", "row"]
+REPLICATED_BYTES = 2**30
+"""Weights of all tables up to which `auto` keeps them in every process."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +33,7 @@ def make_embeddings(
     optimizer: TableOptimizer = "rowwise_adagrad",
     learning_rate: float = 0.02,
     weight_decay: float = 0.0,
+    sharding: Sharding = "replicated",
     device: torch.device | str = "cpu",
 ) -> Embeddings:
     """Embeddings of the requested backend; the same seed gives the same weights in both.
@@ -35,32 +41,59 @@ def make_embeddings(
     `auto` is TorchRec, or plain tables with a log line if TorchRec does not import or does not
     support a width.
 
+    With several processes, `sharding` spreads the tables over them; `auto` does, by TorchRec's
+    plan, where they are larger than `REPLICATED_BYTES` in all.
+
     Raises:
-        UserError: backend `torchrec` is not available.
+        UserError: backend `torchrec` is not available, which sharding needs too.
     """
     device = torch.device(device)
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-    obstacle = "" if backend == "plain" else _torchrec_obstacle(reads)
-    if backend == "torchrec" and obstacle:
+    obstacle = "backend: plain" if backend == "plain" else _torchrec_obstacle(reads)
+    shards = _shards(sharding, reads, obstacle)
+    if obstacle and (backend == "torchrec" or shards is not None):
         raise wrong(
             "TorchRec's tables cannot be used",
-            where="model.embedding.backend",
+            where="model.embedding.backend" if shards is None else "training.tables.sharding",
             expected="torchrec and fbgemm that import, and widths that are multiples of 4",
             found=obstacle,
-            fix="use backend: plain, or see `recsys-mtl doctor`",
+            fix="use backend: plain, or see `recsys-mtl doctor`"
+            if shards is None
+            else "use backend: torchrec, or sharding: replicated",
         )
-    if obstacle:
+    if obstacle and backend != "plain":
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
     embeddings: Embeddings
-    if backend == "plain" or obstacle or not reads:
-        embeddings = PlainEmbeddings(reads, optimizer, device, **settings)
-    else:
-        from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
+    with torch.random.fork_rng(devices=[]):  # TorchRec draws weights that are replaced
+        if obstacle or not reads:
+            embeddings = PlainEmbeddings(reads, optimizer, device, **settings)
+        elif shards is None:
+            from recsys_mtl.model.embeddings_torchrec import TorchrecEmbeddings
 
-        with torch.random.fork_rng(devices=[]):  # it draws weights that are replaced
             embeddings = TorchrecEmbeddings(reads, optimizer, device, **settings)
+        else:
+            from recsys_mtl.model.sharded import ShardedEmbeddings
+
+            embeddings = ShardedEmbeddings(reads, optimizer, device, sharding=shards, **settings)
     embeddings.initialise()
     return embeddings
+
+
+def _shards(
+    sharding: Sharding, reads: Sequence[TableSpec], obstacle: str
+) -> Literal["table", "row", "plan"] | None:
+    """How tables are spread over the processes; None: every process has all."""
+    if not parallel.several() or not reads or sharding == "replicated":
+        return None
+    if sharding != "auto":
+        return sharding
+    size = sum(table.rows * table.dim * 4 for table in distinct_tables(reads))
+    if size <= REPLICATED_BYTES:
+        return None
+    if obstacle:
+        _log.warning("every process has all %s of tables: %s", in_bytes(size), obstacle)
+        return None
+    return "plan"
 
 
 def _torchrec_obstacle(reads: Sequence[TableSpec]) -> str:

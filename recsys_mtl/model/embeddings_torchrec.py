@@ -1,13 +1,13 @@
-"""TorchRec's fused embedding tables; the only module that imports torchrec.
+"""TorchRec's fused embedding tables; only this module and `sharded` import torchrec.
 
-Importing this module takes seconds, so only this backend imports it.
+Importing it takes seconds, so only this backend does.
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,8 +63,13 @@ class TorchrecEmbeddings(Embeddings):
         for name, features in (("", together), *((key, {key: [key]}) for key in self._apart)):
             if features:
                 self._collections[name] = self._collection(features, optimizer)
-        # Only the weights are registered, under the names of plain tables; the
-        # collections compute on the same memory.
+        self._register()
+
+    def _register(self) -> None:
+        """Only the weights are registered, under the names of plain tables.
+
+        The collections compute on the same memory.
+        """
         modules = {n: m for c in self._collections.values() for n, m in c.embedding_bags.items()}
         names = [table_name(table.key) for table in self.tables]
         self.embedding_bags = nn.ModuleDict({name: modules[name] for name in names})
@@ -72,22 +77,25 @@ class TorchrecEmbeddings(Embeddings):
     def _collection(self, features: dict[str, list[str]], optimizer: TableOptimizer) -> Any:
         """Tables that are looked up together, each with the names of its features."""
         optimizer_type, settings = _OPTIMIZERS[optimizer]
-        tables = {table.key: table for table in self.tables}
         return FusedEmbeddingBagCollection(
-            tables=[
-                EmbeddingBagConfig(
-                    name=table_name(key),
-                    embedding_dim=tables[key].dim,
-                    num_embeddings=tables[key].rows,
-                    feature_names=names,
-                    pooling=PoolingType.SUM,  # lists are averaged in the base class
-                )
-                for key, names in features.items()
-            ],
+            tables=self._configs(features),
             optimizer_type=optimizer_type,
             optimizer_kwargs={"lr": self._learning_rate, **settings},
             device=self.device,
         )
+
+    def _configs(self, features: Mapping[str, list[str]]) -> list[EmbeddingBagConfig]:
+        tables = {table.key: table for table in self.tables}
+        return [
+            EmbeddingBagConfig(
+                name=table_name(key),
+                embedding_dim=tables[key].dim,
+                num_embeddings=tables[key].rows,
+                feature_names=names,
+                pooling=PoolingType.SUM,  # lists are averaged in the base class
+            )
+            for key, names in features.items()
+        ]
 
     def _sum(self, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
         keys = [self.reads[i].name for reads in self._together.values() for i in reads]
@@ -108,18 +116,21 @@ class TorchrecEmbeddings(Embeddings):
     def set_learning_rate(self, learning_rate: float) -> None:
         """Sets the rate of the following updates."""
         super().set_learning_rate(learning_rate)
-        for collection in self._collections.values():
-            optimizer = collection.fused_optimizer()
+        for optimizer in self._optimizers():
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()  # a fused step only passes the rate to the kernels
+
+    def _optimizers(self) -> Iterable[Any]:
+        """Of each collection."""
+        return [collection.fused_optimizer() for collection in self._collections.values()]
 
     def accumulators(self) -> dict[str, Tensor]:
         """Live optimizer state by table name."""
         state = {
             name.removesuffix(".weight"): next(iter(values.values()))
-            for collection in self._collections.values()
-            for name, values in collection.fused_optimizer().state_dict()["state"].items()
+            for optimizer in self._optimizers()
+            for name, values in optimizer.state_dict()["state"].items()
             if values
         }
         return {name: state[name] for name in self.embedding_bags if name in state}

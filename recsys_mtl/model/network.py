@@ -25,7 +25,7 @@ from recsys_mtl.model.architectures import architecture_of
 from recsys_mtl.model.catalogues import Catalogues
 from recsys_mtl.model.cut import Cut
 from recsys_mtl.model.embeddings import TableOptimizer
-from recsys_mtl.model.embeddings_backend import Backend, make_embeddings
+from recsys_mtl.model.embeddings_backend import Backend, Sharding, make_embeddings
 from recsys_mtl.model.funnel import Funnel
 from recsys_mtl.model.gates import entropy
 from recsys_mtl.model.members import Members
@@ -91,6 +91,8 @@ class MultiTaskNetwork(nn.Module):
         table_optimizer: fused into the tables' backward.
         table_learning_rate: of that optimizer.
         table_weight_decay: of that optimizer.
+        sharding: of the tables over processes, where there are several; not with tasks whose items
+            are rows of a table: their scores need all rows in one process.
         device: of all parameters; initial weights do not depend on it. Do not move the network
             afterwards: TorchRec's tables stay.
 
@@ -108,6 +110,7 @@ class MultiTaskNetwork(nn.Module):
         table_optimizer: TableOptimizer = "rowwise_adagrad",
         table_learning_rate: float = 0.02,
         table_weight_decay: float = 0.0,
+        sharding: Sharding = "replicated",
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
@@ -123,6 +126,7 @@ class MultiTaskNetwork(nn.Module):
             optimizer=table_optimizer,
             learning_rate=table_learning_rate,
             weight_decay=table_weight_decay,
+            sharding="replicated" if any(task.read for task in self.tasks) else sharding,
             device=device,
         )
         self.inputs = input_modules(data.features).to(device)

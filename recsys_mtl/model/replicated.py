@@ -44,14 +44,14 @@ class _Replicated(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
         """One update with what all processes looked up."""
         gradient = torch.cat(parallel.gathered(gradients[0].contiguous()))
-        bags = _of_all(ctx.bags)
+        bags = of_all(ctx.bags)
         with torch.enable_grad():
             sums = ctx.lookup(bags)
         sums.backward(gradient)
         return None, None, None
 
 
-def _of_all(bags: Sequence[Bag]) -> list[Bag]:
+def of_all(bags: Sequence[Bag]) -> list[Bag]:
     """The bags of all processes, by rank, in one exchange."""
     sizes = [len(t) for ids, lengths in bags for t in (ids, lengths) if t is not None]
     own = [t.long() for ids, lengths in bags for t in (ids, lengths) if t is not None]

@@ -19,6 +19,7 @@ def build_network(
     *,
     device: torch.device | str = "cpu",
     backend: Backend | None = None,
+    sharded: bool = False,
 ) -> MultiTaskNetwork:
     """The untrained network of a config for data of that shape.
 
@@ -27,6 +28,7 @@ def build_network(
         spec: the facts about the data that the network needs.
         device: where the network is made.
         backend: of the embedding tables; None for the config's.
+        sharded: whether several processes may share the tables as the config says, for a training.
 
     Raises:
         UserError: unknown names in `model`, a cycle in `logit_transfer`, or a table
@@ -39,6 +41,7 @@ def build_network(
         table_optimizer=config.training.tables.name,
         table_learning_rate=config.training.tables.learning_rate,
         table_weight_decay=config.training.tables.weight_decay,
+        sharding=config.training.tables.sharding if sharded else "replicated",
         device=device,
     )
 

@@ -159,7 +159,7 @@ def build_trainer(
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     torch.manual_seed(config.seed)
-    network = build_network(config, preprocessor.spec, device=device)
+    network = build_network(config, preprocessor.spec, device=device, sharded=True)
     step = build_step(config, network, device)
     evaluator = build_evaluator(config, preprocessor, precision=training.precision)
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.config.training import WarmStartConfig
 from recsys_mtl.data.parent import Parent
 from recsys_mtl.data.preprocess import Preprocessor
@@ -19,7 +20,7 @@ from recsys_mtl.errors import Problem, UserError
 from recsys_mtl.features.table import features_by_table
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.catalogues import item_key
-from recsys_mtl.model.embeddings import table_name
+from recsys_mtl.model.embeddings import Embeddings, table_name
 from recsys_mtl.model.network import own_table
 from recsys_mtl.training.optim_state import copy_rows, load_optimizer_tensors
 from recsys_mtl.training.step import TrainingStep
@@ -83,10 +84,10 @@ def start_from(
     problems = [*_mismatches(state, parent.weights, maps, others, complete=complete)]
     if problems:
         raise UserError(*problems)
-    tables = {}
+    tables, own = {}, _own_rows(network.embeddings, maps)
     with torch.no_grad():
         for name, rows in maps.items():
-            copy_rows(state[name], parent.weights[name], rows)
+            copy_rows(state[name], parent.weights[name], own[name])
             known = int((rows >= 0).sum())
             tables[_shown(name)] = {
                 "rows": len(rows),
@@ -99,7 +100,7 @@ def start_from(
     optimizer = "fresh"
     if warm.optimizer == "kept":
         if parent.optimizer:
-            load_optimizer_tensors(step, parent.optimizer, maps)
+            load_optimizer_tensors(step, parent.optimizer, own)
             optimizer = "kept"
         else:
             log.warning("the model to start from was stored without optimizer state: it is fresh")
@@ -166,6 +167,16 @@ def _item_maps(
         for task in network.tasks
         if task.items and not task.table
     }
+
+
+def _own_rows(embeddings: Embeddings, maps: Mapping[str, Rows]) -> dict[str, Rows]:
+    """The same for this process' rows of sharded tables."""
+    own = {
+        f"{_TABLES}{name}.weight": ranges[parallel.rank()]
+        for name, ranges in embeddings.ranges.items()
+    }
+    every = {name: own.get(name, range(len(rows))) for name, rows in maps.items()}
+    return {name: maps[name][rows.start : rows.stop] for name, rows in every.items()}
 
 
 def _mismatches(

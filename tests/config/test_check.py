@@ -306,6 +306,17 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         ["tasks.buy.loss: a counterfactual term is of cross-entropy"],
     ),
     (
+        {
+            "training": {"tables": {"sharding": "row"}},
+            "model": {"embedding": {"backend": "plain"}},
+            "tasks": {"next": {"table": "city"}},
+        },
+        [
+            "training.tables.sharding: only TorchRec's tables can be spread over processes",
+            "training.tables.sharding: task 'next' compares with all rows of table 'city'",
+        ],
+    ),
+    (
         {"features": {"age": {"transform": "none", "bins": 8}}},
         ["features.age.bins: bins has no effect without transform: piecewise"],
     ),

@@ -21,17 +21,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from recsys_mtl import parallel
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.data.batch import Batch, padding
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.gradients import from_torchjd, partition
-from recsys_mtl.model import replicated
+from recsys_mtl.model import embeddings_backend, replicated
 from recsys_mtl.training import Trainer, Validation, all_rows, step
 from recsys_mtl.training.all_rows import AllRows
 from recsys_mtl.training.state import collect
+from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.step_state import step_parts
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
+from tests.encoded import data_spec
 from tests.training.conftest import SPEC, make_config, make_rows
 from tests.training.evaluated import evaluated
 from tests.training.test_sequences import rows_with_sequences, spec_of
@@ -66,6 +69,20 @@ CASES: dict[str, dict[str, Any]] = {
         training={"tables": {"name": "rowwise_adagrad"}},
         **model(embedding={"dim": 4, "backend": "torchrec"}),
     ),
+    **{
+        f"{sharding}, {rows}, {optimizer}": case(
+            training={"tables": of_tables | {"sharding": sharding}},
+            **model(embedding={"dim": 4, "backend": "torchrec"}),
+        )
+        for sharding, rows, optimizer, of_tables in (
+            ("table", "sequences", "SGD", SGD["tables"]),
+            ("table", "shared", "row-wise Adagrad", {"name": "rowwise_adagrad"}),
+            ("row", "sequences", "row-wise Adagrad", {"name": "rowwise_adagrad"}),
+            ("row", "shared", "SGD", SGD["tables"]),
+            ("auto", "shared", "SGD", SGD["tables"]),
+            ("row", "shared", "Adagrad, decay", {"name": "adagrad", "weight_decay": 0.1}),
+        )
+    },
     "gate entropy": case(**model(gates={"entropy": 0.3})),
     "sequences": case(),
     "adatt loss": adatt("loss"),
@@ -85,11 +102,19 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+SHARED = data_spec(
+    numeric=3,
+    tables=(TableSpec("city", 11, 4), TableSpec("device", 11, 4, table="city")),
+    lists=(TableSpec("recent", 9, 4, "mean"),),
+    tasks=SPEC.tasks,
+)
+
+
 def batches(name: str) -> list[Batch]:
     """The batches of all processes; not every task has labels in every process or batch."""
     result = []
     for index, size in enumerate(SIZES):
-        rows = rows_with_sequences(size) if name == "sequences" else make_rows(size, seed=index)
+        rows = rows_with_sequences(size) if "sequences" in name else make_rows(size, seed=index)
         labels, g = rows.labels.clone(), torch.Generator().manual_seed(index)
         if index == 1:
             labels[1::2, 0] = torch.nan  # none in the second process
@@ -112,8 +137,12 @@ def trained(name: str, sections: dict[str, Any]) -> dict[str, Any]:
     """The losses of the steps on this process' rows, and a hash of what it learned."""
     config = make_config(**sections)
     torch.manual_seed(3)
-    spec = spec_of({"name": "mean"}) if name == "sequences" else SPEC
-    made = build_step(config, build_network(config, spec), torch.device("cpu"))
+    spec = spec_of({"name": "mean"}) if "sequences" in name else SPEC
+    spec = SHARED if "shared" in name else spec
+    most = 0 if name.startswith("auto") else embeddings_backend.REPLICATED_BYTES
+    with mock.patch.object(embeddings_backend, "REPLICATED_BYTES", most):
+        network = build_network(config, spec, sharded=True)
+    made = build_step(config, network, torch.device("cpu"))
     losses = []
     for number, batch in enumerate(batches(name)):
         if number % STEPS_OF_EPOCH == 0:
@@ -124,12 +153,15 @@ def trained(name: str, sections: dict[str, Any]) -> dict[str, Any]:
         if number % STEPS_OF_EPOCH == STEPS_OF_EPOCH - 1:
             made.balancer.epoch_end()
     lent = made.transfer.lent.sum().item() if name == "adatt borrow" else None
-    return {"losses": losses, "hash": learned(collect(step_parts(made))["tensors"]), "lent": lent}
+    return {"losses": losses, "hash": learned(made), "lent": lent}
 
 
-def learned(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors.values():
+def learned(made: TrainingStep) -> str:
+    """Of everything; of a sharded table all rows."""
+    digest, shards = hashlib.sha256(), made.network.embeddings.ranges
+    for name, tensor in collect(step_parts(made))["tensors"].items():
+        if any(f"{table}." in f"{name}." for table in shards):
+            tensor = torch.cat(parallel.gathered(tensor))
         digest.update(tensor.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -167,6 +199,32 @@ def _own(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@contextmanager
+def division_on() -> Iterator[None]:
+    """TorchRec's default."""
+    from torchrec.distributed.comm_ops import set_gradient_division
+
+    from recsys_mtl.model import sharded
+
+    with mock.patch.object(sharded, "set_gradient_division"):
+        set_gradient_division(True)
+        yield
+
+
+@contextmanager
+def columns_as_they_come() -> Iterator[None]:
+    """Those of the first process' tables come first."""
+    from recsys_mtl.model.sharded import ShardedEmbeddings, TorchrecEmbeddings
+
+    owners = {"t_city": 1, "t_recent": 0}
+    with mock.patch.multiple(
+        ShardedEmbeddings,
+        _looked_up=TorchrecEmbeddings._looked_up,
+        _owners=lambda *arguments: owners,
+    ):
+        yield
+
+
 Break = Callable[[], Any]
 BROKEN: dict[str, tuple[str, Break]] = {
     "each process' own mean loss": (
@@ -190,6 +248,8 @@ BROKEN: dict[str, tuple[str, Break]] = {
         lambda: mock.patch.object(partition, "sum_over_processes", _own),
     ),
     "norm of own rows": ("clipping", lambda: mock.patch.object(step, "total_norm", _own_norm)),
+    "sharded tables' gradient divided": ("row, shared, SGD", division_on),
+    "columns in the order of the plan": ("table, shared, row-wise Adagrad", columns_as_they_come),
     "dense gradients not summed": (
         "sum",
         lambda: mock.patch.object(step, "sum_gradients"),
