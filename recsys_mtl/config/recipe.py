@@ -100,7 +100,8 @@ def described(derived: Derived) -> str:
 def recipes(tasks: int) -> dict[str, Any]:
     """What a recipe may decide for so many tasks: the identity of trainings that leave it open."""
     experts = {"experts": _SMALL_EXPERTS} if tasks >= MANY_TASKS else {"bottom": _ONE_BOTTOM}
-    parts = {**_RECIPES, **experts, "few_rows": _MORE_MEMBERS}
+    limits = {"rows": [TABLE_ROWS, STREAM_ROWS, FEW_ROWS], "ids": [ROWS_PER_ID, _FEW_IDS]}
+    parts = {**_RECIPES, **experts, "few_rows": _MORE_MEMBERS, "limits": limits}
     return {name: _plain(values) for name, values in parts.items()}
 
 
