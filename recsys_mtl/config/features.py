@@ -38,9 +38,9 @@ class FeatureConfig(OpenUnion, MovedKeys):
         """Inputs and outputs, at least, of a layer in front of the experts; (0, 1): none."""
         return 0, 1
 
-    def encoder_weights(self, dim: int) -> int:
-        """Weights, at least, of an encoder of its entries of that width."""
-        return 0
+    def encoder_sizes(self, entry: int, query: int) -> tuple[int, int]:
+        """Weights, at least, and outputs of an encoder, see `SequenceEncoderConfig.sizes`."""
+        return 0, entry
 
     def raw(self) -> FeatureConfig:
         """The same column with the least possible encoding, for baselines."""
@@ -179,9 +179,9 @@ class SequenceConfig(EntriesConfigBase, ListConfigBase):
         """The attributes."""
         return self.attributes
 
-    def encoder_weights(self, dim: int) -> int:
+    def encoder_sizes(self, entry: int, query: int) -> tuple[int, int]:
         """Of its encoder."""
-        return self.encoder.weights(dim)
+        return self.encoder.sizes(entry, query)
 
 
 class PlainTransformConfig(NamedConfig):

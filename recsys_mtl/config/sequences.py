@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -21,9 +22,14 @@ class SequenceEncoderConfig(NamedUnion):
 
     name: str
 
-    def weights(self, dim: int) -> int:
-        """Weights, at least, of an encoder of entries of that width."""
-        return 0
+    def sizes(self, entry: int, query: int) -> tuple[int, int]:
+        """Weights, at least, and outputs of an encoder.
+
+        Args:
+            entry: width of an entry, its attributes included.
+            query: width of the candidate; 0: none.
+        """
+        return 0, entry
 
 
 @SequenceEncoderConfig.register
@@ -49,9 +55,10 @@ class DinEncoderConfig(SequenceEncoderConfig):
         False, description="whether weights add up to 1; they do not in the paper"
     )
 
-    def weights(self, dim: int) -> int:
+    def sizes(self, entry: int, query: int) -> tuple[int, int]:
         """Of the activation unit."""
-        return sum(a * b for a, b in zip([3 * dim, *self.hidden], self.hidden, strict=False))
+        widths = [entry + 2 * query, *self.hidden, 1]
+        return sum(a * b for a, b in pairwise(widths)), entry
 
 
 class HeadsConfigBase(SequenceEncoderConfig):
@@ -66,9 +73,9 @@ class HeadsConfigBase(SequenceEncoderConfig):
             raise ValueError(f"dim {self.dim} is no multiple of {self.heads} heads")
         return self
 
-    def weights(self, dim: int) -> int:
-        """Of keys and values."""
-        return 2 * dim * self.dim
+    def sizes(self, entry: int, query: int) -> tuple[int, int]:
+        """Of keys, values, the query and what is made of the heads."""
+        return (2 * entry + query + self.dim) * self.dim, self.dim
 
 
 @SequenceEncoderConfig.register
@@ -89,6 +96,7 @@ class TransformerEncoderConfig(HeadsConfigBase):
     layers: PositiveInt = Field(2, description="blocks of attention")
     dropout: Fraction = Field(0.1, description="of the outputs of each block")
 
-    def weights(self, dim: int) -> int:
-        """Of the blocks."""
-        return self.layers * 6 * self.dim**2
+    def sizes(self, entry: int, query: int) -> tuple[int, int]:
+        """Of the blocks and of what is in front of them."""
+        weights = (entry + query + self.layers * 6 * self.dim) * self.dim
+        return weights, self.dim * (2 if query else 1)

@@ -7,7 +7,7 @@ Counted are the weights, gradients and moments of the network in float32. What d
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -15,7 +15,7 @@ from itertools import pairwise
 from recsys_mtl.config.experts import CrossExpertConfig, ExpertConfig, FmExpertConfig
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
-from recsys_mtl.config.tables import sections_of, table_of
+from recsys_mtl.config.tables import part_of, sections_of, table_of, with_parts
 from recsys_mtl.config.yaml_text import KeyPath, dotted
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import in_bytes, total_memory
@@ -84,35 +84,8 @@ def memory_needs(
     config: Config, fitted: Mapping[str, tuple[int, int]] | None = None
 ) -> Iterator[Need]:
     """What every table, every group of experts and the towers need."""
-    model, width = config.model, 0
-    tasks, levels = len(config.tasks), model.levels
-    copies_of_tables = 1 + tasks if config.facts.own_tables else 1
-    counted = set[str]()
-    for name, feature in sections_of(config.features).items():
-        if not isinstance(feature, CategoryConfigBase):
-            inputs, dim = feature.layer
-            width += dim
-            if inputs:
-                weights = (inputs + 1) * dim
-                size = f"an embedding of {_counted(weights)} weights"
-                yield Need(("features", name, "embedding"), size, weights, weights * _DENSE_BYTES)
-            continue
-        rows, chosen = feature.buckets or feature.rows or 1, feature.dim or model.embedding.dim
-        rows, dim = (fitted or {}).get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
-        width += dim
-        if weights := feature.encoder_weights(dim):
-            size = f"an encoder of {_counted(weights)} weights"
-            yield Need(("features", name, "encoder"), size, weights, weights * _DENSE_BYTES)
-        if (table := table_of(name, feature)) in counted:
-            continue
-        counted.add(table)
-        given = (key for key in ("buckets", "rows", "dim") if getattr(feature, key))
-        own = next(given, "")
-        path = ("features", name, own) if own else ("model", "embedding", "dim")
-        times = f"{copies_of_tables} times " if copies_of_tables > 1 else ""
-        size = f"{times}{_counted(rows)} rows of width {_counted(dim)}"
-        weights = copies_of_tables * rows * dim
-        yield Need(path, size, weights, weights * _TABLE_BYTES)
+    model, tasks, levels = config.model, len(config.tasks), config.model.levels
+    width = yield from _feature_needs(config, fitted or {})
     for key, experts, copies in (
         ("shared_experts", model.shared_experts, 1),
         ("task_experts", model.task_experts, tasks),
@@ -134,6 +107,50 @@ def memory_needs(
             size = f"queries and items of width {_counted(width_of_item)}"
             weights = (hidden[-1] + 2) * width_of_item
             yield Need(("tasks", name, "dim"), size, weights, weights * _DENSE_BYTES)
+
+
+def _feature_needs(
+    config: Config, fitted: Mapping[str, tuple[int, int]]
+) -> Generator[Need, None, int]:
+    """Of tables, embeddings of numbers and encoders; returns the width of the experts' inputs."""
+    sections, dims, width = sections_of(config.features), dict[str, int](), 0
+    paths = {name: path for name, path, _ in with_parts(config.features)}
+    copies = 1 + len(config.tasks) if config.facts.own_tables else 1
+    counted = set[str]()
+    for name, feature in sections.items():
+        if not isinstance(feature, CategoryConfigBase):
+            inputs, dims[name] = feature.layer
+            if inputs:
+                weights = (inputs + 1) * dims[name]
+                size = f"an embedding of {_counted(weights)} weights"
+                yield Need((*paths[name], "embedding"), size, weights, weights * _DENSE_BYTES)
+            continue
+        rows, chosen = (
+            feature.buckets or feature.rows or 1,
+            feature.dim or config.model.embedding.dim,
+        )
+        rows, dim = fitted.get(name, (rows, auto_dim(rows) if chosen == "auto" else chosen))
+        dims[name] = dim
+        if (table := table_of(name, feature)) in counted:
+            continue
+        counted.add(table)
+        own = next((key for key in ("buckets", "rows", "dim") if getattr(feature, key)), "")
+        path = (*paths[name], own) if own else ("model", "embedding", "dim")
+        times = f"{copies} times " if copies > 1 else ""
+        size = f"{times}{_counted(rows)} rows of width {_counted(dim)}"
+        weights = copies * rows * dim
+        yield Need(path, size, weights, weights * _TABLE_BYTES)
+    for name, feature in config.features.items():
+        own_parts = [name, *(part_of(name, part) for part in feature.parts)]
+        targets = [getattr(sections[part], "target", None) for part in own_parts]
+        entry = sum(dims[part] for part in own_parts)
+        query = sum(dims.get(target, 0) for target in targets if target)
+        weights, outputs = feature.encoder_sizes(entry, query)
+        width += outputs
+        if weights:
+            size = f"an encoder of {_counted(weights)} weights"
+            yield Need((*paths[name], "encoder"), size, weights, weights * _DENSE_BYTES)
+    return width
 
 
 def _counted(count: int) -> str:

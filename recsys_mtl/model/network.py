@@ -187,6 +187,17 @@ class MultiTaskNetwork(nn.Module):
         names += [feature.name for feature in data.features if isinstance(feature, SequenceSpec)]
         return names + [f.name for kind in self.inputs for f in data.features if f.kind == kind]
 
+    def bags(self, batch: Batch) -> list[Bag]:
+        """What each read of the tables looks up for a batch."""
+        bags: list[Bag] = []
+        for layout, names in self._reads:
+            block = batch.blocks[layout]
+            assert isinstance(block, TableBlock)
+            bags += block.bags(names)
+        if self._own_tables:
+            bags += [bags[index] for index in self._pooled_reads] * len(self.tasks)
+        return bags + self.catalogues.bags(batch)
+
     def embed(self, batch: Batch) -> tuple[Tensor, ...]:
         """The outputs of the tables: (B, P) pooled embeddings, and sequences as their encoders do.
 
@@ -195,15 +206,7 @@ class MultiTaskNetwork(nn.Module):
 
         Each backward pass through it is one update of the tables.
         """
-        bags: list[Bag] = []
-        for layout, names in self._reads:
-            block = batch.blocks[layout]
-            assert isinstance(block, TableBlock)
-            bags += block.bags(names)
-        if self._own_tables:
-            bags += [bags[index] for index in self._pooled_reads] * len(self.tasks)
-        bags += self.catalogues.bags(batch)
-        columns, entries = self.embeddings.with_sequences(bags, batch.num_rows)
+        columns, entries = self.embeddings.with_sequences(self.bags(batch), batch.num_rows)
         apart = [len(self.tasks) * self.pooled_width * self._own_tables, self.catalogues.width]
         pooled, *others = torch.split(columns, [self.pooled_width, *filter(None, apart)], 1)
         if self.sequences.widths:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys_mtl.data.splits import SPLITS
+from recsys_mtl.memory import in_bytes
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 
@@ -31,6 +32,25 @@ def profile_page(result: Mapping[str, Any]) -> Page:
             ),
         ],
     )
+
+
+_PLACEMENTS = {
+    "replicated": "with all tables in each",
+    "table": "with each table in one",
+    "row": "with the rows of each table over all",
+}
+
+
+def sizes_lines(sizes: Mapping[str, Any]) -> list[str]:
+    """What a process needs, from `sizes` of what `validate` gives."""
+    rows, weights = in_bytes(sizes["rows"]), in_bytes(sizes["replicated"])
+    lines = [f"memory of a process: {weights} of weights and their states, {rows} of rows"]
+    sent = [f"{in_bytes(count)} {_PLACEMENTS[name]}" for name, count in sizes["sent"].items()]
+    if sent:
+        lines.append(f"sent by each of {sizes['processes']} in a step: {', '.join(sent)}")
+        less = in_bytes(sizes["sharded"])
+        lines.append(f"with tables spread over them: {less} of weights and their states")
+    return lines
 
 
 _NEW = tuple(f"new {split}" for split in SPLITS[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -10,25 +10,28 @@ from recsys_mtl.config import Config, config_hash
 from recsys_mtl.config.check_adatt import adatt_warnings
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.model.sizing import Placement, Sizing
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.profile import DataProfile
 from recsys_mtl.serving.bundle import check_storable
 from recsys_mtl.serving.predictor import check_output_columns
 from recsys_mtl.wiring.network import build_network
-from recsys_mtl.wiring.run import build_step
+from recsys_mtl.wiring.run import build_combining, build_step
 from recsys_mtl.wiring.warm_start import start_from
 
 
-def validate(config: Config) -> dict[str, Any]:
+def validate(config: Config, *, processes: int | None = None) -> dict[str, Any]:
     """Open, split, fit and encode the data, and build the network, without training it.
 
     Args:
         config: the run.
+        processes: whose memory and network are given too; None: they are not.
 
     Returns:
-        Rows a split and what they hold, the network's size, the steps of a training and the
-        warnings.
+        Rows a split and what they hold, the network's size, what a process needs, the steps of a
+        training and the warnings.
 
     Raises:
         UserError: everything that is wrong.
@@ -58,12 +61,39 @@ def validate(config: Config) -> dict[str, Any]:
         "warnings": [*prepared.warnings, *profile.warnings(), *adatt_warnings(config)],
         "parameters": sum(p.numel() for p in network.dense_parameters()),
         "table_rows": sum(table.rows for table in spec.tables),
+        **({} if processes is None else _sizes(config, prepared, network, processes)),
         "tasks": {task.name: task.kind for task in spec.tasks},
         "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},
         "steps_per_epoch": steps,
         "most_steps": steps * config.training.epochs,
         **profile.numbers(),
     }
+
+
+def _sizes(
+    config: Config, prepared: Prepared, network: MultiTaskNetwork, processes: int
+) -> dict[str, Any]:
+    """Bytes of a process: its rows, its weights and states, what it sends in a step."""
+    rows = next(iter(prepared.loaders["valid"].epoch(0)))
+    combining = build_combining(config, network)
+    sizing = Sizing.of(
+        network,
+        rows,
+        batch_size=config.training.batch_size,
+        combined=0 if combining is None else combining.exchanged,
+    )
+    held = sum(prepared.rows.values())
+    if prepared.streamed:  # a window is read while the last one is used
+        held = 2 * config.data.shuffle_buffer // processes
+    placements = get_args(Placement) if processes > 1 else ()
+    sizes = {
+        "processes": processes,
+        "rows": held * rows.num_bytes // rows.num_rows,
+        "replicated": sizing.memory(processes),
+        "sharded": sizing.memory(processes, "row"),
+        "sent": {placement: sizing.sent(processes, placement) for placement in placements},
+    }
+    return {"sizes": sizes}
 
 
 def _profile_streamed(profile: DataProfile, prepared: Prepared) -> None:

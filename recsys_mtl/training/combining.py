@@ -108,6 +108,11 @@ class Combining:
         known = self._shared.keys() | {id(p) for p in network.sequences.parameters()}
         self._others = [p for p in network.dense_parameters() if id(p) not in known]
 
+    @property
+    def exchanged(self) -> int:
+        """Numbers of the tasks' gradients that are summed over processes."""
+        return len(self.network.tasks) * sum(part.width for part in self._parts)
+
     def due(self, number: int) -> bool:
         """Whether that step's gradients are combined here."""
         return self._always or number % self._interval == 0

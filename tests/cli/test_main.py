@@ -123,7 +123,7 @@ def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch
     result |= {"most_steps": 6, "labels": {}, "features": {}, "copies": {}}
     result |= {"recipe": {"name": "table", "decided": {"training.epochs": 60}}}
     options = "c.yaml --set x=1 --data d"
-    assert call(fake, "validate", result, options) == ((CONFIG,), {})
+    assert call(fake, "validate", result, options) == ((CONFIG,), {"processes": None})
     assert requests == [(Path("c.yaml"), ["x=1", 'data.root="d"'])]
 
 

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+from recsys_mtl.columns.sequences import Attribute, EncoderSettings, SequenceSpec
+from recsys_mtl.columns.spec import DataSpec, FeatureSpec, TableSpec
 from recsys_mtl.config import sizes
 from recsys_mtl.config.sizes import auto_dim
 from recsys_mtl.errors import UserError
 from recsys_mtl.memory import in_bytes, total_memory
+from recsys_mtl.model.sequences import SequenceEncoders
 
 HUGE = 10**18
 ABSURD: dict[str, tuple[str, str]] = {
@@ -51,6 +54,11 @@ ABSURD: dict[str, tuple[str, str]] = {
         f"encoder: {{name: din, hidden: [{HUGE}]}}}}",
         r"features\.went\.encoder: an encoder of",
     ),
+    "an attribute of a sequence": (
+        f"features.went={{kind: sequence, table: city, attributes: "
+        f"{{how: {{kind: categorical, dim: {HUGE}}}}}}}",
+        r"features\.went\.attributes\.how\.dim",
+    ),
     "frequencies": (
         f"features.age={{kind: numeric, transform: none, embedding: {{name: periodic, "
         f"frequencies: {HUGE}}}}}",
@@ -70,6 +78,49 @@ def test_an_absurd_size_is_refused_with_its_bytes(
         sizes.require_memory(shared_toy.config(override))
     assert "need" in str(caught.value)
     assert len(caught.value.problems) == 1
+
+
+ATTRIBUTES = "attributes: {ago: {kind: numeric}, how: {kind: categorical, dim: 8}}"
+ENCODERS = {
+    "mean": "{name: mean}",
+    "din": "{name: din, hidden: [5]}, target: city",
+    "mha": "{name: mha, dim: 8}, target: city",
+    "transformer": "{name: transformer, dim: 8}, target: city",
+    "transformer without a candidate": "{name: transformer, dim: 8}",
+}
+
+
+@pytest.mark.parametrize("case", ENCODERS)
+def test_an_encoder_reads_the_attributes_of_its_sequence(case: str, shared_toy: Any) -> None:
+    encoder = ENCODERS[case]
+    section = f"{{kind: sequence, table: city, {ATTRIBUTES}, encoder: {encoder}}}"
+    config = shared_toy.config(f"features.went={section}", "model.embedding.dim=4")
+    needs = list(sizes.memory_needs(config))
+    target = "city" if "target" in encoder else ""
+    went = config.features["went"]
+    spec = SequenceSpec(
+        "went",
+        "sequence",
+        tables=(TableSpec("went", 3, 4, "none", table="city"),),
+        encoder=EncoderSettings(**went.model_dump()["encoder"]),
+        max_length=1,
+        target=target,
+        ids=(Attribute("how", ""),),
+        numbers=("ago",),
+    )
+    how = FeatureSpec("how", "sequence_ids", tables=(TableSpec("how", 3, 8, "none"),))
+    city = FeatureSpec("city", "categorical", tables=(TableSpec("city", 3, 4),))
+    encoders = SequenceEncoders(DataSpec((city, spec, how), ()))
+    real = sum(p.numel() for p in encoders.parameters())
+    counted = sum(need.weights for need in needs if need.path[-1] == "encoder")
+    assert 0.75 * real <= counted <= real  # biases are not counted
+    without = shared_toy.config(f"features.went={section}")
+    del without.features["went"]
+    width = {  # of the experts' inputs
+        count: next(n.weights for n in sizes.memory_needs(c) if n.path[1] == "shared_experts") // 8
+        for count, c in ((1, config), (0, without))
+    }
+    assert width[1] - width[0] == encoders.width
 
 
 def test_ordinary_networks_fit(shared_toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,26 @@ def test_it_describes_what_would_be_trained(trained: Trained, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_what_each_of_several_processes_needs(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy, _ = trained
+    config = toy.folder / "toy.yaml"
+    assert main(["validate", str(config), "--processes", "4", "--out", str(tmp_path)]) == 0
+    sizes = json.loads((tmp_path / "result.json").read_text())["sizes"]
+    network = load_bundle(toy.run / "model").network
+    tables = sum(weight.numel() for weight in network.embeddings.weights())
+    tables += sum(weight.shape[0] for weight in network.embeddings.weights()) / 2  # row-wise state
+    dense = sum(p.numel() for p in network.dense_parameters())
+    assert sizes["replicated"] == 4 * (5 * dense + 2 * tables)
+    assert sizes["sharded"] == pytest.approx(4 * (5 * dense + 2 * tables / 4), abs=4)
+    assert sizes["rows"] == pytest.approx(500 * 70, rel=0.5)
+    assert set(sizes["sent"]) == {"replicated", "table", "row"}
+    shown = capsys.readouterr().out
+    assert "\nmemory of a process: " in shown
+    assert "\nsent by each of 4 in a step: " in shown
+
+
 def by_split(toy: Any) -> dict[str, pl.DataFrame]:
     """The raw rows of each split."""
     splits = prepare(toy.config()).splits
