@@ -96,6 +96,17 @@ def to_first(tensor: Tensor) -> list[Tensor]:
     return [part.to(tensor.device) for part in parts or []]
 
 
+def send(tensor: Tensor, to: int) -> None:
+    """Send a tensor to a process that calls `received`."""
+    dist.send(tensor.detach().contiguous(), to)
+
+
+def received(into: Tensor, source: int) -> Tensor:
+    """The tensor that a process sends, of the shape of `into`, which it fills."""
+    dist.recv(into, source)
+    return into
+
+
 def broadcast(value: Any) -> Any:
     """The JSON value of rank 0."""
     if not several():

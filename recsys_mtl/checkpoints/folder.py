@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import TEMPORARY
+from recsys_mtl.tensor_file import Pieces, save_tensors
 from recsys_mtl.training.state import TrainingState
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Checkpoints:
     def write(
         self,
         step: int,
-        tensors: Mapping[str, Tensor],
+        tensors: Mapping[str, Tensor | Pieces],
         values: Mapping[str, Any],
         files: Mapping[str, bytes],
     ) -> Path:
@@ -135,9 +136,7 @@ class Checkpoints:
         try:
             new.mkdir(parents=True)
             for number, group in enumerate(_groups(tensors), 1):
-                # clone: fused tables are views of one storage, which safetensors refuses
-                copies = {name: _plain(tensor) for name, tensor in group}
-                save_file(copies, new / f"tensors-{number:05d}.safetensors")
+                save_tensors(new / f"tensors-{number:05d}.safetensors", dict(group))
             for name, content in files.items():
                 (new / name).write_bytes(content)
             sums = {file.name: _flushed(file) for file in sorted(new.iterdir())}
@@ -199,9 +198,11 @@ def _best_epoch(path: Path) -> int | None:
         return None
 
 
-def _groups(tensors: Mapping[str, Tensor]) -> Iterator[list[tuple[str, Tensor]]]:
+def _groups(
+    tensors: Mapping[str, Tensor | Pieces],
+) -> Iterator[list[tuple[str, Tensor | Pieces]]]:
     """Tensors in groups of limited size, which bounds the memory of their copies."""
-    group: list[tuple[str, Tensor]] = []
+    group: list[tuple[str, Tensor | Pieces]] = []
     size = 0
     for name, tensor in tensors.items():
         if group and size + tensor.nbytes > _GROUP_BYTES:
@@ -211,13 +212,6 @@ def _groups(tensors: Mapping[str, Tensor]) -> Iterator[list[tuple[str, Tensor]]]
         size += tensor.nbytes
     if group:
         yield group
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """On the CPU, contiguous, alone in its storage."""
-    plain = tensor.detach().cpu().contiguous()
-    alone = plain.untyped_storage().nbytes() == plain.nbytes
-    return plain if alone else plain.clone()
 
 
 def _checked(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -192,6 +193,14 @@ class Embeddings(nn.Module, ABC):
                     own = flat[max(start, 0) : max(start + len(drawn), 0)]
                     own.copy_(drawn[max(-start, 0) :][: len(own)] * INITIAL_STD)
                     start += len(drawn)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, this process looks up by itself: the others are in `training.shards.on_first`."""
+        yield
+
+    def answer(self) -> None:
+        """Take part in a look-up of the first process, with nothing of one's own."""
 
     def weights(self) -> list[Tensor]:
         """The tables in the order of the specs."""

@@ -88,7 +88,7 @@ class ShardedEmbeddings(TorchrecEmbeddings):
         learning_rate: float,
         weight_decay: float,
     ) -> None:
-        self._sharding, self._optimizer = sharding, optimizer
+        self._sharding, self._optimizer, self._alone = sharding, optimizer, False
         set_gradient_division(False)  # gradients are summed; its default is their mean
         settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         super().__init__(reads, optimizer, device, **settings)
@@ -172,6 +172,28 @@ class ShardedEmbeddings(TorchrecEmbeddings):
                     fix="start more processes, or give the tables fewer rows",
                 ) from error
         return {n: p.ranks[0] if p.sharding_type == "table_wise" else None for n, p in plan.items()}
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, the others answer the look-ups of this process."""
+        self._alone = True
+        try:
+            yield
+        finally:
+            self._alone = False
+
+    @torch.no_grad()
+    def answer(self) -> None:
+        """Take part in a look-up of the first process, with nothing of one's own."""
+        ids = torch.empty(0, dtype=torch.int64, device=self.device)
+        lengths = {"none": None}
+        self.with_sequences([(ids, lengths.get(read.pooling, ids)) for read in self.reads], 0)
+
+    def with_sequences(self, bags: Sequence[Bag], rows: int) -> tuple[Tensor, list[Tensor]]:
+        """See `Embeddings`; the first process asks the others to answer, where it is alone."""
+        if self._alone:
+            parallel.broadcast([])
+        return super().with_sequences(bags, rows)
 
     def _everywhere(self, lookup: Lookup, bags: Sequence[Bag]) -> Tensor:
         return lookup(bags)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from recsys_mtl.config.load import config_from_yaml, dump_config, read_text
@@ -30,6 +30,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.serving.reference import Reference
+from recsys_mtl.tensor_file import Pieces, save_tensors
 from recsys_mtl.tracking.uri import without_secrets
 from recsys_mtl.wiring.network import build_network
 
@@ -56,11 +57,11 @@ def save_bundle(
     folder: Path,
     config: Config,
     preprocessor: Preprocessor,
-    state_dict: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor | Pieces],
     *,
     fingerprint: str = "",
     reference: Reference | None = None,
-    optimizer: Mapping[str, Tensor] | None = None,
+    optimizer: Mapping[str, Tensor | Pieces] | None = None,
     before_replacing: Callable[[], object] = lambda: None,
 ) -> None:
     """Write a bundle next to `folder`, then rename it; an older one is replaced.
@@ -86,7 +87,7 @@ def save_bundle(
             stored = json.dumps(reference.to_dict(), allow_nan=False, ensure_ascii=False)
             (new / REFERENCE).write_text(stored, encoding="utf-8")
         if optimizer:
-            save_file(dict(optimizer), new / OPTIMIZER)
+            save_tensors(new / OPTIMIZER, optimizer)
         _write(new, config, preprocessor, state_dict, fingerprint)
         before_replacing()
         if folder.exists():
@@ -189,14 +190,12 @@ def _write(
     folder: Path,
     config: Config,
     preprocessor: Preprocessor,
-    state_dict: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor | Pieces],
     fingerprint: str,
 ) -> None:
     for name, content in _described(config, preprocessor).items():
         (folder / name).write_bytes(content)
-    # clone: fused tables are views of one storage, which safetensors refuses
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in state_dict.items()}
-    save_file(weights, folder / WEIGHTS)
+    save_tensors(folder / WEIGHTS, state_dict)
     shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors lets only the owner read
     manifest = {
         "format": FORMAT,

@@ -24,6 +24,7 @@ from recsys_mtl.training.best import Best
 from recsys_mtl.training.history import Epoch, History, Validation
 from recsys_mtl.training.optim import schedule_factor
 from recsys_mtl.training.running import RunningEpoch
+from recsys_mtl.training.shards import own_rows
 from recsys_mtl.training.skips import Skips
 from recsys_mtl.training.state import Rng, StateOwner, TrainingState, collect, reserve, restore
 from recsys_mtl.training.step import TrainingStep
@@ -183,10 +184,13 @@ class Trainer:
     def load_state_dict(self, state: TrainingState) -> None:
         """Take over the state of a trainer with the same settings and data, before `fit`.
 
+        Sharded tables may be complete: a process takes its own rows.
+
         Raises:
             ValueError: the state of another kind of training.
         """
-        restore(self._parts, state)
+        own = own_rows(state["tensors"], self.step.network.embeddings)
+        restore(self._parts, {**state, "tensors": own})
         self._restored = False
 
     def reserve(self, values: Mapping[str, Any]) -> dict[str, Tensor]:

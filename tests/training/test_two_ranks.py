@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.training import two_ranks
+from tests.training import resharded, two_ranks
 from tests.training.evaluated import SIZES, early, scored
 from tests.training.two_ranks import BROKEN, CASES, trained
 
@@ -21,9 +21,14 @@ Results = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Results]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def ranks(folder: Path) -> list[Results]:
     """What both processes leave, of all cases: one launch, as imports take most of the time."""
-    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "begun.json").write_text(json.dumps(resharded.begun(folder)))
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     processes = [
         subprocess.Popen(
@@ -93,6 +98,20 @@ def test_a_wrong_row_of_one_process_ends_the_evaluation_of_both(ranks: list[Resu
 def test_rows_that_are_not_shared_are_scored_by_one_process(ranks: list[Results]) -> None:
     (alone,) = ranks[1]["evaluated"]["alone"]
     assert flat(alone) == pytest.approx(flat(json.loads(json.dumps(scored("memory")))), nan_ok=True)
+
+
+def test_from_one_process_to_rows_to_tables_to_one(ranks: list[Results], folder: Path) -> None:
+    first, second = (results["resharded"] for results in ranks)
+    at_end = json.loads((folder / "begun.json").read_text())
+    for leg in ("row", "table"):
+        assert flat(first[leg][0]) == pytest.approx(flat(at_end), abs=1e-6)
+        assert first[leg][:2] == second[leg][:2]
+        at_end = first[leg][1]
+        assert first[leg][2] == at_end  # alone, while the other one answers
+        assert second[leg][2] is None
+    last, difference_of_state = resharded.ended(folder)
+    assert flat(last) == pytest.approx(flat(at_end), abs=1e-6)
+    assert difference_of_state < 1e-6
 
 
 def flat(value: Any, name: str = "") -> dict[str, float]:

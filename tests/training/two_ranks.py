@@ -35,6 +35,7 @@ from recsys_mtl.training.step_state import step_parts
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_plan, build_step
 from tests.encoded import data_spec
+from tests.training import resharded
 from tests.training.conftest import SPEC, make_config, make_rows
 from tests.training.evaluated import evaluated
 from tests.training.test_sequences import rows_with_sequences, spec_of
@@ -330,6 +331,7 @@ def main(rank: int, folder: Path) -> None:
         results["exchanged"] = exchanged(rank)
         results["fitted"] = fitted()
         results["evaluated"] = evaluated()
+        results["resharded"] = resharded.resharded(folder)
         for name, sections in CASES.items():
             results[name] = trained(name, sections)
         for title, (name, broken) in BROKEN.items():
