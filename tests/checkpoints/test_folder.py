@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_nothing(
         path.write_bytes(b"half")
         raise OSError("no space")
 
-    monkeypatch.setattr("recsys_mtl.checkpoints.folder.save_file", full)
+    monkeypatch.setattr("recsys_mtl.tensor_file.save_file", full)
     for step in (1, 2):
         with pytest.raises(OSError, match="no space"):
             write(checkpoints, step)

@@ -178,7 +178,7 @@ def test_a_failed_save_leaves_the_old_model(
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recsys_mtl.serving.bundle.save_file", full)
+    monkeypatch.setattr("recsys_mtl.tensor_file.save_file", full)
     with pytest.raises(UserError, match="No space left on device"):
         save_bundle(copy, trained.config, trained.preprocessor, {})
     assert [file.name for file in copy.parent.iterdir()] == ["copy"]
