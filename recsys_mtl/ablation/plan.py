@@ -140,7 +140,7 @@ def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> C
 def _tested_on(config: Config) -> tuple[Any, ...]:
     """Rows and labels; how a task is learned is an arm's business."""
     learning = {"weight", "loss", "gamma", "alpha", "delta", "transform", "dim", "temperature"}
-    learning |= {"entire_space", "counterfactual", "class_weights"}
+    learning |= {"entire_space", "counterfactual", "class_weights", "logq_correction"}
     data = config.data.model_dump(exclude={"negatives"})  # thins training rows alone
     labels = {name: task.model_dump(exclude=learning) for name, task in config.tasks.items()}
     return data, config.seed, labels, [*labels]
