@@ -1,8 +1,11 @@
-"""One promotion of a registered model at a time: a tag on it names the process.
+"""One promotion of a registered model at a time: tags on it name the processes.
 
-MLflow has no lock and no compare-and-set. A job writes its own mark into the tag, waits, and
-continues only if the tag still holds that mark; it checks again before aliases move. Marks older
-than an hour come from jobs that were killed, and are replaced.
+MLflow has no lock and no compare-and-set, so each job adds a tag of its own, its mark, and then
+reads all tags. Of two jobs the one that wrote last sees the other's mark, so both never continue,
+however slow the server is. The job of the earliest mark waits until the others have left, which
+they do at once. A job checks that its mark is there before aliases move. Marks older than an hour
+come from jobs that were killed, and are deleted; `--break-lock` while their job is alive gives up
+the guarantee.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.tracking.registry import Registry
 
 log = logging.getLogger(__name__)
-LOCK, FREE = "promotion_lock", "free"
-SECONDS = 1.0
+LOCK, FREE = "promotion_lock", "free"  # earlier versions kept one mark in one tag
+SECONDS, PAUSE = 30.0, 0.1  # that the earliest waits for the others to leave, and between reads
 _STALE = timedelta(hours=1)
 
 
@@ -37,31 +40,53 @@ def locked(registry: Registry, name: str, *, break_lock: bool) -> Iterator[Calla
     Raises:
         UserError: another job holds it (the line names the job); or the registry does not answer.
     """
-    held = registry.model_tags(name).get(LOCK, FREE)
-    if held != FREE:
-        if not (break_lock or _is_stale(held)):
-            raise _busy(name, held)
-        log.warning("the lock of %s is broken: it was held by %s", name, _holder(held))
-    mine = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}:{_now().isoformat()}"
+    _free(registry, name, break_lock=break_lock)
+    token = secrets.token_hex(4)
+    key = f"{LOCK}.{token}"
+    mark = f"{socket.gethostname()}:{os.getpid()}:{token}:{_now().isoformat()}"
 
     def check() -> None:
-        mark = registry.model_tags(name).get(LOCK, FREE)
-        if mark != mine:
-            raise _busy(name, mark)
+        _others(registry, name, key)
 
     try:
-        registry.set_model_tags(name, {LOCK: mine})
-        time.sleep(SECONDS)
-        check()
+        registry.set_model_tags(name, {key: mark})
+        give_up = time.monotonic() + SECONDS
+        while others := _others(registry, name, key):
+            if _order(others[0]) < _order(mark) or time.monotonic() > give_up:
+                raise _busy(name, others[0])
+            time.sleep(PAUSE)
         yield check
     finally:
-        _release(registry, name, mine)
+        _release(registry, name, key)
 
 
-def _release(registry: Registry, name: str, mine: str) -> None:
+def _free(registry: Registry, name: str, *, break_lock: bool) -> None:
+    """Delete marks of jobs that were killed, or all of them; raise where one is left."""
+    for key, mark in _marks(registry, name).items():
+        if not (break_lock or _is_stale(mark)):
+            raise _busy(name, mark)
+        log.warning("the lock of %s is broken: it was held by %s", name, _holder(mark))
+        registry.delete_model_tag(name, key)
+
+
+def _marks(registry: Registry, name: str) -> dict[str, str]:
+    """Tag -> mark, the earliest first."""
+    tags = registry.model_tags(name)
+    marks = {k: mark for k, mark in tags.items() if k.startswith(LOCK) and mark != FREE}
+    return dict(sorted(marks.items(), key=lambda item: _order(item[1])))
+
+
+def _others(registry: Registry, name: str, key: str) -> list[str]:
+    """The marks of other jobs, the earliest first; raises where one of them deleted ours."""
+    marks = _marks(registry, name)
+    if marks.pop(key, None) is None:
+        raise _busy(name, next(iter(marks.values()), FREE))
+    return list(marks.values())
+
+
+def _release(registry: Registry, name: str, key: str) -> None:
     try:
-        if registry.model_tags(name).get(LOCK) == mine:
-            registry.set_model_tags(name, {LOCK: FREE})
+        registry.delete_model_tag(name, key)
     except UserError as error:
         log.warning("the lock of %s stays for an hour, or until --break-lock: %s", name, error)
 
@@ -73,6 +98,11 @@ def _busy(name: str, held: str) -> UserError:
         found="one that has ended since" if held == FREE else f"held by {_holder(held)}",
         fix="try again when it has ended, or give --break-lock where it was killed",
     )
+
+
+def _order(mark: str) -> tuple[datetime, str]:
+    """Sorts marks by their time; those of others come first, as nobody knows when they leave."""
+    return _since(mark) or datetime.min.replace(tzinfo=UTC), mark
 
 
 def _is_stale(held: str) -> bool:

@@ -110,6 +110,11 @@ class Registry(Store):
         """Tags of the registered model."""
         return dict(self._model(name).tags)
 
+    def delete_model_tag(self, name: str, key: str) -> None:
+        """Delete a tag of the registered model; it need not exist."""
+        with self.requesting(f"cannot delete a tag of '{name}'"):
+            self.client.delete_registered_model_tag(name, key)
+
     def require_new(self, name: str, model_uri: str, before: int | None = None) -> None:
         """Check that no version of `name`, of those before a number, is this logged model.
 

@@ -85,6 +85,9 @@ class FakeRegistry:
     def set_model_tags(self, name: str, tags: Mapping[str, str]) -> None:
         self._call(lambda: self.own_tags.update(tags))
 
+    def delete_model_tag(self, name: str, key: str) -> None:
+        self._call(lambda: self.own_tags.pop(key, None))
+
     def model_tags(self, name: str) -> dict[str, str]:
         return self._call(lambda: dict(self.own_tags))
 
@@ -99,7 +102,7 @@ def make_registry() -> type[FakeRegistry]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "SECONDS", 0.0)
+    monkeypatch.setattr(lock, "PAUSE", 0.001)
 
 
 def encoders(**kinds: str) -> dict[str, Label]:

@@ -12,7 +12,6 @@ import torch
 from mlflow import MlflowClient
 
 from recsys_mtl.cli.main import main
-from recsys_mtl.lifecycle import lock
 from recsys_mtl.serving.bundle import load_bundle, save_bundle
 from recsys_mtl.tracking.bundle_cache import bundle_hash
 from recsys_mtl.tracking.registry import Registry
@@ -75,7 +74,6 @@ def shop(
     toy, _ = trained
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
     monkeypatch.setenv("RECSYS_MTL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(lock, "SECONDS", 0.0)
     name = f"shop {next(NUMBERS)}"
     model = load_bundle(toy.run / "model")
     with torch.no_grad():
@@ -116,7 +114,7 @@ def test_the_first_champion_and_the_next(
     assert {path.name for path in report.iterdir()} == {"report.html", "report.md", "report.json"}
     assert (report / "report.md").read_text() == (out / "report.md").read_text()
     assert json.loads((report / "report.json").read_text()) == result
-    assert store.registry.model_tags(shop.name)["promotion_lock"] == "free"
+    assert store.registry.model_tags(shop.name) == {}
 
 
 def test_a_rejection_is_exit_code_3(
