@@ -9,6 +9,8 @@ from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
+REPLICATED_BYTES = 2**30
+"""Weights of all tables up to which every one of several processes has them, by default."""
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _CONTAINER = (
     Path("/sys/fs/cgroup/memory.max"),

@@ -1,14 +1,16 @@
 """Several processes that train one model; without a process group everything here does nothing.
 
 Every process trains on its own rows of a batch and has all parameters. Values are of all rows; a
-gradient is that of the process' rows, and gradients are summed. Every function here, except `rank`,
-`world` and `mine`, is a collective: all processes have to call it, in the same order.
+gradient is that of the process' rows, and gradients are summed. Every function here is a
+collective: all processes have to call it, in the same order; except `rank`, `world`, `local_world`,
+`mine`, `send` and `received`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -34,6 +36,11 @@ def world() -> int:
 def rank() -> int:
     """Number of this process, from 0."""
     return dist.get_rank() if _ready() else 0
+
+
+def local_world() -> int:
+    """Number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", world())) if several() else 1
 
 
 def several() -> bool:

@@ -68,7 +68,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> None:
             tensor = tensors[name]
             pieces = tensor.pieces() if isinstance(tensor, Pieces) else [tensor]
             for piece in pieces:
-                file.write(_plain(piece).view(-1).view(torch.uint8).numpy().data)
+                flat = piece.detach().cpu().contiguous().view(-1)
+                file.write(flat.view(torch.uint8).numpy().data)
 
 
 def _plain(tensor: Tensor) -> Tensor:

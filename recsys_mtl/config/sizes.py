@@ -7,8 +7,8 @@ Counted are the weights, gradients and moments of the network in float32. What d
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.config.tables import part_of, sections_of, table_of, with_parts
 from recsys_mtl.config.yaml_text import KeyPath, dotted
 from recsys_mtl.errors import wrong
-from recsys_mtl.memory import in_bytes, total_memory
+from recsys_mtl.memory import REPLICATED_BYTES, in_bytes, total_memory
 
 _AUTO_STEP, _AUTO_MOST = 4, 32
 _TABLE_BYTES = 4  # a weight; the optimizer's rows come on top
@@ -35,12 +35,14 @@ class Need:
         size: the numbers that multiply, for people.
         weights: at least.
         bytes: at least, in training.
+        table: whether it is one of embeddings.
     """
 
     path: KeyPath
     size: str
     weights: int
     bytes: int
+    table: bool = False
 
 
 def auto_dim(values: int) -> int:
@@ -54,18 +56,29 @@ def auto_dim(values: int) -> int:
     return min(_AUTO_MOST, _AUTO_STEP * math.ceil(1.6 * values**0.56 / _AUTO_STEP) or _AUTO_STEP)
 
 
-def require_memory(config: Config, fitted: Mapping[str, tuple[int, int]] | None = None) -> None:
-    """The network fits the memory of this machine.
+def require_memory(
+    config: Config,
+    fitted: Mapping[str, tuple[int, int]] | None = None,
+    *,
+    processes: int = 1,
+    local: int = 1,
+) -> None:
+    """The network fits the memory of this machine, of which a process has its share.
 
     Args:
         config: the run.
         fitted: rows and width of each table, as far as they are known.
+        processes: that train.
+        local: those of them on this machine.
 
     Raises:
         UserError: it does not; the line names the first part that does not fit, or the largest.
     """
     available = total_memory()
     needs = list(memory_needs(config, fitted))
+    if processes > 1:
+        needs = [*_of_one(config, needs, processes)]
+        available = None if available is None else available // local
     total = sum(need.bytes for need in needs)
     if available is None or total <= available:
         return
@@ -74,10 +87,22 @@ def require_memory(config: Config, fitted: Mapping[str, tuple[int, int]] | None 
     raise wrong(
         f"{largest.size} need {in_bytes(largest.bytes)} of memory",
         where=dotted(largest.path),
-        expected=f"a network that fits the {in_bytes(available)} of this machine",
+        expected=f"a network that fits the {in_bytes(available)} of this machine"
+        + (f" that each of {local} processes has" if local > 1 else ""),
         found=f"{in_bytes(total)} at least in all",
         fix="choose a smaller size",
     )
+
+
+def _of_one(config: Config, needs: Sequence[Need], processes: int) -> Iterator[Need]:
+    """What one process needs, where several have a part of each table."""
+    sharding = config.training.tables.sharding
+    if sharding == "auto":
+        size = sum(need.bytes for need in needs if need.table)
+        sharding = "replicated" if size <= REPLICATED_BYTES else "row"
+    spread = sharding != "replicated" and config.model.embedding.backend != "plain"
+    for need in needs:
+        yield replace(need, bytes=need.bytes // processes) if spread and need.table else need
 
 
 def memory_needs(
@@ -139,7 +164,7 @@ def _feature_needs(
         times = f"{copies} times " if copies > 1 else ""
         size = f"{times}{_counted(rows)} rows of width {_counted(dim)}"
         weights = copies * rows * dim
-        yield Need(path, size, weights, weights * _TABLE_BYTES)
+        yield Need(path, size, weights, weights * _TABLE_BYTES, table=True)
     for name, feature in config.features.items():
         own_parts = [name, *(part_of(name, part) for part in feature.parts)]
         targets = [getattr(sections[part], "target", None) for part in own_parts]

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from recsys_mtl import parallel
 from recsys_mtl.columns.keys import keys_of
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.columns.weight import representative
@@ -137,7 +138,8 @@ def prepare(
         UserError: the network does not fit this machine; or the data contradict the config, all
             problems that one pass finds together, or are not those of `fitting`.
     """
-    require_memory(config)
+    processes, local = parallel.world(), parallel.local_world()
+    require_memory(config, processes=processes, local=local)
     splits = open_splits(config)
     if fitting is None:
         fitting = _fit(config, splits, sampler, parent)
@@ -147,7 +149,8 @@ def prepare(
     config, derived = with_recipe(config, fitting.size, fitting.recipe)
     preprocessor = fitting.preprocessor
     reads = preprocessor.spec.reads
-    require_memory(config, {read.name: (read.rows, read.dim) for read in reads})
+    fitted = {read.name: (read.rows, read.dim) for read in reads}
+    require_memory(config, fitted, processes=processes, local=local)
     _report(config, derived)
     if (left_out := splits.counts.get("negatives_left_out")) is not None:
         kept = splits.counts["train"]

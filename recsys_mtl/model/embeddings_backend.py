@@ -14,14 +14,12 @@ import torch
 from recsys_mtl import parallel
 from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.errors import wrong
-from recsys_mtl.memory import in_bytes
+from recsys_mtl.memory import REPLICATED_BYTES, in_bytes
 from recsys_mtl.model.embeddings import Embeddings, TableOptimizer
 from recsys_mtl.model.embeddings_plain import PlainEmbeddings
 
 Backend = Literal["auto", "torchrec", "plain"]
 Sharding = Literal["auto", "replicated", "table", "row"]
-REPLICATED_BYTES = 2**30
-"""Weights of all tables up to which `auto` keeps them in every process."""
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ Shapes: B bags of this process, D width of a table.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -132,7 +131,7 @@ class ShardedEmbeddings(TorchrecEmbeddings):
             for name, owner in parallel.broadcast(own).items()
         }
         plan = construct_module_sharding_plan(
-            tables, how, sharder, _local_world(), parallel.world(), self.device.type
+            tables, how, sharder, parallel.local_world(), parallel.world(), self.device.type
         )
         return DistributedModelParallel(
             tables, device=self.device, plan=ShardingPlan({"": plan}), sharders=[sharder]
@@ -257,13 +256,9 @@ class _Sharder(EmbeddingBagCollectionSharder):  # type: ignore[misc]  # untyped
         return ["table_wise", "row_wise"]
 
 
-def _local_world() -> int:
-    return int(os.environ.get("LOCAL_WORLD_SIZE", parallel.world()))
-
-
 def _topology(device: torch.device) -> Topology:
     """What the planner knows of the machines: memory is that of the smallest process."""
-    local = _local_world()
+    local = parallel.local_world()
     own = total_memory() or 2**40
     memory = -parallel.largest(-(own // local))
     graphics = {}

@@ -17,7 +17,7 @@ from recsys_mtl.model.embeddings import Embeddings
 from recsys_mtl.tensor_file import Pieces
 
 Result = TypeVar("Result")
-_PIECE_BYTES = 64 * 2**20
+_PIECE_BYTES = 16 * 2**20
 _TABLE = re.compile(r"(?:^|\.)(?:embedding_bags|tables)\.(t_[^.]+)(?:\.weight)?$")
 """Of a weight and its copies, and of an accumulator, in a `state_dict` or a training's state."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
@@ -92,7 +93,7 @@ def fit_network(config: Config, prepared: Prepared, recorder: Recorder | None = 
     """
     if config.training.recipe == "auto":
         raise ValueError("the recipe is open: train with `Prepared.config`")
-    require_memory(config)
+    require_memory(config, processes=parallel.world(), local=parallel.local_world())
     warm, recorder = config.training.warm_start, recorder or Recorder()
     taken = recorder.taken
     if warm.model is not None and prepared.parent is None and taken is None:

@@ -158,6 +158,38 @@ def test_fitted_tables_count_as_they_are(
 
 
 @pytest.mark.parametrize(
+    ("sharding", "backend", "most", "fits"),
+    [
+        ("row", "auto", 2**30, True),
+        ("table", "torchrec", 2**30, True),
+        ("replicated", "auto", 0, False),
+        ("auto", "auto", 2**30, False),
+        ("auto", "auto", 2**20, True),
+        ("auto", "plain", 2**20, False),
+    ],
+)
+def test_a_process_needs_its_part_of_the_tables(
+    sharding: str,
+    backend: str,
+    most: int,
+    fits: bool,
+    shared_toy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = f"training.tables.sharding={sharding}", f"model.embedding.backend={backend}"
+    config, fitted = shared_toy.config(*keys), {"city": (10_000, 32)}
+    monkeypatch.setattr(sizes, "total_memory", lambda: 2 * 2**20)
+    monkeypatch.setattr(sizes, "REPLICATED_BYTES", most)
+    sizes.require_memory(config, fitted)
+    sizes.require_memory(config, fitted, processes=2)  # on another machine each
+    if fits:
+        sizes.require_memory(config, fitted, processes=2, local=2)
+        return
+    with pytest.raises(UserError, match=r"fits the 1\.0 MiB of this machine that each of 2"):
+        sizes.require_memory(config, fitted, processes=2, local=2)
+
+
+@pytest.mark.parametrize(
     ("count", "text"),
     [(0, "0.0 bytes"), (1536, "1.5 KiB"), (2**70, "1024.0 EiB"), (10**999, "8.7e+980 EiB")],
 )

@@ -1,8 +1,9 @@
-"""A training that goes from one process to two, by rows and then by tables, and back to one."""
+"""A training that goes from one process to two, by rows, by tables, to one; a large table."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -10,6 +11,9 @@ from unittest import mock
 import torch
 from safetensors.torch import load_file
 
+from recsys_mtl import parallel
+from recsys_mtl.columns.spec import TableSpec
+from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model.embeddings import Embeddings
 from recsys_mtl.tensor_file import save_tensors
 from recsys_mtl.training import shards
@@ -19,7 +23,9 @@ from recsys_mtl.training.state import collect, restore
 from recsys_mtl.training.step_state import step_parts
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
+from tests.encoded import data_spec, encoded
 from tests.training import two_ranks
+from tests.training.conftest import SPEC, make_rows
 
 LEGS = {"row": "one", "table": "row", "replicated": "table"}
 """Sharding -> the state that it begins with."""
@@ -108,3 +114,40 @@ def ended(folder: Path) -> list[Any]:
     tensors = (collect(each.parts)["tensors"] for each in (leg, all_along))
     pairs = zip(*(each.values() for each in tensors), strict=True)
     return [leg.logits(), max(float((a - b).abs().max()) for a, b in pairs if a.numel())]
+
+
+LARGE = TableSpec("city", 1_600_000, 64)
+LARGE_MB = LARGE.rows * (4 * LARGE.dim + 4) / 2**20
+"""Of the weights and the state of row-wise Adagrad."""
+
+
+def large(folder: Path) -> dict[str, Any]:
+    """Trains and saves a large table; MiB that a process needs for it at most, and the losses."""
+    spec = data_spec(numeric=3, tables=(LARGE,), tasks=SPEC.tasks)
+    tables = {"name": "rowwise_adagrad", "sharding": "row"}
+    config = two_ranks.make_config(
+        **two_ranks.case(
+            training={"tables": tables},
+            **two_ranks.model(embedding={"dim": 64, "backend": "torchrec"}),
+        )
+    )
+    reset_peak_memory()
+    before = peak_memory_mb()
+    network = build_network(config, spec, sharded=True)
+    step, losses = build_step(config, network, torch.device("cpu")), []
+    for number in range(2):
+        ids = torch.randint(0, LARGE.rows, (33, 1), generator=torch.Generator().manual_seed(1))
+        labels = make_rows(33).labels
+        batch = encoded(spec, numeric=torch.zeros(33, 3), ids=ids, labels=labels)
+        losses.append(step(two_ranks.own_rows(batch), number).losses.tolist())
+    path = folder / "large.safetensors"
+    shards.on_first(network.embeddings, network.state_dict(), partial(save_tensors, path))
+    peak = peak_memory_mb() - before
+    rows = None
+    if parallel.rank() == 0:
+        rows = load_file(path)[_LARGE_WEIGHT].shape[0]
+        path.unlink()
+    return {"peak": peak, "losses": losses, "rows": rows}
+
+
+_LARGE_WEIGHT = "embeddings.embedding_bags.t_city.weight"

@@ -114,6 +114,13 @@ def test_from_one_process_to_rows_to_tables_to_one(ranks: list[Results], folder:
     assert difference_of_state < 1e-6
 
 
+def test_a_process_needs_memory_for_its_rows_alone(ranks: list[Results]) -> None:
+    first, second = (results["large"] for results in ranks)
+    assert first["losses"] == second["losses"]
+    assert (first["rows"], second["rows"]) == (resharded.LARGE.rows, None)
+    assert max(first["peak"], second["peak"]) < 0.7 * resharded.LARGE_MB
+
+
 def flat(value: Any, name: str = "") -> dict[str, float]:
     """The numbers of JSON by path."""
     if not isinstance(value, dict | list):

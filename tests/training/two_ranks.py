@@ -332,6 +332,7 @@ def main(rank: int, folder: Path) -> None:
         results["fitted"] = fitted()
         results["evaluated"] = evaluated()
         results["resharded"] = resharded.resharded(folder)
+        results["large"] = resharded.large(folder)
         for name, sections in CASES.items():
             results[name] = trained(name, sections)
         for title, (name, broken) in BROKEN.items():
