@@ -44,7 +44,8 @@ class Fitted:
         result: of the training.
         device: it trained on.
         taken: what it took over from another model; None: nothing.
-        optimizer: state after the last step, where `training.keep_optimizer` asks for it.
+        optimizer: state after the last step, where `training.keep_optimizer` asks for it; like the
+            network it has this process' rows of a sharded table, see `training.shards.on_first`.
     """
 
     network: MultiTaskNetwork
@@ -109,12 +110,21 @@ def fit_network(config: Config, prepared: Prepared, recorder: Recorder | None = 
         taken = start_from(prepared.parent, trainer.step, prepared.preprocessor, warm)
     with recorder.fitting(trainer, taken):
         result = trainer.fit()
-    for name, weights in trainer.step.network.state_dict().items():
-        if not weights.isfinite().all():
-            raise diverged(f"the weights {name} are not finite")
     step = trainer.step
+    parallel.together(lambda: _require_finite(step.network))  # a shard may be wrong in one alone
     optimizer = optimizer_tensors(step) if config.training.keep_optimizer else {}
     return Fitted(step.network, result, step.device, taken, optimizer)
+
+
+def _require_finite(network: MultiTaskNetwork) -> None:
+    """The weights of this process are numbers.
+
+    Raises:
+        UserError: they are not.
+    """
+    for name, weights in network.state_dict().items():
+        if not weights.isfinite().all():
+            raise diverged(f"the weights {name} are not finite")
 
 
 def fit_and_test(config: Config, prepared: Prepared) -> tuple[Fitted, Scores]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -17,6 +19,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.training.optim_state import optimizer_tensors
 from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring import warm_start
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
 from recsys_mtl.wiring.trainer import fit_network
@@ -248,3 +251,16 @@ def test_nothing_starts_from_a_model_that_is_not_loaded(toy: Toy) -> None:
     prepared: Any = prepare(toy.config(WARM))
     with pytest.raises(ValueError, match="not loaded"):
         fit_network(prepared.config, prepared)
+
+
+def test_a_process_takes_its_own_rows_of_a_sharded_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, other = "embeddings.embedding_bags.t_city.weight", "items.i_next"
+    embeddings = SimpleNamespace(ranges={"t_city": (range(2), range(2, 5))})
+    maps = {table: np.array([4, -1, 2, 0, 1]), other: np.arange(3)}
+    for rank, rows in enumerate(([4, -1], [2, 0, 1])):
+        monkeypatch.setattr(warm_start.parallel, "rank", lambda rank=rank: rank)
+        own = warm_start._own_rows(embeddings, maps)
+        assert {name: part.tolist() for name, part in own.items()} == {
+            table: rows,
+            other: [0, 1, 2],
+        }
