@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,13 @@ def remove_folder(folder: Location, *, missing_ok: bool = False) -> None:
         folder.delete_folder()
     else:
         shutil.rmtree(folder, ignore_errors=missing_ok)
+
+
+def temporary_folder(owner: object) -> Path:
+    """A new folder for temporary files, deleted with its owner or at the end of the process."""
+    folder = Path(tempfile.mkdtemp(prefix="recsys-mtl-"))
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @contextmanager

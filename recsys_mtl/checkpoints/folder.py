@@ -38,6 +38,7 @@ FOLDER, STATE = "checkpoints", "state.json"
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})")
 _ENDED = "_ended"
+_MAPPED = (".safetensors", ".arrow")
 _GROUP_BYTES = 512 * 2**20
 
 
@@ -53,7 +54,7 @@ class Checkpoint:
         path: its folder.
         state: of the training.
         run: JSON values of the run.
-        files: content of the run's other files, by name.
+        files: content of the run's other files, by name, but for those that are memory-mapped.
     """
 
     path: Path
@@ -117,7 +118,7 @@ class Checkpoints:
         step: int,
         tensors: Mapping[str, Tensor | Pieces],
         values: Mapping[str, Any],
-        files: Mapping[str, bytes],
+        files: Mapping[str, bytes | Path],
     ) -> Path:
         """Write a checkpoint; one of the same step is replaced.
 
@@ -125,7 +126,7 @@ class Checkpoints:
             step: steps that are done.
             tensors: of the training's state; they may be live if nothing changes them meanwhile.
             values: `training` and `run`, JSON values.
-            files: the run's other files by name.
+            files: the run's other files by name: their content, or a file to copy.
 
         Raises:
             OSError: it cannot be written; nothing of it is left.
@@ -138,7 +139,10 @@ class Checkpoints:
             for number, group in enumerate(_groups(tensors), 1):
                 save_tensors(new / f"tensors-{number:05d}.safetensors", dict(group))
             for name, content in files.items():
-                (new / name).write_bytes(content)
+                if isinstance(content, Path):
+                    shutil.copyfile(content, new / name)
+                else:
+                    (new / name).write_bytes(content)
             sums = {file.name: _flushed(file) for file in sorted(new.iterdir())}
             body = {"format": FORMAT, "step": step, **values, "files": sums}
             state = {"sha256": _sha256_of(body), **body}
@@ -170,7 +174,7 @@ class Checkpoints:
                     tensors |= load_file(path / name)
         except (OSError, SafetensorError) as error:
             raise DamagedError(str(error)) from error
-        others = {n: (path / n).read_bytes() for n in names if not n.endswith(".safetensors")}
+        others = {n: (path / n).read_bytes() for n in names if not n.endswith(_MAPPED)}
         training: TrainingState = {"tensors": tensors, "values": state["training"]}
         return Checkpoint(path, training, state["run"], others)
 

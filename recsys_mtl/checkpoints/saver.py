@@ -47,7 +47,7 @@ class Saver:
         unit: Literal["minutes", "steps", "epochs"],
         keep: int,
         run: Callable[[], Mapping[str, Any]],
-        files: Callable[[], Mapping[str, bytes]],
+        files: Callable[[], Mapping[str, bytes | Path]],
     ) -> None:
         self._checkpoints = checkpoints
         self._trainer = trainer

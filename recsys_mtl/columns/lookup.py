@@ -16,17 +16,18 @@ from recsys_mtl.columns.canonical import canonical, factorize, stripped
 from recsys_mtl.columns.numbers import Floats
 from recsys_mtl.columns.spelling import one_spelling
 
-_FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _INT64 = np.iinfo(np.int64)
 _ABSENT = _INT64.min
+_DENSE_TIMES, _DENSE_LEAST = 4, 65_536  # largest integer id that a table holds all up to
 
 
 class Counts:
     """How often each category occurred and with what weight, gathered chunk by chunk."""
 
     def __init__(self) -> None:
-        schema = {"text": pl.String, "count": pl.UInt64, "mass": pl.Float64}
+        schema = {"text": pl.String, "rows": pl.UInt64, "mass": pl.Float64}
         self._merged = pl.DataFrame(schema=schema)
         self._pending: list[pl.DataFrame] = []
         self._weighted = False
@@ -37,14 +38,14 @@ class Counts:
         All weights are positive.
         """
         if weights is None:
-            counted = values.alias("value").value_counts(name="count")
-            counts = counted["count"].cast(pl.UInt64)
+            counted = values.alias("value").value_counts(name="rows")
+            counts = counted["rows"].cast(pl.UInt64)
             texts, mass = canonical(counted["value"]), counts.cast(pl.Float64)
         else:
             self._weighted = True
             indices, distinct = factorize(values)
             texts, size = canonical(distinct), len(distinct)
-            counts = pl.Series("count", np.bincount(indices, minlength=size), pl.UInt64)
+            counts = pl.Series("rows", np.bincount(indices, minlength=size), pl.UInt64)
             mass = pl.Series(np.bincount(indices, weights, size), dtype=pl.Float64)
         self._pending.append(
             pl.DataFrame([stripped(texts).alias("text"), counts, mass.alias("mass")])
@@ -63,7 +64,7 @@ class Counts:
         """
         self._merge()
         kept = self._merged.filter(
-            ~pl.col("text").is_in([*without, "NaN"]), pl.col("count") >= least
+            ~pl.col("text").is_in([*without, "NaN"]), pl.col("rows") >= least
         ).sort("mass", "text", descending=[True, False])
         return dict(zip(kept["text"].to_list(), kept["mass"].to_list(), strict=True))
 
@@ -71,7 +72,7 @@ class Counts:
         """Rows of each category, whatever their weight."""
         self._merge()
         rows = dict(
-            zip(self._merged["text"].to_list(), self._merged["count"].to_list(), strict=True)
+            zip(self._merged["text"].to_list(), self._merged["rows"].to_list(), strict=True)
         )
         return [rows[category] for category in categories]
 
@@ -79,20 +80,20 @@ class Counts:
     def share_seen_once(self) -> float:
         """Share of the rows whose category has no other row; 0 without rows."""
         self._merge()
-        count = self._merged["count"].to_numpy()
+        count = self._merged["rows"].to_numpy()
         return float((count == 1).sum() / max(count.sum(), 1))
 
     @property
     def mean_weight(self) -> float:
         """The mean weight of what was counted; 1 without weights."""
         self._merge()
-        mass, count = self._merged.select(pl.col("mass", "count").sum()).row(0)
+        mass, count = self._merged.select(pl.col("mass", "rows").sum()).row(0)
         return float(mass / count)
 
     def _merge(self) -> None:
         both = pl.concat([self._merged, *self._pending]).drop_nulls()
         groups = both.group_by("text", maintain_order=self._weighted)  # floats add up in one order
-        self._merged = groups.agg(pl.col("count").sum(), pl.col("mass").sum())
+        self._merged = groups.agg(pl.col("rows").sum(), pl.col("mass").sum())
         self._pending = []
 
 
@@ -111,7 +112,7 @@ class Lookup:
 
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) code of each value, or the code for null or for unknown."""
-        if values.dtype in _FAST_INTEGERS:
+        if values.dtype in FAST_INTEGERS:
             return self._codes_of_integers(values)
         indices, distinct = factorize(values)
         texts = canonical(distinct)
@@ -123,13 +124,27 @@ class Lookup:
         return codes[indices]
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
-        index, codes = self._integers
-        looked_up: NDArray[np.int64] = codes[
-            index.get_indexer(values.cast(pl.Int64).fill_null(0).to_numpy())
-        ]
+        keys = values.cast(pl.Int64).fill_null(0).to_numpy()
+        looked_up: NDArray[np.int64]
+        if self._dense is not None:
+            looked_up = self._dense.take(keys + 1, mode="clip")
+        else:
+            index, codes = self._integers
+            looked_up = codes[index.get_indexer(keys)]
         if values.null_count():
             looked_up[values.is_null().to_numpy()] = self._null
         return looked_up
+
+    @cached_property
+    def _dense(self) -> NDArray[np.int64] | None:
+        """Codes of -1 (and less), 0, 1, …, beyond the largest category; None: too many of them."""
+        index, codes = self._integers
+        least, most = (int(index.min()), int(index.max())) if len(index) else (0, 0)
+        if least < 0 or most > _DENSE_TIMES * len(index) + _DENSE_LEAST:
+            return None
+        dense = np.full(most + 3, self._unknown)
+        dense[index.to_numpy() + 1] = codes[:-1]
+        return dense
 
     @cached_property
     def _spelt(self) -> dict[str | None, int]:

@@ -33,6 +33,9 @@ def retrieval_contradictions(config: Config) -> Iterator[Finding]:
         elif table.encoding != "vocabulary":
             what = f"table '{key}' keeps no values that could be retrieved"
             yield Finding(path, what, "encoding: vocabulary", f"encoding: {table.encoding}")
+        elif table.storage == "file":
+            what = f"table '{key}' is in a file, and items to retrieve are in memory"
+            yield Finding(path, what, "storage: memory", "storage: file")
         for setting, of_feature in _OF_TABLE.items():
             default = type(task).model_fields[setting].get_default(call_default_factory=True)
             if getattr(task, setting) != default:

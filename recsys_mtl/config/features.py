@@ -72,6 +72,11 @@ class CategoryConfigBase(FeatureConfig):
     max_size: PositiveInt | None = Field(
         None, description="keep the most frequent values, by weight"
     )
+    storage: Literal["auto", "memory", "file"] = Field(
+        "auto",
+        description="of the vocabulary: memory, fitted on data.fit_rows; file, memory-mapped and "
+        "counted over all training rows; auto: file from five million values on",
+    )
     dim: PositiveInt | Literal["auto"] | None = Field(
         None, description="embedding width or auto; model.embedding.dim if null"
     )
@@ -90,6 +95,8 @@ class CategoryConfigBase(FeatureConfig):
             raise ValueError("encoding id needs rows")
         if self.encoding != "id" and self.rows is not None:
             raise ValueError("rows belongs to encoding: id")
+        if self.encoding != "vocabulary" and self.storage != "auto":
+            raise ValueError("storage belongs to encoding: vocabulary")
         if self.encoding != "vocabulary" and self.unknown_dropout:
             raise ValueError("unknown_dropout needs encoding: vocabulary, which counts values")
         return self

@@ -15,6 +15,7 @@ _SETTINGS = (
     "rows",
     "min_count",
     "max_size",
+    "storage",
     "dim",
     "unknown_dropout",
     "null_values",

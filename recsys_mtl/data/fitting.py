@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.splits import Splits
 from recsys_mtl.errors import wrong
-from recsys_mtl.features.table import features_by_table
+from recsys_mtl.features.table import features_by_table, stored_vocabularies
 
 PREPROCESSOR, FACTS, EXAMPLE = "preprocessor.json", "fitting.json", "example.parquet"
 
@@ -47,7 +48,11 @@ class Fitting:
     example: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def to_files(self) -> dict[str, bytes]:
-        """Files by name, restored exactly by `from_files`."""
+        """Files by name, restored exactly by `from_files`.
+
+        Vocabularies of many millions are not among them but named by their folder, which other
+        processes of the machine read; see `Preprocessor.files`.
+        """
         rows = io.BytesIO()
         self.example.write_parquet(rows)
         facts = {
@@ -57,6 +62,7 @@ class Fitting:
             "blocks": [self.blocks.starts.tolist(), self.blocks.counts.tolist()],
             "warnings": self.warnings,
             "counts": {table: coder.counts for table, coder in _vocabularies(self.preprocessor)},
+            "folders": [str(c.folder) for c in stored_vocabularies(self.preprocessor.features)],
         }
         fitted = json.dumps(self.preprocessor.to_dict(), allow_nan=False)
         return {
@@ -66,14 +72,26 @@ class Fitting:
         }
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes]) -> Fitting:
-        """What `to_files` stored."""
+    def from_files(cls, files: Mapping[str, bytes], folder: Path | None = None) -> Fitting:
+        """What `to_files` stored.
+
+        Args:
+            files: of `to_files`.
+            folder: of `Preprocessor.files`; None: where they were.
+
+        Raises:
+            UserError: one of these is missing or damaged.
+        """
         facts = json.loads(files[FACTS])
         size, counts = DataSize(**facts.pop("size")), facts.pop("counts")
+        folders = facts.pop("folders", [])
         blocks = Blocks(*(np.array(numbers, np.int64) for numbers in facts.pop("blocks")))
         preprocessor = Preprocessor.from_dict(json.loads(files[PREPROCESSOR]))
         for table, coder in _vocabularies(preprocessor):
             coder.counts = counts[table]  # which a model does without
+        stored = stored_vocabularies(preprocessor.features)
+        for vocabulary, its_folder in zip(stored, folders, strict=True):
+            vocabulary.adopt(folder or Path(its_folder))
         example = pl.read_parquet(io.BytesIO(files[EXAMPLE]))
         return cls(preprocessor=preprocessor, size=size, blocks=blocks, example=example, **facts)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.column import ColumnEncoder
 from recsys_mtl.columns.spec import FeatureSpec
+from recsys_mtl.columns.stored_vocabulary import grown
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError
@@ -60,13 +61,14 @@ def continued(config: Config, fitted: Preprocessor, parent: Parent) -> Preproces
     tables = features_by_table(parent.preprocessor.features)
     ours, theirs = _unfitted(config), _unfitted(parent.config)
     asked = {feature.name: feature for feature in ours.features}
-    for key, features in features_by_table(fitted.features).items():
+    for number, (key, features) in enumerate(features_by_table(fitted.features).items()):
         if key not in tables:
             continue
-        old = tables[key][0]
+        old, coder = tables[key][0], features[0].coder
         if warm.vocabulary == "grow":
-            features[0].coder.grow(old.coder)
+            coder = grown(coder, old.coder, number)
         for feature in features:
+            feature.coder = coder
             unfitted = asked[feature.name]
             if isinstance(unfitted, TableFeature) and not unfitted.dim:
                 feature.dim = old.dim

@@ -7,7 +7,7 @@ is by a column. Streamed training rows are read again every epoch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -29,6 +29,7 @@ from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.fitting import Fitting
 from recsys_mtl.data.lanes import LaneLoader
+from recsys_mtl.data.large_vocabularies import LargeVocabularies
 from recsys_mtl.data.leakage import LabelInfo, find_leaks
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.data.loading import See, load_splits
@@ -38,6 +39,7 @@ from recsys_mtl.data.parent import Parent, continued
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
 from recsys_mtl.data.splits import SPLITS, SplitName, Splits
+from recsys_mtl.data.unknown_share import UnknownShare
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import UserError
 from recsys_mtl.features.table import set_default_dim
@@ -58,6 +60,7 @@ class Prepared:
         loaders: one loader a split; train is shuffled, the others are in file order.
         streamed: whether rows are read again every epoch instead of held in memory.
         fitting: what was learned from the training rows.
+        unknown: share of the validation rows' ids that are unknown, by feature.
         parent: the model that training starts from; None: random weights.
     """
 
@@ -67,6 +70,7 @@ class Prepared:
     loaders: Mapping[SplitName, Loader]
     streamed: bool
     fitting: Fitting
+    unknown: Mapping[str, float]
     parent: Parent | None = None
 
     @property
@@ -157,13 +161,18 @@ def prepare(
         log.info("data.negatives keeps %s of %s training rows", f"{kept:,}", f"{kept + left_out:,}")
     for warning in fitting.warnings:
         log.warning("%s", warning)
-    if sampler is None:
-        see = None if watch is None else watch(preprocessor, sum(splits.counts[s] for s in SPLITS))
-        loaders = load_splits(config, splits, preprocessor, see)
-    else:
+    unknown = UnknownShare(preprocessor)
+    seers: list[See] = [unknown.see]
+    if watch is not None:
+        seers.append(watch(preprocessor, sum(splits.counts[s] for s in SPLITS)))
+    valid = None
+    if sampler is not None:
         valid = _Chosen(sampler.valid_rows, splits.counts["valid"], config.seed)
-        loaders = load_splits(config, splits, preprocessor, valid.see)
+        seers.append(valid.see)
+    loaders = load_splits(config, splits, preprocessor, _each(seers))
+    if sampler is not None and valid is not None:
         sampler.take_valid(valid.rows())
+    unknown.report(config.data.fit_rows, splits.counts["train"])
     return Prepared(
         config=config,
         derived=derived,
@@ -171,8 +180,19 @@ def prepare(
         loaders=loaders,
         streamed=isinstance(loaders["train"], LaneLoader),
         fitting=fitting,
+        unknown=unknown.shares,
         parent=parent,
     )
+
+
+def _each(seers: Iterable[See]) -> See:
+    """Shows rows to each."""
+
+    def see(split: SplitName, frame: pl.DataFrame, batch: Batch) -> None:
+        for shown in seers:
+            shown(split, frame, batch)
+
+    return see
 
 
 def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent | None) -> Fitting:
@@ -180,14 +200,16 @@ def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent
     kept: list[pl.DataFrame] = []
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)
     counting = _Counting(Negatives.of(config), Blocks.of(splits.sources["train"]))
+    large = LargeVocabularies(config, splits.counts["train"])
     preprocessor = Preprocessor.fit(
-        _training_rows(config, splits, kept, kept_count, counting),
+        _training_rows(config, splits, kept, kept_count, (counting.see, large.see)),
         config.features,
         config.tasks,
         weight=config.data.weight,
         default_dim=config.model.embedding.dim,
         keys=keys_of(config.evaluation.groups, config.evaluation.segments),
     )
+    large.count(splits, preprocessor)
     count = splits.counts["train"]
     left = counting.applied(splits).counts["train"]
     size = DataSize(left, max((table.rows for table in preprocessor.spec.tables), default=0))
@@ -257,12 +279,13 @@ def _training_rows(
     splits: Splits,
     kept: list[pl.DataFrame],
     kept_count: int,
-    counting: _Counting,
+    seers: Iterable[Callable[[pl.DataFrame], None]],
 ) -> Iterator[pl.DataFrame]:
     """The training rows that are fitted on; about `kept_count` of all are put into `kept`."""
     count = splits.counts["train"]
     for frame in splits.frames("train", _raw_columns(config)):
-        counting.see(frame)
+        for see in seers:
+            see(frame)
         kept.append(thinned(frame, kept_count / count, config.seed))
         yield thinned(frame, config.data.fit_rows / count, config.seed)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.block import ItemIds
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.features.registry import blocks_of, features_of, in_order
-from recsys_mtl.features.table import features_by_table, restored, stored
+from recsys_mtl.features.table import features_by_table, restored, stored, stored_vocabularies
 from recsys_mtl.tasks import Label, kind_of
 from recsys_mtl.tasks.label import Labels
 
@@ -233,6 +234,14 @@ class Preprocessor:
         """
         return self.labels[task].decode(np.asarray(outputs, np.float64), top_k=top_k)
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """Files that go with `to_dict`, by name: vocabularies of many millions."""
+        every: dict[str, Path] = {}
+        for coder in stored_vocabularies(self.features):
+            every |= coder.files
+        return every
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able state, restored exactly by `from_dict`."""
         return {
@@ -243,11 +252,23 @@ class Preprocessor:
         } | ({"keys": [key.to_dict() for key in self.keys]} if self.keys else {})
 
     @classmethod
-    def from_dict(cls, state: dict[str, Any]) -> Preprocessor:
-        """The preprocessor that `to_dict` stored."""
+    def from_dict(cls, state: dict[str, Any], folder: Path | None = None) -> Preprocessor:
+        """The preprocessor that `to_dict` stored.
+
+        Args:
+            state: of `to_dict`.
+            folder: of its `files`; None: they are opened later.
+
+        Raises:
+            UserError: one of the files is missing or damaged.
+        """
         weight = state["weight"]
+        features = tuple(restored(state["features"]))
+        if folder is not None:
+            for coder in stored_vocabularies(features):
+                coder.open(folder)
         return cls(
-            tuple(restored(state["features"])),
+            features,
             {name: Label.from_dict(label) for name, label in state["labels"].items()},
             {n: parse(text, f"tasks.{n}.only_where") for n, text in state["only_where"].items()},
             None if weight is None else Weight.from_dict(weight),

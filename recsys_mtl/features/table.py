@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.bins import Bins, CategoryBins
 from recsys_mtl.columns.canonical import canonical
+from recsys_mtl.columns.categories import Categories
 from recsys_mtl.columns.coder import FIRST_ROW, Coder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.ids import IntegerIds
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.columns.spelling import null_texts, one_spelling
+from recsys_mtl.columns.stored_vocabulary import StoredVocabulary
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.config.features import CategoryConfigBase, FeatureConfig
 from recsys_mtl.config.sizes import auto_dim
@@ -64,7 +66,7 @@ class TableFeature(Feature):
     @property
     def min_count(self) -> int | None:
         """Of the vocabulary; None: there is none."""
-        return self.coder.min_count if isinstance(self.coder, Vocabulary) else None
+        return self.coder.min_count if isinstance(self.coder, Categories) else None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class TableFeature(Feature):
 
     def unknown_rates(self, alpha: float) -> NDArray[np.float32] | None:
         """(rows,) of the vocabulary; None: there is none."""
-        return self.coder.unknown_rates(alpha) if isinstance(self.coder, Vocabulary) else None
+        return self.coder.unknown_rates(alpha) if isinstance(self.coder, Categories) else None
 
     @classmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
@@ -126,6 +128,12 @@ def share_coders(features: Iterable[Feature]) -> None:
     for first, *others in features_by_table(features).values():
         for feature in others:
             feature.coder = first.coder
+
+
+def stored_vocabularies(features: Iterable[Feature]) -> list[StoredVocabulary]:
+    """Those of the tables that have one, each once."""
+    coders = (first.coder for first, *_ in features_by_table(features).values())
+    return [coder for coder in coders if isinstance(coder, StoredVocabulary)]
 
 
 def stored(features: Sequence[Feature]) -> list[dict[str, Any]]:

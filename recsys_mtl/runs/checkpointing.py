@@ -84,7 +84,9 @@ class RunCheckpoints(Recorder):
     @cached_property
     def fitted(self) -> Fitting | None:
         """What the run learned of its training rows, if it was begun before."""
-        return None if self._begun is None else Fitting.from_files(self._begun.files)
+        return (
+            None if self._begun is None else Fitting.from_files(self._begun.files, self._begun.path)
+        )
 
     def handled(self) -> AbstractContextManager[None]:
         """Inside, SIGTERM ends the run, from within the training with a checkpoint."""
@@ -197,11 +199,12 @@ class RunCheckpoints(Recorder):
             "times": self._times,
         }
 
-    def _files(self) -> dict[str, bytes]:
+    def _files(self) -> dict[str, bytes | Path]:
         assert self._prepared is not None
         assert self._sampler is not None
         inputs = json.dumps(Reference(self._sampler.inputs, "train").to_dict(), allow_nan=False)
-        return {**self._prepared.fitting.to_files(), _INPUTS: inputs.encode()}
+        fitting = self._prepared.fitting
+        return {**fitting.to_files(), **fitting.preprocessor.files, _INPUTS: inputs.encode()}
 
 
 class _Stoppable(ChangedLoader):

@@ -248,6 +248,7 @@ def _result(
             "rows": prepared.rows,
             "fingerprint": prepared.fingerprint,
             "streamed": prepared.streamed,
+            "unknown": prepared.unknown,
             "warnings": prepared.warnings,
         },
         "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},

@@ -4,6 +4,7 @@ config.yaml          the effective config, without credentials
 preprocessor.json    what was fitted on the training rows
 weights.safetensors  the network's state dict
 reference.json       what inputs and scores looked like in training; older models lack it
+vocabulary-N-….arrow  vocabularies of many millions, memory-mapped; most models have none
 optimizer.safetensors  state of the optimizers, where `training.keep_optimizer` asks for it
 manifest.json        format, package versions, tasks, fingerprint of the data, sha256 of each file
 """
@@ -24,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from recsys_mtl.columns.stored_vocabulary import is_vocabulary_file
 from recsys_mtl.config.load import config_from_yaml, dump_config, read_text
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.preprocess import Preprocessor
@@ -127,7 +129,8 @@ def load_bundle(folder: str | Path) -> Predictor:
     manifest = _check(folder)
     config = config_from_yaml(read_text(folder / CONFIG), where=str(folder / CONFIG))
     with _broken(folder / PREPROCESSOR):
-        preprocessor = Preprocessor.from_dict(_json(folder / PREPROCESSOR))
+        preprocessor = Preprocessor.from_dict(_json(folder / PREPROCESSOR), folder)
+        _require_listed(folder, preprocessor, manifest)
         spec = preprocessor.spec
     network = build_network(config, spec, backend="plain")
     _load_weights(network, folder / WEIGHTS)
@@ -140,7 +143,8 @@ def is_bundle(folder: Path) -> bool:
         return False
     names = {path.name for path in folder.iterdir()}
     try:
-        return "files" in _manifest(folder) and names <= _FILES
+        others = {name for name in names - _FILES if not is_vocabulary_file(name)}
+        return "files" in _manifest(folder) and not others
     except UserError:
         return False
 
@@ -195,6 +199,8 @@ def _write(
 ) -> None:
     for name, content in _described(config, preprocessor).items():
         (folder / name).write_bytes(content)
+    for name, path in preprocessor.files.items():
+        shutil.copyfile(path, folder / name)
     save_tensors(folder / WEIGHTS, state_dict)
     shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors lets only the owner read
     manifest = {
@@ -225,7 +231,7 @@ def _check(folder: Path) -> dict[str, Any]:
             fix="load the model with the version of recsys-mtl that saved it",
         )
     files = manifest.get("files", {})
-    optional = [name for name in (REFERENCE, OPTIMIZER) if name in files]
+    optional = [n for n in files if n in (REFERENCE, OPTIMIZER) or is_vocabulary_file(n)]
     for name in (CONFIG, PREPROCESSOR, WEIGHTS, *optional):
         path = folder / name
         if not path.is_file():
@@ -238,6 +244,14 @@ def _check(folder: Path) -> dict[str, Any]:
                 fix="copy the folder again from where it was saved",
             )
     return manifest
+
+
+def _require_listed(folder: Path, preprocessor: Preprocessor, manifest: Mapping[str, Any]) -> None:
+    """The manifest has the checksums of all vocabularies."""
+    for name in preprocessor.files:
+        if name not in manifest.get("files", {}):
+            where = str(folder / name)
+            raise wrong("file of the model without a checksum", where=where, fix="copy it again")
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

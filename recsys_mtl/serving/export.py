@@ -198,12 +198,13 @@ def _write(
     difference = largest_difference(stored, predictor)
     if not difference <= TOLERANCE:
         raise ExportError(f"outputs of the exported network differ by {difference}")
-    for name in (PREPROCESSOR, CONFIG):
+    others = (PREPROCESSOR, CONFIG, *predictor.preprocessor.files)
+    for name in others:
         shutil.copyfile(bundle / name, folder / name)
     manifest = _manifest(predictor, stored) | {
         "bundle_sha256": bundle_hash(bundle),
         "checked": {"rows": list(CHECKED_ROWS), "largest_difference": difference},
-        "files": {name: _sha256(folder / name) for name in (NETWORK, PREPROCESSOR, CONFIG)},
+        "files": {name: _sha256(folder / name) for name in (NETWORK, *others)},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recsys_mtl.columns.stored_vocabulary import is_vocabulary_file
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import wrong
@@ -88,10 +89,10 @@ def load_export(folder: str | Path, *, pin: str) -> Exported:
             found=manifest.get("format"),
             fix="export the model again with this version of recsys-mtl",
         )
-    content = {
-        name: _read(folder / name, digest, expected="the sha256 in manifest.json")
-        for name, digest in manifest["files"].items()
-    }
+    content: dict[str, bytes] = {}
+    for name, digest in manifest["files"].items():
+        read = _read(folder / name, digest, expected="the sha256 in manifest.json")
+        content |= {} if is_vocabulary_file(name) else {name: read}
     if pickles := pickled(content[NETWORK]):
         raise wrong(
             "the program holds a pickle, which can run any code",
@@ -99,7 +100,7 @@ def load_export(folder: str | Path, *, pin: str) -> Exported:
             found=", ".join(pickles),
             fix="export the model again with recsys-mtl",
         )
-    preprocessor = Preprocessor.from_dict(json.loads(content[PREPROCESSOR]))
+    preprocessor = Preprocessor.from_dict(json.loads(content[PREPROCESSOR]), folder)
     _require_columns(manifest, preprocessor, folder)
     program = torch.export.load(io.BytesIO(content[NETWORK]))
     return Exported(preprocessor, manifest, program.module())

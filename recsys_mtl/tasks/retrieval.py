@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.categories import Categories
 from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW
 from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
@@ -79,7 +80,9 @@ class RetrievalLabel(Label):
     def catalogue(self) -> list[str]:
         """The items in the order of their indices, from 1."""
         coder = None if self._shared is None else self._shared.coder
-        return coder.values if isinstance(coder, Vocabulary) else self.items
+        if isinstance(coder, Categories):
+            return coder.values if isinstance(coder, Vocabulary) else coder.texts().to_list()
+        return self.items
 
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Counts a chunk of training labels."""

@@ -6,16 +6,18 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_mtl.columns.coder import Coder
 from recsys_mtl.columns.hashed import HashBuckets
 from recsys_mtl.columns.ids import IntegerIds
+from recsys_mtl.columns.stored_vocabulary import StoredVocabulary
 from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.errors import UserError
 
@@ -172,6 +174,97 @@ def test_vocabulary_of_nothing_but_null():
     coder = _fitted(Vocabulary([]), pl.Series([None, None]))
     assert coder.rows == 2
     assert coder.codes(pl.Series(["a", None])).tolist() == [0, 1]
+
+
+_ODD = ["1.50", "1.5", "a", "b", "true", "1e3", "7", "-3", str(10**20), "2024-01-31 10:00", " a"]
+_ODD += ["nan", "04", "-0", "3.0", "?", "5", None, *["7", "b"] * 3]
+_READ = st.one_of(st.none(), _TEXT, st.sampled_from(["1.500", "15e-1", "1000", "TRUE", "5.0"]))
+_LATER = [
+    pl.Series([*_ODD, "1.500", "15e-1", "1000", "TRUE", "2024-01-31T10:00:00.0", "5.0", "x", "05"]),
+    pl.Series([1, 5, 7, -3, 1000, 0, None, 2**62, -(2**63)]),
+    pl.Series([7, 5, 255, None], dtype=pl.UInt8),
+    pl.Series([2**64 - 1, 7, 10], dtype=pl.UInt64),
+    pl.Series([1.5, 1000.0, float("nan"), None, -0.0]),
+    pl.Series([True, False, None]),
+    pl.Series(["b", "x", None], dtype=pl.Categorical),
+    pl.Series([None, None]),
+    pl.Series([], dtype=pl.Int64),
+    pl.Series([], dtype=pl.String),
+]
+
+
+@pytest.mark.parametrize(
+    ("nulls", "settings", "spilled_from"),
+    [(["?"], (1, None), 10**6), (["5e0", "5", "1"], (0, None), 16), (["5"], (2, 3), 10**6)],
+)
+def test_a_vocabulary_in_a_file_is_the_one_in_memory(nulls, settings, spilled_from, monkeypatch):
+    """Ids, counts, growth and matched rows, of any spelling and type."""
+    monkeypatch.setattr("recsys_mtl.columns.spilled_counts._SPILLED_FROM", spilled_from)
+    memory, stored = Vocabulary(nulls, *settings), StoredVocabulary(nulls, *settings)
+    for coder in (memory, stored):
+        _fitted(coder, pl.Series(_ODD), pl.Series([7, 8, 8, None]), pl.Series([8.0, 1e300]))
+    older = Vocabulary(nulls, values=["a", "zz", "8"])
+    for grow in (False, True):
+        if grow:
+            memory.grow(older)
+            stored.grow(StoredVocabulary.of(older, 1))
+        assert stored.texts().to_list() == list(stored.names) == memory.values
+        assert stored.min_count == memory.min_count
+        assert stored.row_counts().tolist() == memory.counts
+        for values in _LATER:
+            assert stored.codes(values).tolist() == memory.codes(values).tolist(), values
+    for one, other in [(older, memory), (memory, older), (older, stored), (stored, older)]:
+        expected = (memory if one is stored else one).same_rows(
+            memory if other is stored else other
+        )
+        assert one.same_rows(other).tolist() == expected.tolist()
+
+
+@given(train=st.lists(_READ, max_size=9), later=st.lists(_READ, max_size=9))
+@settings(max_examples=10)
+def test_any_texts_have_the_codes_of_memory(train, later):
+    memory = _fitted(Vocabulary(["?"]), pl.Series(train, dtype=pl.String))
+    values = pl.Series(later, dtype=pl.String)
+    assert StoredVocabulary.of(memory, 0).codes(values).tolist() == memory.codes(values).tolist()
+
+
+def test_texts_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def same(texts: pl.Series) -> Any:
+        return np.zeros(len(texts), np.uint64)
+
+    for module in ("sorted_keys", "stored_vocabulary"):
+        monkeypatch.setattr(f"recsys_mtl.columns.{module}.hashed", same)
+    coder = StoredVocabulary.of(Vocabulary([], values=["a", "b", "c"]), 0)
+    assert coder.codes(pl.Series(["c", "x", "a", "b", "c", None])).tolist() == [4, 0, 2, 3, 4, 1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), "-texts.arrow: file of a vocabulary is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:99]), "-texts.arrow: .* cannot be read"),
+        (lambda path: path.write_bytes(b"PAR1" * 99), "-texts.arrow: .* cannot be read"),
+        (
+            lambda path: path.write_bytes(
+                path.with_name("vocabulary-0-integers.arrow").read_bytes()
+            ),
+            "-texts.arrow: .* cannot be read; found other columns",
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_vocabulary_is_one_line(tmp_path, damage, message):
+    coder = StoredVocabulary.of(Vocabulary([], values=["a", "7"]), 0)
+    for name, path in coder.files.items():
+        (tmp_path / name).write_bytes(path.read_bytes())
+    other = Coder.from_dict(json.loads(json.dumps(coder.to_dict())))
+    other.open(tmp_path)
+    assert other == coder
+    other.size = 3
+    with pytest.raises(UserError, match="file of another vocabulary; expected 3 values; found 2"):
+        other.open(tmp_path)
+    damage(tmp_path / "vocabulary-0-texts.arrow")
+    with pytest.raises(UserError, match=message):
+        other.open(tmp_path)
 
 
 @pytest.mark.slow  # a million values
