@@ -11,8 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +25,8 @@ from torch import Tensor
 from recsys_mtl.errors import Problem, UserError
 
 Value = TypeVar("Value")
+_SILENCE = 1.0
+"""Seconds between two signs of life of rank 0 while the others wait for its work."""
 
 
 def _ready() -> bool:
@@ -118,12 +123,53 @@ def broadcast(value: Any) -> Any:
     """The JSON value of rank 0."""
     if not several():
         return value
-    own = _encoded(value if rank() == 0 else None)
-    size = torch.tensor([len(own)], device=own.device)
-    dist.broadcast(size, 0)
-    text = own if rank() == 0 else own.new_empty(int(size))
-    dist.broadcast(text, 0)
-    return _decoded(text)
+    return _decoded(_of_first(_encoded(value if rank() == 0 else None)))
+
+
+def broadcast_files(files: Mapping[str, bytes] | None) -> dict[str, bytes]:
+    """Content by name; that of rank 0, others may give None."""
+    names = broadcast(None if files is None else list(files))
+    if not several():
+        return dict(files or {})
+    own = {} if files is None else files
+    return {name: _of_first(_bytes(own.get(name, b""))).cpu().numpy().tobytes() for name in names}
+
+
+def on_first(work: Callable[[], Value]) -> Value | None:
+    """Do work without collectives on rank 0 alone; the others wait for it, and get None.
+
+    Raises:
+        UserError: that of rank 0, in all processes.
+    """
+    if rank() == 0:
+        return together(lambda: _with_signs_of_life(work)) if several() else work()
+    while anywhere(False):
+        pass
+    return together(lambda: None)
+
+
+def in_step(items: Iterable[Value]) -> Iterator[Value]:
+    """The items, as many in every process; a user's mistake in making one is raised in all.
+
+    Raises:
+        UserError: that of the first process that has one.
+    """
+    if not several():
+        yield from items
+        return
+    iterator = iter(items)
+    while True:
+        made: list[Value] = []
+        error: UserError | None = None
+        try:
+            made = list(islice(iterator, 1))
+        except UserError as mistake:
+            error = mistake
+        if anywhere(error is not None):  # seldom: this costs one exchange, not three
+            together(partial(_raised, error))
+        if not made:
+            return
+        yield made.pop()
 
 
 def together(work: Callable[[], Value]) -> Value:
@@ -146,17 +192,6 @@ def together(work: Callable[[], Value]) -> Value:
     return results[0]
 
 
-def in_step(items: Iterable[Value]) -> Iterator[Value]:
-    """The same items, none of them None, of which each process has as many.
-
-    Raises:
-        UserError: a user's mistake made the items of one process end.
-    """
-    iterator = iter(items)
-    while (item := together(lambda: next(iterator, None))) is not None:
-        yield item
-
-
 def require_same(tensors: Sequence[Tensor], what: str) -> None:
     """Refuse to continue with tensors whose bits differ between processes.
 
@@ -177,8 +212,54 @@ def require_same(tensors: Sequence[Tensor], what: str) -> None:
         )
 
 
+def _raised(error: UserError | None) -> None:
+    if error is not None:
+        raise error
+
+
+def _with_signs_of_life(work: Callable[[], Value]) -> Value:
+    """Do the work, and meanwhile let no wait of the others exceed their timeout."""
+    device, done = _device(), threading.Event()
+    lost: list[RuntimeError] = []
+
+    def send() -> None:
+        try:
+            while not done.wait(_SILENCE):
+                summed(torch.ones((), dtype=torch.int64, device=device))
+            summed(torch.zeros((), dtype=torch.int64, device=device))
+        except RuntimeError as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    try:
+        result = work()
+    finally:
+        done.set()
+        thread.join()
+    if lost:
+        raise lost[0]
+    return result
+
+
+def _of_first(own: Tensor) -> Tensor:
+    """(bytes,) of rank 0."""
+    size = torch.tensor([len(own)], device=own.device)
+    dist.broadcast(size, 0)
+    text = own if rank() == 0 else own.new_empty(int(size))
+    if int(size):
+        dist.broadcast(text, 0)
+    return text
+
+
+def _bytes(text: bytes) -> Tensor:
+    """(bytes,) uint8."""
+    own = torch.frombuffer(bytearray(text), dtype=torch.uint8) if text else torch.empty(0).byte()
+    return own.to(_device())
+
+
 def _encoded(value: Any) -> Tensor:
-    return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8).to(_device())
+    return _bytes(json.dumps(value).encode())
 
 
 def _decoded(text: Tensor) -> Any:

@@ -41,7 +41,7 @@ def progress(title: str, total: int, unit: str = "rows", *, done: int = 0) -> It
     """
     started, in_part = time.perf_counter(), unit == "runs"
     rate_format = ".2g" if in_part else ",.0f"
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and log.isEnabledFor(logging.WARNING):
         bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import typer
 
-from recsys_mtl.cli.garbage import exit_uncollected
-from recsys_mtl.cli.status import INTERRUPTED, TERMINATED, WRONG_INPUT
+from recsys_mtl.cli.garbage import exit_at_once, exit_uncollected
+from recsys_mtl.cli.status import INTERRUPTED, LOST, TERMINATED, WRONG_INPUT
 from recsys_mtl.errors import UserError
 from recsys_mtl.interrupt import Terminated
+from recsys_mtl.processes import LostError, ReportedError, launched, silent
 from recsys_mtl.text import is_utf8, one_line
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # new typer bundles click: no other name
@@ -53,19 +56,42 @@ def run_app(
     for word in sys.argv[1:] if arguments is None else arguments:
         if not is_utf8(word):
             return _fail(f"not UTF-8; found {word} -> rename the file or folder")
+    return exit_code(partial(app, args=arguments, prog_name=name, standalone_mode=False), name)
+
+
+def exit_code(work: Callable[[], Any], name: str | None = None) -> int:
+    """Do work that may fail and give the process's exit code, see `run_app`."""
+    ends = exit_at_once() if launched() and "RANK" in os.environ else None
+    code = _exit_code(work, name)
+    if ends is not None:
+        ends(code)
+    return code
+
+
+def _exit_code(work: Callable[[], Any], name: str | None) -> int:
+    """The code, when the problems are reported.
+
+    Of several processes of a training the first one reports, and others what it cannot know.
+    """
     try:
-        status = app(args=arguments, prog_name=name, standalone_mode=False)
+        status = work()
         if status == INTERRUPTED:  # how newer typer and our commands report an interrupt
             return _fail("interrupted", status=status)
         return status if isinstance(status, int) else 0
+    except ReportedError:
+        return WRONG_INPUT
+    except LostError as error:
+        if multiprocessing.parent_process() is not None:
+            return LOST
+        return _fail(*(str(problem) for problem in error.problems))
     except UserError as error:
         return _fail(*(str(problem) for problem in error.problems))
     except UsageError as error:
         return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", status=INTERRUPTED)
+        return INTERRUPTED if silent() else _fail("interrupted", status=INTERRUPTED)
     except Terminated as error:
-        return _fail(str(error), status=TERMINATED)
+        return TERMINATED if silent() else _fail(str(error), status=TERMINATED)
     except (OSError, RuntimeError, MemoryError) as error:  # raised again, unless space is the cause
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
@@ -84,11 +110,18 @@ class Lines(logging.Formatter):
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose."""
+    """Our log lines on stderr; of other libraries only warnings, and those of Python if verbose.
+
+    Of several processes of a training the first one alone logs.
+    """
+    if launched():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     handler = logging.StreamHandler()
     handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("recsys_mtl").setLevel(logging.DEBUG if verbose else logging.INFO)
+    if silent():
+        logging.disable(logging.WARNING)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if verbose else "WARNING")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -11,7 +12,9 @@ import typer
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Seed, Set, overrides
 from recsys_mtl.cli.status import DONE, INTERRUPTED
+from recsys_mtl.cli.together import train_together
 from recsys_mtl.errors import wrong
+from recsys_mtl.processes import reported_once, silent
 
 
 def train(
@@ -35,9 +38,13 @@ def train(
         str,
         typer.Option(metavar="auto|never|STEP", help="from a checkpoint that a killed run left"),
     ] = "auto",
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="of this machine that train together")
+    ] = 1,
 ) -> int:
     """Train a model, evaluate it, and log and store the run (in runs/NAME without --out)."""
     from recsys_mtl.config import load_config
+    from recsys_mtl.config.check_processes import require_shareable
 
     if boosting and not baselines:
         raise wrong(
@@ -51,7 +58,12 @@ def train(
     words = overrides(chosen, data=data, seed=seed)
     if source is not None:
         words.append(f"training.warm_start.model={json.dumps(source)}")
-    loaded = load_config(config, words)
+    with reported_once():
+        loaded = load_config(config, words)
+    if processes > 1:
+        require_shareable(loaded, processes, baselines=baselines)
+        again = partial(train, config, None, chosen, data, out, False, seed, source, resume)
+        return train_together(again, processes)
     # A mistake in the config is reported before torch is imported.
     with uncollected():
         from recsys_mtl.reports.results import ResultTable
@@ -66,4 +78,4 @@ def train(
         show=ResultTable.show,
         resume=cast(Resume, int(resume) if resume.isdecimal() else resume),
     )
-    return INTERRUPTED if result["interrupted"] else DONE
+    return INTERRUPTED if result["interrupted"] and not silent() else DONE

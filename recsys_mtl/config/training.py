@@ -110,6 +110,14 @@ class WarmStartConfig(Section):
     )
 
 
+class DistributedConfig(Section):
+    """Several processes that train one model, see `train --processes`."""
+
+    timeout_s: PositiveFloat = Field(
+        600.0, description="seconds that a process waits for the others before the training ends"
+    )
+
+
 class TrainingConfig(Section):
     """The loop."""
 
@@ -123,12 +131,14 @@ class TrainingConfig(Section):
         "fp32", description="of matrix products; fp16 on CUDA only"
     )
     epochs: PositiveInt = Field(10, description="most passes over the training rows")
-    batch_size: PositiveInt = Field(1024, description="rows of a step")
+    batch_size: PositiveInt = Field(1024, description="rows of a step, of all processes")
     shuffle_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(
         None, description="of the order of rows alone; the run's seed if null"
     )
     threads: Annotated[int, Field(gt=0, le=1024)] | None = Field(
-        None, description="CPU threads; torch's default if null"
+        None,
+        description="CPU threads; torch's default if null, the cores divided by the machine's "
+        "processes where there are several",
     )
     optimizer: DenseOptimizerConfig = DenseOptimizerConfig()
     tables: TableOptimizerConfig = TableOptimizerConfig()
@@ -144,6 +154,7 @@ class TrainingConfig(Section):
         False, description="store the optimizers' state with the model, for later warm starts"
     )
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    distributed: DistributedConfig = DistributedConfig()
     max_nonfinite: PositiveInt = Field(
         10, description="batches in a row with a non-finite loss that stop the run"
     )

@@ -125,6 +125,21 @@ def padding(batch: Batch) -> Batch:
     )
 
 
+def never_empty(batch: Batch) -> Batch:
+    """The batch; where it has no rows, one that stands for none."""
+    if batch.num_rows:
+        return batch
+    blocks = {
+        layout: block.with_tensors(
+            tensor if "." in name else tensor.new_zeros(1, *tensor.shape[1:])
+            for name, tensor in block.tensors().items()
+        )
+        for layout, block in batch.blocks.items()
+    }
+    labels = batch.labels.new_zeros(1, *batch.labels.shape[1:])
+    return padding(Batch(blocks, labels, batch.weights.new_zeros(1)))
+
+
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch of all rows, in order; `batches` is not empty and all have the same columns."""
     first, *others = batches

@@ -95,19 +95,28 @@ class Fitting:
         example = pl.read_parquet(io.BytesIO(files[EXAMPLE]))
         return cls(preprocessor=preprocessor, size=size, blocks=blocks, example=example, **facts)
 
-    def require_same(self, splits: Splits) -> None:
+    def require_same(self, splits: Splits, where: str = "--resume") -> None:
         """The data are those of this fitting.
+
+        Args:
+            splits: of the data.
+            where: `--resume`, or `data.path` where rank 0 fitted just now.
 
         Raises:
             UserError: they are others.
         """
         if splits.fingerprint() != self.fingerprint:
+            resumed = where == "--resume"
             raise wrong(
-                "the data are not those that the training began with",
-                where="--resume",
+                "the data are not those that the training began with"
+                if resumed
+                else "a process has other data than the first one",
+                where=where,
                 expected=f"fingerprint {self.fingerprint[:16]}",
                 found=splits.fingerprint()[:16],
-                fix="restore them, or start anew with --resume never",
+                fix="restore them, or start anew with --resume never"
+                if resumed
+                else "give all machines the same files, or a shared folder",
             )
 
 

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -129,6 +130,9 @@ def prepare(
 ) -> Prepared:
     """Open the data, fit the preprocessing on the training rows and make the loaders.
 
+    Of several processes rank 0 fits, and each has its own share of the rows; the sampler is
+    that of rank 0.
+
     Args:
         config: the run.
         sampler: is given samples of the rows.
@@ -144,9 +148,9 @@ def prepare(
     """
     processes, local = parallel.world(), parallel.local_world()
     require_memory(config, processes=processes, local=local)
-    splits = open_splits(config)
+    splits = parallel.together(partial(open_splits, config))
     if fitting is None:
-        fitting = _fit(config, splits, sampler, parent)
+        fitting = _fitted_once(config, splits, sampler, parent)
     else:
         fitting.require_same(splits)
     splits = _Counting(Negatives.of(config), fitting.blocks).applied(splits)
@@ -169,7 +173,7 @@ def prepare(
     if sampler is not None:
         valid = _Chosen(sampler.valid_rows, splits.counts["valid"], config.seed)
         seers.append(valid.see)
-    loaders = load_splits(config, splits, preprocessor, _each(seers))
+    loaders = _loaders(config, splits, preprocessor, _each(seers))
     if sampler is not None and valid is not None:
         sampler.take_valid(valid.rows())
     unknown.report(config.data.fit_rows, splits.counts["train"])
@@ -193,6 +197,33 @@ def _each(seers: Iterable[See]) -> See:
             shown(split, frame, batch)
 
     return see
+
+
+def _loaders(
+    config: Config, splits: Splits, preprocessor: Preprocessor, see: See
+) -> dict[SplitName, Loader]:
+    """This process' share of the rows."""
+    rank, world = parallel.rank(), parallel.world()
+    load = partial(load_splits, config, splits, preprocessor, see, rank=rank, world=world)
+    return parallel.together(load)
+
+
+def _fitted_once(
+    config: Config, splits: Splits, sampler: Sampler | None, parent: Parent | None
+) -> Fitting:
+    """What rank 0 learns of the training rows."""
+    fitting = parallel.on_first(partial(_fit, config, splits, sampler, parent))
+    if not parallel.several():
+        assert fitting is not None
+        return fitting
+    files = parallel.broadcast_files(None if fitting is None else fitting.to_files())
+
+    def same() -> Fitting:
+        own = Fitting.from_files(files) if fitting is None else fitting
+        own.require_same(splits, "data.path")
+        return own
+
+    return parallel.together(same)
 
 
 def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent | None) -> Fitting:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl import parallel
 from recsys_mtl.checkpoints import Checkpoints, Saver
 from recsys_mtl.config import Config
 from recsys_mtl.data.batch import Batch
@@ -55,10 +56,14 @@ class RunCheckpoints(Recorder):
     def __init__(self, out: Path, config: Config, resume: Resume) -> None:
         self._checkpoints = Checkpoints(out)
         self._settings = config.training.checkpoints
+        self._first, several = parallel.rank() == 0, parallel.several()
+        if several:  # not yet
+            self._settings = self._settings.model_copy(update={"every": None})
         self._identity = identity(config)
         self._termination = Termination()
-        self._checkpoints.remove_temporary()
-        self._begun = find(self._checkpoints, resume)
+        if self._first:
+            self._checkpoints.remove_temporary()
+        self._begun = None if several else find(self._checkpoints, resume)
         self._tracked: Run | None = None
         self._trainer: Trainer | None = None
         self._saver: Saver | None = None
@@ -99,7 +104,8 @@ class RunCheckpoints(Recorder):
             UserError: the recipe decides otherwise than in the checkpoint.
         """
         if self._begun is None:
-            self._checkpoints.remove()
+            if self._first:
+                self._checkpoints.remove()
         else:
             derived = self._begun.run["derived"]
             require_same(self._begun.path, dict(prepared.derived), derived)
@@ -162,6 +168,8 @@ class RunCheckpoints(Recorder):
 
     def end(self) -> None:
         """The run has ended by itself: its checkpoints are not needed any more."""
+        if not self._first:
+            return
         if self._settings.after_end == "keep":
             self._checkpoints.end()
         else:

@@ -15,6 +15,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,17 +23,21 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.boosting import Boosted, require_installed
 from recsys_mtl.config import Config, config_hash, dump_config
+from recsys_mtl.config.check_processes import require_shareable
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.errors import UserError
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.process_group import ProcessGroup
 from recsys_mtl.processes import require_one_process
 from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable, boosting_note
@@ -53,14 +58,17 @@ from recsys_mtl.runs.track import Baselines, track_outcome
 from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
+from recsys_mtl.tensor_file import Pieces
 from recsys_mtl.tracking.open import open_run
-from recsys_mtl.tracking.run import Run
+from recsys_mtl.tracking.run import NullRun, Run
 from recsys_mtl.tracking.uri import redact_uri, without_secrets
 from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.training.shards import on_first
 from recsys_mtl.wiring.run import build_evaluator
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 log = logging.getLogger(__name__)
+Tensors = Mapping[str, Tensor | Pieces]
 
 
 def train(
@@ -83,7 +91,8 @@ def train(
         resume: from a checkpoint that a killed run left in the folder: `auto`, `never` or its step.
 
     Returns:
-        What result.json holds.
+        What result.json holds. Of several processes the first one writes and reports; the others
+        return whether the training was interrupted alone.
 
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
@@ -93,54 +102,73 @@ def train(
             else is written.
         Terminated: SIGTERM came, and the training's state is stored.
     """
-    require_one_process()
-    names = (
-        None if baselines is False else require_installed(() if baselines is True else baselines)
-    )
-    with training_folder(out) as folder:
-        config = expanded(config)
+    require_one_process(but_torchrun=True)
+    training = config.training
+    with (
+        ProcessGroup(training.device, training.distributed.timeout_s) as group,
+        ExitStack() as held,
+    ):
+        names = None
+        if baselines is not False:
+            names = require_installed(() if baselines is True else baselines)
+        require_shareable(config, parallel.world(), baselines=names is not None)
+        _require_one_config(config)
+        folder = parallel.on_first(lambda: held.enter_context(training_folder(out))) or Path(out)
+        config = parallel.together(partial(expanded, config))
         checkpoints = RunCheckpoints(folder, config, resume)
         with checkpoints.handled():
-            result = _train(config, folder, checkpoints, boosting=names, show=show)
+            result = _train(config, folder, checkpoints, group, boosting=names, show=show)
         checkpoints.end()
         return result
+
+
+def _require_one_config(config: Config) -> None:
+    """All processes have the config of the first one.
+
+    Raises:
+        UserError: they do not.
+    """
+    own = config_hash(config)
+    first = parallel.broadcast(own)
+
+    def check() -> None:
+        if own != first:
+            what = "a process was started with another config than the first one"
+            raise wrong(what, where="CONFIG and --set", fix="start all with the same command")
+
+    parallel.together(check)
 
 
 def _train(
     config: Config,
     out: Path,
     checkpoints: RunCheckpoints,
+    group: ProcessGroup,
     *,
     boosting: Sequence[str] | None,
     show: Callable[[ResultTable], None] | None,
 ) -> dict[str, Any]:
-    started = datetime.now(UTC)
-    if (out / "result.json").exists() and not checkpoints.resumes:
+    """All processes train and evaluate; the first one alone reads and writes anything else."""
+    started, first = datetime.now(UTC), parallel.rank() == 0
+    if first and (out / "result.json").exists() and not checkpoints.resumes:
         log.warning("%s holds an earlier run, which this one will replace", out)
     check_precision(config.training.precision, pick_device(config.training.device))
     sampler = ReferenceSampler()
-    parent = None if checkpoints.resumes else load_parent(config)
-    prepared = prepare(config, sampler, parent=parent, fitting=checkpoints.fitted)
+    prepared = _prepared(config, out, checkpoints, sampler if first else None)
     config = prepared.config
-    public = without_secrets(config)
-    log.info("effective config:\n%s", dump_config(public))
-    check_output_columns(prepared.preprocessor)
-    check_storable(config, prepared.preprocessor)
-    require_space(out, config, prepared.preprocessor.spec)
-    tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
     prepared = checkpoints.watched(prepared, sampler)
-    track, run_id = config.tracking, checkpoints.run_id
-    with open_run(
-        track.enabled, track.uri, track.experiment, config.name, tags, spool=out, run_id=run_id
-    ) as tracked:
-        tracked.params(flat(public.model_dump()))
-        tracked.text("config.yaml", dump_config(public))
+    with ExitStack() as stack:
+        opened = partial(_opened, stack, config, prepared, out, checkpoints.run_id)
+        tracked = parallel.on_first(opened) or NullRun()
         checkpoints.report_to(tracked)
         fitted = fit_network(config, prepared, checkpoints)
-        _save(out, config, prepared, fitted, sampler)
+        _save_by_first(fitted, partial(_save, out, config, prepared, fitted, sampler))
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         interrupted = fitted.result.stopped == "interrupted"
+        group.leave()
+        if not first:
+            return {"interrupted": interrupted}
         others, boosted = Baselines(), dict[str, Boosted]()
         if boosting is not None and not interrupted:
             named = run_baselines(config, prepared, boosting, boosted.__setitem__)
@@ -162,6 +190,36 @@ def _train(
     return result
 
 
+def _prepared(
+    config: Config, out: Path, checkpoints: RunCheckpoints, sampler: ReferenceSampler | None
+) -> Prepared:
+    """The data, if a model can be made of them, stored and trained in so many processes."""
+    parent = None if checkpoints.resumes else parallel.together(partial(load_parent, config))
+    prepared = prepare(config, sampler, parent=parent, fitting=checkpoints.fitted)
+    config = prepared.config
+    log.info("effective config:\n%s", dump_config(without_secrets(config)))
+    require_shareable(config, parallel.world())
+    check_output_columns(prepared.preprocessor)
+    check_storable(config, prepared.preprocessor)
+    parallel.on_first(lambda: require_space(out, config, prepared.preprocessor.spec))
+    return prepared
+
+
+def _opened(
+    stack: ExitStack, config: Config, prepared: Prepared, out: Path, run_id: str | None
+) -> Run:
+    """The tracked run, with the config."""
+    track, public = config.tracking, without_secrets(config)
+    tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
+    run = open_run(
+        track.enabled, track.uri, track.experiment, config.name, tags, spool=out, run_id=run_id
+    )
+    tracked = stack.enter_context(run)
+    tracked.params(flat(public.model_dump()))
+    tracked.text("config.yaml", dump_config(public))
+    return tracked
+
+
 def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> ResultTable:
     kinds = {name: task["kind"] for name, task in result["tasks"].items()}
     note = boosting_note(result.get("boosting", {}))
@@ -171,22 +229,52 @@ def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> Result
     return ResultTable(title, kinds, columns, note or None, segments)
 
 
+def _save_by_first(fitted: Fitted, save: Callable[[Tensors, Tensors], None]) -> None:
+    """Call `save` with the weights and the optimizer's state, complete, in the first process.
+
+    Raises:
+        UserError: its, in all processes.
+    """
+    weights, optimizer = fitted.network.state_dict(), fitted.optimizer
+    embeddings = fitted.network.embeddings
+    if not embeddings.ranges:
+        parallel.on_first(lambda: save(weights, optimizer))
+        return
+    parts = {"weights.": weights, "optimizer.": optimizer}
+    own = {f"{part}{name}": t for part, by_name in parts.items() for name, t in by_name.items()}
+
+    def work(complete: Tensors) -> None:
+        save(
+            *(
+                {name.removeprefix(p): t for name, t in complete.items() if name.startswith(p)}
+                for p in parts
+            )
+        )
+
+    parallel.together(lambda: on_first(embeddings, own, work))
+
+
 def _save(
-    out: Path, config: Config, prepared: Prepared, fitted: Fitted, sampler: ReferenceSampler
+    out: Path,
+    config: Config,
+    prepared: Prepared,
+    fitted: Fitted,
+    sampler: ReferenceSampler,
+    weights: Tensors,
+    optimizer: Tensors,
 ) -> None:
     """The model and its config replace those of an earlier run in the same folder.
 
     Raises:
         UserError: they cannot be written there: the model is then in a temporary folder.
     """
-    weights = fitted.network.state_dict()
     save = partial(
         save_bundle,
         config=config,
         preprocessor=prepared.preprocessor,
         state_dict=weights,
         fingerprint=prepared.fingerprint,
-        optimizer=fitted.optimizer,
+        optimizer=optimizer,
     )
     reference = None
 
@@ -293,8 +381,8 @@ def _log_model(
 
 
 def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) -> pl.DataFrame:
-    """Predictions of the example; after training on a GPU by the stored model, on the CPU."""
-    if fitted.device.type == "cpu":
+    """Predictions of the example, on the CPU; by the stored model if the network has not all."""
+    if fitted.device.type == "cpu" and not fitted.network.embeddings.ranges:
         predictor = Predictor(config, prepared.preprocessor, fitted.network)
     else:
         predictor = load_bundle(out / MODEL)

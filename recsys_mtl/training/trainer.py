@@ -16,6 +16,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from recsys_mtl import parallel
+from recsys_mtl.data.batch import never_empty
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.interrupt import graceful_interrupt
 from recsys_mtl.progress import progress
@@ -234,13 +235,13 @@ class Trainer:
         title = f"epoch {running.number + 1}/{plan.epochs}"
         begun = time.perf_counter()
         with progress(title, loader.num_rows, done=running.rows) as advance:
-            for batch in loader.epoch(running.number, running.batch):
+            for batch in parallel.in_step(loader.epoch(running.number, running.batch)):
                 index = running.number * per_epoch + running.batch
                 factor = schedule_factor(
                     index, total_steps=total, warmup=plan.warmup, kind=plan.schedule
                 )
                 step.set_rate(factor)
-                result = step(batch.to(step.device), index)
+                result = step(never_empty(batch).to(step.device), index)
                 if result.updated and self._average and index >= self._average.start * total:
                     self._average.add()
                 self._skips.update(result)

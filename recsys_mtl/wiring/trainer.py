@@ -16,7 +16,7 @@ from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
 from recsys_mtl.config.tables import sections_of
-from recsys_mtl.data.loader import Loader
+from recsys_mtl.data.loader import Loader, generator
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.splits import SplitName
@@ -24,6 +24,7 @@ from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.process_group import share_threads
 from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
 from recsys_mtl.training.optim_state import optimizer_tensors
@@ -152,7 +153,8 @@ def build_trainer(
     """The trainer of a config, with an untrained network.
 
     The config's seed governs initialisation, dropout and the order of the rows: it is set here, as
-    torch's global seed, so `fit` follows without other draws in between.
+    torch's global seed, so `fit` follows without other draws in between. Of several processes each
+    has its own dropout.
 
     Args:
         config: the run.
@@ -167,16 +169,18 @@ def build_trainer(
     training = config.training
     device = pick_device(training.device)
     check_precision(training.precision, device)
-    if training.threads is not None:
-        torch.set_num_threads(training.threads)
+    share_threads(training.threads)
     torch.manual_seed(config.seed)
     network = build_network(config, preprocessor.spec, device=device, sharded=True)
     step = build_step(config, network, device)
+    if parallel.several():  # own dropout, after the same initialisation
+        torch.manual_seed(generator(config.seed, parallel.rank()).initial_seed())
     evaluator = build_evaluator(config, preprocessor, precision=training.precision)
 
     def validate(epoch: int) -> Validation:
         scores = evaluator(network, loaders["valid"])
-        return Validation(watched(config, scores), scores.losses, scores.metrics, scores.gates)
+        score = parallel.broadcast(watched(config, scores))
+        return Validation(score, scores.losses, scores.metrics, scores.gates)
 
     def report(epoch: Epoch) -> None:
         log.info(

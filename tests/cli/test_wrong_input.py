@@ -128,14 +128,28 @@ STORED: dict[str, tuple[Spoil, str]] = {
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "expected"),
     [
-        ("train", "toy.yaml", "--out", "new"),
-        ("synthesize", "demo", "--rows", "9", "--out", "new/rows"),
+        (
+            ("train", "toy.yaml", "--out", "new"),
+            "not started as one of several processes; found environment variable RANK expected, "
+            "but not set -> start it by torchrun or --processes; or unset WORLD_SIZE",
+        ),
+        (
+            ("train", "toy.yaml", "--out", "new", "--processes", "2"),
+            "several processes cannot share this job yet; expected 1, or unset; "
+            "found 2 -> start one process, without torchrun or mpirun; or unset WORLD_SIZE",
+        ),
+        (
+            ("synthesize", "demo", "--rows", "9", "--out", "new/rows"),
+            "several processes cannot share this job yet; expected 1, or unset; "
+            "found 2 -> start one process, without torchrun or mpirun; or unset WORLD_SIZE",
+        ),
     ],
 )
 def test_under_torchrun_a_job_is_refused(
     arguments: Arguments,
+    expected: str,
     toy: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -143,10 +157,7 @@ def test_under_torchrun_a_job_is_refused(
     monkeypatch.chdir(toy.folder)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(arguments) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: WORLD_SIZE: several processes cannot share this job yet; expected 1, or unset; "
-        "found 2 -> start one process, without torchrun or mpirun; or unset WORLD_SIZE"
-    ]
+    assert capsys.readouterr().err.splitlines() == [f"error: WORLD_SIZE: {expected}"]
 
 
 @pytest.mark.parametrize("name", STORED)
