@@ -24,7 +24,7 @@ SYNTHETIC = ROOT / "docs/synthetic.md"
 ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
 GATE = ROOT / "configs/gate.yaml"
 CONFIGS = sorted(set(ROOT.glob("configs/*.yaml")) - {GATE})
-OTHERS = {"--no-deps"}
+OTHERS = {"--no-deps", "--node-rank", "--rdzv-conf"}
 """Options of other programs that stand alone in the text."""
 
 Document = dict[str, Any]

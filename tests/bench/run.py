@@ -1,5 +1,5 @@
 """`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
-sequences, combiners, serving, restart of a stream, threads, checkpoints.
+sequences, combiners, serving, restart of a stream, threads, checkpoints, processes.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -32,10 +32,11 @@ PEER = "torch-rechub==0.9.0"
 WORK = Path(".bench")
 CONTESTANTS = ("peer", "fp32", "bf16")
 BENCHES = ("throughput", "memory", "synthesize", "adatt", "architectures", "sequences")
-BENCHES += ("combiners", "serving", "restart", "threads", "checkpoints")
+BENCHES += ("combiners", "serving", "restart", "threads", "checkpoints", "processes")
 TABLE_ROWS = (10_000, 80_000)
 WAITING = {"openmp": "300000", "ours": "1000", "passive": "0"}
 """Turns that a thread of two waits before it sleeps: OpenMP's default, the package's, none."""
+CORES = {"one process, two threads": ("1", "2"), "two processes, a thread each": ("2", "1")}
 
 
 def main() -> None:
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of every contestant")
     parser.add_argument("--rows", type=int, default=131_072, help="rows of the throughput bench")
     parser.add_argument("--memory-rows", type=int, default=5_000_000, help="of a streamed training")
+    parser.add_argument("--restart-rows", type=int, default=1_000_000, help="of a resumed stream")
     parser.add_argument("--synthetic-rows", type=int, default=10_000_000, help="to generate")
     parser.add_argument(
         "--batch-sizes", type=int, nargs="+", default=[1024, 4096], help="of the combiners' bench"
@@ -79,11 +81,13 @@ def main() -> None:
     if "serving" in asked:
         results["serving"] = serving(chosen.rounds, chosen.rows, chosen.requests)
     if "restart" in asked:
-        results["restart"] = restart(chosen.memory_rows)
+        results["restart"] = restart(chosen.restart_rows)
     if "threads" in asked:
         results["threads"] = threads(chosen.rounds, chosen.rows)
     if "checkpoints" in asked:
         results["checkpoints"] = checkpoints(chosen.rounds, chosen.rows)
+    if "processes" in asked:
+        results["processes"] = processes(chosen.rounds, chosen.rows)
     (WORK / "result.json").write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -126,11 +130,13 @@ def memory(rows: int) -> dict[str, Any]:
 
 
 def restart(rows: int) -> dict[str, Any]:
-    """Seconds to the first and to the last batch of a streamed epoch over `rows` rows."""
+    """Seconds until a streamed epoch over `rows` rows gives a batch, at its start and resumed."""
     result: dict[str, Any] = _worker("restart.py", str(_rows(rows, tasks=6)))
     print(f"\nstreamed, {rows:,} rows, until the loader gives a batch")
     for name, seconds in result["seconds"].items():
         print(f"  {name} of the epoch: {seconds:.1f} s")
+    result["ratio"] = result["seconds"]["last batch"] / result["seconds"]["read through"]
+    print(f"  a stream resumed at its last batch takes {result['ratio']:.3f} x reading it through")
     return result
 
 
@@ -147,6 +153,23 @@ def checkpoints(rounds: int, rows: int) -> dict[str, Any]:
         )
         results[table_rows] = result
     return results
+
+
+def processes(rounds: int, rows: int) -> dict[str, Any]:
+    """Rows/s of training by two processes on two cores, beside one with two threads, in turns."""
+    path = str(_rows(rows, tasks=16))
+    seen: dict[str, list[float]] = {name: [] for name in CORES}
+    for _ in range(rounds):
+        for name, arguments in CORES.items():
+            result = _worker("processes.py", path, *arguments)
+            seen[name].append(result["training_rows_per_second"])
+    one, two = seen.values()
+    ratio = statistics.median(a / b for a, b in zip(two, one, strict=True))
+    print(f"\ntwo processes on two cores, {rows:,} rows, median of {rounds} rounds, {machine()}")
+    for name, values in seen.items():
+        print(f"  {name:29} {statistics.median(values):9,.0f} rows/s")
+    print(f"  two processes train {ratio:.2f} x the rows of one")
+    return {"rows": rows, "rounds": seen, "ratio": ratio}
 
 
 def threads(rounds: int, rows: int) -> dict[str, Any]:

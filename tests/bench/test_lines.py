@@ -1,0 +1,69 @@
+"""Lines of the bench that compare: what they print, and that their workers run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(HERE)
+    import run
+
+    monkeypatch.setattr(run, "_rows", lambda rows, tasks: Path("rows.parquet"))
+    return run
+
+
+def test_two_processes_beside_one(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speeds = {("1", "2"): iter([100.0, 200.0, 50.0]), ("2", "1"): iter([150.0, 180.0, 100.0])}
+
+    def worker(script: str, path: str, *arguments: str) -> dict[str, float]:
+        return {"training_rows_per_second": next(speeds[arguments])}  # type: ignore[index]
+
+    monkeypatch.setattr(run, "_worker", worker)
+    assert run.processes(3, 1000)["ratio"] == 1.5
+    shown = capsys.readouterr().out
+    assert "two processes, a thread each        150 rows/s" in shown
+    assert "two processes train 1.50 x the rows of one" in shown
+
+
+def test_a_resumed_stream_beside_one_from_its_start(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = {"first batch": 1.0, "last batch": 2.0, "read through": 40.0}
+    monkeypatch.setattr(run, "_worker", lambda script, path: {"seconds": dict(seconds)})
+    assert run.restart(1000)["ratio"] == 0.05
+    assert "takes 0.050 x reading it through" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # processes
+@pytest.mark.parametrize("worker", [("processes.py", "2", "1"), ("restart.py",)])
+def test_a_worker_measures(
+    worker: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(HERE)
+    import data
+
+    path = data.write(tmp_path / "rows.parquet", 3000, 2)
+    name, *rest = worker
+    command = [sys.executable, str(HERE / name), str(path), *rest]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    if name == "restart.py":
+        assert set(result["seconds"]) == {"first batch", "last batch", "read through"}
+    else:
+        assert result["training_rows_per_second"] > 0
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]
