@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from recsys_mtl.cli.status import LOST
+from recsys_mtl.cli.status import WRONG_INPUT
 from recsys_mtl.runs.train import train
 from tests.toy import Toy
 
@@ -155,7 +155,7 @@ def test_a_cut_link_ends_both_within_the_timeout(toy: Toy, hosts: Hosts) -> None
     codes = hosts.ended(60)
     seconds = time.monotonic() - begun
     texts = [log.read_text() for log in logs]
-    assert codes == [LOST, LOST], texts
+    assert codes == [WRONG_INPUT, WRONG_INPUT], texts
     assert seconds < TIMEOUT_S + 10  # leaving the group, and a busy machine
     for text in texts:
         assert "Traceback" not in text
