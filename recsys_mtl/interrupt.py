@@ -19,7 +19,7 @@ class Terminated(BaseException):
 class Termination:
     """What SIGTERM does while a job runs: it raises `Terminated`.
 
-    Within `deferred` it waits for the next `check`, so that the state is consistent.
+    Within `deferred` it only sets `requested`, so that the state is consistent.
     """
 
     def __init__(self) -> None:
@@ -41,21 +41,17 @@ class Termination:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, only `check` raises."""
+        """Inside nothing is raised."""
         self._deferred = True
         try:
             yield
         finally:
             self._deferred = False
 
-    def check(self) -> None:
-        """Raise if SIGTERM has come.
-
-        Raises:
-            Terminated: it has.
-        """
-        if self._requested:
-            raise Terminated("terminated")
+    @property
+    def requested(self) -> bool:
+        """Whether SIGTERM has come."""
+        return self._requested
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._requested = True

@@ -82,6 +82,14 @@ def largest(number: int) -> int:
     return int(most)
 
 
+def each_anywhere(*flags: bool) -> list[bool]:
+    """`anywhere` of several flags, in one exchange."""
+    if not several():
+        return list(flags)
+    own = torch.tensor(flags, dtype=torch.int64, device=_device())
+    return [bool(count) for count in summed(own).tolist()]
+
+
 def gathered(tensor: Tensor) -> list[Tensor]:
     """Every process' tensor, by rank; they may differ in the number of rows (dim 0)."""
     if not several():
@@ -133,6 +141,14 @@ def broadcast_files(files: Mapping[str, bytes] | None) -> dict[str, bytes]:
         return dict(files or {})
     own = {} if files is None else files
     return {name: _of_first(_bytes(own.get(name, b""))).cpu().numpy().tobytes() for name in names}
+
+
+def broadcast_tensor(tensor: Tensor) -> None:
+    """Fill a tensor with that of rank 0, which has the same shape and type."""
+    if several() and tensor.numel():
+        values = tensor.detach().to(_device()).contiguous()
+        dist.broadcast(values, 0)
+        tensor.detach().copy_(values)
 
 
 def on_first(work: Callable[[], Value]) -> Value | None:

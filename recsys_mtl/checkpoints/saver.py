@@ -7,17 +7,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from recsys_mtl import parallel
 from recsys_mtl.checkpoints.folder import Checkpoints
 from recsys_mtl.files import free_space
 from recsys_mtl.memory import in_bytes, peak_memory_mb, total_memory
+from recsys_mtl.tensor_file import Pieces
 from recsys_mtl.training import Trainer
+from recsys_mtl.training.shards import on_first
+from recsys_mtl.training.state import with_all_rng
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +30,9 @@ class Saver:
     """Saves a trainer every so often; at most one checkpoint is being written.
 
     The training waits for the copy of its state alone. Where memory has no room for a copy, it
-    waits for the writing. A checkpoint that cannot be written costs a warning.
+    waits for the writing, and so it does where processes share tables. A checkpoint that cannot be
+    written costs a warning. Of several processes the first one decides and writes; all have to call
+    `take` and `save`.
 
     Args:
         checkpoints: where to.
@@ -61,12 +67,14 @@ class Saver:
         self._last = self._now()
         self._warned: set[str] = set()
 
-    def step(self) -> None:
-        """A batch or an epoch is done: save if it is time, and the writer is free."""
-        if self._now() - self._last < self._every:
-            return
-        if self._writing is not None and not self._writing.done():
-            return
+    def due(self) -> bool:
+        """Whether it is time to save, and the writer is free; never in other processes."""
+        if parallel.rank() or self._now() - self._last < self._every:
+            return False
+        return self._writing is None or self._writing.done()
+
+    def take(self) -> None:
+        """Save what a batch or an epoch has left, without waiting for the writer."""
         self._last = self._now()
         self._save(wait=False)
 
@@ -91,21 +99,31 @@ class Saver:
 
     def _save(self, *, wait: bool) -> Path | None:
         state = self._trainer.state_dict()
-        tensors, size = state["tensors"], sum(t.nbytes for t in state["tensors"].values())
+        save = partial(self._save_complete, state["values"], wait=wait)
+        if not parallel.several():
+            return save(state["tensors"])
+        embeddings = self._trainer.step.network.embeddings
+        return on_first(embeddings, with_all_rng(state["tensors"]), save)
+
+    def _save_complete(
+        self, training: Mapping[str, Any], tensors: Mapping[str, Tensor | Pieces], *, wait: bool
+    ) -> Path | None:
+        size = sum(t.nbytes for t in tensors.values())
         if free_space(self._checkpoints.folder) < 2 * size:
             self._warn(f"a checkpoint needs {in_bytes(2 * size)} of free disk: none is written")
             return None
-        values = {"training": state["values"], "run": dict(self._run())}
+        values = {"training": training, "run": dict(self._run())}
         values = json.loads(json.dumps(values))  # a copy
         step = self._trainer.steps
-        if wait or size > _room() / 2:
+        here = {name: t for name, t in tensors.items() if isinstance(t, Tensor)}
+        if wait or len(here) < len(tensors) or size > _room() / 2:
             return self._write(step, tensors, values)
-        copies = {name: _copy(tensor) for name, tensor in tensors.items()}
+        copies = {name: _copy(tensor) for name, tensor in here.items()}
         self._writing = self._thread.submit(self._write, step, copies, values)
         return None
 
     def _write(
-        self, step: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+        self, step: int, tensors: Mapping[str, Tensor | Pieces], values: Mapping[str, Any]
     ) -> Path | None:
         begun = time.perf_counter()
         try:

@@ -34,6 +34,7 @@ from recsys_mtl.runs.track import track_epoch
 from recsys_mtl.serving.reference import Reference
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training import Epoch, Trainer
+from recsys_mtl.training.shards import of_first
 from recsys_mtl.wiring.trainer import Recorder
 from recsys_mtl.wiring.warm_start import Taken
 
@@ -42,7 +43,7 @@ _INPUTS = "inputs.json"
 
 
 class RunCheckpoints(Recorder):
-    """The checkpoints of one run.
+    """The checkpoints of one run; of several processes the first one reads and writes them.
 
     Args:
         out: folder of the run, which holds its lock.
@@ -56,14 +57,12 @@ class RunCheckpoints(Recorder):
     def __init__(self, out: Path, config: Config, resume: Resume) -> None:
         self._checkpoints = Checkpoints(out)
         self._settings = config.training.checkpoints
-        self._first, several = parallel.rank() == 0, parallel.several()
-        if several:  # not yet
-            self._settings = self._settings.model_copy(update={"every": None})
+        self._first = parallel.rank() == 0
         self._identity = identity(config)
         self._termination = Termination()
         if self._first:
             self._checkpoints.remove_temporary()
-        self._begun = None if several else find(self._checkpoints, resume)
+        self._begun = find(self._checkpoints, resume)
         self._tracked: Run | None = None
         self._trainer: Trainer | None = None
         self._saver: Saver | None = None
@@ -111,8 +110,11 @@ class RunCheckpoints(Recorder):
             require_same(self._begun.path, dict(prepared.derived), derived)
             stored = json.loads(self._begun.files[_INPUTS])
             sampler.inputs = Reference.from_dict(stored).expected
-            self._checkpoints.begin()
+            if self._first:
+                self._checkpoints.begin()
         self._prepared, self._sampler = prepared, sampler
+        if self._settings.every is None:
+            return prepared
         valid = _Stoppable(prepared.loaders["valid"], self._termination)
         return replace(prepared, loaders={**prepared.loaders, "valid": valid})
 
@@ -147,7 +149,7 @@ class RunCheckpoints(Recorder):
             with self._termination.deferred():
                 yield
         except Terminated:
-            path = self._saver.save()
+            path = parallel.broadcast(_text(self._saver.save()))
             saved = "no checkpoint" if path is None else f"{path}: the same command resumes there"
             raise Terminated(f"terminated, {saved}") from None
         finally:
@@ -155,10 +157,15 @@ class RunCheckpoints(Recorder):
             self._saver = None
 
     def on_step(self) -> None:
-        """Save if it is time; end if SIGTERM came."""
-        if self._saver is not None:
-            self._saver.step()
-        self._termination.check()
+        """Save if it is time; end if SIGTERM came, to any process."""
+        if self._saver is None:
+            return
+        flags = parallel.each_anywhere(self._saver.due(), self._termination.requested)
+        due, terminated = flags
+        if due:
+            self._saver.take()
+        if terminated:
+            raise Terminated("terminated")
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Report the epoch, then as after a batch."""
@@ -177,8 +184,12 @@ class RunCheckpoints(Recorder):
 
     def _load(self, trainer: Trainer) -> None:
         assert self._begun is not None
+        state = self._begun.state
+        embeddings = trainer.step.network.embeddings
+        if parallel.several():
+            state = {**state, "tensors": of_first(state["tensors"], embeddings)}
         try:
-            trainer.load_state_dict(self._begun.state)
+            trainer.load_state_dict(state)
         except ValueError as error:
             raise wrong(
                 "the checkpoint does not fit this version of recsys-mtl",
@@ -215,13 +226,23 @@ class RunCheckpoints(Recorder):
         return {**fitting.to_files(), **fitting.preprocessor.files, _INPUTS: inputs.encode()}
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 class _Stoppable(ChangedLoader):
-    """Batches of an evaluation, which ends by `Terminated` where SIGTERM came."""
+    """Batches of an evaluation, which ends by `Terminated` where SIGTERM came to any process."""
 
     def __init__(self, loader: Loader, termination: Termination) -> None:
         super().__init__(loader)
         self._termination = termination
 
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch without the first `start_batch` ones; a collective each."""
+        for batch in parallel.in_step(super().epoch(epoch, start_batch)):
+            if parallel.anywhere(self._termination.requested):
+                raise Terminated("terminated")
+            yield batch
+
     def _changed(self, batch: Batch) -> Batch:
-        self._termination.check()
         return batch

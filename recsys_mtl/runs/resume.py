@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from recsys_mtl import parallel
 from recsys_mtl.checkpoints import Checkpoint, Checkpoints, DamagedError
 from recsys_mtl.config import Config
 from recsys_mtl.config.flat import flat
@@ -29,9 +30,29 @@ _ANEW = "start anew with --resume never, or give another folder with --out"
 def find(checkpoints: Checkpoints, resume: Resume) -> Checkpoint | None:
     """The checkpoint to resume from; None: the training starts anew.
 
+    Of several processes the first one reads it; the others get all but its tensors.
+
     Raises:
         UserError: there is none of that step, or it is damaged.
     """
+    checkpoint = parallel.on_first(lambda: _find(checkpoints, resume))
+    return _of_first(checkpoint) if parallel.several() else checkpoint
+
+
+def _of_first(own: Checkpoint | None) -> Checkpoint | None:
+    """The checkpoint of rank 0."""
+    known = parallel.broadcast(
+        None if own is None else [str(own.path), own.state["values"], own.run]
+    )
+    if known is None:
+        return None
+    files = parallel.broadcast_files(None if own is None else own.files)
+    path, values, run = known
+    tensors = {} if own is None else own.state["tensors"]
+    return Checkpoint(Path(path), {"tensors": tensors, "values": values}, run, files)
+
+
+def _find(checkpoints: Checkpoints, resume: Resume) -> Checkpoint | None:
     steps = checkpoints.steps()
     if resume == "never" or (resume == "auto" and checkpoints.ended):
         return None
@@ -91,6 +112,7 @@ def environment() -> dict[str, Any]:
         "recsys-mtl": installed_version(),
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
+        "processes": parallel.world(),
         "processor": f"{platform.machine()} {processor()['model']}",
         "vectors": torch.backends.cpu.get_cpu_capability(),
     }
@@ -98,7 +120,7 @@ def environment() -> dict[str, Any]:
 
 def warn_of_differences(before: Mapping[str, Any]) -> None:
     """Warn where a resumed training may differ in the last bits from one that was not killed."""
-    now = environment()
+    now, before = environment(), {"processes": 1, **before}
     names = [name for name in now if now[name] != before.get(name)]
     if names:
         shown = ", ".join(f"{name} {before.get(name)} is now {now[name]}" for name in names)

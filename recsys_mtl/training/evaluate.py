@@ -5,7 +5,7 @@ Shapes: R rows of the set, B rows of a batch, C columns of a task's predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 from recsys_mtl import parallel
 from recsys_mtl.columns.keys import GroupKey, Key, SegmentKey
 from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.data.batch import Batch, padding
+from recsys_mtl.data.batch import Batch, never_empty
 from recsys_mtl.data.loader import Loader
 from recsys_mtl.losses import TaskLosses
 from recsys_mtl.metrics import Metrics, from_values, to_values
@@ -146,7 +146,8 @@ class Evaluator:
         counts = np.zeros(len(self.tasks), dtype=np.int64)
         scorers = [network.scorer(t.name) if t.items else _no_items for t in self.tasks]
         batches = loader.epoch(0)
-        for batch in _without_empty(parallel.in_step(batches)) if shared else batches:
+        for some in parallel.in_step(batches) if shared else batches:
+            batch = never_empty(some)
             moved = batch.to(device)
             with autocast(self.precision, device):
                 embedded = network.embed(moved)
@@ -176,9 +177,8 @@ class Evaluator:
         )
         if not shared:
             return self._measured_on(rows.columns, numbers)
-        if parallel.rank() == 0:
-            numbers = self._measured_on(rows.columns, numbers)
-        return _with_metrics_of_first(numbers)
+        measured = parallel.on_first(lambda: self._measured_on(rows.columns, numbers))
+        return _with_metrics_of_first(numbers if measured is None else measured)
 
     def _own_rows(self, batch: Batch) -> AllRows:
         return AllRows(self.losses.masses(batch.labels, batch.weights), batch.num_rows)
@@ -267,14 +267,6 @@ class Evaluator:
             rows = int((~np.isnan(observed) & (weights > 0)).sum())
             conditional[task.name] = Conditional(task.through, rows, metrics)
         return conditional
-
-
-def _without_empty(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Batches without rows, which have no layout, are one that stands for none."""
-    last: Batch | None = None
-    for batch in batches:
-        last = padding(last.select(torch.tensor([0]))) if last and not batch.num_rows else batch
-        yield last
 
 
 def _with_metrics_of_first(scores: Scores) -> Scores:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from recsys_mtl import parallel
@@ -67,6 +68,31 @@ def on_first(
         if owner == parallel.rank():
             parallel.send(tensors[name][start:stop], 0)
     return None
+
+
+def of_first(tensors: Mapping[str, Tensor], embeddings: Embeddings) -> dict[str, Tensor]:
+    """The first process' complete tensors; of sharded tables each process gets its own rows.
+
+    Args:
+        tensors: of the first process; not used in others.
+        embeddings: of the network.
+    """
+    first = parallel.rank() == 0
+    shapes = {n: ([*t.shape], str(t.dtype).removeprefix("torch.")) for n, t in tensors.items()}
+    spread: dict[str, Tensor] = {}
+    for name, (shape, dtype) in parallel.broadcast(shapes).items():
+        rows, kind = _ranges(name, embeddings), getattr(torch, dtype)
+        if rows is None:
+            spread[name] = tensors[name] if first else torch.empty(shape, dtype=kind)
+            parallel.broadcast_tensor(spread[name])
+        elif first:
+            for to, part in enumerate(rows[1:], 1):
+                parallel.send(tensors[name][part.start : part.stop], to)
+            spread[name] = tensors[name][: rows[0].stop]
+        else:
+            own = torch.empty(len(rows[parallel.rank()]), *shape[1:], dtype=kind)
+            spread[name] = parallel.received(own, 0)
+    return spread
 
 
 def _complete(tensors: Mapping[str, Tensor], embeddings: Embeddings) -> dict[str, Tensor | Pieces]:

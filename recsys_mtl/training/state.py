@@ -5,11 +5,17 @@ Tensors and values are separate: tensors are written without pickle, values as J
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
+
+from recsys_mtl import parallel
+
+_RNG = re.compile(r"(rng\.rank-)(\d+)(\..+)")
 
 
 class TrainingState(TypedDict):
@@ -49,8 +55,8 @@ class Rng(StateOwner):
     numbers of combiners depend on seed and step only.
     """
 
-    def __init__(self, device: torch.device, rank: int = 0) -> None:
-        self._device = device
+    def __init__(self, device: torch.device) -> None:
+        self._device, rank = device, parallel.rank()
         self._cpu, self._cuda = f"rank-{rank}.cpu", f"rank-{rank}.cuda"
 
     def tensors(self) -> dict[str, Tensor]:
@@ -65,6 +71,39 @@ class Rng(StateOwner):
         torch.set_rng_state(tensors[self._cpu].cpu())
         if self._cuda in tensors:
             torch.cuda.set_rng_state(tensors[self._cuda].cpu(), self._device)
+
+
+def with_all_rng(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state's tensors with the random numbers of every process; a collective."""
+    every = dict(tensors)
+    for name in filter(_RNG.fullmatch, tensors):
+        for rank, of_rank in enumerate(parallel.gathered(tensors[name])):
+            every[_RNG.sub(rf"\g<1>{rank}\3", name)] = of_rank
+    return every
+
+
+def with_own_rng(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state's tensors with the random numbers of this process only.
+
+    Those of a process that the state does not know are seeded anew.
+    """
+    own = {name: tensor for name, tensor in tensors.items() if not _RNG.fullmatch(name)}
+    for name, tensor in tensors.items():
+        if (match := _RNG.fullmatch(name)) is None:
+            continue
+        renamed = f"{match[1]}{parallel.rank()}{match[3]}"
+        if renamed in tensors:
+            own[renamed] = tensors[renamed]
+        elif match[2] == "0":
+            own[renamed] = _seeded(tensor, renamed)
+    return own
+
+
+def _seeded(state: Tensor, name: str) -> Tensor:
+    """The state of a new generator, other than one with this state."""
+    text = state.cpu().numpy().tobytes() + name.encode()
+    seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+    return torch.Generator("cuda" if name.endswith("cuda") else "cpu").manual_seed(seed).get_state()
 
 
 def collect(parts: Mapping[str, StateOwner]) -> TrainingState:

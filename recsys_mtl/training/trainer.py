@@ -27,7 +27,15 @@ from recsys_mtl.training.optim import schedule_factor
 from recsys_mtl.training.running import RunningEpoch
 from recsys_mtl.training.shards import own_rows
 from recsys_mtl.training.skips import Skips
-from recsys_mtl.training.state import Rng, StateOwner, TrainingState, collect, reserve, restore
+from recsys_mtl.training.state import (
+    Rng,
+    StateOwner,
+    TrainingState,
+    collect,
+    reserve,
+    restore,
+    with_own_rng,
+)
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.step_state import step_parts
 
@@ -185,12 +193,13 @@ class Trainer:
     def load_state_dict(self, state: TrainingState) -> None:
         """Take over the state of a trainer with the same settings and data, before `fit`.
 
-        Sharded tables may be complete: a process takes its own rows.
+        Sharded tables may be complete: a process takes its own rows. The same for random numbers;
+        a process that the state does not know gets new ones.
 
         Raises:
             ValueError: the state of another kind of training.
         """
-        own = own_rows(state["tensors"], self.step.network.embeddings)
+        own = own_rows(with_own_rng(state["tensors"]), self.step.network.embeddings)
         restore(self._parts, {**state, "tensors": own})
         self._restored = False
 

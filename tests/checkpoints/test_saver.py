@@ -49,7 +49,8 @@ def train(trainer: FakeTrainer, saver: Saver, steps: int, *, wait: bool = True) 
     for _ in range(steps):
         trainer.steps += 1
         trainer.weight += 1
-        saver.step()
+        if saver.due():
+            saver.take()
         if wait:
             saver.wait()
 

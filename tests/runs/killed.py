@@ -2,7 +2,8 @@
 
 A line of JSON in, a line out: `{"argv": […], "log": PATH, "seconds": 1.5, "change": 7}` runs the
 command, and kills it after so much time or before so many changes of files; the answer has its
-`status`, `seconds` and `changes`.
+`status`, `seconds` and `changes`. With `"processes": 2` so many run it together, as torchrun starts
+them; the one of `rank` is killed, by `signal`, and `status` is that of each.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,18 +29,18 @@ from recsys_mtl.runs import train
 MODIFIERS = ((Path, "rename"), (Path, "unlink"), (Path, "mkdir"), (os, "replace"))
 
 
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def die(by: int) -> None:
+    os.kill(os.getpid(), by)
 
 
-def counting(before: int | None) -> Callable[[], int]:
+def counting(before: int | None, by: int) -> Callable[[], int]:
     """Count changes of files, and die before one of them."""
     count = [0]
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
         def change(*args: Any, **kwargs: Any) -> Any:
             if count[0] == before:
-                die()
+                die(by)
             count[0] += 1
             return original(*args, **kwargs)
 
@@ -53,30 +56,55 @@ def child(job: dict[str, Any], answer: int) -> None:
     log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    changes = counting(job.get("change"))
+    by = job.get("signal", signal.SIGKILL)
+    changes = counting(job.get("change"), by)
     train.prove_model = lambda *_, **__: 0.0  # a process of half a minute
     if (seconds := job.get("seconds")) is not None:
-        threading.Timer(seconds, die).start()
+        timer = threading.Timer(seconds, die, [by])
+        timer.daemon = True
+        timer.start()
     status = main(job["argv"])
     os.write(answer, json.dumps({"changes": changes()}).encode())
     os._exit(status)
 
 
-def run(job: dict[str, Any]) -> dict[str, Any]:
-    """The outcome of a command."""
-    begun = time.monotonic()
+def forked(job: dict[str, Any]) -> tuple[int, Any]:
+    """A child that runs a command: its id, and its answer as a file."""
     read, write = os.pipe()
     if not (pid := os.fork()):
+        os.close(read)
         try:
             child(job, write)
         finally:
+            traceback.print_exc()
             os._exit(99)
     os.close(write)
-    with os.fdopen(read) as answer:
-        outcome_of_child = answer.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    outcome = {"status": status, "seconds": time.monotonic() - begun}
-    return outcome | (json.loads(outcome_of_child) if outcome_of_child else {})
+    return pid, os.fdopen(read)
+
+
+def run(job: dict[str, Any]) -> dict[str, Any]:
+    """The outcome of a command."""
+    begun = time.monotonic()
+    world = job.get("processes", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    children = []
+    for rank in range(world):
+        own = job if rank == job.get("rank", 0) else job | {"seconds": None, "change": None}
+        if world > 1:
+            ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo"}
+            worlds = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+            os.environ |= group | ranks | worlds
+        children.append(forked(own))
+    for name in [name for name in os.environ if name.endswith(("RANK", "WORLD_SIZE"))]:
+        del os.environ[name]
+    answers = [answer.read() for _, answer in children]
+    status = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid, _ in children]
+    for _, answer in children:
+        answer.close()
+    outcome = {"status": status if world > 1 else status[0], "seconds": time.monotonic() - begun}
+    return outcome | (json.loads(answers[0]) if answers[0] else {})
 
 
 if __name__ == "__main__":

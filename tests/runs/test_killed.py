@@ -9,16 +9,20 @@ import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars.selectors as cs
 import pytest
 import yaml
 from mlflow import MlflowClient
 
+from recsys_mtl.serving.bundle import load_bundle
 from tests.toy import DOCUMENT, Document, make_toy
 
 KILLS = int(os.environ.get("RECSYS_MTL_KILLS", "6"))
@@ -87,11 +91,11 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     forks.end()
 
 
-def written(folder: Path, case: str) -> Path:
+def written(folder: Path, case: Document) -> Path:
     """The config of a case, with its data."""
     toy = make_toy(folder)
     document = toy.document()
-    for part, values in (("training", TRAINING), *CASES[case].items()):
+    for part, values in (("training", TRAINING), *case.items()):
         document[part] = document.get(part, DOCUMENT.get(part, {})) | values
     path = folder / "toy.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
@@ -153,7 +157,11 @@ def test_a_killed_training_ends_as_one_that_was_not(
 ) -> None:
     index = list(CASES).index(case)
     kills = KILLS // len(CASES) + (index < KILLS % len(CASES))
-    folder, config, draw = forks.log.parent, written(tmp_path, case), random.Random(SEED + index)
+    folder, config, draw = (
+        forks.log.parent,
+        written(tmp_path, CASES[case]),
+        random.Random(SEED + index),
+    )
     straight = forks.run("train", config, "--out", tmp_path / "straight")
     assert straight["status"] == 0, forks.log.read_text()[-3000:]
     expected = left(tmp_path / "straight"), tracked(tmp_path / "straight", folder)
@@ -175,3 +183,56 @@ def test_a_killed_training_ends_as_one_that_was_not(
             killed += not ended
             sys.stderr.write(f"{case}, killed at {kill}: {outcome['status']} {names_in(run)}\n")
         assert (left(run), tracked(run, folder)) == expected
+
+
+TOGETHER: Document = {
+    "combiner": {"name": "cagt"},
+    "adatt": {"mechanism": "loss", "warmup_epochs": 1, "freeze_epoch": 2},
+    "model": {"embedding": {"dim": 4, "backend": "plain", "unknown_dropout": 0.3}},
+}
+
+
+@pytest.mark.slow
+def test_killed_processes_end_as_ones_that_were_not(tmp_path: Path, forks: Forks) -> None:
+    config, draw = written(tmp_path, TOGETHER), random.Random(SEED)
+
+    def trained(name: str, **job: Any) -> dict[str, Any]:
+        return forks.run("train", config, "--out", tmp_path / name, processes=2, **job)
+
+    straight = trained("straight")
+    assert straight["status"] == [0, 0], forks.log.read_text()[-3000:]
+    for number in range(max(1, KILLS // 6)):
+        run = f"run-{number}"
+        for rank in range(2):
+            share = draw.uniform(0.1, 0.6)
+            kill = {"change": int(share * straight["changes"])}
+            outcome = trained(
+                run, rank=rank, **({"seconds": share * straight["seconds"]} if rank else kill)
+            )
+            text = f"{rank} killed at {share:.2f}: {outcome['status']} {names_in(tmp_path / run)}"
+            sys.stderr.write(f"two processes, {text}\n")
+            assert outcome["status"] == [0, 0] or -9 in outcome["status"]
+        assert trained(run)["status"] == [0, 0], forks.log.read_text()[-3000:]
+        assert left(tmp_path / run) == left(tmp_path / "straight")
+
+
+@pytest.mark.slow
+def test_a_training_ends_in_another_number_of_processes(tmp_path: Path, forks: Forks) -> None:
+    config = written(tmp_path, {"model": {"dropout": 0.0}})
+
+    def trained(name: str, processes: int, **job: Any) -> dict[str, Any]:
+        return forks.run("train", config, "--out", tmp_path / name, processes=processes, **job)
+
+    straight = trained("straight", 2)
+    assert straight["status"] == [0, 0], forks.log.read_text()[-3000:]
+    early = straight["changes"] // 4
+    ended = trained("run", 2, change=early, signal=signal.SIGTERM)
+    assert ended["status"] == [143, 143], forks.log.read_text()[-3000:]
+    assert trained("run", 1, change=early)["status"] == -9
+    assert trained("run", 2)["status"] == [0, 0], forks.log.read_text()[-3000:]
+    rows = make_toy(tmp_path).rows()
+    first, second = (
+        load_bundle(tmp_path / name / "model").predict(rows).select(cs.float()).to_numpy()
+        for name in ("straight", "run")
+    )
+    assert np.abs(first - second).max() <= 1e-6

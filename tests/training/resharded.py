@@ -55,7 +55,10 @@ class Leg:
     def load(self, name: str) -> None:
         tensors = load_file(self.folder / f"{name}.safetensors")
         values = json.loads((self.folder / f"{name}-values.json").read_text())
-        own = shards.own_rows(tensors, self.embeddings)
+        if name == "row" and parallel.several():  # one process reads for all
+            own = shards.of_first({} if parallel.rank() else tensors, self.embeddings)
+        else:
+            own = shards.own_rows(tensors, self.embeddings)
         restore(self.parts, {"tensors": own, "values": values})
 
     def train(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from recsys_mtl import parallel
 from recsys_mtl.columns.spec import DataSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
@@ -331,3 +332,23 @@ def test_the_state_of_another_training_is_refused(make: Make, case: str, message
     with pytest.raises(ValueError, match=message):
         other.load_state_dict(state)
     assert_same(stored(other), before)
+
+
+def test_a_process_takes_its_own_random_numbers_or_new_ones(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = stored(make())
+    tensors = {**own["tensors"], "rng.rank-1.cpu": _seeded(9).get_state()}
+    draws = []
+    for rank in (0, 1, 2, 2):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        make().load_state_dict({**own, "tensors": tensors})
+        draws.append(torch.rand(1).item())
+    torch.set_rng_state(own["tensors"]["rng.rank-0.cpu"])
+    assert draws[:2] == [torch.rand(1).item(), torch.rand(1, generator=_seeded(9)).item()]
+    assert draws[2] == draws[3]
+    assert len(set(draws)) == 3
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
