@@ -57,7 +57,7 @@ def make_embeddings(
             found=obstacle,
             fix="use backend: plain, or see `recsys-mtl doctor`"
             if shards is None
-            else "use backend: torchrec, or sharding: replicated",
+            else "correct that, or use sharding: replicated",
         )
     if obstacle and backend != "plain":
         _log.info("plain embedding tables instead of TorchRec's: %s", obstacle)
