@@ -1,13 +1,19 @@
-"""What a job cost."""
+"""Memory: how much a job took, and arrays that may be larger than it."""
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
+import tempfile
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 REPLICATED_BYTES = 2**30
 """Weights of all tables up to which every one of several processes has them, by default."""
@@ -17,6 +23,22 @@ _CONTAINER = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+LARGEST_IN_MEMORY = 2**30
+"""Bytes of an array; `spacious` has a larger one in a file."""
+
+
+def spacious(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of any content; a large one is mapped from a temporary file, whose pages can leave.
+
+    Where its folder (TMPDIR) has no room, or the system cannot reserve it, it is in memory.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size > LARGEST_IN_MEMORY and hasattr(os, "posix_fallocate"):
+        with suppress(OSError), tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a disk that is full later would kill us
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    return np.empty(shape, dtype)
 
 
 def peak_memory_mb() -> float:

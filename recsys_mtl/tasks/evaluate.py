@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recsys_mtl.columns.keys import NO_GROUP
+from recsys_mtl.memory import LARGEST_IN_MEMORY, spacious
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics.lists import ListMetrics, list_metrics
 from recsys_mtl.metrics.weighing import Array, Ints
@@ -66,7 +68,8 @@ def evaluate_task(
         return _all_undefined(names, "no labelled rows")
     predictions = of_kind.for_metrics(labels, predictions)
     if not rows.all():
-        labels, predictions, weights = labels[rows], predictions[rows], weights[rows]
+        predictions = _selected(predictions, rows)
+        labels, weights = labels[rows], weights[rows]
     if not of_kind.infinite and not _all_finite(predictions):
         return _all_undefined(names, "some predictions are not finite")
     return of_kind.metrics(labels, predictions, weights, bins=calibration_bins, top_k=top_k)
@@ -104,6 +107,18 @@ def evaluate_lists(
         return None
     lists = list_metrics(labels[rows], scores, weights[rows], groups[rows], names)
     return replace(lists, first=rows[lists.first])
+
+
+def _selected(values: Array, rows: NDArray[np.bool_]) -> Array:
+    """These rows, copied in parts where they are many values."""
+    if values.nbytes <= LARGEST_IN_MEMORY:
+        return values[rows]
+    indices = np.flatnonzero(rows)
+    selected: Array = spacious((len(indices), *values.shape[1:]), values.dtype)
+    for start in range(0, len(indices), _PART):
+        part = slice(start, start + _PART)
+        selected[part] = values[indices[part]]
+    return selected
 
 
 def _all_finite(values: Array) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl import parallel
 from recsys_mtl.data.loader import Loader
+from recsys_mtl.memory import spacious
 
 Column = NDArray[Any]
 
@@ -22,6 +23,7 @@ Column = NDArray[Any]
 class CollectedRows:
     """Columns of all rows, in the order of the loader and without a second copy of them.
 
+    A column above a GiB, the predictions of many classes, is in a temporary file; see `spacious`.
     Where processes share the batches, the first one gets the rows of all, and the others keep none.
 
     Args:
@@ -49,7 +51,7 @@ class CollectedRows:
         for name, part in parts.items():
             if name not in self._columns:
                 shape = self._loader.num_rows, *part.shape[1:]
-                self._columns[name] = np.empty(shape, part.dtype)
+                self._columns[name] = spacious(shape, part.dtype)
             self._columns[name][self._filled : self._filled + len(part)] = part
         self._batch += 1
         self._filled += sum(shares)

@@ -7,9 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from recsys_mtl import memory
 from recsys_mtl.config.task_facts import larger_is_better
 from recsys_mtl.metrics import Undefined, to_json
-from recsys_mtl.tasks import KINDS, kind_of
+from recsys_mtl.tasks import KINDS, evaluate, kind_of
 from recsys_mtl.tasks.evaluate import evaluate_task, metric_names
 
 
@@ -53,6 +54,20 @@ def test_unlabelled_and_weightless_rows_change_nothing(kind: str) -> None:
     p[6:] = math.nan
     labels[6], weights[7] = math.nan, 0.0
     assert evaluate_task(kind, labels, p, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_predictions_in_a_file_have_the_same_metrics(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p, labels = predictions(kind, 8), np.array([1.0, 0, 1, math.nan, 0, 1, 1, 0])
+    expected = evaluate_task(kind, labels, p)
+    for module in (memory, evaluate):
+        monkeypatch.setattr(module, "LARGEST_IN_MEMORY", 0)
+    monkeypatch.setattr(evaluate, "_PART", 3)
+    mapped = memory.spacious(p.shape, p.dtype)
+    mapped[:] = p
+    assert evaluate_task(kind, labels, mapped) == expected
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
