@@ -76,7 +76,7 @@ def _exit_code(work: Callable[[], Any], name: str | None) -> int:
     try:
         status = work()
         if status == INTERRUPTED:  # how newer typer and our commands report an interrupt
-            return _fail("interrupted", status=status)
+            return _interrupted()
         return status if isinstance(status, int) else 0
     except ReportedError:
         return WRONG_INPUT
@@ -89,7 +89,7 @@ def _exit_code(work: Callable[[], Any], name: str | None) -> int:
     except UsageError as error:
         return _fail(f"{error.format_message()} (see {name or sys.argv[0]} --help)")
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED if silent() else _fail("interrupted", status=INTERRUPTED)
+        return _interrupted()
     except Terminated as error:
         return TERMINATED if silent() else _fail(str(error), status=TERMINATED)
     except (OSError, RuntimeError, MemoryError) as error:  # raised again, unless space is the cause
@@ -125,6 +125,11 @@ def configure_logging(*, verbose: bool) -> None:
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "INFO" if verbose else "WARNING")
+
+
+def _interrupted() -> int:
+    others_report = silent() or multiprocessing.parent_process() is not None
+    return INTERRUPTED if others_report else _fail("interrupted", status=INTERRUPTED)
 
 
 def _fail(*problems: str, status: int = WRONG_INPUT) -> int:
