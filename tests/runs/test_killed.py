@@ -218,7 +218,11 @@ def test_killed_processes_end_as_ones_that_were_not(tmp_path: Path, forks: Forks
 
 @pytest.mark.slow
 def test_a_training_ends_in_another_number_of_processes(tmp_path: Path, forks: Forks) -> None:
-    config = written(tmp_path, {"model": {"dropout": 0.0}})
+    embedding = {"dim": 4, "backend": "torchrec"}
+    tables = {"tables": {"sharding": "row"}}
+    config = written(
+        tmp_path, {"model": {"dropout": 0.0, "embedding": embedding}, "training": tables}
+    )
 
     def trained(name: str, processes: int, **job: Any) -> dict[str, Any]:
         return forks.run("train", config, "--out", tmp_path / name, processes=processes, **job)
