@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from recsys_mtl.errors import UserError, wrong
 
 ABSENT = -1
+_AT_ONCE = 1_000_000  # Python texts in memory
 _INTEGER = r"^(?:0|-?[1-9][0-9]{0,18})$"
 _COLUMNS = {"row": pa.int32(), "seen": pa.uint32()}
 INTEGERS = pa.schema({"key": pa.int64(), **_COLUMNS})
@@ -82,7 +83,9 @@ class SortedKeys:
             spellings: the same of other spellings.
         """
         types = {field.name: field.type for field in schema}
-        both = pl.concat([categories.sort("key"), spellings.sort("key")])
+        both = categories.sort("key")
+        if spellings.height:
+            both.extend(spellings.sort("key").select(both.columns))
         arrays = [pa.array(both[name].to_arrow(), type=types[name]) for name in types]
         arrays = [a.combine_chunks() if isinstance(a, pa.ChunkedArray) else a for a in arrays]
         described = schema.with_metadata({"exact": str(categories.height)})
@@ -136,9 +139,10 @@ class SortedKeys:
 
 def hashed(texts: pl.Series) -> NDArray[np.uint64]:
     """(B,) pandas' keyed SipHash of each text, the same in every process and version."""
-    hashes: NDArray[np.uint64] = pd.util.hash_array(
-        np.array(texts.to_list(), dtype=object), categorize=False
-    )
+    hashes = np.empty(len(texts), np.uint64)
+    for start in range(0, len(texts), _AT_ONCE):
+        objects = np.array(texts[start : start + _AT_ONCE].to_list(), dtype=object)
+        hashes[start : start + _AT_ONCE] = pd.util.hash_array(objects, categorize=False)
     return hashes
 
 

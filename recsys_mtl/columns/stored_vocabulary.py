@@ -292,7 +292,8 @@ def _named(texts: pl.Series, nulls: list[str]) -> NDArray[np.int64]:
 def _keyed(categories: pl.DataFrame, integers: bool) -> pl.DataFrame:
     """The rows of a file."""
     keys = integers_of(categories["text"])
-    kept = categories.filter(keys.is_not_null() if integers else keys.is_null())
+    kept = categories.drop("text") if integers else categories
+    kept = kept.filter(keys.is_not_null() if integers else keys.is_null())
     key = keys.drop_nulls() if integers else pl.Series(hashed(kept["text"]), dtype=pl.UInt64)
-    columns = [key.alias("key"), kept["row"], kept["seen"].clip(upper_bound=_MOST)]
-    return pl.DataFrame(columns if integers else [*columns, kept["text"]])
+    seen = kept["seen"].clip(upper_bound=_MOST).cast(pl.UInt32)
+    return kept.with_columns(key.alias("key"), seen)
