@@ -19,7 +19,7 @@ from recsys_mtl.config.recipe import DataSize, RecipeName
 from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.splits import Splits
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.features.table import features_by_table, stored_vocabularies
 
 PREPROCESSOR, FACTS, EXAMPLE = "preprocessor.json", "fitting.json", "example.parquet"
@@ -91,6 +91,8 @@ class Fitting:
             coder.counts = counts[table]  # which a model does without
         stored = stored_vocabularies(preprocessor.features)
         for vocabulary, its_folder in zip(stored, folders, strict=True):
+            if folder is None and not Path(its_folder).is_dir():
+                raise _out_of_reach(its_folder)
             vocabulary.adopt(folder or Path(its_folder))
         example = pl.read_parquet(io.BytesIO(files[EXAMPLE]))
         return cls(preprocessor=preprocessor, size=size, blocks=blocks, example=example, **facts)
@@ -118,6 +120,15 @@ class Fitting:
                 if resumed
                 else "give all machines the same files, or a shared folder",
             )
+
+
+def _out_of_reach(folder: str) -> UserError:
+    return wrong(
+        "a vocabulary in a file reaches only processes of one machine",
+        where=folder,
+        found="no such folder on this machine",
+        fix="set $TMPDIR to a folder that the machines share, or storage: memory",
+    )
 
 
 def _vocabularies(preprocessor: Preprocessor) -> Iterator[tuple[str, Vocabulary]]:

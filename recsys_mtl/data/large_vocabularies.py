@@ -31,7 +31,7 @@ from recsys_mtl.features.table import TableFeature, coder_of, features_by_table
 
 log = logging.getLogger(__name__)
 FILE_FROM = 5_000_000
-"""Values from which `storage: auto` is a file: in memory each takes about 220 bytes."""
+"""Values from which `storage: auto` is a file: in memory each takes about 300 bytes."""
 _SKETCH = 4096
 
 

@@ -88,9 +88,10 @@ class RunCheckpoints(Recorder):
     @cached_property
     def fitted(self) -> Fitting | None:
         """What the run learned of its training rows, if it was begun before."""
-        return (
-            None if self._begun is None else Fitting.from_files(self._begun.files, self._begun.path)
-        )
+        begun = self._begun
+        if begun is None:
+            return None
+        return parallel.together(lambda: Fitting.from_files(begun.files, begun.path))
 
     def handled(self) -> AbstractContextManager[None]:
         """Inside, SIGTERM ends the run, from within the training with a checkpoint."""

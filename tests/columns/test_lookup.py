@@ -44,3 +44,13 @@ def test_counts_are_ranked_by_count_then_text_across_chunks_and_types():
     counts.update(pl.Series(["b", "skip", "a"]))
     ranked = counts.ranked(without=["skip"])
     assert list(ranked.items()) == [("2", 4), ("a", 2), ("b", 2), ("z", 1)]
+
+
+def test_small_integers_are_looked_up_in_a_table_with_the_same_codes(monkeypatch) -> None:
+    table = {"7": 2, "0": 3, "1e3": 4, "x": 5, "42": 1}
+    low, high = -(2**63), 2**63 - 1
+    values = pl.Series([7, 0, 1000, 999, 1001, 42, -1, -2, low, low + 1, high, high - 1, None])
+    codes = Lookup(table, null=1, unknown=0).codes(values).tolist()
+    assert codes == [2, 3, 4, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+    monkeypatch.setattr("recsys_mtl.columns.lookup._DENSE_LEAST", -(10**6))
+    assert Lookup(table, null=1, unknown=0).codes(values).tolist() == codes

@@ -105,6 +105,13 @@ def test_a_checkpoint_has_the_files_and_may_be_deleted(toy: Toy, tmp_path: Path)
     again = Fitting.from_files(begun.files, begun.path)
     elsewhere = Fitting.from_files(fitting.to_files())  # another process of the machine
     checkpoints.remove()
+    away = {
+        name: content.replace(b"/recsys-mtl-", b"/no-")
+        for name, content in files.items()
+        if isinstance(content, bytes)
+    }
+    with pytest.raises(UserError, match=r"only processes of one machine; .* set \$TMPDIR"):
+        Fitting.from_files(away)
     rows = toy.rows()
     expected = fitting.preprocessor.encode(rows)
     for other in (again, elsewhere):
@@ -153,12 +160,17 @@ def test_unknown_ids_of_the_validation_rows_are_reported(toy: Toy, caplog) -> No
     )
 
 
-@pytest.mark.slow  # two trainings
+@pytest.mark.slow  # four trainings
 def test_a_run_with_files_is_bit_for_bit_one_in_memory(toy: Toy, monkeypatch) -> None:
     """Training, weights, predictions, the reference for drift; the parts that read the folder."""
     memory = train(toy.config(), toy.folder / "memory")
     monkeypatch.setattr("recsys_mtl.data.large_vocabularies.FILE_FROM", 2)
-    file = train(toy.config("training.checkpoints.every=1e-9"), toy.folder / "file")
+    kept = ["every=3", "unit=steps", "after_end=keep"]
+    config = toy.config(*(f"training.checkpoints.{setting}" for setting in kept))
+    file = train(config, toy.folder / "file")
+    first, *_ = Checkpoints(toy.folder / "file").steps()
+    again = train(config, toy.folder / "file", resume=first)
+    assert again["tasks"] == file["tasks"]
     assert memory["tasks"] == file["tasks"]
     assert memory["training"]["epochs"][1]["score"] == file["training"]["epochs"][1]["score"]
     models = [toy.folder / name / "model" for name in ("memory", "file")]
