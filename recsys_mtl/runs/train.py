@@ -12,18 +12,14 @@ The test metrics are those of the saved weights in fp32, which is how prediction
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from torch import Tensor
 
 from recsys_mtl import parallel
 from recsys_mtl.boosting import Boosted, require_installed
@@ -32,8 +28,7 @@ from recsys_mtl.config.check_processes import require_shareable
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.errors import UserError, wrong
-from recsys_mtl.files import atomic_write
+from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
@@ -47,28 +42,25 @@ from recsys_mtl.runs.folder import (
     JOB,
     MODEL,
     require_space,
-    require_training_folder,
     training_folder,
 )
 from recsys_mtl.runs.measured import measured, segment_numbers, segment_table, with_conditional
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
+from recsys_mtl.runs.save import save_model
 from recsys_mtl.runs.track import Baselines, track_outcome
-from recsys_mtl.serving.bundle import CONFIG, check_storable, load_bundle, save_bundle
+from recsys_mtl.serving.bundle import check_storable, load_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
-from recsys_mtl.tensor_file import Pieces
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import NullRun, Run
 from recsys_mtl.tracking.uri import redact_uri, without_secrets
 from recsys_mtl.training.evaluate import Scores
-from recsys_mtl.training.shards import on_first
 from recsys_mtl.wiring.run import build_evaluator
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 log = logging.getLogger(__name__)
-Tensors = Mapping[str, Tensor | Pieces]
 
 
 def train(
@@ -162,7 +154,7 @@ def _train(
         tracked = parallel.on_first(opened) or NullRun()
         checkpoints.report_to(tracked)
         fitted = fit_network(config, prepared, checkpoints)
-        _save_by_first(fitted, partial(_save, out, config, prepared, fitted, sampler))
+        save_model(out, config, prepared, fitted, sampler)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
         test = evaluator(fitted.network, prepared.loaders["test"])
         interrupted = fitted.result.stopped == "interrupted"
@@ -227,86 +219,6 @@ def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> Result
     columns = {"model": metrics, **others}
     title, segments = f"{result['name']}: test rows", segment_table(result["tasks"])
     return ResultTable(title, kinds, columns, note or None, segments)
-
-
-def _save_by_first(fitted: Fitted, save: Callable[[Tensors, Tensors], None]) -> None:
-    """Call `save` with the weights and the optimizer's state, complete, in the first process.
-
-    Raises:
-        UserError: its, in all processes.
-    """
-    weights, optimizer = fitted.network.state_dict(), fitted.optimizer
-    embeddings = fitted.network.embeddings
-    if not embeddings.ranges:
-        parallel.on_first(lambda: save(weights, optimizer))
-        return
-    parts = {"weights.": weights, "optimizer.": optimizer}
-    own = {f"{part}{name}": t for part, by_name in parts.items() for name, t in by_name.items()}
-
-    def work(complete: Tensors) -> None:
-        save(
-            *(
-                {name.removeprefix(p): t for name, t in complete.items() if name.startswith(p)}
-                for p in parts
-            )
-        )
-
-    parallel.together(lambda: on_first(embeddings, own, work))
-
-
-def _save(
-    out: Path,
-    config: Config,
-    prepared: Prepared,
-    fitted: Fitted,
-    sampler: ReferenceSampler,
-    weights: Tensors,
-    optimizer: Tensors,
-) -> None:
-    """The model and its config replace those of an earlier run in the same folder.
-
-    Raises:
-        UserError: they cannot be written there: the model is then in a temporary folder.
-    """
-    save = partial(
-        save_bundle,
-        config=config,
-        preprocessor=prepared.preprocessor,
-        state_dict=weights,
-        fingerprint=prepared.fingerprint,
-        optimizer=optimizer,
-    )
-    reference = None
-
-    def before_replacing() -> None:
-        for name in ("result.json", CONFIG):
-            (out / name).unlink(missing_ok=True)
-
-    try:
-        reference = sampler.reference(Predictor(config, prepared.preprocessor, fitted.network))
-    finally:
-        try:
-            require_training_folder(out)
-            save(
-                out / MODEL,
-                reference=reference,
-                before_replacing=before_replacing,
-            )
-        except UserError as error:
-            raise _rescued(error, partial(save, reference=reference)) from error
-    atomic_write(out / CONFIG, dump_config(without_secrets(config)))
-
-
-def _rescued(error: UserError, save: Callable[[Path], None]) -> UserError:
-    """Store the model in a temporary folder, if that works, which the error then names."""
-    spare = Path(tempfile.mkdtemp(prefix="recsys-mtl-"))
-    try:
-        save(spare / MODEL)
-    except UserError:
-        shutil.rmtree(spare, ignore_errors=True)
-        return error
-    fix = f"the trained model is in {spare / MODEL}: move it from there"
-    return UserError(*(replace(problem, fix=fix) for problem in error.problems))
 
 
 def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:
