@@ -25,7 +25,7 @@ from recsys_mtl.errors import UserError, wrong
 Result = TypeVar("Result")
 _TORCHRUN = "WORLD_SIZE"
 _MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-_GRACE = 30.0
+_GRACE = 10.0
 """Seconds that processes have to end after another one failed, and again after SIGTERM."""
 
 
@@ -86,7 +86,7 @@ def reported_once() -> Iterator[None]:
         raise
 
 
-def launch(work: Callable[[], int], count: int) -> list[int]:
+def launch(work: Callable[[], int], count: int) -> list[int | None]:
     """Do the same work in several processes, in the environment that torchrun gives them.
 
     Signals are passed on to them. As soon as one fails the others have to end.
@@ -96,7 +96,8 @@ def launch(work: Callable[[], int], count: int) -> list[int]:
         count: how many.
 
     Returns:
-        Exit codes by rank, minus the signal's number where one ended a process.
+        Exit codes by rank, minus the signal's number where one ended a process; None: it did not
+        end by itself when another one had failed.
     """
     context = multiprocessing.get_context("spawn")
     shared = {
@@ -115,11 +116,11 @@ def launch(work: Callable[[], int], count: int) -> list[int]:
         for process in processes:
             process.start()
         with _passed_on(processes):
-            _wait(processes)
+            ended = _wait(processes)
     finally:
         signal.signal(signal.SIGINT, before)
         _send(signal.SIGKILL, processes)
-    return [process.exitcode or 0 for process in processes]
+    return [None if process in ended else process.exitcode for process in processes]
 
 
 def _count(name: str) -> int:
@@ -159,8 +160,15 @@ def _send(number: int, processes: Sequence[multiprocessing.process.BaseProcess])
             os.kill(process.pid, number)
 
 
-def _wait(processes: Sequence[multiprocessing.process.BaseProcess]) -> None:
-    """Until all have ended; where one fails, the others have `_GRACE` seconds."""
+def _wait(
+    processes: Sequence[multiprocessing.process.BaseProcess],
+) -> list[multiprocessing.process.BaseProcess]:
+    """Until all have ended; where one fails, the others have `_GRACE` seconds.
+
+    Returns:
+        Those that did not use them.
+    """
+    late: list[multiprocessing.process.BaseProcess] = []
     signals, deadline = [signal.SIGKILL, signal.SIGTERM], math.inf
     while alive := [process for process in processes if process.is_alive()]:
         left = deadline - time.monotonic()
@@ -168,8 +176,9 @@ def _wait(processes: Sequence[multiprocessing.process.BaseProcess]) -> None:
         if deadline == math.inf and any(process.exitcode for process in processes):
             deadline = time.monotonic() + _GRACE
         elif time.monotonic() >= deadline and signals:
-            number, deadline = signals.pop(), time.monotonic() + _GRACE
+            number, deadline, late = signals.pop(), time.monotonic() + _GRACE, late or alive
             _send(number, processes)
+    return late
 
 
 def _run(environment: Mapping[str, str], work: Callable[[], int]) -> None:

@@ -28,9 +28,9 @@ def train_together(work: Callable[[], int], count: int) -> int:
     verbose = logging.getLogger("recsys_mtl").isEnabledFor(logging.DEBUG)
     codes = launch(partial(_command, work, verbose), count)
     failed = [code for code in codes if code]
-    killed = [rank for rank, code in enumerate(codes) if code < 0]
+    killed = [rank for rank, code in enumerate(codes) if code is not None and code < 0]
     if killed and all(code < 0 or code == LOST for code in failed):
-        name = signal.Signals(-codes[killed[0]]).name
+        name = signal.Signals(-(codes[killed[0]] or 0)).name
         raise wrong(
             f"process {killed[0]} of {count} was killed by {name}, which ended the training",
             where="--processes",
