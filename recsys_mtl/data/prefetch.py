@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError, wait
 from typing import TypeVar
 
+from recsys_mtl.errors import wrong
+
 _Item = TypeVar("_Item")
+NAME, SECONDS = "prefetch", 10.0  # of the threads, and between two looks whether one is alive
 
 
 def prefetched(items: Iterator[_Item], ahead: int = 2) -> Generator[_Item]:

@@ -20,13 +20,14 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.files import TEMPORARY, folder_made, free_space
 from recsys_mtl.folder_lock import HOLDER, locked
 from recsys_mtl.memory import in_bytes
-from recsys_mtl.reports.output import has_result, prepare_out, require_ours
+from recsys_mtl.reports.output import has_result, prepare_out, read_result, require_ours
 from recsys_mtl.serving.bundle import CONFIG, is_bundle
 
 JOB, MODEL = "train", "model"
 _WEIGHT_BYTES = 4
 _SPOOL, _ALSO_WRITTEN = "metrics.jsonl", "verify.log"
-_WRITTEN = (CONFIG, "result.json", _SPOOL, _ALSO_WRITTEN, HOLDER)
+_BEGUN = "mlflow_run.json"
+_WRITTEN = (CONFIG, "result.json", _SPOOL, _BEGUN, _ALSO_WRITTEN, HOLDER)
 _HALF_WRITTEN = re.compile(rf"({'|'.join(map(re.escape, _WRITTEN))}){TEMPORARY}\d+-[0-9a-f]{{8}}")
 _MOVED = re.compile(rf"\.{MODEL}\.\d+\.(new|old)")
 
@@ -75,6 +76,8 @@ def require_training_folder(out: Path) -> None:
         foreign.append(_ALSO_WRITTEN)
     if not _is_spool(out / _SPOOL):
         foreign.append(_SPOOL)
+    if set(read_result(out / _BEGUN)) != {"run_id", "status"}:
+        foreign.append(_BEGUN)
     if not is_folder(out / FOLDER):
         foreign.append(FOLDER)
     require_ours(out, JOB, foreign)

@@ -203,9 +203,8 @@ def _opened(
     """The tracked run, with the config."""
     track, public = config.tracking, without_secrets(config)
     tags = {"data_fingerprint": prepared.fingerprint, "config_hash": config_hash(config)}
-    run = open_run(
-        track.enabled, track.uri, track.experiment, config.name, tags, spool=out, run_id=run_id
-    )
+    opened = partial(open_run, spool=out, begun=out, run_id=run_id)
+    run = opened(track.enabled, track.uri, track.experiment, config.name, tags)
     tracked = stack.enter_context(run)
     tracked.params(flat(public.model_dump()))
     tracked.text("config.yaml", dump_config(public))

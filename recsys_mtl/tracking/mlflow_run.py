@@ -22,6 +22,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.interrupt import Terminated
 from recsys_mtl.tracking import mlflow_limits as limits
+from recsys_mtl.tracking.begun import Begun
 from recsys_mtl.tracking.mlflow_errors import (
     is_temporary,
     opening_errors,
@@ -56,8 +57,11 @@ def open_mlflow_run(
     tags: Mapping[str, str],
     spool: Path | None,
     run_id: str | None = None,
+    begun: Path | None = None,
 ) -> MlflowRun:
     """Check the server, find or create the experiment and start a run, or continue `run_id`.
+
+    Where `begun`, a folder, names a run of a killed training, that run is ended.
 
     Raises:
         UserError: the URI is wrong, or its server cannot be reached or written.
@@ -78,7 +82,9 @@ def open_mlflow_run(
     except opening_errors() as error:
         raise unusable(uri, reason(error)) from None  # the cause would show credentials
     logger.info("tracking run %s in %s", run_id, redact_uri(uri))
-    return MlflowRun(client, str(run_id), uri, spool, resumed)
+    file = Begun(begun)
+    file.replace(client, str(run_id))
+    return MlflowRun(client, str(run_id), uri, spool, resumed, file)
 
 
 class MlflowRun:
@@ -95,6 +101,7 @@ class MlflowRun:
         uri: tracking URI of the client.
         spool: folder of `metrics.jsonl`; None keeps waiting metrics in memory only.
         resumed: what the run has from before a kill; None: it is new.
+        begun: where the run is named until it has ended.
     """
 
     def __init__(
@@ -104,12 +111,14 @@ class MlflowRun:
         uri: str,
         spool: Path | None,
         resumed: Resumed | None = None,
+        begun: Begun | None = None,
     ) -> None:
         self._client = client
         self._id = run_id
         self._uri = uri
         self._spool = None if spool is None else Spool(spool, resumed=resumed is not None)
         self._resumed = resumed
+        self._begun = begun or Begun(None)
         self._waiting: deque[Callable[[], object]] = deque()
         self._retry_at = 0.0
         self._ended = False
@@ -199,6 +208,7 @@ class MlflowRun:
         self._ended = True
         self._retry_at = 0.0
         self._write(lambda: self._client.set_terminated(self._id, status))
+        self._begun.ended(self._id, status, sent=not self._waiting)
         if self._waiting:
             kept = f"; metrics are in {self._spool.path}" if self._spool else ""
             logger.warning("%d writes never reached MLflow%s", len(self._waiting), kept)

@@ -17,6 +17,7 @@ def open_run(
     *,
     spool: Path | None = None,
     run_id: str | None = None,
+    begun: Path | None = None,
 ) -> Run:
     """Open a run before training: a wrong or unreachable server is reported at once.
 
@@ -29,6 +30,8 @@ def open_run(
         name: run name.
         tags: tags of the run.
         spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
+        begun: folder whose `mlflow_run.json` names the run until it has ended; the run that is
+            named there, of a training that was killed, is ended.
         run_id: a run that was begun before a kill and is continued, without a point twice.
 
     Raises:
@@ -38,4 +41,4 @@ def open_run(
         return NullRun()
     from recsys_mtl.tracking.mlflow_run import open_mlflow_run  # it takes seconds to import
 
-    return open_mlflow_run(uri, experiment, name, tags or {}, spool, run_id)
+    return open_mlflow_run(uri, experiment, name, tags or {}, spool, run_id, begun)

@@ -123,17 +123,25 @@ class Contender:
             text=True,
         )
 
-    def send(self, *words: str) -> None:
+    def do(self, *words: str | Path, epochs: tuple[int, ...] = ()) -> None:
+        self.resume(json.dumps({"argv": [str(word) for word in words], "epochs": epochs}))
+
+    def resume(self, line: str = "") -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         return dict(json.loads(self._process.stdout.readline()))
 
+    def kill(self) -> None:
+        self._process.kill()
+        self.end()
+
     def end(self) -> None:
-        self._process.communicate(timeout=60)
+        if self._process.returncode is None:
+            self._process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +208,11 @@ def challengers(champion: Team) -> Team:
 def race(challengers: Team, contenders: list[Contender]) -> list[dict[str, Any]]:
     """Versions 2 and 3 were promoted at the same moment."""
     for number, contender in enumerate(contenders, 2):
-        contender.send("promote", "shop", "--challenger", str(number), *RULES)
+        contender.do("promote", "shop", "--challenger", str(number), *RULES)
     for contender in contenders:
         assert contender.answer() == {"at": "the lock"}
     for contender in contenders:
-        contender.send()
+        contender.resume()
     return [contender.answer() for contender in contenders]
 
 
@@ -267,6 +275,34 @@ def test_runs_are_compared_and_ranked(challengers: Team, tmp_path: Path) -> None
     challengers.do("leaderboard", "--metric", "click/auc", "--out", tmp_path / "ranked")
     ranked = (tmp_path / "ranked/result.json").read_text()
     assert all(challengers.result(n)["mlflow"]["run_id"] in ranked for n in (1, 2, 3))
+
+
+def test_a_training_killed_while_the_database_is_away_is_resumed(
+    race: list[dict[str, Any]], champion: Team, contenders: list[Contender]
+) -> None:
+    """The points of epochs 1 and 2 were never sent; there is a checkpoint of them."""
+    out, toy = champion.toy.folder / "run-4", champion.toy.folder / "toy.yaml"
+    steps = ("training.checkpoints.every=1", "training.checkpoints.unit=steps")
+    words = ("train", toy, "--out", out, "--set", steps[0], "--set", steps[1])
+    first, second = contenders
+    first.do(*words, epochs=(1, 3))
+    assert first.answer() == {"epoch": 1}
+    champion.database.stop()
+    first.resume()
+    assert first.answer() == {"epoch": 3}
+    first.kill()
+    run_id = json.loads((out / "mlflow_run.json").read_text())["run_id"]
+    champion.database.start()
+    assert points(run_id)["train/click/loss"] == [0]
+    second.do(*words)
+    assert second.answer()["status"] == 0
+    assert champion.result(4)["mlflow"]["run_id"] == run_id
+    stored = points(run_id)
+    assert stored["train/click/loss"] == list(range(EPOCHS))
+    assert all(len(set(of)) == len(of) for of in stored.values())
+    assert stored.keys() == points(champion.result(3)["mlflow"]["run_id"]).keys()
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+    assert not (out / "mlflow_run.json").exists()
 
 
 def test_a_database_that_is_away_is_one_line(

@@ -22,6 +22,7 @@ EARLIER: Files = {
     "model/config.yaml": "name: a\n",
     "model/manifest.json": '{"format": 1, "files": {}}',
     "metrics.jsonl": '{"step": 0}\n',
+    "mlflow_run.json": '{"run_id": "a", "status": "KILLED"}',
     "verify.log": "reason",
     "notes.txt": "mine",
 }
@@ -37,6 +38,7 @@ BY_HAND: dict[str, tuple[Files, str]] = {
     "a result of another job": ({"result.json": '{"job": "evaluate"}'}, "result.json"),
     "a folder called result.json": ({"result.json/a": ""}, "result.json"),
     "metrics": ({"metrics.jsonl": "mine"}, "metrics.jsonl"),
+    "a run": ({"mlflow_run.json": '{"run_id": 1}'}, "mlflow_run.json"),
     "a log": ({"verify.log": "mine"}, "verify.log"),
     "a file called checkpoints": ({"checkpoints": "mine"}, "checkpoints"),
 }

@@ -62,6 +62,36 @@ def test_a_line_of_metrics_is_kept_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # a new database
+def test_a_run_of_a_killed_training_does_not_stay_running(tmp_path: Path) -> None:
+    """The first is killed before its first checkpoint; the server is away when the third ends."""
+    uri, file = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "mlflow_run.json"
+
+    def status(run: Any) -> str:
+        return str(MlflowClient(uri).get_run(run.id).info.status)
+
+    def begun(**more: Any) -> Any:
+        return open_run(True, uri, "an experiment", "a run", begun=tmp_path, **more)
+
+    killed = begun()
+    assert json.loads(file.read_text()) == {"run_id": killed.id, "status": "KILLED"}
+    with begun(run_id=killed.id):
+        assert status(killed) == "RUNNING", "it is continued"
+    assert status(killed) == "FINISHED"
+    assert not file.exists()
+    killed = begun()
+    with begun() as third:
+        assert (status(killed), status(third)) == ("KILLED", "RUNNING")
+        third._client = None  # any request is a refused connection
+        third._write = lambda write: third._waiting.append(write)
+    assert json.loads(file.read_text()) == {"run_id": third.id, "status": "FINISHED"}
+    with begun() as fourth:
+        assert (status(third), status(fourth)) == ("FINISHED", "RUNNING")
+    file.write_text(json.dumps({"run_id": "of another store", "status": "KILLED"}))
+    begun().end("FAILED")
+    assert not file.exists()
+
+
+@pytest.mark.slow  # a new database
 def test_a_run_is_continued(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     killed = open_run(True, uri, "an experiment", "a run")
