@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -93,9 +93,20 @@ class RunCheckpoints(Recorder):
             return None
         return parallel.together(lambda: Fitting.from_files(begun.files, begun.path))
 
-    def handled(self) -> AbstractContextManager[None]:
-        """Inside, SIGTERM ends the run, from within the training with a checkpoint."""
-        return nullcontext() if self._settings.every is None else self._termination.handled()
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Inside, SIGTERM ends the run, from within the training with a checkpoint.
+
+        An error is passed on, after a line that names the checkpoint that is left.
+        """
+        with nullcontext() if self._settings.every is None else self._termination.handled():
+            try:
+                yield
+            except Exception:
+                steps = self._checkpoints.steps()
+                if self._first and steps and not self._checkpoints.ended:
+                    log.warning("%s is kept: the same command resumes there", steps[max(steps)])
+                raise
 
     def watched(self, prepared: Prepared, sampler: ReferenceSampler) -> Prepared:
         """Take note of the data, whose evaluation may then be stopped by SIGTERM.

@@ -9,9 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_DRIVERS = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob"}
 RETRY_SECONDS = 60.0  # pause after a failed write before the server is tried again
 
 
@@ -72,7 +75,9 @@ def open_mlflow_run(
         with patience(retries=0):
             client = MlflowClient(uri)
             experiment_id = _experiment(client, experiment, artifact_location(uri))
-            prepare_artifacts(uri, client.get_experiment(experiment_id).artifact_location)
+            location = client.get_experiment(experiment_id).artifact_location
+            prepare_artifacts(uri, location)
+            _require_driver(location)
             resumed = None if run_id is None else Resumed.find(client, run_id, experiment_id)
             if resumed is None:
                 tags = resolve_tags(dict(tags))
@@ -256,6 +261,17 @@ class MlflowRun:
         self._retry_at = time.monotonic() + RETRY_SECONDS
         level = logging.WARNING if first else logging.DEBUG
         logger.log(level, "MLflow does not answer, the run continues without: %s", reason(error))
+
+
+def _require_driver(location: str) -> None:
+    """Artifacts that go straight to a store of objects need its client, which MLflow imports late.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    driver = _DRIVERS.get(urlsplit(location).scheme)
+    if driver is not None:
+        import_module(driver)
 
 
 def _experiment(client: MlflowClient, name: str, location: str | None) -> str:

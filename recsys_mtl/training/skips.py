@@ -63,5 +63,6 @@ def diverged(reason: str) -> UserError:
         f"training diverged: {reason}",
         where="training",
         fix="lower training.optimizer.learning_rate, use fp32 or bf16, or check the labels"
-        " and numeric features for extreme values",
+        " and numeric features for extreme values; where a checkpoint is kept, start a changed"
+        " config with --resume never",
     )

@@ -241,6 +241,15 @@ def test_deleted_experiment(uri: str) -> None:
         open_run(True, uri, "deleted", "n")
 
 
+def test_a_store_whose_client_is_not_installed(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    client = MlflowClient(uri)
+    experiment_id = client.create_experiment("straight", artifact_location="s3://models/straight")
+    with pytest.raises(UserError, match=r"cannot track this run; found .*boto3"):
+        open_run(True, uri, "straight", "n")
+    assert client.search_runs([experiment_id]) == []
+
+
 def test_another_process_creates_the_experiment_first() -> None:
     class Racing(DeadClient):
         def get_experiment_by_name(self, name: str) -> object:
