@@ -126,9 +126,15 @@ def test_a_disk_that_is_full_when_the_model_is_saved_costs_no_training(
     assert "cannot write the model" in line
     assert "No space left on device" in line
     assert checkpoints(toy)
-    fit = Mock(side_effect=AssertionError("nothing is trained again"))
-    monkeypatch.setattr(TrainingStep, "__call__", fit)
+    step, steps = TrainingStep.__call__, list[int]()
+
+    def noted(self: TrainingStep, batch: Any, index: int) -> Any:
+        steps.append(index)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(TrainingStep, "__call__", noted)
     assert main(["train", str(toy.folder / "toy.yaml"), "--out", str(toy.folder / "out")]) == 0
+    assert 0 not in steps, "resumed"
     assert (toy.folder / "out/model").is_dir()
     assert not checkpoints(toy)
 
@@ -150,10 +156,11 @@ def test_a_training_that_diverges_keeps_its_checkpoints(
 
     monkeypatch.setattr(TrainingStep, "__call__", diverging)
     expected = r"training: training diverged: .* --resume never"
-    for first in (0, 4):
+    for resumed in (False, True):
         steps.clear()
         assert re.search(expected, failed(toy, capsys))
-        assert steps == list(range(first, 5))
+        assert steps == list(range(steps[0], 5))
+        assert (steps[0] > 0) == resumed
         assert checkpoints(toy)
     slower = ("--set", "training.optimizer.learning_rate=1e-4")
     assert re.search(r"another config.* --resume never", failed(toy, capsys, *slower))
