@@ -119,7 +119,7 @@ def ended(folder: Path) -> list[Any]:
     return [leg.logits(), max(float((a - b).abs().max()) for a, b in pairs if a.numel())]
 
 
-LARGE = TableSpec("city", 1_600_000, 64)
+LARGE = TableSpec("city", 2_400_000, 64)
 LARGE_MB = LARGE.rows * (4 * LARGE.dim + 4) / 2**20
 """Of the weights and the state of row-wise Adagrad."""
 
