@@ -47,7 +47,7 @@ def raising(*_: Any) -> None:
 def killed(config: Config, run: Path) -> None:
     """A training that ends before its model is stored."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "_save", raising)
+        patch.setattr(job, "save_model", raising)
         with pytest.raises(KilledError):
             job.train(config, run)
 
