@@ -31,7 +31,7 @@ demo: env ## train on generated data, ablate adaTT, show the tables and how to o
 
 test: check ## check, then the unit tests, then the slow ones
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
-	$(PY) -m pytest -m slow -n 3 --dist loadfile
+	$(PY) -m pytest -m slow -n 2 --dist loadfile
 
 check: env ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
