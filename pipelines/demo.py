@@ -17,8 +17,7 @@ from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.main import main
-from recsys_mtl.cli.script import run_script
+from recsys_mtl.cli.script import run_commands, run_script
 
 COMMANDS = (
     "synthesize demo --rows {rows} --out {out}/data",
@@ -37,11 +36,8 @@ def demo(
     for name in ("data", "ablation"):
         shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    for command in COMMANDS:
-        words = command.format(out=out, rows=rows, store=f"tracking.uri={uri}")
-        print(f"recsys-mtl {words}", flush=True)
-        if status := main(words.split()):
-            return status
+    if status := run_commands(COMMANDS, out=out, rows=rows, store=f"tracking.uri={uri}"):
+        return status
     print(f"\nLook at the run in MLflow:\n  .venv/bin/mlflow ui --backend-store-uri {uri}")
     return 0
 

@@ -22,8 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recsys_mtl.cli.main import main
-from recsys_mtl.cli.script import run_script
+from recsys_mtl.cli.script import run_commands, run_script
 from recsys_mtl.cli.status import DONE, UNHEALTHY
 from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.page import Page, Table
@@ -59,18 +58,9 @@ def several_processes(
         shutil.rmtree(out / name, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     same = " ".join(f"--set {change}" for change in (*SAME, *(set or ())))
-    for command in COMMANDS:
-        words = command.format(
-            out=out,
-            rows=rows,
-            preset=preset,
-            same=same,
-            count=processes,
-            threads="training.threads",
-        )
-        print(f"recsys-mtl {words}", flush=True)
-        if status := main(words.split()):
-            return status
+    values = {"rows": rows, "preset": preset, "count": processes, "same": same}
+    if status := run_commands(COMMANDS, out=out, threads="training.threads", **values):
+        return status
     results = [json.loads((out / name / "result.json").read_text()) for name in ("one", "several")]
     one, other = (dict(numbers(result)) for result in results)
     apart = {key: abs(value - other[key]) / max(1, abs(value)) for key, value in one.items()}

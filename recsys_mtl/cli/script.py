@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from recsys_mtl.cli.main import main
 from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
 from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.output import plain, prepare_out
@@ -25,6 +26,24 @@ def run_script(function: Callable[..., int | None], arguments: Sequence[str] | N
     app.command()(function)
     configure_logging(verbose=False)
     return run_app(app, arguments)
+
+
+def run_commands(commands: Sequence[str], **values: object) -> int:
+    """Run commands of `recsys-mtl` in order, printing each; one that fails ends it.
+
+    Args:
+        commands: without the program's name, with `{names}` for values; words are apart by spaces.
+        values: by name.
+
+    Returns:
+        The exit code of the last one that ran.
+    """
+    for command in commands:
+        words = command.format(**values)
+        print(f"recsys-mtl {words}", flush=True)
+        if status := main(words.split()):
+            return status
+    return 0
 
 
 class Steps:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.coder import FIRST_ROW, Coder
 
+_NEW = 0.01  # share of new values from which rare ones are the unknown row's examples
+
 
 @dataclass
 class Categories(Coder):
@@ -35,6 +37,11 @@ class Categories(Coder):
     @abstractmethod
     def row_counts(self) -> NDArray[np.int64]:
         """(rows - 2,) training rows of each, after a fit."""
+
+    def _decide_min_count(self, share_seen_once: float) -> None:
+        """Sets a `min_count` of 0 by the share of the training rows whose category is theirs."""
+        if not self.min_count:
+            self.min_count = 2 if share_seen_once >= _NEW else 1
 
     def unknown_rates(self, alpha: float) -> NDArray[np.float32]:
         """(rows,) probability that a training batch reads a row as the unknown one, after a fit.

@@ -30,7 +30,7 @@ from recsys_mtl.columns.sorted_keys import (
 )
 from recsys_mtl.columns.spelling import one_spelling
 from recsys_mtl.columns.spilled_counts import SpilledCounts
-from recsys_mtl.columns.vocabulary import NEW, Vocabulary
+from recsys_mtl.columns.vocabulary import Vocabulary
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import temporary_folder
 
@@ -122,8 +122,7 @@ class StoredVocabulary(Categories):
         """Writes the frequent categories; once, whatever number of features it serves."""
         if self._counts is None:
             return
-        if not self.min_count:
-            self.min_count = 2 if self._counts.share_seen_once >= NEW else 1
+        self._decide_min_count(self._counts.share_seen_once)
         ordered = self._counts.ordered(
             without=self.null_values, least=self.min_count, most=self.max_size
         )

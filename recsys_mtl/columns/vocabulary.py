@@ -15,8 +15,6 @@ from recsys_mtl.columns.coder import FIRST_ROW, NULL_ROW, UNKNOWN_ROW, Coder
 from recsys_mtl.columns.lookup import Counts, Lookup
 from recsys_mtl.columns.numbers import Floats
 
-NEW = 0.01  # share of new values from which rare ones are the unknown row's examples
-
 
 @dataclass
 class Vocabulary(Categories):
@@ -51,8 +49,7 @@ class Vocabulary(Categories):
         """Keeps the frequent categories; once, whatever number of features it serves."""
         if self._counts is None:
             return
-        if not self.min_count:
-            self.min_count = 2 if self._counts.share_seen_once >= NEW else 1
+        self._decide_min_count(self._counts.share_seen_once)
         ranked = self._counts.ranked(without=self.null_values, least=self.min_count)
         self.values = list(ranked)[: self.max_size]
         self.counts = self._counts.rows_of(self.values)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines import ablation_study, demo, paper_tables
+from recsys_mtl.cli import script
 from recsys_mtl.cli.script import run_script
 
 PROJECT = Path(demo.__file__).parents[1]
@@ -48,7 +49,7 @@ def test_the_demo_runs_its_commands(
         commands.append(" ".join(words))
         return 2 if words[0] == "evaluate" else 0
 
-    monkeypatch.setattr(demo, "main", main)
+    monkeypatch.setattr(script, "main", main)
     assert run_script(demo.demo, ["--out", str(out), "--rows", "5000"]) == 2
     assert commands[0] == f"synthesize demo --rows 5000 --out {out}/data"
     assert [command.partition(" ")[0] for command in commands[1:]] == ["train", "evaluate"]

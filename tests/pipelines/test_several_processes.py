@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import several_processes
+from recsys_mtl.cli import script
 from recsys_mtl.cli.script import run_script
 
 
@@ -38,7 +39,7 @@ def test_it_compares_what_its_commands_leave(
             (out / "result.json").write_text(json.dumps(results[out.name]))
         return 0
 
-    monkeypatch.setattr(several_processes, "main", main)
+    monkeypatch.setattr(script, "main", main)
     words = ["--out", str(tmp_path), "--processes", "3", "--set", "model.levels=2"]
     assert run_script(several_processes.several_processes, words) == status
     assert [words[0] for words in commands] == ["synthesize", "train", "train", "predict"]
