@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import polars.selectors as cs
 import torch
@@ -19,6 +21,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError, wrong
 from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
+from recsys_mtl.serving.pandas_rows import to_polars
 
 _ENCODED_AT_ONCE = 65_536  # rows; an encoder's fixed cost a call is then negligible a row
 _DECODED_AT_ONCE = 4  # batches; small ones decode slowly
@@ -127,6 +130,27 @@ class Predictor:
             if rows.height
         ]
         return pl.concat(parts) if parts else pl.DataFrame(schema=self.output_schema())
+
+    def predict_rows(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Predict rows of Python values, such as parsed JSON, in their order.
+
+        Args:
+            rows: column -> value, None where it is missing; a column that no row has is missing,
+                unless it holds lists, which are empty then. Others than `columns` are left out.
+
+        Returns:
+            Column of `output_schema` -> value, of each row.
+
+        Raises:
+            UserError: a column is missing, or a value is of a wrong type or infinite.
+        """
+        if not rows:
+            return []
+        schema = self.schema()
+        known = [name for name in schema if any(name in row for row in rows)]
+        columns = {name: [row.get(name) for row in rows] for name in known}
+        frame = pd.DataFrame(columns, range(len(rows)), object)  # integers stay exact
+        return self.predict(to_polars(frame, schema)).to_dicts()
 
     def predict_encoded(self, rows: Batch, batch_rows: int = 1024) -> pl.DataFrame:
         """Predict encoded rows, at least one, in their order.

@@ -41,6 +41,16 @@ def test_columns_of_all_kinds(trained: Any) -> None:
     assert predicted["plan"].to_list() == names[probabilities.argmax(axis=1)].tolist()
 
 
+def test_rows_of_python_values(trained: Any) -> None:
+    frame = trained.rows.head(7).select(trained.predictor.columns)
+    expected = trained.predictor.predict(frame)
+    predicted = trained.predictor.predict_rows(frame.to_dicts())
+    assert_frame_equal(pl.DataFrame(predicted, schema=OUTPUT), expected, abs_tol=1e-6)
+    assert trained.predictor.predict_rows([]) == []
+    with pytest.raises(UserError, match="missing column"):
+        trained.predictor.predict_rows([{"tags": ["a"]}])
+
+
 def test_values_are_the_network_s(trained: Any) -> None:
     batch = trained.preprocessor.encode(trained.rows, labels=False)
     outputs = {
