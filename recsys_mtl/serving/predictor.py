@@ -149,7 +149,8 @@ class Predictor:
         schema = self.schema()
         known = [name for name in schema if any(name in row for row in rows)]
         columns = {name: [row.get(name) for row in rows] for name in known}
-        frame = pd.DataFrame(columns, range(len(rows)), object)  # integers stay exact
+        exact = object  # integers next to None
+        frame = pd.DataFrame(columns, range(len(rows)), dtype=exact)
         return self.predict(to_polars(frame, schema)).to_dicts()
 
     def predict_encoded(self, rows: Batch, batch_rows: int = 1024) -> pl.DataFrame:
