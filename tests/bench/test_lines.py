@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(HERE)
     import run
 
-    monkeypatch.setattr(run, "_rows", lambda rows, tasks: Path("rows.parquet"))
+    monkeypatch.setattr(run.workers, "rows", lambda number, tasks: Path("rows.parquet"))
     return run
+
+
+def measure(run: Any, name: str, **asked: int) -> Any:
+    return run.BENCHES[name](Namespace(**asked))
 
 
 def test_two_processes_beside_one(
@@ -31,8 +36,8 @@ def test_two_processes_beside_one(
     def worker(script: str, path: str, *arguments: str) -> dict[str, float]:
         return {"training_rows_per_second": next(speeds[arguments])}  # type: ignore[index]
 
-    monkeypatch.setattr(run, "_worker", worker)
-    assert run.processes(3, 1000)["ratio"] == 1.5
+    monkeypatch.setattr(run.workers, "worker", worker)
+    assert measure(run, "processes", rounds=3, rows=1000)["ratio"] == 1.5
     shown = capsys.readouterr().out
     assert "two processes, a thread each        150 rows/s" in shown
     assert "two processes train 1.50 x the rows of one" in shown
@@ -42,8 +47,8 @@ def test_a_resumed_stream_beside_one_from_its_start(
     run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seconds = {"first batch": 1.0, "last batch": 2.0, "read through": 40.0}
-    monkeypatch.setattr(run, "_worker", lambda script, path: {"seconds": dict(seconds)})
-    assert run.restart(1000)["ratio"] == 0.05
+    monkeypatch.setattr(run.workers, "worker", lambda script, path: {"seconds": dict(seconds)})
+    assert measure(run, "restart", restart_rows=1000)["ratio"] == 0.05
     assert "takes 0.050 x reading it through" in capsys.readouterr().out
 
 

@@ -1,0 +1,48 @@
+"""Line of the bench about predictions."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from argparse import Namespace
+from typing import Any
+
+import workers
+
+
+def serving(asked: Namespace) -> dict[str, Any]:
+    """Latency of every way to a prediction, and rows/s from file to file beside the peer's."""
+    requests = asked.requests
+    path, folder = str(workers.rows(asked.rows, tasks=16)), (workers.WORK / "serving").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    peer = workers.peer()
+
+    def ask(what: str, *rest: str) -> dict[str, Any]:
+        return workers.worker("serving.py", what, path, str(folder), *rest, threads=1)
+
+    ask("make")
+    print(f"\nserving, one core a process, {requests} requests, {workers.machine()}")
+    seconds = ask("latency", str(requests))
+    for way, values in seconds.items():
+        cuts = statistics.quantiles(values, n=100, method="inclusive")
+        print(f"  {way:15} p50 {1000 * cuts[49]:7.1f} ms   p99 {1000 * cuts[98]:7.1f} ms")
+    turns = []
+    for turn in range(asked.rounds):
+        ours = ask("predict")
+        theirs = workers.worker("serving_peer.py", path, path_of_peer=peer, threads=1)
+        turns.append({"ours": ours, "peer": theirs})
+        print(
+            f"round {turn + 1}: predict {ours['rows_per_second']:9,.0f} rows/s, "
+            f"{workers.PEER} {theirs['rows_per_second']:9,.0f} rows/s",
+            flush=True,
+        )
+    ratios = {
+        clock: statistics.median(turn["ours"][clock] / turn["peer"][clock] for turn in turns)
+        for clock in ("rows_per_second", "rows_per_cpu_second")
+    }
+    print(
+        f"  predict {ratios['rows_per_second']:.2f} x {workers.PEER}, by CPU time "
+        f"{ratios['rows_per_cpu_second']:.2f} x ({asked.rows:,} rows)"
+    )
+    return {"seconds": seconds, "turns": turns, "ratio_to_peer": ratios}
