@@ -21,7 +21,6 @@ from mlflow import MlflowClient
 from polars.testing import assert_frame_equal
 
 from recsys_mtl.cli.main import main
-from recsys_mtl.lifecycle import register
 from recsys_mtl.runs import train
 from recsys_mtl.runs.checkpointing import RunCheckpoints
 from recsys_mtl.serving import load_bundle, mlflow_model
@@ -29,6 +28,7 @@ from recsys_mtl.tracking import mlflow_run
 from recsys_mtl.tracking.registry import Registry
 from tests.e2e.conftest import Server, serving, use
 from tests.e2e.postgres import Cluster, cluster
+from tests.proof import without_proof
 from tests.toy import Toy, make_toy
 
 pytest.importorskip("moto", reason="moto[s3], of the extra dev, is not installed")
@@ -70,11 +70,6 @@ class Team:
 
     def decision(self, number: int) -> str | None:
         return Registry(None).resolve(f"shop/{number}", where="test").tags.get("decision")
-
-
-@pytest.fixture(autouse=True)
-def _in_the_shop() -> None:
-    """The server of the other tests is not needed."""
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +149,7 @@ def contenders(team: Team) -> Iterator[list[Contender]]:
 
 def without_processes(patch: pytest.MonkeyPatch) -> None:
     """Models are logged without the package, and nothing proves them in a fresh process."""
-    patch.setattr(train, "prove_model", lambda *_, **__: 0.0)
-    patch.setattr(register, "prove_model", lambda *_, **__: 0.0)
+    without_proof(patch)
     patch.setattr(mlflow_model, "copy_package", lambda to: to.mkdir())
 
 

@@ -11,6 +11,7 @@ import pytest
 from pipelines.nightly import nightly
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.tracking.registry import Registry
+from tests.proof import without_proof
 from tests.toy import toy_rows
 
 pytestmark = pytest.mark.slow  # trainings, MLflow
@@ -37,6 +38,7 @@ def test_a_night_starts_from_the_champion(
         return code, capsys.readouterr().out.splitlines()
 
     assert night("1", "toy.parquet")[0] == 0
+    without_proof(monkeypatch)
     result = json.loads((toy.folder / "nights/1/run/result.json").read_text())
     assert "warm_start" not in result
     assert night("2", "today.parquet")[0] == 0
@@ -59,6 +61,7 @@ def test_three_nights(
     gate.write_text("{min_rows: 20, resamples: 200, calibration: 5.0, worst: 0.2}")
     monkeypatch.setenv("RECSYS_MTL_CACHE", str(toy.folder / "cache"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    without_proof(monkeypatch)
     toy.rows().with_columns(age=pl.col("age") + 500).write_parquet(toy.folder / "older.parquet")
 
     def night(name: str, rows: str, *changes: str) -> tuple[int, list[str]]:
