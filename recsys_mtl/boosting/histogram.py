@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
 from recsys_mtl.boosting.model import MAX_CATEGORIES, Learner, Model
@@ -39,6 +38,8 @@ class Histogram(Learner):
 
 def _fitted(problem: Problem, given: dict[str, Any]) -> Any:
     """The estimator, stopped early; scikit-learn has no Poisson loss of rows without a count."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
     if problem.loss is None:
         estimator: Any = HistGradientBoostingClassifier
     else:
@@ -59,8 +60,7 @@ def _fitted(problem: Problem, given: dict[str, Any]) -> Any:
 
 
 def _predict(model: Any, trees: int, columns: Array) -> Array:
-    classifier = isinstance(model, HistGradientBoostingClassifier)
-    staged = model.staged_predict_proba if classifier else model.staged_predict
+    staged = getattr(model, "staged_predict_proba", None) or model.staged_predict
     predicted: Array = next(islice(staged(columns), trees - 1, None))
     return predicted
 

@@ -73,7 +73,8 @@ def canonical(values: pl.Series) -> pl.Series:
 
 def canonical_texts(texts: Iterable[str]) -> list[str]:
     """The same of texts that a config names, without spaces around."""
-    return canonical(pl.Series(list(texts), dtype=pl.String).str.strip_chars()).to_list()
+    named = pl.Series(list(texts), dtype=pl.String)
+    return canonical(named.str.strip_chars()).to_list() if len(named) else []
 
 
 def stripped(texts: pl.Series) -> pl.Series:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import repeat
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, factorize, stripped
 from recsys_mtl.columns.numbers import Floats
+from recsys_mtl.columns.sorted_keys import integers_of
 from recsys_mtl.columns.spelling import one_spelling
 
 FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_INT64 = np.iinfo(np.int64)
-_ABSENT = _INT64.min
+_ABSENT = np.iinfo(np.int64).min
 _DENSE_TIMES, _DENSE_LEAST = 4, 65_536  # largest integer id that a table holds all up to
 
 
@@ -149,21 +147,21 @@ class Lookup:
     @cached_property
     def _spelt(self) -> dict[str | None, int]:
         """The table by one spelling of its categories; of several alike, the first."""
-        spelt = one_spelling(pl.Series([*self._table][::-1], dtype=pl.String))
+        texts = pl.Series([*self._table][::-1], dtype=pl.String)
+        spelt = one_spelling(texts)
+        if spelt.equals(texts):
+            return self._table
         codes = reversed(self._table.values())
         return dict(zip(spelt, codes, strict=True)) | {None: self._null}
 
     @cached_property
     def _integers(self) -> tuple[pd.Index, NDArray[np.int64]]:
         """The categories that are integers, and their codes with that of "not found" (-1) last."""
-        keys = {
-            int(text): code
-            for text, code in (self._spelt | self._table).items()
-            if text is not None and _INTEGER.fullmatch(text)
-        }
-        keys = {key: code for key, code in keys.items() if _INT64.min <= key <= _INT64.max}
-        codes = np.array([*keys.values(), self._unknown], dtype=np.int64)
-        return pd.Index(np.array(list(keys), dtype=np.int64)), codes
+        table = self._spelt if self._spelt is self._table else self._spelt | self._table
+        integers = integers_of(pl.Series([*table], dtype=pl.String))
+        codes = np.fromiter(table.values(), np.int64, len(table))
+        codes = codes[integers.is_not_null().to_numpy()]
+        return pd.Index(integers.drop_nulls().to_numpy()), np.append(codes, self._unknown)
 
 
 def _looked_up(table: Mapping[str | None, int], texts: pl.Series, absent: int) -> NDArray[np.int64]:

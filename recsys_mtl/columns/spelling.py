@@ -48,6 +48,8 @@ def one_spelling(texts: pl.Series) -> pl.Series:
 def null_texts(texts: Iterable[str]) -> list[str]:
     """Canonical texts of values that mean null, and the one spelling of those that are numbers."""
     named = canonical_texts(texts)
+    if not named:
+        return []
     spelt = one_spelling(pl.Series(named, dtype=pl.String))
     others = [t for name, t in zip(named, spelt, strict=True) if t and name not in _WORDS]
     return list(dict.fromkeys([*named, *others]))

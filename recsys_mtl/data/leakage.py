@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import threadpool_limits
 
-from recsys_mtl.columns.canonical import canonical, stripped
+from recsys_mtl.columns.canonical import canonical, factorize, stripped
 from recsys_mtl.data.where import Condition
 from recsys_mtl.features.registry import KINDS
 from recsys_mtl.metrics.binary import auc_of_masses
@@ -64,22 +64,78 @@ class LeakageScore(NamedTuple):
 
 @dataclass(frozen=True)
 class _Column:
-    """A column as ranks.
+    """A column as integers.
 
     Attributes:
-        codes: dense ranks from 0 on, in the order of the values; -1 for null.
+        codes: -1 for null; of numbers dense ranks from 0 on, of categories one each in any order.
         numeric: whether the order of the values means something.
+        masses: of the rows that a label is known in, by the identity of its `known`.
     """
 
     codes: Codes
     numeric: bool
+    masses: dict[int, _Masses] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Label:
+    """A label.
+
+    Attributes:
+        name: of its column.
+        judged_by: see `Kind.leakage`.
+        codes: dense ranks, -1 where unlabelled.
+        known: where labelled; labels known in the same rows share it.
+    """
+
     name: str
     judged_by: str
     codes: Codes
+    known: npt.NDArray[np.bool_]
+
+
+class _Masses(NamedTuple):
+    """Rows (N,) of a feature by what they are scored by, shared by all labels known in them.
+
+    A number scores itself. A category's rows in one half are scored by the label's mean in the
+    other half; those that the other half lacks have one cell, which scores the mean of all rows.
+
+    Attributes:
+        cell: (N,) of each row.
+        rows: (C,) of each cell.
+        judged: (C,) the cell whose rows each one's score judges; None: its own.
+    """
+
+    cell: Codes
+    rows: Floats
+    judged: Codes | None
+
+    @classmethod
+    def of(cls, codes: Codes, numeric: bool, fold: npt.NDArray[np.bool_]) -> _Masses:
+        if numeric:
+            return cls(codes, np.bincount(codes).astype(np.float64), None)
+        size = int(codes.max()) + 1
+        cell = codes + size * fold
+        count = np.bincount(cell, minlength=2 * size).reshape(2, size)
+        (both,) = np.nonzero(count.all(axis=0))
+        half = np.arange(len(both))
+        cells = np.full((2, size), 2 * len(both))
+        cells[:, both] = half, half + len(both)
+        cell = cells.ravel()[cell]
+        judged = np.concatenate([half + len(both), half, [2 * len(both)]])
+        return cls(cell, np.bincount(cell, minlength=len(judged)).astype(np.float64), judged)
+
+    def area(self, positive: npt.NDArray[np.bool_]) -> float:
+        """Of the rows (N,) that are positive."""
+        ones = np.bincount(self.cell[positive], minlength=len(self.rows)).astype(np.float64)
+        if self.judged is None:
+            area = auc_of_masses(ones, self.rows - ones)
+            return max(area, 1.0 - area)
+        mean = ones / np.maximum(self.rows, 1)
+        mean[-1] = ones.sum() / self.rows.sum()
+        score = np.unique(mean, return_inverse=True)[1]
+        ones, count = ones[self.judged], self.rows[self.judged]
+        return auc_of_masses(sums(score, ones), sums(score, count - ones))
 
 
 def find_leaks(
@@ -88,6 +144,7 @@ def find_leaks(
     tasks: Mapping[str, LabelInfo],
     threshold: float,
     columns: Mapping[str, str] | None = None,
+    sampled: bool = False,
 ) -> list[str]:
     """One warning for each suspiciously good feature, and for each label that is used twice.
 
@@ -104,37 +161,52 @@ def find_leaks(
         tasks: task → its label.
         threshold: least score that is reported.
         columns: feature → its column, where that has another name.
+        sampled: whether there are training rows that `frame` lacks, for the messages.
     """
     columns = columns or {}
-    labels = [
-        _Label(task.column, kind_of(task.kind).leakage, _label_codes(frame, task))
-        for task in dict.fromkeys(tasks.values())
-    ]
+    of = f" in a sample of {frame.height:,} training rows" if sampled else ""
+    labels = _labels(frame, tasks)
     warnings: list[str | None] = [*_shared_labels(tasks)]
     folds = np.random.default_rng(0).permutation(frame.height) % 2 == 0
     with threadpool_limits(1, user_api="blas"):  # thousands of short products: threads only wait
         for name, kind in features.items():
             feature = _feature(frame[columns.get(name, name)], kind)
-            warnings += (_warning(name, feature, label, folds, threshold) for label in labels)
+            warnings += (_warning(name, feature, label, folds, threshold, of) for label in labels)
     return [warning for warning in warnings if warning is not None]
 
 
+def _labels(frame: pl.DataFrame, tasks: Mapping[str, LabelInfo]) -> list[_Label]:
+    """The labels, each once."""
+    labels, masks = list[_Label](), dict[bytes, npt.NDArray[np.bool_]]()
+    for task in dict.fromkeys(tasks.values()):
+        codes = _label_codes(frame, task)
+        known = codes >= 0
+        known = masks.setdefault(known.tobytes(), known)
+        labels.append(_Label(task.column, kind_of(task.kind).leakage, codes, known))
+    return labels
+
+
 def _warning(
-    name: str, feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
+    name: str,
+    feature: _Column,
+    label: _Label,
+    folds: npt.NDArray[np.bool_],
+    threshold: float,
+    of: str,
 ) -> str | None:
     score = _score(feature, label, folds, threshold)
     if score is not None and score.value >= threshold:
-        return _message(name, "alone", label.name, score)
+        return _message(name, "alone", label.name, score, of)
     score = _null_pattern(feature, label)
     if score is not None and score.value >= threshold:
-        return _message(name, "by being null", label.name, score)
+        return _message(name, "by being null", label.name, score, of)
     return None
 
 
-def _message(feature: str, how: str, label: str, score: LeakageScore) -> str:
+def _message(feature: str, how: str, label: str, score: LeakageScore, of: str) -> str:
     return (
         f"feature '{feature}' {how} almost determines label '{label}' ({score.scale} "
-        f"{math.floor(score.value * 1000) / 1000:.3f}): if it is not known before the label, "
+        f"{math.floor(score.value * 1000) / 1000:.3f}){of}: if it is not known before the label, "
         "remove it from features and list it in data.ignore; else raise data.leakage_threshold"
     )
 
@@ -155,15 +227,24 @@ def _score(
     feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
 ) -> LeakageScore | None:
     """The feature's score, or None where too few rows have both, or it is far from `threshold`."""
-    known = label.codes >= 0
+    known = label.known
     if feature.numeric and label.judged_by != "mode":
-        known &= feature.codes >= 0
+        known = known & (feature.codes >= 0)
     rows = slice(None) if known.all() else known
-    codes, target, fold = feature.codes[rows] + 1, label.codes[rows], folds[rows]
+    target = label.codes[rows]
     counts = np.bincount(target)
     counts = counts[counts > 0]
     if len(target) < MIN_ROWS or len(counts) < 2:
         return None
+    if label.judged_by == "auc":
+        if np.sort(counts)[-2] < MIN_SIDE:
+            return None
+        masses = feature.masses.get(id(label.known))
+        if masses is None:
+            masses = _Masses.of(feature.codes[rows] + 1, feature.numeric, folds[rows])
+            feature.masses[id(label.known)] = masses
+        return LeakageScore(masses.area(target > 0), "AUC")
+    codes, fold = feature.codes[rows] + 1, folds[rows]
     if label.judged_by == "rank":
         ones, score = np.ones(len(target)), codes
         if not feature.numeric:
@@ -174,11 +255,6 @@ def _score(
         )
     if np.sort(counts)[-2] < MIN_SIDE:
         return None
-    if label.judged_by == "auc":
-        positive = target.astype(np.float64)
-        score = codes if feature.numeric else _other_fold_means(codes, positive, fold)
-        area = auc_of_masses(sums(score, positive), sums(score, 1 - positive))
-        return LeakageScore(max(area, 1.0 - area) if feature.numeric else area, "AUC")
     if not feature.numeric or label.judged_by == "mode":
         return _accuracy(_mode_guess(codes, target, fold), target)
     if len(codes) >= SCREEN_ROWS:
@@ -202,7 +278,7 @@ def _null_pattern(feature: _Column, label: _Label) -> LeakageScore | None:
     """Balanced accuracy of "null means that value", at the label's best value."""
     if feature.codes.min(initial=0) >= 0:
         return None
-    known = label.codes >= 0
+    known = label.known
     null, target = feature.codes[known] < 0, label.codes[known]
     if not null.any() or null.all():
         return None
@@ -218,7 +294,12 @@ def _null_pattern(feature: _Column, label: _Label) -> LeakageScore | None:
 
 def _feature(values: pl.Series, kind: str) -> _Column:
     comparable = KINDS[kind].comparable(values)
-    return _Column(_codes(comparable), numeric=comparable.dtype.is_numeric())
+    if comparable.dtype.is_numeric():
+        return _Column(_codes(comparable), numeric=True)
+    indices, distinct = factorize(comparable)
+    order = np.arange(len(distinct))
+    order[distinct.is_null().to_numpy()] = -1
+    return _Column(order[indices], numeric=False)
 
 
 def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:

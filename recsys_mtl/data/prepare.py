@@ -260,7 +260,7 @@ def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent
         size=size,
         recipe=recipe,
         blocks=counting.blocks,
-        warnings=_leaks(config, preprocessor, counted),
+        warnings=_leaks(config, preprocessor, counted, leak_rows.height < count),
         example=leak_rows[preprocessor.columns(labels=False)].head(_EXAMPLE_ROWS),
     )
     del leak_rows, counted
@@ -356,7 +356,9 @@ def _raw_columns(config: Config) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> list[str]:
+def _leaks(
+    config: Config, preprocessor: Preprocessor, sample: pl.DataFrame, sampled: bool
+) -> list[str]:
     return find_leaks(
         sample,
         {name: feature.feature_kind for name, _, feature in with_parts(config.features)},
@@ -372,4 +374,5 @@ def _leaks(config: Config, preprocessor: Preprocessor, sample: pl.DataFrame) -> 
         },
         config.data.leakage_threshold,
         {name: column_of(name, feature) for name, _, feature in with_parts(config.features)},
+        sampled=sampled,
     )

@@ -168,25 +168,28 @@ class Preprocessor:
             (f.name, f.kind, f.encode(f.read(frame), rows)) for f in in_order(self.features)
         ]
         if labels:
-            target, weights = self.encode_labels(frame)
+            encoded, weights = self._targets(frame)
         else:
-            target = np.full((frame.height, len(self.labels)), np.nan)
+            encoded = dict.fromkeys(self.labels, np.full(frame.height, np.nan, np.float32))
             weights = np.ones(frame.height, np.float32)
+        target = np.empty((frame.height, len(self.labels)), np.float32)
+        for index, name in enumerate(self.labels):
+            target[:, index] = encoded[name]
         keys = None
         if labels and self.keys:
-            encoded = [key.encode(frame[key.column]) for key in self.keys]
-            keys = torch.from_numpy(np.stack(encoded, axis=1))
+            of_keys = [key.encode(frame[key.column]) for key in self.keys]
+            keys = torch.from_numpy(np.stack(of_keys, axis=1))
         blocks = blocks_of(features, frame.height)
         items = {
-            name: np.nan_to_num(target[:, index]).astype(np.int64)
-            for index, (name, label) in enumerate(self.labels.items())
+            name: np.nan_to_num(encoded[name]).astype(np.int64)
+            for name, label in self.labels.items()
             if label.has_items
         }
         if items and labels:
             blocks[ItemIds.layout] = ItemIds.of(items, frame.height)
         return Batch(
             blocks,
-            labels=torch.from_numpy(target.astype(np.float32)),
+            labels=torch.from_numpy(target),
             weights=torch.from_numpy(np.ascontiguousarray(weights)),
             keys=keys,
         )
@@ -197,15 +200,20 @@ class Preprocessor:
         Raises:
             UserError: a label or weight has the wrong type or a value it may not have.
         """
+        encoded, weights = self._targets(frame)
+        target = np.empty((frame.height, len(self.labels)))
+        for index, name in enumerate(self.labels):
+            target[:, index] = encoded[name]
+        return target, weights
+
+    def _targets(self, frame: pl.DataFrame) -> tuple[dict[str, Labels], Labels]:
+        """(B,) targets of each task, NaN where unlabelled, and (B,) row weights."""
         rows = Rows.of(frame)
         weights, counted = self._weights(frame, rows)
         encoded: dict[str, Labels] = {}
         for name in self.labels:
             self._encode_label(name, frame, rows, counted, encoded)
-        target = np.empty((frame.height, len(self.labels)))
-        for index, name in enumerate(self.labels):
-            target[:, index] = encoded[name]
-        return target, weights
+        return encoded, weights
 
     def targets(self, task: str, frame: pl.DataFrame) -> Labels:
         """(B,) targets of one task, NaN where unlabelled; those of a yes/no label need no fit.

@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from data_synth import Truth
-from data_synth.targets import BinaryTarget, Target
-from data_synth.targets.binary import together
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.data.raw import RawRows
@@ -27,6 +24,10 @@ from recsys_mtl.metrics import to_json as metrics_to_json
 from recsys_mtl.metrics.undefined import as_float
 from recsys_mtl.tasks.evaluate import evaluate_task
 from recsys_mtl.training.evaluate import Scores
+
+if TYPE_CHECKING:  # the generator needs SciPy's statistics, which take a second to import
+    from data_synth import Truth
+    from data_synth.targets import Target
 
 _LEAST_ROOM = 1e-4  # between constant and oracle, for a share to mean something
 
@@ -99,6 +100,9 @@ def true_target(
     Returns:
         None where the truth of a task before it is not known.
     """
+    from data_synth.targets import BinaryTarget
+    from data_synth.targets.binary import together
+
     columns, name = list[str](), task
     while (section := config.tasks.get(name)) is not None:
         columns.append(label_of(name, section))
@@ -116,6 +120,8 @@ def true_target(
 
 def truth_of(rows: RawRows) -> Truth | None:
     """The truth next to the rows, where they have its keys."""
+    from data_synth import Truth
+
     path = rows.source.readers[0].file.path
     truth = Truth.of_rows(path) if isinstance(path, Path) else None  # not read from a store
     return truth if "row_id" in rows.source.columns else None

@@ -12,14 +12,6 @@ import numpy as np
 from recsys_mtl.config import Config
 from recsys_mtl.metrics import Metrics, Undefined, reliability
 from recsys_mtl.tasks import kind_of
-from recsys_mtl.tracking.plots import (
-    borrowing,
-    calibration,
-    conflicts,
-    gate_use,
-    loss_curves,
-    transfer,
-)
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Array, Scores, mean_loss
@@ -55,7 +47,9 @@ def track_epoch(tracked: Run, epoch: Epoch, *, at: float | None = None) -> None:
 def track_outcome(
     tracked: Run, config: Config, fitted: Fitted, test: Scores, others: Baselines
 ) -> None:
-    """Send the test metrics, those of the baselines, and the plots."""
+    """Send the test metrics, those of the baselines, and the plots; untracked, nothing is drawn."""
+    if tracked.id is None:
+        return
     epochs, step = fitted.result.epochs, fitted.result.best_epoch
     values = _flat_metrics("test", test.metrics)
     given = {f"{task}_given_{of.given}": of.metrics for task, of in test.conditional.items()}
@@ -65,28 +59,34 @@ def track_outcome(
     for name, by_task in others.items():
         values |= _flat_metrics(f"baseline/{name}", by_task)
     tracked.metrics(values, step)
-    tracked.figure("plots/loss.png", loss_curves(*_losses(epochs)))
+    _send_plots(tracked, config, epochs, test)
+
+
+def _send_plots(tracked: Run, config: Config, epochs: Sequence[Epoch], test: Scores) -> None:
+    from recsys_mtl.tracking import plots  # Matplotlib takes most of a second to import
+
+    tracked.figure("plots/loss.png", plots.loss_curves(*_losses(epochs)))
     curves = {
         task: _reliability(test, task, config.evaluation.calibration_bins)
         for task, spec in config.tasks.items()
         if kind_of(spec.kind).reliability and test.labelled[task]
     }
     if curves:
-        tracked.figure("plots/calibration.png", calibration(curves))
+        tracked.figure("plots/calibration.png", plots.calibration(curves))
     last = epochs[-1].transfer
     if last is not None:
         tasks, affinity = list(config.tasks), np.asarray(last["affinity"]).mean(axis=0)
         if "borrowed" in last:
             by_epoch = [epoch.transfer["borrowed"] for epoch in epochs if epoch.transfer]
-            figure = borrowing(tasks, affinity, by_epoch)
+            figure = plots.borrowing(tasks, affinity, by_epoch)
         else:
-            figure = transfer(tasks, affinity, np.asarray(last["weights"]).mean(axis=0))
+            figure = plots.transfer(tasks, affinity, np.asarray(last["weights"]).mean(axis=0))
         tracked.figure("plots/affinity.png", figure)
     if (last_conflicts := epochs[-1].conflicts) is not None:
-        tracked.figure("plots/conflicts.png", conflicts(list(config.tasks), last_conflicts))
+        tracked.figure("plots/conflicts.png", plots.conflicts(list(config.tasks), last_conflicts))
     if test.gates:
         uses = {task: use.mean for task, use in test.gates.items()}
-        tracked.figure("plots/gate_use.png", gate_use(uses))
+        tracked.figure("plots/gate_use.png", plots.gate_use(uses))
 
 
 def _reliability(test: Scores, task: str, bins: int) -> tuple[Array, Array, Array]:

@@ -67,6 +67,22 @@ def test_a_wrong_config_needs_no_library(command: str, tmp_path: Path) -> None:
     assert not imported(tmp_path, command, "wrong.yaml", status=2) & HEAVY
 
 
+@pytest.mark.slow  # torch in a process of its own
+def test_a_training_starts_without_what_only_its_end_may_need() -> None:
+    unused = {
+        "matplotlib",
+        "sklearn",
+        "scipy.stats",
+        "data_synth",
+        "lightgbm",
+        "torchrec",
+        "mlflow",
+    }
+    code = f"import recsys_mtl.runs.train, sys; print(*{unused} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 @pytest.mark.slow  # torch and torchrec in a process of their own
 def test_doctor_imports_nothing_itself(tmp_path: Path) -> None:
     assert not imported(tmp_path, "doctor") & HEAVY

@@ -189,3 +189,27 @@ def test_no_tree_is_missed_by_looking_at_intervals_first(
     monkeypatch.setattr(leakage, "SCREEN_ROWS", rows + 1)
     assert find_leaks(frame, dict.fromkeys(features, "numeric"), tasks, threshold) == quick
     assert quick
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical"])
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+def test_auc_by_cells_equals_the_score_of_each_row(kind: str, missing: float) -> None:
+    """Rows scored one by one: a number itself, a category by the label's mean in the other half."""
+    rng = np.random.default_rng(3)
+    rows, fold = 600, np.random.default_rng(0).permutation(600) % 2 == 0
+    values = rng.integers(0, 90, rows) + rng.integers(0, 2, rows) * 100
+    label = (rng.random(rows) < 0.3 + 0.4 * (values > 99)).astype(float)
+    label[rng.random(rows) < missing] = np.nan
+    known = ~np.isnan(label)
+    score = values.astype(float)
+    if kind == "categorical":
+        alike = (values[:, None] == values) & (fold[:, None] != fold) & known
+        sizes, ones = alike.sum(1), (alike * np.nan_to_num(label)).sum(1)
+        score = np.where(sizes > 0, ones / np.maximum(sizes, 1), np.nanmean(label))
+    area = roc_auc_score(label[known], score[known])
+    frame = pl.DataFrame({"f": values, "y": pl.Series(label).fill_nan(None)})
+    tasks = {"a": LabelInfo("binary", "y"), "b": LabelInfo("binary", "y", null_values=("x",))}
+    warnings = find_leaks(frame, {"f": kind}, tasks, 0.501, sampled=True)
+    shown = f"(AUC {np.floor(area * 1000) / 1000:.3f}) in a sample of 600 training rows: if"
+    assert sum(shown in warning for warning in warnings) == 2
+    assert "sample" not in "".join(find_leaks(frame, {"f": kind}, tasks, 0.501))
