@@ -86,8 +86,8 @@ class ShareLabel(AmountLabel):
     def finish(self) -> None:
         self.mean, self._moments = self._moments.mean, Moments()
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
-        return pl.DataFrame({self.task: 1 / (1 + np.exp(-outputs[:, 0]))})
+    def columns(self, outputs: Floats) -> dict[str, Array]:
+        return {self.task: 1 / (1 + np.exp(-outputs[:, 0]))}
 
 
 class Share(Kind[ShareConfig]):

@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +21,8 @@ from recsys_mtl.columns.state import FittedState
 UNKNOWN_ROW = 0
 NULL_ROW = 1
 FIRST_ROW = 2
+_REMEMBERED = 4096
+_EXACT = 2**53
 
 
 @dataclass
@@ -67,3 +71,35 @@ class Coder(FittedState, ABC):
     @abstractmethod
     def codes(self, values: pl.Series) -> NDArray[np.int64]:
         """(B,) row of each value, always within the table."""
+
+    def code(self, value: Any) -> int | None:
+        """Row of a value that is found without `codes`; None: another one."""
+        del value
+        return None
+
+    def codes_of_few(self, values: Sequence[Any]) -> list[int]:
+        """`codes` of Python values of one type, see `FewValues.alike`, and None.
+
+        What only `codes` knows is remembered, up to a limit.
+        """
+        codes = [self._known(value) for value in values]
+        others = [value for value, code in zip(values, codes, strict=True) if code is None]
+        rows = self.codes(pl.Series(others)).tolist() if others else []
+        for value, row in zip(others, rows, strict=True):
+            if len(self._seen) == _REMEMBERED:
+                self._seen.clear()
+            self._seen[type(value), value] = row
+        rest = iter(rows)
+        return [next(rest) if code is None else code for code in codes]
+
+    def _known(self, value: Any) -> int | None:
+        if value is None or value != value:
+            return NULL_ROW
+        if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+            value = int(value)  # both have one canonical text
+        code = self.code(value)
+        return self._seen.get((type(value), value)) if code is None else code
+
+    @cached_property
+    def _seen(self) -> dict[tuple[type, Any], int]:
+        return {}

@@ -47,6 +47,7 @@ class HashBuckets(Coder):
         """Hashes as the other did."""
         if isinstance(other, HashBuckets):
             self.one_spelling = other.one_spelling
+            vars(self).pop("_seen", None)
 
     def same_rows(self, other: Coder) -> NDArray[np.int64]:
         """(rows,) the same rows, of as many buckets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -89,6 +89,12 @@ class IntegerIds(Coder):
         indices, distinct = factorize(values)
         texts = stripped(canonical(distinct))
         return self._rows_of(one_spelling(texts), texts)[indices]
+
+    def code(self, value: Any) -> int | None:
+        """Row of an integer."""
+        if type(value) is not int or self.null_values:
+            return None
+        return value + FIRST_ROW if 0 <= value < self.ids else UNKNOWN_ROW
 
     def _rows_of(self, values: pl.Series, texts: pl.Series | None) -> NDArray[np.int64]:
         null = values.is_null()

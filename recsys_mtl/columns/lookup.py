@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,14 @@ class Lookup:
             others = one_spelling(texts.filter(pl.Series(absent)))
             codes[absent] = _looked_up(self._spelt, others, self._unknown)
         return codes[indices]
+
+    def code(self, value: Any) -> int | None:
+        """Code of an integer of 64 bits or a canonical text of the table; None: `codes` knows."""
+        if type(value) is not int:
+            return self._table.get(value) if type(value) is str else None
+        if self._dense is None:
+            return None
+        return int(self._dense[min(max(value + 1, 0), len(self._dense) - 1)])
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
         keys = values.cast(pl.Int64).fill_null(0).to_numpy()

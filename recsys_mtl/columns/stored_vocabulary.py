@@ -92,7 +92,7 @@ class StoredVocabulary(Categories):
             UserError: one is missing or damaged.
         """
         self.folder = folder
-        for cached in ("_integers", "_texts", "_spelt_nulls"):
+        for cached in ("_integers", "_texts", "_spelt_nulls", "_seen"):
             vars(self).pop(cached, None)
         known = self._integers.exact + self._texts.exact
         if known != self.size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -68,6 +68,10 @@ class Vocabulary(Categories):
         """(B,) row of each value, always within the table."""
         return self._lookup.codes(values)
 
+    def code(self, value: Any) -> int | None:
+        """Row of an integer of 64 bits or a known text."""
+        return self._lookup.code(value)
+
     def grow(self, other: Coder) -> None:
         """Adds another vocabulary's values behind these, up to `max_size`."""
         if not isinstance(other, Categories):
@@ -78,7 +82,8 @@ class Vocabulary(Categories):
             more = more[: max(0, self.max_size - len(self.values))]
         self.values = [*self.values, *more]
         self.counts = [*self.counts, *[0] * len(more)]
-        vars(self).pop("_lookup", None)
+        for cached in ("_lookup", "_seen"):
+            vars(self).pop(cached, None)
 
     @cached_property
     def _lookup(self) -> Lookup:

@@ -5,9 +5,10 @@ It is fitted on training rows and is part of the model: prediction takes raw col
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,38 +155,41 @@ class Preprocessor:
             columns += [key.column for key in self.keys]
         return list(dict.fromkeys(columns))
 
-    def encode(self, frame: pl.DataFrame, *, labels: bool = True) -> Batch:
+    def encode(
+        self, frame: pl.DataFrame, *, labels: bool = True, known: Mapping[str, Any] | None = None
+    ) -> Batch:
         """Raw rows as tensors.
 
-        Without `labels` only feature columns are read, all labels are NaN and all weights 1.
+        Args:
+            frame: raw rows.
+            labels: without, only feature columns are read, all labels are NaN and all weights 1.
+            known: features that are encoded already, by name.
 
         Raises:
             UserError: a column is missing, has the wrong type or holds a value it may not hold.
         """
         self._require(frame, labels=labels)
         rows = Rows.of(frame)
-        features = [
-            (f.name, f.kind, f.encode(f.read(frame), rows)) for f in in_order(self.features)
-        ]
-        if labels:
-            encoded, weights = self._targets(frame)
-        else:
-            encoded = dict.fromkeys(self.labels, np.full(frame.height, np.nan, np.float32))
-            weights = np.ones(frame.height, np.float32)
+        others = [f for f in self.in_order if not known or f.name not in known]
+        features = {f.name: f.encode(f.read(frame), rows) for f in others} | dict(known or {})
+        batch = self.unlabelled(features, frame.height)
+        if not labels:
+            return batch
+        encoded, weights = self._targets(frame)
         target = np.empty((frame.height, len(self.labels)), np.float32)
         for index, name in enumerate(self.labels):
             target[:, index] = encoded[name]
         keys = None
-        if labels and self.keys:
+        if self.keys:
             of_keys = [key.encode(frame[key.column]) for key in self.keys]
             keys = torch.from_numpy(np.stack(of_keys, axis=1))
-        blocks = blocks_of(features, frame.height)
         items = {
             name: np.nan_to_num(encoded[name]).astype(np.int64)
             for name, label in self.labels.items()
             if label.has_items
         }
-        if items and labels:
+        blocks = dict(batch.blocks)
+        if items:
             blocks[ItemIds.layout] = ItemIds.of(items, frame.height)
         return Batch(
             blocks,
@@ -193,6 +197,17 @@ class Preprocessor:
             weights=torch.from_numpy(np.ascontiguousarray(weights)),
             keys=keys,
         )
+
+    def unlabelled(self, features: Mapping[str, Any], rows: int) -> Batch:
+        """The batch of encoded features by name: labels are NaN and weights 1."""
+        parts = ((f.name, f.kind, features[f.name]) for f in self.in_order)
+        labels = torch.full((rows, len(self.labels)), torch.nan)
+        return Batch(blocks_of(parts, rows), labels, torch.ones(rows))
+
+    @cached_property
+    def in_order(self) -> list[Feature]:
+        """The features in the order of a batch."""
+        return in_order(self.features)
 
     def encode_labels(self, frame: pl.DataFrame) -> tuple[Labels, Labels]:
         """(B, T) float64 targets, NaN where unlabelled, and (B,) row weights.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.few import FewColumns
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalConfig, FeatureConfig
@@ -53,6 +54,11 @@ class CategoricalFeature(TableFeature):
         """
         require_category(values, f"column '{self.column}'")
         return self.coder.codes(values)
+
+    def encode_few(self, columns: FewColumns) -> NDArray[np.int64] | None:
+        """(B,) table row of each value."""
+        column = columns[self.column]
+        return np.array(self.coder.codes_of_few(column.values)) if column.alike else None
 
     def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:
         """(B,) table rows."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.canonical import require_category
+from recsys_mtl.columns.few import FewColumns, flat
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.config.features import CategoricalListConfig, FeatureConfig, ListConfigBase
@@ -56,6 +57,15 @@ class ListFeature(TableFeature):
         """
         flat, lengths = self._flat(values)
         return self.coder.codes(flat), lengths
+
+    def encode_few(self, columns: FewColumns) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """(total length,) table rows of all lists one after another, and (B,) list lengths."""
+        lists = columns[self.column].lists(self.separator)
+        if lists is None:
+            return None
+        kept = [self.kept_few(entries) for entries in lists]
+        codes = self.coder.codes_of_few(flat(kept).values)
+        return np.array(codes, np.int64), np.array([*map(len, kept)], np.int64)
 
     @classmethod
     def comparable(cls, values: pl.Series) -> pl.Series:
@@ -108,6 +118,10 @@ class ListFeature(TableFeature):
     def kept(self, lists: pl.Series) -> pl.Series:
         """The entries of longer lists that are kept."""
         return lists.list.head(self.max_length)
+
+    def kept_few(self, entries: list[Any]) -> list[Any]:
+        """The same of a list."""
+        return entries[: self.max_length]
 
     def _flat(self, values: pl.Series) -> tuple[pl.Series, NDArray[np.int64]]:
         """All values one after another, and the length of each list."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.columns.bins import Bins
 from recsys_mtl.columns.column import ColumnEncoder
+from recsys_mtl.columns.few import FewColumns
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec
 from recsys_mtl.config.features import FeatureConfig
@@ -139,6 +140,17 @@ class Feature(ColumnEncoder):
         Raises:
             UserError: the column has a wrong type (also without rows) or an invalid value.
         """
+
+    def encode_few(self, columns: FewColumns) -> Any | None:
+        """`encode` of a few rows of Python values; None: their types are left to `encode`.
+
+        It may be wrong about no value: `encode` also finds the mistakes.
+
+        Args:
+            columns: all of `columns`.
+        """
+        del columns
+        return None
 
     @classmethod
     @abstractmethod

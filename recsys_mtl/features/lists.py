@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_mtl.columns.few import FewColumns
 from recsys_mtl.columns.numbers import Floats, Moments
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec
@@ -132,7 +133,8 @@ class ListLengthFeature(DenseFeature):
     def update(self, values: pl.Series, rows: Rows) -> None:
         """Learns from a chunk of training rows."""
         self._moments = self._moments or [Moments() for _ in range(self.width)]
-        for moments, numbers in zip(self._moments, self._numbers(values), strict=True):
+        own, parent = (values.struct.field(f).to_numpy() for f in ("length", "parent"))
+        for moments, numbers in zip(self._moments, self._numbers(own, parent), strict=True):
             moments.update(numbers, rows.weights)
 
     def finish(self) -> None:
@@ -143,8 +145,21 @@ class ListLengthFeature(DenseFeature):
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
         """(B, width) float32; zeros of what was constant in training."""
-        encoded = np.zeros((len(values), self.width), np.float32)
-        for index, numbers in enumerate(self._numbers(values)):
+        own, parent = (values.struct.field(f).to_numpy() for f in ("length", "parent"))
+        return self._encoded(own, parent)
+
+    def encode_few(self, columns: FewColumns) -> NDArray[np.float32] | None:
+        """(B, width) float32."""
+        own = parent = columns[self.column].lists(self.separator)
+        if self.parent:
+            parent = columns[self.parent].lists(self.parent_separator)
+        if own is None or parent is None:
+            return None
+        return self._encoded(*(np.array([*map(len, lists)], np.int64) for lists in (own, parent)))
+
+    def _encoded(self, own: NDArray[np.int64], parent: NDArray[np.int64]) -> NDArray[np.float32]:
+        encoded = np.zeros((len(own), self.width), np.float32)
+        for index, numbers in enumerate(self._numbers(own, parent)):
             if self.sds[index] > np.finfo(np.float64).tiny:
                 encoded[:, index] = standardize(numbers, self.means[index], self.sds[index])
         return encoded
@@ -164,9 +179,8 @@ class ListLengthFeature(DenseFeature):
         assert isinstance(feature, ListLengthSpec)
         return super().tree_columns(feature, part)[feature.lengths :]
 
-    def _numbers(self, values: pl.Series) -> list[Floats]:
-        """The (B,) columns before they are standardised."""
-        own, parent = (values.struct.field(f).to_numpy() for f in ("length", "parent"))
+    def _numbers(self, own: NDArray[np.int64], parent: NDArray[np.int64]) -> list[Floats]:
+        """The (B,) columns before they are standardised, of the lengths of lists and parents."""
         numbers = [np.log1p(own)] if self.length else []
         return [*numbers, own / np.maximum(parent, 1)] if self.parent else numbers
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsys_mtl.columns.few import FewColumns
 from recsys_mtl.columns.numbers import Floats, Moments, Sample, are_numbers, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec
@@ -162,7 +163,21 @@ class NumericFeature(DenseFeature):
         Raises:
             UserError: the column is not of numbers, or holds an infinite value.
         """
-        numbers = self._read(values, rows)
+        return self._encoded(self._read(values, rows))
+
+    def encode_few(self, columns: FewColumns) -> NDArray[np.float32] | None:
+        """(B, width) float32, finite."""
+        column = columns[self.column]
+        if self.null_values or not column.numbers:
+            return None
+        try:
+            numbers = np.array(column.values, np.float64)
+        except OverflowError:
+            return None
+        infinite = np.isinf(numbers).any()
+        return None if infinite else self._encoded(np.clip(numbers, -LARGEST, LARGEST))
+
+    def _encoded(self, numbers: Floats) -> NDArray[np.float32]:
         missing = np.isnan(numbers)
         encoded = np.zeros((len(numbers), self.width), np.float32)
         if not self.constant:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys_mtl.columns.bins import Bins, NumberBins
+from recsys_mtl.columns.few import FewColumns
 from recsys_mtl.columns.numbers import Floats, Moments, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
@@ -67,6 +68,12 @@ class SequenceIdsBase(ListFeature):
     def kept(self, lists: pl.Series) -> pl.Series:
         """The newest entries."""
         return kept_newest(lists, self.max_length, self.newest)
+
+    def kept_few(self, entries: list[Any]) -> list[Any]:
+        """The same of a list."""
+        if self.newest == "last":
+            return entries[-self.max_length :]
+        return entries[: self.max_length][::-1]
 
     @classmethod
     def random_part(
@@ -154,6 +161,12 @@ class SequenceIdsFeature(Parallel, SequenceIdsBase):
             parallel_to=self.sequence,
             max_length=self.max_length,
         )
+
+    def encode_few(self, columns: FewColumns) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Of lists that are as long as those of the sequence."""
+        own, of = (columns[name].lists(self.separator) for name in self.columns)
+        alike = own and of and [*map(len, own)] == [*map(len, of)]
+        return super().encode_few(columns) if alike else None
 
     def companions(
         self,

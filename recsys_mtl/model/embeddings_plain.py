@@ -72,11 +72,7 @@ class _FusedLookup(torch.autograd.Function):
         """(n,) ids to (n, dim) rows, or with (B,) lengths to (B, dim) sums."""
         ctx.save_for_backward(ids, lengths)
         ctx.update = update
-        if lengths is None:
-            return F.embedding(ids, weight)
-        if not ids.numel():
-            return weight.new_zeros(lengths.shape[0], weight.shape[1])
-        return F.embedding_bag(ids, weight, lengths.cumsum(0) - lengths, mode="sum")
+        return _sums(weight, ids, lengths)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None, None]:
@@ -85,6 +81,15 @@ class _FusedLookup(torch.autograd.Function):
         (gradient,) = gradients
         ctx.update(ids, gradient if lengths is None else gradient.repeat_interleave(lengths, 0))
         return None, None, None, None
+
+
+def _sums(weight: Tensor, ids: Tensor, lengths: Tensor | None) -> Tensor:
+    """(n,) ids to (n, dim) rows, or with (B,) lengths to (B, dim) sums."""
+    if lengths is None:
+        return F.embedding(ids, weight)
+    if not ids.numel():
+        return weight.new_zeros(lengths.shape[0], weight.shape[1])
+    return F.embedding_bag(ids, weight, lengths.cumsum(0) - lengths, mode="sum")
 
 
 class PlainEmbeddings(Embeddings):
@@ -108,12 +113,15 @@ class PlainEmbeddings(Embeddings):
         parts: list[Tensor] = []
         for key, of_table in bags.items():
             sums = self._entries(key, *joined(of_table))
-            parts += sums.view(len(of_table), -1, sums.shape[1]).unbind(0)
+            parts += sums.chunk(len(of_table)) if len(of_table) > 1 else [sums]
         return torch.cat(parts, 1)
 
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
         lookup: Callable[..., Tensor] = _FusedLookup.apply
-        table = self._live_tables()[table_name(key)]
+        table = self.embedding_bags[table_name(key)]
+        assert isinstance(table, _Table)
+        if not torch.is_grad_enabled():
+            return _sums(table.weight, ids, lengths)
         return lookup(table.weight, ids, lengths, self._updater(table))
 
     def _updater(self, table: _Table) -> Callable[[Tensor, Tensor], None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from recsys_mtl.tasks import kind_of
 
 _WHERE = "model.logit_transfer"
 _TRANSFER_SCALE = 0.5
+FEW_ROWS = 64
+"""Up to so many rows of a prediction, a product by task costs more than one of all tasks."""
 
 
 def tower_waves(tasks: Sequence[str], transfer: Sequence[tuple[str, str]]) -> list[list[int]]:
@@ -127,6 +130,8 @@ class Towers(nn.Module):
         )
         width = hidden[-1] if hidden else in_features
         self.members = members
+        sizes = {(task.outputs, bool(task.items)) for task in tasks}
+        self._alike = members == 1 and len(sizes) == 1 and not tasks[0].items
         self.heads = nn.ModuleList(
             nn.Linear(width, task.outputs)
             if members == 1
@@ -152,8 +157,9 @@ class Towers(nn.Module):
         outputs: dict[int, Tensor] = {}
         for wave, hidden in zip(self.waves, self.hidden, strict=True):
             inputs = x if len(self.waves) == 1 else self._inputs(x, wave, outputs)
-            for index, h in zip(wave, hidden(inputs).unbind(0), strict=True):
-                outputs[index] = self._output(index, h)
+            rows = hidden(inputs)
+            with torch.autocast(x.device.type, enabled=False):
+                outputs |= zip(wave, self._outputs(wave, rows.float()), strict=True)
         return {task.name: outputs[index] for index, task in enumerate(self.tasks)}
 
     def _inputs(self, x: Tensor, wave: Sequence[int], outputs: dict[int, Tensor]) -> Tensor:
@@ -166,13 +172,20 @@ class Towers(nn.Module):
             inputs.append(h)
         return torch.stack(inputs)
 
+    def _outputs(self, wave: Sequence[int], h: Tensor) -> Sequence[Tensor]:
+        """(tasks of the wave, B, last hidden width) to (B, outputs) of each, in float32."""
+        few = h.shape[1] <= FEW_ROWS and not torch.is_grad_enabled()
+        if few and self._alike and not torch.compiler.is_exporting():
+            heads = [cast(nn.Linear, self.heads[index]) for index in wave]
+            weight = torch.stack([head.weight for head in heads])
+            bias = torch.stack([head.bias for head in heads])
+            return torch.baddbmm(bias.unsqueeze(1), h, weight.mT).unbind(0)
+        return [self._output(index, own) for index, own in zip(wave, h.unbind(0), strict=True)]
+
     def _output(self, index: int, h: Tensor) -> Tensor:
         """(B, last hidden width) to (B, outputs)."""
-        with torch.autocast(h.device.type, enabled=False):
-            rows = h.float()
-            if self.members > 1:
-                rows = rows.view(self.members, -1, rows.shape[-1])
-            output: Tensor = self.heads[index](rows)
-            if self.members > 1:
-                output = torch.cat(output.unbind(0))  # flatten fixes the rows of an export
-            return F.normalize(output, dim=-1) if self.tasks[index].items else output
+        rows = h if self.members == 1 else h.view(self.members, -1, h.shape[-1])
+        output: Tensor = self.heads[index](rows)
+        if self.members > 1:
+            output = torch.cat(output.unbind(0))  # flatten fixes the rows of an export
+        return F.normalize(output, dim=-1) if self.tasks[index].items else output

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any
 
@@ -14,9 +14,11 @@ import polars.selectors as cs
 import torch
 from torch import Tensor
 
+from recsys_mtl.columns.few import FewValues
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.few_rows import FEW_ROWS, encode_few
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError, wrong
 from recsys_mtl.model import MultiTaskNetwork, Outputs
@@ -59,12 +61,12 @@ class Predictor:
         self.fingerprint = fingerprint
         self._top_k = max(config.evaluation.top_k)
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[TaskSpec, ...]:
         """The tasks, in the order of their output columns."""
         return self.preprocessor.spec.tasks
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Raw columns that a prediction needs."""
         return self.preprocessor.columns(labels=False)
@@ -76,11 +78,11 @@ class Predictor:
         a list column with a separator may hold text too. A column of several features is as its
         last one that reads no plain numbers.
         """
-        schema: dict[str, pl.DataType] = {}
-        for feature in self.preprocessor.features:
-            if feature.column not in schema or feature.raw_dtype != pl.Float64:
-                schema[feature.column] = feature.raw_dtype
-        return schema
+        return dict(self._schema)
+
+    @cached_property
+    def _schema(self) -> dict[str, pl.DataType]:
+        return schema_of(self.preprocessor)
 
     def output_schema(self) -> dict[str, pl.DataType]:
         """Columns of `predict` and their types."""
@@ -124,6 +126,11 @@ class Predictor:
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
         """
+        if 0 < frame.height <= FEW_ROWS:
+            there = [name for name in self.columns if name in frame.columns]
+            columns = {name: FewValues.read(frame[name]) for name in there}
+            batch = encode_few(self.preprocessor, columns, frame.height, lambda: frame)
+            return self._columns([self._outputs(batch)])
         parts = [
             self.predict_encoded(self.preprocessor.encode(rows, labels=False), batch_rows)
             for rows in frame.iter_slices(_ENCODED_AT_ONCE)
@@ -146,12 +153,30 @@ class Predictor:
         """
         if not rows:
             return []
-        schema = self.schema()
-        known = [name for name in schema if any(name in row for row in rows)]
+        known = [name for name in self._schema if any(name in row for row in rows)]
         columns = {name: [row.get(name) for row in rows] for name in known}
-        exact = object  # integers next to None
-        frame = pd.DataFrame(columns, range(len(rows)), dtype=exact)
-        return self.predict(to_polars(frame, schema)).to_dicts()
+
+        def frame() -> pl.DataFrame:
+            exact = object  # integers next to None
+            raw = pd.DataFrame(columns, range(len(rows)), dtype=exact)
+            return to_polars(raw, self._schema)
+
+        if len(rows) > FEW_ROWS or self.spread:
+            return self.predict(frame()).to_dicts()
+        few = {name: FewValues.of(values) for name, values in columns.items()}
+        batch = encode_few(self.preprocessor, few, len(rows), frame)
+        values = self._values(self._logits([self._outputs(batch)]))
+        names = list(values)
+        return [
+            dict(zip(names, row, strict=True))
+            for row in zip(
+                *(
+                    column.to_list() if isinstance(column, pl.Series) else column.tolist()
+                    for column in values.values()
+                ),
+                strict=True,
+            )
+        ]
 
     def predict_encoded(self, rows: Batch, batch_rows: int = 1024) -> pl.DataFrame:
         """Predict encoded rows, at least one, in their order.
@@ -189,10 +214,7 @@ class Predictor:
 
     def _columns(self, outputs: Sequence[Outputs]) -> pl.DataFrame:
         """The columns of some batches, and their spread where it is shown."""
-        logits = {
-            t.name: torch.cat([o.logits[t.name] for o in outputs]).float() for t in self.tasks
-        }
-        predicted = self._decode(logits)
+        predicted = self._decode(self._logits(outputs))
         if not self.spread:
             return predicted
         by_member = [
@@ -207,17 +229,28 @@ class Predictor:
         named = zip(by_member[0].columns, spread, strict=True)
         return predicted.with_columns(pl.Series(f"{name}_spread", of) for name, of in named)
 
-    @torch.no_grad()
+    def _logits(self, outputs: Sequence[Outputs]) -> dict[str, Tensor]:
+        """The towers' outputs of some batches, one after another, by task."""
+        return {t.name: torch.cat([o.logits[t.name] for o in outputs]).float() for t in self.tasks}
+
     def _decode(self, outputs: dict[str, Tensor]) -> pl.DataFrame:
         """The columns of all tasks."""
-        frames = []
+        return pl.DataFrame(self._values(outputs))
+
+    @torch.no_grad()
+    def _values(self, outputs: dict[str, Tensor]) -> dict[str, Any]:
+        """The columns of all tasks by name: arrays, or series of lists."""
+        columns: dict[str, Any] = {}
         for task, label in self.preprocessor.labels.items():
             own = outputs[task]
             if label.parent is not None:
                 own = torch.cat([own, outputs[label.parent]], 1)
-            items = partial(self.network.item_vectors, task)
-            frames.append(label.frame(own, items, top_k=self._top_k))
-        return pl.concat(frames, how="horizontal")
+            if label.has_items:
+                items = partial(self.network.item_vectors, task)
+                columns |= label.frame(own, items, top_k=self._top_k).to_dict()
+            else:
+                columns |= label.columns(np.asarray(own.cpu().numpy(), np.float64))
+        return columns
 
 
 def check_output_columns(preprocessor: Preprocessor) -> None:
@@ -241,6 +274,15 @@ def check_output_columns(preprocessor: Preprocessor) -> None:
     ]
     if problems:
         raise UserError(*problems)
+
+
+def schema_of(preprocessor: Preprocessor) -> dict[str, pl.DataType]:
+    """See `Predictor.schema`."""
+    schema: dict[str, pl.DataType] = {}
+    for feature in preprocessor.features:
+        if feature.column not in schema or feature.raw_dtype != pl.Float64:
+            schema[feature.column] = feature.raw_dtype
+    return schema
 
 
 def _columns_by_task(preprocessor: Preprocessor) -> dict[str, dict[str, pl.DataType]]:

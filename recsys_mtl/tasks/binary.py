@@ -105,7 +105,7 @@ class BinaryLabel(Label):
             )
         return targets(codes)
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+    def columns(self, outputs: Floats) -> dict[str, Array]:
         """The probability, from (B, 1) logits.
 
         With a task before it is that of both, and (B, 2) logits of this task and of that one also
@@ -115,7 +115,7 @@ class BinaryLabel(Label):
         if outputs.shape[1] == 2:
             ratio = log_expit(outputs[:, 0]) - log_expit(outputs[:, 1])
             columns[f"{self.task}_given_{self.through}"] = np.exp(np.minimum(ratio, 0.0))
-        return pl.DataFrame(columns)
+        return columns
 
     def base_rate(self, constant: Array) -> dict[str, float]:
         """The share of ones."""

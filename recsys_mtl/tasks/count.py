@@ -60,9 +60,9 @@ class CountLabel(AmountLabel):
         self.mean = self._moments.mean
         self._moments = Moments()
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+    def columns(self, outputs: Floats) -> dict[str, Array]:
         """The expected count, from (B, 1) logarithms."""
-        return pl.DataFrame({self.task: np.exp(outputs[:, 0])})
+        return {self.task: np.exp(outputs[:, 0])}
 
 
 class Count(Kind[CountConfig]):

@@ -87,12 +87,12 @@ class CustomerValueLabel(AmountLabel):
         """The share of amounts above 0, and the mean amount."""
         return dict(zip(("rate", "mean"), constant.tolist(), strict=True))
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+    def columns(self, outputs: Floats) -> dict[str, Array]:
         """The expected amount, and `TASK_probability` of any, from (B, 3) outputs."""
         import torch
 
         probability, amount = (column.numpy() for column in _expected(torch.from_numpy(outputs)))
-        return pl.DataFrame({self.task: amount, f"{self.task}_probability": probability})
+        return {self.task: amount, f"{self.task}_probability": probability}
 
 
 class CustomerValue(Kind[CustomerValueConfig]):

@@ -76,15 +76,20 @@ class Label(ColumnEncoder, ABC):
     def link(self, tables: Mapping[str, Table]) -> None:
         """Connects it with the tables of the features, by name: it may share one."""
 
-    @abstractmethod
+    def columns(self, outputs: Floats) -> dict[str, Array]:
+        """The columns of predictions, from (B, o) outputs; the first has the task's name."""
+        raise NotImplementedError(f"{self.kind} names items")
+
     def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
-        """The columns of predictions; the first has the task's name.
+        """The same as a frame.
 
         Args:
             outputs: (B, o) outputs of the tower; (B, items) scores, item 0 (unknown) included,
                 for a task with items.
             top_k: items to name per row.
         """
+        del top_k
+        return pl.DataFrame(self.columns(outputs))
 
     def frame(self, outputs: Tensor, items: Callable[[], Tensor], *, top_k: int) -> pl.DataFrame:
         """`decode` of the network's outputs.

@@ -85,15 +85,13 @@ class MulticlassLabel(Label):
             )
         return targets(codes)
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+    def columns(self, outputs: Floats) -> dict[str, Array]:
         """The likeliest class, and `TASK_probability_CLASS` for each class, from logits."""
         probabilities = softmax(outputs, axis=1)
         likeliest = np.array(self.classes)[probabilities.argmax(axis=1)]
         each = zip(self.classes, probabilities.T, strict=True)
-        return pl.DataFrame(
-            {self.task: likeliest}
-            | {f"{self.task}_probability_{name}": column for name, column in each}
-        )
+        by_class = {f"{self.task}_probability_{name}": column for name, column in each}
+        return {self.task: likeliest} | by_class
 
     def base_rate(self, constant: Array) -> dict[str, float]:
         """The share of each class."""

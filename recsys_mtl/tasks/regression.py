@@ -74,9 +74,9 @@ class RegressionLabel(NumberLabel):
             numbers = signed_log1p(numbers)
         return np.clip((numbers - self.mean) / self.sd, -LARGEST, LARGEST).astype(np.float32)
 
-    def decode(self, outputs: Floats, *, top_k: int) -> pl.DataFrame:
+    def columns(self, outputs: Floats) -> dict[str, Array]:
         """The value in the label's own unit, from (B, 1) transformed values."""
-        return pl.DataFrame({self.task: self.to_unit(outputs[:, 0])})
+        return {self.task: self.to_unit(outputs[:, 0])}
 
     def to_unit(self, values: Array) -> Array:
         """Undoes the transform, in float64."""

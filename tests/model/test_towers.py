@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -49,6 +50,17 @@ def transferred(made: Towers, edge: int, prediction: Tensor) -> Tensor:
     module = made.transfers[edge]
     y = module.norm(module.linear(prediction))
     return 0.5 * y * torch.sigmoid(y)
+
+
+def test_few_rows_without_gradients_take_one_product() -> None:
+    tasks = [replace(TASKS[0], name=name) for name in "abc"]
+    made = Towers(tasks, D, (4,), layers=HiddenLayers())
+    made.eval()
+    x = torch.randn(3, 2, D)
+    with torch.no_grad():
+        got = made(x)
+    for task, want in made(x).items():
+        torch.testing.assert_close(got[task], want)
 
 
 @pytest.mark.parametrize("rows", [1, B])

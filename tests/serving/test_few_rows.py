@@ -1,0 +1,213 @@
+"""A few rows are encoded from Python values; `Preprocessor.encode` is the slow literal version."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from recsys_mtl.columns.few import FewColumns, FewValues
+from recsys_mtl.columns.vocabulary import Vocabulary
+from recsys_mtl.config.features import FeatureConfig
+from recsys_mtl.config.tasks import TaskConfig
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.few_rows import encode_few
+from recsys_mtl.data.preprocess import Preprocessor
+from recsys_mtl.errors import UserError
+from recsys_mtl.serving.pandas_rows import to_polars
+from recsys_mtl.serving.predictor import schema_of
+
+CATEGORY, LISTS = {"kind": "categorical"}, {"kind": "categorical_list"}
+FEATURES = TypeAdapter(dict[str, FeatureConfig]).validate_python(
+    {
+        "city": CATEGORY | {"null_values": ["-", "7"]},
+        "code": CATEGORY,
+        "hashed": CATEGORY | {"encoding": "hash", "buckets": 11, "null_values": ["5"]},
+        "row": CATEGORY | {"encoding": "id", "rows": 9},
+        "row_or_null": CATEGORY | {"encoding": "id", "rows": 9, "null_values": ["3"]},
+        "seen": LISTS | {"max_length": 2, "length": True},
+        "tags": LISTS | {"separator": "|", "pooling": "sum", "share_of": "seen"},
+        "watched": {
+            "kind": "sequence",
+            "max_length": 2,
+            "length": True,
+            "attributes": {"type": CATEGORY, "age": {"kind": "numeric"}},
+        },
+        "opened": {"kind": "sequence", "newest": "first", "max_length": 2},
+        "bins": {"kind": "numeric", "transform": {"name": "piecewise", "bins": 3}},
+        "plain": {"kind": "numeric", "transform": "standardize"},
+        "log": {"kind": "numeric", "transform": "log1p"},
+        "ranked": {"kind": "numeric", "transform": "quantile"},
+        "as_is": {"kind": "numeric", "transform": "none"},
+        "missing": {"kind": "numeric", "transform": "standardize", "null_values": [-9, "none"]},
+    }
+)
+TASKS = TypeAdapter(dict[str, TaskConfig]).validate_python({"click": {"kind": "binary"}})
+WORDS = [
+    *("a", "b", "3", "3.0", "-0", " 7 ", "1e3", "True", "nan", "", "-", "none", "Köln", "7|b"),
+    *("2024-01-31T00:00:00Z", "2024-01-31 10:00:00.50", "08:00:00.5", "x|b|", "||", "inf"),
+]
+TEXTS = st.sampled_from(WORDS)
+INTEGERS = st.sampled_from([*range(-3, 12), 10**9, 2**53 + 1, -(2**63), 2**63, 2**200])
+FLOATS = st.sampled_from([0.0, -0.0, 0.1, 1.5, 3.0, 7.0, -9.0, 1e18, 1e300, 5e-324]) | st.floats()
+ANYTHING = st.one_of(
+    TEXTS, INTEGERS, FLOATS, st.booleans(), st.just({}), st.just(date(2024, 1, 31)),
+    st.just(Decimal("1.50")), st.just((1, 2)), st.just(pd.NA),
+)  # fmt: skip
+KINDS = (TEXTS, INTEGERS, FLOATS, st.booleans(), ANYTHING)
+
+
+def lists(entries: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(entries | st.none(), max_size=4)
+
+
+VALUES = [kind | st.none() for kind in KINDS] + [lists(kind) | st.none() for kind in KINDS]
+VALUES.append(ANYTHING | lists(ANYTHING | lists(INTEGERS)))
+
+
+@pytest.fixture(scope="module")
+def preprocessor() -> Preprocessor:
+    count = 40
+    words = [w for w in WORDS if w not in ("", "||")]
+    own = {
+        "city": [[*range(9), 10**9, 2**53 + 1][i % 11] for i in range(count)],
+        "code": [words[i % len(words)] for i in range(count)],
+        "hashed": [i % 7 for i in range(count)],
+        "row": [i % 9 for i in range(count)],
+        "row_or_null": [i % 9 for i in range(count)],
+        "seen": [[j % 5 for j in range(i % 4)] for i in range(count)],
+        "tags": ["|".join("ab7"[: i % 4]) for i in range(count)],
+        "watched": [["ab3"[j] for j in range(i % 4)] for i in range(count)],
+        "type": [[j * 1.5 for j in range(i % 4)] for i in range(count)],
+        "age": [[float(i + j) for j in range(i % 4)] for i in range(count)],
+        "opened": [list(range(i % 4)) for i in range(count)],
+        "click": [i % 2 for i in range(count)],
+    }
+    numbers = {
+        name: [None if i % 9 == 8 else float(i**2 % 17 - 3) for i in range(count)]
+        for name in ("bins", "plain", "log", "ranked", "as_is", "missing")
+    }
+    frame = pl.DataFrame(own | numbers)
+    return Preprocessor.fit([frame], FEATURES, TASKS, weight=None, default_dim=4)
+
+
+def same(preprocessor: Preprocessor, columns: FewColumns, rows: int, raw: Any) -> None:
+    """Both encodings are equal, or fail with the same message."""
+
+    def outcome(encode: Any) -> Batch | str:
+        try:
+            return encode()
+        except UserError as error:
+            return str(error)
+
+    expected = outcome(lambda: preprocessor.encode(raw(), labels=False))
+    got = outcome(lambda: encode_few(preprocessor, columns, rows, raw))
+    if isinstance(expected, str) or isinstance(got, str):
+        assert got == expected
+        return
+    assert got.blocks.keys() == expected.blocks.keys()
+    for layout, block in expected.blocks.items():
+        tensors = got.blocks[layout].tensors()
+        assert got.blocks[layout].names == block.names
+        for name, tensor in block.tensors().items():
+            assert tensors[name].dtype == tensor.dtype
+            assert torch.equal(tensors[name], tensor), name
+    assert got.labels.isnan().all()
+    assert got.labels.shape == expected.labels.shape
+    assert torch.equal(got.weights, expected.weights)
+
+
+def check_rows(preprocessor: Preprocessor, columns: dict[str, list[Any]]) -> None:
+    """As Python values, and as the frame that these make."""
+    rows = len(next(iter(columns.values())))
+    schema = schema_of(preprocessor)
+
+    def raw() -> pl.DataFrame:
+        exact = {name: pd.Series(values, dtype=object) for name, values in columns.items()}
+        return to_polars(pd.DataFrame(exact), schema)
+
+    few = {name: FewValues.of(values) for name, values in columns.items()}
+    same(preprocessor, few, rows, raw)
+    try:
+        frame = raw()
+    except UserError:
+        return
+    read = {name: FewValues.read(frame[name]) for name in frame.columns}
+    same(preprocessor, read, rows, lambda: frame)
+
+
+@settings(max_examples=12)
+@given(data=st.data())
+def test_random_rows(preprocessor: Preprocessor, data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, 3))
+    names = preprocessor.columns(labels=False)
+    odd = data.draw(st.sampled_from([*names, None]))
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        values = data.draw(st.sampled_from(VALUES)) if name == odd else ordinary(name)
+        columns[name] = data.draw(st.lists(values, min_size=rows, max_size=rows))
+    if odd != "watched":
+        for name in {"type", "age"} - {odd}:
+            columns[name] = [
+                data.draw(st.lists(FLOATS, min_size=len(v or ()), max_size=len(v or ())))
+                for v in columns["watched"]
+            ]
+    check_rows(preprocessor, columns)
+
+
+def ordinary(name: str) -> st.SearchStrategy[Any]:
+    if name in ("seen", "watched", "opened"):
+        return lists(TEXTS) | st.none()
+    return (TEXTS if name in ("code", "tags") else INTEGERS.filter(lambda i: i < 99)) | st.none()
+
+
+TYPES: list[pl.Series] = [
+    pl.Series([3, None, 2**64 - 1], dtype=pl.UInt64),
+    pl.Series([3, None, -1], dtype=pl.Int8),
+    pl.Series([0.1, 3.0, None], dtype=pl.Float32),
+    pl.Series([0.1, 3.0, None], dtype=pl.Float16),
+    pl.Series([date(2024, 1, 31), None, None]),
+    pl.Series([datetime(2024, 1, 31, tzinfo=UTC), None, None]),
+    pl.Series(["3", None, "a"], dtype=pl.Categorical),
+    pl.Series([Decimal("1.50"), None, Decimal(3)]),
+    pl.Series([None, None, None]),
+    pl.Series([b"3", None, b"a"]),
+    pl.Series([[1.5], None, [3.0]], dtype=pl.List(pl.Float32)),
+    pl.Series([[1, 2], [3, 4], [5, 6]], dtype=pl.Array(pl.Int64, 2)),
+    pl.Series([float("inf"), 1.0, None]),
+]
+
+
+@pytest.mark.parametrize("values", TYPES, ids=lambda values: str(values.dtype))
+@pytest.mark.parametrize("name", ["city", "code", "hashed", "row", "seen", "watched", "plain"])
+def test_columns_of_other_types(preprocessor: Preprocessor, name: str, values: pl.Series) -> None:
+    lists = {n for n, f in FEATURES.items() if f.kind in ("categorical_list", "sequence")}
+    ordinary = {
+        n: pl.Series([[], [], []], dtype=pl.List(pl.Int64)) if n in lists | {"type", "age"}
+        else pl.Series([1, 2, 3])
+        for n in preprocessor.columns(labels=False)
+    }  # fmt: skip
+    frame = pl.DataFrame(ordinary | {name: values})
+    few = {n: FewValues.read(frame[n]) for n in frame.columns}
+    same(preprocessor, few, 3, lambda: frame)
+
+
+def test_a_missing_column(preprocessor: Preprocessor) -> None:
+    with pytest.raises(UserError, match="missing column"):
+        encode_few(preprocessor, {}, 1, lambda: pl.DataFrame({"city": [1]}))
+
+
+def test_remembered_values_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsys_mtl.columns.coder._REMEMBERED", 3)
+    coder = Vocabulary([], values=["a", "1.5"])
+    for number in range(10):
+        assert coder.codes_of_few(["a", f"x{number}", "1.50"]) == [2, 0, 3]
+        assert len(coder._seen) <= 3
