@@ -23,6 +23,7 @@ from recsys_mtl.cli.doctor import doctor
 from recsys_mtl.cli.embed import embed
 from recsys_mtl.cli.evaluate import evaluate
 from recsys_mtl.cli.export import export
+from recsys_mtl.cli.init import init
 from recsys_mtl.cli.leaderboard import leaderboard
 from recsys_mtl.cli.predict import predict
 from recsys_mtl.cli.promote import promote
@@ -37,6 +38,7 @@ from recsys_mtl.cli.validate import validate
 from recsys_mtl.version import installed_version
 
 COMMANDS = (
+    init,
     train,
     evaluate,
     ablate,

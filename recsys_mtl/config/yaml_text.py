@@ -140,6 +140,13 @@ def dump(data: Any) -> str:
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
+def inline(data: Any) -> str:
+    """`data` as YAML in one line that `parse` reads back equal."""
+    options: dict[str, Any] = {"default_flow_style": True, "sort_keys": False, "width": 1 << 30}
+    text: str = yaml.dump(data, Dumper=_Dumper, allow_unicode=True, **options)
+    return text.removesuffix("\n...\n").removesuffix("\n")
+
+
 def _note_lines(node: yaml.Node, path: KeyPath, document: Document, where: str) -> None:
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):

@@ -23,12 +23,25 @@ from recsys_mtl.data.where import check as check_condition
 from recsys_mtl.data.where import parse
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.registry import csv_columns, features_of
-from recsys_mtl.storage.location import Location, located
+from recsys_mtl.storage.location import Location, is_uri, located
 
 
 def data_root(config: Config, root: str | Path | None = None) -> Location:
     """The folder that relative data paths start from; `root` where it is given."""
     return located(root or config.data.root or os.environ.get("RECSYS_MTL_DATA") or ".")
+
+
+def table_root(table: str, root: str | Path | None = None) -> tuple[Location, str]:
+    """Where a table's relative path starts, as `data_root` without a config, and the path.
+
+    A path that is not there but in the working folder becomes absolute.
+    """
+    start = located(root or os.environ.get("RECSYS_MTL_DATA") or ".")
+    if root is None and not is_uri(table):
+        here = Path(table).expanduser()
+        if here.exists() and not located(table, start).exists():
+            return start, str(here.absolute())
+    return start, table
 
 
 def open_splits(
