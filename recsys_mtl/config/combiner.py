@@ -33,6 +33,22 @@ class CombinerConfig(OpenUnion):
         "which needs more passes to measure, and each step for the others",
     )
 
+    rows: PositiveInt | None = Field(
+        None,
+        description="rows of a batch whose gradients give each task one weight; one backward pass "
+        "of all rows then applies the weights, which is cheaper; null: all rows",
+    )
+    level: Literal["parameters", "features"] = Field(
+        "parameters",
+        description="features: weights from the gradients at the shared experts' outputs, the "
+        "cheapest way, but another measure: its cosines are not those of the parameters",
+    )
+
+    @property
+    def one_weight(self) -> bool:
+        """Whether each task gets one weight, from some rows' gradients or at the features."""
+        return self.rows is not None or self.level == "features"
+
     @property
     def blocks(self) -> BlockKind:
         """`block`, or what the method takes where it is null."""
@@ -66,7 +82,7 @@ class CagtConfig(CombinerConfig):
     @property
     def blocks(self) -> BlockKind:
         """`block`, or the paper's."""
-        return self.block or "fixed"
+        return self.block or ("all" if self.one_weight else "fixed")
 
 
 @CombinerConfig.register

@@ -12,9 +12,10 @@ Each is one file and one name in `COMBINERS`; those of torchjd are in `from_torc
 from __future__ import annotations
 
 from recsys_mtl.gradients.averaging import over_processes, sum_over_processes, weighted_mean
-from recsys_mtl.gradients.combiner import Combined, Combiner
+from recsys_mtl.gradients.combiner import Combined, Combiner, GramCombiner, TaskWeights
 from recsys_mtl.gradients.combiners import COMBINERS, make_combiner
 from recsys_mtl.gradients.diagnostics import Diagnostics
+from recsys_mtl.gradients.draws import own_draws
 from recsys_mtl.gradients.gradnorm import GradNorm
 from recsys_mtl.gradients.output_gradients import output_gradients
 from recsys_mtl.gradients.partition import Partition, RowSplit
@@ -32,13 +33,16 @@ __all__ = [
     "Conflicts",
     "Diagnostics",
     "GradNorm",
+    "GramCombiner",
     "Part",
     "Partition",
     "RowSplit",
+    "TaskWeights",
     "add_gradients",
     "make_combiner",
     "output_gradients",
     "over_processes",
+    "own_draws",
     "partition_of",
     "sum_over_processes",
     "task_gradients",

@@ -38,6 +38,21 @@ class Combined:
     diagnostics: Diagnostics | None
 
 
+@dataclass(frozen=True)
+class TaskWeights:
+    """The weights of a step, one a task.
+
+    Attributes:
+        weights: (T,) float64 on the CPU, 0 of absent tasks; zeros where the step is to be skipped.
+        problem: why it has to be; None where it succeeded.
+        diagnostics: None where the step has to be skipped, or no task is present.
+    """
+
+    weights: Tensor
+    problem: str | None
+    diagnostics: Diagnostics | None
+
+
 class Combiner(nn.Module, ABC):
     """Turns the tasks' gradients of the parameters they share into one.
 
@@ -154,13 +169,51 @@ class GramCombiner(Combiner):
         """The method's own numbers of a step, by name."""
         return {}
 
-    def _combined(
-        self, rows: Sequence[Tensor], grams: Tensor, tasks: Tensor, step: int
-    ) -> Combined:
+    def weigh(self, gram: Tensor, measured: Tensor, present: Tensor, *, step: int) -> TaskWeights:
+        """The tasks' weights where gradients are measured on some rows, or at some layer, alone.
+
+        A present task that was not measured counts as orthogonal to all others and as long as
+        they are on average. Skips steps as `combine` does.
+
+        Args:
+            gram: (T, T) products of the measured tasks' gradients, of one block.
+            measured: (T,) bool.
+            present: (T,) bool, the tasks with labelled rows.
+            step: of the training.
+        """
+        weights = torch.zeros(self.tasks, dtype=torch.float64)
+        known, tasks = (measured & present).cpu(), present.nonzero().squeeze(1).cpu()
+        if not len(tasks):
+            return TaskWeights(weights, None, None)
+        gram = torch.where(known & known.unsqueeze(1), gram.cpu(), 0)
+        squares = gram.diagonal()
+        mean = squares[known].mean() if known.any() else 1.0
+        filled = gram + torch.diag(torch.where(known, 0, mean).to(gram))
+        at = tasks.unsqueeze(1), tasks
+        try:
+            _refuse_non_finite(filled[at].unsqueeze(0), tasks)
+            own = self._finite_weights(filled[at].unsqueeze(0), tasks, step)
+        except UnsolvedError as problem:
+            self.skipped += 1
+            return TaskWeights(weights, str(problem), None)
+        weights[tasks] = own.squeeze(0).double()
+        return TaskWeights(weights, None, self._diagnosed(gram[at].unsqueeze(0), tasks, own, step))
+
+    def _finite_weights(self, grams: Tensor, tasks: Tensor, step: int) -> Tensor:
         weights = self.weights(grams, tasks=tasks, step=step)
         if not bool(weights.isfinite().all()):
             raise UnsolvedError(f"{type(self).__name__} gave weights that are not finite")
-        diagnostics = diagnose(
+        return weights
+
+    def _combined(
+        self, rows: Sequence[Tensor], grams: Tensor, tasks: Tensor, step: int
+    ) -> Combined:
+        weights = self._finite_weights(grams, tasks, step)
+        diagnostics = self._diagnosed(grams, tasks, weights, step)
+        return Combined(self.partition.mix(rows, weights), None, diagnostics)
+
+    def _diagnosed(self, grams: Tensor, tasks: Tensor, weights: Tensor, step: int) -> Diagnostics:
+        return diagnose(
             grams,
             tasks,
             self.tasks,
@@ -168,7 +221,6 @@ class GramCombiner(Combiner):
             length=weighted_length(grams, weights),
             extra=self.notes(grams, step=step),
         )
-        return Combined(self.partition.mix(rows, weights), None, diagnostics)
 
 
 class GradientCombiner(Combiner):

@@ -17,8 +17,9 @@ from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.profile import DataProfile
 from recsys_mtl.serving.bundle import check_storable
 from recsys_mtl.serving.predictor import check_output_columns
+from recsys_mtl.wiring.combiner import build_combining
 from recsys_mtl.wiring.network import build_network
-from recsys_mtl.wiring.run import build_combining, build_step
+from recsys_mtl.wiring.run import build_losses, build_step
 from recsys_mtl.wiring.warm_start import start_from
 
 
@@ -75,7 +76,7 @@ def _sizes(
 ) -> dict[str, Any]:
     """Bytes of a process: its rows, its weights and states, what it sends in a step."""
     rows = next(iter(prepared.loaders["valid"].epoch(0)))
-    combining = build_combining(config, network)
+    combining = build_combining(config, network, build_losses(config))
     sizing = Sizing.of(
         network,
         rows,

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl import parallel
+from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import (
     Activation,
     Combiner,
     ConflictLog,
+    Diagnostics,
     Part,
     RowSplit,
     add_gradients,
@@ -46,12 +48,44 @@ class Objective:
         total: scalar; includes the balancing's learned terms.
         extra: scalar, terms of no task.
         own: whether a task's entry of `tasks` holds no other task's loss.
+        losses: (T,) before balancing and adaTT, on the graph of `tasks`.
     """
 
     tasks: Tensor
     total: Tensor
     extra: Tensor
     own: bool
+    losses: Tensor
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a step's backward passes start from and end at.
+
+    Attributes:
+        batch: the rows.
+        cut: inputs of the forward pass, by task for separable tasks.
+        outputs: of the network, on the graph.
+        objective: to minimise.
+        present: (T,) bool.
+        others: what gets the plain gradient.
+        scale: factor of every gradient.
+        number: of the step.
+    """
+
+    batch: Batch
+    cut: Cut
+    outputs: Outputs
+    objective: Objective
+    present: Tensor
+    others: Sequence[Tensor]
+    scale: float
+    number: int
+
+    @property
+    def by_mixture(self) -> bool:
+        """Whether the total's gradient at the mixtures tells the tasks apart."""
+        return self.outputs.by_task is not None and self.objective.own
 
 
 def shared_parts(network: MultiTaskNetwork, batch_size: int) -> list[Part | Activation]:
@@ -119,53 +153,61 @@ class Combining:
 
     def backward(
         self,
-        cut: Cut,
-        outputs: Outputs,
-        objective: Objective,
-        present: Tensor,
+        passes: Passes,
         *,
-        learned: Sequence[nn.Parameter] = (),
         summed: Sequence[nn.Parameter] = (),
-        scale: float = 1.0,
-        number: int = 0,
     ) -> str | None:
         """Fill the `.grad` of every dense parameter and of the cut's leaves.
 
         Args:
-            cut: inputs of the forward pass, by task for separable tasks.
-            outputs: of the network, on the graph.
-            objective: to minimise.
-            present: (T,) bool.
-            learned: parameters of the objective outside of the network.
+            passes: the step's.
             summed: parameters whose gradient is summed over processes.
-            scale: factor of every gradient; methods get them without it.
-            number: of the step.
 
         Returns:
             Why the step has to be skipped; None: it succeeded.
         """
-        leaves = self.network.shared_of(cut.leaf())
-        others: list[Tensor] = [p for p in (*self._others, *learned) if p.requires_grad]
-        others += cut.leaf()[len(leaves) :]  # of tables of single tasks
-        rows = self._rows(cut, outputs, objective, present, others, scale)
-        rows = self._of_all_processes(rows)
-        combined = self.combiner.combine(rows, present, step=number)
-        if combined.problem is not None:
-            return combined.problem
-        if combined.diagnostics is not None and number % self._interval == 0:
-            self.log.add(combined.diagnostics)
-        if objective.extra.requires_grad:
-            shared = [p for p in self._shared.values() if p.requires_grad]
-            everything = [*others, *shared, *leaves]
-            torch.autograd.backward(objective.extra * scale, inputs=everything)
+        problem, diagnostics, gradients = self._combine(passes)
+        if problem is not None:
+            return problem
+        if diagnostics is not None and passes.number % self._interval == 0:
+            self.log.add(diagnostics)
+        extra = passes.objective.extra
+        if extra.requires_grad:
+            everything = [*passes.others, *self._shared_ends(passes)]
+            torch.autograd.backward(extra * passes.scale, inputs=everything)
         sum_gradients(summed)  # before those are added that are of all processes already
-        gradients = combined.gradients
-        if scale != 1.0:
-            gradients = [part * scale for part in gradients]
-        if self._width:
-            _add_to_leaves(leaves, gradients[-1])
-        add_gradients(self._parts, gradients[: len(self._parts)])
+        if gradients is not None:
+            if passes.scale != 1.0:
+                gradients = [part * passes.scale for part in gradients]
+            if self._width:
+                _add_to_leaves(self._leaves(passes), gradients[-1])
+            add_gradients(self._parts, gradients[: len(self._parts)])
         return None
+
+    def _combine(
+        self, passes: Passes
+    ) -> tuple[str | None, Diagnostics | None, list[Tensor] | None]:
+        """Why to skip the step, its diagnostics, the gradients still to be added to `.grad`."""
+        rows = self._of_all_processes(self._rows(passes))
+        combined = self.combiner.combine(rows, passes.present, step=passes.number)
+        return combined.problem, combined.diagnostics, combined.gradients
+
+    def others(self, cut: Cut, learned: Sequence[nn.Parameter]) -> list[Tensor]:
+        """What gets the plain gradient of the total.
+
+        Args:
+            cut: of the step.
+            learned: parameters of the objective outside of the network.
+        """
+        shared = len(self.network.shared_of(cut.leaf()))
+        others: list[Tensor] = [p for p in (*self._others, *learned) if p.requires_grad]
+        return others + list(cut.leaf()[shared:])  # of tables of single tasks
+
+    def _leaves(self, passes: Passes) -> Sequence[Tensor]:
+        return self.network.shared_of(passes.cut.leaf())
+
+    def _shared_ends(self, passes: Passes) -> list[Tensor]:
+        return [*(p for p in self._shared.values() if p.requires_grad), *self._leaves(passes)]
 
     def _of_all_processes(self, rows: list[Tensor]) -> list[Tensor]:
         """The same with the parameters' rows summed over processes; at the cut they are the own."""
@@ -182,29 +224,13 @@ class Combining:
             return None
         return conflicts.described(self.blocks, self.network.task_names)
 
-    def _rows(
-        self,
-        cut: Cut,
-        outputs: Outputs,
-        objective: Objective,
-        present: Tensor,
-        others: Sequence[Tensor],
-        scale: float,
-    ) -> list[Tensor]:
+    def _rows(self, passes: Passes) -> list[Tensor]:
         """(T, d_e) task gradients of every part; puts the others' gradient into their `.grad`."""
-        total = objective.total * scale
-        shared = self.network.shared_of(cut.leaf())
+        outputs, objective, present = passes.outputs, passes.objective, passes.present
+        shared = self._leaves(passes)
         blocks = [*(part.block for part in self._parts), [(leaf, None) for leaf in shared]]
-        if outputs.by_task is None or not objective.own:
-            torch.autograd.backward(total, inputs=others, retain_graph=True)
-            rows = task_gradients(objective.tasks * scale, blocks, present)
-        else:
-            ends = [outputs.mixed.tasks, outputs.by_task, *others]
-            at_mixture, at_copies, *gradients = torch.autograd.grad(
-                total, ends, retain_graph=True, allow_unused=True
-            )
-            for parameter, gradient in zip(others, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.contiguous()
+        if passes.by_mixture:
+            at_mixture, at_copies = plain_pass(passes)
             rows = through_experts(self.network, outputs, at_mixture, blocks, present)
             if (
                 at_copies is not None and outputs.inputs is not None
@@ -214,12 +240,37 @@ class Combining:
                 )
                 for to, own in zip(rows[self._first_below :], direct, strict=True):
                     to += own
-        if scale != 1.0:
-            rows = [part / scale for part in rows]
+        else:
+            if passes.others:
+                total = objective.total * passes.scale
+                torch.autograd.backward(total, inputs=passes.others, retain_graph=True)
+            rows = task_gradients(objective.tasks * passes.scale, blocks, present)
+        if passes.scale != 1.0:
+            rows = [part / passes.scale for part in rows]
         missing = self._width - rows[-1].shape[1]
         if missing > 0:  # padding by nothing would copy
             rows[-1] = F.pad(rows[-1], (0, missing))
         return rows if self._width else rows[:-1]
+
+
+def plain_pass(passes: Passes) -> tuple[Tensor, Tensor | None]:
+    """The total's backward pass down to what single tasks read, where that tells tasks apart.
+
+    Puts the others' gradient into their `.grad`.
+
+    Returns:
+        (T, B, D) gradients at the mixtures; (T, B, I) at the tasks' copies of the inputs, None
+        where no task reads its copy.
+    """
+    outputs = passes.outputs
+    assert outputs.by_task is not None
+    ends = [outputs.mixed.tasks, outputs.by_task, *passes.others]
+    at_mixture, at_copies, *gradients = torch.autograd.grad(
+        passes.objective.total * passes.scale, ends, retain_graph=True, allow_unused=True
+    )
+    for parameter, gradient in zip(passes.others, gradients, strict=True):
+        parameter.grad = None if gradient is None else gradient.contiguous()
+    return at_mixture, at_copies
 
 
 def _add_to_leaves(leaves: Sequence[Tensor], gradient: Tensor) -> None:

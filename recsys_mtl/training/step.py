@@ -23,7 +23,7 @@ from recsys_mtl.losses import Balancer, TaskLosses
 from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.training.all_rows import AllRows, sum_gradients, total_norm
-from recsys_mtl.training.combining import Combining, Objective
+from recsys_mtl.training.combining import Combining, Objective, Passes
 from recsys_mtl.training.shared_gradients import shared_gradients
 from recsys_mtl.training.transfer import StepView, Transfer
 
@@ -145,17 +145,17 @@ class TrainingStep:
         else:
             learned = [*self.balancer.parameters()]
             learned += [] if self.transfer is None else self.transfer.parameters()
-            scale = self._scale()
-            problem = combining.backward(
+            passes = Passes(
+                batch,
                 cut,
                 outputs,
                 objective,
                 present,
-                learned=learned,
-                summed=self._summed,
-                scale=scale,
+                others=combining.others(cut, learned),
+                scale=self._scale(),
                 number=number,
             )
+            problem = combining.backward(passes, summed=self._summed)
             if problem is not None:
                 self._back_off()
                 return StepResult(detached, counts, masses, False, problem=problem, rows=rows)
@@ -178,7 +178,8 @@ class TrainingStep:
         if terms is not None:
             tasks, total = tasks + terms, total + terms.sum()
         term = self.transfer.term(view) if self.transfer is not None else None
-        return Objective(tasks, total, extra if term is None else extra + term, terms is None)
+        extra = extra if term is None else extra + term
+        return Objective(tasks, total, extra, terms is None, view.losses)
 
     def _lengths(self, outputs: Outputs, losses: Tensor, present: Tensor) -> Tensor:
         """(T,) lengths of the losses' gradients on the last layer of the shared experts.

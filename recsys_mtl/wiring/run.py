@@ -18,14 +18,13 @@ from recsys_mtl.model.device import Precision
 from recsys_mtl.tasks import ToUnit, kind_of
 from recsys_mtl.training import TrainingPlan
 from recsys_mtl.training.average import Averaging
-from recsys_mtl.training.combining import Combining, shared_parts
 from recsys_mtl.training.evaluate import Evaluator
 from recsys_mtl.training.gradnorm import GradNormBalancer
 from recsys_mtl.training.optim import make_optimizer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.transfer import Transfer
 from recsys_mtl.wiring.adatt import build_transfer
-from recsys_mtl.wiring.combiner import build_combiner
+from recsys_mtl.wiring.combiner import build_combining
 
 
 def build_losses(config: Config, *, thinned: bool = False) -> TaskLosses:
@@ -85,24 +84,7 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         clip_norm=training.optimizer.clip_norm,
         table_learning_rate=0.0 if "tables" in training.freeze else training.tables.learning_rate,
         transfer=transfer,
-        combining=build_combining(config, network),
-    )
-
-
-def build_combining(config: Config, network: MultiTaskNetwork) -> Combining | None:
-    """The combination of the tasks' gradients; None: one backward pass of their sum."""
-    section = config.combiner
-    if section.name == "sum" and section.diagnostics is None:
-        return None
-    parts = shared_parts(network, config.training.batch_size)
-    named = build_combiner(section, parts, tasks=len(network.tasks), seed=config.seed)
-    return Combining(
-        network,
-        named.combiner,
-        named.blocks,
-        parts,
-        interval=section.diagnostics or 1,
-        always=section.name != "sum",
+        combining=build_combining(config, network, losses),
     )
 
 

@@ -40,7 +40,15 @@ OURS: dict[str, dict[str, Any]] = {
     "sum": {"name": "sum"},
     "cagt, fixed 8192": {"name": "cagt", "block": "fixed"},
     "cagt, expert": {"name": "cagt", "block": "expert"},
+    "cagt, an eighth of the rows": {"name": "cagt", "rows": 8},
+    "cagt, features": {"name": "cagt", "level": "features"},
     **{name: {"name": name} for name in AGGREGATORS},
+}
+"""The sections; of `rows` the share of a batch, one in so many."""
+WAYS_TO_MEASURE: dict[str, dict[str, Any]] = {
+    "all rows": {},
+    "an eighth of the rows": {"rows": 8},
+    "features": {"level": "features"},
 }
 Step = Callable[[Batch, int], Any]
 
@@ -68,11 +76,17 @@ class Bench:
         """The step of an entry of `OURS`."""
         return self._step(OURS[method])
 
+    def measuring(self, way: str) -> TrainingStep:
+        """The plain step that also measures cosines, by an entry of `WAYS_TO_MEASURE`."""
+        return self._step({"name": "sum", "diagnostics": 1} | WAYS_TO_MEASURE[way])
+
     def torchjd(self, method: str, way: str) -> TorchjdStep:
         """The step of an aggregator and an entry of `WAYS`."""
         return TorchjdStep(self._step({"name": "sum"}), method, WAYS[way], seed=0)
 
     def _step(self, combiner: dict[str, Any]) -> TrainingStep:
+        if "rows" in combiner:
+            combiner = combiner | {"rows": self.batch_size // combiner["rows"]}
         config = self._config(combiner)
         torch.manual_seed(0)
         network = build_network(config, self.spec)
@@ -163,6 +177,22 @@ def _after_one(bench: Bench, step: TrainingStep | TorchjdStep) -> dict[str, Tens
     return gradients | {f"table {i}": table.detach() for i, table in enumerate(tables)}
 
 
+def cosines(bench: Bench, steps: str) -> dict[str, Any]:
+    """The cosines of pairs of tasks by way, step by step of one plain training."""
+    seen: dict[str, list[list[float]]] = {}
+    for way in WAYS_TO_MEASURE:
+        step, seen[way] = bench.measuring(way), []
+        torch.manual_seed(1)  # dropout
+        for number in range(int(steps)):
+            step(bench.batches[number % BATCHES], number)
+            assert step.combining is not None
+            diagnostics = step.combining.diagnostics()
+            assert diagnostics is not None
+            pairs = diagnostics["pair_cosine"]
+            seen[way].append([c for i, row in enumerate(pairs) for c in row[:i]])
+    return seen
+
+
 def memory(bench: Bench, method: str, way: str) -> dict[str, float]:
     """MiB that two steps need at most, above what is there before; `way` is `ours` or torchjd's.
 
@@ -242,6 +272,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "steps": steps,
     "ways": ways,
     "agree": agree,
+    "cosines": cosines,
     "memory": memory,
     "passes": passes,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -70,6 +71,22 @@ def passes(batch_size: int, results: Mapping[str, Mapping[str, Any]]) -> str:
     return _table(
         [f"{batch_size:,} rows", "elements of G", "reads / G", "writes / G", "time / G.sum()"], rows
     )
+
+
+def cosines(batch_size: int, seen: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """How near other ways to measure cosines are to all rows', in the last half of the steps."""
+    (_, exact), *others = seen.items()
+    late = range(len(exact) // 2, len(exact))
+    spread = statistics.median(statistics.pstdev(exact[i]) for i in late)
+    rows = []
+    for name, measured in others:
+        pairs = [(measured[i], exact[i]) for i in late]
+        errors = [math.dist(mine, theirs) / math.sqrt(len(mine)) for mine, theirs in pairs]
+        alike = [statistics.correlation(mine, theirs) for mine, theirs in pairs]
+        error = f"{statistics.median(errors):.4f}"
+        rows.append([name, error, f"{spread:.4f}", f"{statistics.median(alike):.2f}"])
+    head = [f"cosines, {batch_size:,} rows", "error", "spread of the exact", "correlation with it"]
+    return _table(head, rows)
 
 
 def _ms(seconds: Sequence[float]) -> str:

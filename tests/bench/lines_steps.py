@@ -79,6 +79,8 @@ def combiners(asked: Namespace) -> dict[str, Any]:
     small, large = min(sizes), max(sizes)
     results["ways"] = ask("ways", small, str(asked.rounds))
     print(f"\n{combiners_table.ways(small, results['ways'])}", flush=True)
+    results["cosines"] = ask("cosines", small, "20")
+    print(f"\n{combiners_table.cosines(small, results['cosines'])}", flush=True)
     results["passes"] = {name: ask("passes", large, name) for name in combiners_table.CAGT}
     print(f"\n{combiners_table.passes(large, results['passes'])}", flush=True)
     results["peak_mib"] = {

@@ -39,7 +39,7 @@ def test_every_way_of_torchjd_takes_our_step(path: Path) -> None:
 
 def test_each_contestant_is_timed_in_each_round(path: Path) -> None:
     turns = measure("steps", path, "2")
-    assert len(turns) == 7 + 4 * 2
+    assert len(turns) == 9 + 4 * 2
     assert all(len(seconds) == 2 for seconds in turns.values())
 
 
@@ -48,3 +48,10 @@ def test_cagt_reads_the_gradients_at_most_four_times(path: Path, method: str) ->
     cost = measure("passes", path, method)
     assert cost["elements"] == 5 * (654_336 + 48 * 128)
     assert 3 <= cost["reads"] <= 4
+
+
+def test_all_rows_and_some_rows_measure_cosines(path: Path) -> None:
+    seen = measure("cosines", path, "2")
+    assert {name: [len(step) for step in steps] for name, steps in seen.items()} == {
+        name: [10, 10] for name in ("all rows", "an eighth of the rows", "features")
+    }

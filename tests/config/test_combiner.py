@@ -72,7 +72,7 @@ def test_tags() -> None:
     assert all(get_args(s.model_fields["name"].annotation) for s in SECTIONS.values())
 
 
-OWN_KEYS = "use one of: block, block_size, diagnostics, name"
+OWN_KEYS = "use one of: block, block_size, diagnostics, level, name, rows"
 WRONG = {
     "{name: cagtt}": [f'name: unknown choice; {CHOICES}; found "cagtt" -> did you mean \'cagt\'?'],
     "{name: 3}": [
@@ -89,7 +89,7 @@ WRONG = {
     "{name: sum, beta: 0.5}": [f"beta: unknown key -> {OWN_KEYS}"],
     "{name: cagt, kind: cagt}": [
         "kind: unknown key -> use one of: active_steps, adaptive, attention, block, block_size, "
-        "coefficient, diagnostics, name, preserve_norm, temperature, threshold"
+        "coefficient, diagnostics, level, name, preserve_norm, rows, temperature, …"
     ],
     "{name: cagt, temprature: 1}": ["temprature: unknown key -> did you mean 'temperature'?"],
     "{name: cagt, temperature: 0}": [
@@ -224,7 +224,8 @@ def test_a_dumped_method_is_replaced_by_a_complete_section(name: str) -> None:
     override = "combiner={name: gradvac, block: expert}"
     config = config_from_yaml(dumped, where="base", overrides=[override])
     assert config.combiner.model_dump() == {
-        "name": "gradvac", "block": "expert", "block_size": 8192, "diagnostics": None, "beta": 0.5
+        "name": "gradvac", "block": "expert", "block_size": 8192, "diagnostics": None,
+        "rows": None, "level": "parameters", "beta": 0.5,
     }  # fmt: skip
 
 
@@ -278,6 +279,10 @@ NOTHING_SHARED = (
     "use architecture ple, or name: sum"
 )
 IDLE_SIZE = "combiner.block_size: block_size has no effect without block: fixed"
+NOT_SEPARABLE = (
+    "combiner.level: level: features needs tasks that meet only in one mixture of shared experts "
+    "-> use one level of ple, mmoe or shared_bottom without logit_transfer, or combiner.rows"
+)
 CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"combiner": {"name": "cagt"}}, []),
     ({"combiner": {"name": "cagt", "block_size": 64}}, []),
@@ -293,6 +298,43 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"combiner": {"name": "cagt"}} | SINGLE, [NOTHING_SHARED]),
     ({"combiner": {"name": "cagt"}} | SINGLE | CITY, []),
     ({"combiner": {"name": "sum"}} | SINGLE, []),
+    ({"combiner": {"name": "cagt", "rows": 512}}, []),
+    ({"combiner": {"name": "cagt", "level": "features"}}, []),
+    (
+        {"combiner": {"name": "cagt", "block": "fixed", "rows": 512}},
+        ["combiner.block: rows gives one weight a task, of all blocks together"],
+    ),
+    (
+        {"combiner": {"name": "graddrop", "rows": 512}},
+        [
+            "combiner.rows: rows needs a weighted sum of the tasks' gradients, graddrop takes "
+            "single entries -> remove it, or use another method"
+        ],
+    ),
+    (
+        {"combiner": {"name": "sum", "level": "features"}},
+        [
+            "combiner.level: level has no effect without diagnostics: sum needs no weights -> "
+            "remove it"
+        ],
+    ),
+    ({"combiner": {"name": "sum", "level": "features", "diagnostics": 9}}, []),
+    (
+        {"combiner": {"name": "mgda", "rows": 513}, "training": {"batch_size": 512}},
+        ["combiner.rows: more rows than a batch has"],
+    ),
+    (
+        {"combiner": {"name": "mgda", "rows": 64, "level": "features"}},
+        ["combiner.rows: rows has no effect with level: features, which reads all -> remove it"],
+    ),
+    *(
+        ({"combiner": {"name": "mgda", "level": "features"}, "model": model}, [NOT_SEPARABLE])
+        for model in (
+            {"levels": 2},
+            {"architecture": "aitm"},
+            {"logit_transfer": [{"source": "click", "target": "buy"}]},
+        )
+    ),
     ({"balancing": {"name": "gradnorm", "alpha": 2.0}}, []),
     (
         {"balancing": {"name": "gradnorm"}, "tasks": ONE},

@@ -1,13 +1,22 @@
 """Encoded rows of every task kind, small enough to be learnt by heart."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from recsys_mtl.columns.spec import DataSpec, TableSpec, TaskSpec
+from recsys_mtl.config.model import ModelConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
 from tests.encoded import data_spec, encoded
 
+SGD = {
+    "tables": {"name": "sgd", "learning_rate": 0.5},
+    "optimizer": {"clip_norm": None, "warmup": 0.0},
+}
 KINDS = {
     "click": {"kind": "binary"},
     "segment": {"kind": "multiclass", "classes": ["a", "b", "c"]},
@@ -90,3 +99,18 @@ def config_of():
 @pytest.fixture
 def rows_of():
     return make_rows
+
+
+@pytest.fixture
+def step_of(spec: DataSpec):
+    """A step with a combiner, from the same initial weights; `model` changes keys of it."""
+
+    def make(combiner: dict[str, Any], model: dict[str, Any] | None = None, **rest: Any):
+        base = {"training": SGD | {"batch_size": 40}, "combiner": combiner}
+        config = make_config(**base | rest)
+        keys = config.model.model_dump(exclude_unset=True) | (model or {})
+        config = config.model_copy(update={"model": ModelConfig.model_validate(keys)})
+        torch.manual_seed(3)
+        return build_step(config, build_network(config, spec), torch.device("cpu"))
+
+    return make

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recsys_mtl.columns.spec import DataSpec, TableSpec
-from recsys_mtl.config.model import ModelConfig
+from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import COMBINERS, Combined, Combiner
@@ -23,7 +22,7 @@ from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_step
 from tests.encoded import data_spec
-from tests.training.conftest import SPEC
+from tests.training.conftest import SGD, SPEC
 
 CPU = torch.device("cpu")
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -48,26 +47,7 @@ NETWORKS |= {
     "stem": {"architecture": "stem"},
     "stem, members": {"architecture": "stem", "members": 2},
 }
-SGD = {
-    "tables": {"name": "sgd", "learning_rate": 0.5},
-    "optimizer": {"clip_norm": None, "warmup": 0.0},
-}
 Make = Callable[..., TrainingStep]
-
-
-@pytest.fixture
-def step_of(config_of: Callable[..., Config], spec: DataSpec) -> Make:
-    """A step with a combiner, from the same initial weights; `model` changes keys of it."""
-
-    def make(combiner: dict[str, Any], model: dict[str, Any] | None = None, **rest: Any):
-        base = {"training": SGD | {"batch_size": 40}, "combiner": combiner}
-        config = config_of(**base | rest)
-        keys = config.model.model_dump(exclude_unset=True) | (model or {})
-        config = config.model_copy(update={"model": ModelConfig.model_validate(keys)})
-        torch.manual_seed(3)
-        return build_step(config, build_network(config, spec), CPU)
-
-    return make
 
 
 def gradients(step: TrainingStep, rows: Batch) -> dict[str, Tensor]:

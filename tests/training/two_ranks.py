@@ -96,6 +96,9 @@ CASES: dict[str, dict[str, Any]] = {
         name: case(combiner={"name": name})
         for name in ("cagt", "pcgrad", "mgda", "cagrad", "gradvac", "graddrop", "config")
     },
+    "weights of some rows": case(combiner={"name": "cagrad", "rows": 11}),
+    "weights of some rows, adatt loss": adatt("loss") | {"combiner": {"name": "mgda", "rows": 11}},
+    "weights at the features": case(combiner={"name": "cagrad", "level": "features"}),
     **{
         name: case(balancing={"name": name})
         for name in ("gradnorm", "uncertainty", "famo", "dwa", "stch", "imtl_l")
