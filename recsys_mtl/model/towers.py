@@ -174,8 +174,8 @@ class Towers(nn.Module):
 
     def _outputs(self, wave: Sequence[int], h: Tensor) -> Sequence[Tensor]:
         """(tasks of the wave, B, last hidden width) to (B, outputs) of each, in float32."""
-        few = h.shape[1] <= FEW_ROWS and not torch.is_grad_enabled()
-        if few and self._alike and not torch.compiler.is_exporting():
+        fixed = torch.is_grad_enabled() or torch.compiler.is_exporting()  # of any number of rows
+        if self._alike and not fixed and h.shape[1] <= FEW_ROWS:
             heads = [cast(nn.Linear, self.heads[index]) for index in wave]
             weight = torch.stack([head.weight for head in heads])
             bias = torch.stack([head.bias for head in heads])
