@@ -32,6 +32,7 @@ from recsys_mtl.cli.reproduce import reproduce
 from recsys_mtl.cli.rollback import rollback
 from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
 from recsys_mtl.cli.schema import schema
+from recsys_mtl.cli.serve import serve
 from recsys_mtl.cli.synthesize import synthesize
 from recsys_mtl.cli.train import train
 from recsys_mtl.cli.validate import validate
@@ -44,6 +45,7 @@ COMMANDS = (
     ablate,
     reproduce,
     predict,
+    serve,
     embed,
     export,
     validate,

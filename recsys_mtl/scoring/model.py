@@ -58,11 +58,30 @@ def find_model(
             raise wrong("--tracking-uri is for --model", fix="leave it out")
         folder = model_folder(run_dir)
         return ModelFolder(folder, bundle_hash(folder))
+    return registered_model(model, tracking_uri, where="--model")
+
+
+def registered_model(
+    model: str, tracking_uri: str | None, *, where: str, known: ModelFolder | None = None
+) -> ModelFolder:
+    """A version of the registry, on this disk.
+
+    Args:
+        model: `models:/NAME/3` or `models:/NAME@champion`.
+        tracking_uri: of the registry; default: the configured one.
+        where: option that `model` comes from.
+        known: what an earlier call gave; returned as it is, unread, where it is that version.
+
+    Raises:
+        UserError: no such version, or its files are not the registered ones.
+    """
     from recsys_mtl.tracking.registry import Registry  # imports mlflow, which is slow
 
     registry = Registry(tracking_uri)
-    version = registry.resolve(model, where="--model")
-    folder = registry.download(version)
+    version = registry.resolve(model, where=where)
     alias = model.partition("@")[2] or None
     registered = {"name": version.name, "version": version.number, "alias": alias}
+    if known is not None and known.registered == registered:
+        return known
+    folder = registry.download(version)
     return ModelFolder(folder, bundle_hash(folder), registered)

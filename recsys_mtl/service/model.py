@@ -1,0 +1,104 @@
+"""A loaded model: requests' rows in, the JSON of their predictions out."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from recsys_mtl.errors import UserError
+from recsys_mtl.scoring.model import ModelFolder
+from recsys_mtl.service.frame import frame_of
+from recsys_mtl.service.request import Row, Rows, columns_of
+from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.serving.predictor import Predictor
+
+log = logging.getLogger(__name__)
+
+
+class LoadedModel:
+    """A model that answers requests.
+
+    Args:
+        predictor: the model.
+        name: `models:/NAME/3`, or a folder.
+        version: of the registered model; else the first digits of its manifest's sha256.
+
+    Attributes:
+        name: the same.
+        version: the same.
+        quoted: the name as JSON.
+        rows: reads the bodies of requests.
+    """
+
+    def __init__(self, predictor: Predictor, name: str, version: str) -> None:
+        self.name, self.version = name, version
+        self.quoted = json.dumps(name).encode()
+        self._predictor = predictor
+        self._columns = columns_of(predictor)
+        self.rows = Rows(self._columns)
+
+    @classmethod
+    def load(cls, found: ModelFolder) -> LoadedModel:
+        """Load a bundle and answer a few rows, so that the first request is as fast as any.
+
+        Raises:
+            UserError: the bundle is damaged.
+        """
+        known = found.registered
+        name = str(found.folder) if known is None else f"models:/{known['name']}/{known['version']}"
+        version = found.sha256[:12] if known is None else str(known["version"])
+        model = cls(load_bundle(found.folder), name, version)
+        for count in (1, 1, 2, 32):
+            model._score(model.rows.example()["rows"] * count)
+        return model
+
+    def answers(self, requests: Sequence[Sequence[Row]]) -> list[bytes | Exception]:
+        """The predictions of some requests, scored together.
+
+        Each has the JSON list of its own rows' predictions, or what is wrong with them: where the
+        rows cannot be scored together, each request is scored alone.
+        """
+        try:
+            scored = self._score(list(chain.from_iterable(requests)))
+        except Exception as error:  # it is the answer
+            if len(requests) == 1:
+                if not isinstance(error, UserError):
+                    log.error("a request failed", exc_info=error)
+                return [error]
+            return [answer for rows in requests for answer in self.answers([rows])]
+        answers: list[bytes | Exception] = []
+        first = 0
+        for rows in requests:
+            answers.append(scored.slice(first, len(rows)).write_json().encode())
+            first += len(rows)
+        return answers
+
+    @cached_property
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON schema of an answer."""
+        properties = {n: _described(t) for n, t in self._predictor.output_schema().items()}
+        row = {"type": "object", "properties": properties, "required": [*properties]}
+        return {
+            "type": "object",
+            "properties": {
+                "predictions": {"type": "array", "items": row},
+                "model": {"type": "string", "examples": [self.name]},
+            },
+            "required": ["predictions", "model"],
+        }
+
+    def _score(self, rows: Sequence[Row]) -> pl.DataFrame:
+        return self._predictor.predict(frame_of(rows, self._columns))
+
+
+def _described(dtype: pl.DataType | DataTypeClass) -> dict[str, Any]:
+    if isinstance(dtype, pl.List):
+        return {"type": "array", "items": _described(dtype.inner)}
+    return {"type": "string" if dtype == pl.String else "number"}
