@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Any
 
@@ -15,10 +14,9 @@ from starlette.requests import ClientDisconnect
 from recsys_mtl.errors import UserError
 from recsys_mtl.service.batcher import Batcher, FullError, Limits
 from recsys_mtl.service.metrics import Metrics
-from recsys_mtl.service.model import LoadedModel
+from recsys_mtl.service.model import LoadedModel, log_bug
 from recsys_mtl.version import installed_version
 
-log = logging.getLogger(__name__)
 _ERROR = {
     "type": "object",
     "properties": {"detail": {"type": "string"}},
@@ -84,9 +82,9 @@ class Service:
         except UserError as error:
             count = 422
             response = JSONResponse({"detail": str(error.problems[0])}, count)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the answer says that there was one
             count = 500
-            log.error("a request failed", exc_info=error)
+            log_bug(error)
             line = "the rows cannot be predicted; the server's log says why"
             response = JSONResponse({"detail": line}, count)
         self.metrics.request(count, time.perf_counter() - began, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
@@ -11,10 +12,10 @@ from typing import Any
 
 import polars as pl
 from polars.datatypes import DataTypeClass
+from pydantic_core import to_json
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.scoring.model import ModelFolder
-from recsys_mtl.service.frame import frame_of
 from recsys_mtl.service.request import Row, Rows, columns_of
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.predictor import Predictor
@@ -41,8 +42,7 @@ class LoadedModel:
         self.name, self.version = name, version
         self.quoted = json.dumps(name).encode()
         self._predictor = predictor
-        self._columns = columns_of(predictor)
-        self.rows = Rows(self._columns)
+        self.rows = Rows(columns_of(predictor))
 
     @classmethod
     def load(cls, found: ModelFolder) -> LoadedModel:
@@ -56,7 +56,7 @@ class LoadedModel:
         version = found.sha256[:12] if known is None else str(known["version"])
         model = cls(load_bundle(found.folder), name, version)
         for count in (1, 1, 2, 32):
-            model._score(model.rows.example()["rows"] * count)
+            model._predictor.predict_rows(model.rows.example()["rows"] * count)
         return model
 
     def answers(self, requests: Sequence[Sequence[Row]]) -> list[bytes | Exception]:
@@ -66,17 +66,17 @@ class LoadedModel:
         rows cannot be scored together, each request is scored alone.
         """
         try:
-            scored = self._score(list(chain.from_iterable(requests)))
-        except Exception as error:  # it is the answer
+            scored = self._predictor.predict_rows(list(chain.from_iterable(requests)))
+        except Exception as error:  # noqa: BLE001  # it is the answer
             if len(requests) == 1:
                 if not isinstance(error, UserError):
-                    log.error("a request failed", exc_info=error)
+                    log_bug(error)
                 return [error]
             return [answer for rows in requests for answer in self.answers([rows])]
         answers: list[bytes | Exception] = []
         first = 0
         for rows in requests:
-            answers.append(scored.slice(first, len(rows)).write_json().encode())
+            answers.append(to_json(scored[first : first + len(rows)], inf_nan_mode="null"))
             first += len(rows)
         return answers
 
@@ -94,8 +94,12 @@ class LoadedModel:
             "required": ["predictions", "model"],
         }
 
-    def _score(self, rows: Sequence[Row]) -> pl.DataFrame:
-        return self._predictor.predict(frame_of(rows, self._columns))
+
+def log_bug(error: Exception) -> None:
+    """Log where it happened; its text might hold values of the request."""
+    where = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    log.error("a request failed with %s\n%s", type(error).__name__, where)
+    log.debug("it says: %s", error)
 
 
 def _described(dtype: pl.DataType | DataTypeClass) -> dict[str, Any]:

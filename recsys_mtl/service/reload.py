@@ -88,11 +88,11 @@ class Reloader:
         found = self._find()
         if found == self._known:
             return None
+        if self._known is None:
+            gc.collect()
+            gc.freeze()  # what was imported is not searched for garbage while requests wait
         loaded = LoadedModel.load(found)
         self._known = found
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()  # what lives as long as the server is not searched for garbage again
         return loaded
 
     def _find(self) -> ModelFolder:

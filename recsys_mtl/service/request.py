@@ -90,10 +90,13 @@ class Rows:
 
     Args:
         columns: that the model reads; others of a row are left out.
+
+    Attributes:
+        columns: by name.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        self._columns = {column.name: column for column in columns}
+        self.columns = {column.name: column for column in columns}
         row = core.typed_dict_schema(
             {
                 column.name: core.typed_dict_field(column.schema, required=not column.is_list)
@@ -122,7 +125,7 @@ class Rows:
 
     def example(self) -> dict[str, Any]:
         """A body with one row."""
-        return {"rows": [{name: column.example for name, column in self._columns.items()}]}
+        return {"rows": [{name: column.example for name, column in self.columns.items()}]}
 
     def _reason(self, error: ValidationError) -> UserError:
         """The first mistake."""
@@ -137,7 +140,7 @@ class Rows:
         where = f"row {location[1]} (counted from 0)"
         if len(location) < 3:
             return wrong("not an object", where=where, expected="columns", found=_shown(value))
-        column = self._columns[str(location[2])]
+        column = self.columns[str(location[2])]
         where = f"{where}, column '{column.name}'"
         if kind == "missing":
             return wrong("missing column", where=where, expected=column.expected)
