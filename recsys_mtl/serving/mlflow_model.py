@@ -38,10 +38,9 @@ _LARGEST_DIFFERENCE = 1e-6
 _HERE = Path(__file__).parent
 _TIMEOUT_SECONDS = 600
 _EXACT = 2**53  # larger integers are not exact as floats
-_ABOVE = {
-    *"ablation cli lifecycle reports runs scoring service study synthetic vision".split(),
-    "__main__.py",
-}
+_ABOVE = frozenset(
+    ("ablation", "cli", "lifecycle", "reports", "runs", "scoring", "service", "study", "synthetic")
+) | {"vision", "__main__.py"}
 """The packages above this one in the import contract: no model can need them."""
 
 
