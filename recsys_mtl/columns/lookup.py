@@ -131,14 +131,16 @@ class Lookup:
         return int(self._dense[min(max(value + 1, 0), len(self._dense) - 1)])
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
-        keys = values.cast(pl.Int64).fill_null(0).to_numpy()
+        nulls = values.null_count()
+        integers = values.cast(pl.Int64)
+        keys = (integers.fill_null(0) if nulls else integers).to_numpy()
         looked_up: NDArray[np.int64]
         if self._dense is not None:
             looked_up = self._dense.take(keys + 1, mode="clip")
         else:
             index, codes = self._integers
             looked_up = codes[index.get_indexer(keys)]
-        if values.null_count():
+        if nulls:
             looked_up[values.is_null().to_numpy()] = self._null
         return looked_up
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.loader import SharedBatches, before, generator
-from recsys_mtl.data.prefetch import prefetched
+from recsys_mtl.data.loader import SharedBatches, before, generator, loading_threads
+from recsys_mtl.data.prefetch import made_ahead
 from recsys_mtl.errors import wrong
 
 _BLOCKS = 0  # what a generator is for: the order of blocks, or 1 + the number of a window
@@ -56,7 +56,7 @@ class _Part:
 class LaneLoader(SharedBatches):
     """Batches of shuffled rows that are encoded as they are read, in bounded memory.
 
-    A thread reads one window ahead, so memory holds about twice the buffer.
+    Threads read and encode one window of each lane ahead, so memory holds about twice the buffer.
 
     Args:
         rows: where they are.
@@ -66,6 +66,7 @@ class LaneLoader(SharedBatches):
         lanes: L, of all processes.
         rank: this process.
         world: number of processes, a divisor of L.
+        threads: None: see `loading_threads`; each has lanes of its own to read.
     """
 
     def __init__(
@@ -78,11 +79,12 @@ class LaneLoader(SharedBatches):
         lanes: int = 8,
         rank: int = 0,
         world: int = 1,
+        threads: int | None = None,
     ) -> None:
         super().__init__(sum(rows.counts), batch_size, rank, world)
         if lanes % world:
             raise ValueError(f"lanes: expected a multiple of world, {world}; found {lanes}")
-        self._source = rows
+        self._source, self._threads = rows, threads
         self._seed = seed
         step = math.lcm(batch_size, lanes)  # a window of all lanes has whole batches
         self._window = max(shuffle_buffer // step, 1) * step
@@ -103,7 +105,7 @@ class LaneLoader(SharedBatches):
         """The batches of an epoch without the first `start_batch` ones.
 
         Of the skipped rows, those in the windows of the first batch are read. Closing the iterator
-        ends the thread; an error of the source is raised here.
+        ends the threads; an error of the source is raised here.
 
         Raises:
             UserError: a block has fewer rows than were counted.
@@ -113,7 +115,10 @@ class LaneLoader(SharedBatches):
         per_window = self._window // self._batch_size
         first = start_batch // per_window * per_window
         lanes = len(self._own_lanes)
-        with closing(prefetched(self._windows(epoch, first), ahead=lanes)) as windows:
+        threads = min(self._threads or loading_threads(), lanes)
+        sources = [self._windows(lane, epoch, first) for lane in self._own_lanes]
+        made = made_ahead(sources, self._encoded, ahead=lanes, threads=threads)
+        with closing(made) as windows:
             for opened in range(first, self.num_batches, per_window):
                 rows, order = _dealt(list(islice(windows, lanes)))
                 zero = self._before(self._rows(opened)[0])
@@ -127,21 +132,25 @@ class LaneLoader(SharedBatches):
         """How many of the rows before this one belong to this process."""
         return before(row, self._rank, self._world)
 
-    def _windows(self, epoch: int, batch: int) -> Iterator[_Window]:
-        """The windows from that batch on: in turn one of each own lane."""
+    def _windows(
+        self, lane: int, epoch: int, batch: int
+    ) -> Iterator[tuple[pl.DataFrame, tuple[int, ...]]]:
+        """The windows of a lane from that batch on, and the keys of their orders."""
         first = batch * self._batch_size // self._lanes
         size = self._window // self._lanes
-        lanes = [_joined(self._frames(lane, epoch, first), size) for lane in self._own_lanes]
+        frames = _joined(self._frames(lane, epoch, first), size)
         none: pl.DataFrame | None = None
         for number in range(first // size, math.ceil(self.num_rows / self._window)):
-            for lane, frames in zip(self._own_lanes, lanes, strict=True):
-                frame = next(frames, None)
-                if frame is None:
-                    frame = self._no_rows() if none is None else none
-                none = frame.clear()
-                key = (self._seed, epoch, lane, 1 + number)
-                order = torch.randperm(frame.height, generator=generator(*key))
-                yield _Window(self._source.encode(frame), order)
+            frame = next(frames, None)
+            if frame is None:
+                frame = self._no_rows() if none is None else none
+            none = frame.clear()
+            yield frame, (self._seed, epoch, lane, 1 + number)
+
+    def _encoded(self, window: tuple[pl.DataFrame, tuple[int, ...]]) -> _Window:
+        frame, key = window
+        order = torch.randperm(frame.height, generator=generator(*key))
+        return _Window(self._source.encode(frame), order)
 
     def _frames(self, lane: int, epoch: int, first: int) -> Iterator[pl.DataFrame]:
         """The rows of a lane in the epoch's order of blocks, from row `first` on."""

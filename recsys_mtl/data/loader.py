@@ -12,13 +12,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.prefetch import prefetched
+from recsys_mtl.data.prefetch import made_ahead
+
+_MOST_THREADS = 4
 
 
 class Loader(Protocol):
@@ -161,35 +163,43 @@ class MemoryLoader(SharedBatches):
 class StreamLoader(SharedBatches):
     """Batches of rows in their order, encoded as they are read, in bounded memory.
 
-    The source is read and encoded in a thread, at most two chunks ahead, by every process.
+    A thread reads the chunks, and several encode them, at most one more than threads ahead; every
+    process does.
 
     Args:
-        make_batches: starts a new pass over the rows; chunks of any size.
+        make_chunks: starts a new pass over the rows; chunks of any size.
         num_rows: rows of a pass.
         batch_size: rows per batch, of all processes.
         rank: this process.
         world: number of processes.
+        encode: a chunk, in any thread; None: the chunks are encoded.
+        threads: None: see `loading_threads`.
     """
 
     def __init__(
         self,
-        make_batches: Callable[[], Iterator[Batch]],
+        make_chunks: Callable[[], Iterator[Any]],
         *,
         num_rows: int,
         batch_size: int,
         rank: int = 0,
         world: int = 1,
+        encode: Callable[[Any], Batch] | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__(num_rows, batch_size, rank, world)
-        self._make_batches = make_batches
+        self._make_chunks, self._threads = make_chunks, threads
+        self._encode = encode or (lambda batch: batch)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones.
 
-        The skipped rows are still read. Closing the iterator ends the thread; an error of the
+        The skipped rows are still read. Closing the iterator ends the threads; an error of the
         source is raised here.
         """
-        with closing(prefetched(self._make_batches())) as chunks:
+        threads = self._threads or loading_threads()
+        made = made_ahead([self._make_chunks()], self._encode, ahead=threads + 1, threads=threads)
+        with closing(made) as chunks:
             reader = _Reader(chunks)
             start = 0
             while pieces := reader.take(self._batch_size):
@@ -224,6 +234,14 @@ class _Reader:
             if end == self._chunk.num_rows:
                 self._chunk = None
         return pieces
+
+
+def loading_threads() -> int:
+    """As many as torch has (`training.threads`, `OMP_NUM_THREADS` or the cores), at most 4.
+
+    More of them than the network's steps can use only hold memory.
+    """
+    return min(torch.get_num_threads(), _MOST_THREADS)
 
 
 def before(row: int, rank: int, world: int) -> int:

@@ -161,11 +161,9 @@ def _stream(
     rank: int = 0,
     world: int = 1,
 ) -> Loader:
-    def batches() -> Iterator[Batch]:
-        return (encode(frame) for frame in rows.frames(columns))
-
     return StreamLoader(
-        batches,
+        partial(rows.frames, columns),
+        encode=encode,
         num_rows=rows.num_rows,
         batch_size=config.training.batch_size,
         rank=rank,

@@ -1,5 +1,6 @@
-"""`make bench`: throughput beside a peer, memory, generator, adaTT, architectures,
-sequences, combiners, serving, restart of a stream, threads, checkpoints, processes.
+"""`make bench`: throughput beside a peer, preparing rows and the start of a training, memory,
+generator, adaTT, architectures, sequences, combiners, serving, restart of a stream, threads,
+checkpoints, processes.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lines_data
+import lines_preparing
 import lines_serving
 import lines_steps
 import lines_training
@@ -21,6 +23,8 @@ import workers
 
 BENCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "throughput": lines_training.throughput,
+    "preparing": lines_preparing.preparing,
+    "start": lines_preparing.start,
     "memory": lines_data.memory,
     "synthesize": lines_data.synthesize,
     "adatt": lines_steps.adatt,

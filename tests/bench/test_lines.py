@@ -52,8 +52,31 @@ def test_a_resumed_stream_beside_one_from_its_start(
     assert "takes 0.050 x reading it through" in capsys.readouterr().out
 
 
+def test_encoding_beside_reading(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def worker(script: str, path: str, what: str, rounds: str, threads: int | None) -> Any:
+        assert threads == (None if what == "stream" else 1)
+        return {"rows": 900, "seconds": {what: [4.0, 3.0, 9.0], "other": [2.0, 2.0, 3.0]}}
+
+    monkeypatch.setattr(run.workers, "worker", worker)
+    result = measure(run, "preparing", rounds=3, rows=10, restart_rows=20)
+    assert {what: of["ratio"] for what, of in result.items()} == {
+        "encode": 2.0, "fit": 2.0, "stream": 2.0
+    }  # fmt: skip
+    assert "encode takes 2.00 x the time of other" in capsys.readouterr().out
+
+
 @pytest.mark.slow  # processes
-@pytest.mark.parametrize("worker", [("processes.py", "2", "1"), ("restart.py",)])
+@pytest.mark.parametrize(
+    "worker",
+    [
+        ("processes.py", "2", "1"),
+        ("restart.py",),
+        ("preparing.py", "stream", "1"),
+        ("first_step.py",),
+    ],
+)
 def test_a_worker_measures(
     worker: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +92,15 @@ def test_a_worker_measures(
     result = json.loads(done.stdout.splitlines()[-1])
     if name == "restart.py":
         assert set(result["seconds"]) == {"first batch", "last batch", "read through"}
+    elif name == "preparing.py":
+        assert {key: len(of) for key, of in result["seconds"].items()} == {
+            "several threads": 1, "one thread": 1
+        }  # fmt: skip
+    elif name == "first_step.py":
+        walls, cpu = zip(*result.values(), strict=True)
+        assert list(result) == ["imports", "prepared", "first step"]
+        assert sorted(walls) == list(walls)
+        assert sorted(cpu) == list(cpu)
     else:
         assert result["training_rows_per_second"] > 0
     assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]

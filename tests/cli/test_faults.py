@@ -169,11 +169,14 @@ def test_a_training_that_diverges_keeps_its_checkpoints(
     assert steps[0] == 0
 
 
-def test_a_thread_that_dies_between_two_items_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_thread_that_dies_between_two_items_is_noticed(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prefetch, "SECONDS", 0.01)
-    items = prefetch.prefetched(iter(range(9)))
-    assert next(items) == 0
-    (thread,) = [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+    items = prefetch.made_ahead([iter(range(9))], str, ahead=3, threads=threads)
+    assert next(items) == "0"
+    (thread, *_) = [t for t in threading.enumerate() if t.name.startswith("prefetch")]
     raising = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert raising(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)) == 1
     with pytest.raises(UserError, match="the thread that reads rows was killed"):

@@ -101,10 +101,14 @@ def literal(
     lanes=st.sampled_from([1, 2, 8]),
     chunk=st.integers(1, 30),
     seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    threads=st.sampled_from([1, 3]),
 )
-def test_the_order_is_that_of_the_literal_version(counts, batch_size, buffer, lanes, chunk, seeds):
+def test_the_order_is_that_of_the_literal_version(
+    counts, batch_size, buffer, lanes, chunk, seeds, threads
+):
     seed, epoch = seeds
-    loader = Rows(counts, chunk).loader(batch_size, buffer, lanes=lanes, seed=seed)
+    options = {"lanes": lanes, "seed": seed, "threads": threads}
+    loader = Rows(counts, chunk).loader(batch_size, buffer, **options)
     expected = literal(counts, batch_size, buffer, lanes, seed=seed, epoch=epoch)
     assert numbers(loader, epoch) == expected
     middle = loader.num_batches // 2
@@ -147,12 +151,13 @@ def test_a_seek_reads_one_window_of_each_lane_and_the_start_of_its_block(world, 
     assert source.read_rows == 0
 
 
-def test_memory_holds_about_twice_the_buffer(monkeypatch):
+@pytest.mark.parametrize("threads", [1, 4])
+def test_memory_holds_about_twice_the_buffer(threads, monkeypatch):
     """The windows in use and the next ones; nothing else is encoded ahead."""
     source, made = Rows([25] * 40), []
     encode = source._encode
     monkeypatch.setattr(source, "_encode", lambda frame: made.append(frame.height) or encode(frame))
-    batches = source.loader(buffer=160).epoch(0)
+    batches = source.loader(buffer=160, threads=threads).epoch(0)
     taken = 0
     for batch in batches:
         taken += batch.num_rows
@@ -193,9 +198,10 @@ def test_sorted_rows_mix_better_than_by_a_buffer_alone(block):
     assert abs(alike) < 0.5 < 0.9 < alike_before
 
 
-def test_a_block_with_fewer_rows_than_counted_is_reported():
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_block_with_fewer_rows_than_counted_is_reported(threads):
     with pytest.raises(UserError, match="the data changed while they were read"):
-        numbers(Rows([50] * 4, lacking=1).loader())
+        numbers(Rows([50] * 4, lacking=1).loader(threads=threads))
 
 
 COUNT, GROUP = 4000, 100

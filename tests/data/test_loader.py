@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import polars as pl
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.lanes import BlockedRows, LaneLoader
-from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader, loading_threads
+from recsys_mtl.data.prefetch import made_ahead
 from recsys_mtl.data.unknown import UnknownDropout
 from tests.encoded import numbered, row_numbers
 
@@ -135,20 +137,22 @@ def test_without_shuffling_the_order_is_the_sources():
         assert row_numbers(loader, 5, 2) == [[8, 9]]
 
 
+@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("kind", [OSError, MemoryError, KeyboardInterrupt])
-def test_whatever_ends_the_thread_is_raised_in_the_consumer(kind):
+def test_whatever_ends_the_thread_is_raised_in_the_consumer(kind, threads):
     def broken() -> Iterator[Batch]:
         yield numbered(torch.arange(10))
         raise kind("disk gone")
 
-    batches = StreamLoader(broken, num_rows=20, batch_size=4).epoch(0)
+    batches = StreamLoader(broken, num_rows=20, batch_size=4, threads=threads).epoch(0)
     assert next(batches).num_rows == 4
     with pytest.raises(kind, match="disk gone"):
         list(batches)
     assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
-def test_closing_early_ends_the_thread_and_reads_no_further():
+@pytest.mark.parametrize("threads", [1, 4])
+def test_closing_early_ends_the_threads_and_reads_no_further(threads):
     read = []
 
     def counted() -> Iterator[Batch]:
@@ -156,9 +160,41 @@ def test_closing_early_ends_the_thread_and_reads_no_further():
             read.append(threading.current_thread().name)
             yield numbered(numbers)
 
-    batches = StreamLoader(counted, num_rows=1000, batch_size=10).epoch(0)
+    batches = StreamLoader(counted, num_rows=1000, batch_size=10, threads=threads).epoch(0)
     next(batches)
     batches.close()
-    assert len(read) <= 4
+    assert len(read) <= threads + 3
     assert {name.split("_")[0] for name in read} == {"prefetch"}
     assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+def test_what_several_threads_make_comes_in_the_order_of_the_sources():
+    """Items take different times; a source is never read by two threads at a time."""
+    reading, most = [0, 0], [0]
+
+    def source(number: int) -> Iterator[tuple[int, int]]:
+        for item in range(20):
+            reading[number] += 1
+            assert reading[number] == 1
+            time.sleep(0.0002)
+            reading[number] -= 1
+            yield number, item
+
+    def make(item: tuple[int, int]) -> tuple[int, int]:
+        most[0] += 1
+        time.sleep(0.0004 * (item[1] % 3))
+        return item
+
+    made = made_ahead([source(0), source(1)], make, ahead=5, threads=4)
+    taken = []
+    for item in made:
+        taken.append(item)
+        assert most[0] <= len(taken) + 5
+    assert taken == [(number, item) for item in range(20) for number in (0, 1)]
+
+
+def test_loading_takes_the_threads_of_torch():
+    with pytest.MonkeyPatch.context() as patch:
+        for threads, expected in ((1, 1), (3, 3), (64, 4)):
+            patch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+            assert loading_threads() == expected
