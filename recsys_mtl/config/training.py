@@ -156,5 +156,7 @@ class TrainingConfig(Section):
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     distributed: DistributedConfig = DistributedConfig()
     max_nonfinite: PositiveInt = Field(
-        10, description="batches in a row with a non-finite loss that stop the run"
+        10,
+        description="batches in a row with a non-finite loss that stop the run; on a GPU they are "
+        "skipped at once, and counted and reported every 50 steps",
     )

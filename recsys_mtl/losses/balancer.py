@@ -6,9 +6,16 @@ Shapes: T tasks, P ≤ T tasks that are present in a batch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+
+
+@cache
+def zero(device: torch.device) -> Tensor:
+    """A 0 of a device: a number in its place would be copied there at every use."""
+    return torch.zeros((), device=device)
 
 
 class Balancer(nn.Module, ABC):
@@ -56,7 +63,7 @@ class Balancer(nn.Module, ABC):
         Returns:
             A scalar; zero, with zero gradients, where no task is present.
         """
-        self.observe(losses.detach(), present & losses.detach().isfinite())
+        self.observe(losses.detach(), present & (losses.detach().abs() < torch.inf))
         return self.combine(losses, present)
 
     def weights(self) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.errors import did_you_mean, wrong
-from recsys_mtl.losses.balancer import Balancer
+from recsys_mtl.losses.balancer import Balancer, zero
 from recsys_mtl.losses.from_torchjd import Dwa, Famo, ImtlL, Stch
 
 LOG_VARIANCE_LIMIT = 4.0
@@ -18,7 +18,7 @@ class Fixed(Balancer):
 
     def combine(self, losses: Tensor, present: Tensor) -> Tensor:
         """Σ w L over the present tasks."""
-        return torch.where(present, self.task_weights * losses, 0).sum()
+        return torch.where(present, self.task_weights * losses, zero(losses.device)).sum()
 
 
 class Uncertainty(Balancer):

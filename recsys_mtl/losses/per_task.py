@@ -16,6 +16,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from recsys_mtl.losses.balancer import zero
 from recsys_mtl.losses.candidates import Candidates
 from recsys_mtl.losses.entire_space import Through, counterfactual
 from recsys_mtl.losses.pointwise import NAMED
@@ -94,21 +95,25 @@ class TaskLoss:
         if members > 1:
             labels, weights = labels.repeat(members, 1), weights.repeat(members)
         counts = self.counting(labels)
-        row_weights = self.row_weights(labels, weights)
+        row_weights = self._of_rows(counts, labels, weights)
         if self.keep < 1:
             logits = logits.float() - math.log(self.keep)
         row_weights, losses = self._selected(counts, row_weights, logits, labels, items)
         total = row_weights.sum(0) if total is None else total * members
-        mean = (row_weights * losses).sum(0) / torch.where(total > 0, total, 1)
-        return mean, (row_weights > 0).sum(0) // members
+        mean = (row_weights * losses).sum(0) / total.clamp_min(torch.finfo(total.dtype).tiny)
+        counted = (row_weights > 0).sum(0)
+        return mean, counted if members == 1 else counted // members
 
     def counting(self, labels: Tensor) -> Tensor:
         """Whether each label (any shape) counts; bool of the same shape."""
-        return ~labels.isnan()
+        return labels == labels  # in one operation, false for NaN
 
     def row_weights(self, labels: Tensor, weights: Tensor) -> Tensor:
         """(B, G) weight in the mean of (B, G) labels in rows of (B,) weights."""
-        own = torch.where(self.counting(labels), weights.unsqueeze(1), 0)
+        return self._of_rows(self.counting(labels), labels, weights)
+
+    def _of_rows(self, counts: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        own = torch.where(counts, weights.unsqueeze(1), zero(weights.device))
         return torch.where(labels == 0, own * self.keep, own) if self.keep < 1 else own
 
     def _selected(
@@ -121,7 +126,8 @@ class TaskLoss:
     ) -> tuple[Tensor, Tensor]:
         """(R, G) weights and losses of the R ≤ B rows that the mean is over."""
         del items
-        labels, logits = torch.where(counts, labels, 0), torch.where(counts, logits, 0)
+        nothing = zero(logits.device)
+        labels, logits = torch.where(counts, labels, nothing), torch.where(counts, logits, nothing)
         if self.elementwise:
             return row_weights, self.rows(logits, labels, **dict(self.settings))
         losses = self.rows(logits, labels.squeeze(1), **dict(self.settings))
@@ -181,7 +187,7 @@ class TaskLosses:
         self._through = dict(through or {})
         self.tasks = dict(tasks)
         self.names = tuple(tasks)
-        self._of_items = torch.tensor([isinstance(loss, ItemLoss) for loss in tasks.values()])
+        self._of_items = [c for c, loss in enumerate(tasks.values()) if isinstance(loss, ItemLoss)]
         groups: dict[tuple[TaskLoss, int], list[int]] = {}
         for column, loss in enumerate(tasks.values()):
             key = (loss, -1 if loss.elementwise else column)
@@ -213,6 +219,10 @@ class TaskLosses:
             (T,) losses and (T,) numbers of rows that count, as in `TaskLoss`.
         """
         columns = labels.unbind(1)
+        if len(self._groups) == 1 and not self._through and len(columns) > 1:
+            every = _joined([logits[name] for name in self.names])
+            total = None if totals is None else totals[0]
+            return self._groups[0][0].stacked(every, labels, weights, total=total)
         losses: dict[int, Tensor] = {}
         counts: dict[int, Tensor] = {}
         for loss, group in self._groups:
@@ -275,8 +285,10 @@ class TaskLosses:
             labels: (B, T), NaN where unlabelled.
             weights: (B,) row weights.
         """
-        unknown_items = (labels == 0) & self._of_items.to(labels.device)
-        return weights.double() @ (~labels.isnan() & ~unknown_items).double()
+        counts = labels == labels  # false for NaN
+        for column in self._of_items:
+            counts[:, column] &= labels[:, column] != 0
+        return weights.double() @ counts.double()
 
     def totals(self, labels: Tensor, weights: Tensor) -> Tensor:
         """(2, T) float64: the weight that each loss, and each term of its condition, is divided by.

@@ -169,7 +169,7 @@ class CGC(nn.Module):
 
     def _mix_tasks(self, own: Tensor | None, shared: Tensor | None, weights: Tensor) -> Tensor:
         """(T, O, B, D) and (S, B, D), weighted by (T, B, E), to (T, B, D)."""
-        of_own, of_shared = weights[..., : self.num_own], weights[..., self.num_own :]
+        of_own, of_shared = torch.split(weights, [self.num_own, self.num_mixed - self.num_own], -1)
         common = None if shared is None else self._mix_common(of_shared, shared)
         if own is None:
             assert common is not None

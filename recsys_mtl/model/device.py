@@ -10,6 +10,8 @@ import torch
 from recsys_mtl.errors import wrong
 
 Precision = Literal["fp32", "bf16", "fp16"]
+LOOPING = {"cpu"}
+"""Kinds of device on which several small products are as fast as one batched product."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -66,6 +66,7 @@ class Embeddings(nn.Module, ABC):
         tables: the first read of each table.
         width: P.
         embedding_bags: holds `t_<table>.weight` (rows, dim), in both backends.
+        applied: () bool on the device: whether the next backward may change a row; None: it may.
         ranges: `t_<table>` -> the rows that each process has of a sharded table; see `sharded`.
     """
 
@@ -83,6 +84,7 @@ class Embeddings(nn.Module, ABC):
         self._learning_rate = learning_rate
         self._weight_decay = weight_decay
         self.ranges: dict[str, tuple[range, ...]] = {}
+        self.applied: Tensor | None = None
         self.reads = tuple(reads)
         self.tables = distinct_tables(self.reads)
         self.device = device
@@ -156,7 +158,8 @@ class Embeddings(nn.Module, ABC):
 
     def _decay(self, bags: Mapping[str, Sequence[Bag]]) -> None:
         """Shrinks the rows that were read, each once: duplicates write the same value."""
-        kept = 1 - self._learning_rate * self._weight_decay
+        decay = self._learning_rate * self._weight_decay
+        kept = 1 - (decay if self.applied is None else decay * self.applied)
         for key, of_table in bags.items():
             ids = torch.cat([ids for ids, _ in of_table])
             values = self._weight(key).data  # fbgemm's backward checks versions, which stay so

@@ -70,6 +70,10 @@ class Members(nn.Module):
         """(k · B, …) to the members' mean, (B, …)."""
         return self.split(values).mean(0)
 
+    def weights(self, of_rows: Tensor) -> Tensor:
+        """(B,) of the rows to (k · B,)."""
+        return of_rows if self.count == 1 else of_rows.repeat(self.count)
+
     def split(self, values: Tensor) -> Tensor:
         """(k · B, …) to (k, B, …)."""
         return values.view(self.count, -1, *values.shape[1:])

@@ -208,7 +208,8 @@ class MultiTaskNetwork(nn.Module):
         """
         columns, entries = self.embeddings.with_sequences(self.bags(batch), batch.num_rows)
         apart = [len(self.tasks) * self.pooled_width * self._own_tables, self.catalogues.width]
-        pooled, *others = torch.split(columns, [self.pooled_width, *filter(None, apart)], 1)
+        widths = [self.pooled_width, *filter(None, apart)]
+        pooled, *others = torch.split(columns, widths, 1) if len(widths) > 1 else [columns]
         if self.sequences.widths:
             pooled = torch.cat([pooled, *self.sequences(pooled, entries, batch.blocks)], 1)
         return pooled, *others
@@ -273,14 +274,14 @@ class MultiTaskNetwork(nn.Module):
     def _outputs(self, mixed: ArchitectureOutput, batch: Batch) -> Outputs:
         """The network above the experts."""
         gates: tuple[Tensor, ...] = mixed.weights[-1].unbind(0) if mixed.weights else ()
-        mean_entropy = mixed.tasks.new_zeros((), dtype=torch.float32)
-        if mixed.weights:
-            mean_entropy = torch.stack([entropy(level).mean() for level in mixed.weights]).mean()
+        each = [entropy(level).mean() for level in mixed.weights]
+        each = each or [mixed.tasks.new_zeros((), dtype=torch.float32)]
+        mean_entropy = each[0] if len(each) == 1 else torch.stack(each).mean()
         of_towers = self.towers(mixed.tasks)
         logits = self.funnel(of_towers)
         own_penalty = None
         if self.training:
-            own_penalty = self.ple.penalty(logits, batch.weights.repeat(self.members.count))
+            own_penalty = self.ple.penalty(logits, self.members.weights(batch.weights))
         members: dict[str, Tensor] = {}
         if not self.training and self.members.count > 1:
             members = {task: self.members.split(own) for task, own in logits.items()}

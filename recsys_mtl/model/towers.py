@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.model.device import LOOPING
 from recsys_mtl.model.grouped import GroupedLinear, GroupedMLP, HiddenLayers
 from recsys_mtl.tasks import kind_of
 
@@ -174,13 +175,28 @@ class Towers(nn.Module):
 
     def _outputs(self, wave: Sequence[int], h: Tensor) -> Sequence[Tensor]:
         """(tasks of the wave, B, last hidden width) to (B, outputs) of each, in float32."""
-        fixed = torch.is_grad_enabled() or torch.compiler.is_exporting()  # of any number of rows
-        if self._alike and not fixed and h.shape[1] <= FEW_ROWS:
-            heads = [cast(nn.Linear, self.heads[index]) for index in wave]
-            weight = torch.stack([head.weight for head in heads])
-            bias = torch.stack([head.bias for head in heads])
-            return torch.baddbmm(bias.unsqueeze(1), h, weight.mT).unbind(0)
-        return [self._output(index, own) for index, own in zip(wave, h.unbind(0), strict=True)]
+        together: dict[int, Tensor] = {}
+        if not torch.compiler.is_exporting():  # of any number of rows
+            few = self._alike and not torch.is_grad_enabled() and h.shape[1] <= FEW_ROWS
+            if few or h.device.type not in LOOPING:
+                together = self._together(wave, h)
+        each = zip(wave, h.unbind(0), strict=True)
+        return [together[i] if i in together else self._output(i, own) for i, own in each]
+
+    def _together(self, wave: Sequence[int], h: Tensor) -> dict[int, Tensor]:
+        """`_output` of the tasks of which others have as many outputs, in one product each."""
+        outputs: dict[int, Tensor] = {}
+        plain = [i for i in wave if not self.tasks[i].items and self.members == 1]
+        for width in dict.fromkeys(self.tasks[i].outputs for i in plain):
+            of = [i for i in plain if self.tasks[i].outputs == width]
+            if len(of) > 1:
+                heads = [cast(nn.Linear, self.heads[i]) for i in of]
+                weight = torch.stack([head.weight for head in heads])
+                bias = torch.stack([head.bias for head in heads])
+                rows = h if len(of) == len(wave) else torch.stack([h[wave.index(i)] for i in of])
+                products = torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+                outputs |= zip(of, products.unbind(0), strict=True)
+        return outputs
 
     def _output(self, index: int, h: Tensor) -> Tensor:
         """(B, last hidden width) to (B, outputs)."""

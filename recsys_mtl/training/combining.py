@@ -79,7 +79,7 @@ class Passes:
     objective: Objective
     present: Tensor
     others: Sequence[Tensor]
-    scale: float
+    scale: Tensor | float
     number: int
 
     @property
@@ -177,7 +177,7 @@ class Combining:
             torch.autograd.backward(extra * passes.scale, inputs=everything)
         sum_gradients(summed)  # before those are added that are of all processes already
         if gradients is not None:
-            if passes.scale != 1.0:
+            if isinstance(passes.scale, Tensor):
                 gradients = [part * passes.scale for part in gradients]
             if self._width:
                 _add_to_leaves(self._leaves(passes), gradients[-1])
@@ -245,7 +245,7 @@ class Combining:
                 total = objective.total * passes.scale
                 torch.autograd.backward(total, inputs=passes.others, retain_graph=True)
             rows = task_gradients(objective.tasks * passes.scale, blocks, present)
-        if passes.scale != 1.0:
+        if isinstance(passes.scale, Tensor):
             rows = [part / passes.scale for part in rows]
         missing = self._width - rows[-1].shape[1]
         if missing > 0:  # padding by nothing would copy

@@ -45,11 +45,14 @@ class RunningEpoch(StateOwner):
         for tensor in self.tensors().values():
             tensor.zero_()
 
-    def add(self, result: StepResult, *, rows: int, rate_factor: float) -> None:
-        """Add a batch."""
+    def done(self, result: StepResult, *, rate_factor: float) -> None:
+        """Count a batch; its numbers may follow later."""
         self.batch += 1
-        self.rows += rows
+        self.rows += result.rows
         self.rate_factor = rate_factor
+
+    def add(self, result: StepResult) -> None:
+        """Add the numbers of a batch."""
         if not result.updated:
             self.skipped += 1
             return

@@ -3,7 +3,8 @@
 Order: raw masked loss -> fixed weight and balancing -> adaTT -> backward to the cut at the pooled
 embeddings, the tasks' gradients combined there and on the shared experts -> clipping -> one update
 of the dense parameters and one of the tables. A batch with a non-finite loss or gradient updates
-neither.
+neither: on a CPU the step ends there, elsewhere the updates are multiplied by zero, as to ask
+would wait for the device.
 
 Shapes: B rows, T tasks.
 """
@@ -20,6 +21,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from recsys_mtl import parallel
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.losses import Balancer, TaskLosses
+from recsys_mtl.losses.balancer import zero
 from recsys_mtl.model import Cut, MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
 from recsys_mtl.training.all_rows import AllRows, sum_gradients, total_norm
@@ -36,8 +38,7 @@ class StepResult:
         losses: (T,) mean loss over labelled rows, before weighting; 0 where none is labelled.
         counts: (T,) labelled rows.
         masses: (T,) their weight, for a mean over batches.
-        updated: whether the parameters changed.
-        bad_tasks: indices of the tasks with a non-finite loss.
+        updated: whether the parameters changed; on an accelerator a () tensor there, not yet read.
         problem: why a combiner gave no gradient.
         rows: of the batch; with several processes all of these are of all processes' rows.
     """
@@ -45,10 +46,14 @@ class StepResult:
     losses: Tensor
     counts: Tensor
     masses: Tensor
-    updated: bool
-    bad_tasks: tuple[int, ...] = ()
+    updated: Tensor | bool
     problem: str | None = None
     rows: int = 0
+
+    @property
+    def bad_tasks(self) -> tuple[int, ...]:
+        """Indices of the tasks with a non-finite loss; waits for the device."""
+        return tuple(torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist())
 
 
 class TrainingStep:
@@ -65,6 +70,9 @@ class TrainingStep:
         table_learning_rate: peak rate of the tables' optimizer.
         transfer: adaTT; None: off.
         combining: of the tasks' gradients; None: one backward pass of their sum.
+
+    Attributes:
+        waits: whether a step knows at once that its batch has to be skipped.
     """
 
     def __init__(
@@ -89,6 +97,7 @@ class TrainingStep:
         self._precision = precision
         self._clip_norm = clip_norm
         self.device = network.dense_parameters()[0].device
+        self.waits = self.device.type == "cpu"
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
         self._peak_table_rate = table_learning_rate
@@ -130,10 +139,11 @@ class TrainingStep:
         with autocast(self._precision, self.device):
             outputs = self.network.forward_from(cut.leaf(), batch, by_task=by_task)
         losses, counts = self._losses(outputs, cut.leaf(), batch, every)
-        detached, present = losses.detach(), counts > 0
-        bad = tuple(torch.nonzero(~torch.isfinite(detached)).flatten().tolist())
-        if bad:  # before the balancer records them
-            return StepResult(detached, counts, masses, False, bad, rows=rows)
+        detached = losses.detach()
+        finite = detached.abs().amax() < torch.inf
+        if self.waits and not bool(finite):  # before the balancer records them
+            return StepResult(detached, counts, masses, False, rows=rows)
+        present = counts > 0 if self.waits else (counts > 0) & finite
         if self.balancer.needs_gradient_lengths:
             self.balancer.record_lengths(detached, self._lengths(outputs, losses, present), present)
         view = StepView(batch, outputs, losses, present, self.balancer, every.totals)
@@ -159,8 +169,8 @@ class TrainingStep:
             if problem is not None:
                 self._back_off()
                 return StepResult(detached, counts, masses, False, problem=problem, rows=rows)
-        updated = self._update(cut)
-        if updated and self.balancer.needs_losses_after_step:
+        updated = self._update(cut, finite)
+        if self.balancer.needs_losses_after_step and bool(updated):
             with torch.no_grad(), autocast(self._precision, self.device):
                 embedded = self.network.embed(batch)
                 again = self.network.forward_from(embedded, batch)
@@ -203,31 +213,54 @@ class TrainingStep:
     def _dense(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    def _update(self, cut: Cut) -> bool:
-        """Apply the gradients; False if they are not finite."""
-        self._scaler.unscale_(self.optimizer)
-        for leaf in cut.leaf():
-            if leaf.grad is not None:
-                leaf.grad.div_(self._scaler.get_scale())
+    def _update(self, cut: Cut, finite: Tensor) -> Tensor | bool:
+        """Apply the gradients, if they and the losses are finite; whether they were applied."""
+        if self._scaler.is_enabled():
+            self._scaler.unscale_(self.optimizer)
+            torch._foreach_div_([g for g in map(_grad, cut.leaf()) if g is not None], self._scale())
         dense = self._dense()
         norm = total_norm(dense, cut.leaf())
-        finite = bool(torch.isfinite(norm))
-        if finite:
-            if self._clip_norm is not None:
-                clip_grads_with_norm_([*dense, *cut.leaf()], self._clip_norm, norm)
-            cut.spend()  # tables learn; encoders below the cut have their gradient then
-            sum_gradients(self.network.sequences.parameters())
+        finite = finite & (norm < torch.inf)
+        if self.waits and not bool(finite):
+            self._back_off()
+            return False
+        if self._clip_norm is not None:
+            clip_grads_with_norm_([*dense, *cut.leaf()], self._clip_norm, norm)
+        if not self.waits:
+            nothing = zero(self.device)
+            for leaf in cut.leaf():
+                leaf.grad = None if leaf.grad is None else torch.where(finite, leaf.grad, nothing)
+            self.network.embeddings.applied = finite
+        cut.spend()  # tables learn; encoders below the cut have their gradient then
+        sum_gradients(self.network.sequences.parameters())
+        self._step_optimizer(finite)
+        return True if self.waits else finite
+
+    def _step_optimizer(self, finite: Tensor) -> None:
+        """One step of the fused optimizer, which leaves out itself what is not finite."""
+        if self._scaler.is_enabled():
+            for overflow in self._scaler._found_inf_per_device(self.optimizer).values():
+                overflow.logical_or_(~finite)  # the scaler ignores the gradient at the cut
             self._scaler.step(self.optimizer)
             self._scaler.update()
-        else:
-            self._back_off()
-        return finite
+            return
+        if not self.waits:  # as `GradScaler.step` does
+            overflow = torch.logical_not(finite, out=torch.empty((), device=self.device))
+            self.optimizer.found_inf = overflow  # type: ignore[attr-defined]
+        self.optimizer.step()
+        if not self.waits:
+            del self.optimizer.found_inf  # type: ignore[attr-defined]
 
-    def _scale(self) -> float:
+    def _scale(self) -> Tensor | float:
         """The scaler's factor; the scaler is initialised by the first loss."""
-        return float(self._scaler.scale(torch.ones((), device=self.device)))
+        one = torch.ones((), device=self.device)
+        return self._scaler.scale(one) if self._scaler.is_enabled() else 1.0
 
     def _back_off(self) -> None:
         """Reduce the scale: the scaler ignores the gradient at the cut and those of tasks."""
         if self._scaler.is_enabled():
             self._scaler.update(self._scaler.get_scale() * self._scaler.get_backoff_factor())
+
+
+def _grad(leaf: Tensor) -> Tensor | None:
+    return leaf.grad

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from recsys_mtl import parallel
@@ -36,11 +37,13 @@ from recsys_mtl.training.state import (
     restore,
     with_own_rng,
 )
-from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.training.step import StepResult, TrainingStep
 from recsys_mtl.training.step_state import step_parts
 
 log = logging.getLogger(__name__)
 Stopped = Literal["finished", "early", "interrupted"]
+_READ_EVERY = 50
+"""Steps between two readings of an accelerator, each of which waits for it."""
 _STOPPED = {"finished": "finished", "early": "stopped early", "interrupted": "was interrupted"}
 
 
@@ -56,7 +59,8 @@ class TrainingPlan:
         patience: epochs without a better score before stopping; None never stops.
         min_delta: a gain has to exceed it to count as better.
         keep_best: whether the best epoch's weights are kept, or the last one's.
-        max_nonfinite: consecutive skipped batches that end the run.
+        max_nonfinite: consecutive skipped batches that end the run; on an accelerator they are
+            counted only every `_READ_EVERY` steps.
         averaging: of the weights over steps; the average is evaluated and kept. None: off.
     """
 
@@ -126,6 +130,7 @@ class Trainer:
             min_delta=plan.min_delta,
             keep_weights=plan.keep_best,
         )
+        self._unread: list[StepResult] = []
         averaging = plan.averaging
         self._average = None if averaging is None else Average(step.network, averaging)
         self._parts: dict[str, StateOwner] = {
@@ -188,6 +193,7 @@ class Trainer:
 
         After `fit` has restored the best weights nothing is left to resume.
         """
+        self._read()
         return collect(self._parts)
 
     def load_state_dict(self, state: TrainingState) -> None:
@@ -251,16 +257,35 @@ class Trainer:
                 )
                 step.set_rate(factor)
                 result = step(never_empty(batch).to(step.device), index)
-                if result.updated and self._average and index >= self._average.start * total:
+                if self._average and index >= self._average.start * total and result.updated:
                     self._average.add()
-                self._skips.update(result)
-                running.add(result, rows=result.rows, rate_factor=factor)
-                advance(result.rows, f"loss {result.losses.mean().item():.4f}")
+                self._unread.append(result)
+                running.done(result, rate_factor=factor)
+                if step.waits or len(self._unread) >= _READ_EVERY:
+                    rows = sum(result.rows for result in self._unread)
+                    self._read()
+                    advance(rows, f"loss {result.losses.mean().item():.4f}")
                 running.seconds += time.perf_counter() - begun
                 self._on_step()
                 begun = time.perf_counter()
                 if stop_requested():
                     break
+        self._read()
+
+    def _read(self) -> None:
+        """Take the results of the steps since the last time into the counts; waits for the device.
+
+        Raises:
+            UserError: too many batches in a row were skipped.
+        """
+        unread, self._unread = self._unread, []
+        there = [result.updated for result in unread if isinstance(result.updated, Tensor)]
+        flags = iter(torch.stack(there).tolist() if there else ())
+        for result in unread:
+            known = isinstance(result.updated, bool)
+            read = result if known else replace(result, updated=next(flags))
+            self._running.add(read)
+            self._skips.update(read)
 
     def _trained_epoch(self) -> Epoch:
         """The epoch's training numbers, without its validation."""

@@ -12,13 +12,13 @@ from recsys_mtl.model import Cut, embeddings_plain, make_embeddings
 def updates(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The ids of every update of a table."""
     seen: list[Tensor] = []
-    original = embeddings_plain._Table.update
+    original = embeddings_plain._SameWidth.update
 
     def update(self, ids, gradient, learning_rate):
         seen.append(ids)
         original(self, ids, gradient, learning_rate)
 
-    monkeypatch.setattr(embeddings_plain._Table, "update", update)
+    monkeypatch.setattr(embeddings_plain._SameWidth, "update", update)
     return seen
 
 

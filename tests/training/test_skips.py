@@ -9,7 +9,7 @@ from recsys_mtl.training.skips import Skips
 def test_skips_start_anew_after_a_good_batch():
     skips = Skips(2, ("a", "b"))
     zeros = torch.zeros(2)
-    bad = StepResult(zeros, zeros, zeros, False, (1,))
+    bad = StepResult(torch.tensor([0.0, torch.inf]), zeros, zeros, False)
     skips.update(bad)
     skips.update(StepResult(zeros, zeros, zeros, True))
     skips.update(bad)

@@ -51,13 +51,13 @@ def test_a_step_updates_tables_and_dense_parameters(step_of, rows):
 def test_tables_are_updated_exactly_once_a_step(step_of, rows, monkeypatch, balancing):
     step = step_of(balancing={"name": balancing})
     updates = []
-    original = embeddings_plain._Table.update
+    original = embeddings_plain._SameWidth.update
     monkeypatch.setattr(
-        embeddings_plain._Table, "update", lambda *args: updates.append(1) or original(*args)
+        embeddings_plain._SameWidth, "update", lambda *args: updates.append(1) or original(*args)
     )
     for _ in range(3):
         assert step(rows).updated
-    assert len(updates) == 3 * 3  # three steps, three tables
+    assert len(updates) == 3  # three steps, one width of tables
 
 
 def test_sgd_on_tables_equals_plain_autograd(step_of, rows, config_of, spec):

@@ -152,16 +152,16 @@ def test_tables_are_updated_exactly_once_a_step(
     name: str,
 ) -> None:
     updates = []
-    original = embeddings_plain._Table.update
+    original = embeddings_plain._SameWidth.update
     monkeypatch.setattr(
-        embeddings_plain._Table, "update", lambda *args: updates.append(1) or original(*args)
+        embeddings_plain._SameWidth, "update", lambda *args: updates.append(1) or original(*args)
     )
     adatt = {"mechanism": mechanism, "freeze_epoch": 2, "measure": {"name": name, "interval": 1}}
     step = step_of(adatt)
     for epoch in range(3):  # one of each phase
         step.start_epoch(epoch)
         assert step(few).updated
-    assert len(updates) == 3 * 3  # three steps, three tables
+    assert len(updates) == 3  # three steps, one width of tables
 
 
 def test_a_batch_that_is_not_finite_neither_trains_nor_measures(

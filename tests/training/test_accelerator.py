@@ -1,0 +1,140 @@
+"""A step as it runs on an accelerator, without one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from recsys_mtl.columns.spec import TableSpec, TaskSpec
+from recsys_mtl.config.schema import Config
+from recsys_mtl.data.batch import Batch
+from recsys_mtl.errors import UserError
+from recsys_mtl.model import device as devices
+from recsys_mtl.training import trainer
+from recsys_mtl.training.step import TrainingStep
+from recsys_mtl.wiring.network import build_network
+from recsys_mtl.wiring.run import build_step
+from tests.encoded import data_spec, encoded
+from tests.training.conftest import SPEC, make_config, make_rows
+from tests.training.launches import launches, meta
+
+__all__ = ["meta"]
+CPU = torch.device("cpu")
+SIXTEEN = data_spec(
+    numeric=13,
+    tables=tuple(TableSpec(f"c{index}", 50, 16) for index in range(26)),
+    tasks=tuple(TaskSpec(f"t{index}", "binary", 1, prior=(0.5,)) for index in range(16)),
+)
+
+
+def sixteen_tasks() -> Batch:
+    labels = torch.zeros(32, 16)
+    labels[::7] = torch.nan
+    ids = torch.zeros(32, 26, dtype=torch.int64)
+    return encoded(SIXTEEN, numeric=torch.zeros(32, 13), ids=ids, labels=labels)
+
+
+def config_of_sixteen(**sections: object) -> Config:
+    tasks = {task.name: {"kind": "binary"} for task in SIXTEEN.tasks}
+    config = make_config(tasks=tasks, **sections)
+    model = config.model.model_copy(update={"dropout": 0.1, "tower_dropout": 0.1})
+    return config.model_copy(update={"model": model})
+
+
+def step_of(config: Config, spec=SPEC, device: torch.device = CPU) -> TrainingStep:
+    torch.manual_seed(3)
+    network = build_network(config, spec, device=device)
+    network.train()
+    return build_step(config, network, device)
+
+
+def test_a_step_neither_waits_nor_launches_much(meta: torch.device) -> None:
+    step, batch = step_of(config_of_sixteen(), SIXTEEN, meta), sixteen_tasks().to(meta)
+    counts = launches(lambda number: step(batch, number))
+    assert counts.total() <= 200, counts.most_common()
+
+
+@pytest.fixture
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that do everything as on an accelerator."""
+    monkeypatch.setattr(devices, "LOOPING", frozenset())
+    for module in ("grouped", "towers"):
+        monkeypatch.setattr(f"recsys_mtl.model.{module}.LOOPING", frozenset())
+
+
+def state(step: TrainingStep) -> dict[str, Tensor]:
+    accumulators = step.network.embeddings.optimizer_state()
+    return {n: t.clone() for n, t in step.network.state_dict().items()} | accumulators
+
+
+SECTIONS = [
+    {},
+    {"balancing": {"name": "uncertainty"}},
+    {"balancing": {"name": "gradnorm"}},
+    {"training": {"tables": {"weight_decay": 0.5}}},
+]
+
+
+@pytest.mark.parametrize("sections", SECTIONS)
+def test_batched_products_give_the_same_step(sections, request: pytest.FixtureRequest) -> None:
+    rows = make_rows(40)
+    looping = step_of(make_config(**sections))
+    looping(rows), looping(rows)
+    request.getfixturevalue("unread")
+    batched = step_of(make_config(**sections))
+    batched.waits = False
+    batched(rows), batched(rows)
+    for name, value in state(batched).items():
+        torch.testing.assert_close(value, state(looping)[name], atol=2e-6, rtol=1e-5), name
+
+
+def infinite(rows: Batch) -> Batch:
+    labels = rows.labels.clone()
+    labels[1::8, 2] = torch.inf
+    return replace(rows, labels=labels)
+
+
+@pytest.mark.parametrize("sections", SECTIONS)
+def test_a_bad_batch_that_nobody_sees_changes_nothing(sections) -> None:
+    rows = make_rows(40)
+    step, reading = step_of(make_config(**sections)), step_of(make_config(**sections))
+    step.waits = False
+    for other in (step, reading):
+        other(rows)
+    before = state(step)
+    result = step(infinite(rows))
+    assert isinstance(result.updated, Tensor)
+    assert not result.updated
+    assert result.bad_tasks == (2,)
+    assert all(torch.equal(value, before[name]) for name, value in state(step).items())
+    for other in (step, reading):
+        assert other(rows).updated
+    assert all(torch.equal(value, state(reading)[name]) for name, value in state(step).items())
+
+
+def test_skips_are_counted_where_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "_READ_EVERY", 3)
+    trained = _trainer(make_rows(40), waits=False)
+    with pytest.raises(UserError, match="the loss of value is not finite, 2 batches in a row"):
+        trained.fit()
+    assert trained.steps == 3
+
+
+def test_late_reading_changes_no_number() -> None:
+    late, soon = (_trainer(make_rows(24), waits=waits, bad=False) for waits in (False, True))
+    (of_late,), (of_soon,) = late.fit().epochs, soon.fit().epochs
+    assert replace(of_late, seconds=0.0) == replace(of_soon, seconds=0.0)
+
+
+def _trainer(rows: Batch, *, waits: bool, bad: bool = True) -> trainer.Trainer:
+    from recsys_mtl.data.loader import MemoryLoader
+    from recsys_mtl.training import TrainingPlan, Validation
+
+    step = step_of(make_config())
+    step.waits = waits
+    plan = TrainingPlan(1, "constant", 0.0, False, None, 0.0, True, 2)
+    loader = MemoryLoader(infinite(rows) if bad else rows, batch_size=8, shuffle=False, seed=0)
+    return trainer.Trainer(step, loader, lambda epoch: Validation(), plan)
