@@ -2,6 +2,7 @@
 
 from recsys_mtl.config.check import label_of
 from recsys_mtl.config.load import (
+    config_from_mapping,
     config_from_yaml,
     config_hash,
     dump_config,
@@ -15,6 +16,7 @@ from recsys_mtl.config.section import Section
 __all__ = [
     "Config",
     "Section",
+    "config_from_mapping",
     "config_from_yaml",
     "config_hash",
     "dump_config",

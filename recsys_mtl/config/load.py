@@ -66,6 +66,24 @@ def section_from_yaml(
         UserError: every problem of the text and of the overrides, in the order of the schema.
     """
     document = yaml_text.parse(text, where)
+    return _section(root, document, where, check, overrides, base)
+
+
+def config_from_mapping(data: Mapping[str, Any], *, where: str) -> Config:
+    """`load_config` for what a YAML file would hold, such as a dict; `where` names it."""
+    document = yaml_text.Document(copy.deepcopy(dict(data)))
+    return _section(Config, document, where, contradictions)
+
+
+def _section(
+    root: type[Root],
+    document: yaml_text.Document,
+    where: str,
+    check: Callable[[Root], Iterable[Finding]],
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+) -> Root:
+    """The section that a document holds; see `section_from_yaml`."""
     if not isinstance(document.data, dict):
         raise wrong(
             "not a config", where=where, expected="keys and values", found=show(document.data)

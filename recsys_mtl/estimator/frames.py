@@ -1,0 +1,103 @@
+"""Data frames of other libraries to polars and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+
+from recsys_mtl.errors import wrong
+from recsys_mtl.serving import pandas_rows
+
+Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | pd.DataFrame | pa.Table | Mapping[str, Any]
+"""Rows: polars, pandas, Arrow, or a mapping from column to values."""
+_EXPECTED = "a polars, pandas or Arrow table, or a dict from column to values"
+
+
+def as_polars(
+    rows: Any, where: str, schema: Mapping[str, pl.DataType] | None = None
+) -> pl.DataFrame:
+    """Rows as polars.
+
+    Args:
+        rows: a `Frame`.
+        where: what they are called in messages.
+        schema: of a fitted model's columns; pandas' columns are then read as serving reads them.
+
+    Raises:
+        UserError: it is no table, or its values are not of one type by column.
+    """
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    if isinstance(rows, pl.LazyFrame):
+        return rows.collect()
+    try:
+        if isinstance(rows, pd.DataFrame):
+            if schema is not None:
+                return pandas_rows.to_polars(rows, schema)
+            frame = rows.set_axis([str(name) for name in rows.columns], axis=1)
+            return pl.from_pandas(frame.reset_index(drop=True), nan_to_null=True)
+        if isinstance(rows, pa.Table):
+            return pl.DataFrame(pl.from_arrow(rows))
+        if isinstance(rows, Mapping):
+            return pl.DataFrame(dict(rows))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, TypeError) as error:
+        fix = "give every column values of one type"
+        raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
+    raise wrong("not a table", where=where, expected=_EXPECTED, found=type(rows).__name__)
+
+
+def like(rows: Any, frame: pl.DataFrame) -> Any:
+    """A frame as a table of the same library as `rows`; pandas keeps its index."""
+    if isinstance(rows, pd.DataFrame):
+        return pandas_rows.to_pandas(frame).set_axis(rows.index, axis=0)
+    if isinstance(rows, pa.Table):
+        return frame.to_arrow()
+    if isinstance(rows, Mapping):
+        return frame.to_dict(as_series=False)
+    return frame
+
+
+def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFrame:
+    """Rows with their labels.
+
+    Args:
+        rows: R of them.
+        y: None where they are columns of `rows`; a `Frame`, or values by label: (R,), or (R, T) in
+            the order of the tasks.
+        columns: the tasks' label columns.
+
+    Raises:
+        UserError: there are not as many labels as rows, or not as many columns as tasks.
+    """
+    if y is None:
+        return rows
+    if isinstance(y, pd.Series | pl.Series | np.ndarray | list):
+        values = np.asarray(y)
+        values = values.reshape(len(values), -1)
+        if values.shape[1] != len(columns):
+            expected = f"a column for each of {', '.join(columns)}"
+            raise wrong("labels", where="y", expected=expected, found=f"{values.shape[1]} columns")
+        labels = pl.DataFrame({name: values[:, k] for k, name in enumerate(columns)})
+    else:
+        labels = as_polars(y, "y")
+    if labels.height != rows.height:
+        raise wrong("labels", where="y", expected=f"{rows.height} rows", found=str(labels.height))
+    return rows.with_columns(labels)
+
+
+def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:
+    """Rows with a column of weights; 1 where there are none.
+
+    Raises:
+        UserError: there are not as many weights as rows.
+    """
+    values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
+    if values.shape != (rows.height,):
+        expected, found = f"{rows.height} numbers", f"shape {values.shape}"
+        raise wrong("row weights", where="sample_weight", expected=expected, found=found)
+    return rows.with_columns(pl.Series(name, values))

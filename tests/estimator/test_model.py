@@ -1,0 +1,195 @@
+"""`MultiTaskModel`: the package in Python."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
+from sklearn.utils.estimator_checks import (
+    check_get_params_invariance,
+    check_no_attributes_set_in_init,
+    check_parameters_default_constructible,
+    check_set_params,
+)
+
+from recsys_mtl import MultiTaskModel
+from recsys_mtl.cli.main import main
+from recsys_mtl.errors import UserError
+from tests.toy import DOCUMENT, toy_rows
+
+TASKS = {"click": "binary", "spend": {"kind": "regression"}}
+FEATURES = {"age": {"kind": "numeric"}, "city": "categorical", "seen": "categorical_list"}
+SETTINGS = {"training": {"epochs": 2, "batch_size": 64, "threads": 1, "recipe": "none"}}
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    return toy_rows(600, seed=5)
+
+
+@pytest.fixture(scope="module")
+def fitted(rows: pl.DataFrame) -> MultiTaskModel:
+    return MultiTaskModel(TASKS, FEATURES, settings=SETTINGS).fit(rows)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_get_params_invariance,
+        check_no_attributes_set_in_init,
+        check_parameters_default_constructible,
+        check_set_params,
+    ],
+)
+def test_the_estimator_checks_that_need_no_numbers(check: Any) -> None:
+    check("MultiTaskModel", MultiTaskModel())
+
+
+def test_an_unfitted_model() -> None:
+    model = MultiTaskModel(TASKS, FEATURES, seed=3)
+    assert clone(model).get_params() == model.get_params()
+    assert copy.deepcopy(model).get_params() == model.get_params()
+    with pytest.raises(NotFittedError, match="call fit first"):
+        model.predict(toy_rows(9))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({}, "no tasks; expected tasks="),
+        ({"tasks": TASKS, "settings": {"trainin": {}}}, "unknown section; found trainin -> did"),
+        ({"tasks": ["clik"]}, "no such label column; found clik -> did you mean 'click'"),
+        ({"tasks": ["click"], "features": ["agee"]}, "no such column; found agee -> did you mean"),
+        (
+            {"tasks": {"click": "binray"}, "features": FEATURES},
+            "MultiTaskModel: tasks.click.kind: .* -> did you mean 'binary'",
+        ),
+        (
+            {"tasks": TASKS, "features": FEATURES, "settings": {"training": {"epoch": 3}}},
+            "MultiTaskModel: training.epoch: unknown key",
+        ),
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    arguments: dict[str, Any], line: str, rows: pl.DataFrame
+) -> None:
+    with pytest.raises(UserError, match=line):
+        MultiTaskModel(**arguments).fit(rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"X": [1, 2]}, "X: not a table; expected a polars, pandas or Arrow table.*found list"),
+        ({"y": np.zeros(600)}, "y: labels; expected a column for each of click, spend; found 1"),
+        ({"y": {"click": [1]}}, "y: labels; expected 600 rows; found 1"),
+        ({"sample_weight": [1.0]}, "sample_weight: row weights; expected 600 numbers"),
+    ],
+)
+def test_wrong_rows_are_one_line(given: dict[str, Any], line: str, rows: pl.DataFrame) -> None:
+    with pytest.raises(UserError, match=line):
+        MultiTaskModel(TASKS, FEATURES).fit(**({"X": rows} | given))
+
+
+@pytest.mark.slow  # trains
+def test_every_kind_of_table_gives_its_own_back(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
+    chosen = rows.select("age", "city", "seen").head(40)
+    expected = fitted.predict(chosen)
+    assert set(expected.columns) >= {"click", "spend"}
+    frame = chosen.to_pandas().set_axis(range(100, 140), axis=0)
+    frame["age"] = frame["age"].astype(object)
+    by_pandas = fitted.predict(frame)
+    assert isinstance(by_pandas, pd.DataFrame)
+    assert [*by_pandas.index] == [*range(100, 140)]
+    assert_frame_equal(pl.from_pandas(by_pandas), expected)
+    assert_frame_equal(pl.DataFrame(fitted.predict(chosen.to_arrow())), expected)
+    assert_frame_equal(pl.DataFrame(fitted.predict(chosen.to_dict(as_series=False))), expected)
+
+
+@pytest.mark.slow
+def test_labels_apart_and_weights(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
+    labels = rows.select("click", "spend")
+    apart = clone(fitted).fit(rows.select("age", "city", "seen"), labels)
+    assert_frame_equal(apart.predict(rows), fitted.predict(rows))
+    weights = np.where(np.arange(600) < 300, 1.0, 0.0)
+    weighted = clone(fitted).fit(rows, sample_weight=weights)
+    assert (weighted.predict(rows)["click"] - fitted.predict(rows)["click"]).abs().max() > 1e-4
+    half = weighted.evaluate(rows, sample_weight=weights)
+    assert half.tasks["click"]["labelled"] == rows.head(300)["click"].count()
+
+
+@pytest.mark.slow
+def test_measured_as_scikit_learn_does(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
+    evaluation = fitted.evaluate(rows)
+    labelled = rows.with_columns(p=fitted.predict(rows)["click"]).drop_nulls("click")
+    auc = roc_auc_score(labelled["click"], labelled["p"])
+    frame = evaluation.to_frame().filter(task="click", metric="auc")
+    assert frame["value"].item() == pytest.approx(auc, abs=1e-4)  # ties of float32
+    assert frame["low"].item() < auc < frame["high"].item()
+    assert evaluation.score == pytest.approx(fitted.score(rows))
+    assert "auc" in evaluation._repr_html_()
+    axes = evaluation.plot().axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "click  auc",
+        "spend  rank_correlation",
+    ]
+
+
+@pytest.mark.slow
+def test_what_the_labels_depend_on_is_important(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
+    noise = np.random.default_rng(0).normal(size=600)
+    features = FEATURES | {"noise": {"kind": "numeric"}}
+    more = rows.with_columns(noise=pl.Series(noise))
+    longer = {"training": SETTINGS["training"] | {"epochs": 12}}
+    model = MultiTaskModel(TASKS, features, settings=longer).fit(more)
+    explained = model.explain(more, repeats=3)
+    frame = explained.to_frame().filter(task="click")
+    assert frame["feature"][0] == "age"
+    drops = dict(frame.select("feature", "drop").iter_rows())
+    assert drops["age"] > 5 * abs(drops["noise"])
+    assert_frame_equal(explained.to_frame(), model.explain(more, repeats=3).to_frame())
+    labels = [text.get_text() for text in explained.plot("click", most=2).axes[0].get_yticklabels()]
+    assert labels == frame["feature"].head(2).to_list()
+
+
+@pytest.mark.slow
+def test_saved_and_loaded(fitted: MultiTaskModel, rows: pl.DataFrame, tmp_path: Path) -> None:
+    expected = fitted.predict(rows)
+    for _ in range(2):
+        fitted.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    loaded = MultiTaskModel.load(tmp_path / "model")
+    assert_frame_equal(loaded.predict(rows), expected)
+    assert_frame_equal(clone(loaded).fit(rows).predict(rows), expected)
+    rows.write_parquet(tmp_path / "rows.parquet")
+    words = ["predict", str(tmp_path / "model"), "--input", str(tmp_path / "rows.parquet")]
+    assert main([*words, "--output", str(tmp_path / "scores.parquet")]) == 0
+    assert_frame_equal(pl.read_parquet(tmp_path / "scores.parquet"), expected)
+    with pytest.raises(TypeError, match="use save"):
+        pickle.dumps(fitted)
+    with pytest.raises(UserError, match="no model"):
+        fitted.save(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_config_and_drafted_columns(rows: pl.DataFrame, tmp_path: Path, capfd: Any) -> None:
+    model = MultiTaskModel.from_config(DOCUMENT).fit(rows.head(500), valid=rows.tail(100))
+    assert set(model.tasks_) == set(DOCUMENT["tasks"])
+    assert model.validation_.rows == 100
+    assert model.config_.data.weight == "importance"
+    drafted = MultiTaskModel(tasks=["click", "spend"], settings=SETTINGS).fit(
+        rows.drop("buy", "customer", "importance")
+    )
+    assert drafted.tasks_ == ["click", "spend"]
+    assert {"age", "city"} <= {*drafted.feature_names_in_}
+    assert capfd.readouterr() == ("", ""), "nothing is printed"
