@@ -36,7 +36,7 @@ class Evaluation:
 
     @property
     def score(self) -> float:
-        """Mean over the tasks of their main metric (AUC, rank correlation …); NaN if one is undefined."""
+        """Mean of the tasks' main metrics (AUC, rank correlation …); NaN if one is undefined."""
         values = [self._main(task)["value"] for task in self.tasks]
         return float("nan") if None in values else sum(values) / len(values)
 

@@ -23,11 +23,11 @@ from recsys_mtl.memory import in_bytes
 from recsys_mtl.reports.output import has_result, prepare_out, read_result, require_ours
 from recsys_mtl.serving.bundle import CONFIG, is_bundle
 
-JOB, MODEL = "train", "model"
+JOB, MODEL, REPORT = "train", "model", "report.html"
 _WEIGHT_BYTES = 4
 _SPOOL, _ALSO_WRITTEN = "metrics.jsonl", "verify.log"
 _BEGUN = "mlflow_run.json"
-_WRITTEN = (CONFIG, "result.json", _SPOOL, _BEGUN, _ALSO_WRITTEN, HOLDER)
+_WRITTEN = (CONFIG, "result.json", REPORT, _SPOOL, _BEGUN, _ALSO_WRITTEN, HOLDER)
 _HALF_WRITTEN = re.compile(rf"({'|'.join(map(re.escape, _WRITTEN))}){TEMPORARY}\d+-[0-9a-f]{{8}}")
 _MOVED = re.compile(rf"\.{MODEL}\.\d+\.(new|old)")
 
@@ -73,7 +73,7 @@ def require_training_folder(out: Path) -> None:
     if not (known and _same_content(config, model / CONFIG)):
         foreign.append(CONFIG)
     if not (known or has_result(out, JOB)):
-        foreign.append(_ALSO_WRITTEN)
+        foreign += [_ALSO_WRITTEN, REPORT]
     if not _is_spool(out / _SPOOL):
         foreign.append(_SPOOL)
     if set(read_result(out / _BEGUN)) != {"run_id", "status"}:

@@ -5,6 +5,7 @@ What is left in the output folder:
     config.yaml   the effective config
     model/        the trained model (see recsys_mtl/serving/bundle.py)
     result.json   see docs/reference.md
+    report.html   a page about all of it
 
 The test metrics are those of the saved weights in fp32, which is how predictions are made.
 """
@@ -29,6 +30,7 @@ from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
@@ -41,6 +43,7 @@ from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.folder import (
     JOB,
     MODEL,
+    REPORT,
     require_space,
     training_folder,
 )
@@ -50,6 +53,7 @@ from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
 from recsys_mtl.runs.save import save_model
 from recsys_mtl.runs.track import Baselines, track_outcome
+from recsys_mtl.runs.training_report import training_report
 from recsys_mtl.serving.bundle import check_storable, load_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
@@ -170,6 +174,9 @@ def _train(
         result |= {} if fitted.taken is None else {"warm_start": fitted.taken.to_json()}
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
+        epochs, public = fitted.result.epochs, without_secrets(config)
+        report = training_report(public, result, test, others, epochs)
+        tracked.artifact(atomic_write(out / REPORT, report))
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)

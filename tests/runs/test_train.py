@@ -35,7 +35,7 @@ TASKS = {
 def test_a_run_leaves_its_config_its_model_and_its_result(trained: Trained) -> None:
     toy, result = trained
     names = {path.name for path in toy.run.iterdir()}
-    assert names == {"config.yaml", "model", "result.json"}
+    assert names == {"config.yaml", "model", "report.html", "result.json"}
     assert load_config(toy.run / "config.yaml") == toy.config()
     stored = json.loads((toy.run / "result.json").read_text(), parse_constant=pytest.fail)
     assert stored == json.loads(json.dumps(result))

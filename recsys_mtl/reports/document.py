@@ -1,0 +1,159 @@
+"""A self-contained HTML document of sections: light and dark, wide and narrow, no script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recsys_mtl.reports.page import Table
+from recsys_mtl.reports.svg import Chart
+from recsys_mtl.text import as_html
+
+_COLOURS = {  # Okabe and Ito, Color Universal Design, 2008; lighter on a dark page
+    "light": ("#0072b2", "#d55e00", "#009e73", "#8a5a83", "#6b5b00", "#333333"),
+    "dark": ("#56b4e9", "#f0904c", "#3ad6a5", "#d59cc9", "#f0e442", "#dddddd"),
+}
+_STYLE = """\
+:root { color-scheme: light dark; --back: #fff; --text: #1a1a1a; --soft: #595959; --rule: #d5d5d5;
+  --card: #f6f7f8; LIGHT }
+@media (prefers-color-scheme: dark) { :root { --back: #16181b; --text: #ececec; --soft: #b3b3b3;
+  --rule: #3d4147; --card: #1f2226; DARK } }
+* { box-sizing: border-box }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem;
+  background: var(--back); color: var(--text) }
+h1 { font-size: 1.6rem; margin: .5rem 0 }
+h2 { font-size: 1.25rem; margin: 2rem 0 .5rem; border-top: 1px solid var(--rule);
+  padding-top: 1.2rem }
+nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0 }
+a { color: var(--c0) }
+.lead { font-size: 1.1rem }
+.note { color: var(--soft); font-size: .9rem }
+.row { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)) }
+figure { margin: .5rem 0; padding: .8rem; background: var(--card); border-radius: .5rem;
+  max-width: 40rem }
+figcaption.name { font-weight: 600 }
+figure > svg { width: 100%; height: auto; display: block }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0;
+  font-size: .93rem }
+caption { text-align: left; font-weight: 600; padding: .3rem 0 }
+th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--rule); text-align: right }
+td.text, th.text { text-align: left }
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; padding: 0;
+  margin: .2rem 0; font-size: .9rem }
+.legend svg { vertical-align: middle }
+svg text { fill: var(--text); font: 12px system-ui, sans-serif }
+svg text.small { font-size: 11px }
+.grid { stroke: var(--rule); stroke-width: .7 }
+.guide { stroke: var(--soft); stroke-dasharray: 4 3 }
+.line { fill: none; stroke-width: 2 }
+.band { opacity: .18; stroke: none }
+.bar { opacity: .75 }
+pre { overflow-x: auto; background: var(--card); padding: .8rem; border-radius: .5rem;
+  font-size: .85rem }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what follows it.
+
+    Attributes:
+        title: the heading, which a link at the head of the page leads to.
+        parts: paragraphs, tables, charts with the names of their series, and rows of charts.
+    """
+
+    title: str
+    parts: Sequence[str | Table | Figure | Sequence[Figure] | Code]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart, and the names of its series."""
+
+    chart: Chart
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Code:
+    """A text with its spaces and lines."""
+
+    text: str
+
+
+def document(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
+    """The HTML of a page.
+
+    Args:
+        title: of the page.
+        lead: paragraphs at its head: what to conclude.
+        sections: in their order.
+    """
+    links = "".join(
+        f'<li><a href="#{_anchor(section.title)}">{as_html(section.title)}</a></li>'
+        for section in sections
+    )
+    body = [f"<h1>{as_html(title)}</h1>"]
+    body += [f'<p class="lead">{as_html(text)}</p>' for text in lead]
+    body.append(f'<nav aria-label="sections"><ul>{links}</ul></nav>')
+    for section in sections:
+        body.append(f'<h2 id="{_anchor(section.title)}">{as_html(section.title)}</h2>')
+        body += [_html(part) for part in section.parts]
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{as_html(title)}</title><style>{_style()}</style>"
+    )
+    inside = "\n".join(body)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{inside}\n'
+        "</main></body></html>\n"
+    )
+
+
+def _html(part: str | Table | Figure | Sequence[Figure] | Code) -> str:
+    if isinstance(part, str):
+        return f"<p>{as_html(part)}</p>"
+    if isinstance(part, Table):
+        return _table(part)
+    if isinstance(part, Code):
+        lines = "\n".join(map(as_html, part.text.splitlines()))
+        return f"<pre>{lines}</pre>"
+    if isinstance(part, Figure):
+        return part.chart.figure(part.names)
+    return f'<div class="row">{"".join(map(_html, part))}</div>'
+
+
+def _table(table: Table) -> str:
+    def line(kind: str, cells: Sequence[str]) -> str:
+        scope = ' scope="col"' if kind == "th" else ""
+        marks = [' class="text"' if i < table.texts else "" for i in range(len(cells))]
+        inside = (
+            f"<{kind}{scope}{m}>{as_html(c)}</{kind}>" for m, c in zip(marks, cells, strict=True)
+        )
+        return f"<tr>{''.join(inside)}</tr>"
+
+    rows = "\n".join(line("td", row) for row in table.rows)
+    note = f'<p class="note">{as_html(table.note)}</p>' if table.note else ""
+    caption = f"<caption>{as_html(table.title)}</caption>" if table.title else ""
+    columns = line("th", table.columns)
+    return f'<div class="scroll"><table>{caption}{columns}\n{rows}</table></div>{note}'
+
+
+def _style() -> str:
+    style = _STYLE
+    for mode, colours in _COLOURS.items():
+        variables = " ".join(f"--c{i}: {colour};" for i, colour in enumerate(colours))
+        style = style.replace(mode.upper(), variables)
+    series = (
+        f".line.s{i} {{ stroke: var(--c{i}) }} "
+        f".mark.s{i}, .bar.s{i}, .band.s{i} {{ fill: var(--c{i}) }}"
+        for i in range(len(_COLOURS["light"]))
+    )
+    return style + "\n".join(series)
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
