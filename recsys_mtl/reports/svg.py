@@ -103,8 +103,8 @@ class Chart:
     def span(self, low: Point, high: Point, series: int = 0) -> None:
         """A straight line from one point to another, such as an interval."""
         if _finite(*low, *high):
-            ends = zip(("x1", "y1", "x2", "y2"), (*self._at(low), *self._at(high)), strict=True)
-            places = " ".join(f'{name}="{value:.1f}"' for name, value in ends)
+            (x1, y1), (x2, y2) = self._at(low), self._at(high)
+            places = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
             self._drawn.append(f'<line class="line s{series % SERIES}" {places}/>')
 
     def band(self, lower: Sequence[Point], upper: Sequence[Point], series: int = 0) -> None:
@@ -250,12 +250,12 @@ def _mark(x: float, y: float, series: int, size: float) -> str:
     shape = series % 4
     if shape == 0:
         return f'<circle class="mark s{series}" cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}"/>'
-    corners = {
+    shapes: dict[int, list[Point]] = {
         1: [(-1, -1), (1, -1), (1, 1), (-1, 1)],
         2: [(0, -1.2), (1.2, 1), (-1.2, 1)],
         3: [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
-    }[shape]
-    points = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in corners)
+    }
+    points = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in shapes[shape])
     return f'<polygon class="mark s{series}" points="{points}"/>'
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.reports.document import Figure
 from recsys_mtl.reports.page import Table
 from recsys_mtl.reports.svg import Axis, Chart
+from recsys_mtl.training.evaluate import Array
 
 _BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _TENTHS = 10
@@ -30,10 +31,10 @@ class Labelled:
     weights: Floats
 
     @classmethod
-    def of(cls, labels: Floats, predicted: Floats, weights: Floats) -> Labelled:
+    def of(cls, labels: Array, predicted: Array, weights: Array) -> Labelled:
         """Those rows among all."""
         rows = ~np.isnan(labels) & (weights > 0)
-        return cls(labels[rows], predicted[rows], weights[rows].astype(np.float64))
+        return cls(*(np.asarray(of[rows], np.float64) for of in (labels, predicted, weights)))
 
 
 def event_figures(task: str, rows: Labelled, bins: int) -> list[Figure]:
@@ -68,7 +69,7 @@ def calibration_figure(task: str, rows: Labelled, bins: int) -> Figure:
     return Figure(chart)
 
 
-def _calibration_verdict(predicted: Floats, observed: Floats, mass: Floats, outside: int) -> str:
+def _calibration_verdict(predicted: Array, observed: Array, mass: Array, outside: int) -> str:
     bins = len(predicted)
     expected, happened = float(predicted @ mass), float(observed @ mass)
     # So many or more of a calibrated model's bins: by the binomial distribution
@@ -97,7 +98,7 @@ def tenths_figure(task: str, rows: Labelled) -> Figure:
     return Figure(chart)
 
 
-def _roc(task: str, ranked: Ranking, points: Sequence[int]) -> Figure:
+def _roc(task: str, ranked: Ranking, points: Iterable[int]) -> Figure:
     chart = Chart(
         f"{task}: ROC", "Share of the positives above a threshold against that of the negatives.",
         Axis(0, 1, "negatives above the threshold", percent=True),
@@ -108,7 +109,7 @@ def _roc(task: str, ranked: Ranking, points: Sequence[int]) -> Figure:
     return Figure(chart)
 
 
-def _precision(task: str, ranked: Ranking, points: Sequence[int]) -> Figure:
+def _precision(task: str, ranked: Ranking, points: Iterable[int]) -> Figure:
     chart = Chart(
         f"{task}: precision and recall",
         f"The dashed line is the share of positives among all rows, {ranked.positives:.2%}.",
@@ -120,7 +121,7 @@ def _precision(task: str, ranked: Ranking, points: Sequence[int]) -> Figure:
     return Figure(chart)
 
 
-def _gain(task: str, ranked: Ranking, points: Sequence[int]) -> Figure:
+def _gain(task: str, ranked: Ranking, points: Iterable[int]) -> Figure:
     chart = Chart(
         f"{task}: gain",
         "Share of the positives among the best-scored rows; the dashed line is a choice by chance.",

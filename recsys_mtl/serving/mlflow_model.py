@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-import recsys_mtl
+
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.serving.bundle import FORMAT, PACKAGES, installed_versions, load_bundle
@@ -41,6 +41,8 @@ _EXACT = 2**53  # larger integers are not exact as floats
 _ABOVE = frozenset(
     ("ablation", "cli", "lifecycle", "reports", "runs", "scoring", "service", "study", "synthetic")
 ) | {"vision", "__main__.py"}
+    "ablation cli estimator lifecycle reports runs scoring study synthetic vision".split()
+) | {"__main__.py"}
 """The packages above this one in the import contract: no model can need them."""
 
 
@@ -68,7 +70,7 @@ def log_model(
     predictor.predict(example.head(EXAMPLE_ROWS))  # unpredictable rows must not be logged
     example = _portable(example[predictor.columns])
     with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / recsys_mtl.__name__
+        package = Path(folder) / _HERE.parent.name
         copy_package(package)
         model = PackagedModel(
             code=_HERE / "served_model.py",
@@ -89,7 +91,7 @@ def log_model(
 
 def copy_package(to: Path) -> None:
     """Copy the package as models carry it: Python files alone, of the packages up to this one."""
-    package = Path(recsys_mtl.__path__[0])
+    package = _HERE.parent
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         above = _ABOVE if Path(folder) == package else frozenset()
