@@ -16,7 +16,7 @@ help: ## what each target does
 env: $(VENV)/.ready ## the pinned CPU environment in .venv (made once)
 
 # The order matters: the head of the file of pins says why.
-$(VENV)/.ready: $(PINS) pyproject.toml
+$(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or \
 	    sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0])'
 	@echo "Making $(VENV): a few minutes, once"

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("recsys_mtl", "data_synth", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("recsys_mtl", "data_synth", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 HOSTILE = "raise SystemExit('this is the code of the user')\n"
 
 pytestmark = pytest.mark.slow  # a build, and processes
@@ -58,6 +58,8 @@ def test_what_is_in_it(wheel: Path) -> None:
     }
     assert {"data_synth/presets/demo.yaml", "recsys_mtl/py.typed"} < data
     assert data <= set(names)
+    if shutil.which("cc"):
+        assert [name for name in names if name.startswith("recsys_mtl/native/_base.")]
     assert not [name for name in names if "test" in name.split("/")[0]]
 
 

@@ -33,6 +33,7 @@ def _show(diagnosis: Diagnosis) -> None:
     print(f"{'cuda':<16}{'; '.join(devices.get('cuda', ())) or 'none'}")
     print(f"{'mps':<16}{'yes' if devices.get('mps') else 'none'}")
     print(f"{'embeddings':<16}auto takes {diagnosis.embeddings}")
+    print(f"{'native kernels':<16}{diagnosis.kernels}")
     print()
     for trouble in diagnosis.troubles:
         kind = "could be better" if trouble.optional else "wrong"

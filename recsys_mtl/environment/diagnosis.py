@@ -16,6 +16,7 @@ from recsys_mtl.environment.imports import try_imports
 from recsys_mtl.environment.judge import Trouble, Versions, judge
 from recsys_mtl.environment.machine import processor
 from recsys_mtl.environment.requirement import FBGEMM_BUILDS, own_needs, their_needs, version_of
+from recsys_mtl.native import described
 
 _FOLDER = Path(__file__).parents[2]
 
@@ -29,12 +30,14 @@ class Diagnosis:
         troubles: what is wrong, with its fix.
         devices: `cpu`, and those that torch detects.
         embeddings: the backend that `auto` takes.
+        kernels: the instruction set of the native CPU kernels, or why there are none.
     """
 
     versions: Versions
     troubles: list[Trouble]
     devices: dict[str, Any]
     embeddings: str
+    kernels: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -70,6 +73,7 @@ def diagnose() -> Diagnosis:
         troubles=troubles,
         devices={"cpu": processor(), **imports.devices},
         embeddings="torchrec" if all(modules.values()) and not imports.failures else "plain",
+        kernels=described(),
     )
 
 

@@ -25,9 +25,14 @@ def dropout(x: Tensor, p: float, *, training: bool) -> Tensor:
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         kept, _ = torch.native_dropout(x, p, True)  # one kernel each way
         return kept
-    dropped = min(max(round(p * _LEVELS), 1), _LEVELS - 1)
+    dropped = dropped_of_256(p)
     mask = _random_bytes(x.numel()).view(x.shape).to(x.dtype)
     return x * mask.ge_(dropped).mul_(_LEVELS / (_LEVELS - dropped))
+
+
+def dropped_of_256(p: float) -> int:
+    """Of 256 random bytes, how many drop an element: none for `p` = 0 alone."""
+    return min(max(round(p * _LEVELS), 1), _LEVELS - 1) if p > 0.0 else 0
 
 
 def _random_bytes(count: int) -> Tensor:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys_mtl.model.device import LOOPING
-from recsys_mtl.model.dropout import dropout
+from recsys_mtl.model.dropout import dropout, dropped_of_256
 from recsys_mtl.model.members import MemberInputs, multiplied
+from recsys_mtl.model.native_mlp import Plan, compute_dtype, native_mlp, usable_kernels
+from recsys_mtl.native import Kernels
 
 # From this many activations a group (rows × widest layer), a loop that keeps one group in cache
 # beats batched products over all groups on a CPU: measured equal at 256 rows × 256, 10 % of a step
@@ -152,6 +154,8 @@ class GroupedMLP(nn.Module):
         if isinstance(x, MemberInputs):
             (linear, norm), *layers = layers
             x = self._end(norm(linear(x)))
+        if layers and (native := usable_kernels(x)) is not None:
+            return native_mlp(x, self._plan(x, native), _parameters(layers))
         # Exported, the choice would fix the range of B
         looping = x.device.type in LOOPING and not torch.compiler.is_exporting()
         if looping and layers and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
@@ -159,6 +163,16 @@ class GroupedMLP(nn.Module):
         for linear, norm in layers:
             x = self._end(norm(linear(x)))
         return x
+
+    def _plan(self, x: Tensor, native: Kernels) -> Plan:
+        return Plan(
+            native,
+            relu=self._activation is F.relu,
+            normed=isinstance(self.norms[0], GroupedLayerNorm),
+            dropped=dropped_of_256(self.dropout) if self.training else 0,
+            loop=x.shape[-2] * self._largest >= _LOOP_ELEMENTS,
+            dtype=compute_dtype(x),
+        )
 
     def _loop(self, x: Tensor, modules: Sequence[tuple[nn.Module, nn.Module]]) -> Tensor:
         layers = [
@@ -187,3 +201,8 @@ class GroupedMLP(nn.Module):
     def _end(self, h: Tensor) -> Tensor:
         """Activation and dropout."""
         return dropout(self._activation(h), self.dropout, training=self.training)
+
+
+def _parameters(layers: Sequence[tuple[nn.Module, nn.Module]]) -> list[Tensor]:
+    """Of all layers, in their order."""
+    return [p for layer in layers for module in layer for p in module.parameters()]

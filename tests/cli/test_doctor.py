@@ -28,6 +28,7 @@ cpu memory_gib  23.5
 cuda            H100, 80 GiB
 mps             none
 embeddings      auto takes plain
+native kernels  avx2
 
 """
 
@@ -42,7 +43,7 @@ def test_the_report(
 ) -> None:
     versions = {"python": "3.11.7", "torch": "2.13.0+cpu", "fbgemm-gpu": None}
     trouble = Trouble("it does not import", "pip install it", optional=not broken)
-    diagnosis = Diagnosis(versions, [trouble], DEVICES, "plain")
+    diagnosis = Diagnosis(versions, [trouble], DEVICES, "plain", "avx2")
     monkeypatch.setattr(environment, "diagnose", lambda: diagnosis)
     assert main(["doctor", "--out", str(tmp_path)]) == int(broken)
     kind, end = ("wrong", "not healthy") if broken else ("could be better", "healthy")

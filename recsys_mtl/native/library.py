@@ -1,0 +1,92 @@
+"""Loads the compiled kernels for this processor, without torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+SWITCH = "RECSYS_MTL_NATIVE"
+"""Environment variable; `0` turns the kernels off."""
+
+VERSION = 1
+"""Of the sources; a library of other ones is not used."""
+
+VARIANTS = ("base", "avx2", "avx512")
+"""Instruction sets in the order of `recsys_level`."""
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels that this process uses.
+
+    Attributes:
+        variant: instruction set.
+        hidden: `recsys_hidden`.
+        parallel: address of `GOMP_parallel` in the OpenMP that is loaded; None: one thread.
+    """
+
+    variant: str
+    hidden: Any
+    parallel: int | None
+
+
+@cache
+def kernels() -> Kernels | None:
+    """The best kernels for this processor; None: not built, or turned off.
+
+    Call it after torch is imported: threads are those of torch's OpenMP.
+    """
+    library = best()
+    if library is None or os.environ.get(SWITCH) == "0":
+        return None
+    hidden = library[1].recsys_hidden
+    hidden.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p]
+    return Kernels(library[0], hidden, _parallel())
+
+
+def best() -> tuple[str, ctypes.CDLL] | None:
+    """The best instruction set that this processor has and its library.
+
+    None: none is built from these sources.
+    """
+    base = _file("base")
+    if base is None:
+        return None
+    try:
+        level = ctypes.CDLL(str(base)).recsys_level()
+        built = [(name, file) for name in VARIANTS[: level + 1] if (file := _file(name))]
+        name, library = built[-1][0], ctypes.CDLL(str(built[-1][1]))
+        return (name, library) if library.recsys_version() == VERSION else None
+    except (OSError, AttributeError):  # built for another machine, or from other sources
+        return None
+
+
+def described() -> str:
+    """What this process uses, in words."""
+    library = best()
+    if library is None:
+        return "none: install again where a C compiler is"
+    if os.environ.get(SWITCH) == "0":
+        return f"off by {SWITCH}=0"
+    return library[0]
+
+
+def _file(variant: str) -> Path | None:
+    names = (_HERE / f"_{variant}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    return next((path for path in names if path.exists()), None)
+
+
+def _parallel() -> int | None:
+    """From the process itself: a second OpenMP would have threads of its own."""
+    try:
+        function = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    return ctypes.cast(function, ctypes.c_void_p).value

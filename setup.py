@@ -1,0 +1,26 @@
+"""Builds the native kernels, one library for each instruction set; pyproject.toml has the rest.
+
+Without a compiler the installation works all the same, and the network runs on torch's operations.
+"""
+
+import platform
+
+from setuptools import Extension, setup
+
+FLAGS = {"base": []}
+if platform.machine() in ("x86_64", "AMD64"):
+    FLAGS["avx2"] = ["-mavx2", "-mfma"]
+    FLAGS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
+EXACT = ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+
+setup(
+    ext_modules=[
+        Extension(
+            f"recsys_mtl.native._{variant}",
+            ["recsys_mtl/native/hidden.c"],
+            extra_compile_args=[*EXACT, *flags],
+            optional=True,
+        )
+        for variant, flags in FLAGS.items()
+    ]
+)
