@@ -154,11 +154,11 @@ class GroupedMLP(nn.Module):
         if isinstance(x, MemberInputs):
             (linear, norm), *layers = layers
             x = self._end(norm(linear(x)))
-        if layers and (native := usable_kernels(x)) is not None:
-            return native_mlp(x, self._plan(x, native), _parameters(layers))
         # Exported, the choice would fix the range of B
-        looping = x.device.type in LOOPING and not torch.compiler.is_exporting()
-        if looping and layers and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
+        looping = bool(layers) and x.device.type in LOOPING and not torch.compiler.is_exporting()
+        if looping and (native := usable_kernels(x)) is not None:
+            return native_mlp(x, self._plan(x, native), _parameters(layers))
+        if looping and x.shape[-2] * self._largest >= _LOOP_ELEMENTS:
             return self._loop(x, layers)
         for linear, norm in layers:
             x = self._end(norm(linear(x)))
