@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from recsys_mtl.config import Config
+from recsys_mtl.data.opening import data_root
+from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.metrics import Metrics, Undefined, reliability
 from recsys_mtl.tasks import kind_of
-from recsys_mtl.tracking.run import Run
+from recsys_mtl.tracking.run import LoggedData, Run
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Array, Scores, mean_loss
 from recsys_mtl.wiring.trainer import Fitted
@@ -20,6 +22,17 @@ from recsys_mtl.wiring.trainer import Fitted
 log = logging.getLogger(__name__)
 Baselines = dict[str, dict[str, Metrics]]
 _MOST_BLOCKS = 40
+
+
+def track_data(tracked: Run, config: Config, prepared: Prepared) -> None:
+    """Name the data set: its fingerprint, files, rows by split, and the columns that are used."""
+    paths = config.data.path if isinstance(config.data.path, list) else [config.data.path]
+    labels = prepared.preprocessor.labels
+    columns = {f.column: f.kind for f in prepared.preprocessor.features}
+    columns |= {label.column: config.tasks[name].kind for name, label in labels.items()}
+    files = tuple(str(data_root(config) / path) for path in paths)
+    data = LoggedData(config.name, prepared.fingerprint, files, dict(prepared.rows), columns)
+    tracked.data(data)
 
 
 def track_epoch(tracked: Run, epoch: Epoch, *, at: float | None = None) -> None:

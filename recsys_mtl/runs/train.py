@@ -52,8 +52,8 @@ from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
 from recsys_mtl.runs.save import save_model
-from recsys_mtl.runs.track import Baselines, track_outcome
-from recsys_mtl.runs.training_report import training_report
+from recsys_mtl.runs.track import Baselines, track_data, track_outcome
+from recsys_mtl.runs.training_report import description, training_report
 from recsys_mtl.serving.bundle import check_storable, load_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
@@ -177,6 +177,7 @@ def _train(
         epochs, public = fitted.result.epochs, without_secrets(config)
         report = training_report(public, result, test, others, epochs)
         tracked.artifact(atomic_write(out / REPORT, report))
+        tracked.describe(description(result, others))
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
@@ -215,6 +216,7 @@ def _opened(
     tracked = stack.enter_context(run)
     tracked.params(flat(public.model_dump()))
     tracked.text("config.yaml", dump_config(public))
+    track_data(tracked, public, prepared)
     return tracked
 
 

@@ -24,6 +24,7 @@ from recsys_mtl.runs.report_figures import (
     tenths_figure,
 )
 from recsys_mtl.tasks import kind_of
+from recsys_mtl.text import as_markdown
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores
 
@@ -61,6 +62,22 @@ def training_report(
         Section("Settings", [Code(dump_config(config))]),
     ]
     return document(f"{result['name']}: report of the training", _lead(result, others), sections)
+
+
+def description(result: Mapping[str, Any], others: Baselines) -> str:
+    """The report in short as Markdown: what to conclude, and the main metrics."""
+    lines = []
+    for name, task in result["tasks"].items():
+        metric, entry = _main(task)
+        own = f"{number(entry['value'], missing='undefined')}"
+        if entry.get("low") is not None:
+            own += f" [{entry['low']:.4f}, {entry['high']:.4f}]"
+        known = {n: v for n, v in _of_baselines(name, metric, others).items() if v is not None}
+        best = max(known, key=lambda n: known[n], default=None)
+        beside = "" if best is None else f"; best baseline: {best}, {known[best]:.4f}"
+        lines.append(f"- {as_markdown(name)}: {metric} {own}{beside}")
+    end = "Charts and all metrics are in `report.html` among the artifacts."
+    return "\n\n".join([*map(as_markdown, _lead(result, others)), "\n".join(lines), end])
 
 
 def _main(task: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
 
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.interrupt import Terminated
@@ -33,7 +34,7 @@ from recsys_mtl.tracking.mlflow_errors import (
 )
 from recsys_mtl.tracking.mlflow_process import active, patience, silence
 from recsys_mtl.tracking.mlflow_resume import Resumed
-from recsys_mtl.tracking.run import PackagedModel, Status
+from recsys_mtl.tracking.run import LoggedData, PackagedModel, Status
 from recsys_mtl.tracking.spool import Spool
 from recsys_mtl.tracking.uri import (
     artifact_location,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _DRIVERS = {"s3": "boto3", "gs": "google.cloud.storage", "wasbs": "azure.storage.blob"}
+_DIGEST_LENGTH = 36  # MLflow takes no longer one
 RETRY_SECONDS = 60.0  # pause after a failed write before the server is tried again
 
 
@@ -182,6 +184,26 @@ class MlflowRun:
         tags = [RunTag(key, limits.cut(redact(value))) for key, value in texts.items()]
         for batch in limits.batches(tags, limits.PARAMS_PER_REQUEST):
             self._write(partial(self._client.log_batch, self._id, tags=batch))
+
+    def describe(self, markdown: str) -> None:
+        """Set the run's description, which MLflow's page of the run shows as Markdown."""
+        self.tags({MLFLOW_RUN_NOTE: markdown})
+
+    def data(self, data: LoggedData) -> None:
+        """Log the data set as MLflow's `Dataset`, as an input in the context `training`."""
+        paths = [redact_uri(path) for path in data.paths]
+        columns = [{"name": name, "type": kind} for name, kind in data.columns.items()]
+        dataset = Dataset(
+            name=data.name,
+            digest=data.fingerprint[:_DIGEST_LENGTH],
+            source_type="local" if all("://" not in path for path in paths) else "uri",
+            source=json.dumps({"uri": paths[0] if len(paths) == 1 else paths}),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps(data.profile),
+        )
+        context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
+        inputs = [DatasetInput(dataset, [context])]
+        self._write(partial(self._client.log_inputs, self._id, inputs))
 
     def model(self, name: str, model: PackagedModel) -> str | None:
         """Log a pyfunc from code; None, with a warning, where it could not be logged."""

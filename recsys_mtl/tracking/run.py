@@ -39,6 +39,25 @@ class PackagedModel:
     step: int = 0
 
 
+@dataclass(frozen=True)
+class LoggedData:
+    """The data set of a run, as trackers show it.
+
+    Attributes:
+        name: of the data.
+        fingerprint: of their content.
+        paths: files, folders or URIs, where they were read.
+        profile: JSON-able facts, such as rows by split.
+        columns: name and kind of each column that is used.
+    """
+
+    name: str
+    fingerprint: str
+    paths: tuple[str, ...]
+    profile: Mapping[str, Any]
+    columns: Mapping[str, str]
+
+
 class Run(Protocol):
     """A tracked run; as a context manager it ends FINISHED, FAILED or, on Ctrl-C, KILLED."""
 
@@ -75,6 +94,12 @@ class Run(Protocol):
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags."""
+
+    def describe(self, markdown: str) -> None:
+        """Set the text that the run's page begins with."""
+
+    def data(self, data: LoggedData) -> None:
+        """Name the data set that the run was trained on."""
 
     def end(self, status: Status) -> None:
         """End the run, once; a later `end` changes nothing."""
@@ -116,6 +141,12 @@ class NullRun:
         """Do nothing."""
 
     def tags(self, values: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def describe(self, markdown: str) -> None:
+        """Do nothing."""
+
+    def data(self, data: LoggedData) -> None:
         """Do nothing."""
 
     def end(self, status: Status) -> None:

@@ -291,6 +291,13 @@ def test_a_tracked_run_is_found_in_mlflow(toy: Any) -> None:
     assert result["mlflow"]["tracking_uri"] == uri
     assert run.data.tags["data_fingerprint"] == result["data"]["fingerprint"]
     assert run.data.tags["config_hash"] == result["config_hash"]
+    assert "- click: auc 0." in run.data.tags["mlflow.note.content"]
+    (logged,) = run.inputs.dataset_inputs
+    assert result["data"]["fingerprint"].startswith(logged.dataset.digest)
+    assert json.loads(logged.dataset.source) == {"uri": str(toy.data)}
+    assert json.loads(logged.dataset.profile)["train"] == result["data"]["rows"]["train"]
+    columns = json.loads(logged.dataset.schema)["mlflow_colspec"]
+    assert {"name": "click", "type": "binary"} in columns
     params = flat(config.model_dump())
     assert set(run.data.params) == set(params)
     for name in ("training.epochs", "tasks.buy.only_where", "data.split.kind", "seed"):
@@ -308,7 +315,7 @@ def test_a_tracked_run_is_found_in_mlflow(toy: Any) -> None:
     def files(folder: str) -> set[str]:
         return {file.path for file in client.list_artifacts(run.info.run_id, folder)}
 
-    assert {"config.yaml", "result.json", "plots"} <= files("")
+    assert {"config.yaml", "report.html", "result.json", "plots"} <= files("")
     plots = {"plots/loss.png", "plots/calibration.png", "plots/gate_use.png"}
     assert files("plots") == plots
     stored = client.download_artifacts(run.info.run_id, "config.yaml", str(toy.folder))
