@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_mtl.columns.canonical import canonical
+from recsys_mtl.columns.few import FewValues
 from recsys_mtl.data.types import READ, read_array, require_dates
 from recsys_mtl.errors import UserError, wrong
 
@@ -37,6 +38,11 @@ def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Data
     return pl.DataFrame(columns)
 
 
+def few_values(frame: pd.DataFrame) -> dict[str, FewValues]:
+    """The columns of a few rows as Python values."""
+    return {name: _few(values) for name, values in frame.items() if isinstance(name, str)}
+
+
 def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
     """Predictions or raw rows as pandas; lists stay Python lists, which JSON can represent."""
     return pd.DataFrame(
@@ -45,6 +51,17 @@ def to_pandas(frame: pl.DataFrame) -> pd.DataFrame:
             for column in frame
         }
     )
+
+
+def _few(values: pd.Series) -> FewValues:
+    dtype = values.dtype
+    if isinstance(dtype, pd.StringDtype):
+        return FewValues.of([None if pd.isna(text) else text for text in values.tolist()])
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iufbO":
+        return FewValues((), frozenset({type(dtype)}))
+    if dtype.kind == "f" and dtype.itemsize < 8:
+        return FewValues(values.tolist(), frozenset({np.float32}))
+    return FewValues.of(values.tolist())
 
 
 def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import combinations
 from typing import Any
@@ -14,7 +14,7 @@ import polars.selectors as cs
 import torch
 from torch import Tensor
 
-from recsys_mtl.columns.few import FewValues
+from recsys_mtl.columns.few import FewColumns, FewValues
 from recsys_mtl.columns.spec import TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
@@ -164,19 +164,30 @@ class Predictor:
         if len(rows) > FEW_ROWS or self.spread:
             return self.predict(frame()).to_dicts()
         few = {name: FewValues.of(values) for name, values in columns.items()}
-        batch = encode_few(self.preprocessor, few, len(rows), frame)
-        values = self._values(self._logits([self._outputs(batch)]))
-        names = list(values)
+        predicted = self.predict_few(few, len(rows), frame)
         return [
-            dict(zip(names, row, strict=True))
-            for row in zip(
-                *(
-                    column.to_list() if isinstance(column, pl.Series) else column.tolist()
-                    for column in values.values()
-                ),
-                strict=True,
-            )
+            dict(zip(predicted, row, strict=True)) for row in zip(*predicted.values(), strict=True)
         ]
+
+    def predict_few(
+        self, columns: FewColumns, rows: int, frame: Callable[[], pl.DataFrame]
+    ) -> dict[str, list[Any]]:
+        """Predict a few rows, without the spread.
+
+        Args:
+            columns: raw columns by name.
+            rows: their length.
+            frame: gives the same rows, for values that only columns can tell.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        batch = encode_few(self.preprocessor, columns, rows, frame)
+        values = self._values(self._logits([self._outputs(batch)]))
+        return {
+            name: column.to_list() if isinstance(column, pl.Series) else column.tolist()
+            for name, column in values.items()
+        }
 
     def predict_encoded(self, rows: Batch, batch_rows: int = 1024) -> pl.DataFrame:
         """Predict encoded rows, at least one, in their order.

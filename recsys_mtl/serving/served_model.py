@@ -5,16 +5,18 @@ MLflow runs this file to load the model; the package that it imports is logged w
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from recsys_mtl.data.few_rows import FEW_ROWS
 from recsys_mtl.errors import UserError
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.http_answers import guard, refusal
-from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
+from recsys_mtl.serving.pandas_rows import few_values, to_pandas, to_polars
 
 
 class ServedModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
@@ -36,8 +38,11 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # mlflow is untyped here
             MlflowException: the rows do not fit; a server answers with status 400.
         """
         try:
-            rows = to_polars(model_input, self._predictor.schema())
-            return to_pandas(self._predictor.predict(rows))
+            rows = partial(to_polars, model_input, self._predictor.schema())
+            if 0 < len(model_input) <= FEW_ROWS and model_input.columns.is_unique:
+                few = few_values(model_input)
+                return pd.DataFrame(self._predictor.predict_few(few, len(model_input), rows))
+            return to_pandas(self._predictor.predict(rows()))
         except UserError as error:
             raise refusal(str(error)) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 from argparse import Namespace
+from operator import truediv
 from typing import Any
 
 import workers
@@ -27,6 +28,13 @@ def serving(asked: Namespace) -> dict[str, Any]:
     for way, values in seconds.items():
         cuts = statistics.quantiles(values, n=100, method="inclusive")
         print(f"  {way:15} p50 {1000 * cuts[49]:7.1f} ms   p99 {1000 * cuts[98]:7.1f} ms")
+    few = ask("few", str(requests))
+    for rows, ways in few.items():
+        value, column = (1000 * statistics.median(ways[f"by {by}"]) for by in ("value", "column"))
+        ratio = statistics.median(map(truediv, ways["by column"], ways["by value"]))
+        print(
+            f"  {rows:>2} rows by value {value:6.2f} ms CPU, by column {column:6.2f}: {ratio:.2f} x"
+        )
     turns = []
     for turn in range(asked.rounds):
         ours = ask("predict")
@@ -45,4 +53,4 @@ def serving(asked: Namespace) -> dict[str, Any]:
         f"  predict {ratios['rows_per_second']:.2f} x {workers.PEER}, by CPU time "
         f"{ratios['rows_per_cpu_second']:.2f} x ({asked.rows:,} rows)"
     )
-    return {"seconds": seconds, "turns": turns, "ratio_to_peer": ratios}
+    return {"seconds": seconds, "few": few, "turns": turns, "ratio_to_peer": ratios}

@@ -4,6 +4,7 @@ Arguments: what to do, the Parquet file, a folder that `make` fills and the othe
 
     make        fit the preprocessing, log the untrained network to MLflow, export it
     latency N   seconds of N requests of one row, and of a tenth as many of 512, of every way
+    few N       CPU seconds of N answers to 1, 8 and 64 rows, encoded by value and by column
     predict     rows/s of `recsys-mtl predict` from the opened file to the written one
 
 An untrained network costs what a trained one costs. Every process keeps to one core; the server,
@@ -36,6 +37,8 @@ import ours
 
 SIZES = {1: 1, 512: 10}
 """Rows of a request, and of how many requests each such size gets one."""
+FEW = (1, 8, 64)
+"""Rows of an answer that takes them by value."""
 
 
 def main() -> None:
@@ -44,6 +47,8 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if what == "make":
         result: dict[str, Any] = make(path, folder)
+    elif what == "few":
+        result = few(path, folder, int(sys.argv[4]))
     elif what == "latency":
         result = latency(path, folder, int(sys.argv[4]))
     else:
@@ -99,6 +104,36 @@ def latency(path: Path, folder: Path, requests: int) -> dict[str, Any]:
                 slices = pl.read_parquet(path, n_rows=rows * 8).iter_slices(rows)
                 given = [inputs.get(name, lambda part: part)(part) for part in slices]
                 seen[f"{name}, {rows}"] = timed(answer, given, requests // share)
+    return seen
+
+
+def few(path: Path, folder: Path, count: int) -> dict[str, dict[str, list[float]]]:
+    """CPU seconds of every answer to a few rows, by rows and way."""
+    import pandas as pd
+
+    from recsys_mtl.serving import load_bundle
+    from recsys_mtl.serving.pandas_rows import to_polars
+
+    predictor = load_bundle(folder / "model")
+
+    def by_column(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        raw = to_polars(pd.DataFrame.from_records(records), predictor.schema())
+        encoded = predictor.preprocessor.encode(raw, labels=False)
+        return predictor.predict_encoded(encoded).to_dicts()
+
+    ways = {"by value": predictor.predict_rows, "by column": by_column}
+    seen: dict[str, dict[str, list[float]]] = {}
+    for rows in FEW:
+        parts = features(pl.read_parquet(path, n_rows=rows * 8)).iter_slices(rows)
+        given = [part.to_dicts() for part in parts]
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(-5, count):
+            for way, answer in ways.items():
+                began = time.process_time()
+                answer(given[turn % len(given)])
+                if turn >= 0:
+                    seconds[way].append(time.process_time() - began)
+        seen[str(rows)] = seconds
     return seen
 
 

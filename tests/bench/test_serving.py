@@ -48,6 +48,15 @@ def test_every_way_is_timed_for_both_sizes(folder: Path) -> None:
     assert all(value > 0 for values in seconds.values() for value in values)
 
 
+def test_a_few_rows_are_timed_in_turns(folder: Path) -> None:
+    seconds = ask(folder, "few", "3")
+    assert {rows: [len(each) for each in ways.values()] for rows, ways in seconds.items()} == {
+        "1": [3, 3],
+        "8": [3, 3],
+        "64": [3, 3],
+    }
+
+
 def test_files_are_scored(folder: Path) -> None:
     assert ask(folder, "predict")["rows_per_second"] > 0
     assert (folder / "scores.parquet").is_file()

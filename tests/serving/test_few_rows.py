@@ -23,7 +23,7 @@ from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.few_rows import encode_few
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import UserError
-from recsys_mtl.serving.pandas_rows import to_polars
+from recsys_mtl.serving.pandas_rows import few_values, to_polars
 from recsys_mtl.serving.predictor import schema_of
 
 CATEGORY, LISTS = {"kind": "categorical"}, {"kind": "categorical_list"}
@@ -145,12 +145,15 @@ def check_rows(preprocessor: Preprocessor, columns: dict[str, list[Any]]) -> Non
     rows = len(next(iter(columns.values())))
     schema = schema_of(preprocessor)
 
+    exact = pd.DataFrame({n: pd.Series(values, dtype=object) for n, values in columns.items()})
+
     def raw() -> pl.DataFrame:
-        exact = {name: pd.Series(values, dtype=object) for name, values in columns.items()}
-        return to_polars(pd.DataFrame(exact), schema)
+        return to_polars(exact, schema)
 
     few = {name: FewValues.of(values) for name, values in columns.items()}
     same(preprocessor, few, rows, raw)
+    inferred = pd.DataFrame({name: pd.Series(values) for name, values in columns.items()})
+    same(preprocessor, few_values(inferred), rows, lambda: to_polars(inferred, schema))
     try:
         frame = raw()
     except UserError:
