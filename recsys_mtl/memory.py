@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import resource
 import sys
@@ -39,6 +40,16 @@ def spacious(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             os.posix_fallocate(file.fileno(), 0, size)  # a disk that is full later would kill us
             return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
     return np.empty(shape, dtype)
+
+
+def leave(array: NDArray[Any]) -> None:
+    """Let the pages of a `spacious` array leave; those that are used again come back from its file.
+
+    Nothing happens where the array is in memory.
+    """
+    mapped = getattr(array.base, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def peak_memory_mb() -> float:

@@ -22,6 +22,7 @@ _NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_PIECE_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> None:
     Raises:
         OSError, SafetensorError: it cannot be written.
     """
-    complete = {name: _plain(t) for name, t in tensors.items() if isinstance(t, Tensor)}
-    if len(complete) == len(tensors):
+    complete = {name: t.detach() for name, t in tensors.items() if isinstance(t, Tensor)}
+    if len(complete) == len(tensors) and all(map(_is_plain, complete.values())):
         save_file(complete, path)
         return
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # aligned
@@ -66,14 +67,20 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor | Pieces]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in order:
             tensor = tensors[name]
-            pieces = tensor.pieces() if isinstance(tensor, Pieces) else [tensor]
+            pieces = tensor.pieces() if isinstance(tensor, Pieces) else _rows(tensor.detach())
             for piece in pieces:
                 flat = piece.detach().cpu().contiguous().view(-1)
                 file.write(flat.view(torch.uint8).numpy().data)
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def _is_plain(tensor: Tensor) -> bool:
     """On the CPU, contiguous, alone in its storage: fused tables are views of one storage."""
-    plain = tensor.detach().cpu().contiguous()
-    alone = plain.untyped_storage().nbytes() == plain.nbytes
-    return plain if alone else plain.clone()
+    alone = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return alone and tensor.device.type == "cpu" and tensor.is_contiguous()
+
+
+def _rows(tensor: Tensor) -> Iterable[Tensor]:
+    """A tensor in pieces of rows."""
+    if not tensor.dim() or tensor.nbytes <= _PIECE_BYTES:
+        return [tensor]
+    return torch.split(tensor, max(1, _PIECE_BYTES * len(tensor) // tensor.nbytes))

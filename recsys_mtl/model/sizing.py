@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.memory import LARGEST_IN_MEMORY
 from recsys_mtl.model.network import MultiTaskNetwork
 
 Placement = Literal["replicated", "table", "row"]
@@ -59,11 +60,14 @@ class Sizing:
     def memory(self, processes: int = 1, placement: Placement = "replicated") -> int:
         """Bytes of a process: weights, those of the best epoch, gradients, optimizers' states.
 
-        Tables that are not replicated are taken to be spread evenly.
+        The best epoch's are in a file where they are large, see `training.best`. Tables that are
+        not replicated are taken to be spread evenly.
         """
-        dense = 5 * self.dense  # the weight, its gradient, two moments, the best epoch's
-        tables = 2 * self.tables + self.states
-        return _NUMBER * (dense + tables // (1 if placement == "replicated" else processes))
+        parts = 1 if placement == "replicated" else processes
+        weights = self.dense + self.tables // parts
+        best = weights if _NUMBER * weights <= LARGEST_IN_MEMORY else 0
+        learned = 3 * self.dense + self.states // parts  # a gradient, two moments
+        return _NUMBER * (weights + best + learned)
 
     def sent(self, processes: int, placement: Placement = "replicated") -> int:
         """Bytes that a process sends in a step, by ring algorithms; it receives as many."""

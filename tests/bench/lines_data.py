@@ -24,6 +24,17 @@ def memory(asked: Namespace) -> dict[str, Any]:
     return {"rows": asked.memory_rows, "peak_mib": result["peak_mib"]}
 
 
+def tables(asked: Namespace) -> dict[str, Any]:
+    """Peak memory of what is done with large tables, over what is held already."""
+    results: dict[str, Any] = {}
+    for backend in ("plain", "torchrec"):
+        result = workers.worker("tables.py", backend, str(asked.table_rows // 1000))
+        over = ", ".join(f"{name} {share:.2f}" for name, share in result["over"].items())
+        print(f"\n{backend}: tables of {result['mib']:,.0f} MiB, peak in sizes of them: {over}")
+        results[backend] = result
+    return results
+
+
 def restart(asked: Namespace) -> dict[str, Any]:
     """Seconds until a streamed epoch over so many rows gives a batch, at its start and resumed."""
     result: dict[str, Any] = workers.worker(

@@ -1,6 +1,6 @@
 """`make bench`: throughput beside a peer, preparing rows and the start of a training, memory,
-generator, adaTT, architectures, sequences, combiners, serving, restart of a stream, threads,
-checkpoints, processes.
+large tables, generator, adaTT, architectures, sequences, combiners, serving, restart of a
+stream, threads, checkpoints, processes.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -26,6 +26,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "preparing": lines_preparing.preparing,
     "start": lines_preparing.start,
     "memory": lines_data.memory,
+    "tables": lines_data.tables,
     "synthesize": lines_data.synthesize,
     "adatt": lines_steps.adatt,
     "architectures": lines_steps.architectures,
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of every contestant")
     parser.add_argument("--rows", type=int, default=131_072, help="rows of the throughput bench")
     parser.add_argument("--memory-rows", type=int, default=5_000_000, help="of a streamed training")
+    parser.add_argument("--table-rows", type=int, default=5_000_000, help="of the tables' bench")
     parser.add_argument("--restart-rows", type=int, default=1_000_000, help="of a resumed stream")
     parser.add_argument("--synthetic-rows", type=int, default=10_000_000, help="to generate")
     parser.add_argument(

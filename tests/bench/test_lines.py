@@ -67,6 +67,15 @@ def test_encoding_beside_reading(
     assert "encode takes 2.00 x the time of other" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a process
+def test_the_tables_worker_measures() -> None:
+    command = [sys.executable, str(HERE / "tables.py"), "plain", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert set(result["over"]) == {"initialise", "keep the best", "bring it back", "write"}
+
+
 @pytest.mark.slow  # processes
 @pytest.mark.parametrize(
     "worker",

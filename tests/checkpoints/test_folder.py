@@ -101,11 +101,11 @@ def test_a_failed_write_leaves_nothing(
 ) -> None:
     before = write(checkpoints, 1)
 
-    def full(tensors: dict[str, Tensor], path: Path) -> None:
+    def full(path: Path, tensors: dict[str, Tensor]) -> None:
         path.write_bytes(b"half")
         raise OSError("no space")
 
-    monkeypatch.setattr("recsys_mtl.tensor_file.save_file", full)
+    monkeypatch.setattr("recsys_mtl.checkpoints.folder.save_tensors", full)
     for step in (1, 2):
         with pytest.raises(OSError, match="no space"):
             write(checkpoints, step)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import UserError
 from recsys_mtl.features.block import Bag
+from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.model import embeddings_backend
 from recsys_mtl.model.embeddings import Embeddings, table_name
 from recsys_mtl.model.embeddings_backend import make_embeddings
@@ -158,6 +160,15 @@ def test_same_seed_same_weights_and_the_generator_moves_equally() -> None:
     assert torch.equal(torch.rand(1), after)
     for a, b in zip(plain.weights(), fused.weights(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start the count anew")
+def test_initial_weights_are_drawn_in_place() -> None:
+    reset_peak_memory()
+    before = peak_memory_mb()
+    tables = make_embeddings([TableSpec("city", 2**19, 16)], backend="plain")
+    assert tables.weights()[0].nbytes == 2**25
+    assert peak_memory_mb() - before < 1.5 * 32
 
 
 def test_names(backend: str) -> None:

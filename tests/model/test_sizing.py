@@ -80,6 +80,8 @@ def test_the_formulas() -> None:
     )
     assert sizing.memory(2) == 4 * (500 + 1680)
     assert sizing.memory(2, "row") == sizing.memory(2, "table") == 4 * (500 + 840)
+    with mock.patch("recsys_mtl.model.sizing.LARGEST_IN_MEMORY", 4 * 899):  # the best in a file
+        assert sizing.memory() == 4 * (400 + 880)
     assert sizing.sent(2) == 4 * 150 + 5 * (4 * 3 + 8 * 2)
     assert sizing.sent(2, "table") == 4 * 150 + (2 * 5 * 4 * 3 + 5 * 8 * 2) / 2
     assert sizing.sent(2, "row") == 4 * 150 + (2 * 10 * 4 * 3 + 5 * 8 * 2) / 2

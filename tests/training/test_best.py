@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from recsys_mtl import memory
 from recsys_mtl.training.best import Best
 
 ROWS, DIM = 50_000, 8
@@ -75,6 +77,33 @@ def test_loading_needs_no_more_than_the_buffer(network: nn.Module) -> None:
     assert allocated(load)[0] < 1.01 * SIZE
     assert (other.epoch, other.score) == (3, 0.5)
     assert torch.equal(other.tensors()["weight"], tensors["weight"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start the count anew")
+def test_large_weights_are_in_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LARGEST_IN_MEMORY", 2**20)
+    monkeypatch.setattr("recsys_mtl.training.best._PIECE", 2**17)
+    network = nn.Sequential(nn.Embedding(20 * ROWS, DIM), nn.BatchNorm1d(3))
+    size = 20 * SIZE / 2**20
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    memory.reset_peak_memory()
+    before = memory.peak_memory_mb()
+    best = best_of(network)
+    best.update(0, 1.0)
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            value.zero_()
+    best.update(1, 0.5)
+    best.restore()
+    assert all(torch.equal(v, weights[name]) for name, v in network.state_dict().items())
+    best.update(2, 2.0)
+    stored = best_of(network)
+    stored.reserve(best.values())
+    stored.load(weights, best.values())
+    stored.restore()
+    assert memory.peak_memory_mb() - before < 0.5 * size
+    assert all(torch.equal(v, weights[name]) for name, v in network.state_dict().items())
+    assert stored.tensors() == {}
 
 
 def test_where_the_last_weights_are_kept_there_is_no_buffer(network: nn.Module) -> None:
