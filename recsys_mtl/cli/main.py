@@ -61,9 +61,9 @@ COMMANDS = (
 )
 """In the order of the help."""
 
-app = typer.Typer(**SETTINGS)
+app = typer.Typer(**SETTINGS | {"add_completion": True})
 for command in COMMANDS:
-    app.command()(command)
+    app.command(short_help=(command.__doc__ or "").partition("\n")[0])(command)
 
 
 def _version(requested: bool) -> None:
@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the command line; the process's own where None.
     """
-    return run_app(app, arguments, "recsys-mtl")
+    words = sys.argv[1:] if arguments is None else arguments
+    return run_app(app, words or ["--help"], "recsys-mtl")
 
 
 if __name__ == "__main__":

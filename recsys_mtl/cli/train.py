@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from recsys_mtl.cli.command import say
 from recsys_mtl.cli.garbage import uncollected
 from recsys_mtl.cli.options import ConfigFile, Data, Out, Seed, Set, overrides
 from recsys_mtl.cli.status import DONE, INTERRUPTED
@@ -78,4 +79,24 @@ def train(
         show=ResultTable.show,
         resume=cast(Resume, int(resume) if resume.isdecimal() else resume),
     )
+    if not silent() and "mlflow" in result:
+        _say_where(folder, result["name"], result["mlflow"])
     return INTERRUPTED if result["interrupted"] and not silent() else DONE
+
+
+def _say_where(folder: Path, name: str, tracked: dict[str, Any]) -> None:
+    """Three lines: where the run is, its page, and what to do next."""
+    from recsys_mtl.tracking.uri import page_of
+
+    say(f"stored:  {folder} (model/, config.yaml, result.json)")
+    if tracked["run_id"] is None:
+        say("tracked: nowhere, as tracking.enabled is false")
+    else:
+        ids = tracked["experiment_id"], tracked["run_id"]
+        page, command = page_of(tracked["tracking_uri"], *ids) or (tracked["tracking_uri"], None)
+        say(f"tracked: {page}" + (f" after `{command}`" if command else ""))
+    say(
+        f"next:    recsys-mtl evaluate {folder} --input ROWS, "
+        f"recsys-mtl predict {folder} --input ROWS --output FILE, "
+        f"recsys-mtl register {folder} --name {name}"
+    )

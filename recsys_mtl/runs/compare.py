@@ -16,6 +16,7 @@ from recsys_mtl.runs.trained import Trained, read_trained
 log = logging.getLogger(__name__)
 _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
 _NOTHING = "–"
+Interval = tuple[float, float]
 
 
 def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
@@ -36,14 +37,15 @@ def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
     if not same:
         log.warning("the test rows of these runs differ: their metrics cannot be compared")
     differing = _differing(trained)
+    shown = _shown(trained)
     metrics = {
-        f"{task}/{name}": [run.metric(task, name) for run in trained]
-        for task, name in _shown(trained)
+        f"{task}/{name}": [run.metric(task, name) for run in trained] for task, name in shown
     }
+    intervals = [[run.interval(task, name) for run in trained] for task, name in shown]
     page = Page(
         f"Comparison of {len(trained)} runs",
         [
-            _metric_table(labels, metrics, marked=same),
+            _metric_table(labels, metrics, intervals, marked=same),
             _cost_table(labels, trained),
             _config_table(labels, differing),
         ],
@@ -95,16 +97,40 @@ def best(values: Sequence[float | None], metric: str) -> set[int]:
     return {i for i, value in known.items() if value == top}
 
 
+def ahead(
+    values: Sequence[float | None], intervals: Sequence[Interval | None], metric: str
+) -> set[int]:
+    """The best of several values, where its interval overlaps with no other's.
+
+    The runs are measured on the same rows, so this is stricter than a paired comparison.
+    """
+    leaders = best(values, metric)
+    if len(leaders) != 1 or None in intervals:
+        return set()
+    (leader,) = leaders
+    known = [interval for interval in intervals if interval is not None]
+    low, high = known.pop(leader)
+    apart = all(low > other[1] or high < other[0] for other in known)
+    return leaders if apart else set()
+
+
 def _metric_table(
-    labels: Sequence[str], metrics: Mapping[str, Sequence[float | None]], *, marked: bool
+    labels: Sequence[str],
+    metrics: Mapping[str, Sequence[float | None]],
+    intervals: Sequence[Sequence[Interval | None]],
+    *,
+    marked: bool,
 ) -> Table:
     rows = []
-    for key, values in metrics.items():
+    for (key, values), of in zip(metrics.items(), intervals, strict=True):
         task, _, name = key.rpartition("/")
-        stars = best(values, name) if marked else set()
+        stars = ahead(values, of, name) if marked else set()
         cells = [_number(v) + ("*" if i in stars else " ") for i, v in enumerate(values)]
         rows.append([task, name, *cells])
-    note = "* best" if marked else "The test rows differ: these numbers cannot be compared."
+    note = "* ahead: its interval (95 %) overlaps with no other's. Without a star these test rows "
+    note += "decide nothing."
+    if not marked:
+        note = "The test rows differ: these numbers cannot be compared."
     return Table("Test metrics", ["task", "metric", *labels], rows, texts=2, note=note)
 
 

@@ -197,7 +197,7 @@ def _prepared(
     parent = None if checkpoints.resumes else parallel.together(partial(load_parent, config))
     prepared = prepare(config, sampler, parent=parent, fitting=checkpoints.fitted)
     config = prepared.config
-    log.info("effective config:\n%s", dump_config(without_secrets(config)))
+    log.debug("effective config:\n%s", dump_config(without_secrets(config)))
     require_shareable(config, parallel.world())
     check_output_columns(prepared.preprocessor)
     check_storable(config, prepared.preprocessor)
@@ -311,6 +311,7 @@ def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) 
 
 def _tracked(tracked: Run) -> dict[str, Any]:
     return {
+        "experiment_id": tracked.experiment_id,
         "run_id": tracked.id,
         "tracking_uri": None if tracked.uri is None else redact_uri(tracked.uri),
         "model_uri": None,

@@ -43,6 +43,12 @@ class Trained:
         value: float | None = entry.get("value")
         return value
 
+    def interval(self, task: str, name: str) -> tuple[float, float] | None:
+        """The 95 % interval of a metric on the test rows; None where there is none."""
+        entry = self.result["tasks"].get(task, {}).get("metrics", {}).get(name, {})
+        low, high = entry.get("low"), entry.get("high")
+        return None if low is None or high is None else (low, high)
+
     def test_rows(self) -> tuple[object, ...]:
         """Equal for runs that were measured on the same rows."""
         data = self.result["data"]

@@ -91,7 +91,7 @@ def open_mlflow_run(
     logger.info("tracking run %s in %s", run_id, redact_uri(uri))
     file = Begun(begun)
     file.replace(client, str(run_id))
-    return MlflowRun(client, str(run_id), uri, spool, resumed, file)
+    return MlflowRun(client, str(run_id), uri, spool, resumed, file, experiment_id)
 
 
 class MlflowRun:
@@ -109,6 +109,7 @@ class MlflowRun:
         spool: folder of `metrics.jsonl`; None keeps waiting metrics in memory only.
         resumed: what the run has from before a kill; None: it is new.
         begun: where the run is named until it has ended.
+        experiment_id: of the run.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class MlflowRun:
         spool: Path | None,
         resumed: Resumed | None = None,
         begun: Begun | None = None,
+        experiment_id: str | None = None,
     ) -> None:
+        self.experiment_id = experiment_id
         self._client = client
         self._id = run_id
         self._uri = uri

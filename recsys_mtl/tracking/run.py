@@ -69,6 +69,10 @@ class Run(Protocol):
     def uri(self) -> str | None:
         """The tracking URI; None where nothing is tracked."""
 
+    @property
+    def experiment_id(self) -> str | None:
+        """The tracker's id of the experiment; None where nothing is tracked."""
+
     def params(self, values: Mapping[str, object]) -> None:
         """Log parameters, flat, each name once in a run."""
 
@@ -119,6 +123,7 @@ class NullRun:
 
     id: None = None
     uri: None = None
+    experiment_id: None = None
 
     def params(self, values: Mapping[str, object]) -> None:
         """Do nothing."""

@@ -14,6 +14,8 @@ from recsys_mtl.config.schema import Config
 from recsys_mtl.errors import UserError, wrong
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where `mlflow ui` serves."""
 _SQLITE = "sqlite:///"
 _SECRETS = r"pass|pwd|token|secret|credential|key|sig(?:nature)?(?==)"
 _FIX = "start the server, correct tracking.uri (or MLFLOW_TRACKING_URI), or tracking.enabled: false"
@@ -87,6 +89,25 @@ def redact_uri(uri: str) -> str:
     values = (part.partition("=") for part in query.split("&") if part)
     shown = "&".join(f"{name}=***" if equals else "***" for name, equals, _ in values)
     return f"{scheme}{mark}{'***@' if at else ''}{address}{question}{shown}"
+
+
+def page_of(uri: str, experiment_id: str, run_id: str) -> tuple[str, str | None] | None:
+    """The address of a run's page, and the command that serves it if no server does yet.
+
+    Args:
+        uri: the tracking URI, without credentials.
+        experiment_id: of the run.
+        run_id: of the run.
+
+    Returns:
+        None for a store that has no page of its own (a database server, Databricks).
+    """
+    page = f"/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+    if uri.startswith(_SQLITE):
+        return LOCAL_SERVER + page, f"mlflow ui --backend-store-uri {uri}"
+    if urlsplit(uri).scheme in ("http", "https") and "***" not in uri:
+        return uri.rstrip("/") + page, None
+    return None
 
 
 def without_secrets(config: Config) -> Config:

@@ -117,6 +117,37 @@ def test_train_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -
     assert requests[:2] == [(Path("c.yaml"), overrides), (Path("c.yaml"), [])]
 
 
+@pytest.mark.parametrize(
+    ("tracked", "page"),
+    [
+        ({"run_id": None}, "nowhere, as tracking.enabled is false"),
+        (
+            {"run_id": "ab", "experiment_id": "1", "tracking_uri": "http://server"},
+            "http://server/#/experiments/1/runs/ab?workflowType=machine_learning",
+        ),
+    ],
+)
+def test_a_training_ends_with_where_it_is_and_what_is_next(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: Any, tracked: Result, page: str
+) -> None:
+    loaded(monkeypatch)
+    call(fake, "train", {"interrupted": False, "name": "toy", "mlflow": tracked}, "c.yaml --out o")
+    assert capsys.readouterr().out.splitlines() == [
+        "stored:  o (model/, config.yaml, result.json)",
+        f"tracked: {page}",
+        "next:    recsys-mtl evaluate o --input ROWS, recsys-mtl predict o --input ROWS "
+        "--output FILE, recsys-mtl register o --name toy",
+    ]
+
+
+def test_the_program_alone_shows_its_help_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "..." not in shown.partition("Commands:")[2]
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == shown
+
+
 def test_validate_passes_its_options(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = loaded(monkeypatch)
     result = {"rows": {}, "parameters": 1, "table_rows": 2, "warnings": [], "steps_per_epoch": 3}
@@ -197,7 +228,6 @@ def test_the_page_and_the_numbers_go_to_the_output_folder(
 
 
 USAGE = {
-    "": "Missing command",
     "trian c.yaml": "No such command 'trian'",
     "train": "Missing argument 'CONFIG'",
     "train c.yaml --sed 3": "No such option: --sed",

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
-from recsys_mtl.runs.compare import best, compare
+from recsys_mtl.runs.compare import ahead, best, compare
 
 Copy = Callable[..., Path]
 
@@ -38,7 +38,8 @@ def copied(trained: Any, tmp_path: Path) -> Copy:
 
 def better(trained: Any, auc: float) -> dict[str, Any]:
     click = trained[1]["tasks"]["click"]
-    return {"click": click | {"metrics": click["metrics"] | {"auc": {"value": auc}}}}
+    entry = {"value": auc, "low": auc - 0.1, "high": auc + 0.1}
+    return {"click": click | {"metrics": click["metrics"] | {"auc": entry}}}
 
 
 def test_runs_in_one_table(
@@ -128,6 +129,15 @@ def test_a_run_of_mlflow_next_to_a_folder(copied: Copy, tmp_path: Path) -> None:
 )
 def test_the_best(values: list[float | None], metric: str, indices: set[int]) -> None:
     assert best(values, metric) == indices
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "indices"),
+    [((0.1, 0.3), (0.4, 0.6), {0}), ((0.1, 0.7), (0.4, 0.6), set()), (None, (0.4, 0.6), set())],
+)
+def test_only_what_is_apart_from_all_others_is_ahead(second, third, indices: set[int]) -> None:
+    assert ahead([0.8, 0.2, 0.5], [(0.65, 0.9), second, third], "auc") == indices
+    assert ahead([0.5, 0.5, 0.5], [(0.4, 0.6)] * 3, "auc") == set()
 
 
 def test_wrong_uses_are_one_line(copied: Copy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from recsys_mtl.errors import UserError
 from recsys_mtl.tracking.uri import (
     artifact_location,
+    page_of,
     prepare_artifacts,
     redact,
     redact_uri,
@@ -26,6 +27,23 @@ def test_argument_takes_precedence_over_environment_and_default(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     assert resolve(None) == "http://server:5000"
     assert resolve("https://other") == "https://other"
+
+
+@pytest.mark.parametrize(
+    ("uri", "server", "command"),
+    [
+        ("sqlite:////a/b.db", "http://127.0.0.1:5000", "mlflow ui --backend-store-uri sqlite:////a/b.db"),
+        ("https://server/mlflow/", "https://server/mlflow", None),
+    ],
+)  # fmt: skip
+def test_the_page_of_a_run(uri: str, server: str, command: str | None) -> None:
+    page = f"{server}/#/experiments/3/runs/ab?workflowType=machine_learning"
+    assert page_of(uri, "3", "ab") == (page, command)
+
+
+@pytest.mark.parametrize("uri", ["databricks", "postgresql://h/db", "https://***@server"])
+def test_a_store_without_a_page(uri: str) -> None:
+    assert page_of(uri, "3", "ab") is None
 
 
 def test_sqlite_folder_is_made_and_artifacts_are_next_to_it(tmp_path: Path) -> None:
