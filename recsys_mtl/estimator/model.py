@@ -19,7 +19,6 @@ from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import wrong
 from recsys_mtl.estimator.document import WEIGHT, WHERE, config_of, labels_of, parameters_of
 from recsys_mtl.estimator.evaluation import Evaluation
-from recsys_mtl.estimator.frames import Frame, as_polars, like, with_labels, with_weight
 from recsys_mtl.estimator.importance import Importance, importance
 from recsys_mtl.metrics.undefined import Undefined
 from recsys_mtl.runs.folder import MODEL
@@ -27,6 +26,7 @@ from recsys_mtl.runs.measured import measured
 from recsys_mtl.runs.train import train
 from recsys_mtl.scoring.model import find_model
 from recsys_mtl.serving.bundle import is_bundle, load_bundle
+from recsys_mtl.serving.frames import Frame, as_polars, with_labels, with_weight
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
@@ -165,8 +165,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
         """
-        predictor = self._fitted()
-        return like(X, predictor.predict(as_polars(X, "X", predictor.schema())))
+        return self._fitted().predict(X)
 
     def evaluate(self, X: Frame, y: Any = None, *, sample_weight: Any = None) -> Evaluation:
         """Metrics on labelled rows, with 95 % intervals.

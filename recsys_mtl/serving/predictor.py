@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import combinations
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.errors import Problem, UserError, wrong
 from recsys_mtl.model import MultiTaskNetwork, Outputs
 from recsys_mtl.model.device import Precision, autocast
+from recsys_mtl.serving.frames import Frame, as_polars, like
 from recsys_mtl.serving.pandas_rows import to_polars
 
 _ENCODED_AT_ONCE = 65_536  # rows; an encoder's fixed cost a call is then negligible a row
@@ -115,8 +116,14 @@ class Predictor:
             )  # fmt: skip
         self.spread = True
 
-    def predict(self, frame: pl.DataFrame, batch_rows: int = 1024) -> pl.DataFrame:
-        """Predict raw rows, in their order.
+    @overload
+    def predict(self, frame: pl.DataFrame, batch_rows: int = 1024) -> pl.DataFrame: ...
+
+    @overload
+    def predict(self, frame: Frame, batch_rows: int = 1024) -> Any: ...
+
+    def predict(self, frame: Frame, batch_rows: int = 1024) -> Any:
+        """Predict raw rows, in their order; a table of the library that `frame` is of.
 
         Args:
             frame: raw rows with at least `columns`; labels are not needed.
@@ -126,6 +133,9 @@ class Predictor:
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
         """
+        if not isinstance(frame, pl.DataFrame):
+            rows = as_polars(frame, "rows to predict", self._schema)
+            return like(frame, self.predict(rows, batch_rows))
         if 0 < frame.height <= FEW_ROWS:
             there = [name for name in self.columns if name in frame.columns]
             columns = {name: FewValues.read(frame[name]) for name in there}
