@@ -17,6 +17,8 @@ from recsys_mtl.service.app import Service, app_of
 from recsys_mtl.service.batcher import Limits
 from recsys_mtl.service.reload import Reloader
 
+_KEEP_ALIVE_S = 75  # balancers keep idle connections for 60 s, and must be the ones that end them
+
 
 @dataclass(frozen=True)
 class Options:
@@ -67,6 +69,7 @@ async def _serve(options: Options, listener: socket.socket) -> None:
         access_log=False,
         lifespan="off",
         server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(options.limits.timeout_s) + 1,
     )
     server = _Server(config)

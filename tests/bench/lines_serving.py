@@ -6,6 +6,7 @@ import shutil
 import statistics
 from argparse import Namespace
 from operator import truediv
+from pathlib import Path
 from typing import Any
 
 import workers
@@ -35,6 +36,7 @@ def serving(asked: Namespace) -> dict[str, Any]:
         print(
             f"  {rows:>2} rows by value {value:6.2f} ms CPU, by column {column:6.2f}: {ratio:.2f} x"
         )
+    under_load = load(path, folder, 5 * requests)
     turns = []
     for turn in range(asked.rounds):
         ours = ask("predict")
@@ -53,4 +55,23 @@ def serving(asked: Namespace) -> dict[str, Any]:
         f"  predict {ratios['rows_per_second']:.2f} x {workers.PEER}, by CPU time "
         f"{ratios['rows_per_cpu_second']:.2f} x ({asked.rows:,} rows)"
     )
-    return {"seconds": seconds, "few": few, "turns": turns, "ratio_to_peer": ratios}
+    kept = {"seconds": seconds, "few": few, "serve": under_load, "turns": turns}
+    return kept | {"ratio_to_peer": ratios}
+
+
+def load(path: str, folder: Path, requests: int, many: int = 20_000) -> dict[str, Any]:
+    """`recsys-mtl serve` under concurrent clients, and its memory after many requests."""
+    result = workers.worker("serve.py", path, str(folder), str(requests), str(many), threads=1)
+    for clients, of in result["clients"].items():
+        cuts = statistics.quantiles(of["seconds"], n=100, method="inclusive")
+        print(
+            f"  serve, {clients:>2} clients: {of['per_second']:6,.0f} requests/s "
+            f"({of['per_cpu_second']:,.0f} by CPU time)   "
+            f"p50 {1000 * cuts[49]:6.1f} ms   p99 {1000 * cuts[98]:6.1f} ms"
+        )
+    print(
+        f"  serve: {result['early_mib']:,.0f} MiB after 1,000 requests, "
+        f"{result['late_mib']:,.0f} MiB after {many:,}",
+        flush=True,
+    )
+    return result

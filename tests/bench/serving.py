@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import ours
+import serve
 
 SIZES = {1: 1, 512: 10}
 """Rows of a request, and of how many requests each such size gets one."""
@@ -96,9 +98,9 @@ def latency(path: Path, folder: Path, requests: int) -> dict[str, Any]:
     made = json.loads((folder / "made.json").read_text())
     others = in_process(folder, made)
     seen: dict[str, Any] = {}
-    with served(made) as post:
-        ways = {"HTTP": post} | others
-        inputs = {"HTTP": body, "pyfunc": frame}
+    with serving(folder) as ask, served(made) as post:
+        ways = {"mlflow HTTP": post, "serve HTTP": ask} | others
+        inputs = {"mlflow HTTP": body, "serve HTTP": rows_body, "pyfunc": frame}
         for name, answer in ways.items():  # sizes inside: a server ends connections that rest
             for rows, share in SIZES.items():
                 slices = pl.read_parquet(path, n_rows=rows * 8).iter_slices(rows)
@@ -188,6 +190,27 @@ def body(rows: pl.DataFrame) -> bytes:
     return json.dumps({"dataframe_records": features(rows).to_dicts()}).encode()
 
 
+def rows_body(rows: pl.DataFrame) -> bytes:
+    """As the body of a request to `recsys-mtl serve`."""
+    return json.dumps({"rows": features(rows).to_dicts()}).encode()
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Callable[[bytes], bytes]]:
+    """`recsys-mtl serve`; gives what posts to it over one connection."""
+    with serve.server(folder) as (port, _):
+        yield partial(_post, http.client.HTTPConnection("127.0.0.1", port, timeout=60), "/predict")
+
+
+def _post(connection: http.client.HTTPConnection, path: str, content: bytes) -> bytes:
+    connection.request("POST", path, content, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != 200:
+        raise RuntimeError(text.decode())
+    return text
+
+
 @contextlib.contextmanager
 def served(made: dict[str, Any]) -> Iterator[Callable[[bytes], bytes]]:
     """A server of the model on this machine; gives what posts to it over one connection."""
@@ -206,18 +229,7 @@ def served(made: dict[str, Any]) -> Iterator[Callable[[bytes], bytes]]:
         start_new_session=True,
     )
     try:
-        connection = _connect(port, server)
-
-        def post(content: bytes) -> bytes:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/invocations", content, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(text.decode())
-            return text
-
-        yield post
+        yield partial(_post, _connect(port, server), "/invocations")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)

@@ -25,10 +25,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ask(folder: Path, what: str, *rest: str) -> Any:
+def ask(folder: Path, what: str, *rest: str, script: str = "serving.py") -> Any:
     rows = str(folder / "rows.parquet")
+    words = [word for word in (what, rows, str(folder), *rest) if word]
     done = subprocess.run(
-        [sys.executable, str(HERE / "serving.py"), what, rows, str(folder), *rest],
+        [sys.executable, str(HERE / script), *words],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -42,7 +43,7 @@ def test_every_way_is_timed_for_both_sizes(folder: Path) -> None:
     seconds = ask(folder, "latency", "10")
     assert {name: len(values) for name, values in seconds.items()} == {
         f"{way}, {rows}": count
-        for way in ("HTTP", "pyfunc", "Predictor", "exported")
+        for way in ("mlflow HTTP", "serve HTTP", "pyfunc", "Predictor", "exported")
         for rows, count in ((1, 10), (512, 1))
     }
     assert all(value > 0 for values in seconds.values() for value in values)
@@ -55,6 +56,14 @@ def test_a_few_rows_are_timed_in_turns(folder: Path) -> None:
         "8": [3, 3],
         "64": [3, 3],
     }
+
+
+def test_a_server_is_asked_by_many(folder: Path) -> None:
+    result = ask(folder, "", "24", "50", script="serve.py")
+    assert {name: len(of["seconds"]) for name, of in result["clients"].items()} == {
+        "1": 24, "8": 24, "32": 24,
+    }  # fmt: skip
+    assert 0 < result["early_mib"] < 2 * result["late_mib"]
 
 
 def test_files_are_scored(folder: Path) -> None:
