@@ -8,7 +8,7 @@ PIP := $(PY) -m pip install -qq
 PINS := .ci/requirements-cpu.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check house bench clean
+.PHONY: help env demo test check house bench gpu clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -44,6 +44,9 @@ house: ## counts of the code: lines, long files, circles, copies; ROOTS compares
 
 bench: env ## throughput beside a peer, memory, the generator
 	$(PY) tests/bench/run.py
+
+gpu: ## on a machine with CUDA: is a step right, does it wait, how fast is it, a training; on a CPU in small
+	PYTHON=$$([ -x $(PY) ] && echo $(PY) || echo $(PYTHON)) bash tests/gpu/run.sh
 
 clean: ## remove builds, caches, the demo and the bench; keeps .venv and runs
 	rm -rf build dist *.egg-info .demo .bench

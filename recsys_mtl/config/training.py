@@ -130,6 +130,11 @@ class TrainingConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of matrix products; fp16 on CUDA only"
     )
+    compile: Literal["auto", "off", "on"] = Field(
+        "auto",
+        description="experts and towers by torch.compile, which needs a C++ compiler on a CPU and "
+        "Triton on a GPU; auto: off, as it is slower on a CPU and not yet measured on a GPU",
+    )
     epochs: PositiveInt = Field(10, description="most passes over the training rows")
     batch_size: PositiveInt = Field(1024, description="rows of a step, of all processes")
     shuffle_seed: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -69,6 +70,8 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
     transfer = build_transfer(config, network, losses, device)
     if "experts" in training.freeze:
         network.ple.requires_grad_(False)
+    if training.compile == "on":
+        compile_dense(network)
     dense = {id(p) for p in network.dense_parameters() if p.requires_grad}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
     return TrainingStep(
@@ -86,6 +89,20 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         transfer=transfer,
         combining=build_combining(config, network, losses),
     )
+
+
+def compile_dense(network: MultiTaskNetwork, **options: Any) -> None:
+    """Compile experts and towers in place: the names of the weights stay.
+
+    Args:
+        network: the model.
+        options: of `torch.compile`.
+    """
+    from torch._functorch import config as functorch_config  # imports much
+
+    functorch_config.donated_buffer = False  # combiners pass backward through a graph many times
+    for part in (network.ple, network.towers):
+        part.compile(**options)
 
 
 def _learned(transfer: Transfer | None) -> Iterable[tuple[str, nn.Parameter]]:

@@ -16,7 +16,7 @@ from recsys_mtl.model import device as devices
 from recsys_mtl.training import trainer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
-from recsys_mtl.wiring.run import build_step
+from recsys_mtl.wiring.run import build_step, compile_dense
 from tests.encoded import data_spec, encoded
 from tests.training.conftest import SPEC, make_config, make_rows
 from tests.training.launches import launches, meta
@@ -89,6 +89,20 @@ def test_batched_products_give_the_same_step(sections, request: pytest.FixtureRe
     batched(rows), batched(rows)
     for name, value in state(batched).items():
         torch.testing.assert_close(value, state(looping)[name], atol=2e-6, rtol=1e-5), name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # within torch
+@pytest.mark.parametrize("sections", [{}, {"combiner": {"name": "cagt"}}])
+def test_a_compiled_step_is_the_same(sections) -> None:
+    rows = make_rows(40)
+    plain, compiled = step_of(make_config(**sections)), step_of(make_config(**sections))
+    compile_dense(compiled.network, backend="aot_eager")  # the graphs alone: no C++ is compiled
+    for step in (plain, compiled):
+        step(rows, 0), step(rows, 1)
+    assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
+    for name, value in state(compiled).items():
+        torch.testing.assert_close(value, state(plain)[name], atol=2e-6, rtol=1e-5)
 
 
 def infinite(rows: Batch) -> Batch:

@@ -81,6 +81,7 @@ class Borrow(Transfer):
         self.head_bias = nn.Parameter(bias.repeat(size, 1))
         self.register_buffer("seen", torch.zeros(sum(self._classes)))
         self.register_buffer("lent", torch.zeros(size, size))
+        self._read: dict[int, list[int]] | None = None
 
     @property
     def measures(self) -> bool:
@@ -99,6 +100,7 @@ class Borrow(Transfer):
         resumed = epoch == self.adatt.clock.get("epoch")  # in its middle
         frozen = self.adatt.frozen
         super().start_epoch(epoch)
+        self._read = None
         if self.adatt.phase is Phase.WARMUP or resumed:
             return
         if not frozen:
@@ -122,14 +124,14 @@ class Borrow(Transfer):
         if self.adatt.phase is Phase.WARMUP:
             return None
         terms = []
-        own = view.outputs.mixed.own
+        own, on_cpu = view.outputs.mixed.own, view.present.device.type == "cpu"
         assert own is not None
-        for receiver in torch.nonzero(self.lent.sum(1)).flatten().tolist():
+        for receiver, lenders in self._lenders().items():
             features = own[receiver].transpose(0, 1).flatten(1).float()  # (B, O · D)
             logits = features @ self.head[receiver] + self.head_bias[receiver]
             by_task = torch.split(logits, self._columns, 1)
-            for donor in torch.nonzero(self.lent[receiver]).flatten().tolist():
-                if view.present[donor]:
+            for donor in lenders:
+                if not on_cpu or view.present[donor]:  # the loss of an absent one is 0
                     name = self._probe.tasks[donor].name
                     loss, _ = self._losses[name](
                         by_task[donor],
@@ -139,6 +141,16 @@ class Borrow(Transfer):
                     )
                     terms.append(self.lent[receiver, donor] * loss)
         return self._settings.strength * torch.stack(terms).sum() if terms else None
+
+    def _lenders(self) -> dict[int, list[int]]:
+        """The donors of each receiver, read from the device once an epoch."""
+        if self._read is None:
+            lent = self.lent.tolist()
+            of_each = {
+                r: [d for d, weight in enumerate(row) if weight] for r, row in enumerate(lent)
+            }
+            self._read = {receiver: donors for receiver, donors in of_each.items() if donors}
+        return self._read
 
     def diagnostics(self) -> dict[str, Any]:
         """With `borrowed`: receiver -> donor -> weight; `weights` is that as a (1, T, T) matrix.
