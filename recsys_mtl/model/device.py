@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Literal
 
 import torch
@@ -12,6 +15,7 @@ from recsys_mtl.errors import wrong
 Precision = Literal["fp32", "bf16", "fp16"]
 LOOPING = {"cpu"}
 """Kinds of device on which several small products are as fast as one batched product."""
+_log = logging.getLogger(__name__)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -47,6 +51,34 @@ def check_precision(precision: Precision, device: torch.device) -> None:
             expected="fp32 or bf16 on a CPU",
             found="fp16",
             fix="set training.precision=bf16",
+        )
+
+
+@cache
+def slowdown_in_bf16() -> float:
+    """Time of a matrix product in bf16 on this CPU, relative to float32; measured once, in ms."""
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(512, 256, dtype=dtype)
+        turns = []
+        for _ in range(4):
+            begun = time.perf_counter()
+            torch.mm(a, a.T)
+            turns.append(time.perf_counter() - begun)
+        seconds.append(min(turns))
+    return seconds[1] / seconds[0]
+
+
+@cache
+def warn_of_slow_precision(precision: Precision, device: torch.device) -> None:
+    """Warn, once, where bf16 is slower than float32 on a CPU."""
+    if precision != "bf16" or device.type != "cpu":
+        return
+    if (slowdown := slowdown_in_bf16()) > 1.0:
+        _log.warning(
+            "training.precision bf16 is slower than fp32 on this CPU: a matrix product takes "
+            "%.1f times as long; use fp32",
+            slowdown,
         )
 
 

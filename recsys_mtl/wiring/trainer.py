@@ -23,7 +23,7 @@ from recsys_mtl.data.splits import SplitName
 from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.model import MultiTaskNetwork
-from recsys_mtl.model.device import check_precision, pick_device
+from recsys_mtl.model.device import check_precision, pick_device, warn_of_slow_precision
 from recsys_mtl.process_group import share_threads
 from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
@@ -170,6 +170,8 @@ def build_trainer(
     device = pick_device(training.device)
     check_precision(training.precision, device)
     share_threads(training.threads)
+    if parallel.rank() == 0:
+        warn_of_slow_precision(training.precision, device)
     torch.manual_seed(config.seed)
     network = build_network(config, preprocessor.spec, device=device, sharded=True)
     step = build_step(config, network, device)

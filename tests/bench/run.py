@@ -1,6 +1,6 @@
-"""`make bench`: throughput beside a peer, preparing rows and the start of a training, memory,
-large tables, generator, adaTT, architectures, sequences, combiners, serving, restart of a
-stream, threads, checkpoints, processes.
+"""`make bench`: throughput beside a peer, preparing rows and the start of a training, native
+kernels, memory, large tables, generator, adaTT, architectures, sequences, combiners, serving,
+restart of a stream, threads, checkpoints, processes.
 
 Every timed process runs alone, the contestants take turns, and what is printed are medians over the
 rounds and the ratios of one round to the peer's process beside it. The peer, torch-rechub, is
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lines_data
+import lines_kernels
 import lines_preparing
 import lines_serving
 import lines_steps
@@ -25,6 +26,7 @@ BENCHES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "throughput": lines_training.throughput,
     "preparing": lines_preparing.preparing,
     "start": lines_preparing.start,
+    "kernels": lines_kernels.kernels,
     "memory": lines_data.memory,
     "tables": lines_data.tables,
     "synthesize": lines_data.synthesize,

@@ -113,3 +113,15 @@ def test_a_worker_measures(
     else:
         assert result["training_rows_per_second"] > 0
     assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_the_kernels_over_their_floor(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = {"floor": [1.0, 2.0], "eager": [2.0, 5.0], "kernel": [1.5, 2.0]}
+    monkeypatch.setattr(
+        run.workers, "worker", lambda *arguments, threads: {"small fp32 step": seconds}
+    )
+    ratios = measure(run, "kernels", rounds=2, rows=1000)["ratio_to_floor"]
+    assert ratios["small fp32 step"] == {"floor": 1.0, "eager": 2.25, "kernel": 1.25}
+    assert "kernel 1,750.0 ms (1.25 x)" in capsys.readouterr().out

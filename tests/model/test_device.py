@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.model.device import autocast, check_precision, pick_device
+from recsys_mtl.model import device
+from recsys_mtl.model.device import autocast, check_precision, pick_device, warn_of_slow_precision
 
 
 def test_auto_is_what_torch_finds():
@@ -31,3 +32,13 @@ def test_products_run_in_the_requested_precision(precision, dtype):
     with autocast(precision, torch.device("cpu")):
         product = torch.nn.functional.linear(torch.ones(2, 3), torch.ones(4, 3))
     assert product.dtype == dtype
+
+
+@pytest.mark.parametrize(("slowdown", "warnings"), [(0.4, 0), (10.3, 1)])
+def test_slow_bf16_is_said_once(slowdown, warnings, monkeypatch, caplog):
+    monkeypatch.setattr(device, "slowdown_in_bf16", lambda: slowdown)
+    warn_of_slow_precision.cache_clear()
+    for precision in ("bf16", "bf16", "fp32"):
+        warn_of_slow_precision(precision, torch.device("cpu"))
+    assert len(caplog.records) == warnings
+    assert all("10.3 times as long" in record.message for record in caplog.records)
