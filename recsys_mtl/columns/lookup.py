@@ -18,6 +18,7 @@ from recsys_mtl.columns.sorted_keys import integers_of
 from recsys_mtl.columns.spelling import one_spelling
 
 FAST_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
+_KEPT_RAW = (*FAST_INTEGERS, pl.String)
 _ABSENT = np.iinfo(np.int64).min
 _DENSE_TIMES, _DENSE_LEAST = 4, 65_536  # largest integer id that a table holds all up to
 
@@ -29,6 +30,7 @@ class Counts:
         schema = {"text": pl.String, "rows": pl.UInt64, "mass": pl.Float64}
         self._merged = pl.DataFrame(schema=schema)
         self._pending: list[pl.DataFrame] = []
+        self._raw: list[pl.DataFrame] = []  # of one type, not yet turned into text
         self._weighted = False
 
     def update(self, values: pl.Series, weights: Floats | None = None) -> None:
@@ -38,19 +40,42 @@ class Counts:
         """
         if weights is None:
             counted = values.alias("value").value_counts(name="rows")
-            counts = counted["rows"].cast(pl.UInt64)
-            texts, mass = canonical(counted["value"]), counts.cast(pl.Float64)
+            counted = counted.with_columns(pl.col("rows").cast(pl.UInt64))
+            if values.dtype in _KEPT_RAW:
+                self._keep(counted)
+                return
+            self._add(counted["value"], counted["rows"], counted["rows"])
         else:
             self._weighted = True
             indices, distinct = factorize(values)
-            texts, size = canonical(distinct), len(distinct)
+            size = len(distinct)
             counts = pl.Series("rows", np.bincount(indices, minlength=size), pl.UInt64)
-            mass = pl.Series(np.bincount(indices, weights, size), dtype=pl.Float64)
-        self._pending.append(
-            pl.DataFrame([stripped(texts).alias("text"), counts, mass.alias("mass")])
-        )
+            self._add(distinct, counts, pl.Series(np.bincount(indices, weights, size)))
         if sum(part.height for part in self._pending) > self._merged.height:
             self._merge()
+
+    def _keep(self, counted: pl.DataFrame) -> None:
+        """Counts values as they are: only in the end are the distinct ones turned into text."""
+        if self._raw and self._raw[0].schema != counted.schema:
+            self._as_texts()
+        self._raw.append(counted)
+        if sum(part.height for part in self._raw[1:]) > self._raw[0].height:
+            self._raw = [pl.concat(self._raw).group_by("value").agg(pl.col("rows").sum())]
+
+    def _as_texts(self) -> None:
+        for part in self._raw:
+            self._add(part["value"], part["rows"], part["rows"])
+        self._raw = []
+
+    def _add(self, values: pl.Series, rows: pl.Series, mass: pl.Series) -> None:
+        text = stripped(canonical(values)).alias("text")
+        counted = pl.DataFrame([text, rows.alias("rows"), mass.cast(pl.Float64).alias("mass")])
+        self._pending.append(counted)
+
+    @property
+    def _held(self) -> int:
+        """Categories in memory, some of them several times."""
+        return sum(part.height for part in (self._merged, *self._pending, *self._raw))
 
     def ranked(self, *, without: Iterable[str], least: int = 1) -> dict[str, float]:
         """Category → weight (its number of rows without weights), the largest first.
@@ -90,6 +115,9 @@ class Counts:
         return float(mass / count)
 
     def _merge(self) -> None:
+        self._as_texts()
+        if not self._pending:
+            return
         both = pl.concat([self._merged, *self._pending]).drop_nulls()
         groups = both.group_by("text", maintain_order=self._weighted)  # floats add up in one order
         self._merged = groups.agg(pl.col("rows").sum(), pl.col("mass").sum())

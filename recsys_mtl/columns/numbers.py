@@ -158,51 +158,60 @@ class Sample:
 
     def __init__(self, size: int = SAMPLE_ROWS) -> None:
         self._size = size
-        self._values = np.empty(0)
-        self._hashes = np.empty(0, np.uint64)
-        self._weights = np.empty(0)
+        self._parts = [(np.empty(0), np.empty(0, np.uint64), np.empty(0))]
         self._limit = np.iinfo(np.uint64).max
 
     def update(
         self, numbers: Floats, hashes: NDArray[np.uint64], weights: Floats | None = None
     ) -> None:
         """Adds a chunk of values with the hashes of their rows, and positive weights."""
-        weights = np.ones(len(numbers)) if weights is None else weights
-        low = hashes <= self._limit
-        self._values = np.concatenate([self._values, numbers[low]])
-        self._hashes = np.concatenate([self._hashes, hashes[low]])
-        self._weights = np.concatenate([self._weights, weights[low]])
-        if len(self._hashes) > self._size:
-            kept = np.argpartition(self._hashes, self._size - 1)[: self._size]
-            self._values, self._hashes = self._values[kept], self._hashes[kept]
-            self._weights = self._weights[kept]
-            self._limit = int(self._hashes.max())
+        low = np.flatnonzero(hashes <= self._limit)
+        own = np.ones(len(low)) if weights is None else weights[low]
+        self._parts.append((numbers[low], hashes[low], own))
+        # sums of weights that differ depend on their order, so these are cut at every chunk
+        held = sum(len(values) for values, _, _ in self._parts)
+        if held > (2 * self._size if weights is None else self._size):
+            self._cut()
+
+    def _cut(self) -> None:
+        """Keep the values of the smallest hashes."""
+        if len(self._parts) == 1:
+            return
+        values, hashes, weights = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+        if len(hashes) > self._size:
+            kept = np.argpartition(hashes, self._size - 1)[: self._size]
+            values, hashes, weights = values[kept], hashes[kept], weights[kept]
+            self._limit = int(hashes.max())
+        self._parts = [(values, hashes, weights)]
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.rows()[0])
 
     @property
     def values(self) -> Floats:
         """The sampled values, in no order."""
-        return self._values
+        return self.rows()[0]
 
     def median(self) -> float:
         """The median; 0 of no value."""
         if not len(self):
             return 0.0
-        return float(np.median(self._values) if self._alike else self.quantiles(np.array([0.5]))[0])
+        return float(np.median(self.values) if self._alike else self.quantiles(np.array([0.5]))[0])
 
     def quantiles(self, levels: Floats) -> Floats:
         """Quantiles: between two values interpolated where all weights are equal, else a value."""
         if self._alike:
-            return np.quantile(self._values, levels)
-        weights = self._weights
-        return np.quantile(self._values, levels, weights=weights, method="inverted_cdf")
+            return np.quantile(self.values, levels)
+        values, weights = self.rows()
+        return np.quantile(values, levels, weights=weights, method="inverted_cdf")
 
     def rows(self) -> tuple[Floats, Floats]:
         """Values and weights."""
-        return self._values, self._weights
+        self._cut()
+        ((values, _, weights),) = self._parts
+        return values, weights
 
     @property
     def _alike(self) -> bool:
-        return bool((self._weights == self._weights[0]).all())
+        weights = self.rows()[1]
+        return bool((weights == weights[0]).all())

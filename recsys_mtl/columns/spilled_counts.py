@@ -33,7 +33,7 @@ class SpilledCounts(Counts):
             self._update_integers(values)
             return
         super().update(values, weights)
-        if self._merged.height + sum(part.height for part in self._pending) > _SPILLED_FROM:
+        if self._held > _SPILLED_FROM:
             self._spill()
 
     def _update_integers(self, values: pl.Series) -> None:

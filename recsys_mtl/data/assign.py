@@ -93,10 +93,11 @@ def assign(
         return _by_time(_as_numbers(frame[split.column], first_row)[0], bounds)
     if isinstance(split, GroupSplitConfig):
         require_category(frame[split.column], f"{_WHERE}.column: column '{split.column}'")
-        groups = canonical(frame[split.column])
-        _no_null(groups, split.column, first_row)
-        rows, distinct = factorize(groups)
-        keys = pd.util.hash_array(distinct.to_numpy().astype(object), categorize=False)[rows]
+        rows, distinct = factorize(frame[split.column])
+        groups = canonical(distinct)
+        if groups.has_nulls():
+            _no_null(groups.gather(rows), split.column, first_row)
+        keys = pd.util.hash_array(groups.to_numpy().astype(object), categorize=False)[rows]
     else:
         keys = np.arange(first_row, first_row + frame.height, dtype=np.uint64)
     return _by_chance(keys, split, seed)

@@ -48,7 +48,7 @@ class DistinctCount:
     def update(self, values: pl.Series) -> None:
         """Take note of values."""
         categories = isinstance(values.dtype, pl.Categorical | pl.Enum)
-        hashes = (values.cast(pl.String) if categories else values).hash().to_numpy()
+        hashes = (values.cast(pl.String) if categories else values).hash().unique().to_numpy()
         if len(self._smallest) == _SKETCH:
             hashes = hashes[hashes < self._smallest[-1]]
         if len(hashes):

@@ -236,12 +236,15 @@ class _Reader:
         return pieces
 
 
-def loading_threads() -> int:
-    """As many as torch has (`training.threads`, `OMP_NUM_THREADS` or the cores), at most 4.
+def loading_threads(asked: int | None = None) -> int:
+    """As many as asked for, or as torch has (`OMP_NUM_THREADS`, or the cores); at most 4.
 
     More of them than the network's steps can use only hold memory.
+
+    Args:
+        asked: `training.threads`, where torch does not have as many yet.
     """
-    return min(torch.get_num_threads(), _MOST_THREADS)
+    return min(asked or torch.get_num_threads(), _MOST_THREADS)
 
 
 def before(row: int, rank: int, world: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from recsys_mtl.config.data import DataConfig
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.lanes import BlockedRows, LaneLoader
-from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader
+from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader, loading_threads
+from recsys_mtl.data.prefetch import made_ahead
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.data.splits import SPLITS, Span, SplitName, Splits
@@ -36,7 +38,7 @@ def load_rows(config: Config, rows: RawRows, preprocessor: Preprocessor) -> Load
     """
     columns = preprocessor.columns(labels=True)
     frames = (("rows", frame) for frame in rows.frames(columns))
-    held = _held(config.data, frames, rows.num_rows, lambda _, frame: preprocessor.encode(frame))
+    held = _held(config, frames, rows.num_rows, lambda _, frame: preprocessor.encode(frame))
     if held is None:
         return _stream(config, rows, columns, preprocessor.encode)
     return _memory(config, held["rows"])
@@ -74,7 +76,7 @@ def load_splits(
         return negatives.weighted(batch) if negatives and split == "train" else batch
 
     held = _held(
-        config.data,
+        config,
         splits.iterate(columns),
         sum(splits.counts[split] for split in SPLITS),
         encode,
@@ -99,23 +101,30 @@ def load_splits(
 
 
 def _held(
-    data: DataConfig,
+    config: Config,
     frames: Iterable[tuple[_Key, pl.DataFrame]],
     num_rows: int,
     encode: Callable[[_Key, pl.DataFrame], Batch],
     see: Callable[[_Key, pl.DataFrame, Batch], None] | None = None,
 ) -> dict[_Key, list[Batch]] | None:
     """The encoded rows by key; None where they are to be streamed."""
+    data = config.data
     if data.loading == "stream":
         return None
+
+    def encoded(part: tuple[_Key, pl.DataFrame]) -> tuple[_Key, pl.DataFrame, Batch]:
+        return (*part, encode(*part))
+
     held: dict[_Key, list[Batch]] = {}
-    for key, frame in _joined(frames):
-        batch = encode(key, frame)
-        if not held and data.loading == "auto" and _too_large(batch, num_rows, data):
-            return None
-        held.setdefault(key, []).append(batch)
-        if see is not None:
-            see(key, frame, batch)
+    threads = loading_threads(config.training.threads)
+    made = made_ahead([_joined(frames)], encoded, ahead=threads + 1, threads=threads)
+    with closing(made) as parts:
+        for key, frame, batch in parts:
+            if not held and data.loading == "auto" and _too_large(batch, num_rows, data):
+                return None
+            held.setdefault(key, []).append(batch)
+            if see is not None:
+                see(key, frame, batch)
     return held
 
 

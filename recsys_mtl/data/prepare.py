@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -37,6 +37,7 @@ from recsys_mtl.data.loading import See, load_splits
 from recsys_mtl.data.negatives import Negatives
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.parent import Parent, continued
+from recsys_mtl.data.prefetch import prefetched
 from recsys_mtl.data.preprocess import Preprocessor
 from recsys_mtl.data.raw import kept_rows, thinned
 from recsys_mtl.data.splits import SPLITS, SplitName, Splits
@@ -232,14 +233,15 @@ def _fit(config: Config, splits: Splits, sampler: Sampler | None, parent: Parent
     kept_count = max(_LEAK_ROWS, 0 if sampler is None else sampler.train_rows)
     counting = _Counting(Negatives.of(config), Blocks.of(splits.sources["train"]))
     large = LargeVocabularies(config, splits.counts["train"])
-    preprocessor = Preprocessor.fit(
-        _training_rows(config, splits, kept, kept_count, (counting.see, large.see)),
-        config.features,
-        config.tasks,
-        weight=config.data.weight,
-        default_dim=config.model.embedding.dim,
-        keys=keys_of(config.evaluation.groups, config.evaluation.segments),
-    )
+    with closing(prefetched(splits.frames("train", _raw_columns(config)))) as frames:
+        preprocessor = Preprocessor.fit(
+            _fitted_on(config, splits, frames, kept, kept_count, (counting.see, large.see)),
+            config.features,
+            config.tasks,
+            weight=config.data.weight,
+            default_dim=config.model.embedding.dim,
+            keys=keys_of(config.evaluation.groups, config.evaluation.segments),
+        )
     large.count(splits, preprocessor)
     count = splits.counts["train"]
     left = counting.applied(splits).counts["train"]
@@ -305,16 +307,17 @@ class _Counting:
         return replace(splits, blocks=self.blocks)
 
 
-def _training_rows(
+def _fitted_on(
     config: Config,
     splits: Splits,
+    frames: Iterable[pl.DataFrame],
     kept: list[pl.DataFrame],
     kept_count: int,
     seers: Iterable[Callable[[pl.DataFrame], None]],
 ) -> Iterator[pl.DataFrame]:
     """The training rows that are fitted on; about `kept_count` of all are put into `kept`."""
     count = splits.counts["train"]
-    for frame in splits.frames("train", _raw_columns(config)):
+    for frame in frames:
         for see in seers:
             see(frame)
         kept.append(thinned(frame, kept_count / count, config.seed))

@@ -128,10 +128,12 @@ class NumericFeature(DenseFeature):
         """Learns from a chunk of training values."""
         numbers = self._read(values, rows)
         present = ~np.isnan(numbers)
-        self.indicator |= not present.all()
-        numbers = numbers[present]
-        weights = rows.weights_of(present)
-        self._sample.update(numbers, rows.hashes[present], weights)
+        hashes, weights = rows.hashes, rows.weights
+        if not present.all():
+            self.indicator = True
+            numbers, hashes = numbers[present], hashes[present]
+            weights = rows.weights_of(present)
+        self._sample.update(numbers, hashes, weights)
         scaled = signed_log1p(numbers) if self.transform == "log1p" else numbers
         self._moments.update(scaled, weights)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -54,3 +55,26 @@ def test_small_integers_are_looked_up_in_a_table_with_the_same_codes(monkeypatch
     assert codes == [2, 3, 4, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
     monkeypatch.setattr("recsys_mtl.columns.lookup._DENSE_LEAST", -(10**6))
     assert Lookup(table, null=1, unknown=0).codes(values).tolist() == codes
+
+
+def test_counts_are_those_of_the_texts_whatever_the_types_of_chunks() -> None:
+    """Integers and texts are kept as they are until the end; a change of the type ends that."""
+    chunks = [
+        pl.Series([1, 2, 2, None]),
+        pl.Series([2, 3], dtype=pl.Int8),
+        pl.Series(["2", " 3 ", "", "a", None, "4.0"]),
+        pl.Series([3.0, 0.5, float("nan")]),
+        pl.Series([3, 4], dtype=pl.UInt32),
+        pl.Series([4] * 9, dtype=pl.UInt32),
+    ]
+    counts, weighted = Counts(), Counts()
+    for chunk in chunks:
+        counts.update(chunk)
+        weighted.update(chunk, np.ones(len(chunk)))
+    expected = {"4": 11.0, "2": 4.0, "3": 4.0, "0.5": 1.0, "1": 1.0, "a": 1.0}
+    assert counts.ranked(without=()) == weighted.ranked(without=()) == expected
+    assert list(counts.ranked(without=("2",), least=2)) == ["4", "3"]
+    assert counts.rows_of(["a", "4"]) == [1, 11]
+    assert counts.share_seen_once == weighted.share_seen_once == 3 / 22
+    counts.update(pl.Series(["a"]))
+    assert counts.rows_of(["a"]) == [2]

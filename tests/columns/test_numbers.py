@@ -72,6 +72,22 @@ def test_a_sample_is_bounded_uniform_and_ignores_chunks():
     assert abs(samples[0].mean() - 25_000) < 2000
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_sample_is_cut_as_if_all_values_were_held(weighted):
+    rows, rng = Rows(0, 5_000), np.random.default_rng(0)
+    x = rng.integers(0, 50, 5_000).astype(float)
+    weights = rng.random(5_000) + 0.1 if weighted else None
+    sample = Sample(700)
+    for part in np.split(np.arange(5_000), [300, 310, 1_900, 2_000, 4_999]):
+        sample.update(x[part], rows.hashes[part], None if weights is None else weights[part])
+    kept = np.sort(np.argsort(rows.hashes)[:700])
+    assert len(sample) == 700
+    values, own = sample.rows()
+    np.testing.assert_array_equal(np.sort(values), np.sort(x[kept]))
+    expected = np.ones(700) if weights is None else weights[kept]
+    np.testing.assert_array_equal(np.sort(own), np.sort(expected))
+
+
 def test_weights_count_like_repeated_values():
     rng = np.random.default_rng(0)
     x, counts = rng.normal(1e3, 1.0, 500), rng.integers(1, 4, 500)

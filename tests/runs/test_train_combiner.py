@@ -31,6 +31,8 @@ TASKS = ("click", "buy", "band", "spend", "item")
 class RecordingRun(NullRun):
     """Records what a tracker receives."""
 
+    id = "recorded"  # type: ignore[assignment]
+
     def __init__(self) -> None:
         self.steps: dict[str, list[Any]] = {}
         self.figures: list[str] = []
