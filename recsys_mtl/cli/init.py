@@ -68,7 +68,7 @@ def _require_free(file: Location, table: Location, *, force: bool) -> None:
         return
     if file.is_dir():
         raise wrong("a folder", where=f"--out {file}", expected="a file to write")
-    if same(file, table):
+    if same(table, file):
         raise wrong("this is the table itself", where=f"--out {file}", fix="name another file")
     if not force:
         fix = "name another file with --out, or replace it with --force"

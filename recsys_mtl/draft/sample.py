@@ -80,8 +80,10 @@ def read_sample(table: str, root: Location, *, csv: Sequence[str] = ()) -> Table
     texts = frozenset[str]()  # all columns of a CSV are text
     source = Source.open(table, root=root, fmt=fmt, inferred_columns=texts, csv=config, where=table)
     columns = [name for name in source.columns if name not in source.unread]
-    if not columns:
-        raise wrong("no column can be read", where=table, found=str(source.unread)[:200])
+    if len(columns) <= len(source.unread):
+        name, why = next(iter(source.unread.items()))
+        fix = "give one table: files of the same columns"
+        raise wrong("most columns cannot be read", where=table, found=f"'{name}' ({why})", fix=fix)
     if is_csv and config.header:
         _require_names(columns, table)
     limit = max(1, min(SAMPLE_ROWS, SAMPLE_CELLS // len(columns)))

@@ -54,6 +54,8 @@ def test_it_replaces_no_file(folder: Path, capsys, out: str) -> None:
     Path("train.yaml").write_text("mine")
     Path("sub").mkdir()
     before = Path("rows.csv").read_text()
+    assert main(["init", "nothing.csv", "--label", "click"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
     assert main(["init", "rows.csv", "--label", "click", "--out", out]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert Path("train.yaml").read_text() == "mine"

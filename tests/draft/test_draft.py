@@ -15,6 +15,7 @@ from recsys_mtl.config import config_from_yaml
 from recsys_mtl.draft import draft
 from recsys_mtl.draft.sample import read_sample
 from recsys_mtl.errors import UserError
+from recsys_mtl.runs import validate
 
 ROWS = 400
 INDEX = np.arange(ROWS)
@@ -291,6 +292,13 @@ def test_wrong_input_is_one_line(tmp_path: Path, case: str) -> None:
     assert len(caught.value.problems) == 1
 
 
+def test_files_of_two_tables_are_refused(tmp_path: Path) -> None:
+    pl.DataFrame(BASE).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"x": WORDS, "y": WORDS}).write_parquet(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"most columns cannot be read; found 'click' .*missing"):
+        draft(".", ["click"], root=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("age,click\n", "no rows"), ("", "empty file"), ("1,2\n3,4\n", "does not hold the names")],
@@ -299,3 +307,22 @@ def test_wrong_files_are_one_line(tmp_path: Path, text: str, message: str) -> No
     (tmp_path / "table.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         draft("table.csv", ["click"], root=tmp_path)
+
+
+@pytest.mark.slow  # fits the data of a training
+@pytest.mark.parametrize("csv", [False, True], ids=["Parquet", "CSV"])
+def test_the_draft_of_a_table_of_all_types_is_what_a_training_takes(
+    tmp_path: Path, csv: bool
+) -> None:
+    columns = BASE | {name: values for name, (values, *_) in (FEATURES | IGNORED).items()}
+    columns |= {f"label {name}": values for name, (values, _) in LABELS.items()} | {"day": DAYS}
+    nested = ("lists", "a vector", "a duration") if csv else ()
+    frame = pl.DataFrame(columns, strict=False).drop(nested)
+    labels = [name for name in columns if name.startswith("label ")]
+    table = tmp_path / ("t.csv" if csv else "t.parquet")
+    (frame.write_csv if csv else frame.write_parquet)(table)
+    text = draft(table.name, labels, root=tmp_path).text
+    config = config_from_yaml(text, where="draft", overrides=[f"data.root={tmp_path}"])
+    result = validate.validate(config)
+    assert len(result["tasks"]) == len(labels)
+    assert not [warning for warning in result["warnings"] if "determines" in warning]
