@@ -4,7 +4,7 @@ Arguments: the Parquet file, the folder with the model, requests of each number 
 of the memory's line.
 
 Prints requests/s of one row by 1, 8 and 32 clients, of wall and of the server's CPU time, and the
-server's resident MiB after 1,000 requests (or those of the clients) and after all.
+server's resident MiB after 1,000 requests and after all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def main() -> None:
     requests = [request({"rows": [row]}) for row in rows.to_dicts()]
     result: dict[str, Any] = {"clients": {}}
     with server(folder) as (port, job):
-        ask(port, requests, clients=8, count=40)
+        early = min(EARLY, many)
+        ask(port, requests, clients=8, count=early)
+        result["early_mib"] = _resident(job)
         for clients in CLIENTS:
             cpu, began = _cpu(job), time.perf_counter()
             seconds = ask(port, requests, clients, count)
@@ -50,11 +52,9 @@ def main() -> None:
                 "per_second": count / (time.perf_counter() - began),
                 "per_cpu_second": count / (_cpu(job) - cpu),
             }
-        done = 40 + len(CLIENTS) * count
-        for name, goal in (("early_mib", EARLY), ("late_mib", many)):
-            ask(port, requests, clients=8, count=max(goal - done, 1))
-            done = max(goal, done + 1)
-            result[name] = job.memory_info().rss / 2**20
+        rest = many - early - len(CLIENTS) * count
+        ask(port, requests, clients=8, count=max(rest, 1))
+        result["late_mib"] = _resident(job)
     print(json.dumps(result))
 
 
@@ -126,6 +126,10 @@ def _complete(answer: bytes) -> bool:
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(answer.decode())
     return True
+
+
+def _resident(process: psutil.Process) -> float:
+    return float(process.memory_info().rss) / 2**20
 
 
 def _cpu(process: psutil.Process) -> float:
