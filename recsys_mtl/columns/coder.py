@@ -77,6 +77,10 @@ class Coder(FittedState, ABC):
         del value
         return None
 
+    def codes_of_integers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) `codes` of integers."""
+        return self.codes(pl.Series(keys))
+
     def codes_of_few(self, values: Sequence[Any]) -> list[int]:
         """`codes` of Python values of one type, see `FewValues.alike`, and None.
 

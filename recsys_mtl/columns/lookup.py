@@ -158,16 +158,18 @@ class Lookup:
             return None
         return int(self._dense[min(max(value + 1, 0), len(self._dense) - 1)])
 
+    def codes_of_integers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) code of each."""
+        if self._dense is not None:
+            return self._dense.take(keys + 1, mode="clip")
+        index, codes = self._integers
+        return codes[index.get_indexer(keys)]
+
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
         nulls = values.null_count()
         integers = values.cast(pl.Int64)
         keys = (integers.fill_null(0) if nulls else integers).to_numpy()
-        looked_up: NDArray[np.int64]
-        if self._dense is not None:
-            looked_up = self._dense.take(keys + 1, mode="clip")
-        else:
-            index, codes = self._integers
-            looked_up = codes[index.get_indexer(keys)]
+        looked_up = self.codes_of_integers(keys)
         if nulls:
             looked_up[values.is_null().to_numpy()] = self._null
         return looked_up

@@ -72,6 +72,10 @@ class Vocabulary(Categories):
         """Row of an integer of 64 bits or a known text."""
         return self._lookup.code(value)
 
+    def codes_of_integers(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) row of each."""
+        return self._lookup.codes_of_integers(keys)
+
     def grow(self, other: Coder) -> None:
         """Adds another vocabulary's values behind these, up to `max_size`."""
         if not isinstance(other, Categories):

@@ -58,6 +58,8 @@ class CategoricalFeature(TableFeature):
     def encode_few(self, columns: FewColumns) -> NDArray[np.int64] | None:
         """(B,) table row of each value."""
         column = columns[self.column]
+        if column.alike and column.types == {int} and None not in column.values:
+            return self.coder.codes_of_integers(np.array(column.values, np.int64))
         return np.array(self.coder.codes_of_few(column.values)) if column.alike else None
 
     def observed(self, values: pl.Series, rows: Rows, part: Tensor) -> dict[Observed, NDArray[Any]]:

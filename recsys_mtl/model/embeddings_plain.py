@@ -82,6 +82,8 @@ class _SameWidth:
     def _looked_up(
         self, ids: Tensor, lengths: Tensor | None, update: Callable[..., None]
     ) -> Tensor:
+        if not torch.is_grad_enabled():
+            return _sums(self._weight, ids, lengths)
         lookup: Callable[..., Tensor] = _FusedLookup.apply
         anchor = next(iter(self.tables.values())).weight
         return lookup(anchor, self._weight, ids, lengths, update)
@@ -183,7 +185,7 @@ class PlainEmbeddings(Embeddings):
         )
 
     def _sum(self, bags: Mapping[str, Sequence[Bag]]) -> Tensor:
-        if not torch.is_grad_enabled():  # by table: an export has the tables themselves
+        if torch.compiler.is_exporting():  # it has the tables themselves
             parts: list[Tensor] = []
             for key, of_table in bags.items():
                 of_reads = self._entries(key, *joined(of_table))
@@ -214,7 +216,7 @@ class PlainEmbeddings(Embeddings):
         }
 
     def _entries(self, key: str, ids: Tensor, lengths: Tensor | None) -> Tensor:
-        if not torch.is_grad_enabled():
+        if torch.compiler.is_exporting():
             table = self.embedding_bags[table_name(key)]
             assert isinstance(table, _Table)
             return _sums(table.weight, ids, lengths)
