@@ -163,7 +163,8 @@ class Lookup:
         if self._dense is not None:
             return self._dense.take(keys + 1, mode="clip")
         index, codes = self._integers
-        return codes[index.get_indexer(keys)]
+        looked_up: NDArray[np.int64] = codes[index.get_indexer(keys)]
+        return looked_up
 
     def _codes_of_integers(self, values: pl.Series) -> NDArray[np.int64]:
         nulls = values.null_count()

@@ -121,6 +121,10 @@ def _trace(predictor: Predictor) -> ExportedProgram:
     owners = [leaders[name.partition(".")[2]] if _is_entries(name) else "" for name in names]
     entries = {owner: Dim(f"entries_{number}") for number, owner in enumerate(owners)}
     shapes = tuple({0: entries[owner] if owner else rows} for owner in owners)
+    for table in predictor.network.embeddings.embedding_bags.values():
+        table.register_buffer("accumulator", None)  # only training needs it
+        weight = table.get_parameter("weight")
+        weight.data = weight.detach().clone()  # a file has no views of one block of memory
     program = torch.export.export(
         _Program(predictor, batch), inputs_of(batch), dynamic_shapes=(shapes,)
     )
