@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 from argparse import Namespace
 from typing import Any
 
@@ -12,8 +10,16 @@ import workers
 
 CONTESTANTS = ("peer", "fp32", "bf16")
 TABLE_ROWS = (10_000, 80_000)
-WAITING = {"openmp": "300000", "ours": "1000", "passive": "0"}
-"""Turns that a thread of two waits before it sleeps: OpenMP's default, the package's, none."""
+THREADS_ROWS = 16_384
+_SPIN = "GOMP_SPINCOUNT"
+WAITING: dict[str, tuple[int, dict[str, str]]] = {
+    "one thread": (1, {}),
+    "two, ours": (2, {}),
+    "two, passive": (2, {_SPIN: "0"}),
+    **{f"two, {turns:,} turns": (2, {_SPIN: str(turns)}) for turns in (3000, 10_000, 30_000)},
+    "two, OpenMP's default": (2, {_SPIN: "300000"}),
+}
+"""Threads, and turns that one waits before it sleeps."""
 CORES = {"one process, two threads": ("1", "2"), "two processes, a thread each": ("2", "1")}
 
 
@@ -49,30 +55,30 @@ def throughput(asked: Namespace) -> dict[str, Any]:
 
 
 def threads(asked: Namespace) -> dict[str, Any]:
-    """Rows/s of training by two threads, alone and beside a process that keeps a core busy."""
-    path = workers.rows(asked.rows, tasks=16)
-    medians: dict[str, dict[str, float]] = {}
-    for beside in ("nothing", "a busy process"):
-        seen: dict[str, list[float]] = {name: [] for name in WAITING}
-        for _ in range(asked.rounds):
-            for name, turns in WAITING.items():
-                busy = [sys.executable, "-c", "while True: pass"]
-                other = subprocess.Popen(busy) if beside != "nothing" else None
-                try:
-                    waiting = {"GOMP_SPINCOUNT": turns}
-                    result = workers.worker(
-                        "ours.py", str(path), "fp32", "memory", threads=2, more=waiting
-                    )
-                finally:
-                    if other is not None:
-                        other.kill()
-                seen[name].append(result["training_rows_per_second"])
-        medians[beside] = {name: statistics.median(values) for name, values in seen.items()}
-        print(f"\ntwo threads, {asked.rows:,} rows, beside {beside}")
-        for name, speed in medians[beside].items():
-            ratio = speed / medians[beside]["openmp"]
-            print(f"  {name:8} {speed:9,.0f} rows/s   {ratio:.2f} x OpenMP's default")
-    return medians
+    """A product and a step by one thread and by two, which wait longer or shorter for each other.
+
+    Alone and beside a process that keeps a core busy; each process times all three.
+    """
+    path = str(workers.rows(THREADS_ROWS, tasks=16))
+    seen: dict[str, dict[str, list[float]]] = {}
+    for _ in range(asked.rounds):
+        for name, (number, waiting) in WAITING.items():
+            result = workers.worker(
+                "threads.py",
+                *(path, asked.precision, str(number), "2"),
+                threads=number,
+                more=waiting,
+            )
+            for what, seconds in result.items():
+                seen.setdefault(what, {}).setdefault(name, []).append(seconds)
+    print(f"\nthreads, {asked.precision}, median of {asked.rounds} rounds, {workers.machine()}")
+    for what, by_name in seen.items():
+        print(f"{what}, speed over that of one thread")
+        for name, seconds in by_name.items():
+            ratios = [one / s for one, s in zip(by_name["one thread"], seconds, strict=True)]
+            own, ratio = 1000 * statistics.median(seconds), statistics.median(ratios)
+            print(f"  {name:20} {own:9,.1f} ms   {ratio:.2f}", flush=True)
+    return seen
 
 
 def processes(asked: Namespace) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        help="of sequences and combiners",
+        help="of sequences, combiners, threads",
     )
     parser.add_argument("--requests", type=int, default=200, help="of the serving bench")
     chosen = parser.parse_args()

@@ -82,6 +82,7 @@ def test_the_tables_worker_measures() -> None:
     [
         ("processes.py", "2", "1"),
         ("restart.py",),
+        ("threads.py", "fp32", "2", "0"),
         ("preparing.py", "stream", "1"),
         ("first_step.py",),
     ],
@@ -110,6 +111,8 @@ def test_a_worker_measures(
         assert list(result) == ["imports", "prepared", "first step"]
         assert sorted(walls) == list(walls)
         assert sorted(cpu) == list(cpu)
+    elif name == "threads.py":
+        assert all(seconds > 0 for seconds in result.values())
     else:
         assert result["training_rows_per_second"] > 0
     assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]
