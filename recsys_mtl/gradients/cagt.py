@@ -101,6 +101,30 @@ class CAGT(GramCombiner):
         """(K, P) float64."""
         return self.mixture(grams, step=step).sum(1)
 
+    def weights_on_device(self, grams: Tensor, present: Tensor, *, step: int) -> Tensor:
+        """See `GramCombiner`: as `weights`, with masks instead of the present tasks alone."""
+        every = present.double().expand(len(grams), -1)
+        if not self._active(step):
+            return every
+        count = present.sum()
+        itself = torch.eye(grams.shape[1], dtype=torch.bool, device=grams.device)
+        cosines, lengths = cosines_of(grams)
+        others = cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)
+        conflicting = (others / (count - 1).clamp_min(1) < self.threshold) & present & (count > 1)
+        ratio = conflicting.double().sum() / (len(grams) * count.clamp_min(1))
+        rate = torch.full_like(ratio, self.rate(step, 0.0))
+        if self.adaptive and step >= LATE:  # `rate` of this ratio
+            rate = (rate * (1 + 0.5 * ratio)).clamp_max(1)
+        scores = _SCORES[self.attention](cosines, (lengths > 0).to(cosines))
+        share = torch.softmax(
+            scores.masked_fill(itself | ~present, -torch.inf) / self.temperature, 2
+        )
+        grown = lengths / (weighted_length(grams, share) + self.eps)
+        moved = (1 - rate) * itself + rate * grown.unsqueeze(2) * share
+        if self.preserve_norm:
+            moved = moved * (lengths / (weighted_length(grams, moved) + self.eps)).unsqueeze(2)
+        return torch.where(conflicting.unsqueeze(2), moved, itself.to(moved)).sum(1) * every
+
     def mixture(self, grams: Tensor, *, step: int) -> Tensor:
         """What each task's new gradient consists of.
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys_mtl.gradients.diagnostics import Diagnostics, diagnose, weighted_length
+from recsys_mtl.gradients.output_gradients import LOOPING
 from recsys_mtl.gradients.partition import Partition
 
 
@@ -165,6 +166,33 @@ class GramCombiner(Combiner):
             UnsolvedError: there are no finite weights.
         """
 
+    def weights_on_device(self, grams: Tensor, present: Tensor, *, step: int) -> Tensor | None:
+        """The same from (K, T, T) of all tasks, 0 where absent, without a read of the device.
+
+        (K, T) weights, 0 of absent tasks, not finite where the step has to be skipped; None: the
+        method needs its matrices on the CPU.
+        """
+        return None
+
+    def combine(self, gradients: Sequence[Tensor], present: Tensor, *, step: int) -> Combined:
+        """As in `Combiner`; on an accelerator what is not finite stays so, and nobody is told."""
+        if not gradients or gradients[0].device.type in LOOPING:
+            return super().combine(gradients, present, step=step)
+        self._check(gradients, present)
+        with torch.no_grad(), torch.autocast(present.device.type, enabled=False):
+            grams = self.partition.grams(gradients).double()
+            weights = self.weights_on_device(grams, present, step=step)
+            if weights is None:
+                return super().combine(gradients, present, step=step)
+            self.skipped = self.skipped.to(grams.device)
+            self.skipped += ~((weights.sum() + grams.sum()).abs() < torch.inf)
+            every = torch.arange(self.tasks, device=present.device)
+            length = weighted_length(grams, weights)
+            diagnostics = diagnose(
+                grams, every, self.tasks, weights=weights, length=length, extra={}
+            )
+            return Combined(self.partition.mix(gradients, weights), None, diagnostics)
+
     def notes(self, grams: Tensor, *, step: int) -> dict[str, float]:
         """The method's own numbers of a step, by name."""
         return {}
@@ -248,6 +276,10 @@ class GradientCombiner(Combiner):
 
 class Sum(GramCombiner):
     """The plain sum: what a single backward pass of the total loss gives."""
+
+    def weights_on_device(self, grams: Tensor, present: Tensor, *, step: int) -> Tensor:
+        """Ones of the present tasks."""
+        return present.double().expand(len(grams), -1)
 
     def weights(self, grams: Tensor, *, tasks: Tensor, step: int) -> Tensor:
         """Ones."""

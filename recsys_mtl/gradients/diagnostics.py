@@ -32,6 +32,15 @@ class Diagnostics:
     sum_length: Tensor
     extra: dict[str, float] = field(default_factory=dict)
 
+    def to(self, device: torch.device) -> Diagnostics:
+        """The same on another device."""
+        if self.cosines.device == device:
+            return self
+        weights = None if self.weights is None else self.weights.to(device)
+        pairs, lengths = (self.cosines, self.known), (self.length, self.sum_length)
+        cosines, known, length, plain = (t.to(device) for t in (*pairs, *lengths))
+        return Diagnostics(cosines, known, weights, length, plain, self.extra)
+
     def conflict_ratio(self) -> Tensor:
         """(K,) the share of known pairs with a negative cosine; 0 where no pair is known."""
         return (self.cosines < 0).sum((1, 2)) / self.known.sum((1, 2)).clamp_min(1)
@@ -99,16 +108,17 @@ def diagnose(
     blocks = len(grams)
     among, lengths = cosines_of(grams)
     some = lengths > 0
-    itself = torch.eye(len(tasks), dtype=torch.bool)
+    device = grams.device
+    itself = torch.eye(len(tasks), dtype=torch.bool, device=device)
     pairs = some.unsqueeze(1) & some.unsqueeze(2) & ~itself
-    cosines = torch.zeros(blocks, total, total, dtype=torch.float64)
-    known = torch.zeros(blocks, total, total, dtype=torch.bool)
+    cosines = torch.zeros(blocks, total, total, dtype=torch.float64, device=device)
+    known = torch.zeros(blocks, total, total, dtype=torch.bool, device=device)
     at = (slice(None), tasks.unsqueeze(1), tasks)
     cosines[at] = torch.where(pairs, among, 0)
     known[at] = pairs
     spread = None
     if weights is not None:
-        spread = torch.zeros(blocks, total, dtype=torch.float64)
+        spread = torch.zeros(blocks, total, dtype=torch.float64, device=device)
         spread[:, tasks] = weights.double()
-    plain = weighted_length(grams, torch.ones(blocks, len(tasks)))
+    plain = weighted_length(grams, torch.ones(blocks, len(tasks), device=device))
     return Diagnostics(cosines, known, spread, length.double(), plain, extra)

@@ -10,7 +10,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from recsys_mtl.gradients.task_gradients import Block, gather, parameters_of
+from recsys_mtl.gradients.task_gradients import Block, gather, of_every_task, parameters_of
+
+LOOPING = {"cpu"}
+"""Kinds of device on which a pass for each task is faster than one pass of all; elsewhere its
+launches, tasks times as many, cost more."""
 
 
 def output_gradients(
@@ -34,6 +38,16 @@ def output_gradients(
         As `task_gradients`.
     """
     parameters = parameters_of(blocks)
+    if output.device.type not in LOOPING and parameters:  # absent tasks' rows are 0 as well
+        every = torch.stack([cotangent(task) for task in range(len(present))])
+
+        def backward_of(one: Tensor) -> tuple[Tensor, ...]:
+            return torch.autograd.grad(
+                output, parameters, one, retain_graph=True, materialize_grads=True
+            )
+
+        gradients = torch.vmap(backward_of)(every)
+        return of_every_task(gradients, parameters, blocks, len(present))
 
     def backward(task: int) -> tuple[Tensor | None, ...]:
         return torch.autograd.grad(

@@ -155,7 +155,10 @@ class Partition:
         for segment in self.segments:
             part = segment.of(rows[segment.tensor]).to(work)
             to = of_rows if segment.tensor in self.splits else grams
-            to[segment.blocks] += (part @ part.mT).to(like.device)
+            if part.device.type == "cpu":
+                to[segment.blocks] += part @ part.mT
+            else:  # in one launch
+                to[segment.blocks].baddbmm_(part, part.mT)
         return grams + sum_over_processes(of_rows) if self.splits else grams
 
     def mix(self, rows: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
@@ -169,10 +172,12 @@ class Partition:
             (d_e,) tensors.
         """
         mixed = [torch.empty_like(part[0]) for part in rows]
+        weights = weights.to(rows[0]) if rows else weights
         for segment in self.segments:
             part = segment.of(rows[segment.tensor])
-            here = weights[segment.blocks].to(part).unsqueeze(1)
-            mixed[segment.tensor][segment.columns] = (here @ part).reshape(-1)
+            here = weights[segment.blocks].unsqueeze(1)
+            to = mixed[segment.tensor][segment.columns].view(segment.count, 1, segment.width)
+            torch.bmm(here, part, out=to)
         return mixed
 
 

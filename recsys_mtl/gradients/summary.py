@@ -99,6 +99,7 @@ class ConflictLog(nn.Module):
     def add(self, diagnostics: Diagnostics) -> None:
         """Add a step."""
         self._steps += 1
+        diagnostics = diagnostics.to(self.negative.device)
         self.negative += (diagnostics.cosines < 0).sum((1, 2))
         self.known += diagnostics.known
         self.cosines += diagnostics.cosines

@@ -78,6 +78,25 @@ def gather(
     return gradients
 
 
+def of_every_task(
+    gradients: Sequence[Tensor | None],
+    parameters: Sequence[Tensor],
+    blocks: Sequence[Block],
+    tasks: int,
+) -> list[Tensor]:
+    """One (T, d_e) a block from a (T, …) gradient of each parameter; views where they can be."""
+    by_id = {id(p): g for p, g in zip(parameters, gradients, strict=True) if g is not None}
+
+    def of_part(parameter: Tensor, index: int | None) -> Tensor:
+        gradient = by_id.get(id(parameter))
+        if gradient is None:
+            return _empty([(parameter, index)], tasks, parameter.device)
+        return (gradient if index is None else gradient[:, index]).flatten(1).float()
+
+    rows = [[of_part(*part) for part in block] for block in blocks]
+    return [of_block[0] if len(of_block) == 1 else torch.cat(of_block, 1) for of_block in rows]
+
+
 def _empty(block: Block, tasks: int, device: torch.device) -> Tensor:
     """(T, d_e) zeros on the block's device."""
     width = sum(p.numel() if index is None else p[index].numel() for p, index in block)

@@ -134,7 +134,8 @@ class Combining:
         self.blocks = blocks
         self._parts = [part for part in parts if isinstance(part, Part)]
         self._width = next((part.width for part in parts if isinstance(part, Activation)), 0)
-        self.log = ConflictLog(len(blocks), len(network.tasks))
+        device = network.dense_parameters()[0].device
+        self.log = ConflictLog(len(blocks), len(network.tasks)).to(device)
         self._interval = interval
         self._always = always
         self._shared = {id(p): p for part in self._parts for p, _ in part.block}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.gradients.combiners import COMBINERS, TORCHJD
+from recsys_mtl.gradients.output_gradients import LOOPING as OF_GRADIENTS
 from recsys_mtl.losses import BALANCERS
 from recsys_mtl.model.device import LOOPING
 from recsys_mtl.training.step import TrainingStep
@@ -49,11 +50,14 @@ def difference(case: str, device: torch.device) -> float:
     cpu = small_step(config, torch.device("cpu"))
     cpu.waits = True
     one, before = taken(cpu)
-    LOOPING.clear()  # `--device cpu` too takes the ways of a GPU
+    kinds = (LOOPING, OF_GRADIENTS)
+    for kind in kinds:
+        kind.clear()  # `--device cpu` too takes the ways of a GPU
     try:
         other, after = taken(small_step(config, device))
     finally:
-        LOOPING.add("cpu")
+        for kind in kinds:
+            kind.add("cpu")
     return max(float((one - other).norm() / one.norm()), float((before - after).abs().max()))
 
 

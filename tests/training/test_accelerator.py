@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,8 @@ from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import UserError
+from recsys_mtl.gradients.cagt import CAGT
+from recsys_mtl.gradients.partition import Partition
 from recsys_mtl.model import device as devices
 from recsys_mtl.training import trainer
 from recsys_mtl.training.step import TrainingStep
@@ -51,18 +54,27 @@ def step_of(config: Config, spec=SPEC, device: torch.device = CPU) -> TrainingSt
     return build_step(config, network, device)
 
 
-def test_a_step_neither_waits_nor_launches_much(meta: torch.device) -> None:
-    step, batch = step_of(config_of_sixteen(), SIXTEEN, meta), sixteen_tasks().to(meta)
+@pytest.mark.parametrize(("combiner", "most"), [("sum", 200), ("cagt", 500)])
+def test_a_step_neither_waits_nor_launches_much(
+    meta: torch.device, combiner: str, most: int
+) -> None:
+    config = config_of_sixteen(combiner={"name": combiner})
+    step, batch = step_of(config, SIXTEEN, meta), sixteen_tasks().to(meta)
     counts = launches(lambda number: step(batch, number))
-    assert counts.total() <= 200, counts.most_common()
+    assert counts.total() <= most, (counts.total(), counts.most_common())
 
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that do everything as on an accelerator."""
     monkeypatch.setattr(devices, "LOOPING", frozenset())
-    for module in ("grouped", "towers"):
-        monkeypatch.setattr(f"recsys_mtl.model.{module}.LOOPING", frozenset())
+    for module in (
+        "model.grouped",
+        "model.towers",
+        "gradients.output_gradients",
+        "gradients.combiner",
+    ):
+        monkeypatch.setattr(sys.modules[f"recsys_mtl.{module}"], "LOOPING", frozenset())
 
 
 def state(step: TrainingStep) -> dict[str, Tensor]:
@@ -74,6 +86,7 @@ SECTIONS = [
     {},
     {"balancing": {"name": "uncertainty"}},
     {"balancing": {"name": "gradnorm"}},
+    {"combiner": {"name": "cagt"}},
     {"training": {"tables": {"weight_decay": 0.5}}},
 ]
 
@@ -103,6 +116,24 @@ def test_a_compiled_step_is_the_same(sections) -> None:
     assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
     for name, value in state(compiled).items():
         torch.testing.assert_close(value, state(plain)[name], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 700, 3000])
+@pytest.mark.parametrize("present", [0b1111, 0b1011, 0b0100, 0])
+@pytest.mark.parametrize("options", [{}, {"attention": "euclidean"}, {"preserve_norm": True}])
+def test_cagt_by_masks_is_cagt_of_the_present_tasks(step: int, present: int, options) -> None:
+    combiner = CAGT(4, Partition.each([5, 7]), threshold=0.1, **options)
+    here = torch.tensor([bool(present >> task & 1) for task in range(4)])
+    generator = torch.Generator().manual_seed(step)
+    rows = [torch.randn(4, d, generator=generator) * here.unsqueeze(1) for d in (5, 7)]
+    want, tasks = torch.zeros(2, 4, dtype=torch.float64), here.nonzero().squeeze(1)
+    if present:
+        grams = combiner.partition.grams([part[tasks] for part in rows])
+        want[:, tasks] = combiner.weights(grams, tasks=tasks, step=step)
+    grams = combiner.partition.grams(rows).double()
+    torch.testing.assert_close(
+        combiner.weights_on_device(grams, here, step=step), want, atol=1e-6, rtol=1e-5
+    )
 
 
 def infinite(rows: Batch) -> Batch:
