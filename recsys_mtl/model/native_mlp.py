@@ -45,9 +45,9 @@ class Plan:
 
 def usable_kernels(x: Tensor) -> Kernels | None:
     """The native kernels, where they can compute with this input; else torch has to."""
-    if x.device.type != "cpu" or type(x) is not Tensor or compute_dtype(x) not in _DTYPES:
-        return None
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return None
+    if x.device.type != "cpu" or type(x) is not Tensor or compute_dtype(x) not in _DTYPES:
         return None
     if torch._C._get_tracing_state() is not None:  # torch.jit.trace
         return None
