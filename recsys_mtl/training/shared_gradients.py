@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recsys_mtl.gradients import Block, output_gradients, task_gradients
 from recsys_mtl.model import MultiTaskNetwork, Outputs
+from recsys_mtl.model.device import LOOPING
 
 
 def shared_gradients(
@@ -57,6 +58,9 @@ def through_experts(
     if mixed.common is None:
         return [part.new_zeros(len(present), part.numel()) for block in blocks for part, _ in block]
     weights = network.shared_weights(mixed)
+    if at_mixture.device.type not in LOOPING:
+        every = torch.einsum("tbs,tbd->tsbd", weights.to(at_mixture.dtype), at_mixture)
+        return output_gradients(mixed.common, every.__getitem__, blocks, present)
     return output_gradients(
         mixed.common,
         lambda task: torch.einsum(

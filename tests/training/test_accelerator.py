@@ -42,9 +42,15 @@ def sixteen_tasks() -> Batch:
 
 def config_of_sixteen(**sections: object) -> Config:
     tasks = {task.name: {"kind": "binary"} for task in SIXTEEN.tasks}
-    config = make_config(tasks=tasks, **sections)
-    model = config.model.model_copy(update={"dropout": 0.1, "tower_dropout": 0.1})
-    return config.model_copy(update={"model": model})
+    model = {
+        "embedding": {"dim": 16, "backend": "plain"},
+        "shared_experts": [{"kind": "mlp", "count": 4, "hidden": [32, 16]}],
+        "task_experts": [{"kind": "mlp", "count": 1, "hidden": [32, 16]}],
+        "tower": {"hidden": [16, 8]},
+        "dropout": 0.1,
+        "tower_dropout": 0.1,
+    }
+    return make_config(tasks=tasks, model=model, **sections)
 
 
 def step_of(config: Config, spec=SPEC, device: torch.device = CPU) -> TrainingStep:
@@ -73,6 +79,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
         "model.towers",
         "gradients.output_gradients",
         "gradients.combiner",
+        "training.shared_gradients",
     ):
         monkeypatch.setattr(sys.modules[f"recsys_mtl.{module}"], "LOOPING", frozenset())
 
