@@ -24,20 +24,23 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free one")] = 8080,
     threads: Annotated[int, typer.Option(min=1, help="of the model's matrix products")] = 1,
     max_rows: Annotated[int, typer.Option(min=1, help="of a request")] = 1000,
-    max_body: Annotated[float, typer.Option(min=0.001, help="MiB of a request")] = 8,
+    max_body: Annotated[float, typer.Option(min=0.001, max=1024, help="MiB of a request")] = 8,
     max_waiting: Annotated[int, typer.Option(min=1, help="requests that may wait")] = 256,
     batch_rows: Annotated[
         int, typer.Option(min=1, help="rows of several requests scored together, at most")
     ] = 256,
     batch_wait_ms: Annotated[
-        float, typer.Option(min=0, help="how long a request waits for others to be scored with")
+        float,
+        typer.Option(min=0, max=60_000, help="how long a request waits for others to score with"),
     ] = 0,
-    timeout_s: Annotated[float, typer.Option(min=0.001, help="of a request")] = 30,
+    timeout_s: Annotated[float, typer.Option(min=0.001, max=86_400, help="of a request")] = 30,
     reload_s: Annotated[
-        float, typer.Option(min=0, help="between two looks for another model; 0: at SIGHUP alone")
+        float,
+        typer.Option(min=0, max=86_400, help="between two looks for another model; 0: at SIGHUP"),
     ] = 30,
     drain_s: Annotated[
-        float, typer.Option(min=0, help="that /ready answers 503 before the server ends")
+        float,
+        typer.Option(min=0, max=86_400, help="that /ready answers 503 before the server ends"),
     ] = 0,
 ) -> None:
     """Answer requests over HTTP with a model; SIGHUP loads it again, SIGTERM ends it."""

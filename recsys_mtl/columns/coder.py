@@ -22,6 +22,7 @@ UNKNOWN_ROW = 0
 NULL_ROW = 1
 FIRST_ROW = 2
 _REMEMBERED = 4096
+_LONGEST = 256  # characters of a remembered text
 _EXACT = 2**53
 
 
@@ -90,20 +91,27 @@ class Coder(FittedState, ABC):
         others = [value for value, code in zip(values, codes, strict=True) if code is None]
         rows = self.codes(pl.Series(others)).tolist() if others else []
         for value, row in zip(others, rows, strict=True):
-            if len(self._seen) == _REMEMBERED:
+            if len(self._seen) >= _REMEMBERED:  # another thread may have added one
                 self._seen.clear()
-            self._seen[type(value), value] = row
+            if not isinstance(value, str) or len(value) <= _LONGEST:
+                self._seen[_key(value)] = row
         rest = iter(rows)
         return [next(rest) if code is None else code for code in codes]
 
     def _known(self, value: Any) -> int | None:
         if value is None or value != value:
             return NULL_ROW
-        if type(value) is float and value.is_integer() and abs(value) < _EXACT:
-            value = int(value)  # both have one canonical text
-        code = self.code(value)
-        return self._seen.get((type(value), value)) if code is None else code
+        kind, plain = _key(value)
+        code = self.code(plain)
+        return self._seen.get((kind, plain)) if code is None else code
 
     @cached_property
     def _seen(self) -> dict[tuple[type, Any], int]:
         return {}
+
+
+def _key(value: Any) -> tuple[type, Any]:
+    """The value with its type; a whole float as the integer that has the same canonical text."""
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return type(value), value

@@ -8,14 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from recsys_mtl.columns.facts import facts_of
 from recsys_mtl.config import Config, config_from_mapping, yaml_text
 from recsys_mtl.config.schema import Config as Schema
 from recsys_mtl.draft import draft
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.storage.location import located
+from recsys_mtl.tasks.draft import drafted_task
 
 WHERE = "MultiTaskModel"
 WEIGHT = "sample_weight"
+_DRAFTED = ("binary", "multiclass", "regression")
 _OWN = ("name", "seed", "features", "tasks")
 _PLACES = ("path", "root", "format", "csv", "split", "ignore")
 _SETTINGS = [key for key in Schema.model_fields if key not in _OWN]
@@ -73,68 +76,92 @@ def config_of(
         if key not in _SETTINGS:
             fix = did_you_mean(key, _SETTINGS)
             raise wrong("unknown section", where=f"{WHERE}: settings", found=key, fix=fix)
-    drafted = _drafted(tasks, features, rows, folder)
     data: dict[str, Any] = {"split": split, "ignore": ["*"]} | document.get("data", {})
     data |= {"path": "train.parquet", "root": str(folder)}
     data |= {"weight": WEIGHT} if weighted else {}
+    chosen = _tasks(tasks, rows)
+    weights = [name for name in (data.get("weight"),) if name in rows.columns]
+    sections = _features(tasks, chosen, features, rows.drop(weights), folder)
     return config_from_mapping(
         {"tracking": {"enabled": False}}
         | document
         | {"name": "model", "seed": seed, "data": data}
-        | {"features": _features(features, drafted), "tasks": _tasks(tasks, drafted)},
+        | {"features": sections, "tasks": chosen},
         where=WHERE,
     )
 
 
-def _drafted(tasks: Any, features: Any, rows: pl.DataFrame, folder: Path) -> dict[str, Any]:
-    """The sections that a draft has, if anything is left to it."""
-    labels = [*labels_of(tasks).values()]
-    if isinstance(features, Mapping) and isinstance(tasks, Mapping):
-        return {"features": {}, "tasks": {}}
-    for name in labels:
-        if name not in rows.columns:
-            fix = did_you_mean(name, rows.columns)
-            raise wrong("no such label column", where=f"{WHERE}: tasks", found=name, fix=fix)
-    table = folder / "train.parquet"
-    if features is not None and not isinstance(features, Mapping):
-        wanted = dict.fromkeys([*map(str, features), *labels])
-        if missing := [name for name in wanted if name not in rows.columns]:
-            fix = did_you_mean(missing[0], rows.columns)
-            raise wrong("no such column", where=f"{WHERE}: features", found=missing[0], fix=fix)
-        table = folder / "chosen.parquet"
-        rows.select(*wanted).write_parquet(table)
-    parsed = yaml_text.parse(draft(str(table), labels, root=located(".")).text, "the draft")
-    return dict(parsed.data)
+def _tasks(tasks: Any, rows: pl.DataFrame) -> dict[str, Any]:
+    """Sections of the tasks; those of label columns are drafted.
+
+    Raises:
+        UserError: no such column, or it cannot be a label.
+    """
+    if isinstance(tasks, Mapping):
+        return _sections(tasks)
+    sections = {}
+    for name in labels_of(tasks):
+        _require(name, rows, f"{WHERE}: tasks")
+        sections[name] = drafted_task(facts_of(rows[name])).section
+    return sections
 
 
-def _features(features: Any, drafted: Mapping[str, Any]) -> dict[str, Any]:
+def _features(
+    tasks: Any, chosen: Mapping[str, Any], features: Any, rows: pl.DataFrame, folder: Path
+) -> dict[str, Any]:
+    """Sections of the features; where none are given, a draft from the rows has them.
+
+    Raises:
+        UserError: no such column, or it cannot be drafted.
+    """
     if isinstance(features, Mapping):
-        return {
-            str(name): {"kind": section} if isinstance(section, str) else section
-            for name, section in features.items()
-        }
-    chosen: dict[str, Any] = drafted["features"]
+        return _sections(features)
+    labels = labels_of(tasks)
+    for name in labels.values():
+        _require(name, rows, f"{WHERE}: tasks")
+    # Other labels are no features either, and a draft knows nothing of them
+    known = [c for name, c in labels.items() if chosen[name].get("kind") in _DRAFTED]
+    wanted = [*rows.columns] if features is None else [*map(str, features)]
+    for name in wanted:
+        _require(name, rows, f"{WHERE}: features")
+    columns = dict.fromkeys([*(c for c in wanted if c not in labels.values()), *known])
+    if not known:
+        fix = "say what they are: features={'age': 'numeric', …}"
+        raise wrong("features cannot be drafted for such tasks", where=WHERE, fix=fix)
+    table = folder / "chosen.parquet"
+    rows.select(*columns).write_parquet(table)
+    parsed = yaml_text.parse(draft(str(table), known, root=located(".")).text, "the draft")
+    sections: dict[str, Any] = parsed.data["features"]
     if features is not None:
-        columns = {section.get("column", name) for name, section in chosen.items()}
-        if left := [str(name) for name in features if str(name) not in columns]:
+        there = {section.get("column", name) for name, section in sections.items()}
+        if left := [name for name in wanted if name not in there]:
             fix = f"say what it is: features={{'{left[0]}': 'categorical', …}}"
             raise wrong("not drafted", where=f"{WHERE}: features", found=left[0], fix=fix)
-    return chosen
+    return sections
 
 
-def _tasks(tasks: Any, drafted: Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(tasks, Mapping):
-        return {
-            str(name): {"kind": section} if isinstance(section, str) else section
-            for name, section in tasks.items()
-        }
-    chosen: dict[str, Any] = drafted["tasks"]
-    return chosen
+def _sections(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A kind alone is a section too."""
+    return {
+        str(name): {"kind": section} if isinstance(section, str) else section
+        for name, section in given.items()
+    }
 
 
-def parameters_of(config: Config) -> dict[str, Any]:
-    """The arguments that make a model of a config, without the files and the split of its data."""
+def _require(name: str, rows: pl.DataFrame, where: str) -> None:
+    if name not in rows.columns:
+        fix = did_you_mean(name, rows.columns)
+        raise wrong("no such column", where=where, found=name, fix=fix)
+
+
+def parameters_of(config: Config, *, tracking: bool) -> dict[str, Any]:
+    """The arguments that make a model of a config, without the files and the split of its data.
+
+    Args:
+        config: of a run.
+        tracking: whether its tracking counts; a model is not tracked otherwise.
+    """
     document = config.model_dump()
-    settings = {key: document[key] for key in _SETTINGS}
+    settings = {key: document[key] for key in _SETTINGS if tracking or key != "tracking"}
     settings["data"] = {k: v for k, v in document["data"].items() if k not in _PLACES}
     return {key: document[key] for key in ("tasks", "features", "seed")} | {"settings": settings}

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -92,7 +94,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             config = config_from_mapping(named, where="config")
         elif not isinstance(config, Config):
             config = load_config(config)
-        return cls(**parameters_of(config))
+        return cls(**parameters_of(config, tracking="tracking" in config.model_fields_set))
 
     def fit(
         self,
@@ -117,6 +119,9 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         labels = [*labels_of(self.tasks).values()]
         rows = with_labels(as_polars(X, "X"), y, labels)
         weighted = sample_weight is not None
+        if weighted and WEIGHT in rows.columns:
+            fix = f"rename the column, or name it in settings: data.weight: {WEIGHT}"
+            raise wrong(f"a column '{WEIGHT}' and sample_weight", where=WHERE, fix=fix)
         rows = with_weight(rows, sample_weight, WEIGHT) if weighted else rows
         held = None if valid is None else as_polars(valid, "valid")
         if held is not None and weighted and WEIGHT not in held.columns:
@@ -154,7 +159,10 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             self.tasks, self.features, self.settings, self.seed,
             rows=rows, folder=path, split=split, weighted=weighted,
         )  # fmt: skip
-        result = train(config, path / "run")
+        with torch.random.fork_rng(devices=[]):
+            result = train(config, path / "run")
+        if result["interrupted"]:
+            raise KeyboardInterrupt
         for file in path.glob("*.parquet"):
             file.unlink()
         return result
@@ -217,16 +225,21 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         if folder.exists() and not is_bundle(folder):
             fix = "choose another folder"
             raise wrong("holds something that is no model", where=str(folder), fix=fix)
-        new = folder.with_name(f".{folder.name}.new")
+        new, old = (
+            folder.with_name(f".{folder.name}.{uuid4().hex}.{end}") for end in ("new", "old")
+        )
         try:
             shutil.copytree(self._path, new)
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(old)
             new.rename(folder)
         except OSError as error:
             raise wrong("cannot write the model", where=str(folder), found=error) from error
         finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
             shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
     @classmethod
     def load(cls, model: str | Path) -> Self:
@@ -239,7 +252,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         names = {"model": str(model)} if registered else {}
         found = find_model(None if registered else model, **names)
         predictor = load_bundle(found.folder)
-        loaded = cls(**parameters_of(predictor.config))
+        loaded = cls(**parameters_of(predictor.config, tracking=False))
         loaded._use(predictor, found.folder)
         return loaded
 
@@ -270,7 +283,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         """Rows with labels, and weights where the model has them."""
         predictor = self._fitted()
         labels = [label.column for label in predictor.preprocessor.labels.values()]
-        rows = with_labels(as_polars(X, "X"), y, labels)
+        rows = with_labels(as_polars(X, "X", predictor.schema()), y, labels)
         weight = predictor.config.data.weight
         if weight is None:
             if sample_weight is not None:

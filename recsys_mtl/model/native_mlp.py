@@ -44,7 +44,13 @@ class Plan:
 
 
 def usable_kernels(x: Tensor) -> Kernels | None:
-    """The native kernels, where they can compute with this input; else torch has to."""
+    """The native kernels, where they can train with this input; else torch has to compute.
+
+    What is evaluated or served is torch's too: the kernels gain nothing there, and the digits are
+    those of a model that is exported, or served where there are no kernels.
+    """
+    if not torch.is_grad_enabled():
+        return None
     if torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return None
     if x.device.type != "cpu" or type(x) is not Tensor or compute_dtype(x) not in _DTYPES:
@@ -68,7 +74,8 @@ def native_mlp(x: Tensor, plan: Plan, parameters: Sequence[Tensor]) -> Tensor:
     seed = torch.empty((), dtype=torch.int64)
     if plan.dropped:
         seed.random_(-(2**63), None)
-    output: Tensor = _NativeMLP.apply(plan, x, seed, *parameters)  # type: ignore[no-untyped-call]
+    keep = any(t.requires_grad for t in (x, *parameters))
+    output: Tensor = _NativeMLP.apply(plan, keep, x, seed, *parameters)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -81,9 +88,10 @@ def compute_dtype(x: Tensor) -> torch.dtype:
 
 class _NativeMLP(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, x: Tensor, seed: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, plan: Plan, keep: bool, x: Tensor, seed: Tensor, *parameters: Tensor
+    ) -> Tensor:
         layers = _layers(parameters, plan, seed)
-        keep = any(ctx.needs_input_grad)
         run = _Forward(x, plan, layers, keep)
         output = run()
         if keep:
@@ -106,7 +114,7 @@ class _NativeMLP(torch.autograd.Function):
         needed = [_will_be_used(node) for node, _ in ctx.next_functions]  # of the tensors alone
         layers = _layers(parameters, plan, seed, weights)
         of_x, of_parameters = _Backward(x, plan, layers, kept, needed[0], needed[2:])(gradients[0])
-        return None, of_x, None, *of_parameters
+        return None, None, of_x, None, *of_parameters
 
 
 def _will_be_used(node: Any) -> bool:
@@ -152,10 +160,11 @@ class _Forward:
     def __init__(self, x: Tensor, plan: Plan, layers: Sequence[_OneLayer], keep: bool) -> None:
         self._x, self._plan, self._layers, self._keep = x, plan, layers, keep
         groups, rows = len(layers[0].weight), x.shape[-2]
-        # Without backward, groups take turns in the same memory
+        # Without backward, groups take turns in the same memory: a stride of 0 between them
         held = groups if keep or not plan.loop else 1
-        self._z = [x.new_empty(held, rows, layer.width) for layer in layers]
-        self._h = [x.new_empty(held, rows, layer.width) for layer in layers[:-1]]
+        sizes = [(held, rows, layer.width) for layer in layers]
+        self._z = [x.new_empty(size).expand(groups, -1, -1) for size in sizes]
+        self._h = [x.new_empty(size).expand(groups, -1, -1) for size in sizes[:-1]]
         self._h.append(x.new_empty(groups, rows, layers[-1].width))
         self._moments = [torch.empty(2, groups, rows if plan.normed else 0) for _ in layers]
 
@@ -171,8 +180,8 @@ class _Forward:
         groups = len(self._h[-1])
         inputs = [self._x] * groups if self._x.dim() == 2 else self._x.unbind(0)
         weights = [layer.weight.mT.unbind(0) for layer in self._layers]
-        z = [each.expand(groups, -1, -1).unbind(0) for each in self._z]
-        h = [each.expand(groups, -1, -1).unbind(0) for each in self._h]
+        z = [each.unbind(0) for each in self._z]
+        h = [each.unbind(0) for each in self._h]
         for group, h_in in enumerate(inputs):
             for number, layer in enumerate(self._layers):
                 torch.mm(h_in, weights[number][group], out=z[number][group])

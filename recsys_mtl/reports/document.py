@@ -92,15 +92,16 @@ def document(title: str, lead: Sequence[str], sections: Sequence[Section]) -> st
         lead: paragraphs at its head: what to conclude.
         sections: in their order.
     """
+    anchors = [f"{_anchor(section.title)}-{number}" for number, section in enumerate(sections)]
     links = "".join(
-        f'<li><a href="#{_anchor(section.title)}">{as_html(section.title)}</a></li>'
-        for section in sections
+        f'<li><a href="#{anchor}">{as_html(section.title)}</a></li>'
+        for anchor, section in zip(anchors, sections, strict=True)
     )
     body = [f"<h1>{as_html(title)}</h1>"]
     body += [f'<p class="lead">{as_html(text)}</p>' for text in lead]
     body.append(f'<nav aria-label="sections"><ul>{links}</ul></nav>')
-    for section in sections:
-        body.append(f'<h2 id="{_anchor(section.title)}">{as_html(section.title)}</h2>')
+    for anchor, section in zip(anchors, sections, strict=True):
+        body.append(f'<h2 id="{anchor}">{as_html(section.title)}</h2>')
         body += [_html(part) for part in section.parts]
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'

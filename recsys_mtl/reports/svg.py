@@ -30,6 +30,7 @@ class Axis:
         label: what it shows, with the unit.
         percent: whether numbers are shares.
         names: of the positions 0, 1, …, from the top or the left; numbers are not shown then.
+        whole: whether only whole numbers are marked.
     """
 
     low: float
@@ -37,6 +38,7 @@ class Axis:
     label: str = ""
     percent: bool = False
     names: Sequence[str] = ()
+    whole: bool = False
 
     @classmethod
     def over(cls, values: Iterable[float], label: str = "", *, percent: bool = False) -> Axis:
@@ -55,7 +57,7 @@ class Axis:
         """Where there are marks, and what they say."""
         if self.names:
             return list(enumerate(self.names))
-        step = _step(self.high - self.low)
+        step = max(_step(self.high - self.low), float(self.whole))
         first = math.ceil(self.low / step - 1e-9)
         values = [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))

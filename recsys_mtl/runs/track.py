@@ -13,6 +13,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.data.opening import data_root
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.metrics import Metrics, Undefined, reliability
+from recsys_mtl.storage.location import located
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.run import LoggedData, Run
 from recsys_mtl.training import Epoch
@@ -30,7 +31,7 @@ def track_data(tracked: Run, config: Config, prepared: Prepared) -> None:
     labels = prepared.preprocessor.labels
     columns = {f.column: f.kind for f in prepared.preprocessor.features}
     columns |= {label.column: config.tasks[name].kind for name, label in labels.items()}
-    files = tuple(str(data_root(config) / path) for path in paths)
+    files = tuple(str(located(path, data_root(config))) for path in paths)
     data = LoggedData(config.name, prepared.fingerprint, files, dict(prepared.rows), columns)
     tracked.data(data)
 

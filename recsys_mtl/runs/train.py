@@ -174,10 +174,7 @@ def _train(
         result |= {} if fitted.taken is None else {"warm_start": fitted.taken.to_json()}
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
-        epochs, public = fitted.result.epochs, without_secrets(config)
-        report = training_report(public, result, test, others, epochs)
-        tracked.artifact(atomic_write(out / REPORT, report))
-        tracked.describe(description(result, others))
+        _report(tracked, config, fitted, test, others, out, result)
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
@@ -307,6 +304,27 @@ def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) 
     else:
         predictor = load_bundle(out / MODEL)
     return predictor.predict(prepared.example)
+
+
+def _report(
+    tracked: Run,
+    config: Config,
+    fitted: Fitted,
+    test: Scores,
+    others: Baselines,
+    out: Path,
+    result: Mapping[str, Any],
+) -> None:
+    """Write the page about the run; what cannot be drawn never costs the training."""
+    public = without_secrets(config)
+    try:
+        page = training_report(public, result, test, others, fitted.result.epochs)
+        markdown = description(result, others)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        log.warning("report.html could not be made", exc_info=True)
+        return
+    tracked.artifact(atomic_write(out / REPORT, page))
+    tracked.describe(markdown)
 
 
 def _tracked(tracked: Run) -> dict[str, Any]:

@@ -163,7 +163,8 @@ def _curves(tasks: Mapping[str, Any], epochs: Sequence[Epoch], best: int) -> lis
         losses = [(e.number, e.validation.losses.get(task)) for e in epochs]
         valid = [(number, loss) for number, loss in losses if loss is not None]
         values = [loss for _, loss in (*train, *valid)]
-        y, x = Axis.over(values, "loss"), Axis(-0.5, max(len(epochs) - 0.5, 0.5), "epoch")
+        y = Axis.over(values, "loss")
+        x = Axis(-0.5, max(len(epochs) - 0.5, 0.5), "epoch", whole=True)
         chart = Chart(f"{task}: loss", f"The saved weights are those after epoch {best}.", x, y)
         chart.guide((best, y.low), (best, y.high), "best epoch")
         chart.line(train, 0, marked=True)
@@ -206,7 +207,7 @@ def _transfer(epochs: Sequence[Epoch], tasks: Sequence[str]) -> list[Section]:
     )[:SERIES]
     if len(seen) > 1:
         values = [float(matrix[pair]) for _, matrix in matrices for pair in pairs]
-        x = Axis(seen[0][0] - 0.5, seen[-1][0] + 0.5, "epoch")
+        x = Axis(seen[0][0] - 0.5, seen[-1][0] + 0.5, "epoch", whole=True)
         chart = Chart("The strongest pairs over the epochs", "1: same direction, −1: opposite.", x,
                       Axis.over([0.0, *values], "affinity"))  # fmt: skip
         for series, pair in enumerate(pairs):

@@ -32,6 +32,9 @@ _REFUSALS = {
 }
 
 
+_READING = 64  # requests whose bodies may be on their way, beside those that wait
+
+
 class RefusedError(Exception):
     """A request that gets no prediction.
 
@@ -61,6 +64,7 @@ class Service:
         self.batcher = Batcher(limits, self.metrics)
         self.model: LoadedModel | None = None
         self.stopping = False
+        self._open = 0
 
     def use(self, model: LoadedModel) -> None:
         """Answer with that model from now on; requests that wait keep theirs."""
@@ -70,6 +74,7 @@ class Service:
     async def answer(self, request: Request) -> Response:
         """Answer a request for predictions, and count it."""
         began, count, rows = time.perf_counter(), 200, 0
+        self._open += 1
         try:
             content, rows = await self._predict(request)
             response = Response(content, media_type="application/json")
@@ -87,6 +92,8 @@ class Service:
             log_bug(error)
             line = "the rows cannot be predicted; the server's log says why"
             response = JSONResponse({"detail": line}, count)
+        finally:
+            self._open -= 1
         self.metrics.request(count, time.perf_counter() - began, rows)
         return response
 
@@ -94,6 +101,8 @@ class Service:
         model = self.model
         if model is None:
             raise RefusedError(503, "the model is not loaded yet")
+        if self._open > self.limits.max_waiting + _READING:
+            raise RefusedError(503, f"{self._open - 1} requests are read or wait already")
         doing = 408, "the body did not arrive"
         try:
             async with asyncio.timeout(self.limits.timeout_s):

@@ -77,7 +77,7 @@ class Batcher:
             FullError: too many requests wait.
             UserError: the rows cannot be predicted.
         """
-        if len(self._waiting) >= self._limits.max_waiting:
+        if sum(not waiting.answer.done() for waiting in self._waiting) >= self._limits.max_waiting:
             raise FullError
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(model, rows, answer))

@@ -65,19 +65,19 @@ class LoadedModel:
         Each has the JSON list of its own rows' predictions, or what is wrong with them: where the
         rows cannot be scored together, each request is scored alone.
         """
+        answers: list[bytes | Exception] = []
+        first = 0
         try:
             scored = self._predictor.predict_rows(list(chain.from_iterable(requests)))
+            for rows in requests:
+                answers.append(to_json(scored[first : first + len(rows)], inf_nan_mode="null"))
+                first += len(rows)
         except Exception as error:  # noqa: BLE001  # it is the answer
             if len(requests) == 1:
                 if not isinstance(error, UserError):
                     log_bug(error)
                 return [error]
             return [answer for rows in requests for answer in self.answers([rows])]
-        answers: list[bytes | Exception] = []
-        first = 0
-        for rows in requests:
-            answers.append(to_json(scored[first : first + len(rows)], inf_nan_mode="null"))
-            first += len(rows)
         return answers
 
     @cached_property

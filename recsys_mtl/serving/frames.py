@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving import pandas_rows
@@ -37,10 +38,7 @@ def as_polars(
         return rows.collect()
     try:
         if isinstance(rows, pd.DataFrame):
-            if schema is not None:
-                return pandas_rows.to_polars(rows, schema)
-            frame = rows.set_axis([str(name) for name in rows.columns], axis=1)
-            return pl.from_pandas(frame.reset_index(drop=True), nan_to_null=True)
+            return _of_pandas(rows, where, schema or {})
         if isinstance(rows, pa.Table):
             return pl.DataFrame(pl.from_arrow(rows))
         if isinstance(rows, Mapping):
@@ -49,6 +47,19 @@ def as_polars(
         fix = "give every column values of one type"
         raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
     raise wrong("not a table", where=where, expected=_EXPECTED, found=type(rows).__name__)
+
+
+def _of_pandas(rows: pd.DataFrame, where: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """Columns of the schema as serving reads them, and the others after them."""
+    frame = rows.set_axis([str(name) for name in rows.columns], axis=1).reset_index(drop=True)
+    if not frame.columns.is_unique:
+        found = str(frame.columns[frame.columns.duplicated()][0])
+        raise wrong("two columns of one name", where=where, found=found)
+    known = pandas_rows.to_polars(frame, schema)
+    others = frame.drop(columns=[name for name in schema if name in frame.columns])
+    if not others.columns.size:
+        return known
+    return pl.concat([known, pl.from_pandas(others, nan_to_null=True)], how="horizontal")
 
 
 def like(rows: Any, frame: pl.DataFrame) -> Any:
@@ -77,17 +88,39 @@ def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFr
     if y is None:
         return rows
     if isinstance(y, pd.Series | pl.Series | np.ndarray | list):
-        values = np.asarray(y)
-        values = values.reshape(len(values), -1)
+        values = _label_values(y)
         if values.shape[1] != len(columns):
             expected = f"a column for each of {', '.join(columns)}"
             raise wrong("labels", where="y", expected=expected, found=f"{values.shape[1]} columns")
-        labels = pl.DataFrame({name: values[:, k] for k, name in enumerate(columns)})
+        labels = pl.DataFrame([_series(name, values[:, k]) for k, name in enumerate(columns)])
     else:
         labels = as_polars(y, "y")
     if labels.height != rows.height:
         raise wrong("labels", where="y", expected=f"{rows.height} rows", found=str(labels.height))
     return rows.with_columns(labels)
+
+
+def _label_values(y: Any) -> NDArray[Any]:
+    """(R, T) values; (R,) are of one task."""
+    if isinstance(y, pd.Series):
+        y = y.to_numpy(dtype=object, na_value=None)
+    elif isinstance(y, pl.Series):
+        y = y.to_list()
+    values = np.asarray(y, dtype=object if isinstance(y, list) else None)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _series(name: str, values: NDArray[Any]) -> pl.Series:
+    """A column; None and NaN are null.
+
+    Raises:
+        UserError: the values are not of one type.
+    """
+    plain = [None if value is None or value != value else value for value in values.tolist()]
+    try:
+        return pl.Series(name, plain)
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise wrong("labels of several types", where="y", found=str(error)[:200]) from error
 
 
 def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:

@@ -194,7 +194,7 @@ class MlflowRun:
 
     def data(self, data: LoggedData) -> None:
         """Log the data set as MLflow's `Dataset`, as an input in the context `training`."""
-        paths = [redact_uri(path) for path in data.paths]
+        paths = [redact_uri(path) if "://" in path else path for path in data.paths]
         columns = [{"name": name, "type": kind} for name, kind in data.columns.items()]
         dataset = Dataset(
             name=data.name,

@@ -100,7 +100,7 @@ class Best(StateOwner):
             if self._file is None:
                 own.copy_(source[name])
                 continue
-            pieces = (torch.split(t.detach().view(-1), _PIECE) for t in (own, source[name]))
+            pieces = (torch.split(t.detach().reshape(-1), _PIECE) for t in (own, source[name]))
             for to, part in zip(*pieces, strict=True):
                 to.copy_(part)
                 memory.leave(self._file)

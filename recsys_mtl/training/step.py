@@ -217,7 +217,8 @@ class TrainingStep:
         """Apply the gradients, if they and the losses are finite; whether they were applied."""
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimizer)
-            torch._foreach_div_([g for g in map(_grad, cut.leaf()) if g is not None], self._scale())
+            if gradients := [g for g in map(_grad, cut.leaf()) if g is not None]:
+                torch._foreach_div_(gradients, self._scale())
         dense = self._dense()
         norm = total_norm(dense, cut.leaf())
         finite = finite & (norm < torch.inf)

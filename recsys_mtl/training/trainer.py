@@ -207,6 +207,7 @@ class Trainer:
         """
         own = own_rows(with_own_rng(state["tensors"]), self.step.network.embeddings)
         restore(self._parts, {**state, "tensors": own})
+        self._unread.clear()
         self._restored = False
 
     def reserve(self, values: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -261,7 +262,8 @@ class Trainer:
                     self._average.add()
                 self._unread.append(result)
                 running.done(result, rate_factor=factor)
-                if step.waits or len(self._unread) >= _READ_EVERY:
+                last = running.batch >= per_epoch
+                if step.waits or last or len(self._unread) >= _READ_EVERY:
                     rows = sum(result.rows for result in self._unread)
                     self._read()
                     advance(rows, f"loss {result.losses.mean().item():.4f}")
@@ -278,10 +280,10 @@ class Trainer:
         Raises:
             UserError: too many batches in a row were skipped.
         """
-        unread, self._unread = self._unread, []
-        there = [result.updated for result in unread if isinstance(result.updated, Tensor)]
+        there = [result.updated for result in self._unread if isinstance(result.updated, Tensor)]
         flags = iter(torch.stack(there).tolist() if there else ())
-        for result in unread:
+        while self._unread:
+            result = self._unread.pop(0)
             known = isinstance(result.updated, bool)
             read = result if known else replace(result, updated=next(flags))
             self._running.add(read)

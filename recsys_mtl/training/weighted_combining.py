@@ -195,7 +195,9 @@ def factors(objective: Objective) -> Tensor:
 def _same_averages(network: MultiTaskNetwork) -> Iterator[None]:
     """Running averages inside are not those of the training."""
     averages = [(buffer, buffer.clone()) for buffer in network.ple.buffers()]
-    yield
-    for buffer, value in averages:
-        if not torch.equal(buffer, value):  # others may be on the graph, which a write would break
-            buffer.copy_(value)
+    try:
+        yield
+    finally:
+        for buffer, value in averages:
+            if not torch.equal(buffer, value):  # others may be on the graph; a write breaks it
+                buffer.copy_(value)

@@ -9,6 +9,7 @@ task of [128, 128].
 from __future__ import annotations
 
 import json
+import os
 import resource
 import statistics
 import sys
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+os.environ["RECSYS_MTL_NATIVE"] = "0"  # torchjd maps over backward passes, as no kernel can
 sys.path.insert(0, str(Path(__file__).parent))
 import data
 from combiners_table import PEERS

@@ -99,7 +99,7 @@ class TorchjdStep:
         if outputs.penalty.requires_grad:
             everything = [*self.others, *self.shared, leaf]
             torch.autograd.backward(outputs.penalty, inputs=everything)
-        return step._update(cut)
+        return step._update(cut, torch.tensor(True))
 
     def _from_losses(self, losses: Tensor, outputs: Outputs, leaf: Tensor, copy: Tensor) -> None:
         """The documented path for several tasks."""

@@ -68,7 +68,8 @@ def test_an_unfitted_model() -> None:
     [
         ({}, "no tasks; expected tasks="),
         ({"tasks": TASKS, "settings": {"trainin": {}}}, "unknown section; found trainin -> did"),
-        ({"tasks": ["clik"]}, "no such label column; found clik -> did you mean 'click'"),
+        ({"tasks": ["clik"]}, "no such column; found clik -> did you mean 'click'"),
+        ({"tasks": {"item": "retrieval"}}, "features cannot be drafted for such tasks"),
         ({"tasks": ["click"], "features": ["agee"]}, "no such column; found agee -> did you mean"),
         (
             {"tasks": {"click": "binray"}, "features": FEATURES},
@@ -93,6 +94,8 @@ def test_wrong_arguments_are_one_line(
         ({"X": [1, 2]}, "X: not a table; expected a polars, pandas or Arrow table.*found list"),
         ({"y": np.zeros(600)}, "y: labels; expected a column for each of click, spend; found 1"),
         ({"y": {"click": [1]}}, "y: labels; expected 600 rows; found 1"),
+        ({"y": [[1, "a"], ["b", 2]] * 300}, "y: labels of several types"),
+        ({"X": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "X: two columns of one name; found a"),
         ({"sample_weight": [1.0]}, "sample_weight: row weights; expected 600 numbers"),
     ],
 )
@@ -126,6 +129,33 @@ def test_labels_apart_and_weights(fitted: MultiTaskModel, rows: pl.DataFrame) ->
     assert (weighted.predict(rows)["click"] - fitted.predict(rows)["click"]).abs().max() > 1e-4
     half = weighted.evaluate(rows, sample_weight=weights)
     assert half.tasks["click"]["labelled"] == rows.head(300)["click"].count()
+
+
+@pytest.mark.slow
+def test_drafted_with_weights_and_unlabelled_rows(rows: pl.DataFrame) -> None:
+    """Weights are no feature; None and NA are unlabelled; names may be numbers."""
+    chosen = rows.select("age", "city").to_pandas().set_axis([0, 1], axis=1)
+    click = rows["click"].to_list()
+    model = MultiTaskModel({"click": "binary"}, settings=SETTINGS)
+    weights = np.where(np.arange(600) % 2, 1.0, 2.0)
+    model.fit(chosen, [None, *click[1:]], sample_weight=weights)
+    assert {*model.feature_names_in_} == {"0", "1"}
+    assert len(model.predict(chosen)) == 600
+    labels = pd.Series([pd.NA, *click[1:]], dtype="Int64")
+    labelled = model.evaluate(chosen, labels).tasks["click"]["labelled"]
+    assert labelled == rows["click"][1:].count()
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_no_model(rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recsys_mtl.estimator import model as module
+
+    monkeypatch.setattr(module, "train", lambda *_: {"interrupted": True})
+    model = MultiTaskModel(TASKS, FEATURES)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rows)
+    with pytest.raises(NotFittedError):
+        model.predict(rows)
 
 
 @pytest.mark.slow

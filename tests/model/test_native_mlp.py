@@ -125,15 +125,19 @@ def test_dropout_is_philox_in_both_passes(rows: int, monkeypatch: pytest.MonkeyP
     assert_near(ours, results(mlp, x, torch.float32), torch.float32)
 
 
-def test_neither_threads_nor_recorded_gradients_change_a_bit() -> None:
+@pytest.mark.parametrize("loop", [True, False])
+def test_neither_threads_nor_recorded_gradients_change_a_bit(
+    loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouped, "_LOOP_ELEMENTS", 0 if loop else 10**9)
     mlp, x = network(HiddenLayers()), inputs(True, 700)
     seen = []
     for threads, recorded in ((1, True), (2, True), (1, False)):
+        mlp.requires_grad_(recorded)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         torch.manual_seed(3)
-        with torch.set_grad_enabled(recorded):
-            seen.append(mlp(x).detach())
+        seen.append(mlp(x).detach())
         torch.set_num_threads(before)
     assert torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0], seen[2])
@@ -171,6 +175,8 @@ def test_where_torch_computes() -> None:
     x = torch.randn(2, 3)
     assert usable_kernels(x) is not None
     assert usable_kernels(x.double()) is None
+    with torch.no_grad():
+        assert usable_kernels(x) is None
     assert usable_kernels(x.to("meta")) is None
     assert usable_kernels(torch.nn.Parameter(x)) is None
     with torch.autograd.forward_ad.dual_level():

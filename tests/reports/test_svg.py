@@ -25,6 +25,7 @@ def parsed(chart: Chart) -> ElementTree.Element:
         (Axis(0.77, 0.83), [f"0.{n}" for n in range(77, 84)]),
         (Axis(-3, 12_000), ["0", *(f"{n},000" for n in range(2, 13, 2))]),
         (Axis.of(["a", "b"]), ["a", "b"]),
+        (Axis(-0.5, 1.5, whole=True), ["0", "1"]),
         (Axis.over([2.0]), ["1.90", "1.95", "2.00", "2.05", "2.10"]),
         (Axis.over([]), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
     ],
@@ -72,8 +73,8 @@ def test_a_document_is_whole_and_texts_are_texts() -> None:
     figures = [Figure(chart, ["<s>"]), Figure(chart)]
     html = document("<title>", ["<lead>"], [Section("One & two", [table, figures, Code("a\n<b>")])])
     assert not re.search(r"<(b|x|y|t|h|c|n|s|lead)>", html)
-    assert '<a href="#one-two">' in html
-    assert '<h2 id="one-two">' in html
+    assert '<a href="#one-two-0">' in html
+    assert '<h2 id="one-two-0">' in html
     assert "prefers-color-scheme: dark" in html
     assert not re.search(r"https?://|<script|<link|@import|url\(", html), "nothing from elsewhere"
     for svg in re.findall(r"<svg .*?</svg>", html):

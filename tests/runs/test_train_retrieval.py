@@ -51,7 +51,10 @@ def table_toy(folder: Path, **model: Any) -> tuple[Toy, Path]:
     ("model", "overrides"),
     [
         ({}, []),
-        ({"members": 3}, ["training.precision=bf16", "combiner.name=cagt"]),
+        (
+            {"members": 3},
+            ["training.precision=bf16", "combiner.name=cagt", "training.epochs=24"],
+        ),
         ({"embedding": {"backend": "torchrec"}}, ["adatt.mechanism=gradient"]),
     ],
     ids=["plain", "members", "torchrec"],
