@@ -88,7 +88,7 @@ def _say_where(folder: Path, name: str, tracked: dict[str, Any]) -> None:
     """Three lines: where the run is, its page, and what to do next."""
     from recsys_mtl.tracking.uri import page_of
 
-    say(f"stored:  {folder} (model/, config.yaml, result.json)")
+    say(f"stored:  {folder} (model/, report.html, config.yaml, result.json)")
     if tracked["run_id"] is None:
         say("tracked: nowhere, as tracking.enabled is false")
     else:

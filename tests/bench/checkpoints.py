@@ -54,7 +54,7 @@ def main() -> None:
         )
         for _ in range(repetitions):
             begun, used = time.perf_counter(), time.process_time()
-            saver.step()
+            saver.take()
             waits.append(time.perf_counter() - begun)
             saver.wait()
             cpu.append(time.process_time() - used)

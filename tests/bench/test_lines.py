@@ -85,6 +85,7 @@ def test_the_tables_worker_measures() -> None:
         ("threads.py", "fp32", "2", "0"),
         ("preparing.py", "stream", "1"),
         ("first_step.py",),
+        ("checkpoints.py", "100", "1"),
     ],
 )
 def test_a_worker_measures(
@@ -111,6 +112,9 @@ def test_a_worker_measures(
         assert list(result) == ["imports", "prepared", "first step"]
         assert sorted(walls) == list(walls)
         assert sorted(cpu) == list(cpu)
+    elif name == "checkpoints.py":
+        assert result["seconds"].keys() == {"waits", "cpu"}
+        assert all(seconds > 0 for seconds in (result["mib"], *result["seconds"].values()))
     elif name == "threads.py":
         assert all(seconds > 0 for seconds in result.values())
     else:

@@ -133,7 +133,7 @@ def test_a_training_ends_with_where_it_is_and_what_is_next(
     loaded(monkeypatch)
     call(fake, "train", {"interrupted": False, "name": "toy", "mlflow": tracked}, "c.yaml --out o")
     assert capsys.readouterr().out.splitlines() == [
-        "stored:  o (model/, config.yaml, result.json)",
+        "stored:  o (model/, report.html, config.yaml, result.json)",
         f"tracked: {page}",
         "next:    recsys-mtl evaluate o --input ROWS, recsys-mtl predict o --input ROWS "
         "--output FILE, recsys-mtl register o --name toy",
