@@ -164,11 +164,12 @@ def test_same_seed_same_weights_and_the_generator_moves_equally() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can start the count anew")
 def test_initial_weights_are_drawn_in_place() -> None:
+    make_embeddings([TableSpec("city", 2**10, 16)], backend="plain")  # what is loaded once
     reset_peak_memory()
     before = peak_memory_mb()
-    tables = make_embeddings([TableSpec("city", 2**19, 16)], backend="plain")
-    assert tables.weights()[0].nbytes == 2**25
-    assert peak_memory_mb() - before < 1.5 * 32
+    tables = make_embeddings([TableSpec("city", 2**21, 16)], backend="plain")
+    assert tables.weights()[0].nbytes == 2**27
+    assert peak_memory_mb() - before < 1.5 * 128
 
 
 def test_names(backend: str) -> None:
