@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import bdtrc
@@ -36,11 +37,16 @@ class Labelled:
         rows = ~np.isnan(labels) & (weights > 0)
         return cls(*(np.asarray(of[rows], np.float64) for of in (labels, predicted, weights)))
 
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """What each threshold of a yes/no prediction chooses; None with one class."""
+        return ranking(self.labels, self.predicted, self.weights)
+
 
 def event_figures(task: str, rows: Labelled, bins: int) -> list[Figure]:
     """Calibration, ROC, precision and gain of a yes/no task; only the first with one class."""
     figures = [calibration_figure(task, rows, bins)]
-    ranked = ranking(rows.labels, rows.predicted, rows.weights)
+    ranked = rows.ranking
     if ranked is None:
         return figures
     points = ranked.thinned()
@@ -137,7 +143,7 @@ def _gain(task: str, ranked: Ranking, points: Iterable[int]) -> Figure:
 
 def budget_table(task: str, rows: Labelled) -> Table | None:
     """The threshold for a budget of rows, and what it finds; None with one class."""
-    ranked = ranking(rows.labels, rows.predicted, rows.weights)
+    ranked = rows.ranking
     if ranked is None:
         return None
     lines = []

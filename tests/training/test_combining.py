@@ -102,6 +102,16 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[Tensor]]:
     return given
 
 
+def warmed_up(step: TrainingStep, rows: Batch) -> TrainingStep:
+    """The step after an epoch in which its transfer, if any, has measured these rows."""
+    if step.transfer is not None:
+        step.start_epoch(0)
+        embedded = step.network.cut(rows).values()
+        step.transfer.before(rows, embedded, torch.ones(4, dtype=torch.bool))
+        step.start_epoch(1)
+    return step
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("rest", [{}, {"balancing": {"name": "uncertainty"}}], ids=["", "balanced"])
 def test_a_sum_of_task_gradients_is_the_plain_step(
@@ -126,16 +136,9 @@ def test_a_sum_of_task_gradients_is_the_plain_step(
     ids=lambda section: section["mechanism"],
 )
 def test_it_comes_after_adatt(step_of: Make, rows: Batch, adatt: dict[str, Any]) -> None:
-    def after_warm_up(combiner: dict[str, Any]) -> TrainingStep:
-        step = step_of(combiner, adatt={"warmup_epochs": 1, **adatt})
-        step.start_epoch(0)
-        embedded = step.network.cut(rows).values()
-        step.transfer.before(rows, embedded, torch.ones(4, dtype=torch.bool))
-        step.start_epoch(1)
-        return step
-
-    plain = gradients(after_warm_up({"name": "sum"}), rows)
-    step = after_warm_up({"name": "sum", "diagnostics": 1})
+    section = {"warmup_epochs": 1, **adatt}
+    plain = gradients(warmed_up(step_of({"name": "sum"}, adatt=section), rows), rows)
+    step = warmed_up(step_of({"name": "sum", "diagnostics": 1}, adatt=section), rows)
     actual = gradients(step, rows)
     learned = dict(step.transfer.named_parameters())
     assert all(p.grad is not None for p in learned.values() if adatt["mechanism"] == "loss")

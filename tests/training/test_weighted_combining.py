@@ -16,7 +16,7 @@ from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.training.weighted_combining import feature_gram
 from tests.training.conftest import SGD
-from tests.training.test_combining import NETWORKS, ONE_PASS, by_backward, gradients
+from tests.training.test_combining import NETWORKS, ONE_PASS, by_backward, gradients, warmed_up
 
 Make = Callable[..., TrainingStep]
 ROWS = 13
@@ -110,17 +110,9 @@ def test_weights_at_the_features(step_of: Make, rows: Batch, network: str, name:
 def test_with_ones_it_is_the_plain_step(
     step_of: Make, rows: Batch, section: dict[str, Any], rest: dict[str, Any]
 ) -> None:
-    def after_warm_up(combiner: dict[str, Any]) -> TrainingStep:
-        step = step_of(combiner, **rest)
-        if step.transfer is not None:
-            step.start_epoch(0)
-            embedded = step.network.cut(rows).values()
-            step.transfer.before(rows, embedded, torch.ones(4, dtype=torch.bool))
-            step.start_epoch(1)
-        return step
-
-    plain = gradients(after_warm_up({"name": "sum"}), rows)
-    actual = gradients(after_warm_up({"name": "sum", "diagnostics": 1} | section), rows)
+    plain = gradients(warmed_up(step_of({"name": "sum"}, **rest), rows), rows)
+    combiner = {"name": "sum", "diagnostics": 1} | section
+    actual = gradients(warmed_up(step_of(combiner, **rest), rows), rows)
     assert actual.keys() == plain.keys()
     for name, gradient in plain.items():
         torch.testing.assert_close(actual[name], gradient, atol=2e-6, rtol=2e-4, msg=name)
