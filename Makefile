@@ -27,7 +27,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 	@touch $@
 
 demo: env ## train on generated data, ablate adaTT, show the tables and how to open MLflow
-	@$(PY) pipelines/demo.py
+	@$(BIN)/recsys-mtl demo
 
 test: check ## check, then the unit tests, then the slow ones
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal

@@ -1,11 +1,11 @@
-"""Builds the native kernels, one library for each instruction set; pyproject.toml has the rest.
+"""The packages and the native kernels, one library an instruction set; pyproject.toml has the rest.
 
 Without a compiler the installation works all the same, and the network runs on torch's operations.
 """
 
 import platform
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 FLAGS = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
@@ -14,6 +14,8 @@ if platform.machine() in ("x86_64", "AMD64"):
 EXACT = ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 
 setup(
+    packages=[*find_packages(include=["recsys_mtl*", "data_synth*"]), "recsys_mtl.configs"],
+    package_dir={"recsys_mtl.configs": "configs"},  # the ready configs, for `recsys-mtl configs`
     ext_modules=[
         Extension(
             f"recsys_mtl.native._{variant}",
@@ -22,5 +24,5 @@ setup(
             optional=True,
         )
         for variant, flags in FLAGS.items()
-    ]
+    ],
 )

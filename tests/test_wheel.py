@@ -13,7 +13,15 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("recsys_mtl", "data_synth", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+SOURCES = (
+    "recsys_mtl",
+    "data_synth",
+    "configs",
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+)
 HOSTILE = "raise SystemExit('this is the code of the user')\n"
 
 pytestmark = pytest.mark.slow  # a build, and processes
@@ -58,6 +66,8 @@ def test_what_is_in_it(wheel: Path) -> None:
     }
     assert {"data_synth/presets/demo.yaml", "recsys_mtl/py.typed"} < data
     assert data <= set(names)
+    ready = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
+    assert {f"recsys_mtl/{name}" for name in ready} <= set(names)
     if shutil.which("cc"):
         assert [name for name in names if name.startswith("recsys_mtl/native/_base.")]
     assert not [name for name in names if "test" in name.split("/")[0]]
@@ -98,7 +108,10 @@ def test_it_works_next_to_the_users_own_folder(run: Any, site: Path, toy: Any) -
     assert validated.stdout.startswith("toy.yaml: valid; rows: ")
 
 
-def test_presets_and_plans_are_found(run: Any) -> None:
+def test_presets_plans_and_configs_are_found(run: Any, toy: Any) -> None:
+    assert run("configs", "--out", "copied").returncode == 0
+    copied = toy.folder / "copied/ablations/demo.yaml"
+    assert copied.read_bytes() == (ROOT / "configs/ablations/demo.yaml").read_bytes()
     plans = run("reproduce", "nothing")
     assert plans.returncode == 2
     assert "use one of: celeba, rot-mnist" in plans.stderr

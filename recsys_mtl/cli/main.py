@@ -18,6 +18,8 @@ import typer
 
 from recsys_mtl.cli.ablate import ablate
 from recsys_mtl.cli.compare import compare
+from recsys_mtl.cli.configs import configs
+from recsys_mtl.cli.demo import demo
 from recsys_mtl.cli.describe import describe
 from recsys_mtl.cli.doctor import doctor
 from recsys_mtl.cli.embed import embed
@@ -39,6 +41,7 @@ from recsys_mtl.cli.validate import validate
 from recsys_mtl.version import installed_version
 
 COMMANDS = (
+    demo,
     init,
     train,
     evaluate,
@@ -51,6 +54,7 @@ COMMANDS = (
     validate,
     synthesize,
     describe,
+    configs,
     register,
     promote,
     rollback,

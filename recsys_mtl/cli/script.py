@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def run_commands(commands: Sequence[str], **values: object) -> int:
     """Run commands of `recsys-mtl` in order, printing each; one that fails ends it.
 
     Args:
-        commands: without the program's name, with `{names}` for values; words are apart by spaces.
+        commands: without the program's name, with `{names}` for values; words as in a shell.
         values: by name.
 
     Returns:
@@ -41,7 +42,7 @@ def run_commands(commands: Sequence[str], **values: object) -> int:
     for command in commands:
         words = command.format(**values)
         print(f"recsys-mtl {words}", flush=True)
-        if status := main(words.split()):
+        if status := main(shlex.split(words)):
             return status
     return 0
 

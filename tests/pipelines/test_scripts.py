@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from pipelines import ablation_study, demo, paper_tables
-from recsys_mtl.cli import script
+from pipelines import ablation_study, paper_tables
 from recsys_mtl.cli.script import run_script
 
-PROJECT = Path(demo.__file__).parents[1]
+PROJECT = Path(ablation_study.__file__).parents[1]
 SCRIPTS = sorted(path.name for path in (PROJECT / "pipelines").glob("*.py"))
 
 
@@ -35,26 +34,6 @@ def test_a_users_own_pipelines_are_left_alone(toy: Any) -> None:
     command = [sys.executable, "-m", "recsys_mtl", "validate", "toy.yaml"]
     done = subprocess.run(command, cwd=toy.folder, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("toy.yaml: valid")
-
-
-def test_the_demo_runs_its_commands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "demo"
-    (out / "data").mkdir(parents=True)
-    commands: list[str] = []
-
-    def main(words: list[str]) -> int:
-        assert not (out / "data").exists()
-        commands.append(" ".join(words))
-        return 2 if words[0] == "evaluate" else 0
-
-    monkeypatch.setattr(script, "main", main)
-    assert run_script(demo.demo, ["--out", str(out), "--rows", "5000"]) == 2
-    assert commands[0] == f"synthesize demo --rows 5000 --out {out}/data"
-    assert [command.partition(" ")[0] for command in commands[1:]] == ["train", "evaluate"]
-    shown = capsys.readouterr().out
-    assert shown == "".join(f"recsys-mtl {command}\n" for command in commands)
 
 
 def test_the_ablation_study_asks_its_questions(

@@ -1,0 +1,73 @@
+"""`recsys-mtl demo` and `recsys-mtl configs`; that they work from a wheel: tests/test_wheel.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys_mtl.cli import script
+from recsys_mtl.cli.configs import ready_configs
+from recsys_mtl.cli.main import main
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Those that the demo would run; its `evaluate` fails."""
+    commands: list[list[str]] = []
+
+    def run(words: list[str]) -> int:
+        commands.append(words)
+        return 2 if words[0] == "evaluate" else 0
+
+    monkeypatch.setattr(script, "main", run)
+    return commands
+
+
+def test_the_demo_runs_its_commands(
+    tmp_path: Path, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "the demo"
+    assert main(["demo", "--out", str(out), "--rows", "5000"]) == 2
+    assert commands[0] == ["synthesize", "demo", "--rows", "5000", "--out", f"{out}/data"]
+    assert [words[:2] for words in commands[1:]] == [
+        ["train", f"{out}/demo.yaml"],
+        ["evaluate", f"{out}/run"],
+    ]
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"recsys-mtl synthesize demo --rows 5000 --out '{out}'/data\n")
+    assert shown.count("\n") == len(commands)
+    assert (out / "demo.yaml").read_bytes() == (ready_configs() / "demo.yaml").read_bytes()
+
+
+def test_the_demo_replaces_its_own_folders_alone(
+    tmp_path: Path, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "data").mkdir(parents=True)
+    assert main(["demo", "--out", str(mine)]) == 2
+    assert "data: the output folder holds what no `demo` wrote" in capsys.readouterr().err
+    assert not commands
+    assert [path.name for path in mine.iterdir()] == ["data"]
+    out = tmp_path / "out"
+    main(["demo", "--out", str(out)])
+    (out / "data").mkdir()
+    main(["demo", "--out", str(out)])
+    assert not (out / "data").exists()
+    assert len(commands) == 6
+
+
+def test_ready_configs_are_listed_and_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["configs"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert any(
+        line.startswith("tables/bank.yaml: Clients of a bank (Moro et al. 2") for line in listed
+    )
+    out = tmp_path / "configs"
+    assert main(["configs", "--out", str(out)]) == 0
+    copied = sorted(str(path.relative_to(out)) for path in out.rglob("*.yaml"))
+    assert copied == [line.partition(": ")[0] for line in listed]
+    assert main(["configs", "--out", str(out)]) == 2
+    assert f"--out {out}: this is there already" in capsys.readouterr().err
