@@ -34,23 +34,32 @@ a { color: var(--c0) }
 figure { margin: .5rem 0; padding: .8rem; background: var(--card); border-radius: .5rem;
   max-width: 40rem }
 figcaption.name { font-weight: 600 }
-figure > svg { width: 100%; height: auto; display: block }
+figure svg[role] { width: 100%; height: auto; display: block }
+figure.wide { max-width: none; grid-column: 1 / -1 }
+figure.wide svg[role] { min-width: var(--least); max-width: 72rem }
 .scroll { overflow-x: auto }
+details { margin: .8rem 0 }
+summary { cursor: pointer; color: var(--c0) }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0;
   font-size: .93rem }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--rule); text-align: right }
 td.text, th.text { text-align: left }
+tbody th { font-weight: normal }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; padding: 0;
   margin: .2rem 0; font-size: .9rem }
 .legend svg { vertical-align: middle }
 svg text { fill: var(--text); font: 12px system-ui, sans-serif }
 svg text.small { font-size: 11px }
+@media (max-width: 30rem) { figure:not(.wide) svg text { font-size: 14px } }
 .grid { stroke: var(--rule); stroke-width: .7 }
 .guide { stroke: var(--soft); stroke-dasharray: 4 3 }
 .line { fill: none; stroke-width: 2 }
 .band { opacity: .18; stroke: none }
 .bar { opacity: .75 }
+.hollow { fill: none; stroke-width: 1.5; stroke-dasharray: 3 2 }
+.cell { stroke: var(--card); stroke-width: 1 }
+.dot { fill: none; stroke: var(--soft); stroke-width: .9 }
 pre { overflow-x: auto; background: var(--card); padding: .8rem; border-radius: .5rem;
   font-size: .85rem }
 """
@@ -66,7 +75,7 @@ class Section:
     """
 
     title: str
-    parts: Sequence[str | Table | Figure | Sequence[Figure] | Code]
+    parts: Sequence[Part]
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,17 @@ class Code:
     """A text with its spaces and lines."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Parts below a line that unfolds them."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+Part = str | Table | Figure | Sequence[Figure] | Code | Folded
 
 
 def document(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
@@ -114,9 +134,12 @@ def document(title: str, lead: Sequence[str], sections: Sequence[Section]) -> st
     )
 
 
-def _html(part: str | Table | Figure | Sequence[Figure] | Code) -> str:
+def _html(part: Part) -> str:
     if isinstance(part, str):
         return f"<p>{as_html(part)}</p>"
+    if isinstance(part, Folded):
+        inside = "\n".join(map(_html, part.parts))
+        return f"<details><summary>{as_html(part.title)}</summary>\n{inside}</details>"
     if isinstance(part, Table):
         return _table(part)
     if isinstance(part, Code):
@@ -129,18 +152,24 @@ def _html(part: str | Table | Figure | Sequence[Figure] | Code) -> str:
 
 def _table(table: Table) -> str:
     def line(kind: str, cells: Sequence[str]) -> str:
-        scope = ' scope="col"' if kind == "th" else ""
         marks = [' class="text"' if i < table.texts else "" for i in range(len(cells))]
+        kinds = [kind] * len(cells)
+        if kind == "td" and table.texts and cells:
+            kinds[0] = "th"
+        scopes = [
+            "" if k == "td" else f' scope="{"row" if kind == "td" else "col"}"' for k in kinds
+        ]
         inside = (
-            f"<{kind}{scope}{m}>{as_html(c)}</{kind}>" for m, c in zip(marks, cells, strict=True)
+            f"<{k}{scope}{mark}>{as_html(cell)}</{k}>"
+            for k, scope, mark, cell in zip(kinds, scopes, marks, cells, strict=True)
         )
         return f"<tr>{''.join(inside)}</tr>"
 
     rows = "\n".join(line("td", row) for row in table.rows)
     note = f'<p class="note">{as_html(table.note)}</p>' if table.note else ""
     caption = f"<caption>{as_html(table.title)}</caption>" if table.title else ""
-    columns = line("th", table.columns)
-    return f'<div class="scroll"><table>{caption}{columns}\n{rows}</table></div>{note}'
+    head = f"<thead>{line('th', table.columns)}</thead>"
+    return f'<div class="scroll"><table>{caption}{head}\n<tbody>{rows}</tbody></table></div>{note}'
 
 
 def _style() -> str:
@@ -149,8 +178,8 @@ def _style() -> str:
         variables = " ".join(f"--c{i}: {colour};" for i, colour in enumerate(colours))
         style = style.replace(mode.upper(), variables)
     series = (
-        f".line.s{i} {{ stroke: var(--c{i}) }} "
-        f".mark.s{i}, .bar.s{i}, .band.s{i} {{ fill: var(--c{i}) }}"
+        f".line.s{i}, .hollow.s{i} {{ stroke: var(--c{i}) }} "
+        f".mark.s{i}, .bar.s{i}, .band.s{i}, .cell.s{i} {{ fill: var(--c{i}) }}"
         for i in range(len(_COLOURS["light"]))
     )
     return style + "\n".join(series)

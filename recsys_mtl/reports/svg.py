@@ -14,7 +14,10 @@ from recsys_mtl.text import as_html
 
 Point = tuple[float, float]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 44
-_CHARACTER = 6.6  # width, roughly
+_CHARACTER = 8.3  # width, roughly, of the larger letters on a small screen
+_WIDE = 640  # a wider chart has the page's width, and scrolls on a small screen
+_LONGEST = 28  # characters of a name at an axis
+_MOST_LEANING = 130  # height of names below an axis
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "12 4")
 SERIES = len(_DASHES)
 """So many series of one chart look different."""
@@ -96,11 +99,21 @@ class Chart:
         if marked:
             self.marks(points, series)
 
-    def marks(self, points: Sequence[Point], series: int = 0, *, size: float = 4.0) -> None:
-        """A mark at each point."""
+    def marks(
+        self, points: Sequence[Point], series: int = 0, *, size: float = 4.0, text: str = ""
+    ) -> None:
+        """A mark at each point; `text` is shown when a pointer rests on one."""
         for x, y in points:
             if _finite(x, y):
-                self._drawn.append(_mark(self._x(x), self._y(y), series % SERIES, size))
+                mark = _mark(self._x(x), self._y(y), series % SERIES, size)
+                self._drawn.append(f"<g><title>{as_html(text)}</title>{mark}</g>" if text else mark)
+
+    def dots(self, points: Sequence[Point]) -> None:
+        """Small, faint rings, for many single values."""
+        for x, y in points:
+            if _finite(x, y):
+                at = f'cx="{self._x(x):.1f}" cy="{self._y(y):.1f}"'
+                self._drawn.append(f'<circle class="dot" {at} r="2.5"/>')
 
     def span(self, low: Point, high: Point, series: int = 0) -> None:
         """A straight line from one point to another, such as an interval."""
@@ -125,6 +138,56 @@ class Chart:
             f'width="{max(right - left, 0.5):.1f}" height="{bottom - top:.1f}"/>'
         )
 
+    def row_bar(
+        self, row: float, tall: float, x: float, series: int = 0, *, hollow: bool = False
+    ) -> None:
+        """A bar from the left (or 0, where it is inside) to `x`, `tall` around a row."""
+        base = min(max(0.0, self.x.low), self.x.high)
+        left, right = sorted((self._x(x), self._x(base)))
+        top, bottom = sorted((self._y(row - tall / 2), self._y(row + tall / 2)))
+        look = f"hollow s{series % SERIES}" if hollow else f"bar s{series % SERIES}"
+        self._drawn.append(
+            f'<rect class="{look}" x="{left:.1f}" y="{top:.1f}" '
+            f'width="{max(right - left, 0.5):.1f}" height="{bottom - top:.1f}"/>'
+        )
+
+    def cell(self, at: Point, strength: float, series: int, text: str, name: str = "") -> None:
+        """A square of a matrix, the denser the stronger (0 to 1), with a text in it.
+
+        Args:
+            at: its column and row.
+            strength: of its colour.
+            series: its colour.
+            text: in it.
+            name: shown when a pointer rests on it.
+        """
+        left, right = self._x(at[0] - 0.5), self._x(at[0] + 0.5)
+        top, bottom = self._y(at[1] - 0.5), self._y(at[1] + 0.5)
+        title = f"<title>{as_html(name)}</title>" if name else ""
+        self._drawn.append(
+            f'<g>{title}<rect class="cell s{series % SERIES}" x="{left:.1f}" y="{top:.1f}" '
+            f'width="{right - left:.1f}" height="{bottom - top:.1f}" '
+            f'fill-opacity="{0.6 * min(max(strength, 0.0), 1.0):.2f}"/>'
+            f'<text class="small" x="{(left + right) / 2:.1f}" y="{(top + bottom) / 2 + 4:.1f}" '
+            f'text-anchor="middle">{as_html(text)}</text></g>'
+        )
+
+    def label(self, at: Point, text: str, *, down: float = 4.0) -> None:
+        """A text next to a point: on that side where there is more room.
+
+        Args:
+            at: the point.
+            text: of few words.
+            down: pixels from its height to the text's base.
+        """
+        x, y = self._at(at)
+        left = x > (self._left + self.width) / 2
+        anchor, shift = ("end", -8) if left else ("start", 8)
+        self._drawn.append(
+            f'<text class="small" x="{x + shift:.1f}" y="{y + down:.1f}" '
+            f'text-anchor="{anchor}">{as_html(_short(text))}</text>'
+        )
+
     def guide(self, start: Point, end: Point, text: str = "") -> None:
         """A thin line for orientation, with a text at its end."""
         (x1, y1), (x2, y2) = self._at(start), self._at(end)
@@ -143,7 +206,8 @@ class Chart:
         """The picture."""
         return (
             f'<svg viewBox="0 0 {self.width} {self.height}" role="img" '
-            f'aria-label="{as_html(f"{self.title}. {self.description}")}">'
+            f'aria-label="{as_html(self.title)}">'
+            f"<title>{as_html(self.title)}</title><desc>{as_html(self.description)}</desc>"
             f"{''.join((*self._axes(), *self._drawn))}</svg>"
         )
 
@@ -153,24 +217,30 @@ class Chart:
         if names:
             items = "".join(f"<li>{_sample(i)} {as_html(n)}</li>" for i, n in enumerate(names))
             legend = f'<ul class="legend">{items}</ul>'
+        wide = f' class="wide" style="--least: {self.width}px"' if self.width > _WIDE else ""
         return (
-            f'<figure><figcaption class="name">{as_html(self.title)}</figcaption>{legend}'
-            f'{self.svg()}<p class="note">{as_html(self.description)}</p></figure>'
+            f'<figure{wide}><figcaption class="name">{as_html(self.title)}</figcaption>{legend}'
+            f'<div class="scroll">{self.svg()}</div>'
+            f'<p class="note">{as_html(self.description)}</p></figure>'
         )
 
     def _axes(self) -> list[str]:
         parts = []
-        bottom, left, right = self.height - _BOTTOM, self._left, self.width - _RIGHT
+        bottom, left, right = self.height - self._below, self._left, self.width - _RIGHT
         for value, text in self.x.ticks():
             x = self._x(value)
             parts.append(
                 f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>'
             )
-            parts.append(_text(x, bottom + 15, text, "middle"))
+            if self._leaning:
+                turn = f' transform="rotate(-50 {x:.1f} {bottom + 12:.1f})"'
+                parts.append(_text(x, bottom + 12, _short(text), "end", turn))
+            else:
+                parts.append(_text(x, bottom + 15, _short(text), "middle"))
         for value, text in self.y.ticks():
             y = self._y(value)
             parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-            parts.append(_text(left - 6, y + 4, text, "end"))
+            parts.append(_text(left - 6, y + 4, _short(text), "end"))
         middle = (left + right) / 2
         parts.append(_text(middle, self.height - 8, self.x.label, "middle"))
         if self.y.label:
@@ -182,8 +252,28 @@ class Chart:
     @property
     def _left(self) -> int:
         """Room for the names of the y axis."""
-        longest = max((len(name) for name in self.y.names), default=0)
+        longest = min(max((len(name) for name in self.y.names), default=0), _LONGEST)
         return max(_LEFT, min(round(longest * _CHARACTER) + 12, self.width // 2))
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Pixels that names, numbers and margins take, across and down."""
+        return self._left + _RIGHT, self._below + _TOP
+
+    @property
+    def _leaning(self) -> bool:
+        """Whether names below the chart do not fit side by side."""
+        longest = max((len(name) for name in self.x.names), default=0)
+        room = (self.width - _RIGHT - self._left) / max(len(self.x.names), 1)
+        return min(longest, _LONGEST) * _CHARACTER > room
+
+    @property
+    def _below(self) -> int:
+        """Room for the names of the x axis."""
+        if not self._leaning:
+            return _BOTTOM
+        longest = min(max(len(name) for name in self.x.names), _LONGEST)
+        return _BOTTOM + min(round(0.77 * longest * _CHARACTER), _MOST_LEANING) - 10
 
     def _at(self, point: Point) -> Point:
         return self._x(point[0]), self._y(point[1])
@@ -193,7 +283,7 @@ class Chart:
         return self._left + inside * (value - self.x.low) / (self.x.high - self.x.low)
 
     def _y(self, value: float) -> float:
-        inside = self.height - _BOTTOM - _TOP
+        inside = self.height - self._below - _TOP
         share = (value - self.y.low) / (self.y.high - self.y.low)
         return _TOP + inside * (share if self.y.names else 1 - share)
 
@@ -205,8 +295,11 @@ def forest(
     *,
     label: str,
     reference: float | None = None,
+    matters: float = 0.0,
+    dots: Sequence[Sequence[float]] = (),
+    first: bool = True,
 ) -> Chart:
-    """A forest plot: (name, estimate, lower end, upper end) from the top; the first row stands out.
+    """A forest plot: (name, estimate, lower end, upper end) from the top.
 
     Args:
         title: of the chart.
@@ -214,22 +307,34 @@ def forest(
         rows: None where a number is not known; a row without an estimate stays empty.
         label: of the numbers.
         reference: where a line marks what the rows are compared with.
+        matters: a band so far on both sides of the reference.
+        dots: single values of each row, below its estimate; empty: none.
+        first: whether the first row stands out.
     """
     numbers = [v for row in rows for v in row[1:] if v is not None]
-    numbers += [] if reference is None else [reference]
+    numbers += [one for own in dots for one in own]
     names = [name if value is not None else f"{name} (–)" for name, value, *_ in rows]
+    end = len(rows) - 0.5
+    if reference is not None:
+        numbers += [reference - matters, reference + matters]
     chart = Chart(
         title, description, Axis.over(numbers, label), Axis.of(names),
-        height=_TOP + _BOTTOM + 24 * len(rows),
+        height=_TOP + _BOTTOM + (34 if dots else 24) * len(rows),
     )  # fmt: skip
     if reference is not None:
-        chart.guide((reference, -0.5), (reference, len(rows) - 0.5))
-    for row, (_, value, low, high) in enumerate(rows):
-        series = min(row, 1)
-        if low is not None and high is not None:
-            chart.span((low, row), (high, row), series)
+        if matters:
+            left, right = reference - matters, reference + matters
+            chart.band([(left, -0.5), (left, end)], [(right, -0.5), (right, end)], SERIES - 1)
+        chart.guide((reference, -0.5), (reference, end))
+    for row, (name, value, low, high) in enumerate(rows):
+        series, known = min(row, 1) if first else 0, low is not None and high is not None
+        if row < len(dots):
+            chart.dots([(one, row + 0.28) for one in dots[row]])
+        if known:
+            chart.span((low or 0.0, row), (high or 0.0, row), series)
         if value is not None:
-            chart.marks([(value, row)], series, size=5)
+            ends = f" [{low:.4g}, {high:.4g}]" if known else ""
+            chart.marks([(value, row)], series, size=5, text=f"{name}: {value:.4g}{ends}")
     return chart
 
 
@@ -238,6 +343,11 @@ def _step(width: float) -> float:
     rough = width / 5
     power = 10.0 ** math.floor(math.log10(rough))
     return power * next(m for m in (1, 2, 5, 10) if m * power >= 0.8 * rough)
+
+
+def _short(text: str) -> str:
+    """As much as an axis has room for."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _finite(*values: float) -> bool:
