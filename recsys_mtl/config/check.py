@@ -99,7 +99,14 @@ def _tasks(config: Config) -> Iterator[Finding]:
     if "shared" in config.tasks:
         yield Finding(("tasks", "shared"), "'shared' is the name of the shared experts")
     seen: dict[tuple[str, ...], str] = {}
+    shares: dict[str, float] = {}
     for name, task in config.tasks.items():
+        share = shares.setdefault(label_of(name, task), task.label_share)
+        if task.label_share != share:
+            yield Finding(
+                ("tasks", name, "label_share"),
+                "tasks of one label column share its labels", show(share), show(task.label_share),
+            )  # fmt: skip
         space = " ".join((task.only_where or "").split())
         first = seen.setdefault((task.kind, label_of(name, task), space, task.event), name)
         if first != name:

@@ -41,6 +41,11 @@ class TaskConfig(OpenUnion, MovedKeys):
         None, description="sample space, such as `click == 1`; other rows count as unlabelled"
     )
     null_values: list[Value] = Field([], description="label values that mean unlabelled")
+    label_share: Annotated[float, Field(gt=0.0, le=1.0)] = Field(
+        1.0,
+        description="share of the training and validation labels that are used, drawn by the seed, "
+        "a smaller share from a larger one; test rows have all: for learning curves",
+    )
     kind: str
 
     @classmethod

@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recsys_mtl.columns.numbers import are_numbers
@@ -72,7 +72,14 @@ def open_splits(
     wanted = columns.wanted + of_split
     for source in distinct(sources):
         _require_columns(config, source, wanted, others=run is not None)
-    return Splits.of(sources, whose.data.split, whose.seed)
+    splits = Splits.of(sources, whose.data.split, whose.seed)
+    return replace(splits, label_shares=_label_shares(config))
+
+
+def _label_shares(config: Config) -> dict[str, float]:
+    """By label column, where it is not 1."""
+    shares = {label_of(name, task): task.label_share for name, task in config.tasks.items()}
+    return {column: share for column, share in shares.items() if share < 1.0}
 
 
 def open_rows(
@@ -182,6 +189,7 @@ def _require_columns(
         if column not in columns
     ]
     used = {column for column, _ in wanted}
+    shares = _label_shares(config)
     for name, task in config.tasks.items():
         if task.only_where is None:
             continue
@@ -193,6 +201,13 @@ def _require_columns(
             problems += error.problems
         else:
             used |= set(condition.columns)
+            problems += [
+                Problem(
+                    f"a condition reads '{column}', of which label_share drops labels", where,
+                    "no condition on such a column", fix="leave label_share out",
+                )
+                for column in sorted(shares.keys() & set(condition.columns))
+            ]  # fmt: skip
     problems += source.problems(c for c in columns if c in used)
     ignored = ["*"] if others else [*config.data.ignore, *map(str.strip, config.data.ignore)]
     unused = [

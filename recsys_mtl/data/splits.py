@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, NamedTuple
 
 import polars as pl
 
+from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.data import (
     DataConfig,
@@ -47,6 +48,7 @@ class Span(NamedTuple):
 
 
 _ALL = Span()
+_AFTER_OTHER_DRAWS = 3  # the seed itself splits, the next two take samples and negatives
 
 
 def open_sources(
@@ -107,6 +109,7 @@ class Splits:
             rows, "negatives_left_out".
         negatives: thins the training rows; None: all of them.
         blocks: where the training rows lie; None: not counted yet, see `counted`.
+        label_shares: shares of the training and validation labels that are used, by column.
     """
 
     sources: dict[SplitName, Source]
@@ -116,6 +119,7 @@ class Splits:
     _bounds: Bounds | None
     negatives: Negatives | None = None
     blocks: Blocks | None = None
+    label_shares: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sources: dict[SplitName, Source], config: SplitConfig, seed: int) -> Splits:
@@ -185,6 +189,22 @@ class Splits:
         self, columns: list[str], splits: tuple[SplitName, ...], span: Span
     ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
         """`iterate` of all rows."""
+        for split, frame in self._rows(columns, splits, span):
+            yield split, frame if split == "test" else self._labelled(frame)
+
+    def _labelled(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same rows, of which some have lost a label."""
+        for column, share in self.label_shares.items():
+            if column in frame.columns:
+                rows = frame[ROW].cast(pl.UInt64).to_numpy()
+                used = pl.Series(uniform(rows, self._seed + _AFTER_OTHER_DRAWS) < share)
+                frame = frame.with_columns(pl.when(used).then(column).alias(column))
+        return frame
+
+    def _rows(
+        self, columns: list[str], splits: tuple[SplitName, ...], span: Span
+    ) -> Iterator[tuple[SplitName, pl.DataFrame]]:
+        """The rows as they lie in the files."""
         if isinstance(self._config, FileSplitConfig):
             for split in splits:
                 for first_row, frame in span.of(self.sources[split], columns):

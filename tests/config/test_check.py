@@ -97,6 +97,10 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
         ["tasks.shared: 'shared' is the name of the shared experts"],
     ),
     (
+        {"tasks": {"again": {"kind": "binary", "label": "buy", "label_share": 0.5}}},
+        ["tasks.again.label_share: tasks of one label column share its labels"],
+    ),
+    (
         {"tasks": {"again": {"kind": "binary", "label": "buy", "only_where": " click  == 1"}}},
         ["tasks.again.label: task 'again' is task 'buy' again"],
     ),

@@ -262,6 +262,30 @@ def test_all_column_problems_are_reported_together(folder: Path) -> None:
     assert "'user'" in caught.value.problems[3].fix
 
 
+def test_a_share_of_the_labels_trains_and_all_of_them_test(folder: Path) -> None:
+    made = config(folder)
+    half = made.tasks["buy"].model_copy(update={"label_share": 0.5})
+    complete, thin = (
+        prepare(c) for c in (made, made.model_copy(update={"tasks": {**made.tasks, "buy": half}}))
+    )
+    for split, some in (("train", True), ("valid", True), ("test", False)):
+        one, other = rows(complete, split).labels, rows(thin, split).labels
+        known, left = ~one.isnan(), ~other.isnan()
+        assert torch.equal(known[:, 0], left[:, 0])
+        assert not (left & ~known).any()
+        assert torch.equal(known[:, 1], left[:, 1]) != some
+        if some:
+            assert left[:, 1].sum() / known[:, 1].sum() == pytest.approx(0.5, abs=0.15)
+        assert torch.equal(one[left], other[left])
+
+
+def test_labels_that_a_condition_reads_are_not_dropped(folder: Path) -> None:
+    made = config(folder)
+    click = made.tasks["click"].model_copy(update={"label_share": 0.5})
+    with pytest.raises(UserError, match="a condition reads 'click', of which label_share"):
+        prepare(made.model_copy(update={"tasks": {**made.tasks, "click": click}}))
+
+
 def test_a_column_that_only_a_held_out_file_lacks(folder: Path) -> None:
     frame = pl.read_parquet(folder / "rows.parquet")
     frame.drop("age").write_parquet(folder / "test.parquet")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,21 @@ def test_an_empty_split_or_an_unknown_column_is_refused(
     one.write_parquet(folder / "whole.parquet")
     with pytest.raises(UserError, match=message):
         cut(folder, split)
+
+
+def test_a_share_of_the_labels_is_drawn_by_the_seed_and_test_rows_keep_theirs(folder: Path) -> None:
+    def labelled(share: float, seed: int = 0) -> dict[str, set[int]]:
+        splits = replace(cut(folder, KINDS["fraction"], seed=seed), label_shares={"t": share})
+        kept = {}
+        for split in SPLITS:
+            rows = pl.concat(list(splits.frames(split, ["id", "t"])))
+            assert rows.height == splits.counts[split]  # rows stay, labels go
+            kept[split] = set(rows.filter(pl.col("t").is_not_null())["id"].to_list())
+        return kept
+
+    complete, half, tenth = (labelled(share) for share in (1.0, 0.5, 0.1))
+    for split in ("train", "valid"):
+        assert tenth[split] < half[split] < complete[split]
+        assert len(half[split]) / len(complete[split]) == pytest.approx(0.5, abs=0.08)
+    assert tenth["test"] == half["test"] == complete["test"]
+    assert labelled(0.5, seed=1)["train"] != half["train"]
