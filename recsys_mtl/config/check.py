@@ -248,6 +248,8 @@ def _training(config: Config) -> Iterator[Finding]:
     if training.device == "cpu" and training.precision == "fp16":
         at = ("training", "precision")
         yield Finding(at, "fp16 does not train on a cpu", found="fp16", fix="use bf16")
+    if training.compile == "graph":
+        yield from _captured(config)
     metric = training.early_stopping.metric
     if metric == "loss":
         return
@@ -266,6 +268,22 @@ def _training(config: Config) -> Iterator[Finding]:
     elif name not in (known := followed(config, task)):
         what = f"no metric of a {config.tasks[task].kind} task"
         yield Finding(path, what, found=show(name), fix=did_you_mean(name, known))
+
+
+def _captured(config: Config) -> Iterator[Finding]:
+    """A graph's outputs are overwritten when it runs again, so a step runs it once."""
+    path: KeyPath = ("training", "compile")
+    if config.training.device == "cpu":
+        yield Finding(path, "graph is of CUDA", found="training.device cpu", fix="use on or off")
+    again = {
+        "adatt": config.adatt.mechanism != "off",
+        "combiner": config.combiner.name != "sum" or config.combiner.diagnostics is not None,
+        "balancing": config.balancing.name in ("gradnorm", "famo"),
+    }
+    for section, passes in again.items():
+        if passes:
+            what = f"{section} needs more than one pass in a step, a graph gives one"
+            yield Finding(path, what, found="graph", fix="use on or off")
 
 
 def followed(config: Config, task: str) -> tuple[str, ...]:

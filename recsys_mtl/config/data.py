@@ -87,6 +87,13 @@ class DataConfig(Section):
         "auto", description="auto keeps encoded rows in memory when they fit memory_limit_mb"
     )
     memory_limit_mb: PositiveInt = Field(1024, description="MiB of encoded rows; see loading")
+    rows_on: Literal["auto", "host", "device"] = Field(
+        "auto",
+        description="where training rows held in memory are selected; device: on the GPU, without "
+        "copies in a step; host: a thread makes batches, copied beside the step before; auto: "
+        "device where they take at most a quarter of the GPU's free memory; the batches are the "
+        "same, and on a CPU it is one memory",
+    )
     shuffle_buffer: PositiveInt = Field(200_000, description="rows shuffled together when streamed")
     lanes: Literal[1, 2, 4, 8, 16, 32, 64, 128] = Field(
         8,

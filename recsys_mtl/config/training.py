@@ -130,10 +130,11 @@ class TrainingConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of matrix products; fp16 on CUDA only"
     )
-    compile: Literal["auto", "off", "on"] = Field(
+    compile: Literal["auto", "off", "on", "graph"] = Field(
         "auto",
         description="experts and towers by torch.compile, which needs a C++ compiler on a CPU and "
-        "Triton on a GPU; auto: off, as it is slower on a CPU and not yet measured on a GPU",
+        "Triton on a GPU; graph: as CUDA graphs too, of steps with one pass; auto: off, as it is "
+        "slower on a CPU and not yet measured on a GPU",
     )
     epochs: PositiveInt = Field(10, description="most passes over the training rows")
     batch_size: PositiveInt = Field(1024, description="rows of a step, of all processes")

@@ -5,14 +5,18 @@ Shapes: B rows, T tasks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from recsys_mtl.features.block import FeatureBlock, ItemIds, take
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ class Batch:
     @property
     def num_bytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(t.numel() * t.element_size() for t in self._tensors())
+        keys = () if self.keys is None else (self.keys,)
+        return sum(t.numel() * t.element_size() for t in (*self.tensors(), *keys))
 
     def select(self, rows: Tensor) -> Batch:
         """The given rows in the given order; `rows` is (B',) int64. On the CPU."""
@@ -84,6 +89,21 @@ class Batch:
             {layout: block.select(rows) for layout, block in self.blocks.items()},
             labels=take(self.labels, rows),
             weights=take(self.weights, rows),
+            keys=None if self.keys is None else take(self.keys, rows),
+        )
+
+    def gather(self, rows: Tensor, there: Tensor, totals: Mapping[str, Sequence[int]]) -> Batch:
+        """The same as `select`, on any device, which it does not wait for.
+
+        Args:
+            rows: (B',) int64, on the CPU.
+            there: the same on the device.
+            totals: by layout of lists, the entries of each list in these rows together.
+        """
+        return Batch(
+            {name: b.gather(there, totals.get(name, ())) for name, b in self.blocks.items()},
+            labels=self.labels.index_select(0, there),
+            weights=self.weights.index_select(0, there),
             keys=None if self.keys is None else take(self.keys, rows),
         )
 
@@ -96,27 +116,46 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        """The same rows on another device."""
+        """The same rows on another device; keys stay."""
         if device == self.weights.device:
             return self
-        blocks = {
-            layout: block.with_tensors(_moved(t, device) for t in block.tensors().values())
-            for layout, block in self.blocks.items()
-        }
-        labels, weights = (_moved(t, device) for t in (self.labels, self.weights))
-        return Batch(blocks, labels, weights, self.keys, self.padding)
+        return self.changed(lambda tensor: moved(tensor, device))
 
-    def _tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> Iterator[Tensor]:
+        """All tensors that a device gets."""
         for block in self.blocks.values():
             yield from block.tensors().values()
         yield from (self.labels, self.weights)
-        yield from () if self.keys is None else (self.keys,)
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same rows, every tensor as `change` gives it; keys stay."""
+        blocks = {
+            layout: block.with_tensors(map(change, block.tensors().values()))
+            for layout, block in self.blocks.items()
+        }
+        labels, weights = change(self.labels), change(self.weights)
+        return Batch(blocks, labels, weights, self.keys, self.padding)
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """On the device; a copy to a GPU is from pinned memory, which nothing waits for."""
     pins = device.type == "cuda" and tensor.device.type == "cpu"
-    return (tensor.pin_memory() if pins else tensor).to(device, non_blocking=True)
+    return (pinned(tensor) if pins else tensor).to(device, non_blocking=True)
+
+
+def pinned(tensor: Tensor) -> Tensor:
+    """The same in memory that a GPU copies from while the host works, if there is some left."""
+    try:
+        return tensor if tensor.is_pinned() else tensor.pin_memory()
+    except RuntimeError as error:
+        _no_pinned_memory(str(error).splitlines()[0])
+        return tensor
+
+
+@cache
+def _no_pinned_memory(reason: str) -> None:
+    """Warn, once."""
+    _log.warning("batches are not pinned in memory, and copied slower: %s", reason)
 
 
 def padding(batch: Batch) -> Batch:

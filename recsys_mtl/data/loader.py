@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recsys_mtl.data.batch import Batch, concat
 from recsys_mtl.data.prefetch import made_ahead
@@ -126,7 +127,7 @@ class MemoryLoader(SharedBatches):
     """Batches of encoded rows held in memory.
 
     Args:
-        rows: all rows.
+        rows: all rows; an attribute too.
         batch_size: rows per batch, of all processes.
         shuffle: whether each epoch has a random order of its own.
         seed: decides the orders.
@@ -145,19 +146,26 @@ class MemoryLoader(SharedBatches):
         world: int = 1,
     ) -> None:
         super().__init__(rows.num_rows, batch_size, rank, world)
-        self._all = rows
+        self.rows = rows
         self._shuffle = shuffle
         self._seed = seed
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """The batches of an epoch without the first `start_batch` ones."""
-        if self._shuffle:
-            order = torch.randperm(self.num_rows, generator=generator(self._seed, epoch))
-        else:
-            order = torch.arange(self.num_rows)
+        order = self.order(epoch)
         for batch in range(start_batch, self.num_batches):
-            start, end = self._rows(batch)
-            yield self._all.select(order[start:end][self._own(start)])
+            yield self.rows.select(order[self.own(batch)])
+
+    def order(self, epoch: int) -> Tensor:
+        """(rows,) int64 order of an epoch."""
+        if self._shuffle:
+            return torch.randperm(self.num_rows, generator=generator(self._seed, epoch))
+        return torch.arange(self.num_rows)
+
+    def own(self, batch: int) -> slice:
+        """This process' rows of a batch, in an epoch's order."""
+        start, end = self._rows(batch)
+        return slice(start + self._own(start).start, end, self._world)
 
 
 class StreamLoader(SharedBatches):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl.columns.coder import UNKNOWN_ROW
-from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.batch import Batch, moved
 from recsys_mtl.data.loader import ChangedLoader, Loader
 from recsys_mtl.features.block import TableBlock
 
@@ -27,7 +27,7 @@ class UnknownDropout(ChangedLoader):
 
     def __init__(self, loader: Loader, rates: Mapping[str, Tensor]) -> None:
         super().__init__(loader)
-        self._rates = dict(rates)
+        self._rates = dict(rates)  # where the batches are
 
     def _changed(self, batch: Batch) -> Batch:
         blocks = {
@@ -37,7 +37,8 @@ class UnknownDropout(ChangedLoader):
         return replace(batch, blocks=blocks)
 
     def _drawn(self, feature: str, rows: Tensor) -> Tensor:
-        rates = self._rates.get(feature)
-        if rates is None:
+        if feature not in self._rates:
             return rows
-        return rows.masked_fill(torch.rand(rows.shape) < rates[rows], UNKNOWN_ROW)
+        rates = self._rates[feature] = moved(self._rates[feature], rows.device)
+        draws = moved(torch.rand(rows.shape), rows.device)
+        return rows.masked_fill(draws < rates[rows], UNKNOWN_ROW)

@@ -59,6 +59,15 @@ class FeatureBlock(ABC):
     def select(self, rows: Tensor) -> Self:
         """The given rows, (B',) int64, in the given order. On the CPU."""
 
+    def gather(self, rows: Tensor, totals: Sequence[int]) -> Self:
+        """The same as `select`, on the block's device, which it does not wait for.
+
+        Args:
+            rows: (B',) int64, there.
+            totals: (M,) entries of each list in these rows together.
+        """
+        return self.with_tensors(t.index_select(0, rows) for t in self.tensors().values())
+
     @abstractmethod
     def head(self, count: int) -> Self:
         """The first rows, on any device."""
@@ -231,6 +240,17 @@ class Ragged(FeatureBlock):
             name: _entries(values, starts[:, m], lengths[:, m])
             for m, (name, values) in enumerate(self.values.items())
         }
+        return type(self)(values, lengths)
+
+    def gather(self, rows: Tensor, totals: Sequence[int]) -> Self:
+        """The same as `select`, on the block's device, which it does not wait for."""
+        starts, lengths = (t.index_select(0, rows) for t in (self._starts, self.lengths))
+        offsets = starts - (torch.cumsum(lengths, 0) - lengths)  # from a new entry to the old one
+        values = {}
+        for m, ((name, entries), total) in enumerate(zip(self.values.items(), totals, strict=True)):
+            own = torch.repeat_interleave(offsets[:, m], lengths[:, m], output_size=total)
+            new = torch.arange(total, device=rows.device)
+            values[name] = entries.index_select(0, own + new)
         return type(self)(values, lengths)
 
     def head(self, count: int) -> Self:

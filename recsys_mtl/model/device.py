@@ -54,6 +54,22 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         )
 
 
+def check_compile(compiled: str, device: torch.device) -> None:
+    """Refuse CUDA graphs elsewhere.
+
+    Raises:
+        UserError: they are asked for.
+    """
+    if compiled == "graph" and device.type != "cuda":
+        raise wrong(
+            "graph is of CUDA",
+            where="training.compile",
+            expected="on or off",
+            found=f"graph on device {device.type}",
+            fix="set training.compile=off, or train on a GPU",
+        )
+
+
 @cache
 def slowdown_in_bf16() -> float:
     """Time of a matrix product in bf16 on this CPU, relative to float32; measured once, in ms."""

@@ -23,7 +23,7 @@ from recsys_mtl.version import installed_version
 log = logging.getLogger(__name__)
 Resume = Literal["auto", "never"] | int
 """`auto`: from the newest checkpoint that is not damaged, if there is one; `never`; or the step."""
-_FREE = ("training.checkpoints.", "training.distributed.", "training.threads")
+_FREE = ("training.checkpoints.", "training.distributed.", "training.threads", "data.rows_on")
 _ANEW = "start anew with --resume never, or give another folder with --out"
 
 

@@ -70,6 +70,7 @@ class TrainingStep:
         table_learning_rate: peak rate of the tables' optimizer.
         transfer: adaTT; None: off.
         combining: of the tasks' gradients; None: one backward pass of their sum.
+        captured: whether the network runs as CUDA graphs, whose outputs last until the next step.
 
     Attributes:
         waits: whether a step knows at once that its batch has to be skipped.
@@ -87,6 +88,7 @@ class TrainingStep:
         table_learning_rate: float,
         transfer: Transfer | None = None,
         combining: Combining | None = None,
+        captured: bool = False,
     ) -> None:
         self.network = network
         self.losses = losses
@@ -96,6 +98,7 @@ class TrainingStep:
         self.combining = combining
         self._precision = precision
         self._clip_norm = clip_norm
+        self._captured = captured
         self.device = network.dense_parameters()[0].device
         self.waits = self.device.type == "cpu"
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -128,6 +131,8 @@ class TrainingStep:
             batch: already on the network's device.
             number: of the step in the training, from 0.
         """
+        if self._captured:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with autocast(self._precision, self.device):
             cut = self.network.cut(batch)
         every = AllRows.of(self.losses, batch)

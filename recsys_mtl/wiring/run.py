@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,6 +73,8 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         network.ple.requires_grad_(False)
     if training.compile == "on":
         compile_dense(network)
+    if training.compile == "graph":
+        capture_dense(network)
     dense = {id(p) for p in network.dense_parameters() if p.requires_grad}
     named = [(name, p) for name, p in network.named_parameters() if id(p) in dense]
     return TrainingStep(
@@ -88,6 +91,7 @@ def build_step(config: Config, network: MultiTaskNetwork, device: torch.device) 
         table_learning_rate=0.0 if "tables" in training.freeze else training.tables.learning_rate,
         transfer=transfer,
         combining=build_combining(config, network, losses),
+        captured=training.compile == "graph",
     )
 
 
@@ -103,6 +107,27 @@ def compile_dense(network: MultiTaskNetwork, **options: Any) -> None:
     functorch_config.donated_buffer = False  # combiners pass backward through a graph many times
     for part in (network.ple, network.towers):
         part.compile(**options)
+
+
+def capture_dense(network: MultiTaskNetwork, backend: str = "inductor") -> None:
+    """Let experts and towers train as CUDA graphs, one for each size of a batch.
+
+    Evaluation stays eager: a graph's outputs do not outlive its next run.
+
+    Args:
+        network: the model.
+        backend: of `torch.compile`; `inductor` captures graphs.
+    """
+    mode = "reduce-overhead" if backend == "inductor" else None
+    for part in (network.ple, network.towers):
+        captured = torch.compile(part.forward, backend=backend, mode=mode, dynamic=False)
+        part.forward = partial(_training_or_not, part, captured, part.forward)  # type: ignore[method-assign]
+
+
+def _training_or_not(
+    part: nn.Module, training: Callable[..., Any], other: Callable[..., Any], *args: Any
+) -> Any:
+    return (training if part.training else other)(*args)
 
 
 def _learned(transfer: Transfer | None) -> Iterable[tuple[str, nn.Parameter]]:

@@ -23,12 +23,18 @@ from recsys_mtl.data.splits import SplitName
 from recsys_mtl.data.unknown import UnknownDropout
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.model import MultiTaskNetwork
-from recsys_mtl.model.device import check_precision, pick_device, warn_of_slow_precision
+from recsys_mtl.model.device import (
+    check_compile,
+    check_precision,
+    pick_device,
+    warn_of_slow_precision,
+)
 from recsys_mtl.process_group import share_threads
 from recsys_mtl.training import Epoch, Trainer, TrainingResult, Validation
 from recsys_mtl.training.evaluate import Scores, mean_loss
 from recsys_mtl.training.optim_state import optimizer_tensors
 from recsys_mtl.training.skips import diverged
+from recsys_mtl.wiring.device_rows import rows_for
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.run import build_evaluator, build_plan, build_step
 from recsys_mtl.wiring.warm_start import Taken, start_from
@@ -169,6 +175,7 @@ def build_trainer(
     training = config.training
     device = pick_device(training.device)
     check_precision(training.precision, device)
+    check_compile(training.compile, device)
     share_threads(training.threads)
     if parallel.rank() == 0:
         warn_of_slow_precision(training.precision, device)
@@ -195,7 +202,8 @@ def build_trainer(
         )
         on_epoch(epoch)
 
-    plan, train = build_plan(config), _training_rows(config, preprocessor, loaders["train"])
+    rows = rows_for(step.device, loaders["train"], config.data.rows_on)
+    plan, train = build_plan(config), _training_rows(config, preprocessor, rows)
     return Trainer(step, train, validate, plan, on_epoch=report, on_step=on_step)
 
 

@@ -46,6 +46,19 @@ def stop_on(metric: str) -> dict[str, Any]:
 
 CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({}, []),
+    ({"training": {"compile": "graph"}}, []),
+    (
+        {
+            "training": {"compile": "graph", "device": "cpu"},
+            "balancing": {"name": "famo"},
+            "combiner": {"name": "sum", "diagnostics": 5},
+        },
+        [
+            "training.compile: graph is of CUDA",
+            "training.compile: combiner needs more than one pass in a step, a graph gives one",
+            "training.compile: balancing needs more than one pass in a step, a graph gives one",
+        ],
+    ),
     (
         {"features": {"years": {"kind": "numeric", "column": "age"}}},
         [],

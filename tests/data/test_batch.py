@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.data.batch import Batch, concat
+from recsys_mtl.features.block import ItemIds, Ragged, SequenceIds, SequenceNumbers
 from tests.encoded import data_spec, encoded
 
 SPEC = data_spec(
@@ -50,6 +53,31 @@ def test_select_takes_rows_with_their_lists(lists, data):
     assert picked.labels.shape == (len(rows), 4)
     if rows:
         assert _lists(picked) == [lists[row] for row in rows]
+
+
+@given(_LISTS, st.data())
+def test_a_device_selects_the_same_rows(lists, data):
+    """Of every kind of block; keys stay on the host."""
+    rows = torch.tensor(data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=9))).long()
+    plain, (entries, lengths) = _batch(lists), _batch(lists)["seen"]
+    ragged = {"a": entries, "b": entries.flip(0)}, lengths[:, None].repeat(1, 2)
+    numbers = {name: values / 3 for name, values in ragged[0].items()}, ragged[1]
+    more = (SequenceIds(*ragged), SequenceNumbers(*numbers), ItemIds(plain["city"][:, None], {}))
+    batch = replace(
+        plain,
+        blocks={**plain.blocks, **{block.layout: block for block in more}},
+        keys=torch.arange(2 * len(lists)).view(-1, 2),
+    )
+    totals = {
+        name: block.lengths[rows].sum(0).tolist()
+        for name, block in batch.blocks.items()
+        if isinstance(block, Ragged)
+    }
+    there, here = batch.gather(rows, rows, totals), batch.select(rows)
+    assert there.blocks.keys() == here.blocks.keys()
+    for one, other in zip(there.tensors(), here.tensors(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(there.keys, here.keys)
 
 
 @given(_LISTS, _LISTS)

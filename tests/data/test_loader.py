@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.lanes import BlockedRows, LaneLoader
 from recsys_mtl.data.loader import Loader, MemoryLoader, StreamLoader, loading_threads
+from recsys_mtl.data.on_device import CopiedLoader, HeldLoader
 from recsys_mtl.data.prefetch import made_ahead
 from recsys_mtl.data.unknown import UnknownDropout
+from recsys_mtl.errors import UserError
+from recsys_mtl.wiring import device_rows
 from tests.encoded import numbered, row_numbers
 
 
@@ -46,10 +50,92 @@ def _stream(rows: int, batch_size: int, *, chunk: int = 7, **ranks: int) -> Load
     return StreamLoader(chunks, num_rows=rows, batch_size=batch_size, **ranks)
 
 
-def test_rare_categories_are_drawn_to_be_unknown():
+def _held(rows: int, batch_size: int, **options) -> Loader:
+    return HeldLoader(_memory(rows, batch_size, **options), torch.device("cpu"))
+
+
+class _Stream:
+    """A stream of a GPU, without one: notes what is asked of it."""
+
+    def __init__(self, notes: list[str], name: str) -> None:
+        self.notes, self.name = notes, name
+
+    def __enter__(self) -> None:
+        self.notes.append(f"into {self.name}")
+
+    def __exit__(self, *error: object) -> None:
+        self.notes.append(f"out of {self.name}")
+
+    def wait_stream(self, other: _Stream) -> None:
+        self.notes.append(f"{self.name} waits for {other.name}")
+
+
+@pytest.fixture
+def notes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Of streams."""
+    notes: list[str] = []
+    side, main = _Stream(notes, "side"), _Stream(notes, "main")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: side)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: main)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda _, s: notes.append(f"of {s.name}"))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor.clone())
+    return notes
+
+
+def test_a_batch_is_copied_beside_the_work_before_it_is_used(notes):
+    here = _memory(50, 8)
+    loader = CopiedLoader(here, torch.device("cpu"))
+    assert row_numbers(loader, 1, 2) == row_numbers(here, 1, 2)
+    batches = loader.epoch(1)
+    notes.clear()
+    tensors = len([*next(batches).tensors()])
+    assert notes == ["into side", "out of side", "main waits for side", *["of main"] * tensors]
+    batches.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+@pytest.mark.parametrize(
+    ("rows_on", "free", "kind"),
+    [
+        ("auto", 4.0, HeldLoader),
+        ("auto", 3.9, CopiedLoader),
+        ("host", 99.0, CopiedLoader),
+        ("device", 0.0, HeldLoader),
+    ],
+)
+def test_rows_are_held_where_there_is_room(notes, monkeypatch, rows_on, free, kind):
+    here = _memory(50, 8)
+    free = int(free * here.rows.num_bytes)
+    monkeypatch.setattr(device_rows, "_free", lambda device: free)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **kwargs: tensor)
+    loader = device_rows.rows_for(torch.device("cuda"), here, rows_on)
+    assert isinstance(loader, kind)
+    assert row_numbers(loader, 3) == row_numbers(here, 3)
+
+
+def test_what_a_gpu_cannot_do_is_left_to_the_host(caplog, monkeypatch):
+    cuda, here, stream = torch.device("cuda"), _memory(50, 8), _stream(50, 8)
+    out = torch.OutOfMemoryError("out of memory\nmore")
+    for owner, name in ((torch.Tensor, "to"), (torch.cuda, "Stream")):
+        monkeypatch.setattr(owner, name, Mock(side_effect=out))
+    monkeypatch.setattr(device_rows, "_free", lambda device: 10**9)
+    assert device_rows.rows_for(cuda, here, "auto") is here
+    assert caplog.messages == [
+        "training rows stay on the host: out of memory",
+        "a step copies its batch itself: out of memory",
+    ]
+    assert device_rows.rows_for(cuda, stream, "auto") is stream
+    for loader, message in ((here, "cannot be held on cuda"), (stream, "streamed rows cannot")):
+        with pytest.raises(UserError, match=message):
+            device_rows.rows_for(cuda, loader, "device")
+
+
+@pytest.mark.parametrize("make", [_memory, _held])
+def test_rare_categories_are_drawn_to_be_unknown(make):
     """Every value by its own rate, anew in every epoch, from the global generator."""
     rates = {"user": torch.linspace(0, 1, 99), "seen": torch.full((99,), 0.5)}
-    rows = UnknownDropout(_memory(90, 30), rates)
+    rows = UnknownDropout(make(90, 30), rates)
     assert (rows.num_rows, rows.num_batches) == (90, 3)
     torch.manual_seed(5)
     state, dropped = torch.get_rng_state(), list(rows.epoch(2))
@@ -71,7 +157,7 @@ def test_rare_categories_are_drawn_to_be_unknown():
     assert 0 < sum((batch["user"] == 0).sum() for batch in dropped) < 90
 
 
-@pytest.mark.parametrize("make", [_memory, _lanes, _stream])
+@pytest.mark.parametrize("make", [_memory, _held, _lanes, _stream])
 @settings(max_examples=20)
 @given(rows=st.integers(0, 60), batch_size=st.integers(1, 25), epoch=st.integers(0, 3))
 def test_every_row_comes_once_and_only_the_last_batch_is_smaller(make, rows, batch_size, epoch):
@@ -92,14 +178,14 @@ def test_seed_and_epoch_decide_the_order(make):
     assert order != [list(range(i, min(i + 8, 50))) for i in range(0, 50, 8)]
 
 
-@pytest.mark.parametrize("make", [_memory, _lanes, _stream])
+@pytest.mark.parametrize("make", [_memory, _held, _lanes, _stream])
 @pytest.mark.parametrize("start", [0, 1, 3, 6, 7, 9])
 def test_an_epoch_resumes_from_any_batch(make, start):
     loader = make(50, 8)
     assert row_numbers(loader, 2, start) == row_numbers(loader, 2)[start:]
 
 
-@pytest.mark.parametrize("make", [_memory, _lanes, _stream])
+@pytest.mark.parametrize("make", [_memory, _held, _lanes, _stream])
 @pytest.mark.parametrize("world", [2, 8])
 @pytest.mark.parametrize(("rows", "batch_size"), [(35, 8), (20, 6), (3, 4)])
 def test_processes_share_the_same_batches(make, world, rows, batch_size):

@@ -3,7 +3,13 @@ import torch
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.model import device
-from recsys_mtl.model.device import autocast, check_precision, pick_device, warn_of_slow_precision
+from recsys_mtl.model.device import (
+    autocast,
+    check_compile,
+    check_precision,
+    pick_device,
+    warn_of_slow_precision,
+)
 
 
 def test_auto_is_what_torch_finds():
@@ -23,6 +29,13 @@ def test_fp16_on_a_cpu_is_refused():
         check_precision("fp16", torch.device("cpu"))
     check_precision("bf16", torch.device("cpu"))
     check_precision("fp16", torch.device("cuda"))
+
+
+def test_graphs_are_of_cuda():
+    check_compile("graph", torch.device("cuda"))
+    check_compile("on", torch.device("cpu"))
+    with pytest.raises(UserError, match=r"training\.compile: graph is of CUDA"):
+        check_compile("graph", torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

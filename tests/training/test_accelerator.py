@@ -12,6 +12,8 @@ from torch import Tensor
 from recsys_mtl.columns.spec import TableSpec, TaskSpec
 from recsys_mtl.config.schema import Config
 from recsys_mtl.data.batch import Batch
+from recsys_mtl.data.loader import MemoryLoader
+from recsys_mtl.data.on_device import HeldLoader
 from recsys_mtl.errors import UserError
 from recsys_mtl.gradients.cagt import CAGT
 from recsys_mtl.gradients.partition import Partition
@@ -19,8 +21,9 @@ from recsys_mtl.model import device as devices
 from recsys_mtl.training import trainer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
-from recsys_mtl.wiring.run import build_step, compile_dense
+from recsys_mtl.wiring.run import build_step, capture_dense, compile_dense
 from tests.encoded import data_spec, encoded
+from tests.gpu.steps import small_rows
 from tests.training.conftest import SPEC, make_config, make_rows
 from tests.training.launches import launches, meta
 
@@ -70,6 +73,15 @@ def test_a_step_neither_waits_nor_launches_much(
     assert counts.total() <= most, (counts.total(), counts.most_common())
 
 
+def test_a_batch_of_rows_held_there_neither_waits_nor_is_copied(meta: torch.device) -> None:
+    """`Launches` refuses a copy between devices, lists included."""
+    loader = MemoryLoader(small_rows(0), batch_size=16, shuffle=True, seed=0)
+    batches = HeldLoader(loader, meta).epoch(0)
+    counts = launches(lambda _: next(batches))
+    assert counts["repeat_interleave"] == 1
+    assert counts.total() <= 16, counts.most_common()
+
+
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that do everything as on an accelerator."""
@@ -113,11 +125,14 @@ def test_batched_products_give_the_same_step(sections, request: pytest.FixtureRe
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # within torch
-@pytest.mark.parametrize("sections", [{}, {"combiner": {"name": "cagt"}}])
-def test_a_compiled_step_is_the_same(sections) -> None:
+@pytest.mark.parametrize(
+    ("compiling", "sections"),
+    [(compile_dense, {}), (compile_dense, {"combiner": {"name": "cagt"}}), (capture_dense, {})],
+)
+def test_a_compiled_step_is_the_same(compiling, sections) -> None:
     rows = make_rows(40)
     plain, compiled = step_of(make_config(**sections)), step_of(make_config(**sections))
-    compile_dense(compiled.network, backend="aot_eager")  # the graphs alone: no C++ is compiled
+    compiling(compiled.network, backend="aot_eager")  # the graphs alone: no C++ is compiled
     for step in (plain, compiled):
         step(rows, 0), step(rows, 1)
     assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
@@ -182,7 +197,6 @@ def test_late_reading_changes_no_number() -> None:
 
 
 def _trainer(rows: Batch, *, waits: bool, bad: bool = True) -> trainer.Trainer:
-    from recsys_mtl.data.loader import MemoryLoader
     from recsys_mtl.training import TrainingPlan, Validation
 
     step = step_of(make_config())
