@@ -1,0 +1,69 @@
+"""The documentation site: `make docs` builds it into build/docs, with warnings as errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.writers.html5 import HTML5Translator
+
+from recsys_mtl.version import installed_version
+
+project = "recsys_mtl"
+copyright = "the authors of recsys_mtl, Apache-2.0"
+release = installed_version()
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+]
+default_role = "code"  # docstrings write `name` as Markdown does
+highlight_language = "none"
+nitpicky = True
+nitpick_ignore_regex = [(r"py:class", r".*")]  # types in signatures: also of other packages
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4  # as GitHub makes them, so that links work in both
+myst_fence_as_directive = ["math"]
+nb_execution_mode = "off"  # notebooks are stored with their outputs
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+
+html_theme = "pydata_sphinx_theme"
+html_title = "recsys_mtl"
+html_theme_options = {"show_prev_next": False, "show_toc_level": 2, "navigation_with_keys": False}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_show_sphinx = False
+html_copy_source = False
+html_math_renderer = "mathml"
+copybutton_exclude = ".linenos, .gp, .go"
+copybutton_prompt_text = "$ "
+
+
+def formula(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """MathML, which browsers show by themselves: pages load no script from elsewhere."""
+    block = isinstance(node, nodes.math_block)
+    mathml = convert(node.astext(), display="block" if block else "inline")
+    translator.body.append(f'<div class="formula">{mathml}</div>' if block else mathml)
+    raise nodes.SkipNode
+
+
+def without_empty_list(app: Sphinx, name: str, source: list[str]) -> None:
+    """The page of tutorials before there are any: a list that matches nothing is a warning."""
+    if name == "tutorials/index" and not list(Path(app.srcdir).glob("tutorials/*.ipynb")):
+        source[0] = source[0].partition("```{toctree}")[0]
+
+
+def setup(app: Sphinx) -> None:
+    """Register the renderer of formulas."""
+    app.connect("source-read", without_empty_list)
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(formula, None), block_renderers=(formula, None)
+    )
