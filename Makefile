@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip install -qq
 PINS := .ci/requirements-cpu.txt
+DOCS_PINS := .ci/requirements-docs.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check house bench gpu clean
+.PHONY: help env demo test check docs house bench gpu clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -38,6 +39,14 @@ check: env ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs ## the documentation site, in build/docs; warnings are errors
+	@$(BIN)/sphinx-build -EW --keep-going -q docs build/docs
+	@echo build/docs/index.html
+
+$(VENV)/.docs: $(VENV)/.ready $(DOCS_PINS)
+	@$(PIP) --no-deps -r $(DOCS_PINS)
+	@touch $@
 
 house: ## counts of the code: lines, long files, circles, copies; ROOTS compares checkouts
 	@$(PYTHON) tests/house/house.py $(ROOTS)

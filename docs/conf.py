@@ -23,7 +23,7 @@ extensions = [
 default_role = "code"  # docstrings write `name` as Markdown does
 highlight_language = "none"
 nitpicky = True
-nitpick_ignore_regex = [(r"py:class", r".*")]  # types in signatures: also of other packages
+nitpick_ignore_regex = [(r"py:(class|exc)", r".*")]  # types in signatures: also of other packages
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # as GitHub makes them, so that links work in both
@@ -33,6 +33,9 @@ nb_execution_mode = "off"  # notebooks are stored with their outputs
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+strip_signature_backslash = True  # else `tasks_` of scikit-learn's manners loses its end
+toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "recsys_mtl"

@@ -13,13 +13,14 @@ import typer
 import yaml
 
 from data_synth import load_plan
+from pipelines.nightly import nightly
 from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.cli.main import app
 from recsys_mtl.config import config_from_yaml, load_config
 from recsys_mtl.lifecycle.gate import Gate, load_gate
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
 SYNTHETIC = ROOT / "docs/synthetic.md"
 ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
 GATE = ROOT / "configs/gate.yaml"
@@ -31,7 +32,7 @@ Document = dict[str, Any]
 
 
 def of(paths: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", paths, ids=lambda path: path.name)
+    return pytest.mark.parametrize("page", paths, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def test_there_are_pages_and_configs() -> None:
@@ -42,8 +43,8 @@ def test_there_are_pages_and_configs() -> None:
 # ------------------------------------------------------------------------- configs
 
 
-def yaml_blocks(page: Path) -> list[str]:
-    return re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.S | re.M)
+def yaml_blocks(page: Path, info: str = "yaml") -> list[str]:
+    return re.findall(rf"^```{info}\n(.*?)^```", page.read_text(), re.S | re.M)
 
 
 def guide_config() -> Document:
@@ -109,6 +110,14 @@ def test_every_ready_config_loads(page: Path) -> None:
 
 def test_the_gate_holds_the_defaults() -> None:
     assert load_gate(GATE) == Gate()
+
+
+def test_every_gate_that_is_shown_is_valid(tmp_path: Path) -> None:
+    shown = [block for page in PAGES for block in yaml_blocks(page, "yaml gate")]
+    assert shown
+    for text in shown:
+        (tmp_path / "gate.yaml").write_text(text)
+        assert load_gate(tmp_path / "gate.yaml") != Gate()
 
 
 # --------------------------------------------------------------------------- links
@@ -179,6 +188,35 @@ def test_every_job_and_option_that_is_shown_exists(page: Path) -> None:
         plain = [w for w in words if re.fullmatch(r"[a-z]+", w)]
         assert job or names or not plain, f"{page.name}: no job in `recsys-mtl {' '.join(words)}`"
         assert names <= known[job] | known[""], f"{page.name}: {' '.join(words)}"
+
+
+def test_every_option_of_the_nightly_script_exists() -> None:
+    script = typer.Typer()
+    script.command()(nightly)
+    known = option_names(typer.main.get_command(script))
+    for page in PAGES:
+        for words in re.findall(r"nightly\.py((?:[^\n`]|\\\n)*)", page.read_text()):
+            assert set(re.findall(r"(?<= )--[a-z]+", words)) <= known, f"{page.name}: {words}"
+
+
+def containers(manifest: Any) -> Iterator[Document]:
+    """Every container of a manifest, wherever it is."""
+    if isinstance(manifest, dict):
+        yield from manifest.get("containers", ())
+    for value in manifest.values() if isinstance(manifest, dict) else manifest:
+        if isinstance(value, dict | list):
+            yield from containers(value)
+
+
+def test_every_manifest_is_well_formed_and_runs_jobs_that_exist() -> None:
+    shown = [block for page in PAGES for block in yaml_blocks(page, "yaml manifest")]
+    manifests = [manifest for block in shown for manifest in yaml.safe_load_all(block)]
+    assert all({"apiVersion", "kind", "metadata", "spec"} <= one.keys() for one in manifests)
+    started = [one for manifest in manifests for one in containers(manifest)]
+    jobs = [one["args"] for one in started if one["command"] == ["recsys-mtl"]]
+    assert len(jobs) == 2
+    for job, *words in jobs:
+        assert {word for word in words if word.startswith("--")} <= options()[job]
 
 
 @of(PAGES)

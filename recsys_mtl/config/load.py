@@ -33,6 +33,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: every problem of the file and of the overrides, in the order of the schema;
             contradictions between sections are looked for once each section is valid.
+
+    Example:
+        >>> from recsys_mtl.config import load_config
+        >>> config = load_config("visits.yaml", ["training.epochs=2"])
+        >>> config.name, config.training.epochs, sorted(config.tasks)
+        ('visits', 2, ['churn', 'click', 'conversion', 'value'])
     """
     file = located(path)
     return config_from_yaml(read_text(file), where=str(file), overrides=overrides)
@@ -70,7 +76,22 @@ def section_from_yaml(
 
 
 def config_from_mapping(data: Mapping[str, Any], *, where: str) -> Config:
-    """`load_config` for what a YAML file would hold, such as a dict; `where` names it."""
+    """`load_config` for what a YAML file would hold, such as a dict; `where` names it.
+
+    Example:
+        >>> from recsys_mtl.config import config_from_mapping
+        >>> shop = {
+        ...     "name": "shop",
+        ...     "data": {"path": "rows.parquet"},
+        ...     "features": {"age": {"kind": "numeric"}},
+        ...     "tasks": {"churn": {"kind": "binary", "weight": 2}},
+        ... }
+        >>> config_from_mapping(shop, where="shop").tasks["churn"].weight
+        2.0
+        >>> config_from_mapping(shop | {"trainig": {}}, where="shop")
+        Traceback (most recent call last):
+        recsys_mtl.errors.UserError: shop: trainig: unknown key -> did you mean 'training'?
+    """
     document = yaml_text.Document(copy.deepcopy(dict(data)))
     return _section(Config, document, where, contradictions)
 

@@ -62,8 +62,14 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         warnings_: what the data gave reason to warn of.
 
     Example:
-        model = MultiTaskModel(tasks=["click", "churn"]).fit(rows)
-        scores = model.predict(new_rows)
+        >>> import polars as pl
+        >>> from recsys_mtl import MultiTaskModel
+        >>> rows = pl.read_parquet("rows.parquet")
+        >>> model = MultiTaskModel(tasks=["click", "churn"]).fit(rows.head(1000))
+        >>> model.predict(rows.tail(2)).columns
+        ['click', 'churn']
+        >>> model.tasks_
+        ['click', 'churn']
     """
 
     def __init__(

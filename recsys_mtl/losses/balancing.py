@@ -64,6 +64,13 @@ def make_balancer(name: str, task_weights: Tensor, **options: float) -> Balancer
 
     Raises:
         UserError: no balancer has that name.
+
+    Example:
+        >>> import torch
+        >>> from recsys_mtl.losses import make_balancer
+        >>> balancer = make_balancer("fixed", torch.tensor([1.0, 2.0]))
+        >>> balancer.total(torch.tensor([0.5, 0.25]), torch.tensor([True, True]))
+        tensor(1.)
     """
     if name not in BALANCERS:
         raise wrong(

@@ -125,6 +125,13 @@ def verdict(one: Difference, *, alpha: float, matters: float) -> tuple[Verdict, 
         alpha: the adjusted p of an arm that helps or hurts is below it.
         matters: the interval of an arm that helps or hurts is beyond it; within it on both sides,
             the difference is shown not to matter.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsys_mtl.metrics.differences import difference, verdict
+        >>> gains = difference(np.array([0.4, 0.5, 0.3, 0.6, 0.4]), level=0.995, matters=0.1)
+        >>> print(verdict(gains, alpha=0.005, matters=0.1)[1])
+        helps: +0.44 points [+0.15, +0.73], p = 0.00099
     """
     if not np.isfinite(one.p):
         return "not decided", "not decided: fewer than two pairs"

@@ -97,6 +97,14 @@ def train(
             it is read); or a logged model that does not work in a fresh process, after everything
             else is written.
         Terminated: SIGTERM came, and the training's state is stored.
+
+    Example:
+        >>> from recsys_mtl.config import load_config
+        >>> from recsys_mtl.runs.train import train
+        >>> config = load_config("visits.yaml", ["training.epochs=1", "tracking.enabled=false"])
+        >>> result = train(config, "runs/visits")
+        >>> 0.5 < result["tasks"]["click"]["metrics"]["auc"]["value"] < 1
+        True
     """
     require_one_process(but_torchrun=True)
     training = config.training

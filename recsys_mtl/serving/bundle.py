@@ -124,6 +124,12 @@ def load_bundle(folder: str | Path) -> Predictor:
     Raises:
         UserError: a file is missing, was changed or cannot be read, the format is not known, or a
             weight is not finite.
+
+    Example:
+        >>> from recsys_mtl.serving import load_bundle
+        >>> predictor = load_bundle("runs/visits/model")
+        >>> [task.name for task in predictor.tasks]
+        ['click', 'conversion', 'churn', 'value']
     """
     folder = Path(folder)
     manifest = _check(folder)

@@ -160,6 +160,13 @@ class Predictor:
 
         Raises:
             UserError: a column is missing, or a value is of a wrong type or infinite.
+
+        Example:
+            >>> from recsys_mtl.serving import load_bundle
+            >>> predictor = load_bundle("runs/visits/model")
+            >>> row = dict.fromkeys(predictor.columns) | {"age": 41, "region": "region_04"}
+            >>> sorted(predictor.predict_rows([row])[0])
+            ['churn', 'click', 'conversion', 'value']
         """
         if not rows:
             return []
