@@ -26,8 +26,10 @@ from recsys_mtl.config.adatt import (
     PriorConfig,
     TaskGroupConfig,
 )
+from recsys_mtl.config.architecture import ExpertsConfig
 from recsys_mtl.config.balancing import GradNormConfig
 from recsys_mtl.config.combiner import CombinerConfig
+from recsys_mtl.config.model import GatesConfig, ModelConfig
 from recsys_mtl.errors import relocated, wrong
 from recsys_mtl.gradients import COMBINERS
 from recsys_mtl.runs.compare_baselines import as_shared_bottom
@@ -193,6 +195,16 @@ def _shared_bottom(config: Config, known: Known) -> Config:
     return as_shared_bottom(_off(config, known))
 
 
+def _mmoe(config: Config, known: Known) -> Config:
+    """Off; all tasks share the experts that a task of the base mixes."""
+    model = config.model
+    shared = [*model.shared_experts, *model.task_experts]
+    none = ModelConfig().task_experts  # as MMoE takes it
+    changes = {"architecture": ExpertsConfig(name="mmoe"), "levels": 1, "gates": GatesConfig()}
+    changes |= {"shared_experts": shared, "task_experts": none}
+    return _off(config.model_copy(update={"model": model.model_copy(update=changes)}), known)
+
+
 def _architecture(name: str) -> Arm:
     """Off, with another architecture of the same experts and its default settings."""
 
@@ -230,6 +242,7 @@ READY: dict[str, Arm] = {
     "count": _count,
     "more_experts": _wider,
     "shared_bottom": _shared_bottom,
+    "mmoe": _mmoe,
     **{name: _architecture(name) for name in ("ple", "aitm", "pepnet", "home", "stem")},
     "single_task": _off,
     "single_task_large": _large,

@@ -13,7 +13,7 @@ from data_synth.train_config import train_config
 from recsys_mtl.ablation.arms import READY, Known, changed
 from recsys_mtl.adatt import donors
 from recsys_mtl.columns.spec import TaskSpec
-from recsys_mtl.config import Config, config_from_yaml
+from recsys_mtl.config import Config, config_from_yaml, dump_config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.data.prepare import prepare
@@ -107,7 +107,7 @@ def test_every_ready_arm_is_looked_at_here() -> None:
         *("noise_floor", "rate_x1.25", "count", "more_experts", "shared_bottom", "borrow_planted"),
         *("published_favoured", "single_task_large"),
         *(*COMBINERS, "cagt_expert", "gradnorm"),
-        *("ple", "aitm", "pepnet", "home", "stem"),
+        *("ple", "mmoe", "aitm", "pepnet", "home", "stem"),
     }
     assert {*CHANGES, *others} == READY.keys()
 
@@ -194,6 +194,14 @@ def test_rates_and_experts_are_multiplied() -> None:
     wider = differences(config, READY["more_experts"](config, known))
     assert [*wider] == ["model.shared_experts"]
     assert [expert["count"] for expert in wider["model.shared_experts"]] == [4]
+
+
+def test_mmoe_shares_the_experts_that_a_task_mixes() -> None:
+    config = config_of("scarce")
+    arm = READY["mmoe"](config, known_of("scarce"))
+    config_from_yaml(dump_config(arm), where="arm")  # which has no task experts
+    assert arm.model.architecture.name == "mmoe"
+    assert arm.model.shared_experts == [*config.model.shared_experts, *config.model.task_experts]
 
 
 def test_shared_bottom_is_that_of_the_baselines() -> None:

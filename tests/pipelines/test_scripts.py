@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines import ablation_study, paper_tables
+from recsys_mtl.ablation.plan import check_arms
 from recsys_mtl.cli.script import run_script
 
 PROJECT = Path(ablation_study.__file__).parents[1]
@@ -45,7 +46,10 @@ def test_the_ablation_study_asks_its_questions(
         calls.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
         gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
         arms = {name: {"overall": gain if name != "off" else None} for name in ablation.names}
-        return {"summary": {"level": 0.995, "arms": arms}, "report": out / "report.md"}
+        return {
+            "summary": {"level": 0.995, "reference": "off", "arms": arms},
+            "report": out / "report.md",
+        }
 
     monkeypatch.setattr(ablation_study, "ablate", ablate)
     function = ablation_study.ablation_study
@@ -66,6 +70,37 @@ def test_the_ablation_study_asks_its_questions(
     calls.clear()
     assert run_script(function, ["--out", str(tmp_path)]) == 0
     assert len(calls) == len({out for *_, out in calls}) == 10
+
+
+@pytest.mark.slow  # forty arms
+def test_the_questions_of_real_rows_fit_their_configs() -> None:
+    for asked, name in (("real", "kuairand"), ("real", "bank"), ("labels", "adult_income_0.1")):
+        ablation = ablation_study.QUESTIONS[asked][name].ablation(name, ["seeds.count=2"])
+        check_arms(ablation)
+        assert (ablation.name, ablation.seeds.count) == (name, 2)
+    assert ablation.change["tasks.income.label_share"] == 0.1
+    assert ablation.change["model.members"] == 1  # the plan's own changes stay
+
+
+def test_mean_ranks_and_what_they_distinguish() -> None:
+    def result(**means: float) -> dict[str, Any]:
+        arms = {name: {"overall": {"mean": mean}} for name, mean in means.items()}
+        return {"summary": {"arms": {"off": {"overall": None}, **arms}}}
+
+    results = {"one": result(a=0.5, b=-0.1), "two": result(a=0.2, b=0.2, only_here=1.0)}
+    table = ablation_study._ranks(results)
+    assert table.rows == [["a", "1.2"], ["b", "2.2"], ["off", "2.5"]]
+    assert "less than 2.3 apart" in table.note  # 2.343 of Demšar's table 5, times sqrt(12 / 12)
+
+
+def test_more_kinds_of_rows_than_arms_turn_the_table() -> None:
+    gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
+    arms = {"off": {"overall": None}, "a": {"overall": gain, "tasks": {"t": gain}}}
+    summary = {"level": 0.995, "reference": "off", "arms": arms}
+    kinds = {name: ablation_study.Rows("x.yaml", task="t") for name in ("one", "two", "three")}
+    table = ablation_study._differences({key: {"summary": summary} for key in kinds}, kinds)
+    assert table.columns == ("rows", "off", "a")
+    assert table.rows[2] == ["three", "", "+0.40 [-0.10, +0.90]"]
 
 
 @pytest.mark.slow  # trainings
