@@ -11,11 +11,19 @@ FLAGS = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
     FLAGS["avx2"] = ["-mavx2", "-mfma"]
     FLAGS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
-EXACT = ["-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+EXACT = [
+    "-O3",
+    "-g0",
+    "-fopenmp-simd",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+]
 
 setup(
     packages=[*find_packages(include=["recsys_mtl*", "data_synth*"]), "recsys_mtl.configs"],
     package_dir={"recsys_mtl.configs": "configs"},  # the ready configs, for `recsys-mtl configs`
+    options={"build_ext": {"parallel": True}},
     ext_modules=[
         Extension(
             f"recsys_mtl.native._{variant}",

@@ -296,10 +296,6 @@ def followed(config: Config, task: str) -> tuple[str, ...]:
 
 def _unused(config: Config) -> Iterator[Finding]:
     """Values that have no effect because of another choice."""
-    for part, sections in (("tasks", config.tasks), ("features", config.features)):
-        for name, section in sections.items():
-            for key, owner in section.idle().items():
-                yield Finding((part, name, key), f"{key} has no effect without {owner}")
     if config.combiner.name == "sum" and config.combiner.diagnostics is None:
         yield from _idle(("combiner",), config.combiner, ("block",), "diagnostics")
     if config.combiner.blocks != "fixed":

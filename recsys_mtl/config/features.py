@@ -7,13 +7,13 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, PositiveFloat, PositiveInt, Tag, model_validator
 
-from recsys_mtl.config.named import MovedKeys, NamedConfig, NamedUnion, name_of
+from recsys_mtl.config.named import NamedConfig, NamedUnion, name_of
 from recsys_mtl.config.open_union import Members, OpenUnion
 from recsys_mtl.config.section import NonNegative, Value
 from recsys_mtl.config.sequences import MeanEncoderConfig, SequenceEncoderConfig
 
 
-class FeatureConfig(OpenUnion, MovedKeys):
+class FeatureConfig(OpenUnion):
     """A feature of one of the registered kinds."""
 
     members: ClassVar[Members] = {}
@@ -263,18 +263,10 @@ class PeriodicEmbeddingConfig(NumberEmbeddingConfig):
 class NumericConfig(FeatureConfig):
     """A number; null is imputed with the training median and flagged by an indicator."""
 
-    moved: ClassVar[Mapping[str, str]] = {"bins": "transform"}
-    stored: ClassVar[Mapping[str, object]] = {"bins": 16}
-
     kind: Literal["numeric"]
     transform: TransformConfig = Field(
         PiecewiseConfig(name="piecewise"),
         description="how it is encoded; a name, or a mapping with `name`",
-    )
-    bins: Annotated[int, Field(ge=2, le=256)] | None = Field(
-        None,
-        exclude=True,
-        description="another spelling of `transform: {name: piecewise, bins: …}`",
     )
     null_values: list[Value] = Field(
         [], description="values that mean missing, as null does: -999, unknown"

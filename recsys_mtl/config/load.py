@@ -6,6 +6,8 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from recsys_mtl.config import yaml_text
 from recsys_mtl.config.check import contradictions
 from recsys_mtl.config.explain import Finding, explain, show
 from recsys_mtl.config.override import Override, apply, spread
+from recsys_mtl.config.renamed import rename
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.section import Section
 from recsys_mtl.errors import Problem, UserError, did_you_mean, wrong
@@ -109,12 +112,18 @@ def _section(
         raise wrong(
             "not a config", where=where, expected="keys and values", found=show(document.data)
         )
-    data = merged(base, document.data) if base else document.data
     problems = document.problems
+    renaming = rename(document.data, root, partial(_source, document, where))
+    document.lines |= {
+        new: document.lines[old] for old, new in renaming.paths.items() if old in document.lines
+    }
+    problems.extend(renaming.problems)
+    data = merged(base, document.data) if base else document.data
     applied: list[Override] = []
     for override in overrides:
         try:
-            applied.extend(apply(data, each, root) for each in spread(data, override, root))
+            for each in spread(data, override, root):
+                applied.append(_applied(data, each, root, problems))
         except UserError as error:
             problems.extend(error.problems)
     findings: Iterable[Finding]
@@ -127,6 +136,16 @@ def _section(
     if problems:
         raise UserError(*problems)
     return section
+
+
+def _applied(
+    data: dict[str, Any], text: str, root: type[Section], problems: list[Problem]
+) -> Override:
+    """Put an override into `data`, an old key under its new name."""
+    override = apply(data, text, root)
+    renaming = rename(data, root, lambda _: override.where, inside=override.path)
+    problems.extend(renaming.problems)
+    return replace(override, path=renaming.paths.get(override.path, override.path))
 
 
 def merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,14 +190,18 @@ def read_text(path: Location) -> str:
         raise wrong("cannot read the config", where=str(path), found=reason) from error
 
 
+def _source(document: yaml_text.Document, where: str, path: yaml_text.KeyPath) -> str:
+    """Where a path of the document is, with its line if that is known."""
+    line = document.line(path)
+    return where if line is None else f"{where}:{line}"
+
+
 def _problem(
     finding: Finding, document: yaml_text.Document, where: str, overrides: Sequence[Override]
 ) -> Problem:
     """Give a finding its file and line, or the override that it comes from."""
     path = finding.path
-    source = where
-    if (line := document.line(path)) is not None:
-        source = f"{where}:{line}"
+    source = _source(document, where, path)
     for override in overrides:
         inside = path[: len(override.path)] == override.path
         on_the_way = override.path[: len(path)] == path and path not in document.lines

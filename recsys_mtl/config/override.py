@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from recsys_mtl.config.renamed import renamed_override
 from recsys_mtl.config.section import Section
-from recsys_mtl.config.shape import default_of, inner, section_of, sections, tag_key
+from recsys_mtl.config.shape import entered, inner, section_of
 from recsys_mtl.config.yaml_text import KeyPath, dotted, parse
 from recsys_mtl.errors import UserError, wrong
 
@@ -31,6 +32,7 @@ def spread(data: dict[str, Any], text: str, root: type[Section]) -> list[str]:
     Raises:
         UserError: no entry of the section has the key.
     """
+    text = renamed_override(text, root)
     section, star, rest = text.partition(".*.")
     field = root.model_fields.get(section.strip())
     entries = data.get(section.strip())
@@ -77,13 +79,9 @@ def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:
         key = _next_key(node, parts, where=where, path=path)
         path = (*path, key)
         if not parts:
-            _put(node, key, document.data, annotation)
+            node[key] = document.data
         else:
-            annotation, default = _type_and_default(annotation, node, key)
-            if isinstance(node, dict) and node.get(key) is None:
-                node[key] = {} if default is None else default
-            if isinstance(node[key], str) and _by_name(annotation):
-                node[key] = {tag_key(annotation): node[key]}
+            annotation, node[key] = entered(annotation, node, key)
             node = node[key]
     return Override(text, path)
 
@@ -103,23 +101,3 @@ def _next_key(node: Any, parts: list[str], *, where: str, path: KeyPath) -> str 
         expected = f"0 to {len(node) - 1}" if node else "no position, the list is empty"
         raise wrong("no such list position", where=location, expected=expected, found=part)
     return int(part)
-
-
-def _put(node: Any, key: str | int, value: Any, annotation: Any) -> None:
-    """Set a key; one that moved into an existing section is set in it."""
-    section = section_of(annotation, node)
-    home = None if section is None else section.moved.get(str(key))
-    there = None if home is None else node.get(home)
-    (there if isinstance(there, dict) and key in there else node)[key] = value
-
-
-def _by_name(annotation: Any) -> bool:
-    return any(section.by_name for section in sections(annotation).values())
-
-
-def _type_and_default(annotation: Any, node: Any, key: str | int) -> tuple[Any, Any]:
-    section = section_of(annotation, node)
-    field = section.model_fields.get(str(key)) if section else None
-    if field is None:
-        return inner(annotation), None
-    return field.annotation, default_of(field)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -35,13 +34,9 @@ class Section(BaseModel):
     Attributes:
         tag: that key.
         by_name: whether a text alone means the section with that tag and defaults.
-        moved: keys that other sections took over: key -> key of that section. They stay valid.
-        stored: defaults of moved keys that old dumps spell out, where they are others now.
     """
 
     tag: ClassVar[str] = "kind"
     by_name: ClassVar[bool] = False
-    moved: ClassVar[Mapping[str, str]] = {}
-    stored: ClassVar[Mapping[str, object]] = {}
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

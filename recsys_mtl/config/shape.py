@@ -76,6 +76,23 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+def entered(annotation: Any, node: Any, key: str | int) -> tuple[Any, Any]:
+    """Type and value of a key that has keys itself: a default where it is not given.
+
+    A name that stands for a section is that section.
+    """
+    section = section_of(annotation, node)
+    field = section.model_fields.get(str(key)) if section else None
+    kind = inner(annotation) if field is None else field.annotation
+    value = node.get(key) if isinstance(node, Mapping) else node[key]
+    if value is None and isinstance(node, Mapping):
+        value = {} if field is None else default_of(field)
+        value = {} if value is None else value
+    if isinstance(value, str) and any(known.by_name for known in sections(kind).values()):
+        value = {tag_key(kind): value}
+    return kind, value
+
+
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from recsys_mtl.config.entire_space import CounterfactualConfig, NoCounterfactualConfig
 from recsys_mtl.config.losses import BceConfig, BinaryLossConfig, MseConfig, RegressionLossConfig
 from recsys_mtl.config.metric import MetricSpec
-from recsys_mtl.config.named import MovedKeys
 from recsys_mtl.config.open_union import Members, OpenUnion
-from recsys_mtl.config.section import NonNegative, Value
+from recsys_mtl.config.section import Value
 
 
-class TaskConfig(OpenUnion, MovedKeys):
+class TaskConfig(OpenUnion):
     """A task of one of the registered kinds.
 
     Attributes:
@@ -135,7 +134,6 @@ class BinaryConfig(TaskConfig):
     summary = ("auc", "log_loss", "calibration_error")
     is_event = True
     of_lists = _LISTS
-    moved: ClassVar[Mapping[str, str]] = {"gamma": "loss", "alpha": "loss"}
 
     kind: Literal["binary"]
     positive: Value | list[Value] | None = Field(
@@ -158,12 +156,6 @@ class BinaryConfig(TaskConfig):
         NoCounterfactualConfig(),
         description="with `through`: a term of the loss (ESCM², Wang et al. 2022); a name, or a "
         "mapping with `name`",
-    )
-    gamma: NonNegative | None = Field(
-        None, exclude=True, description="another spelling of `loss: {name: focal, gamma: …}`"
-    )
-    alpha: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
-        None, exclude=True, description="another spelling of `loss: {name: focal, alpha: …}`"
     )
 
     @property
@@ -251,14 +243,10 @@ class RegressionConfig(TaskConfig):
     main = "rank_correlation"
     summary = ("rank_correlation", "r2", "rmse")
     of_lists = (_NDCG,)
-    moved: ClassVar[Mapping[str, str]] = {"delta": "loss"}
 
     kind: Literal["regression"]
     loss: RegressionLossConfig = Field(
         MseConfig(), description="on the transformed target; a name, or a mapping with `name`"
-    )
-    delta: PositiveFloat | None = Field(
-        None, exclude=True, description="another spelling of `loss: {name: huber, delta: …}`"
     )
     transform: Literal["standardize", "log1p", "none"] = Field(
         "standardize", description="of the target, fitted on train and undone in predictions"

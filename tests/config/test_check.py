@@ -274,14 +274,6 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     (stop_on("clik/auc"), ["training.early_stopping.metric: unknown task"]),
     (stop_on("auc"), ["training.early_stopping.metric: unknown metric"]),
     (
-        {"tasks": {"click": {"gamma": 1.0}, "spend": {"delta": 2.0}}},
-        [
-            "tasks.click.gamma: gamma has no effect without loss: focal",
-            "tasks.spend.delta: delta has no effect without loss: huber",
-        ],
-    ),
-    ({"tasks": {"click": {"gamma": 1.0, "loss": "focal"}}}, []),
-    (
         {"tasks": {"buy": {"only_where": None, "through": "click", "counterfactual": "dr"}}},
         [],
     ),
@@ -332,10 +324,6 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
             "training.tables.sharding: only TorchRec's tables can be spread over processes",
             "training.tables.sharding: task 'next' compares with all rows of table 'city'",
         ],
-    ),
-    (
-        {"features": {"age": {"transform": "none", "bins": 8}}},
-        ["features.age.bins: bins has no effect without transform: piecewise"],
     ),
 ]
 

@@ -81,12 +81,15 @@ def test_a_config_that_was_dumped_flat_loads() -> None:
     [
         (
             ", transform: none, bins: 8",
-            r"a\.yaml:5: features\.age\.bins: bins has no effect without transform: piecew",
+            r"a\.yaml:5: features\.age\.bins: unknown key -> since .*age\.transform\.bins",
         ),
         (", transform: log", r"features\.age\.transform: unknown choice.*did you mean 'log1p'"),
         (", transform: {name: log1p, bins: 8}", r"features\.age\.transform\.bins: unknown key"),
-        (", transform: {name: piecewise, bins: 8}, bins: 4", r"features\.age: bins is given twice"),
-        (", transform: piecewise, bins: 1", r"features\.age\.bins: value out of range"),
+        (", transform: {name: piecewise, bins: 8}, bins: 4", r"features\.age\.bins: given twice"),
+        (
+            ", transform: piecewise, bins: 1",
+            r"5: features\.age\.transform\.bins: value out of range",
+        ),
         (", transform: {name: piecewise, bins: 1}", r"transform\.bins: value out of range"),
         (
             ", transform: piecewise, embedding: periodic",

@@ -43,7 +43,7 @@ MISTAKES = {
     ),
     "key of another kind": (
         edit("{kind: numeric}", "{kind: numeric, buckets: 3}"),
-        "a.yaml:5: features.age.buckets: unknown key -> use one of: bins, column, "
+        "a.yaml:5: features.age.buckets: unknown key -> use one of: column, "
         "embedding, kind, null_values, transform",
     ),
     "wrong type": (
@@ -296,9 +296,9 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
 
 
 def test_anchors_and_merges_work_and_point_to_a_line() -> None:
-    text = edit("  age: {kind: numeric}", "  age: &number\n    kind: numeric\n    bns: 3")
+    text = edit("  age: {kind: numeric}", "  age: &number\n    kind: numeric\n    null_value: 3")
     text = text.replace("city: {kind: categorical}", "city: {<<: *number}")
     assert problems(text) == [
-        "a.yaml:7: features.age.bns: unknown key -> did you mean 'bins'?",
-        "a.yaml:8: features.city.bns: unknown key -> did you mean 'bins'?",
+        "a.yaml:7: features.age.null_value: unknown key -> did you mean 'null_values'?",
+        "a.yaml:8: features.city.null_value: unknown key -> did you mean 'null_values'?",
     ]

@@ -34,7 +34,6 @@ FOCAL = FocalConfig(name="focal", gamma=3.0, alpha=0.25)
         (", loss: {name: focal, gamma: 3}", [], FOCAL),
         (", loss: focal, gamma: 3", [], FOCAL),
         (", loss: {name: focal}, gamma: 3", [], FOCAL),
-        (", loss: {name: focal, gamma: 3}, gamma: 3", [], FOCAL),
         # a default that is spelt out, as configs of before are dumped
         (", loss: bce, gamma: 2.0, alpha: 0.25", [], BceConfig()),
         ("", ["tasks.click.loss=focal", "tasks.click.gamma=3"], FOCAL),
@@ -90,12 +89,17 @@ def test_spellings_of_huber() -> None:
         ),
         (
             ", loss: focal, gamma: -1",
-            "a.yaml:6: tasks.click.gamma: value out of range; expected at least 0.0; found -1",
+            "a.yaml:6: tasks.click.loss.gamma: value out of range; expected at least 0.0; found -1",
         ),
-        (", gamma: 3", "a.yaml:6: tasks.click.gamma: gamma has no effect without loss: focal"),
+        (
+            ", gamma: 3",
+            "a.yaml:6: tasks.click.gamma: unknown key -> since version 0.1.0 it is "
+            "tasks.click.loss.gamma, which is no key here",
+        ),
         (
             ", loss: {name: focal, gamma: 3}, gamma: 4",
-            "a.yaml:6: tasks.click: gamma is given twice: gamma and loss.gamma",
+            "a.yaml:6: tasks.click.gamma: given twice: the key is tasks.click.loss.gamma since "
+            "version 0.1.0 -> drop tasks.click.gamma",
         ),
     ],
 )

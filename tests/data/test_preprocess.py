@@ -30,7 +30,7 @@ FEATURES = TypeAdapter(dict[str, FeatureConfig]).validate_python(
         "age": {"kind": "numeric"},
         "city": {"kind": "categorical", "dim": 3},
         "seen": {"kind": "categorical_list", "encoding": "hash", "buckets": 11, "pooling": "sum"},
-        "spent": {"kind": "numeric", "transform": "piecewise", "bins": 3},
+        "spent": {"kind": "numeric", "transform": {"name": "piecewise", "bins": 3}},
         "user": {"kind": "categorical", "encoding": "hash", "buckets": 7},
     }
 )

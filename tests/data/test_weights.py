@@ -24,7 +24,7 @@ from recsys_mtl.runs.train import train
 
 TRANSFORMS = ("standardize", "log1p", "quantile", "none")
 FEATURES = {f"{name}_x": {"kind": "numeric", "transform": name} for name in TRANSFORMS} | {
-    "piecewise_x": {"kind": "numeric", "transform": "piecewise", "bins": 4},
+    "piecewise_x": {"kind": "numeric", "transform": {"name": "piecewise", "bins": 4}},
     "city": {"kind": "categorical", "max_size": 2},
     "seen": {"kind": "categorical_list", "max_size": 3},
 }

@@ -161,7 +161,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
         "features.city={kind: categorical, encoding: hash, buckets: 7}",
         "features.seen={kind: categorical_list, encoding: hash, buckets: 5, pooling: sum}",
         "features.age={kind: numeric, transform: quantile}",
-        "features.income={kind: numeric, transform: piecewise, bins: 4}",
+        "features.income={kind: numeric, transform: {name: piecewise, bins: 4}}",
         "training.precision=bf16",
     ),
     "ids by their counts": (

@@ -27,7 +27,7 @@ features:
   visited: {kind: categorical_list, max_length: 4}
   bought: {kind: categorical_list, dim: 5}
   tags: {kind: categorical_list, separator: "|"}
-  age: {kind: numeric, transform: piecewise, bins: 5}
+  age: {kind: numeric, transform: {name: piecewise, bins: 5}}
   history: {kind: numeric, transform: quantile}
 tasks:
   click: {kind: binary}
