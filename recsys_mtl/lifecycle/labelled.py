@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recsys_mtl.columns.keys import NO_GROUP
 from recsys_mtl.lifecycle.same_task import Tasks, difference_of_kind, difference_of_labels
-from recsys_mtl.metrics.lists import list_metrics
-from recsys_mtl.metrics.weighing import Array, Floats, Ints, Score, on_rows, together
+from recsys_mtl.metrics.weighing import Floats, Ints, Score, on_rows, together
 from recsys_mtl.tasks import kind_of
+from recsys_mtl.tasks.evaluate import score_in_lists
 from recsys_mtl.training.evaluate import Scores
 
 
@@ -119,30 +118,12 @@ def ready_score(task: Labelled, weights: Floats) -> Score | None:
     if not len(task.rows) or not all(task.finite):
         return None
     if task.metric is not None:
-        return _list_score(task, weights, task.metric)
+        assert task.groups is not None
+        return score_in_lists(
+            task.kind, task.metric, task.labels, task.predictions,
+            rows=task.rows, groups=task.groups, weights=weights,
+        )  # fmt: skip
     return on_rows(task.rows, kind_of(task.kind).score(task.labels, task.predictions))
-
-
-def _list_score(task: Labelled, weights: Floats, metric: str) -> Score | None:
-    """The mean over lists; None where no row is in a list."""
-    assert task.groups is not None
-    listed = task.groups != NO_GROUP
-    rows, groups, kind = task.rows[listed], task.groups[listed], kind_of(task.kind)
-    if not len(rows):
-        return None
-    first, second = (
-        list_metrics(
-            labels[listed], kind.ranked_by(predicted[listed]), weights[rows], groups, (metric,)
-        )
-        for labels, predicted in zip(task.labels, task.predictions, strict=True)
-    )
-    one_each = rows[first.first]
-
-    def score(drawn: Array) -> Floats:
-        times = drawn[one_each] / weights[one_each]
-        return np.array([first.mean(metric, times), second.mean(metric, times)])
-
-    return score
 
 
 def calibration_of(task: Labelled, weights: Floats, bins: int) -> Score | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from rich.box import HORIZONTALS
 from rich.table import Table
 
 from recsys_mtl.metrics import Metric, Metrics, Undefined
 from recsys_mtl.reports.page import Page, terminal
 from recsys_mtl.reports.page import Table as PageTable
 from recsys_mtl.tasks import kind_of
+
+_WIDEST = 1000  # characters
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class ResultTable:
         columns: by model, then task, the metrics; what a column lacks stays empty.
         caption: below the table.
         segments: a table of its own, below.
+        intervals: of 95 %, by task and metric of the first column; none: no column of them.
     """
 
     title: str
@@ -31,15 +35,29 @@ class ResultTable:
     columns: Mapping[str, Mapping[str, Metrics]]
     caption: str | None = None
     segments: PageTable | None = None
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     def show(self) -> None:
-        """Print it."""
-        table = Table(title=self.title, title_justify="left", show_edge=False, pad_edge=False)
+        """Print it; without intervals where the terminal is too narrow for them."""
+        console = terminal(highlight=True)
+        table = self._table(intervals=any(self.intervals.values()))
+        needed = console.measure(table, options=console.options.update(max_width=_WIDEST))
+        if needed.minimum > console.width:
+            table = self._table(intervals=False)
+        console.print(table)
+        if self.segments is not None:
+            Page("", [self.segments]).show()
+
+    def _table(self, *, intervals: bool) -> Table:
+        lines: dict[str, Any] = {"box": HORIZONTALS, "padding": (0, 1, 0, 0), "show_edge": False}
+        table = Table(title=self.title, title_justify="left", pad_edge=False, **lines)
         table.caption, table.caption_justify = self.caption, "left"
         table.add_column("task", no_wrap=True)
         table.add_column("metric", no_wrap=True)
-        for name in self.columns:
+        for i, name in enumerate(self.columns):
             table.add_column(name.replace("_", " "), justify="right")
+            if i == 0 and intervals:
+                table.add_column("95 % interval", justify="right", no_wrap=True)
         models = list(self.columns.values())
         for task, kind in self.kinds.items():
             section = kind_of(kind).section
@@ -47,11 +65,11 @@ class ResultTable:
             shown = [name for name in models[0][task] if any(m.is_of(name) for m in specs)]
             for row, metric in enumerate(shown):
                 cells = [_cell(by_task.get(task, {}).get(metric)) for by_task in models]
+                if intervals:
+                    cells.insert(1, _interval(self.intervals.get(task, {}).get(metric)))
                 last = row == len(shown) - 1
                 table.add_row("" if row else task, metric, *cells, end_section=last)
-        terminal(highlight=True).print(table)
-        if self.segments is not None:
-            Page("", [self.segments]).show()
+        return table
 
 
 def boosting_note(boosting: Mapping[str, Mapping[str, Any]]) -> str:
@@ -69,6 +87,10 @@ def _boosting(name: str, numbers: Mapping[str, Any]) -> str:
     elif settings:
         parts.insert(1, ", ".join(f"{key} {value}" for key, value in settings[0].items()))
     return "; ".join(parts)
+
+
+def _interval(edges: tuple[float, float] | None) -> str:
+    return "" if edges is None else f"{edges[0]:.4f} to {edges[1]:.4f}"
 
 
 def _cell(metric: Metric | None) -> str:

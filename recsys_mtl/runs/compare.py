@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from recsys_mtl.config.task_facts import larger_is_better, task_sections
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.reports.cells import number
+from recsys_mtl.reports.output import plain
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import Trained, read_trained
 
+if TYPE_CHECKING:
+    from recsys_mtl.runs.paired import Paired
+
 log = logging.getLogger(__name__)
 _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
 _NOTHING = "–"
+_PAIRED = (
+    "* ahead: the 95 % intervals of its differences to all others on the same test rows are above "
+    "0 (below, where less is better). Without a star these test rows decide nothing."
+)
+_APART = (
+    "* ahead: its interval (95 %) overlaps with no other's. Without a star these test rows decide "
+    "nothing."
+)
+_OTHER_ROWS = "The test rows differ: these numbers cannot be compared."
 Interval = tuple[float, float]
+Key = tuple[str, str]
+"""Task and metric."""
 
 
-def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
+def compare(
+    runs: Sequence[str], *, tracking_uri: str | None = None, predict: bool = True
+) -> Report:
     """Compare finished trainings.
 
     Args:
         runs: output folders, MLflow run ids, or both; two or more.
         tracking_uri: where ids are looked up.
+        predict: whether the models predict the test rows again, where these are there, so that
+            differences are paired; else their intervals are compared.
 
     Raises:
         UserError: fewer than two, or one of them is no training.
@@ -38,14 +58,19 @@ def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
         log.warning("the test rows of these runs differ: their metrics cannot be compared")
     differing = _differing(trained)
     shown = _shown(trained)
-    metrics = {
-        f"{task}/{name}": [run.metric(task, name) for run in trained] for task, name in shown
-    }
-    intervals = [[run.interval(task, name) for run in trained] for task, name in shown]
+    metrics = {key: [run.metric(*key) for run in trained] for key in shown}
+    rule, pairs = _paired(trained, shown, predict) if same else (_OTHER_ROWS, None)
+    stars = {}
+    if pairs is not None:
+        stars = {key: pair.ahead() for key, pair in pairs.items()}
+    elif same:
+        intervals = {key: [run.interval(*key) for run in trained] for key in shown}
+        stars = {key: ahead(metrics[key], intervals[key], key[1]) for key in shown}
     page = Page(
         f"Comparison of {len(trained)} runs",
         [
-            _metric_table(labels, metrics, intervals, marked=same),
+            _metric_table(labels, metrics, stars, rule),
+            *_difference_table(labels, pairs or {}),
             _cost_table(labels, trained),
             _config_table(labels, differing),
         ],
@@ -54,9 +79,30 @@ def compare(runs: Sequence[str], *, tracking_uri: str | None = None) -> Report:
         "runs": [_identity(label, run) for label, run in zip(labels, trained, strict=True)],
         "same_test_rows": same,
         "config": differing,
-        "metrics": metrics,
+        "metrics": {"/".join(key): values for key, values in metrics.items()},
+        "rule": rule,
+        "ahead": {"/".join(key): labels[i] for key, i in stars.items() if i is not None},
+        "differences": {
+            "/".join(key): [asdict(pair.difference(i, 0)) for i in range(1, len(labels))]
+            for key, pair in (pairs or {}).items()
+        },
     }
-    return Report(page, numbers)
+    return Report(page, plain(numbers))
+
+
+def _paired(
+    runs: Sequence[Trained], shown: Sequence[Key], predict: bool
+) -> tuple[str, Mapping[Key, Paired] | None]:
+    """By which rule a run is ahead, and its pairs where the rows are there."""
+    if not predict:
+        return _APART, None
+    from recsys_mtl.runs.paired import paired  # torch takes seconds to import
+
+    try:
+        return _PAIRED, paired(runs, shown)
+    except UserError as error:
+        log.warning("differences are not paired: %s", error)
+        return f"{_APART} Not paired: {error}.", None
 
 
 def _labels(runs: Sequence[Trained]) -> list[str]:
@@ -76,7 +122,7 @@ def _differing(runs: Sequence[Trained]) -> dict[str, list[Any]]:
     return {key: each for key, each in values.items() if any(v != each[0] for v in each)}
 
 
-def _shown(runs: Sequence[Trained]) -> list[tuple[str, str]]:
+def _shown(runs: Sequence[Trained]) -> list[Key]:
     """Task and metric of every row."""
     return list(
         dict.fromkeys(
@@ -99,39 +145,46 @@ def best(values: Sequence[float | None], metric: str) -> set[int]:
 
 def ahead(
     values: Sequence[float | None], intervals: Sequence[Interval | None], metric: str
-) -> set[int]:
-    """The best of several values, where its interval overlaps with no other's.
+) -> int | None:
+    """Index of the best of several values, where its interval overlaps with no other's.
 
-    The runs are measured on the same rows, so this is stricter than a paired comparison.
+    Of runs on the same rows this is stricter than a paired comparison.
     """
     leaders = best(values, metric)
     if len(leaders) != 1 or None in intervals:
-        return set()
+        return None
     (leader,) = leaders
     known = [interval for interval in intervals if interval is not None]
     low, high = known.pop(leader)
     apart = all(low > other[1] or high < other[0] for other in known)
-    return leaders if apart else set()
+    return leader if apart else None
 
 
 def _metric_table(
     labels: Sequence[str],
-    metrics: Mapping[str, Sequence[float | None]],
-    intervals: Sequence[Sequence[Interval | None]],
-    *,
-    marked: bool,
+    metrics: Mapping[Key, Sequence[float | None]],
+    stars: Mapping[Key, int | None],
+    rule: str,
 ) -> Table:
     rows = []
-    for (key, values), of in zip(metrics.items(), intervals, strict=True):
-        task, _, name = key.rpartition("/")
-        stars = ahead(values, of, name) if marked else set()
-        cells = [_number(v) + ("*" if i in stars else " ") for i, v in enumerate(values)]
-        rows.append([task, name, *cells])
-    note = "* ahead: its interval (95 %) overlaps with no other's. Without a star these test rows "
-    note += "decide nothing."
-    if not marked:
-        note = "The test rows differ: these numbers cannot be compared."
-    return Table("Test metrics", ["task", "metric", *labels], rows, texts=2, note=note)
+    for key, values in metrics.items():
+        star = stars.get(key)
+        cells = [_number(v) + ("*" if i == star else " ") for i, v in enumerate(values)]
+        rows.append([*key, *cells])
+    return Table("Test metrics", ["task", "metric", *labels], rows, texts=2, note=rule)
+
+
+def _difference_table(labels: Sequence[str], pairs: Mapping[Key, Paired]) -> Iterator[Table]:
+    """The paired differences to the first run."""
+    if not pairs:
+        return
+    rows = []
+    for key, pair in pairs.items():
+        gains = (pair.difference(i, 0) for i in range(1, len(labels)))
+        rows.append([*key, *(f"{g.value:+.4f} [{g.low:+.4f}, {g.high:+.4f}]" for g in gains)])
+    columns = ["task", "metric", *labels[1:]]
+    note = "On the same test rows, with 95 % intervals of each row; other seeds are not in them."
+    yield Table(f"Differences to {labels[0]}", columns, rows, texts=2, note=note)
 
 
 def _cost_table(labels: Sequence[str], runs: Sequence[Trained]) -> Table:

@@ -15,7 +15,12 @@ from recsys_mtl.data.opening import open_rows, open_splits
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.results import ResultTable
-from recsys_mtl.runs.measured import measured, segment_table, with_conditional
+from recsys_mtl.runs.measured import (
+    intervals_of,
+    measured,
+    segment_table,
+    with_conditional,
+)
 from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
 from recsys_mtl.serving.bundle import load_bundle
@@ -67,7 +72,7 @@ def evaluate(
         rows = open_splits(config, root=data).rows(split)
     fingerprint = rows.fingerprint()
     if input is None:
-        _require_unchanged(predictor.fingerprint, fingerprint)
+        require_unchanged(predictor.fingerprint, fingerprint)
     begun = time.perf_counter()
     loader = load_rows(config, rows, predictor.preprocessor)
     evaluator = build_evaluator(config, predictor.preprocessor, precision="fp32")
@@ -89,7 +94,7 @@ def evaluate(
         "tasks": tasks,
         "reachable": limits_to_json(limits),
     }
-    table = ResultTable(title, shown, columns, caption, segment_table(tasks))
+    table = ResultTable(title, shown, columns, caption, segment_table(tasks), intervals_of(tasks))
     return Evaluation(table, numbers)
 
 
@@ -112,8 +117,12 @@ def model_folder(run_dir: str | Path) -> Path:
     )
 
 
-def _require_unchanged(expected: str, fingerprint: str) -> None:
-    """The run's own rows are those that it was split from."""
+def require_unchanged(expected: str, fingerprint: str) -> None:
+    """Check that a run's own rows are those that it was split from.
+
+    Raises:
+        UserError: they have changed.
+    """
     if not expected:
         log.warning("the model does not name its data: whether they have changed is not checked")
     elif fingerprint != expected:

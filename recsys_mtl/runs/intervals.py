@@ -16,7 +16,7 @@ from recsys_mtl.metrics.bootstrap import (
     resampled,
 )
 from recsys_mtl.metrics.lists import ListMetrics
-from recsys_mtl.metrics.weighing import Score, on_rows
+from recsys_mtl.metrics.weighing import Ints, Score, on_rows
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 
@@ -42,31 +42,34 @@ def add_intervals(
         scores: of the test rows.
         seed: of the draws.
     """
-    clusters = None
-    if scores.groups is None:
-        drawn = drawn_rows(len(scores.weights), MOST_ROWS, seed)
-    else:
-        clusters = clusters_of(scores.groups, NO_GROUP)
-        drawn = drawn_clusters(clusters, MOST_ROWS, seed)
-        clusters = np.unique(clusters[drawn], return_inverse=True)[1]
+    keep, clusters = drawn(scores, seed)
     functions: dict[str, Score] = {}
     for task, kind in kinds.items():
         entry = metrics[task].get(kind_of(kind).main)
-        labels = scores.labels[task][drawn]
+        labels = scores.labels[task][keep]
         rows = np.flatnonzero(~np.isnan(labels))
         if entry is not None and entry["value"] is not None and len(rows):
             known = labels[rows].astype(np.float64)
-            predicted = scores.predictions[task][drawn][rows].astype(np.float64)
+            predicted = scores.predictions[task][keep][rows].astype(np.float64)
             functions[task] = on_rows(rows, kind_of(kind).score([known], [predicted]))
     if not functions:
         return
-    weights = scores.weights[drawn].astype(np.float64)
+    weights = scores.weights[keep].astype(np.float64)
     draws_of = resampled(functions, weights, resamples=RESAMPLES, seed=seed, clusters=clusters)
     for task, draws in draws_of.items():
         entry = metrics[task][kind_of(kinds[task]).main]
         edges = interval(entry["value"], draws[:, 0])
         if np.isfinite(edges.low):
             entry |= {"low": edges.low, "high": edges.high}
+
+
+def drawn(scores: Scores, seed: int) -> tuple[Ints, Ints | None]:
+    """Indices of the rows that are resampled, and their clusters; None: each is on its own."""
+    if scores.groups is None:
+        return drawn_rows(len(scores.weights), MOST_ROWS, seed), None
+    clusters = clusters_of(scores.groups, NO_GROUP)
+    rows = drawn_clusters(clusters, MOST_ROWS, seed)
+    return rows, np.unique(clusters[rows], return_inverse=True)[1]
 
 
 def add_list_intervals(metrics: dict[str, dict[str, Any]], lists: ListMetrics, seed: int) -> None:

@@ -46,6 +46,18 @@ def measured(
     return tasks
 
 
+def intervals_of(tasks: Mapping[str, Any]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The 95 % intervals in the section `tasks`, by task and metric, where there are any."""
+    return {
+        task: {
+            name: (entry["low"], entry["high"])
+            for name, entry in facts["metrics"].items()
+            if entry.get("low") is not None
+        }
+        for task, facts in tasks.items()
+    }
+
+
 def with_conditional(
     kinds: Mapping[str, str], scores: Scores
 ) -> tuple[dict[str, str], dict[str, Metrics]]:

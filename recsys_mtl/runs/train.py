@@ -47,7 +47,13 @@ from recsys_mtl.runs.folder import (
     require_space,
     training_folder,
 )
-from recsys_mtl.runs.measured import measured, segment_numbers, segment_table, with_conditional
+from recsys_mtl.runs.measured import (
+    intervals_of,
+    measured,
+    segment_numbers,
+    segment_table,
+    with_conditional,
+)
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
@@ -230,8 +236,9 @@ def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> Result
     note = boosting_note(result.get("boosting", {}))
     kinds, metrics = with_conditional(kinds, test)
     columns = {"model": metrics, **others}
-    title, segments = f"{result['name']}: test rows", segment_table(result["tasks"])
-    return ResultTable(title, kinds, columns, note or None, segments)
+    title, tasks = f"{result['name']}: test rows", result["tasks"]
+    segments, intervals = segment_table(tasks), intervals_of(tasks)
+    return ResultTable(title, kinds, columns, note or None, segments, intervals)
 
 
 def _finished(named: Iterable[tuple[str, dict[str, Metrics]]], into: Baselines) -> bool:

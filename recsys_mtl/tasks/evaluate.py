@@ -13,7 +13,7 @@ from recsys_mtl.columns.keys import NO_GROUP
 from recsys_mtl.memory import LARGEST_IN_MEMORY, spacious
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics.lists import ListMetrics, list_metrics
-from recsys_mtl.metrics.weighing import Array, Ints
+from recsys_mtl.metrics.weighing import Array, Floats, Ints, Score
 from recsys_mtl.tasks import kind_of
 
 _PART = 4_096  # rows at a time where each has many values
@@ -107,6 +107,49 @@ def evaluate_lists(
         return None
     lists = list_metrics(labels[rows], scores, weights[rows], groups[rows], names)
     return replace(lists, first=rows[lists.first])
+
+
+def score_in_lists(
+    kind: str,
+    metric: str,
+    labels: Sequence[Floats],
+    predictions: Sequence[Floats],
+    *,
+    rows: Ints,
+    groups: Ints,
+    weights: Floats,
+) -> Score | None:
+    """A metric within lists of several models, whose resamples draw complete lists.
+
+    Args:
+        kind: of the task.
+        metric: its name.
+        labels: (N,) of each model.
+        predictions: (N,) or (N, C) of each model.
+        rows: (N,) indices among all rows.
+        groups: (N,) the list of each row; rows of `NO_GROUP` are in none.
+        weights: (R,) of all rows.
+
+    Returns:
+        None where no row is in a list.
+    """
+    listed = groups != NO_GROUP
+    rows, groups, of_kind = rows[listed], groups[listed], kind_of(kind)
+    if not len(rows):
+        return None
+    models = [
+        list_metrics(
+            own[listed], of_kind.ranked_by(predicted[listed]), weights[rows], groups, (metric,)
+        )
+        for own, predicted in zip(labels, predictions, strict=True)
+    ]
+    one_each = rows[models[0].first]
+
+    def score(drawn: Array) -> Floats:
+        times = drawn[one_each] / weights[one_each]
+        return np.array([model.mean(metric, times) for model in models])
+
+    return score
 
 
 def _selected(values: Array, rows: NDArray[np.bool_]) -> Array:

@@ -17,13 +17,32 @@ def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None
     }
     columns = {"model": model, "gradient_boosting": boosting}
     ResultTable("test rows", {"click": "binary", "item": "retrieval"}, columns).show()
-    lines = [line.split() for line in capsys.readouterr().out.replace("│", " ").splitlines()]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["test", "rows"]
     assert ["click", "auc", "0.7123", "0.7000"] in lines
     assert ["log_loss", "0.5000", "0.5100"] in lines
     assert ["item", "recall_at_5", "0.2500", "undefined"] in lines
     assert ["mrr", "0.1250", "undefined"] in lines
     assert not any("normalized_entropy" in line for line in lines)
+    assert not any("interval" in line for line in lines)
+
+
+@pytest.mark.parametrize(("baselines", "shown"), [(4, True), (7, False)])
+def test_intervals_are_next_to_the_model_where_there_is_room(
+    baselines: int, shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model: dict[str, Metrics] = {"spending_category": {"auc": 0.71234, "log_loss": 0.5}}
+    columns = {"model": model, **{f"baseline_{i}": model for i in range(baselines)}}
+    intervals = {"spending_category": {"auc": (0.70126, 0.72341)}}
+    ResultTable("rows", {"spending_category": "binary"}, columns, intervals=intervals).show()
+    text = capsys.readouterr().out
+    auc, loss = (
+        next(line.split() for line in text.splitlines() if name in line.split())
+        for name in ("auc", "log_loss")
+    )
+    own = ["0.7123", "0.7013", "to", "0.7234"] if shown else ["0.7123"]
+    assert auc == ["spending_category", "auc", *own, *["0.7123"] * baselines]
+    assert loss == ["log_loss", *["0.5000"] * (1 + baselines)]
 
 
 def test_a_title_is_text(capsys: pytest.CaptureFixture[str]) -> None:
