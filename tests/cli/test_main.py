@@ -216,7 +216,7 @@ def test_the_page_and_the_numbers_go_to_the_output_folder(
     monkeypatch.chdir(tmp_path)
     assert call(fake, "compare", report, "one two --out out") == (
         (["one", "two"],),
-        {"tracking_uri": None},
+        {"tracking_uri": None, "predict": True},
     )
     assert capsys.readouterr().out == "Side by side\na text\n"
     files = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
