@@ -20,12 +20,17 @@ from recsys_mtl.config import config_from_yaml, load_config
 from recsys_mtl.lifecycle.gate import Gate, load_gate
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/**/*.md"))]
+PAGES = [
+    ROOT / ".github/CONTRIBUTING.md",
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 SYNTHETIC = ROOT / "docs/synthetic.md"
 ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
 GATE = ROOT / "configs/gate.yaml"
 CONFIGS = sorted(set(ROOT.glob("configs/*.yaml")) - {GATE})
-OTHERS = {"--no-deps", "--node-rank", "--rdzv-conf"}
+OTHERS = {"--build-arg", "--no-deps", "--node-rank", "--rdzv-conf"}
 """Options of other programs that stand alone in the text."""
 
 Document = dict[str, Any]

@@ -9,7 +9,6 @@ with its seconds; a request to the server gets the predictions of the table's fi
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -18,6 +17,9 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import polars
 
 COMMAND = (sys.executable, "-m", "recsys_mtl")
 
@@ -40,7 +42,7 @@ def ready(address: str) -> bool:
         return False
 
 
-def served(folder: Path, model: str, row: dict[str, str]) -> dict[str, object]:
+def served(folder: Path, model: str, row: dict[str, Any]) -> dict[str, object]:
     """The answer of a server to one row."""
     command = [*COMMAND, "serve", model, "--port", "0"]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
@@ -67,8 +69,7 @@ def main() -> None:
     parser.add_argument("--label", action="append", default=[])
     arguments = parser.parse_args()
     table = arguments.table.resolve()
-    with table.open(encoding="utf-8") as lines:
-        row = next(csv.DictReader(lines))
+    row = polars.read_csv(table, n_rows=1).to_dicts()[0]
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
