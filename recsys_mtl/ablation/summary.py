@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 Scores = dict[int, dict[str, float]]
 """Seed -> task -> score."""
 _NAN = float("nan")
+_IDLE = "the epoch whose weights are kept is of the warm-up (training.early_stopping.keep: last)"
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,9 @@ def _arm(
     tasks = _by_task(own.gains, units[0]["kinds"], rule) if others else {}
     relative = [relative_gain(own.scores[s], reference.scores[s]) for s in pairs] if others else []
     word, sentence = _verdict(overall, own.collapsed, rule)
+    idle = sum(bool(unit.get("kept_from_warmup")) for unit in units)
+    if idle:
+        sentence += f"; nothing was transferred on {idle} of {len(units)} seeds: {_IDLE}"
     ratios = [_per_epoch(own.units[s]) / _per_epoch(reference.units[s]) for s in pairs]
     measured = [measured_matrices(unit) for unit in units]
     return ArmSummary(

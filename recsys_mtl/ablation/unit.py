@@ -16,6 +16,7 @@ from recsys_mtl.ablation.plan import Ablation, arm_config
 from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.ablation.seed import SeedData, open_seed
 from recsys_mtl.config import Config, config_hash, label_of
+from recsys_mtl.config.check_adatt import kept_from_warmup
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
@@ -114,6 +115,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         "kinds": {task: spec.kind for task, spec in config.tasks.items()},
         "epochs": len(fitted.result.epochs) / (len(config.tasks) if alone else 1),
         "best_epoch": fitted.result.best_epoch,
+        "kept_from_warmup": kept_from_warmup(config, fitted.result.best_epoch),
         "train_seconds": sum(epoch.seconds for epoch in fitted.result.epochs),
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),

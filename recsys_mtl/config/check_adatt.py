@@ -35,6 +35,11 @@ def adatt_warnings(config: Config) -> Iterator[str]:
             yield f"adatt.{key} has no effect on mechanism {adatt.mechanism}"
 
 
+def kept_from_warmup(config: Config, epoch: int) -> bool:
+    """Whether the weights that are kept, of that epoch, are of before anything was transferred."""
+    return config.adatt.mechanism != "off" and epoch < config.adatt.warmup_epochs
+
+
 _OF_BORROW = {"borrow"}
 _OF_LOSS = {
     *("prior", "threshold", "temperature", "masking", "learn_weights", "strength", "max_ratio"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from recsys_mtl import parallel
+from recsys_mtl.config.check_adatt import kept_from_warmup
 from recsys_mtl.config.features import CategoryConfigBase
 from recsys_mtl.config.schema import Config
 from recsys_mtl.config.sizes import require_memory
@@ -117,6 +118,11 @@ def fit_network(config: Config, prepared: Prepared, recorder: Recorder | None = 
         taken = start_from(prepared.parent, trainer.step, prepared.preprocessor, warm)
     with recorder.fitting(trainer, taken):
         result = trainer.fit()
+    if kept_from_warmup(config, result.best_epoch):
+        log.warning(
+            "adatt: nothing was transferred: the weights that are kept, of epoch %d, are of the "
+            "warm-up (adatt.warmup_epochs %d)", result.best_epoch + 1, config.adatt.warmup_epochs,
+        )  # fmt: skip
     step = trainer.step
     parallel.together(lambda: _require_finite(step.network))  # a shard may be wrong in one alone
     optimizer = optimizer_tensors(step) if config.training.keep_optimizer else {}

@@ -183,6 +183,14 @@ def test_a_collapse_is_the_worst_score_and_is_named(unit: Unit) -> None:
     assert arms["off"].collapsed == arms["b"].collapsed == {}
 
 
+def test_an_arm_whose_weights_are_of_the_warm_up_is_named(unit: Unit) -> None:
+    units = [unit("off", s, {"x": 0.7}, kept_from_warmup=False) for s in range(3)]
+    units += [unit("a", s, {"x": 0.7}, kept_from_warmup=s < 2) for s in range(3)]
+    arms = summarize(units, ("off", "a"), RULE).arms
+    assert "nothing was transferred on 2 of 3 seeds" in arms["a"].sentence
+    assert arms["off"].sentence == "the reference"
+
+
 def test_the_worst_score_may_be_below_a_constant_s(unit: Unit) -> None:
     units = [unit("off", s, {"x": 0.7}) for s in range(3)]
     units += [unit("a", s, {"x": None if s else 0.4}) for s in range(3)]

@@ -135,7 +135,7 @@ def test_a_device_that_is_not_there_is_refused(shared_toy: Any, prepared: Prepar
 
 @pytest.mark.parametrize("mechanism", slow_except(["borrow"], ["loss", "gradient", "borrow"]))
 def test_adatt_trains_and_leaves_a_network_like_any_other(
-    shared_toy: Any, prepared: Prepared, mechanism: str
+    shared_toy: Any, prepared: Prepared, mechanism: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = fit_network(shared_toy.config("training.epochs=1"), prepared)
     assert plain.result.epochs[0].transfer is None
@@ -145,6 +145,8 @@ def test_adatt_trains_and_leaves_a_network_like_any_other(
     assert [seen["phase"] for seen in reported] == ["warmup", "dynamic"]
     assert reported[0]["observations"] == prepared.loaders["train"].num_batches
     assert fitted.network.state_dict().keys() == plain.network.state_dict().keys()
+    kept = fitted.result.best_epoch
+    assert ("nothing was transferred: the weights that are kept" in caplog.text) == (kept == 0)
 
 
 def test_one_task_has_nothing_to_transfer(shared_toy: Any, prepared: Prepared) -> None:
