@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -35,6 +37,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 strip_signature_backslash = True  # else `tasks_` of scikit-learn's manners loses its end
+maximum_signature_line_length = 60  # longer ones have a parameter a line
 toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
@@ -42,6 +45,7 @@ html_title = "recsys_mtl"
 html_theme_options = {"show_prev_next": False, "show_toc_level": 2, "navigation_with_keys": False}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_sidebars = {name: [] for name in ("index", "reference", "changelog", "tutorials/index")}
 html_show_sourcelink = False
 html_show_sphinx = False
 html_copy_source = False
@@ -64,8 +68,15 @@ def without_empty_list(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] = source[0].partition("```{toctree}")[0]
 
 
+def without_numerals(_app: Sphinx, _what: str, *rest: Any) -> None:
+    """`tasks: T.` would be the first item of a list that counts in letters."""
+    lines: list[str] = rest[-1]
+    lines[:] = [re.sub(r"(: [A-Z])\.$", r"\1", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
     """Register the renderer of formulas."""
+    app.connect("autodoc-process-docstring", without_numerals, priority=400)
     app.connect("source-read", without_empty_list)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(formula, None), block_renderers=(formula, None)
