@@ -10,6 +10,7 @@ import doctest
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from packaging.requirements import Requirement
 
 from recsys_mtl.cli.main import main
 from recsys_mtl.config.balancing import BalancingConfig
@@ -92,6 +94,15 @@ def test_no_example_is_left_out() -> None:
     package = (ROOT / "recsys_mtl").rglob("*.py")
     shown = {p.relative_to(ROOT).as_posix() for p in package if ">>> " in p.read_text()}
     assert shown == known
+
+
+def test_what_the_site_needs_is_pinned_within_its_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / ".ci/requirements-docs.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    for text in project["optional-dependencies"]["docs"]:
+        needed = Requirement(text)
+        assert needed.specifier.contains(pins[needed.name])
 
 
 # ------------------------------------------------------------------------- slow ones
