@@ -19,7 +19,6 @@ import ast
 import re
 import statistics
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,14 +172,13 @@ def counted(root: Path) -> dict[str, int]:
     sizes = Counter[str]()
     for file in files:
         sizes[file.package] += file.lines
-    tool = tomllib.loads((root / "pyproject.toml").read_text())["tool"]
-    installed = tool["setuptools"]["packages"]["find"]["include"]
+    installed = re.findall(r"find_packages\(include=\[(.*?)\]", (root / "setup.py").read_text())
     return {
         "files": len(files),
         "lines": sum(lines),
         "median lines of a file": int(statistics.median(lines)),
         **{title: len(entries) for title, entries in listed(files).items()},
-        "pipelines installed": sum(name.startswith("pipelines") for name in installed),
+        "pipelines installed": sum(names.count('"pipelines') for names in installed),
         **{f"lines of {package}": count for package, count in sorted(sizes.items())},
     }
 

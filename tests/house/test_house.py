@@ -11,7 +11,7 @@ from tests.house.house import circles, counted, graph, kinds, listed, main, prod
 ROOT = Path(__file__).parents[2]
 
 BOUNDS = {
-    "lines": 62_000,  # raised by what new features need, lowered with every copy that goes
+    "lines": 62_090,  # raised by what new features need, lowered with every copy that goes
     "median lines of a file": 109,
     "files over 400 lines": 0,
     "kind files": 9,  # one of them by LightGBM's objectives, which are called like kinds
@@ -68,9 +68,7 @@ def count(tmp_path: Path):
         for name, text in {"recsys_mtl/config/tasks.py": CONFIG, **texts}.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        (tmp_path / "pyproject.toml").write_text(
-            '[tool.setuptools.packages.find]\ninclude = ["recsys_mtl*"]\n'
-        )
+        (tmp_path / "setup.py").write_text('setup(packages=find_packages(include=["recsys_mtl*"]))')
         return counted(tmp_path), listed(product(tmp_path))
 
     return of
