@@ -18,7 +18,7 @@ import torch
 from pydantic import TypeAdapter
 
 from recsys_mtl.adatt import near_best
-from recsys_mtl.config import Config, config_from_yaml, dump_config
+from recsys_mtl.config import Config, config_from_mapping
 from recsys_mtl.config.adatt import (
     AdaTTConfig,
     BorrowConfig,
@@ -62,7 +62,7 @@ def changed(config: Config, overrides: list[str], where: str) -> Config:
         UserError: they do not fit.
     """
     with reported_as(where):
-        return config_from_yaml(dump_config(config), where="config", overrides=overrides)
+        return config_from_mapping(config.model_dump(), where="config", overrides=overrides)
 
 
 def reported_as(where: str) -> AbstractContextManager[None]:

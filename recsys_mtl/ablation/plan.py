@@ -129,7 +129,7 @@ def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> C
             "an arm may not change the recipe", where=where,
             expected="the recipe of the base, and keys of it", fix="set the keys: model.members: 1",
         )  # fmt: skip
-    if _tested_on(arm) != _tested_on(config):
+    if tested_on(arm) != tested_on(config):
         raise wrong(
             "an arm may not change what it is tested on", where=where,
             expected="the data, seed and labels of the base", fix="make it an ablation of its own",
@@ -137,7 +137,7 @@ def arm_config(ablation: Ablation, name: str, config: Config, known: Known) -> C
     return arm
 
 
-def _tested_on(config: Config) -> tuple[Any, ...]:
+def tested_on(config: Config) -> tuple[Any, ...]:
     """Rows and labels; how a task is learned is an arm's business."""
     learning = {"weight", "loss", "gamma", "alpha", "delta", "transform", "dim", "temperature"}
     learning |= {"entire_space", "counterfactual", "class_weights", "logq_correction"}
@@ -186,11 +186,11 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
             yield Finding(("ready", index), "requested twice", found=name)
         elif name in ablation.arms:
             yield Finding(("arms", name), "the name of a ready-made arm that is requested too")
-    yield from _whole_sections(("change",), ablation.change)
+    yield from whole_sections(("change",), ablation.change)
     if ablation.synthetic is not None:
-        yield from _whole_sections(("synthetic", "change"), ablation.synthetic.change)
+        yield from whole_sections(("synthetic", "change"), ablation.synthetic.change)
     for name, change in ablation.arms.items():
-        yield from _whole_sections(("arms", name), change)
+        yield from whole_sections(("arms", name), change)
     known = (*ablation.ready, *ablation.arms)
     if ablation.reference not in known:
         fix = did_you_mean(ablation.reference, known)
@@ -203,7 +203,7 @@ def _contradictions(ablation: Ablation) -> Iterator[Finding]:
         yield Finding(("synthetic", "plan"), "no such preset", found=plan, fix=fix)
 
 
-def _whole_sections(path: KeyPath, change: dict[str, Any]) -> Iterator[Finding]:
+def whole_sections(path: KeyPath, change: dict[str, Any]) -> Iterator[Finding]:
     """They would lose what else the base says there: nobody means that."""
     for key, value in change.items():
         if isinstance(value, dict) and "." not in key:

@@ -84,7 +84,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         KeyboardInterrupt: Ctrl-C; an interrupted unit has no result.
     """
     config = expanded(config)
-    same = _prepared_by(config) == _prepared_by(expanded(data.config))
+    same = prepared_by(config) == prepared_by(expanded(data.config))
     prepared = data.prepared if same else prepare(config, parent=load_parent(config))
     reset_peak_memory()
     begun = time.perf_counter()
@@ -126,7 +126,8 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
 _NOT_OF_ROWS = {"weight", "entire_space", "counterfactual"}
 
 
-def _prepared_by(config: Config) -> tuple[Any, ...]:
+def prepared_by(config: Config) -> tuple[Any, ...]:
+    """What the prepared data depend on: configs with equal ones can share them."""
     training = config.training
     tasks = {name: task.model_dump(exclude=_NOT_OF_ROWS) for name, task in config.tasks.items()}
     return (

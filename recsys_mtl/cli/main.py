@@ -37,6 +37,7 @@ from recsys_mtl.cli.schema import schema
 from recsys_mtl.cli.serve import serve
 from recsys_mtl.cli.synthesize import synthesize
 from recsys_mtl.cli.train import train
+from recsys_mtl.cli.tune import tune
 from recsys_mtl.cli.validate import validate
 from recsys_mtl.version import installed_version
 
@@ -46,6 +47,7 @@ COMMANDS = (
     train,
     evaluate,
     ablate,
+    tune,
     reproduce,
     predict,
     serve,

@@ -78,7 +78,9 @@ def section_from_yaml(
     return _section(root, document, where, check, overrides, base)
 
 
-def config_from_mapping(data: Mapping[str, Any], *, where: str) -> Config:
+def config_from_mapping(
+    data: Mapping[str, Any], *, where: str, overrides: Sequence[str] = ()
+) -> Config:
     """`load_config` for what a YAML file would hold, such as a dict; `where` names it.
 
     Example:
@@ -96,7 +98,7 @@ def config_from_mapping(data: Mapping[str, Any], *, where: str) -> Config:
         recsys_mtl.errors.UserError: shop: trainig: unknown key -> did you mean 'training'?
     """
     document = yaml_text.Document(copy.deepcopy(dict(data)))
-    return _section(Config, document, where, contradictions)
+    return _section(Config, document, where, contradictions, overrides)
 
 
 def _section(

@@ -86,6 +86,23 @@ def apply(data: dict[str, Any], text: str, root: type[Section]) -> Override:
     return Override(text, path)
 
 
+def value_at(data: dict[str, Any], text: str) -> Any:
+    """The value at a path such as `model.shared_experts.0.count`.
+
+    Raises:
+        UserError: there is none.
+    """
+    parts = text.split(".")
+    path: KeyPath = ()
+    node: Any = data
+    while parts:
+        key = _next_key(node, parts, where=text, path=path)
+        if isinstance(node, dict) and key not in node:
+            raise wrong("no such key", where=text, found=key)
+        path, node = (*path, key), node[key]
+    return node
+
+
 def _next_key(node: Any, parts: list[str], *, where: str, path: KeyPath) -> str | int:
     """Take the next key of `node` off `parts`."""
     if isinstance(node, dict):

@@ -93,7 +93,13 @@ def entered(annotation: Any, node: Any, key: str | int) -> tuple[Any, Any]:
     return kind, value
 
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Any: "any value",
+}
 
 
 def describe(annotation: Any) -> str:

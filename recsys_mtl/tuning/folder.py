@@ -1,0 +1,98 @@
+"""The output folder of a tuning.
+
+tuning.yaml       what the folder is for
+base.yaml         the config that trials change, with what its recipe decided
+study.journal     the trials, see `recsys_mtl.tuning.search`
+best.yaml         the best trial, for `train`; front/trial-N.yaml with several metrics
+ablation.yaml     the best trial against the base on fresh seeds, for `ablate`
+report.html, result.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recsys_mtl.ablation.arms import changed
+from recsys_mtl.ablation.plan import Ablation, as_overrides
+from recsys_mtl.config import Config, dump_config, load_config, yaml_text
+from recsys_mtl.files import atomic_write, remove_folder
+from recsys_mtl.study.plan import changed_keys, held_plan
+from recsys_mtl.tuning.plan import Tuning
+from recsys_mtl.tuning.result import TuningResult
+
+REPORT, BEST, FRONT, COMPARE, BASE = (
+    "report.html", "best.yaml", "front", "ablation.yaml", "base.yaml",
+)  # fmt: skip
+_FRESH = {"first": 1000, "count": 12}
+_SAME = ("base", "change", "ready", "space", "metric", "pruner", "seed")
+
+
+def claim(tuning: Tuning, base: Config, out: Path) -> None:
+    """Note in the folder what it is for; trials and minutes may change.
+
+    Raises:
+        UserError: it holds another tuning, or other files.
+    """
+    note, begun = out / "tuning.yaml", out / BASE
+    text = dump_config(base)
+
+    def differences(held: Tuning) -> list[str]:
+        keys = changed_keys(held, tuning, _SAME)
+        edited = not keys and begun.exists() and dump_config(load_config(begun)) != text
+        return [*keys, *(["content of the base config"] if edited else [])]
+
+    held_plan(tuning, note, same="the same base, space, metric, pruner and seed",
+              differences=differences)  # fmt: skip
+    if not begun.exists():
+        atomic_write(begun, text)
+    atomic_write(note, yaml_text.dump(tuning.model_dump()))
+
+
+def write_configs(tuning: Tuning, base: Config, result: TuningResult, out: Path) -> list[Path]:
+    """The configs of the best trial or of the front, in place of earlier ones; their paths."""
+    remove_folder(out / FRONT, missing_ok=True)
+    if len(result.objectives) > 1:
+        return [
+            _config(tuning, base, result.trial(number).params, number,
+                    out / FRONT / f"trial-{number}.yaml")
+            for number in result.front
+        ]  # fmt: skip
+    if result.best is None:
+        return []
+    params = result.trial(result.best).params
+    paths = [_config(tuning, base, params, result.best, out / BEST)]
+    if result.best != result.base:
+        paths.append(_comparison(tuning, params, out))
+    else:
+        (out / COMPARE).unlink(missing_ok=True)
+    return paths
+
+
+def _config(
+    tuning: Tuning, base: Config, params: Mapping[str, Any], number: int, path: Path
+) -> Path:
+    """A trial's config; its name is not the base's, so that `train` keeps the base's run."""
+    changes = {**params, "name": f"{base.name}_tuned"}
+    config = changed(base, as_overrides(changes), f"trial {number}")
+    head = f"# Trial {number} of the tuning {tuning.name}; its keys:\n"
+    head += "".join(f"#   {key}: {yaml_text.inline(value)}\n" for key, value in params.items())
+    return atomic_write(path, head + dump_config(config))
+
+
+def _comparison(tuning: Tuning, params: Mapping[str, Any], out: Path) -> Path:
+    """An ablation of the base and the best trial."""
+    ablation = Ablation.model_validate(
+        {
+            "name": f"{tuning.name}_tuned",
+            "base": str(out / BASE),
+            "seeds": _FRESH,
+            "arms": {"base": {}, "tuned": dict(params)},
+            "reference": "base",
+            "tracking": tuning.tracking.model_dump(),
+        }
+    )
+    head = "# The tuned settings against the base, on seeds (and splits by them) that are fresh.\n"
+    text = yaml_text.dump(ablation.model_dump(exclude_unset=True))
+    return atomic_write(out / COMPARE, head + text)

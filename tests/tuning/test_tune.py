@@ -1,0 +1,210 @@
+"""The search: budgets, resumption, what counts, and what is left in the folder."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recsys_mtl.ablation.plan import load_ablation
+from recsys_mtl.config import load_config
+from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.tracking.run import NullRun
+from recsys_mtl.tuning import tune
+from recsys_mtl.tuning.search import FILE
+from tests.tuning.conftest import DROPOUT, RATE, Bench, FakeFit, loss
+
+
+def params(result: dict[str, Any]) -> list[Any]:
+    return [t["params"] for t in result["trials"] if t["state"] != "killed"]
+
+
+def test_the_best_trial_becomes_configs(bench: Bench) -> None:
+    fit = FakeFit()
+    result = bench.run(fit, trials=10)
+    assert result["counts"] == {"complete": 10, "pruned": 0, "failed": 0}
+    assert len(fit.seen) == 10
+    assert result["trials"][0]["params"] == {RATE: 0.001, DROPOUT: 0.1}  # the base's own
+    assert result["base"] == 0
+    best = result["trials"][result["best"]]
+    assert best["values"]["loss"] == min(trial["values"]["loss"] for trial in result["trials"])
+    assert result["importance"]["loss"].keys() == {RATE, DROPOUT}
+    config = load_config(bench.out / "best.yaml")
+    assert loss(config) + 0.25 == pytest.approx(best["values"]["loss"])
+    assert config.name == "toy_tuned"
+    ablation = load_ablation(bench.out / "ablation.yaml")
+    assert ablation.arms == {"base": {}, "tuned": best["params"]}
+    assert "<svg" in (bench.out / "report.html").read_text()
+
+
+def test_a_trial_that_falls_behind_is_pruned(bench: Bench) -> None:
+    result = bench.run(FakeFit(), trials=9, pruner="median")
+    pruned = [trial for trial in result["trials"] if trial["state"] == "pruned"]
+    assert pruned
+    assert all(trial["epochs"] < 4 and len(trial["curve"]) < 4 for trial in pruned)
+
+
+def test_a_search_that_was_interrupted_is_that_which_was_not(bench: Bench) -> None:
+    expected = params(bench.run(FakeFit(), trials=5))
+    bench.out = bench.out.with_name("resumed")
+    first = bench.run(FakeFit({3: "graceful"}), trials=5)
+    assert first["interrupted"]
+    assert params(first) == expected[:3]
+    second = bench.run(FakeFit(), trials=5)
+    assert not second["interrupted"]
+    assert params(second) == expected
+
+
+def test_a_killed_process_leaves_a_trial_that_does_not_count(bench: Bench) -> None:
+    expected = params(bench.run(FakeFit(), trials=3))
+    bench.out = bench.out.with_name("killed")
+    bench.run(FakeFit(), trials=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recsys_mtl.tuning.search.Asked.killed", lambda self: None)
+        with pytest.raises(OSError, match="No space"):
+            bench.run(FakeFit({0: "disk"}), trials=3)
+    journal = bench.out / FILE
+    journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "wor')  # a line cut by the kill
+    Path(f"{journal}.lock").symlink_to(journal)
+    result = bench.run(FakeFit(), trials=3)
+    assert params(result) == expected
+    assert [trial["number"] for trial in result["trials"]] == [0, 1, 3]
+
+
+def test_more_trials_follow_where_the_budget_grows(bench: Bench) -> None:
+    bench.run(FakeFit(), trials=2)
+    fit = FakeFit()
+    assert bench.run(fit, trials=2)["counts"]["complete"] == 2
+    assert fit.seen == []
+    bench.run(fit, trials=4)
+    assert len(fit.seen) == 2
+    assert bench.run(fit, trials=9, minutes=1e-9)["counts"]["complete"] == 4  # is spent
+
+
+def test_failures_count_and_hopeless_searches_end(bench: Bench) -> None:
+    result = bench.run(FakeFit({1: "diverges"}), trials=3)
+    assert [trial["state"] for trial in result["trials"]] == ["complete", "failed", "complete"]
+    assert result["trials"][1]["reason"] == "training diverged"
+    bench.out = bench.out.with_name("hopeless")
+    fit = FakeFit({-1: "diverges"})
+    message = "no trial was complete; expected one; the last failure: training diverged; found 5 f"
+    with pytest.raises(UserError, match=message):
+        bench.run(fit, trials=30)
+    assert len(fit.seen) == 5
+    assert not (bench.out / "best.yaml").exists()
+
+
+def test_an_interrupt_before_any_trial_leaves_no_result(bench: Bench) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(FakeFit({0: "interrupted"}))
+    assert not (bench.out / "result.json").exists()
+
+
+def test_several_metrics_give_a_front(bench: Bench) -> None:
+    result = bench.run(FakeFit(), metric="per_task", trials=4)
+    assert [one["name"] for one in result["objectives"]] == ["buy/auc", "click/auc"]
+    assert result["best"] is None
+    assert len(result["front"]) == 4  # what one task gains here the other loses
+    configs = [Path(path).name for path in result["configs"]]
+    assert configs == [f"trial-{number}.yaml" for number in range(4)]
+    load_config(bench.out / "front/trial-3.yaml")
+    assert not (bench.out / "best.yaml").exists()
+    assert "Pareto front" in (bench.out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"seed": 1}, "holds another tuning; expected the same base.*found another seed"),
+        ({"space": {DROPOUT: {"kind": "float", "low": 0.0, "high": 0.4}}}, "found another space"),
+        ({"metric": "click/auc"}, "found another metric"),
+    ],
+)
+def test_a_folder_is_of_one_tuning(bench: Bench, keys: dict[str, Any], message: str) -> None:
+    bench.run(FakeFit(), trials=1)
+    with pytest.raises(UserError, match=message):
+        bench.run(FakeFit(), **keys)
+
+
+def test_a_folder_with_other_content_is_refused(bench: Bench) -> None:
+    bench.run(FakeFit(), trials=1)
+    (bench.out / FILE).write_text("not a journal\nat all\n")
+    with pytest.raises(UserError, match="study cannot be read"):
+        bench.run(FakeFit(), trials=2)
+    document = yaml.safe_load((bench.path.with_name("toy.yaml")).read_text())
+    document["training"]["epochs"] = 7
+    bench.path.with_name("toy.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match="found another content of the base config"):
+        bench.run(FakeFit(), trials=2)
+    bench.out = bench.path.parent / "other"
+    bench.out.mkdir()
+    (bench.out / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        bench.run(FakeFit())
+
+
+def test_only_epochs_with_a_value_are_compared(bench: Bench) -> None:
+    class Undefined(FakeFit):
+        def __call__(self, config: Any, recorder: Any) -> Any:
+            fitted = super().__call__(config, recorder)
+            if len(self.seen) == 2:
+                fitted.result.epochs[-1].validation.metrics["click"]["auc"] = math.nan
+            return fitted
+
+    result = bench.run(Undefined(), metric=["click/auc", "buy/auc"], trials=3)
+    assert result["trials"][1]["reason"] == "undefined on the validation rows: click/auc"
+
+
+def test_a_run_s_own_config_is_a_tuning(bench: Bench) -> None:
+    from recsys_mtl.tuning import load_tuning
+
+    words, options = ["training.epochs=3"], {"ready": ["rates"], "trials": 2}
+    plan = load_tuning(bench.path.with_name("toy.yaml"), words, options)
+    fit = FakeFit()
+    result = tune(plan, bench.out, fit=fit)
+    assert fit.seen[1].training.epochs == 3
+    assert result["trials"][1]["params"].keys() == {RATE, "training.tables.learning_rate"}
+
+
+class Recorded(NullRun):
+    """A run that remembers."""
+
+    def __init__(self, name: str, tags: dict[str, str]) -> None:
+        self.id = name  # type: ignore[assignment]
+        self.tags_, self.values, self.files = tags, dict[str, object](), list[str]()
+
+    def params(self, values: Any) -> None:
+        self.values |= values
+
+    def metrics(self, values: Any, step: int, **more: Any) -> None:
+        self.values |= {f"{name} {step}": value for name, value in values.items()}
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        self.files.append(path.name)
+
+
+def test_trials_are_nested_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[Recorded] = []
+
+    def open_run(
+        enabled: bool, uri: Any, experiment: str, name: str, tags: Any, **_: Any
+    ) -> Recorded:
+        if name == "toy, trial 1":
+            raise wrong("the server is away")
+        runs.append(Recorded(name, tags))
+        return runs[-1]
+
+    monkeypatch.setattr(sys.modules["recsys_mtl.tuning.tune"], "open_run", open_run)
+    result = bench.run(FakeFit(), trials=3)
+    parent, first, last = runs
+    assert parent.files == ["best.yaml", "ablation.yaml", "report.html", "result.json"]
+    assert parent.values["best/loss 0"] == result["trials"][result["best"]]["values"]["loss"]
+    assert parent.values["trials"] == 3
+    assert first.tags_ == {"mlflow.parentRunId": "toy", "state": "complete"}
+    assert first.values[RATE] == 0.001
+    assert first.values["valid/loss 3"] == result["trials"][0]["values"]["loss"]
+    assert last.values["trial"] == 2
