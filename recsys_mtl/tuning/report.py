@@ -9,9 +9,10 @@ from itertools import combinations
 from typing import Any
 
 from recsys_mtl.reports.cells import number
+from recsys_mtl.reports.charts import Spot, bars, scatter
 from recsys_mtl.reports.document import Figure, Section, document
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.reports.svg import Axis, Chart, Point, forest
+from recsys_mtl.reports.svg import Axis, Chart, Point
 from recsys_mtl.tuning.objective import Objective
 from recsys_mtl.tuning.result import TuningResult
 from recsys_mtl.tuning.search import Trial
@@ -27,7 +28,7 @@ def report_html(result: TuningResult, space: Space, *, interrupted: bool) -> str
     several = len(result.objectives) > 1
     parts = [
         *([_front(result)] if several else [Section("History", [_history(result)])]),
-        *([] if result.best is None else [Section("Settings", [_best_keys(result, space)])]),
+        *([] if result.best is None else [Section("Settings", [_best_keys(result, space, "")])]),
         _importance(result),
         *(_by_key(result, space, one) for one in result.objectives),
         Section("Trials", [_trials(result, result.trials)]),
@@ -48,13 +49,13 @@ def terminal_page(result: TuningResult, space: Space, *, interrupted: bool) -> P
     return Page(f"Tuning {result.name}", [*lead(result, interrupted=interrupted), *tables])
 
 
-def _best_keys(result: TuningResult, space: Space) -> Table:
+def _best_keys(result: TuningResult, space: Space, title: str = "Settings") -> Table:
     """The keys of the best trial next to those of the base."""
     assert result.best is not None
     best = result.trial(result.best).params
     base = {} if result.base is None else result.trial(result.base).params
     rows = [(key, _cell(best[key]), _cell(base[key]) if key in base else "–") for key in space]
-    return Table("Settings", ("key", "best", "base"), rows, texts=3)
+    return Table(title, ("key", "best", "base"), rows, texts=3)
 
 
 def lead(result: TuningResult, *, interrupted: bool) -> list[str]:
@@ -79,11 +80,11 @@ def lead(result: TuningResult, *, interrupted: bool) -> list[str]:
 
 def _warning(config: str) -> str:
     text = (
-        "The best of many values of one set of rows is too good: no test row was scored here. "
-        f"Train {config} to see its test metrics."
+        "A value that is the best of many on the same rows is too good; no test row was scored. "
+        f"Training {config} shows its test metrics."
     )
     if config == "best.yaml":
-        text += " Whether it is better at all, `recsys-mtl ablate ablation.yaml` shows."
+        text += " Whether it is better than the base, ablation.yaml tries on fresh seeds."
     return text
 
 
@@ -134,25 +135,24 @@ def _best_so_far(complete: Sequence[Point], one: Objective, y: Axis, last: int) 
 
 def _front(result: TuningResult) -> Section:
     """A chart of each pair of objectives, and the trials of the front."""
+    complete = [trial for trial in result.trials if trial.values]
     charts = []
     for one, other in combinations(result.objectives, 2):
-        points = {
-            t.number: (t.values[one.name], t.values[other.name]) for t in result.trials if t.values
-        }
-        x = Axis.over([p[0] for p in points.values()], one.name)
-        y = Axis.over([p[1] for p in points.values()], other.name)
-        text = f"{_direction(one)} {_direction(other)}"
-        chart = Chart(f"{other.name} against {one.name}", text, x, y)
-        chart.marks([p for n, p in points.items() if n not in result.front], _COMPLETE)
-        front = sorted(points[n] for n in result.front)
-        if len(result.objectives) == 2:
-            chart.line(front, _PRUNED)
-        chart.marks(front, _PRUNED, size=5)
-        names = ["other trials", "front"]
-        if result.base in points:
-            chart.marks([points[result.base]], _BEST, size=6)
-            names.append("base")
-        charts.append(Figure(chart, names))
+        spots = []
+        for trial in complete:
+            ahead, base = trial.number in result.front, trial.number == result.base
+            name = f"{trial.number}{' (base)' if base else ''}" if ahead or base else ""
+            at = trial.values[one.name], trial.values[other.name]
+            spots.append(Spot(name, *at, series=_PRUNED if ahead else _COMPLETE))
+        several = len(result.objectives) > 2
+        line = sorted((spot.x, spot.y) for spot in spots if spot.series == _PRUNED)
+        text = f"{_direction(one)} {_direction(other)} Numbers are those of trials."
+        charts.append(
+            scatter(
+                f"{other.name} against {one.name}", text, spots, x=one.name, y=other.name,
+                names=("other trials", "front"), line=() if several else line,
+            )
+        )  # fmt: skip
     shown = [result.trial(number) for number in result.front]
     return Section("Pareto front", [charts, _trials(result, shown, "Trials of the front")])
 
@@ -162,9 +162,10 @@ def _importance(result: TuningResult) -> Section:
         return Section("What mattered", ["Too few complete trials to say."])
     charts = []
     for name, shares in result.importance.items():
-        rows = [(key, share, 0.0, share) for key, share in shares.items()]
-        text = "Share of the differences between good trials and all that each key explains."
-        charts.append(Figure(forest(f"Importance for {name}", text, rows, label="share")))
+        rows = [(_short(key), share, None, None) for key, share in shares.items()]
+        text = "Share of each key in what sets the better trials apart."
+        title = f"Importance for {name}"
+        charts.append(bars(title, text, rows, label="share", percent=True))
     note = (
         "By PED-ANOVA (Watanabe et al. 2023), over the complete trials alone; of keys that hardly "
         "matter the order is chance."
@@ -181,7 +182,7 @@ def _by_key(result: TuningResult, space: Space, one: Objective) -> Section:
     for key in keys[:_MOST_KEYS]:
         x, places = _axis(space[key], key)
         y = Axis.over(shown, f"validation {one.name}")
-        chart = Chart(f"{one.name} by {key}", f"A mark is a trial. {_direction(one)}", x, y)
+        chart = Chart(f"{one.name} by {_short(key)}", f"A mark is a trial. {_direction(one)}", x, y)
         marks = [
             (places(trial.params[key]), trial.values[one.name])
             for trial in complete
@@ -196,12 +197,13 @@ def _by_key(result: TuningResult, space: Space, one: Objective) -> Section:
 def _axis(one: FloatRange | IntRange | Choices, key: str) -> tuple[Axis, Any]:
     """The axis of a key, and where a value is on it."""
     if isinstance(one, Choices):
-        texts = [json.dumps(value) for value in one.choices]
-        return Axis.of(texts, key), lambda value: float(texts.index(json.dumps(value)))
+        numbers = all(isinstance(v, int | float) for v in one.choices)
+        texts = [json.dumps(v) for v in (sorted(one.choices) if numbers else one.choices)]
+        return Axis.of(texts, _short(key)), lambda value: float(texts.index(json.dumps(value)))
     if one.log:
         low, high = math.log10(one.low), math.log10(one.high)
-        return Axis(low, high, f"{key}, power of ten"), math.log10
-    return Axis(one.low, one.high, key), float
+        return Axis(low, high, f"{_short(key)}, power of ten"), math.log10
+    return Axis(one.low, one.high, _short(key)), float
 
 
 def _trials(
@@ -226,8 +228,9 @@ def _trials(
 
 
 def _short(key: str) -> str:
-    """The last two parts of a path."""
-    return ".".join(key.split(".")[-2:])
+    """A key without the section that it is in, which its other words make clear."""
+    section, _, rest = key.partition(".")
+    return rest if section in ("model", "training") else key
 
 
 def _cell(value: Any) -> str:

@@ -7,6 +7,7 @@ in a folder, so a trial that is running when a command begins is of one that was
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -185,10 +186,11 @@ class Search:
         """Share of each key in the differences of one objective; empty where there are too few."""
         if self._complete() < 2 * _STARTUP:
             return {}
-        several = len(self._objectives) > 1
-        shares = optuna.importance.get_param_importances(
-            self._study, target=(lambda t: t.values[index]) if several else None
-        )
+        sign = -1 if str(self._study.directions[index].name) == "MAXIMIZE" else 1
+        with warnings.catch_warnings(action="ignore"):  # that low values count as good
+            shares = optuna.importance.get_param_importances(
+                self._study, target=lambda trial: sign * trial.values[index]
+            )
         return {key: float(share) for key, share in shares.items()}
 
     def _complete(self) -> int:
