@@ -18,6 +18,7 @@ from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.cli.main import app
 from recsys_mtl.config import config_from_yaml, load_config
 from recsys_mtl.lifecycle.gate import Gate, load_gate
+from recsys_mtl.tuning import load_tuning
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -28,6 +29,7 @@ PAGES = [
 ]
 SYNTHETIC = ROOT / "docs/synthetic.md"
 ABLATIONS = sorted(ROOT.glob("configs/ablations/*.yaml"))
+TUNINGS = sorted(ROOT.glob("configs/tuning/*.yaml"))
 GATE = ROOT / "configs/gate.yaml"
 CONFIGS = sorted(set(ROOT.glob("configs/*.yaml")) - {GATE})
 OTHERS = {"--build-arg", "--no-deps", "--node-rank", "--rdzv-conf"}
@@ -106,6 +108,15 @@ def test_every_ablation_is_valid(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         assert len(load_ablation(path).names) > 1
+
+
+def test_every_tuning_is_valid(tmp_path: Path) -> None:
+    shown = [block for page in PAGES for block in yaml_blocks(page, "yaml tuning")]
+    assert shown
+    assert TUNINGS
+    for text in [*shown, *(path.read_text() for path in TUNINGS)]:
+        (tmp_path / "tuning.yaml").write_text(text)
+        assert load_tuning(tmp_path / "tuning.yaml").trials > 1
 
 
 @of(CONFIGS)

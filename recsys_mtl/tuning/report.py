@@ -197,8 +197,9 @@ def _by_key(result: TuningResult, space: Space, one: Objective) -> Section:
 def _axis(one: FloatRange | IntRange | Choices, key: str) -> tuple[Axis, Any]:
     """The axis of a key, and where a value is on it."""
     if isinstance(one, Choices):
-        numbers = all(isinstance(v, int | float) for v in one.choices)
-        texts = [json.dumps(v) for v in (sorted(one.choices) if numbers else one.choices)]
+        values = [value for value in one.choices if isinstance(value, int | float)]
+        numbers = len(values) == len(one.choices)
+        texts = [json.dumps(value) for value in (sorted(values) if numbers else one.choices)]
         return Axis.of(texts, _short(key)), lambda value: float(texts.index(json.dumps(value)))
     if one.log:
         low, high = math.log10(one.low), math.log10(one.high)
