@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recsys_mtl.ablation.document import ablation_document
 from recsys_mtl.ablation.folder import as_begun, claim
 from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
@@ -61,7 +62,7 @@ def ablate(
         units=[ArmUnit(name, seed) for seed in seeds for name in names],
         batches=partial(by_seed, names),
         trainer=partial(arm_trainer, as_begun(ablation, out)),
-        report=partial(_report, ablation),
+        report=partial(_report, ablation, out),
         tracked=_tracked,
     )
     return run_study(study, out, started=started, processes=processes, show=show)
@@ -78,10 +79,11 @@ def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUn
     return batches
 
 
-def _report(ablation: Ablation, results: Sequence[UnitResult]) -> Outcome:
+def _report(ablation: Ablation, out: Path, results: Sequence[UnitResult]) -> Outcome:
     rule = Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
     summary = summarize(results, ablation.names, rule)
-    return Outcome(summary, summary.numbers(), make_page(ablation.name, summary))
+    page = make_page(ablation.name, summary)
+    return Outcome(summary, summary.numbers(), page, ablation_document(ablation, summary, out))
 
 
 def _tracked(result: UnitResult) -> dict[str, float | None]:

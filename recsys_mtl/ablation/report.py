@@ -19,28 +19,35 @@ _HELPS, _HURTS, _NEITHER = "#228833", "#cc3311", "#777777"
 def make_page(name: str, summary: Summary) -> Page:
     """The complete report."""
     others = {n: arm for n, arm in summary.arms.items() if arm.overall is not None}
-    count = len(summary.seeds)
-    measured = "the true probabilities and means" if summary.against_truth else "the labels"
-    head = (
-        f"{len(summary.arms)} arms on {count} paired seeds ({summary.seeds[0]} to "
-        f"{summary.seeds[-1]}), {len(summary.kinds)} tasks; every arm is compared with "
-        f"'{summary.reference}'. Scores are "
-        + ", ".join(f"{_title(kind)} ({kind})" for kind in dict.fromkeys(summary.kinds.values()))
-        + f", against {measured}; differences are in points, a score times 100. Intervals and "
-        f"verdicts are of the level {_level(summary)}; a difference matters beyond "
-        f"{summary.matters:g} points."
-    )
     verdicts = [f"{arm}: {other.sentence}." for arm, other in others.items()]
-    parts: list[str | Table | Picture] = [head, *verdicts, _arms(summary)]
+    parts: list[str | Table | Picture] = [compared(summary), *verdicts, arm_table(summary)]
     parts.append(Picture("Differences", "differences", _forest(summary, others)))
-    parts += [_detail(summary), _by_task(summary, others), _scores(summary)]
+    parts += [cost_table(summary), task_table(summary, others), score_table(summary)]
     parts += [list_table(summary.lists)] if summary.lists else []
     if any(arm.affinity for arm in others.values()):
-        parts += [_agreement(others), Picture("Affinity", "affinity", _heatmaps(summary))]
+        parts += [agreement_table(others), Picture("Affinity", "affinity", _heatmaps(summary))]
     return Page(f"Ablation {name}", parts)
 
 
-def _arms(summary: Summary) -> Table:
+def compared(summary: Summary) -> str:
+    """What was compared with what, and when a difference matters."""
+    count = len(summary.seeds)
+    measured = "the true probabilities and means" if summary.against_truth else "the labels"
+    return (
+        f"{len(summary.arms)} arms on {count} paired seeds ({summary.seeds[0]} to "
+        f"{summary.seeds[-1]}), {len(summary.kinds)} tasks; every arm is compared with "
+        f"'{summary.reference}'. Scores are "
+        + ", ".join(
+            f"{metric_title(kind)} ({kind})" for kind in dict.fromkeys(summary.kinds.values())
+        )
+        + f", against {measured}; differences are in points, a score times 100. Intervals and "
+        f"verdicts are of the level {level(summary)}; a difference matters beyond "
+        f"{summary.matters:g} points."
+    )
+
+
+def arm_table(summary: Summary) -> Table:
+    """Differences over all tasks, a row an arm."""
     rows = []
     for name, arm in summary.arms.items():
         overall, cells = arm.overall, [""] * (5 if summary.few else 4)
@@ -58,19 +65,21 @@ def _arms(summary: Summary) -> Table:
         "in percent, over tasks that the reference scores 0.05 or more in; time: training time per "
         "epoch over the reference's, median."
     )
-    columns = ["arm", f"difference [{_level(summary)}]", "p", "won:lost", "Δm", "time"]
+    columns = ["arm", f"difference [{level(summary)}]", "p", "won:lost", "Δm", "time"]
     if summary.few:
         columns.insert(2, "with few labels")
         note += f" With few labels: the mean over {', '.join(summary.few)}."
     return Table("Arms", columns, rows, note=note)
 
 
-def _title(kind: str) -> str:
+def metric_title(kind: str) -> str:
+    """What a score of a kind of task is."""
     title: str = kind_of(kind).section.main_metric().title
     return title
 
 
-def _detail(summary: Summary) -> Table:
+def cost_table(summary: Summary) -> Table:
+    """What so many seeds can show, and what each arm costs."""
     rows = []
     for name, arm in summary.arms.items():
         overall, cells = arm.overall, ["", ""]
@@ -87,7 +96,8 @@ def _detail(summary: Summary) -> Table:
     return Table("Arms: power and cost", columns, rows, note=note, printed=False)
 
 
-def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
+def task_table(summary: Summary, others: dict[str, ArmSummary]) -> Table:
+    """Differences by task and arm."""
     rows = []
     for task in summary.kinds:
         for index, (name, arm) in enumerate(others.items()):
@@ -103,18 +113,19 @@ def _by_task(summary: Summary, others: dict[str, ArmSummary]) -> Table:
                 ]
             )
     note = "p (Holm) is corrected over the tasks of an arm."
-    columns = ("task", "arm", f"difference [{_level(summary)}]", "p", "p (Holm)", "won:lost")
+    columns = ("task", "arm", f"difference [{level(summary)}]", "p", "p (Holm)", "won:lost")
     return Table("Differences by task", columns, rows, texts=2, note=note, printed=False)
 
 
-def _scores(summary: Summary) -> Table:
+def score_table(summary: Summary) -> Table:
+    """Scores by task, a column an arm."""
     rows = []
     for task, kind in summary.kinds.items():
         cells = []
         for arm in summary.arms.values():
             reached = number(arm.reached.get(task, float("nan")), ".2f")
             cells.append(number(arm.scores[task], ".4f") + (f" ({reached})" if reached else ""))
-        rows.append([task, _title(kind), f"{summary.labelled[task]:,.0f}", *cells])
+        rows.append([task, metric_title(kind), f"{summary.labelled[task]:,.0f}", *cells])
     note = "In brackets: share of the reachable, from a constant (0) to an oracle (1)."
     columns = ("task", "score", "labels", *summary.arms)
     some = any(arm.reached for arm in summary.arms.values())
@@ -123,7 +134,8 @@ def _scores(summary: Summary) -> Table:
     )
 
 
-def _agreement(others: dict[str, ArmSummary]) -> Table:
+def agreement_table(others: dict[str, ArmSummary]) -> Table:
+    """Measured affinity against the planned relations, by arm and epoch."""
     rows = []
     for name, arm in others.items():
         for epoch, one in enumerate(arm.affinity):
@@ -143,7 +155,8 @@ def _gain(one: Difference) -> str:
     return with_interval(one.mean, one.low, one.high, 2)
 
 
-def _level(summary: Summary) -> str:
+def level(summary: Summary) -> str:
+    """Of the intervals."""
     return f"{100 * summary.level:g} %"
 
 
@@ -161,7 +174,7 @@ def _forest(summary: Summary, others: dict[str, ArmSummary]) -> Figure:
     axes.set_yticks(range(len(others)), list(others))
     axes.invert_yaxis()
     axes.set_xlabel(
-        f"points over '{summary.reference}', mean over tasks, {_level(summary)} interval"
+        f"points over '{summary.reference}', mean over tasks, {level(summary)} interval"
     )
     return figure
 

@@ -72,6 +72,7 @@ class ArmSummary:
         train_seconds: median.
         peak_memory_mb: median.
         epochs: mean number trained.
+        points: seed -> task -> points over the reference; empty for the reference.
         affinity: agreement with the plan after each epoch, mean over seeds; empty if unknown.
         matrix: (T, T) mean affinity after the last epoch; None if nothing was measured.
     """
@@ -89,6 +90,7 @@ class ArmSummary:
     train_seconds: float
     peak_memory_mb: float
     epochs: float
+    points: dict[int, dict[str, float]]
     affinity: list[Agreement]
     matrix: Floats | None
 
@@ -225,13 +227,14 @@ def _arm(
         tasks=tasks,
         overall=overall,
         few=_over_tasks(own.gains, few, rule) if few and others else None,
-        relative=_mean(relative),
+        relative=mean_known(relative),
         word=word,
         sentence=sentence,
         train_ratio=float(np.median(ratios)) if ratios else _NAN,
         train_seconds=float(np.median([unit["train_seconds"] for unit in units])),
         peak_memory_mb=float(np.median([unit["peak_memory_mb"] for unit in units])),
         epochs=float(np.mean([unit["epochs"] for unit in units])),
+        points=dict(zip(pairs, map(dict, own.gains), strict=True)) if others else {},
         affinity=_affinity(units, measured),
         matrix=np.mean([m[-1] for m in measured], axis=0) if all(measured) else None,
     )
@@ -286,7 +289,7 @@ def _over_tasks(
     gains: Sequence[Mapping[str, float]], tasks: Sequence[str], rule: Rule
 ) -> Difference:
     """Of the mean over those tasks that both have a score of."""
-    return rule.difference([_mean([gain[task] for task in tasks]) for gain in gains])
+    return rule.difference([mean_known([gain[task] for task in tasks]) for gain in gains])
 
 
 def _scores(unit: UnitResult, key: str) -> dict[str, float]:
@@ -308,10 +311,10 @@ def _per_epoch(unit: UnitResult) -> float:
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {key: _mean([value[key] for value in values]) for key in values[0]}
+    return {key: mean_known([value[key] for value in values]) for key in values[0]}
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_known(values: Iterable[float]) -> float:
     """Of what is defined; NaN where nothing is."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else _NAN

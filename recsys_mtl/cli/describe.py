@@ -26,6 +26,6 @@ def describe(
     command = Command("describe", out, ("describe.html", "describe.png"))
     pages = prepare_out(folder) if out is None else out
     report = library.describe(truth)
-    written = report.page.write(pages, "describe")
+    written = report.page.write(pages, "describe", html=report.html)
     show_page(report.page, written)
     command.write(report.numbers | {"page": written[-1]})

@@ -107,6 +107,14 @@ class Batch:
             keys=None if self.keys is None else take(self.keys, rows),
         )
 
+    def mixed(self, names: Collection[str], other: Batch) -> Batch:
+        """The same rows, with those features of the rows of another batch, as many. On the CPU."""
+        blocks = {
+            layout: block.mixed(names, other.blocks[layout])
+            for layout, block in self.blocks.items()
+        }
+        return replace(self, blocks=blocks)
+
     def head(self, count: int, layouts: Collection[str]) -> Batch:
         """The first rows, on any device, of the given blocks alone."""
         return Batch(

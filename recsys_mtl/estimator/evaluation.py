@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from recsys_mtl.estimator.plots import intervals_of
+from recsys_mtl.reports.intervals_figure import intervals_of
 from recsys_mtl.tasks import kind_of
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import wrong
 from recsys_mtl.estimator.document import WEIGHT, WHERE, config_of, labels_of, parameters_of
 from recsys_mtl.estimator.evaluation import Evaluation
-from recsys_mtl.estimator.importance import Importance, importance
 from recsys_mtl.metrics.undefined import Undefined
 from recsys_mtl.runs.folder import MODEL
+from recsys_mtl.runs.importance import Importance, importance
 from recsys_mtl.runs.measured import measured
 from recsys_mtl.runs.train import train
 from recsys_mtl.scoring.model import find_model
@@ -166,7 +166,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             rows=rows, folder=path, split=split, weighted=weighted,
         )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
-            result = train(config, path / "run")
+            result = train(config, path / "run", report=False)
         if result["interrupted"]:
             raise KeyboardInterrupt
         for file in path.glob("*.parquet"):
@@ -209,14 +209,22 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         Args:
             X: raw rows, best ones that the model was not fitted on.
             y: as `fit` takes them.
-            repeats: shuffles of a feature.
+            repeats: parts of the rows that are measured apart, which the intervals come from.
             max_rows: of more rows so many are drawn.
         """
         rows = self._labelled(X, y, None)
         if rows.height > max_rows:
             rows = rows.sample(max_rows, seed=self.seed)
-        columns = [(f.name, f.columns) for f in self._fitted().preprocessor.features]
-        return importance(rows, self._main, columns, repeats=repeats, seed=self.seed)
+        predictor = self._fitted()
+        config, preprocessor = predictor.config, predictor.preprocessor
+        return importance(
+            build_evaluator(config, preprocessor, precision="fp32"),
+            predictor.network,
+            preprocessor.encode(rows),
+            preprocessor.features,
+            repeats=repeats,
+            seed=self.seed,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder, which every command takes as MODEL.

@@ -9,7 +9,7 @@ Shapes: B rows, W columns of all features of a block, M lists a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self, TypeAlias
@@ -67,6 +67,10 @@ class FeatureBlock(ABC):
             totals: (M,) entries of each list in these rows together.
         """
         return self.with_tensors(t.index_select(0, rows) for t in self.tensors().values())
+
+    @abstractmethod
+    def mixed(self, names: Collection[str], other: Self) -> Self:
+        """The same rows, with those features of the rows of another block."""
 
     @abstractmethod
     def head(self, count: int) -> Self:
@@ -145,6 +149,15 @@ class Columns(FeatureBlock):
     def select(self, rows: Tensor) -> Self:
         """The given rows in the given order."""
         return type(self)(take(self.values, rows), self.widths)
+
+    def mixed(self, names: Collection[str], other: Self) -> Self:
+        """The same rows, with those features of the rows of another block."""
+        values, start = self.values.clone(), 0
+        for name, width in self.widths.items():
+            if name in names:
+                values[:, start : start + width] = other.values[:, start : start + width]
+            start += width
+        return type(self)(values, self.widths)
 
     def head(self, count: int) -> Self:
         """The first rows."""
@@ -252,6 +265,12 @@ class Ragged(FeatureBlock):
             new = torch.arange(total, device=rows.device)
             values[name] = entries.index_select(0, own + new)
         return type(self)(values, lengths)
+
+    def mixed(self, names: Collection[str], other: Self) -> Self:
+        """The same rows, with those features of the rows of another block."""
+        values = {name: (other if name in names else self).values[name] for name in self.values}
+        taken = torch.tensor([name in names for name in self.values], dtype=torch.bool)
+        return type(self)(values, torch.where(taken, other.lengths, self.lengths))
 
     def head(self, count: int) -> Self:
         """The first rows; waits for a GPU."""

@@ -52,6 +52,7 @@ def lines(
     whole: bool = False,
     marked: bool = True,
     guide: tuple[float, str] | None = None,
+    names: Sequence[str] = (),
 ) -> Figure:
     """A line a series through its points; at most `SERIES` of them look different.
 
@@ -64,12 +65,15 @@ def lines(
         whole: whether x is a whole number, such as an epoch or a trial.
         marked: whether each point has a mark.
         guide: an x, and the text at a thin line there.
+        names: of the x 0, 1, …, instead of numbers.
     """
     points = [point for own in series.values() for point in own]
     across = Axis.over([p[0] for p in points], x)
     if whole:
         numbers = [p[0] for p in points] or [0.0]
         across = Axis(min(numbers) - 0.5, max(numbers) + 0.5, x, whole=True)
+    if names:
+        across = Axis.of(names, x)
     chart = Chart(title, description, across, Axis.over([p[1] for p in points], y))
     if guide is not None:
         chart.guide((guide[0], chart.y.low), (guide[0], chart.y.high), guide[1])
@@ -85,7 +89,8 @@ def bars(
     *,
     label: str,
     percent: bool = False,
-    guides: Sequence[tuple[float, str]] = (),
+    guides: Sequence[float] = (),
+    most: float = math.inf,
 ) -> Figure:
     """Horizontal bars from 0, one a row from the top, with their intervals.
 
@@ -95,25 +100,26 @@ def bars(
         rows: those without a value stay empty.
         label: of the numbers.
         percent: whether they are shares.
-        guides: values with a thin line and its text.
+        guides: values with a thin line.
+        most: longer bars end here.
     """
     numbers = [v for row in rows for v in row[1:] if v is not None]
     names = [name if value is not None else f"{name} (–)" for name, value, *_ in rows]
-    axis = _from_zero([*numbers, *(value for value, _ in guides)], label, percent=percent)
+    axis = _from_zero([min(v, most) for v in (*numbers, *guides)], label, percent=percent)
     chart = Chart(title, description, axis, Axis.of(names), height=_NAMES + _LINE * len(rows))
-    for at, words in guides:
-        chart.guide((at, -0.5), (at, len(rows) - 0.5), words)
+    for at in guides:
+        chart.guide((at, -0.5), (at, len(rows) - 0.5))
     for row, (name, value, low, high) in enumerate(rows):
         if value is None:
             continue
-        chart.row_bar(row, 0.55, value)
-        text = f"{name}: {value:.4g}"
+        known = low is not None and high is not None
+        ends = f" [{low:.4g}, {high:.4g}]" if known else ""
+        chart.row_bar(row, 0.55, min(value, most), text=f"{name}: {value:.4g}{ends}")
         if low is not None and high is not None:
             chart.span((low, row), (high, row), SERIES - 1)
             for end in (low, high):
                 chart.span((end, row - 0.18), (end, row + 0.18), SERIES - 1)
-            text += f" [{low:.4g}, {high:.4g}]"
-        chart.marks([(value, row)], SERIES - 1, size=2.2, text=text)
+            chart.marks([(value, row)], SERIES - 1, size=2.2)
     return Figure(chart)
 
 
@@ -139,9 +145,10 @@ def then_and_now(
     axis = _from_zero([v for row in rows for v in row[1:]], label, percent=percent)
     across = Axis.of([name for name, *_ in rows])
     chart = Chart(title, description, axis, across, height=_NAMES + _LINE * len(rows))
-    for row, (_, then, now) in enumerate(rows):
-        chart.row_bar(row - 0.2, 0.34, then, 1, hollow=True)
-        chart.row_bar(row + 0.2, 0.34, now, 0)
+    for row, (name, then, now) in enumerate(rows):
+        texts = (f"{name}, {names[0]}: {then:.4g}", f"{name}, {names[1]}: {now:.4g}")
+        chart.row_bar(row - 0.2, 0.34, then, 1, hollow=True, text=texts[0])
+        chart.row_bar(row + 0.2, 0.34, now, 0, text=texts[1])
     both = f"{names[0]}: the upper, dashed bar; {names[1]}: the lower, filled one."
     chart.description = f"{description} {both}".strip()
     return Figure(chart)
@@ -218,7 +225,7 @@ def heat_map(
         hundredths: whether 0.25 is written as 25; of large matrices always.
     """
     large = len(columns) > _LARGEST_MATRIX // 3
-    chart = Chart(title, description, Axis.of(columns), Axis.of(rows))
+    chart = Chart(title, description, Axis.of(columns), Axis.of(rows), grid=False)
     cell = _CELL if large else max(_CELL, min(64, 380 // max(len(columns), 1)))
     # The first size only gives room for the names; the second has cells of one size
     across = chart.room
@@ -230,7 +237,7 @@ def heat_map(
             if math.isfinite(value):
                 text = f"{100 * value:z.0f}" if large or hundredths else f"{value:+z.2f}"
                 series = int(value < 0)
-                name = f"{row}, {column}: {value:+z.4g}"
+                name = "" if large else f"{row}, {column}: {value:+z.4g}"
                 chart.cell((j, i), abs(value) / high, series, text, name)
     return Figure(chart)
 

@@ -45,12 +45,14 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
 th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--rule); text-align: right }
 td.text, th.text { text-align: left }
+td:not(.text) { white-space: nowrap }
 tbody th { font-weight: normal }
 .legend { list-style: none; display: flex; flex-wrap: wrap; gap: .1rem 1rem; padding: 0;
   margin: .2rem 0; font-size: .9rem }
 .legend svg { vertical-align: middle }
 svg text { fill: var(--text); font: 12px system-ui, sans-serif }
-svg text.small { font-size: 11px }
+svg text.small, svg text.in { font-size: 11px }
+svg text.in { text-anchor: middle }
 @media (max-width: 30rem) { figure:not(.wide) svg text { font-size: 14px } }
 .grid { stroke: var(--rule); stroke-width: .7 }
 .guide { stroke: var(--soft); stroke-dasharray: 4 3 }

@@ -83,16 +83,24 @@ class Page:
                 if part.note:
                     console.print(one_line(part.note), style="italic")
 
-    def write(self, folder: OneKind, name: str, *, markdown: bool = False) -> list[OneKind]:
+    def write(
+        self, folder: OneKind, name: str, *, markdown: bool = False, html: str = ""
+    ) -> list[OneKind]:
         """Write `name`.html, the pictures as PNG files, and `name`.md if requested.
 
         The HTML page holds its pictures and needs no other file.
+
+        Args:
+            folder: where to.
+            name: of the files, without suffix.
+            markdown: whether `name`.md is written.
+            html: what `name`.html holds, instead of this page.
         """
         pictures = {
             part.name: _png(part.figure) for part in self.parts if isinstance(part, Picture)
         }
         paths = [atomic_write(folder / f"{key}.png", png) for key, png in pictures.items()]
-        paths.append(atomic_write(folder / f"{name}.html", self._html(pictures)))
+        paths.append(atomic_write(folder / f"{name}.html", html or self._html(pictures)))
         if markdown:
             paths.append(atomic_write(folder / f"{name}.md", self.markdown()))
         return paths

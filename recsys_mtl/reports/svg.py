@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from recsys_mtl.text import as_html
 
 Point = tuple[float, float]
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 10, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 10, 44
 _CHARACTER = 8.3  # width, roughly, of the larger letters on a small screen
 _WIDE = 640  # a wider chart has the page's width, and scrolls on a small screen
 _LONGEST = 28  # characters of a name at an axis
@@ -80,6 +80,7 @@ class Chart:
         y: from bottom to top; with names from top to bottom.
         width: of the picture; the page scales it.
         height: of the picture.
+        grid: whether lines join the marks of the axes.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Chart:
     y: Axis
     width: int = 480
     height: int = 300
+    grid: bool = True
     _drawn: list[str] = field(default_factory=list)
 
     def line(self, points: Sequence[Point], series: int = 0, *, marked: bool = False) -> None:
@@ -139,16 +141,27 @@ class Chart:
         )
 
     def row_bar(
-        self, row: float, tall: float, x: float, series: int = 0, *, hollow: bool = False
+        self,
+        row: float,
+        tall: float,
+        x: float,
+        series: int = 0,
+        *,
+        hollow: bool = False,
+        text: str = "",
     ) -> None:
-        """A bar from the left (or 0, where it is inside) to `x`, `tall` around a row."""
+        """A bar from the left (or 0, where it is inside) to `x`, `tall` around a row.
+
+        `text` is shown when a pointer rests on it.
+        """
         base = min(max(0.0, self.x.low), self.x.high)
         left, right = sorted((self._x(x), self._x(base)))
         top, bottom = sorted((self._y(row - tall / 2), self._y(row + tall / 2)))
         look = f"hollow s{series % SERIES}" if hollow else f"bar s{series % SERIES}"
         self._drawn.append(
             f'<rect class="{look}" x="{left:.1f}" y="{top:.1f}" '
-            f'width="{max(right - left, 0.5):.1f}" height="{bottom - top:.1f}"/>'
+            f'width="{max(right - left, 0.5):.1f}" height="{bottom - top:.1f}">'
+            f"<title>{as_html(text)}</title></rect>"
         )
 
     def cell(self, at: Point, strength: float, series: int, text: str, name: str = "") -> None:
@@ -163,14 +176,15 @@ class Chart:
         """
         left, right = self._x(at[0] - 0.5), self._x(at[0] + 0.5)
         top, bottom = self._y(at[1] - 0.5), self._y(at[1] + 0.5)
-        title = f"<title>{as_html(name)}</title>" if name else ""
-        self._drawn.append(
-            f'<g>{title}<rect class="cell s{series % SERIES}" x="{left:.1f}" y="{top:.1f}" '
-            f'width="{right - left:.1f}" height="{bottom - top:.1f}" '
+        drawn = (
+            f'<rect class="cell s{series % SERIES}" x="{left:.0f}" y="{top:.0f}" '
+            f'width="{right - left:.0f}" height="{bottom - top:.0f}" '
             f'fill-opacity="{0.6 * min(max(strength, 0.0), 1.0):.2f}"/>'
-            f'<text class="small" x="{(left + right) / 2:.1f}" y="{(top + bottom) / 2 + 4:.1f}" '
-            f'text-anchor="middle">{as_html(text)}</text></g>'
+            f'<text class="in" x="{(left + right) / 2:.0f}" y="{(top + bottom) / 2 + 4:.0f}">'
+            f"{as_html(text)}</text>"
         )
+        title = f"<title>{as_html(name)}</title>"
+        self._drawn.append(f"<g>{title}{drawn}</g>" if name else drawn)
 
     def label(self, at: Point, text: str, *, down: float = 4.0) -> None:
         """A text next to a point: on that side where there is more room.
@@ -229,9 +243,10 @@ class Chart:
         bottom, left, right = self.height - self._below, self._left, self.width - _RIGHT
         for value, text in self.x.ticks():
             x = self._x(value)
-            parts.append(
-                f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>'
-            )
+            if self.grid:
+                parts.append(
+                    f'<line class="grid" x1="{x:.1f}" y1="{_TOP}" x2="{x:.1f}" y2="{bottom}"/>'
+                )
             if self._leaning:
                 turn = f' transform="rotate(-50 {x:.1f} {bottom + 12:.1f})"'
                 parts.append(_text(x, bottom + 12, _short(text), "end", turn))
@@ -239,7 +254,9 @@ class Chart:
                 parts.append(_text(x, bottom + 15, _short(text), "middle"))
         for value, text in self.y.ticks():
             y = self._y(value)
-            parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
+            if self.grid:
+                places = f'x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"'
+                parts.append(f'<line class="grid" {places}/>')
             parts.append(_text(left - 6, y + 4, _short(text), "end"))
         middle = (left + right) / 2
         parts.append(_text(middle, self.height - 8, self.x.label, "middle"))

@@ -76,6 +76,7 @@ def baselines(
     prepared: Prepared,
     names: Sequence[str] = (),
     report: Callable[[str, Boosted], None] | None = None,
+    keep: Callable[[str, Predictions], None] = lambda name, predictions: None,
 ) -> Iterator[tuple[str, dict[str, Metrics]]]:
     """Each baseline's name and its metrics on the test rows by task, as soon as it is trained.
 
@@ -89,6 +90,7 @@ def baselines(
         prepared: its data.
         names: of the boosting; LightGBM where it is installed, else scikit-learn's, if empty.
         report: receives each boosting.
+        keep: receives each baseline's predictions of the test rows, before its metrics come.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, at the first one.
@@ -96,20 +98,26 @@ def baselines(
     rows = HeldRows.of(config, prepared)
     log.info("baseline: constant")
     guess = constant(rows.train, rows.test, rows.spec.tasks, inverses=rows.inverses)
+    keep("constant", guess)
     yield "constant", judged(config, rows, guess)
     for name in names or (default_name(),):
         boosted = boost_run(config, rows, name)
         if report is not None:
             report(name, boosted)
+        keep(name, boosted.predictions)
         yield name, judged(config, rows, boosted.predictions)
     del rows
     log.info("baseline: single_task")
-    yield "single_task", _single_task(config, prepared)
+    metrics, predictions = _single_task(config, prepared)
+    keep("single_task", predictions)
+    yield "single_task", metrics
     bottom = as_shared_bottom(config)
     if bottom.model_dump() == config.model_dump():
         return  # the model is one
     log.info("baseline: shared_bottom")
-    yield "shared_bottom", fit_and_test(bottom, prepared)[1].metrics
+    test = fit_and_test(bottom, prepared)[1]
+    keep("shared_bottom", {**test.predictions})
+    yield "shared_bottom", test.metrics
 
 
 def boost_run(config: Config, rows: HeldRows, name: str) -> Boosted:
@@ -165,12 +173,15 @@ def _judge(
     )
 
 
-def _single_task(config: Config, prepared: Prepared) -> dict[str, Metrics]:
+def _single_task(config: Config, prepared: Prepared) -> tuple[dict[str, Metrics], Predictions]:
     metrics: dict[str, Metrics] = {}
+    predictions: Predictions = {}
     for task in config.tasks:
         log.info("baseline: single_task, %s", task)
-        metrics |= fit_and_test(*one_task(config, prepared, task))[1].metrics
-    return metrics
+        test = fit_and_test(*one_task(config, prepared, task))[1]
+        metrics |= test.metrics
+        predictions |= test.predictions
+    return metrics, predictions
 
 
 def as_shared_bottom(config: Config) -> Config:

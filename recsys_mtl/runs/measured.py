@@ -12,14 +12,20 @@ from recsys_mtl.config.schema import EvaluationConfig
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Table
-from recsys_mtl.runs.intervals import add_intervals, add_list_intervals
+from recsys_mtl.runs.intervals import Rivals, add_intervals, add_list_intervals
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tasks.evaluate import evaluate_lists, evaluate_task
 from recsys_mtl.training.evaluate import Scores
 
 
 def measured(
-    scores: Scores, kinds: Mapping[str, str], evaluation: EvaluationConfig, *, seed: int
+    scores: Scores,
+    kinds: Mapping[str, str],
+    evaluation: EvaluationConfig,
+    *,
+    seed: int,
+    rivals: Rivals | None = None,
+    baselines: Mapping[str, Mapping[str, dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Kind, labelled rows and metrics of each task, and its lists and segments if there are any.
 
@@ -28,9 +34,11 @@ def measured(
         kinds: of the tasks.
         evaluation: the run's.
         seed: of the intervals' draws.
+        rivals: predictions of baselines.
+        baselines: entries of baselines, which get intervals; see `add_intervals`.
     """
     metrics = {task: to_json(scores.metrics[task]) for task in kinds}
-    add_intervals(metrics, kinds, scores, seed=seed)
+    add_intervals(metrics, kinds, scores, seed=seed, rivals=rivals, baselines=baselines)
     tasks: dict[str, Any] = {
         task: {"kind": kind, "labelled": scores.labelled[task], "metrics": metrics[task]}
         for task, kind in kinds.items()

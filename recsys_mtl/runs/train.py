@@ -30,7 +30,6 @@ from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import atomic_write
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.metrics import Metrics, to_json
 from recsys_mtl.model.device import check_precision, pick_device
@@ -43,10 +42,10 @@ from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.folder import (
     JOB,
     MODEL,
-    REPORT,
     require_space,
     training_folder,
 )
+from recsys_mtl.runs.intervals import Rivals
 from recsys_mtl.runs.measured import (
     intervals_of,
     measured,
@@ -59,7 +58,7 @@ from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
 from recsys_mtl.runs.save import save_model
 from recsys_mtl.runs.track import Baselines, track_data, track_outcome
-from recsys_mtl.runs.training_report import description, training_report
+from recsys_mtl.runs.training_report import write_report
 from recsys_mtl.serving.bundle import check_storable, load_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
 from recsys_mtl.serving.predictor import Predictor, check_output_columns
@@ -80,6 +79,7 @@ def train(
     baselines: bool | Sequence[str] = False,
     show: Callable[[ResultTable], None] | None = None,
     resume: Resume = "auto",
+    report: bool = True,
 ) -> dict[str, Any]:
     """Train, evaluate, store and track one run.
 
@@ -91,6 +91,7 @@ def train(
             scikit-learn's.
         show: receives the table of results as soon as it is complete.
         resume: from a checkpoint that a killed run left in the folder: `auto`, `never` or its step.
+        report: whether report.html is made, and what it shows is measured.
 
     Returns:
         What result.json holds. Of several processes the first one writes and reports; the others
@@ -127,7 +128,10 @@ def train(
         config = parallel.together(partial(expanded, config))
         checkpoints = RunCheckpoints(folder, config, resume)
         with checkpoints.handled():
-            result = _train(config, folder, checkpoints, group, boosting=names, show=show)
+            write = partial(write_report, folder) if report else None
+            result = _train(
+                config, folder, checkpoints, group, boosting=names, show=show, report=write
+            )
         checkpoints.end()
         return result
 
@@ -157,6 +161,7 @@ def _train(
     *,
     boosting: Sequence[str] | None,
     show: Callable[[ResultTable], None] | None,
+    report: Callable[..., None] | None,
 ) -> dict[str, Any]:
     """All processes train and evaluate; the first one alone reads and writes anything else."""
     started, first = datetime.now(UTC), parallel.rank() == 0
@@ -179,16 +184,18 @@ def _train(
         group.leave()
         if not first:
             return {"interrupted": interrupted}
-        others, boosted = Baselines(), dict[str, Boosted]()
+        others, boosted, rivals = Baselines(), dict[str, Boosted](), None
         if boosting is not None and not interrupted:
-            named = run_baselines(config, prepared, boosting, boosted.__setitem__)
+            rivals = Rivals(test, config.seed)
+            named = run_baselines(config, prepared, boosting, boosted.__setitem__, rivals.keep)
             interrupted = not _finished(named, others)
         result = envelope(JOB, started=started, config_hash=config_hash(config))
-        result |= _result(config, prepared, fitted, test, others) | _boosting(boosted)
+        result |= _result(config, prepared, fitted, test, others, rivals) | _boosting(boosted)
         result |= {} if fitted.taken is None else {"warm_start": fitted.taken.to_json()}
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
-        _report(tracked, config, fitted, test, others, out, result)
+        if report is not None:
+            report(tracked, config, prepared, fitted, evaluator, test, result)
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
@@ -257,8 +264,15 @@ def _result(
     fitted: Fitted,
     test: Scores,
     others: Baselines,
+    rivals: Rivals | None,
 ) -> dict[str, Any]:
     kinds = {task.name: task.kind for task in prepared.preprocessor.spec.tasks}
+    baselines = {
+        name: {task: to_json(metrics) for task, metrics in by_task.items()}
+        for name, by_task in others.items()
+    }
+    evaluation, seed = config.evaluation, config.seed
+    tasks = measured(test, kinds, evaluation, seed=seed, rivals=rivals, baselines=baselines)
     return {
         "name": config.name,
         "seed": config.seed,
@@ -273,11 +287,8 @@ def _result(
         },
         "recipe": {"name": config.training.recipe, "decided": dict(prepared.derived)},
         "training": _training(fitted),
-        "tasks": measured(test, kinds, config.evaluation, seed=config.seed),
-        "baselines": {
-            name: {task: to_json(metrics) for task, metrics in by_task.items()}
-            for name, by_task in others.items()
-        },
+        "tasks": tasks,
+        "baselines": baselines,
         "peak_memory_mb": round(peak_memory_mb(), 1),
         "model": MODEL,
     }
@@ -319,27 +330,6 @@ def _predictions(config: Config, prepared: Prepared, fitted: Fitted, out: Path) 
     else:
         predictor = load_bundle(out / MODEL)
     return predictor.predict(prepared.example)
-
-
-def _report(
-    tracked: Run,
-    config: Config,
-    fitted: Fitted,
-    test: Scores,
-    others: Baselines,
-    out: Path,
-    result: Mapping[str, Any],
-) -> None:
-    """Write the page about the run; what cannot be drawn never costs the training."""
-    public = without_secrets(config)
-    try:
-        page = training_report(public, result, test, others, fitted.result.epochs)
-        markdown = description(result, others)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        log.warning("report.html could not be made", exc_info=True)
-        return
-    tracked.artifact(atomic_write(out / REPORT, page))
-    tracked.describe(markdown)
 
 
 def _tracked(tracked: Run) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.scoring.drift import FLOOR, LARGE, STABLE, Drift
+from recsys_mtl.scoring.drift_document import drift_document
+from recsys_mtl.scoring.tally import Tally
+from recsys_mtl.serving.reference import Reference
 from recsys_mtl.storage.location import Location
 
 _PRINTED = 10
@@ -21,7 +24,7 @@ _READ = (
 
 
 def write_drift(
-    drifts: Sequence[Drift], folder: Location, name: str, *, rows: int, split: str
+    drifts: Sequence[Drift], folder: Location, name: str, reference: Reference, tally: Tally
 ) -> Page:
     """Write `name`.json and `name`.html.
 
@@ -29,27 +32,28 @@ def write_drift(
         drifts: of `measure`.
         folder: where to.
         name: of both files, without suffix.
-        rows: that were scored.
-        split: rows that the reference's scores are of.
+        reference: of the training.
+        tally: counts of the scored rows.
 
     Returns:
-        The page.
+        The page for a terminal.
     """
-    page = _page(drifts, rows=rows, split=split)
+    page, table = _page(drifts, rows=tally.rows, split=reference.split)
     document = {
-        "rows": rows,
+        "rows": tally.rows,
         "floor": FLOOR,
-        "scores_of": split,
+        "scores_of": reference.split,
         "drift": [asdict(drift) for drift in drifts],
     }
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     atomic_write(folder / f"{name}.json", text + "\n")
-    page.write(folder, name)
+    page.write(folder, name, html=drift_document(drifts, reference, tally, table))
     return page
 
 
-def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
-    columns = ("", "PSI", "by chance", "reading", "null", "then", "unknown", "then", "moved most")
+def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> tuple[Page, Table]:
+    """The page, and the table of all drifts in it."""
+    columns = ("of", "PSI", "by chance", "reading", "null", "then", "unknown", "then", "moved most")
     cells = [
         (
             drift.title,
@@ -73,7 +77,7 @@ def _page(drifts: Sequence[Drift], *, rows: int, split: str) -> Page:
         for reading in ("large", "moderate", "by chance", "stable", "no rows")
     ]
     then = f"Features against training rows, scores against {split} rows; {', '.join(counts)}."
-    return Page("Drift since the training", [then, top, full])
+    return Page("Drift since the training", [then, top, full]), full
 
 
 def _percent(value: float | None) -> str:

@@ -165,7 +165,7 @@ class ScoringJob:
         if reference is None:
             return None
         drifts = measure(reference, tally)
-        page = write_drift(drifts, folder, name, rows=tally.rows, split=reference.split)
+        page = write_drift(drifts, folder, name, reference, tally)
         if self.show is not None:
             self.show(page)
         return drifts

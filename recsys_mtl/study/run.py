@@ -38,11 +38,15 @@ Trainer = Callable[..., AbstractContextManager[Callable[[U], Mapping[str, Any]]]
 
 
 class Outcome(NamedTuple):
-    """What all units show together: a dataclass of numbers, those for the tracker, the page."""
+    """What all units show together: a dataclass of numbers, those for the tracker, the page.
+
+    `html` is what report.html holds; else the page.
+    """
 
     summary: Any
     numbers: Mapping[str, float | None]
     page: Page
+    html: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,8 @@ def _run(
             raise
         results = [result for _, result in stored(study.units, out)]
         study.check(results)
-        summary, numbers, page = study.report(results)
-        written = page.write(out, "report", markdown=True)
+        summary, numbers, page, html = study.report(results)
+        written = page.write(out, "report", markdown=True, html=html)
         result = envelope(study.job, started=started)
         result |= {"name": study.name, "summary": plain(summary), "report": out / "report.md"}
         for path in [*written, write_result(out, result)]:

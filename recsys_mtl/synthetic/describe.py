@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from data_synth import Truth
 from data_synth.profile import Profile, profile
 from data_synth.targets import Target
 from recsys_mtl.reports.page import Page, Picture, Table
 from recsys_mtl.reports.report import Report
+from recsys_mtl.synthetic.describe_document import describe_document, halves
 from recsys_mtl.tracking.heatmap import draw_heatmap
 
 _CONSTANT, _ORACLE, _LINE = "#999999", "#4477aa", "#cccccc"
@@ -29,7 +29,8 @@ def describe(truth: Truth) -> Report:
         "columns": {name: vars(column) for name, column in counted.columns.items()},
         "relation": truth.content["relation"],
     }
-    return Report(_page(truth, counted), numbers)
+    page = _page(truth, counted)
+    return Report(page, numbers, describe_document(truth, counted, page))
 
 
 def _summary(truth: Truth, counted: Profile, task: str) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _rate(counted: Profile, task: str, target: Target) -> str:
 
 def _relations(relation: dict[str, Any]) -> Table:
     """Planned correlations below the diagonal, measured ones above."""
-    tasks, matrix = relation["tasks"], _halves(relation)
+    tasks, matrix = relation["tasks"], halves(relation)
     rows = [
         [f"{index + 1} {name}", *("" if np.isnan(v) else f"{100 * v:z.0f}" for v in values)]
         for index, (name, values) in enumerate(zip(tasks, matrix, strict=True))
@@ -101,13 +102,6 @@ def _relations(relation: dict[str, Any]) -> Table:
         "rows above."
     )
     return Table("Relations", columns, rows, note=note, dense=True)
-
-
-def _halves(relation: dict[str, Any]) -> NDArray[np.float64]:
-    planned, measured = (np.array(relation[name], float) for name in ("planned", "measured"))
-    matrix: NDArray[np.float64] = np.tril(planned, -1) + np.triu(measured, 1)
-    np.fill_diagonal(matrix, np.nan)
-    return matrix
 
 
 def _columns(counted: Profile) -> Table:
@@ -136,7 +130,7 @@ def _picture(truth: Truth, counted: Profile) -> Figure:
     left, right = figure.subfigures(1, 2, width_ratios=(1.3, 1), squeeze=False)[0]
     axes = left.subplots()
     image = draw_heatmap(
-        axes, _halves(relation), rows=tasks, columns=tasks, low=-1.0, palette="RdBu"
+        axes, halves(relation), rows=tasks, columns=tasks, low=-1.0, palette="RdBu"
     )
     axes.set_title("relations: planned below the diagonal, measured above")
     left.colorbar(image, ax=axes, shrink=0.6)

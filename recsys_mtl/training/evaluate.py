@@ -180,6 +180,22 @@ class Evaluator:
         measured = parallel.on_first(lambda: self._measured_on(rows.columns, numbers))
         return _with_metrics_of_first(numbers if measured is None else measured)
 
+    @torch.no_grad()
+    def predicted(
+        self, network: MultiTaskNetwork, loader: Loader
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Labels and predictions of one process' rows by task, as `Scores` has them; no metrics."""
+        network.eval()
+        device = network.dense_parameters()[0].device
+        rows = CollectedRows(loader)
+        scorers = [network.scorer(t.name) if t.items else _no_items for t in self.tasks]
+        for batch in loader.epoch(0):
+            moved = batch.to(device)
+            with autocast(self.precision, device):
+                outputs = network.forward_from(network.embed(moved), moved)
+            rows.add(self._columns(batch, outputs.logits, scorers))
+        return self._in_unit(rows.columns)
+
     def _own_rows(self, batch: Batch) -> AllRows:
         return AllRows(self.losses.masses(batch.labels, batch.weights), batch.num_rows)
 
@@ -200,12 +216,7 @@ class Evaluator:
 
     def _measured_on(self, columns: Mapping[str, Column], numbers: Scores) -> Scores:
         """The scores with these rows and their metrics."""
-        labels, predictions = (
-            {task.name: columns[f"{what} {task.name}"] for task in self.tasks}
-            for what in ("label", "prediction")
-        )
-        for name, invert in self.inverse.items():
-            predictions[name], labels[name] = invert(predictions[name]), invert(labels[name])
+        labels, predictions = self._in_unit(columns)
         weights = columns["weights"]
         groups, segments = grouped(self.keys, columns.get("keys"))
         return replace(
@@ -218,6 +229,16 @@ class Evaluator:
             groups=groups,
             segments=segments,
         )
+
+    def _in_unit(self, columns: Mapping[str, Column]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Labels and predictions by task, in the label's unit."""
+        labels, predictions = (
+            {task.name: columns[f"{what} {task.name}"] for task in self.tasks}
+            for what in ("label", "prediction")
+        )
+        for name, invert in self.inverse.items():
+            predictions[name], labels[name] = invert(predictions[name]), invert(labels[name])
+        return labels, predictions
 
     def _metrics(
         self,

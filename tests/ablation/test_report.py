@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from recsys_mtl.ablation.document import ablation_document
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.summary import Rule, Summary, summarize
+from recsys_mtl.reports.output import plain
 from recsys_mtl.reports.page import Page, Picture, Table
+from tests.ablation.conftest import Make
+from tests.pages import Read
 
 Unit = Callable[..., dict[str, Any]]
 PLANNED = {"x": {"x": 1.0, "y": 0.8}, "y": {"x": 0.8, "y": 1.0}}
@@ -130,3 +135,77 @@ def test_a_reference_alone_is_a_page(unit: Unit, tmp_path: Path) -> None:
         page = make_page("tiny", summarize(units, ("off", "a"), Rule(0.005, 0.1)))
         page.write(tmp_path, "report")
     assert [row[0] for row in tables(page)["Arms"].rows] == ["off"]
+
+
+def read(summary: Summary, make: Make, **keys: Any) -> Read:
+    return Read(ablation_document(make(**keys), summary, Path("my runs/tiny")))
+
+
+def dots(page: Read, name: str) -> int:
+    return sum(of.get("class") == "dot" for _, of in page.pictures[name].drawn)
+
+
+def test_the_html_page_begins_with_what_to_conclude(unit: Unit, make: Make) -> None:
+    page = read(some(unit), make)
+    assert page.headings[:2] == ["Ablation tiny", "Verdicts"]
+    assert page.paragraphs[:2] == ["Helps: a.", "Hurts: b."]
+    assert page.paragraphs[2].startswith("3 arms on 4 paired seeds (0 to 3), 2 tasks")
+    assert "a: helps: +2.15 points [+1.67, +2.63]" in page.paragraphs[3]
+    assert page.code[0] == "recsys-mtl ablate 'my runs/tiny/ablation.yaml' --out 'my runs/tiny'"
+    assert yaml.safe_load(page.code[1])["ready"] == ["off", "published"]
+    assert "tracking" not in page.code[1], "an address may have a password"
+    assert not {"script", "link", "img"} & page.tags
+
+
+def test_its_charts_have_the_numbers_of_the_result(unit: Unit, make: Make) -> None:
+    page, stored = read(some(unit), make), plain(some(unit))["arms"]
+    charts = {"Mean over tasks": "overall", "x: AUC": "x", "y: AUC": "y"}
+    for name, key in charts.items():
+        gains = {n: stored[n]["overall"] if key == "overall" else stored[n]["tasks"][key]
+                 for n in ("a", "b")}  # fmt: skip
+        assert page.pictures[name].tips == [
+            f"{n}: {g['mean']:.4g} [{g['low']:.4g}, {g['high']:.4g}]" for n, g in gains.items()
+        ]
+        assert dots(page, name) == 8
+        assert any(of.get("class") == "band s5" for _, of in page.pictures[name].drawn)
+    points = [seed["x"] for seed in stored["a"]["points"].values()]
+    assert sum(points) / 4 == pytest.approx(stored["a"]["tasks"]["x"]["mean"])
+    assert stored["off"]["points"] == {}
+    gain = stored["a"]["overall"]["mean"]
+    assert page.pictures["Gain and training time"].tips == [
+        f"a: 1, {gain:.4g}", "off: 1, 0", f"b: 1, {stored['b']['overall']['mean']:.4g}",
+    ]  # fmt: skip
+    assert page.pictures["planned: relations"].tips == ["x, y: +0.8", "y, x: +0.8"]
+    assert page.pictures["a: affinity"].tips == ["x, y: +0.3", "y, x: +0.3"]
+
+
+def test_it_names_collapsed_arms_and_escapes_names(unit: Unit, make: Make) -> None:
+    hostile = "</svg><script>alert(1)</script>"
+    units = [unit("off", seed, {hostile: 0.7, "y": 0.6}) for seed in range(3)]
+    units += [unit("noise_floor", s, {hostile: 0.7 + s / 1e4, "y": 0.6}) for s in range(3)]
+    units += [unit(hostile, s, {hostile: None if s else 0.6, "y": 0.6}) for s in range(3)]
+    page = read(summarize(units, ("off", "noise_floor", hostile), Rule(0.05, 0.1)), make)
+    assert f"Without a score on some seeds: {hostile}; see Collapsed." in page.paragraphs
+    rows = page.tables["No score though another arm has one"][1:]
+    assert rows == [[hostile, hostile, "2"]]
+    assert any(text.endswith("chance alone brings an arm.") for text in page.paragraphs)
+    assert "script" not in page.tags
+    assert "Affinity" not in page.headings
+
+
+def test_a_reference_alone_is_an_html_page(unit: Unit, make: Make) -> None:
+    summary = summarize([unit("off", 0, {"x": 0.5})], ("off", "a"), Rule(0.005, 0.1))
+    page = read(summary, make)
+    assert page.paragraphs[0].startswith("Only the reference 'off' is trained")
+    assert page.pictures == {}
+
+
+def test_a_large_one_stays_small(unit: Unit, make: Make) -> None:
+    scores = {f"task {i}": 0.7 for i in range(40)}
+    arms = ("off", *(f"arm {i}" for i in range(3)))
+    units = [
+        unit(arm, s, {t: v + s / 1e3 for t, v in scores.items()}) for arm in arms for s in range(40)
+    ]
+    html = ablation_document(make(), summarize(units, arms, Rule(0.005, 0.1)), Path("x"))
+    assert len(html) < 1_000_000
+    assert "Rings" not in html, "too many seeds to draw"

@@ -80,6 +80,20 @@ def test_a_device_selects_the_same_rows(lists, data):
     assert torch.equal(there.keys, here.keys)
 
 
+def test_mixed_takes_some_features_of_other_rows():
+    batch = _batch([[1, 2], [], [3]])
+    other = batch.select(torch.tensor([2, 0, 1]))
+    mixed = batch.mixed({"shop", "seen"}, other)
+    assert _lists(mixed) == [[3], [1, 2], []]
+    for name in ("city", "user", "x"):
+        assert torch.equal(mixed[name], batch[name])
+    assert torch.equal(mixed["shop"], other["shop"])
+    assert torch.equal(mixed["bought"][0], batch["bought"][0])
+    assert mixed.weights.tolist() == batch.weights.tolist()
+    assert _lists(batch) == [[1, 2], [], [3]]
+    assert torch.equal(batch.mixed({"x"}, other)["x"], other["x"])
+
+
 @given(_LISTS, _LISTS)
 def test_concat_puts_rows_one_after_another(one, other):
     both = concat([_batch(one), _batch(other)])

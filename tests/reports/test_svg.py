@@ -24,7 +24,7 @@ def groups(drawn: ElementTree.Element) -> list[ElementTree.Element]:
 
 
 def titles(drawn: ElementTree.Element) -> list[str | None]:
-    return [title.text for title in drawn.iterfind(f"{SVG}g/{SVG}title")]
+    return [title.text for title in drawn.iterfind(f"*/{SVG}title")]
 
 
 def parsed(chart: Chart) -> ElementTree.Element:
@@ -49,7 +49,7 @@ def test_marks_of_an_axis_are_round(axis: Axis, expected: list[str]) -> None:
 
 
 def test_points_are_where_the_axes_say() -> None:
-    chart = Chart("losses", "They fall.", Axis(0, 10), Axis(0, 1), width=270, height=154)
+    chart = Chart("losses", "They fall.", Axis(0, 10), Axis(0, 1), width=276, height=154)
     chart.marks([(0, 0), (10, 1), (5, float("nan"))])
     circles = parsed(chart).findall(f"{SVG}circle")
     assert [(c.get("cx"), c.get("cy")) for c in circles] == [("56.0", "110.0"), ("256.0", "10.0")]
@@ -126,7 +126,9 @@ def test_a_heat_map_writes_its_numbers() -> None:
     names = [f"a task with a long name {i}" for i in range(30)]
     wide = heat_map("m", "", [[1.0] * 30] * 30, rows=names, columns=names).chart
     assert 'class="wide"' in wide.figure()
-    assert {g[2].text for g in groups(parsed(wide))} == {"100"}
+    cells = [t.text for t in parsed(wide).findall(f"{SVG}text") if t.get("class") == "in"]
+    assert cells == ["100"] * 900
+    assert len(wide.figure()) < 150_000
     assert "rotate(-50" in wide.svg()
 
 
@@ -154,7 +156,7 @@ def test_a_document_is_whole_and_texts_are_texts() -> None:
     figures = [Figure(chart, ["<s>"]), Figure(chart)]
     rows = [("<b>", 1.0, 0.5, 2.0)]
     more = [
-        bars("<b>", "<b>", rows, label="<b>", guides=[(1.0, "<b>")]),
+        bars("<b>", "<b>", rows, label="<b>", guides=[1.0]),
         then_and_now("<b>", "<b>", [("<b>", 0.1, 0.2)], label="<b>", names=("<b>", "<b>")),
         scatter("<b>", "<b>", [Spot("<b>", 1.0, 2.0)], x="<b>", y="<b>", names=["<b>"]),
         heat_map("<b>", "<b>", [[1.0]], rows=["<b>"], columns=["<b>"]),

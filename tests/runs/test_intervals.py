@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from recsys_mtl.runs.intervals import RESAMPLES, add_intervals
+from recsys_mtl.metrics import Undefined
+from recsys_mtl.runs.intervals import RESAMPLES, Rivals, add_intervals
 from recsys_mtl.training.evaluate import Scores
 
 
@@ -69,3 +70,32 @@ def test_other_kinds(rng: np.random.Generator) -> None:
         < 0.9
     )
     assert metrics["item"]["mrr"]["low"] < mrr < metrics["item"]["mrr"]["high"]
+
+
+def test_baselines_are_measured_on_the_same_resamples(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 2, 400).astype(float)
+    good = labels + rng.normal(0, 1.5, 400)
+    given = scores({"click": labels}, {"click": good})
+    predictions = {"same": good, "rank": np.exp(good), "chance": rng.normal(size=400)}
+    rivals = Rivals(given, 3)
+    for name, values in predictions.items():
+        rivals.keep(name, {"click": values})
+    rivals.keep("other rows", {"click": good[:100]})
+    rivals.keep("none", {"click": Undefined("no rows")})
+    value = {n: roc_auc_score(labels, p) for n, p in {"model": good, **predictions}.items()}
+    alone, model = ({"click": {"auc": {"value": value["model"]}}} for _ in range(2))
+    others = {name: {"click": {"auc": {"value": value.get(name, 0.5)}}}
+              for name in (*predictions, "other rows", "none")}  # fmt: skip
+    kinds = {"click": "binary"}
+    add_intervals(alone, kinds, given, seed=3)
+    add_intervals(model, kinds, given, seed=3, rivals=rivals, baselines=others)
+    assert model == alone, "the model's own numbers stay"
+    same, chance = others["same"]["click"]["auc"], others["chance"]["click"]["auc"]
+    assert same == {**model["click"]["auc"], "difference": {"value": 0.0, "low": 0.0, "high": 0.0}}
+    assert others["rank"]["click"]["auc"]["difference"]["high"] == 0.0
+    apart = chance["difference"]
+    assert apart["value"] == value["model"] - value["chance"]
+    assert apart["low"] < apart["value"] < apart["high"]
+    width = apart["high"] - apart["low"]
+    assert width < chance["high"] - chance["low"] + same["high"] - same["low"]
+    assert others["other rows"]["click"]["auc"] == others["none"]["click"]["auc"] == {"value": 0.5}

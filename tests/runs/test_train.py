@@ -48,7 +48,7 @@ def test_the_result_describes_the_run(trained: Trained) -> None:
         *("job", "version", "started", "seconds", "config_hash"),
         *("name", "seed", "device", "precision", "data"),
         *("recipe", "training", "tasks", "baselines"),
-        *("peak_memory_mb", "model", "interrupted", "mlflow"),
+        *("peak_memory_mb", "model", "interrupted", "mlflow", "importance"),
     ]
     assert (result["job"], result["name"], result["seed"]) == ("train", "toy", 0)
     assert (result["device"], result["precision"]) == ("cpu", "fp32")

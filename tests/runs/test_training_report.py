@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from recsys_mtl.config import Config
+from recsys_mtl.model import GateUse
+from recsys_mtl.reports.page import Table
 from recsys_mtl.runs.report_figures import Labelled, budget_table, calibration_figure, event_figures
+from recsys_mtl.runs.report_model import features
+from recsys_mtl.runs.report_results import description, lead, results
 from recsys_mtl.runs.training_report import training_report
 from recsys_mtl.training import Epoch
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.training.history import Validation
-from tests.pages import Read
+from tests.pages import Read, table
 from tests.toy import Toy
 
 
@@ -60,63 +64,138 @@ def test_one_class_leaves_the_calibration() -> None:
     ]
 
 
+HOSTILE = "</svg><script>alert(1)</script>"
+
+
 @pytest.fixture
-def page(shared_toy: Toy, rng: np.random.Generator) -> str:
-    config: Config = shared_toy.config()
-    labels, weights = (rng.random(200) < 0.4).astype(float), np.ones(200)
-    tasks: dict[str, Any] = {
-        "click": {
-            "kind": "binary", "labelled": 200,
-            "metrics": {"auc": {"value": 0.8, "low": 0.75, "high": 0.85}},
+def result() -> dict[str, Any]:
+    apart = {"value": 0.1, "low": 0.05, "high": 0.15}
+    entries = {"value": 0.7, "low": 0.65, "high": 0.75, "difference": apart}
+    drops = [(HOSTILE, 0.2, 0.1, 0.3), ("age", -0.01, None, None), ("city", None, None, None)]
+    keys = ("feature", "drop", "low", "high")
+    return {
+        "name": "<toy>", "seed": 0, "training": {"best_epoch": 1},
+        "tasks": {
+            "click": {
+                "kind": "binary", "labelled": 200,
+                "metrics": {"auc": {"value": 0.8, "low": 0.75, "high": 0.85}},
+            },
+            "spend": {
+                "kind": "regression", "labelled": 0,
+                "metrics": {"rank_correlation": {"value": None, "reason": "no label"}},
+            },
         },
-        "spend": {
-            "kind": "regression", "labelled": 0,
-            "metrics": {"rank_correlation": {"value": None, "reason": "no label"}},
+        "data": {
+            "rows": {"train": 100, "test": 200}, "warnings": ["'age' <leaks>"],
+            "fingerprint": "f00", "unknown": {"city": 0.25, "seen": 0.0},
+        },
+        "baselines": {
+            "constant": {"click": {"auc": {"value": 0.5}}},
+            "trees": {"click": {"auc": entries}, "spend": {"rank_correlation": {"value": None}}},
+        },
+        "importance": {
+            "rows": 200, "parts": 10,
+            "tasks": {"click": [dict(zip(keys, of, strict=True)) for of in drops]},
         },
     }  # fmt: skip
+
+
+@pytest.fixture
+def html(shared_toy: Toy, rng: np.random.Generator, result: dict[str, Any]) -> str:
+    config: Config = shared_toy.config()
+    labels, weights = (rng.random(200) < 0.4).astype(float), np.ones(200)
+    gates = {"click": GateUse({"shared.0": 0.75, "click.0": 0.25}, 0.5, ("click.0",))}
     test = Scores(
         losses={}, labelled={"click": 200, "spend": 0}, metrics={},
         predictions={"click": labels * 0.2 + 0.3, "spend": weights},
-        labels={"click": labels, "spend": weights * np.nan}, weights=weights, gates={},
+        labels={"click": labels, "spend": weights * np.nan}, weights=weights, gates=gates,
     )  # fmt: skip
     matrix = [[[0.0, 0.4], [0.4, 0.0]]]
     epochs = [
         Epoch(
             number, {"click": 0.6}, {}, 1.0, 200, 0, 1.0,
             transfer={"affinity": matrix, "borrowed": {"spend": {"click": 0.25}}},
-            validation=Validation(losses={"click": 0.5, "spend": None}),
+            validation=Validation(losses={"click": 0.5, "spend": None}, gates=gates),
         )
         for number in range(3)
     ]  # fmt: skip
-    result = {
-        "name": "<toy>", "seed": 0, "tasks": tasks,
-        "training": {"best_epoch": 1},
-        "data": {
-            "rows": {"train": 100, "test": 200}, "warnings": ["'age' <leaks>"],
-            "fingerprint": "f00", "unknown": {"city": 0.25, "seen": 0.0},
-        },
-    }  # fmt: skip
-    others = {"constant": {"click": {"auc": 0.5}}, "trees": {"click": {"auc": 0.7}}}
-    return training_report(config, result, test, others, epochs)
+    return training_report(config, result, test, epochs)
 
 
-def test_a_page_says_what_to_conclude(page: str) -> None:
-    assert "Against the best of its baselines the model is ahead on click." in page
-    assert "The data gave 1 warnings: see Data." in page
-    assert "Warning: &#x27;age&#x27; &lt;leaks&gt;" in page
-    assert Read(page).tables["Unknown values of validation rows"][1:] == [["city", "25.00%"]]
-    assert "Who borrows from whom" in page
-    assert "&lt;toy&gt;: report of the training" in page
-    titles = re.findall(r'<figcaption class="name">(.*?)</figcaption>', page)
-    assert {"click: auc", "click: calibration", "click: ROC", "click: gain", "click: loss"} <= {
-        *titles
-    }
-    assert len(page) < 200_000
+def test_a_page_says_what_to_conclude(html: str) -> None:
+    page = Read(html)
+    assert page.headings[0] == "<toy>: report of the training"
+    assert "Against the best of its baselines the model is ahead on click." in page.paragraphs
+    assert any("The data gave 1 warnings: see Data." in text for text in page.paragraphs)
+    assert "Warning: 'age' <leaks>" in page.paragraphs
+    assert page.tables["Unknown values of validation rows"][1:] == [["city", "25.00%"]]
+    titles = ("auc", "calibration", "ROC", "gain", "loss", "gate", "what it uses")
+    assert {f"click: {title}" for title in titles} <= page.pictures.keys()
+    assert all(picture.description for picture in page.pictures.values())
+    assert "script" not in page.tags
+    assert len(html) < 200_000
+
+
+def test_a_page_has_the_numbers_of_the_result(html: str, result: dict[str, Any]) -> None:
+    page = Read(html)
+    tips = [f"model: {0.8:.4g} [0.75, 0.85]", "trees: 0.7 [0.65, 0.75]"]
+    assert page.pictures["click: auc"].tips == tips
+    apart = {row["baseline"]: row for row in table(page, "Model minus baseline")}
+    assert apart["trees"]["model minus baseline"] == "+0.1000 [+0.0500, +0.1500]"
+    assert apart["trees"]["the model is"] == "ahead"
+    (click, spend) = table(page, "All metrics")
+    assert (click["model"], click["trees"], click["constant"]) == ("0.8000", "0.7000", "0.5000")
+    assert {spend[key] for key in ("model", "low", "trees", "constant")} == {""}
+    drops = table(page, "Importance of all features")
+    assert [row["drop"] for row in drops] == ["+0.2000", "-0.0100", ""]
+    assert page.pictures["click: what it uses"].tips == [
+        f"{HOSTILE}: 0.2 [0.1, 0.3]", "age: -0.01",
+    ]  # fmt: skip
+
+
+def test_a_page_shows_experts_and_who_borrows(html: str) -> None:
+    page = Read(html)
+    assert table(page, "Who listens to whom")[0]["shared.0"] == "0.750"
+    assert "Hardly used, below 1 %: click: click.0." in page.paragraphs
+    assert "spend borrows from click." in page.paragraphs
+    assert page.tables["Who borrows from whom"][1:] == [["spend", "click", "0.250"]]
+    assert page.pictures["Who borrows from whom"].tips == ["spend, click: +0.25"]
+    assert page.pictures["Affinity of the tasks' gradients"].tips == [
+        "click, spend: +0.4", "spend, click: +0.4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("apart", "word"),
+    [({"low": -0.2, "high": -0.1}, "behind"), ({"low": -0.1, "high": 0.2}, "level")],
+)
+def test_the_difference_decides_not_the_intervals(
+    result: dict[str, Any], apart: dict[str, float], word: str
+) -> None:
+    result["baselines"]["trees"]["click"]["auc"]["difference"] = {"value": 0.0, **apart}
+    assert f"the model is {word} on click." in lead(result)[1]
+    assert "best baseline: trees, 0.7000" in description(result)
+
+
+def test_without_baselines_and_importance(result: dict[str, Any]) -> None:
+    result |= {"baselines": {}}
+    del result["importance"]
+    assert "train --baselines" in lead(result)[1]
+    assert features(result) == []
+    assert [part.title for part in results(result) if isinstance(part, Table)] == ["All metrics"]
 
 
 @pytest.mark.slow  # trains
 def test_a_training_writes_it(trained: Any) -> None:
-    toy, _ = trained
-    page = (Path(toy.folder) / "run/report.html").read_text()
-    assert "toy: report of the training" in page
-    assert "band: loss" in page
+    toy, stored = trained
+    page = Read((Path(toy.folder) / "run/report.html").read_text())
+    assert page.headings[0] == "toy: report of the training"
+    rows = table(page, "Importance of all features")
+    given = stored["importance"]["tasks"]
+    assert [(row["task"], row["feature"]) for row in rows] == [
+        (task, entry["feature"]) for task, entries in given.items() for entry in entries
+    ]
+    metrics = table(page, "All metrics")
+    for row in metrics:
+        value = stored["tasks"][row["task"]]["metrics"][row["metric"]]["value"]
+        assert row["model"] == ("" if value is None else f"{value:.4f}")

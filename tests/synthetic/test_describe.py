@@ -12,6 +12,7 @@ from data_synth import Truth, load_plan
 from recsys_mtl.cli.main import main
 from recsys_mtl.synthetic.describe import describe
 from recsys_mtl.synthetic.synthesize import synthesize
+from tests.pages import Read, table
 
 CHANGES = ["tasks.churn.labelled=0.5", "features.missing.not_at_random=0.2"]
 
@@ -59,9 +60,20 @@ def test_the_page_shows_tasks_relations_and_columns(
     assert re.search(r"^3 churn +-30 +-30 ", printed, re.M)  # planned, below the diagonal
     missing = pl.read_parquet(data / "rows" / "**" / "*.parquet")["income"].null_count() / 3_000
     assert re.search(rf"^income +│ number │ +{missing:.1%} ", printed, re.M)
-    html = (tmp_path / "describe.html").read_text()
-    assert "Synthetic data set demo" in html
-    assert "data:image/png;base64," in html
+    page = Read((tmp_path / "describe.html").read_text())
+    assert page.headings[0] == "Synthetic data set demo"
+    assert f"click, oracle: {auc:.4f}" in page.pictures["Reachable auc"].tips
+    relation, numbers = truth["relation"], json.loads((tmp_path / "result.json").read_text())
+    first, second = relation["tasks"][:2]
+    relations = page.pictures["Relations of the tasks"].tips
+    assert f"{first}, {second}: {relation['measured'][0][1]:+.4g}" in relations
+    assert f"{second}, {first}: {relation['planned'][1][0]:+.4g}" in relations
+    assert len(relations) == 5 * 4
+    share = numbers["columns"]["income"]["missing"]
+    assert page.pictures["Missing values"].tips[0] == f"income: {share:.4g}"
+    assert [row["task"] for row in table(page, "Tasks")] == relation["tasks"]
+    assert [row["column"] for row in table(page, "Columns")] == list(numbers["columns"])
+    assert not {"script", "link", "img"} & page.tags
     assert (tmp_path / "describe.png").stat().st_size > 20_000
     assert json.loads((tmp_path / "result.json").read_text())["job"] == "describe"
 
