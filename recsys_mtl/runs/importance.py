@@ -18,8 +18,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from recsys_mtl import parallel
 from recsys_mtl.data.batch import Batch, concat
-from recsys_mtl.data.loader import Loader, MemoryLoader
+from recsys_mtl.data.loader import ChangedLoader, Loader, MemoryLoader
 from recsys_mtl.features.feature import Feature
 from recsys_mtl.metrics.differences import Difference, difference
 from recsys_mtl.metrics.weighing import Ints
@@ -144,37 +145,57 @@ def importance(
     return Importance(np.stack(drops, axis=1), tasks, [*groups], rows.num_rows)
 
 
-def importance_of_training(
-    evaluator: Evaluator,
-    network: MultiTaskNetwork,
-    loader: Loader,
-    features: Sequence[Feature],
-    *,
-    trained_rows: int,
-    seed: int,
-) -> Importance | None:
-    """`importance` on a sample of rows, at a small part of a training's cost.
+class SampledLoader(ChangedLoader):
+    """Lets an evaluation's batches pass and keeps a few of their rows, to measure importance on.
 
-    See `affordable`.
+    The rows are not read again. Of several processes each keeps some of its own.
 
     Args:
+        loader: of the rows, in their order.
         evaluator: measures the network.
-        network: trained.
-        loader: of the rows to draw from; of several processes this one's rows.
         features: of the network.
-        trained_rows: rows of all epochs.
+        trained_rows: rows of all epochs; see `affordable`.
         seed: of all draws.
-
-    Returns:
-        None where too few rows can be afforded.
     """
-    count = sum(loader.shares(batch)[0] for batch in range(loader.num_batches))
-    widest = max(task.items or task.outputs for task in evaluator.tasks)
-    limit = affordable(count, len(_groups(features)), trained_rows, widest)
-    if not limit:
-        return None
-    rows = _drawn(loader, count, limit, seed)
-    return importance(evaluator, network, rows, features, repeats=REPEATS, seed=seed)
+
+    def __init__(
+        self,
+        loader: Loader,
+        evaluator: Evaluator,
+        features: Sequence[Feature],
+        *,
+        trained_rows: int,
+        seed: int,
+    ) -> None:
+        super().__init__(loader)
+        self._evaluator, self._features, self._seed = evaluator, features, seed
+        shares = [loader.shares(batch) for batch in range(loader.num_batches)]
+        count = sum(of[parallel.rank() if len(of) > 1 else 0] for of in shares)
+        widest = max(task.items or task.outputs for task in evaluator.tasks)
+        limit = affordable(count, len(_groups(features)), trained_rows, widest)
+        chosen = np.random.default_rng(seed).choice(count, limit, replace=False)
+        self._chosen, self._passed = np.sort(chosen), 0
+        self._kept: list[Batch] = []
+
+    def _changed(self, batch: Batch) -> Batch:
+        start, self._passed = self._passed, self._passed + batch.num_rows
+        inside = self._chosen[(self._chosen >= start) & (self._chosen < self._passed)] - start
+        if len(inside):
+            self._kept.append(batch.select(torch.from_numpy(inside)))
+        return batch
+
+    def importance(self, network: MultiTaskNetwork) -> Importance | None:
+        """`importance` on the rows that were kept; None where too few could be afforded.
+
+        Args:
+            network: trained.
+        """
+        if not self._kept:
+            return None
+        rows = concat(self._kept)
+        return importance(
+            self._evaluator, network, rows, self._features, repeats=REPEATS, seed=self._seed
+        )
 
 
 def affordable(rows: int, features: int, trained_rows: int, widest: int) -> int:
@@ -194,19 +215,6 @@ def affordable(rows: int, features: int, trained_rows: int, widest: int) -> int:
     budget = max(_ALWAYS, int(_SHARE * trained_rows)) // features
     limit = min(MOST_ROWS, rows, budget, _MOST_OUTPUTS // widest)
     return limit if limit >= min(_LEAST_ROWS, rows) else 0
-
-
-def _drawn(loader: Loader, count: int, limit: int, seed: int) -> Batch:
-    """`limit` of the `count` rows, in their order."""
-    random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(count, limit, replace=False))
-    parts, start = [], 0
-    for batch in loader.epoch(0):
-        inside = chosen[(chosen >= start) & (chosen < start + batch.num_rows)] - start
-        if len(inside):
-            parts.append(batch.select(torch.from_numpy(inside)))
-        start += batch.num_rows
-    return concat(parts)
 
 
 def _groups(features: Sequence[Feature]) -> dict[str, list[str]]:

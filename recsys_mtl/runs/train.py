@@ -45,6 +45,7 @@ from recsys_mtl.runs.folder import (
     require_space,
     training_folder,
 )
+from recsys_mtl.runs.importance import SampledLoader
 from recsys_mtl.runs.intervals import Rivals
 from recsys_mtl.runs.measured import (
     intervals_of,
@@ -65,7 +66,7 @@ from recsys_mtl.serving.predictor import Predictor, check_output_columns
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import NullRun, Run
 from recsys_mtl.tracking.uri import redact_uri, without_secrets
-from recsys_mtl.training.evaluate import Scores
+from recsys_mtl.training.evaluate import Evaluator, Scores
 from recsys_mtl.wiring.run import build_evaluator
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
@@ -179,7 +180,8 @@ def _train(
         fitted = fit_network(config, prepared, checkpoints)
         save_model(out, config, prepared, fitted, sampler)
         evaluator = build_evaluator(config, prepared.preprocessor, precision="fp32")
-        test = evaluator(fitted.network, prepared.loaders["test"])
+        rows = _test_rows(config, prepared, fitted, evaluator)
+        test = evaluator(fitted.network, rows)
         interrupted = fitted.result.stopped == "interrupted"
         group.leave()
         if not first:
@@ -195,7 +197,7 @@ def _train(
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
         write_result(out, result)
         if report is not None:
-            report(tracked, config, prepared, fitted, evaluator, test, result)
+            report(tracked, config, fitted, test, rows, result)
         if show is not None:
             show(_table(result, test, others))
         track_outcome(tracked, config, fitted, test, others)
@@ -236,6 +238,15 @@ def _opened(
     tracked.text("config.yaml", dump_config(public))
     track_data(tracked, public, prepared)
     return tracked
+
+
+def _test_rows(
+    config: Config, prepared: Prepared, fitted: Fitted, evaluator: Evaluator
+) -> SampledLoader:
+    """The test rows, some of which are kept for the report."""
+    trained = sum(epoch.rows for epoch in fitted.result.epochs)
+    loader, features = prepared.loaders["test"], prepared.preprocessor.features
+    return SampledLoader(loader, evaluator, features, trained_rows=trained, seed=config.seed)
 
 
 def _table(result: Mapping[str, Any], test: Scores, others: Baselines) -> ResultTable:

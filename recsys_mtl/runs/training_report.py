@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from recsys_mtl.config import Config, dump_config
-from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.charts import lines
 from recsys_mtl.reports.document import Code, Folded, Part, Section, document
 from recsys_mtl.reports.page import Table
 from recsys_mtl.runs.folder import REPORT
-from recsys_mtl.runs.importance import importance_of_training
+from recsys_mtl.runs.importance import SampledLoader
 from recsys_mtl.runs.report_figures import (
     Labelled,
     budget_table,
@@ -30,7 +29,7 @@ from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.run import Run
 from recsys_mtl.tracking.uri import without_secrets
 from recsys_mtl.training import Epoch
-from recsys_mtl.training.evaluate import Evaluator, Scores
+from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.trainer import Fitted
 
 log = logging.getLogger(__name__)
@@ -40,20 +39,26 @@ def write_report(
     out: Path,
     tracked: Run,
     config: Config,
-    prepared: Prepared,
     fitted: Fitted,
-    evaluator: Evaluator,
     test: Scores,
+    rows: SampledLoader,
     result: dict[str, Any],
 ) -> None:
-    """Write the page about the run; what cannot be measured or drawn never costs the training."""
+    """Write the page about the run; what cannot be measured or drawn never costs the training.
+
+    Args:
+        out: the run's folder.
+        tracked: gets the page.
+        config: of the run.
+        fitted: its network.
+        test: of the test rows.
+        rows: that these scores are of.
+        result: what result.json holds, which gets the importance of the features.
+    """
     public, epochs = without_secrets(config), fitted.result.epochs
     try:
         if not result["interrupted"] and not fitted.network.embeddings.ranges:
-            important = importance_of_training(
-                evaluator, fitted.network, prepared.loaders["test"], prepared.preprocessor.features,
-                trained_rows=sum(epoch.rows for epoch in epochs), seed=config.seed,
-            )  # fmt: skip
+            important = rows.importance(fitted.network)
             result |= {} if important is None else {"importance": important.numbers()}
         page = training_report(public, result, test, epochs)
         markdown = description(result)

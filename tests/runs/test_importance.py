@@ -14,9 +14,9 @@ from recsys_mtl.runs.importance import (
     MOST_ROWS,
     REPEATS,
     Importance,
+    SampledLoader,
     affordable,
     importance,
-    importance_of_training,
 )
 from tests.encoded import data_spec, encoded
 
@@ -64,7 +64,10 @@ def loader(rng: np.random.Generator) -> MemoryLoader:
 
 def of_training(loader: MemoryLoader, features: Any = FEATURES, **changed: Any) -> Any:
     settings = {"trained_rows": 1_000_000, "seed": 1} | changed
-    return importance_of_training(Linear(), None, loader, features, **settings)  # type: ignore[arg-type]
+    sampled = SampledLoader(loader, Linear(), features, **settings)  # type: ignore[arg-type]
+    passed, rows = list(sampled.epoch(0)), list(loader.epoch(0))
+    assert all(map(torch.equal, *([b["x"] for b in batches] for batches in (passed, rows))))
+    return sampled.importance(None)  # type: ignore[arg-type]
 
 
 def test_what_a_prediction_depends_on_is_important(loader: MemoryLoader) -> None:
