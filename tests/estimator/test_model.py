@@ -150,7 +150,7 @@ def test_drafted_with_weights_and_unlabelled_rows(rows: pl.DataFrame) -> None:
 def test_an_interrupt_is_no_model(rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     from recsys_mtl.estimator import model as module
 
-    monkeypatch.setattr(module, "train", lambda *_: {"interrupted": True})
+    monkeypatch.setattr(module, "train", lambda *_, **__: {"interrupted": True})
     model = MultiTaskModel(TASKS, FEATURES)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rows)
