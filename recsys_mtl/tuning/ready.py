@@ -87,7 +87,7 @@ def ready_space(names: Sequence[str], base: Config) -> Parameters:
                 kept = [value for value in one.choices if fits(base, key, value)]
                 if len(kept) < 2:
                     continue
-                one = Choices(kind="categorical", choices=kept)
+                one = Choices(kind="choice", choices=kept)
             space[key] = one
     return space
 
@@ -95,7 +95,7 @@ def ready_space(names: Sequence[str], base: Config) -> Parameters:
 def _choices(key: str, values: Sequence[Any], own: Any) -> Parameters:
     """The base's value and those that differ from it."""
     others = [value for value in values if value != own]
-    return {key: Choices(kind="categorical", choices=[own, *others])}
+    return {key: Choices(kind="choice", choices=[own, *others])}
 
 
 def _from_zero(own: float) -> FloatRange:

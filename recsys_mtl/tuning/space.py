@@ -46,7 +46,7 @@ class IntRange(Section):
 class Choices(Section):
     """One of some values, such as the widths of layers; they have no order."""
 
-    kind: Literal["categorical"]
+    kind: Literal["choice"]
     choices: list[bool | int | float | str | list[Any] | dict[str, Any] | None] = Field(
         description="the values"
     )

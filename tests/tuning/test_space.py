@@ -36,13 +36,13 @@ def plan(tmp_path: Path, **keys: Any) -> Tuning:
             {"space": {"a.b": {"kind": "int", "low": 1, "high": 9, "log": True, "step": 2}}},
             "log and step exclude each other",
         ),
-        ({"space": {"a.b": {"kind": "categorical", "choices": [1]}}}, "nothing to choose"),
-        ({"space": {"a.b": {"kind": "categorical", "choices": [1, 2, 1]}}}, "same value twice"),
-        ({"space": {"a.b": {"kind": "categorical"}}}, "choices: missing key; expected a list of"),
-        ({"space": {"a.b": {"kind": "normal", "low": 1}}}, "unknown choice; .*float, int, cat"),
+        ({"space": {"a.b": {"kind": "choice", "choices": [1]}}}, "nothing to choose"),
+        ({"space": {"a.b": {"kind": "choice", "choices": [1, 2, 1]}}}, "same value twice"),
+        ({"space": {"a.b": {"kind": "choice"}}}, "choices: missing key; expected a list of"),
+        ({"space": {"a.b": {"kind": "normal", "low": 1}}}, "unknown choice; .*float, int, cho"),
         ({"space": {"a.b": FLOAT | {"mean": 1}}}, "mean: unknown key"),
         (
-            {"space": {"combiner": {"kind": "categorical", "choices": ["sum", {"name": "cagt"}]}}},
+            {"space": {"combiner": {"kind": "choice", "choices": ["sum", {"name": "cagt"}]}}},
             "replaces a whole section",
         ),
         ({"space": {"a.b": FLOAT}, "change": {"a.b": 1}}, "the same key is in change"),
@@ -68,12 +68,12 @@ def test_mistakes_in_the_file(tmp_path: Path, keys: dict[str, Any], message: str
         ),
         ({"data.split.valid": FLOAT | {"low": 0.1}}, "loss", "changes what trials are compared on"),
         (
-            {"tasks.click.loss": {"kind": "categorical", "choices": ["bce", "focal"]}},
+            {"tasks.click.loss": {"kind": "choice", "choices": ["bce", "focal"]}},
             "loss",
             "losses of different kinds cannot be compared",
         ),
         (
-            {"training.recipe": {"kind": "categorical", "choices": ["none", "table"]}},
+            {"training.recipe": {"kind": "choice", "choices": ["none", "table"]}},
             "loss",
             "the recipe is decided before the search",
         ),
@@ -87,7 +87,7 @@ def test_spaces_that_do_not_fit_the_base(
 
 
 def test_losses_may_differ_where_a_metric_is_compared(tmp_path: Path, shared_toy: Toy) -> None:
-    losses = {"kind": "categorical", "choices": ["bce", "focal"]}
+    losses = {"kind": "choice", "choices": ["bce", "focal"]}
     space = plan(
         tmp_path, space={"tasks.click.loss": losses, "tasks.buy.weight": FLOAT | {"low": 0.1}}
     )
@@ -124,10 +124,10 @@ def test_choices_that_the_config_refuses_are_left_out(shared_toy: Toy) -> None:
             {"training.epochs": 2},
         ),
         (
-            {"model.tower.hidden": {"kind": "categorical", "choices": [[], [5]]}},
+            {"model.tower.hidden": {"kind": "choice", "choices": [[], [5]]}},
             {"model.tower.hidden": "[5]"},
         ),
-        ({"model.tower.hidden": {"kind": "categorical", "choices": [[], [6]]}}, None),
+        ({"model.tower.hidden": {"kind": "choice", "choices": [[], [6]]}}, None),
         ({"features.*.dim": {"kind": "int", "low": 2, "high": 9}}, None),
     ],
 )
