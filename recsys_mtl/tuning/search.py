@@ -109,6 +109,7 @@ class Search:
         pruner: its name.
         seed: of the search.
         index: trials that count and came before.
+        warmup: epochs after which nothing is pruned yet.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Search:
         pruner: Literal["median", "halving", "none"] = "none",
         seed: int = 0,
         index: int = 0,
+        warmup: int = 1,
     ) -> None:
         self._space, self._objectives = space, tuple(larger_is_better)
         self._path = folder / FILE
@@ -131,7 +133,7 @@ class Search:
                 sampler=optuna.samplers.TPESampler(
                     n_startup_trials=_RANDOM, multivariate=True, constant_liar=True, seed=drawn
                 ),
-                pruner=_PRUNERS[pruner if len(larger_is_better) == 1 else "none"](),
+                pruner=_PRUNERS[pruner if len(larger_is_better) == 1 else "none"](warmup),
                 directions=["maximize" if up else "minimize" for up in larger_is_better.values()],
                 load_if_exists=True,
             )
@@ -239,8 +241,16 @@ def _distribution(one: FloatRange | IntRange | Choices) -> BaseDistribution:
     return FloatDistribution(one.low, high, log=one.log, step=one.step)
 
 
-_PRUNERS: Mapping[str, Any] = {
-    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=1),
-    "halving": optuna.pruners.SuccessiveHalvingPruner,
-    "none": optuna.pruners.NopPruner,
-}
+def _median(warmup: int) -> Any:
+    return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP, n_warmup_steps=warmup)
+
+
+def _halving(warmup: int) -> Any:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=warmup + 1)
+
+
+def _never(warmup: int) -> Any:
+    return optuna.pruners.NopPruner()
+
+
+_PRUNERS = {"median": _median, "halving": _halving, "none": _never}

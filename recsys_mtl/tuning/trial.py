@@ -56,8 +56,16 @@ class Work:
     def search(self, index: int = 0) -> Search:
         """The study, to draw the trial after `index` others that count."""
         directions = {one.name: one.larger_is_better for one in self.objectives}
+        # A low rate is behind in the first epochs, and may be ahead in the end
+        warmup = max(1, self.base.training.epochs // 10)
         return Search(
-            self.folder, self.space, directions, pruner=self.pruner, seed=self.seed, index=index
+            self.folder,
+            self.space,
+            directions,
+            pruner=self.pruner,
+            seed=self.seed,
+            index=index,
+            warmup=warmup,
         )
 
 
