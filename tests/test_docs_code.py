@@ -152,6 +152,19 @@ def test_every_block_of_a_page_runs(
 
 
 @pytest.mark.slow  # trains
+def test_the_block_of_the_readme_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pl.read_parquet(folder / "rows.parquet")
+    for name, rows in {"rows": table.head(300), "new": table.tail(300)}.items():
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+    monkeypatch.chdir(tmp_path)
+    assert len(blocks(ROOT / "README.md")) == 1
+    run(ROOT / "README.md")
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.parquet", "new.parquet", "model"}
+
+
+@pytest.mark.slow  # trains
 def test_examples_that_train(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     for module in TRAINING_EXAMPLES:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,4 +35,12 @@ def intervals_of(entries: Sequence[Entry], *, title: str, zero: bool) -> Figure:
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.set_title(title, fontsize="medium")
     axes.grid(axis="x", alpha=0.3)
+    # A notebook shows it: of its own accord it knows the figures of pyplot alone
+    vars(figure)["_repr_png_"] = partial(_png, figure)
     return figure
+
+
+def _png(figure: Figure) -> bytes:
+    picture = BytesIO()
+    figure.savefig(picture, dpi=90)
+    return picture.getvalue()
