@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -28,20 +29,43 @@ pytestmark = pytest.mark.slow  # a build, and processes
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing of an earlier build is in it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, so that nothing of an earlier build is in it, and a compiler in a hurry."""
+    source = tmp_path_factory.mktemp("wheel") / "source"
     source.mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, source / name)
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(folder)]
-    command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for path in [*source.rglob("*.so")]:
+        path.unlink()
+    compiler = source.parent / "cc"
+    compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n')
+    compiler.chmod(0o755)
+    return source
+
+
+def build(what: str, source: Path, compiler: str) -> Path:
+    """An sdist or a wheel of a folder with sources, in a folder beside it."""
+    out = source.parent / what
+    code = f"import sys; from setuptools.build_meta import *; build_{what}(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(out)],
+        cwd=source, env={**os.environ, "CC": compiler}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (built,) = folder.glob("*.whl")
+    (built,) = out.iterdir()
     return built
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    """Built from the sdist."""
+    sdist = build("sdist", source, "false")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(sdist.parent, filter="data")
+    return build(
+        "wheel", sdist.parent / sdist.name.removesuffix(".tar.gz"), str(source.parent / "cc")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +75,15 @@ def site(wheel: Path) -> Path:
     with ZipFile(wheel) as archive:
         archive.extractall(folder)
     return folder
+
+
+def test_the_sdist_makes_the_wheel_that_the_checkout_makes(source: Path, wheel: Path) -> None:
+    direct = build("wheel", source, "false")  # without kernels
+    names = [
+        {name for name in ZipFile(each).namelist() if not name.endswith(".so")}
+        for each in (direct, wheel)
+    ]
+    assert names[0] == names[1]
 
 
 def test_what_is_in_it(wheel: Path) -> None:
@@ -70,6 +103,7 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert {f"recsys_mtl/{name}" for name in ready} <= set(names)
     if shutil.which("cc"):
         assert [name for name in names if name.startswith("recsys_mtl/native/_base.")]
+    assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     assert not [name for name in names if "test" in name.split("/")[0]]
 
 
