@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,25 @@ def show_page(page: Page, files: Sequence[Location]) -> None:
 def say(line: object) -> None:
     """Print a line; whatever text of users is in it, it stays one line."""
     print(one_line(str(line)))
+
+
+def run_each(
+    run: Callable[[Sequence[str]], object], commands: Sequence[str], **values: object
+) -> int:
+    """Run commands in order, printing each; one that does not return 0 ends it with its code.
+
+    Args:
+        run: takes a command's words.
+        commands: without the program's name, with `{names}` for values; words as in a shell.
+        values: by name.
+    """
+    for command in commands:
+        words = command.format(**values)
+        print(f"recsys-mtl {words}", flush=True)
+        if status := run(shlex.split(words)):
+            assert isinstance(status, int)
+            return status
+    return 0
 
 
 class Command:

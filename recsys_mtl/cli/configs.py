@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -45,5 +46,6 @@ def ready_configs() -> Path:
 def _first_comment(file: Path) -> str:
     """The first sentence of a file's head."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    head = " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
-    return re.split(r"(?<! al)\. ", head)[0].rstrip(".")
+    head = takewhile(lambda line: line.startswith("# "), lines)
+    text = " ".join(line.removeprefix("# ") for line in head)
+    return re.split(r"(?<! al)\. ", text)[0].rstrip(".:")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recsys_mtl.cli.command import Command, say
+from recsys_mtl.cli.command import Command, run_each, say
 from recsys_mtl.cli.configs import ready_configs
 
 CONFIGS = {"demo.yaml": "demo.yaml", "ablation.yaml": "ablations/demo.yaml"}
@@ -25,6 +26,7 @@ REPLACED = ("data", "ablation")
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[
         Path,
         typer.Option(metavar="DIR", help="new folder, or an earlier demo's, which it replaces"),
@@ -37,7 +39,6 @@ def demo(
     predicts better than a constant, gradient boosting and networks without sharing, how far it is
     from an oracle, and whether borrowing between tasks helps on three paired seeds.
     """
-    from recsys_mtl.cli.script import run_commands
     from recsys_mtl.files import atomic_write
 
     command = Command("demo", out, (*CONFIGS, *REPLACED, "run", "mlflow.db"))
@@ -49,7 +50,9 @@ def demo(
     uri = f"sqlite:///{out}/mlflow.db"
     values = {"out": out, "rows": rows, "store": f"tracking.uri={uri}"}
     quoted = {name: shlex.quote(str(value)) for name, value in values.items()}
-    if status := run_commands(COMMANDS, **quoted):
+    app = context.find_root().command
+    run = partial(app.main, prog_name="recsys-mtl", standalone_mode=False)
+    if status := run_each(run, COMMANDS, **quoted):
         return status
     command.write({"rows": rows})
     print()

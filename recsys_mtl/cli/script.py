@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from recsys_mtl.cli.command import run_each
 from recsys_mtl.cli.main import main
 from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
 from recsys_mtl.files import atomic_write
@@ -39,12 +39,7 @@ def run_commands(commands: Sequence[str], **values: object) -> int:
     Returns:
         The exit code of the last one that ran.
     """
-    for command in commands:
-        words = command.format(**values)
-        print(f"recsys-mtl {words}", flush=True)
-        if status := main(shlex.split(words)):
-            return status
-    return 0
+    return run_each(main, commands, **values)
 
 
 class Steps:

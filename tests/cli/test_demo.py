@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recsys_mtl.cli import script
+from recsys_mtl.cli import command, demo
 from recsys_mtl.cli.configs import ready_configs
 from recsys_mtl.cli.main import main
 
@@ -16,12 +18,27 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Those that the demo would run; its `evaluate` fails."""
     commands: list[list[str]] = []
 
-    def run(words: list[str]) -> int:
-        commands.append(words)
-        return 2 if words[0] == "evaluate" else 0
+    def run_each(run: Any, each: Sequence[str], **values: str) -> int:
+        def noted(words: list[str]) -> int:
+            commands.append(words)
+            return 2 if words[0] == "evaluate" else 0
 
-    monkeypatch.setattr(script, "main", run)
+        return command.run_each(noted, each, **values)
+
+    monkeypatch.setattr(demo, "run_each", run_each)
     return commands
+
+
+def test_its_commands_run_as_those_of_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "COMMANDS", ("configs --out {out}/{rows}", "configs --out {out}/x y"))
+    assert main(["demo", "--out", str(tmp_path), "--rows", "5000"]) == 2
+    assert (tmp_path / "5000/demo.yaml").is_file()
+    assert (
+        capsys.readouterr().err
+        == "error: Got unexpected extra argument(s) (y) (see recsys-mtl --help)\n"
+    )
 
 
 def test_the_demo_runs_its_commands(
