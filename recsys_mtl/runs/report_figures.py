@@ -21,6 +21,7 @@ _BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _TENTHS = 10
 _Z = 1.96
 _RARE = 0.01
+_Z_RARE = 2.58
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def calibration_figure(task: str, rows: Labelled, bins: int) -> Figure:
     outside = int(((observed < lower) | (observed > upper)).sum())
     axis = Axis.over([0.0, *predicted, *observed], percent=True)
     chart = Chart(
-        f"{task}: calibration", _calibration_verdict(predicted, observed, mass, outside),
+        f"{task}: calibration", _calibration_verdict(predicted, observed, mass, count, outside),
         Axis(axis.low, axis.high, "mean prediction", percent=True),
         Axis(axis.low, axis.high, "share of positives", percent=True),
     )  # fmt: skip
@@ -75,15 +76,18 @@ def calibration_figure(task: str, rows: Labelled, bins: int) -> Figure:
     return Figure(chart)
 
 
-def _calibration_verdict(predicted: Array, observed: Array, mass: Array, outside: int) -> str:
+def _calibration_verdict(
+    predicted: Array, observed: Array, mass: Array, count: Array, outside: int
+) -> str:
     bins = len(predicted)
     expected, happened = float(predicted @ mass), float(observed @ mass)
     # So many or more of a calibrated model's bins: by the binomial distribution
     agrees = outside == 0 or float(bdtrc(outside - 1, bins, 0.05)) >= _RARE
-    verdict = "No sign of miscalibration" if agrees else "Not calibrated"
-    total = (
-        "" if not happened else f" Predicted in total: {expected / happened:.2f} times what was."
-    )
+    spread = np.sqrt(np.sum(mass**2 * predicted * (1 - predicted) / np.maximum(count, 1)))
+    level = abs(happened - expected) <= _Z_RARE * spread
+    verdict = "No sign of miscalibration" if agrees and level else "Not calibrated"
+    total = "" if not happened else f" Predicted in total: {expected / happened:.2f} times what was"
+    total += "" if not happened else "." if level else ", more than chance explains."
     return (
         f"{verdict}: {outside} of {bins} bins lie outside the band that 95 in 100 of a calibrated "
         f"model's stay in.{total} Larger marks hold more rows."

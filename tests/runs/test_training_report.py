@@ -39,6 +39,15 @@ def test_calibration_is_judged(rng: np.random.Generator) -> None:
     assert 1.27 < float(total[1]) < 1.33
 
 
+def test_a_wrong_total_is_no_calibration() -> None:
+    """Each bin alone could be chance."""
+    chance = np.repeat(np.linspace(0.1, 0.4, 30), 100)
+    labels = (np.tile(np.arange(100), 30) < 100 * chance + 3).astype(float)
+    text = calibration_figure("t", Labelled(labels, chance, np.ones(3000)), 30).chart.description
+    assert text.startswith("Not calibrated: 0 of 30 bins lie outside")
+    assert "times what was, more than chance explains." in text
+
+
 def test_calibrated_models_are_seldom_called_off(rng: np.random.Generator) -> None:
     words = [
         calibration_figure("click", drawn(rng, 1.0), 15).chart.description.startswith("Not")
