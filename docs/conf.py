@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -62,12 +61,6 @@ def formula(translator: HTML5Translator, node: nodes.math | nodes.math_block) ->
     raise nodes.SkipNode
 
 
-def without_empty_list(app: Sphinx, name: str, source: list[str]) -> None:
-    """The page of tutorials before there are any: a list that matches nothing is a warning."""
-    if name == "tutorials/index" and not list(Path(app.srcdir).glob("tutorials/*.ipynb")):
-        source[0] = source[0].partition("```{toctree}")[0]
-
-
 def without_numerals(_app: Sphinx, _what: str, *rest: Any) -> None:
     """`tasks: T.` would be the first item of a list that counts in letters."""
     lines: list[str] = rest[-1]
@@ -77,7 +70,6 @@ def without_numerals(_app: Sphinx, _what: str, *rest: Any) -> None:
 def setup(app: Sphinx) -> None:
     """Register the renderer of formulas."""
     app.connect("autodoc-process-docstring", without_numerals, priority=400)
-    app.connect("source-read", without_empty_list)
     app.add_html_math_renderer(
         "mathml", inline_renderers=(formula, None), block_renderers=(formula, None)
     )
