@@ -4,7 +4,7 @@ tuning.yaml       what the folder is for
 base.yaml         the config that trials change, with what its recipe decided
 study.journal     the trials, see `recsys_mtl.tuning.search`
 best.yaml         the best trial, for `train`; front/trial-N.yaml with several metrics
-ablation.yaml     the best trial against the base on fresh seeds, for `ablate`
+ablation.yaml     the best trial but the base against it, on fresh seeds, for `ablate`
 report.html, result.json
 """
 
@@ -19,8 +19,10 @@ from recsys_mtl.ablation.plan import Ablation, as_overrides
 from recsys_mtl.config import Config, dump_config, load_config, yaml_text
 from recsys_mtl.files import atomic_write, remove_folder
 from recsys_mtl.study.plan import changed_keys, held_plan
+from recsys_mtl.tracking.uri import redact_uri
 from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.result import TuningResult
+from recsys_mtl.tuning.search import Trial
 
 REPORT, BEST, FRONT, COMPARE, BASE = (
     "report.html", "best.yaml", "front", "ablation.yaml", "base.yaml",
@@ -47,7 +49,21 @@ def claim(tuning: Tuning, base: Config, out: Path) -> None:
               differences=differences)  # fmt: skip
     if not begun.exists():
         atomic_write(begun, text)
-    atomic_write(note, yaml_text.dump(tuning.model_dump()))
+    atomic_write(note, yaml_text.dump(tuning.model_dump() | {"tracking": _public(tuning)}))
+
+
+def without_credentials(config: Config) -> Config:
+    """The config, without a tracking URI that holds a password: files and artifacts are read."""
+    uri = config.tracking.uri
+    if uri is None or redact_uri(uri) == uri:
+        return config
+    return changed(config, ["tracking.uri=null"], "tracking")
+
+
+def _public(tuning: Tuning) -> dict[str, Any]:
+    tracking = tuning.tracking.model_dump()
+    uri = tuning.tracking.uri
+    return tracking if uri is None or redact_uri(uri) == uri else tracking | {"uri": None}
 
 
 def write_configs(tuning: Tuning, base: Config, result: TuningResult, out: Path) -> list[Path]:
@@ -63,11 +79,8 @@ def write_configs(tuning: Tuning, base: Config, result: TuningResult, out: Path)
         return []
     params = result.trial(result.best).params
     paths = [_config(tuning, base, params, result.best, out / BEST)]
-    if result.best != result.base:
-        paths.append(_comparison(tuning, params, out))
-    else:
-        (out / COMPARE).unlink(missing_ok=True)
-    return paths
+    other = next((trial for trial in result.ranked() if trial.number != result.base), None)
+    return paths if other is None else [*paths, _comparison(tuning, other, out)]
 
 
 def _config(
@@ -81,18 +94,19 @@ def _config(
     return atomic_write(path, head + dump_config(config))
 
 
-def _comparison(tuning: Tuning, params: Mapping[str, Any], out: Path) -> Path:
-    """An ablation of the base and the best trial."""
+def _comparison(tuning: Tuning, trial: Trial, out: Path) -> Path:
+    """An ablation of the base and the best trial but the base."""
     ablation = Ablation.model_validate(
         {
             "name": f"{tuning.name}_tuned",
             "base": str(out / BASE),
             "seeds": _FRESH,
-            "arms": {"base": {}, "tuned": dict(params)},
+            "arms": {"base": {}, "tuned": dict(trial.params)},
             "reference": "base",
-            "tracking": tuning.tracking.model_dump(),
+            "tracking": _public(tuning),
         }
     )
-    head = "# The tuned settings against the base, on seeds (and splits by them) that are fresh.\n"
+    head = f"# Trial {trial.number} of the tuning {tuning.name}, the best one but the base,\n"
+    head += "# against the base on seeds, and splits by them, that are fresh.\n"
     text = yaml_text.dump(ablation.model_dump(exclude_unset=True))
     return atomic_write(out / COMPARE, head + text)

@@ -28,7 +28,7 @@ from recsys_mtl.reports.page import Page
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
-from recsys_mtl.tuning.folder import REPORT, claim, write_configs
+from recsys_mtl.tuning.folder import REPORT, claim, without_credentials, write_configs
 from recsys_mtl.tuning.objective import objectives
 from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.ready import ready_space
@@ -97,7 +97,7 @@ def _base(tuning: Tuning) -> Config:
     forget()
     prepared = prepare(expanded(config), parent=load_parent(config))
     keep(prepared)
-    return prepared.config
+    return without_credentials(prepared.config)
 
 
 def _tune(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.storages.journal import JournalFileBackend
 
 from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.config import load_config
@@ -73,6 +74,27 @@ def test_a_killed_process_leaves_a_trial_that_does_not_count(bench: Bench) -> No
     result = bench.run(FakeFit(), trials=3)
     assert params(result) == expected
     assert [trial["number"] for trial in result["trials"]] == [0, 1, 3]
+
+
+def test_a_full_disk_ends_it_and_the_same_call_resumes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = params(bench.run(FakeFit(), trials=3))
+    bench.out = bench.out.with_name("full")
+    append, lines = JournalFileBackend.append_logs, [0]
+
+    def full(self: JournalFileBackend, logs: Any) -> None:
+        lines[0] += 1
+        if lines[0] > 20:
+            raise OSError(28, "No space left on device")
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", full)
+        with pytest.raises(OSError, match="No space"):
+            bench.run(FakeFit(), trials=3)
+    assert not (bench.out / "result.json").exists()
+    assert params(bench.run(FakeFit(), trials=3)) == expected
 
 
 def test_more_trials_follow_where_the_budget_grows(bench: Bench) -> None:
@@ -145,6 +167,17 @@ def test_a_folder_with_other_content_is_refused(bench: Bench) -> None:
     (bench.out / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other files"):
         bench.run(FakeFit())
+
+
+def test_no_file_holds_a_password(bench: Bench) -> None:
+    tracking = {"enabled": False, "uri": "postgresql://me:secret@host/mlflow"}
+    base = bench.path.with_name("toy.yaml")
+    base.write_text(yaml.safe_dump(yaml.safe_load(base.read_text()) | {"tracking": tracking}))
+    bench.run(FakeFit(), trials=3, tracking=tracking)
+    bench.run(FakeFit(), trials=4, tracking=tracking)
+    texts = {path.name: path.read_text() for path in bench.out.iterdir()}
+    assert {"base.yaml", "best.yaml", "ablation.yaml", "tuning.yaml"} <= texts.keys()
+    assert not [name for name, text in texts.items() if "secret" in text]
 
 
 def test_only_epochs_with_a_value_are_compared(bench: Bench) -> None:
