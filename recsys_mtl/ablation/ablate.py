@@ -64,6 +64,7 @@ def ablate(
         trainer=partial(arm_trainer, as_begun(ablation, out)),
         report=partial(_report, ablation, out),
         tracked=_tracked,
+        settings=lambda result: result.get("changes", {}),
     )
     return run_study(study, out, started=started, processes=processes, show=show)
 

@@ -17,6 +17,7 @@ from recsys_mtl.ablation.scores import reach, score, true_score
 from recsys_mtl.ablation.seed import SeedData, open_seed
 from recsys_mtl.config import Config, config_hash, label_of
 from recsys_mtl.config.check_adatt import kept_from_warmup
+from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
@@ -102,6 +103,7 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
             reachable[task] = reach(target, linear, data.items.get(column))
     return {
         "config_hash": config_hash(config),
+        "changes": _changes(data.config, config),
         "scores": tasks,
         "true_scores": true,
         "reachable": reachable,
@@ -121,6 +123,13 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         "peak_memory_mb": peak_memory_mb(),
         "transfer": [epoch.transfer for epoch in fitted.result.epochs if epoch.transfer],
     }
+
+
+def _changes(base: Config, arm: Config) -> dict[str, Any]:
+    """The keys of an arm that are not those of the base; null where it lacks one."""
+    before, after = (flat(config.model_dump()) for config in (base, arm))
+    keys = [key for key in (before | after) if before.get(key) != after.get(key)]
+    return {key: after.get(key) for key in keys}
 
 
 _NOT_OF_ROWS = {"weight", "entire_space", "counterfactual"}

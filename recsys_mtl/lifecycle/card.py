@@ -40,7 +40,8 @@ def card(trained: Trained, config: Config, *, name: str, model_uri: str) -> Page
         f" {result['version']}; run {result['mlflow']['run_id']}, config {result['config_hash']},"
         f" seed {result['seed']}."
     )
-    parts: list[str | Table] = [summary, _limits(trained), _use(name, model_uri)]
+    parts: list[str | Table] = [summary, _intended(trained, config), _limits(trained)]
+    parts.append(_use(name, model_uri))
     parts += [_tasks(trained, config), _metrics(trained), _data(trained, config)]
     segments = segment_table(result["tasks"])
     parts += [] if segments is None else [segments]
@@ -90,6 +91,26 @@ def _useless(trained: Trained, task: str) -> str | None:
         if value <= limit if metric.larger_is_better else value >= limit:
             return f"{metric.name} {value:.4f}"
     return None
+
+
+def _intended(trained: Trained, config: Config) -> Table:
+    """What the model is for, as far as the training knows."""
+    kinds: dict[str, list[str]] = {}
+    for task, section in config.tasks.items():
+        kinds.setdefault(section.kind, []).append(task)
+    rows = trained.result["data"]["rows"]
+    split = config.data.split.kind
+    sentences = [
+        *(f"Predicts, for a row: {', '.join(tasks)} ({kind})." for kind, tasks in kinds.items()),
+        f"For rows like the {rows['train']:,} that it was trained on, with the same columns, known "
+        f"before the labels are; it was measured on {rows['test']:,} others (split: {split}).",
+        "To rank, to estimate and to plan, with the intervals below in mind.",
+        "Not for other populations or times without new labelled rows, and not to say what an "
+        "action would cause: it knows what goes together.",
+        "Not for decisions about people without a person's review, nor without a check by group: "
+        "evaluation.segments measures it for each.",
+    ]
+    return Table("Intended use", ["use"], [[text] for text in sentences])
 
 
 def _limits(trained: Trained) -> Table:

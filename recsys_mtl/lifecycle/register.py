@@ -14,6 +14,7 @@ from typing import Any
 from recsys_mtl.config import Config
 from recsys_mtl.errors import wrong
 from recsys_mtl.lifecycle.card import card, shortened
+from recsys_mtl.reports.lists import as_lists
 from recsys_mtl.reports.report import Report
 from recsys_mtl.runs.trained import Trained, read_trained
 from recsys_mtl.serving.bundle import load_bundle
@@ -79,7 +80,7 @@ def register(
     registry.require_new(name, model_uri)
     proven = _prove(registry, model_uri, trained, verify)
     page = card(trained, proven.config, name=name, model_uri=model_uri)
-    text = page.markdown()
+    text = as_lists(page)
     runs.write(stored.id, CARD, text)
     version = registry.create(
         name,

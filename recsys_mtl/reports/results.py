@@ -38,12 +38,14 @@ class ResultTable:
     intervals: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
     def show(self) -> None:
-        """Print it; without intervals where the terminal is too narrow for them."""
+        """Print it; without intervals on a terminal that is too narrow for them."""
         console = terminal(highlight=True)
         table = self._table(intervals=any(self.intervals.values()))
         needed = console.measure(table, options=console.options.update(max_width=_WIDEST))
-        if needed.minimum > console.width:
+        if needed.minimum > console.width and console.is_terminal:
             table = self._table(intervals=False)
+        elif not console.is_terminal:
+            console.width = max(console.width, needed.minimum)
         console.print(table)
         if self.segments is not None:
             Page("", [self.segments]).show()

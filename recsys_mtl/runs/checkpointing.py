@@ -217,7 +217,9 @@ class RunCheckpoints(Recorder):
 
     def _report(self, epoch: Epoch) -> None:
         if self._tracked is not None:
-            track_epoch(self._tracked, epoch, at=self._times.get(str(epoch.number)))
+            assert self._prepared is not None
+            at = self._times.get(str(epoch.number))
+            track_epoch(self._tracked, self._prepared.config, epoch, at=at)
 
     def _run(self) -> dict[str, Any]:
         assert self._prepared is not None

@@ -138,17 +138,6 @@ def segments_of(scores: Scores) -> Iterator[tuple[str, str, Any]]:
                 yield column, name, rows
 
 
-def segment_numbers(tasks: Mapping[str, Any]) -> dict[str, float | None]:
-    """`segment/COLUMN/VALUE/TASK/METRIC` -> value, for the tracker."""
-    return {
-        f"segment/{column}/{value}/{task}/{metric}": entry["value"]
-        for task, facts in tasks.items()
-        for column, by_value in facts.get("segments", {}).items()
-        for value, segment in by_value.items()
-        for metric, entry in segment["metrics"].items()
-    }
-
-
 def segment_table(tasks: Mapping[str, Any]) -> Table | None:
     """The main metric of every task by segment, GAUC where it has one; None without segments."""
     shown = {

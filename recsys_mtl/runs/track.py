@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.data.opening import data_root
 from recsys_mtl.data.prepare import Prepared
 from recsys_mtl.metrics import Metrics, Undefined, reliability
+from recsys_mtl.runs.csv_tables import Baselines, metrics_csv, segments_csv
 from recsys_mtl.storage.location import located
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.tracking.run import LoggedData, Run
@@ -21,8 +23,10 @@ from recsys_mtl.training.evaluate import Array, Scores, mean_loss
 from recsys_mtl.wiring.trainer import Fitted
 
 log = logging.getLogger(__name__)
-Baselines = dict[str, dict[str, Metrics]]
-_MOST_BLOCKS = 40
+TOGETHER = "across_tasks"
+"""Prefix of the means over tasks; in the alphabet it is the first one, as MLflow sorts charts."""
+_MOST_BLOCKS = 8
+_MOST_PAIRS = 15
 
 
 def track_data(tracked: Run, config: Config, prepared: Prepared) -> None:
@@ -36,32 +40,54 @@ def track_data(tracked: Run, config: Config, prepared: Prepared) -> None:
     tracked.data(data)
 
 
-def track_epoch(tracked: Run, epoch: Epoch, *, at: float | None = None) -> None:
-    """Send the numbers of an epoch that finished now, or at a time in seconds since 1970."""
+def track_epoch(tracked: Run, config: Config, epoch: Epoch, *, at: float | None = None) -> None:
+    """Send the numbers of an epoch that finished now, or at a time in seconds since 1970.
+
+    Few enough to look through: the metrics that tables show, and no weight that is always 1. All
+    of an epoch's numbers are in result.json.
+    """
+    losses, own = epoch.validation.losses, epoch.loss_weights
+    weights = {name: task.weight for name, task in config.tasks.items()}
+    trained = {t: None if isnan(loss) else loss for t, loss in epoch.train_losses.items()}
     values: dict[str, float | None] = {
-        "rows_per_second": epoch.rows_per_second,
-        "skipped_batches": epoch.skipped,
-        "learning_rate_factor": epoch.learning_rate_factor,
+        f"{TOGETHER}/train_loss": mean_loss(trained, weights),
+        f"{TOGETHER}/valid_loss": mean_loss(losses, weights),
     }
-    values |= {f"train/{task}/loss": loss for task, loss in epoch.train_losses.items()}
-    values |= {f"weight/{task}": weight for task, weight in epoch.loss_weights.items()}
-    values |= {f"valid/{task}/loss": loss for task, loss in epoch.validation.losses.items()}
-    values |= _flat_metrics("valid", epoch.validation.metrics)
+    values |= {f"train/{task}/loss": loss for task, loss in trained.items()}
+    for task, loss in losses.items():
+        values[f"valid/{task}/loss"] = loss
+        metrics = epoch.validation.metrics.get(task, {})
+        shown = kind_of(config.tasks[task].kind).section.shown(metrics)
+        values |= _flat_metrics("valid", {task: {n: metrics[n] for n in shown if n in metrics}})
+    if any(weight != 1 for weight in own.values()):
+        values |= {f"weight/{task}": weight for task, weight in own.items()}
     for task, use in epoch.validation.gates.items():
-        values[f"gate/{task}/entropy"] = use.entropy
-        values[f"gate/{task}/dead_experts"] = len(use.dead)
-        values |= {f"gate/{task}/{expert}": mean for expert, mean in use.mean.items()}
+        values[f"gate_entropy/{task}"] = use.entropy
+        values[f"gate_dead_experts/{task}"] = len(use.dead)
     if epoch.transfer is not None:
         values |= transfer_numbers(epoch.transfer)
     if epoch.conflicts is not None:
         values |= conflict_numbers(epoch.conflicts)
+    values |= {
+        "rows_per_second": epoch.rows_per_second,
+        "skipped_batches": epoch.skipped,
+        "learning_rate_factor": epoch.learning_rate_factor,
+    }
     tracked.metrics(values, epoch.number, at=at)
 
 
 def track_outcome(
-    tracked: Run, config: Config, fitted: Fitted, test: Scores, others: Baselines
+    tracked: Run,
+    config: Config,
+    fitted: Fitted,
+    test: Scores,
+    others: Baselines,
+    tasks: Mapping[str, Any],
 ) -> None:
-    """Send the test metrics, those of the baselines, and the plots; untracked, nothing is drawn."""
+    """Send the test metrics, tables with the baselines and segments, and the plots.
+
+    Untracked, nothing is drawn. `tasks` is that of result.json.
+    """
     if tracked.id is None:
         return
     epochs, step = fitted.result.epochs, fitted.result.best_epoch
@@ -70,9 +96,10 @@ def track_outcome(
     values |= _flat_metrics("conditional", given)
     weights = {name: task.weight for name, task in config.tasks.items()}
     values["valid/loss"] = mean_loss(epochs[step].validation.losses, weights)
-    for name, by_task in others.items():
-        values |= _flat_metrics(f"baseline/{name}", by_task)
     tracked.metrics(values, step)
+    tracked.text("tables/metrics.csv", metrics_csv(tasks, others))
+    if segments := segments_csv(tasks):
+        tracked.text("tables/segments.csv", segments)
     _send_plots(tracked, config, epochs, test)
 
 
@@ -118,7 +145,10 @@ def _flat_metrics(prefix: str, metrics: Mapping[str, Metrics]) -> dict[str, floa
 
 
 def transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]:
-    """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json."""
+    """What MLflow shows of adaTT at the end of an epoch; the matrices are in result.json.
+
+    Of borrowing, the sum of the weights that a task borrowed with.
+    """
     values: dict[str, float | None] = {
         "adatt/phase": ("warmup", "dynamic", "frozen").index(transferred["phase"]),
         **{f"adatt/{name}": transferred[name] for name in ("observations", "skipped")},
@@ -128,15 +158,15 @@ def transfer_numbers(transferred: Mapping[str, Any]) -> dict[str, float | None]:
         blocked = sum(len(peers) for peers in transferred["negative_transfer"].values())
         numbers = {f"adatt/{name}": transferred[name] for name in ("blend", "clamped_share")}
         return values | numbers | {"adatt/blocked_pairs": blocked}
-    pairs = {f"{task}/{d}": weight for task, lent in borrowed.items() for d, weight in lent.items()}
-    values |= {f"adatt/borrowed/{pair}": weight for pair, weight in pairs.items()}
+    values |= {f"adatt/borrowed/{task}": sum(lent.values()) for task, lent in borrowed.items()}
     return values | {"adatt/receivers": len(borrowed)}
 
 
 def conflict_numbers(epoch: Mapping[str, Any]) -> dict[str, float | None]:
     """What MLflow shows of an epoch's task gradients; all of it is in result.json.
 
-    Numbers of single blocks only where there are few enough to read.
+    Numbers of single blocks and pairs only where there are few enough to read; of more pairs, the
+    mean cosine of each task with the others.
     """
     values: dict[str, float | None] = {
         "combiner/steps": epoch["steps"],
@@ -149,8 +179,14 @@ def conflict_numbers(epoch: Mapping[str, Any]) -> dict[str, float | None]:
         if 1 < len(of_blocks) <= _MOST_BLOCKS:
             values |= {f"combiner/{name}/{block}": value for block, value in of_blocks.items()}
     tasks = list(next(iter(epoch["task_cosine"].values())))
-    for i, j in combinations(range(len(tasks)), 2):
-        values[f"combiner/cosine/{tasks[i]}/{tasks[j]}"] = epoch["pair_cosine"][i][j]
+    cosines = epoch["pair_cosine"]
+    pairs = list(combinations(range(len(tasks)), 2))
+    if len(pairs) <= _MOST_PAIRS:
+        values |= {f"combiner/cosine/{tasks[i]}/{tasks[j]}": cosines[i][j] for i, j in pairs}
+    else:
+        for task, row in zip(tasks, cosines, strict=True):
+            known = [value for value in row if value is not None]
+            values[f"combiner/cosine/{task}"] = float(np.mean(known)) if known else None
     for task, weight in (epoch["weights"] or {}).items():
         values[f"combiner/weight/{task}"] = weight
     return values | {f"combiner/{name}": value for name, value in epoch["extra"].items()}

@@ -39,6 +39,7 @@ from recsys_mtl.reports.output import envelope, write_result
 from recsys_mtl.reports.results import ResultTable, boosting_note
 from recsys_mtl.runs.checkpointing import RunCheckpoints
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
+from recsys_mtl.runs.csv_tables import Baselines
 from recsys_mtl.runs.folder import (
     JOB,
     MODEL,
@@ -50,7 +51,6 @@ from recsys_mtl.runs.intervals import Rivals
 from recsys_mtl.runs.measured import (
     intervals_of,
     measured,
-    segment_numbers,
     segment_table,
     with_conditional,
 )
@@ -58,7 +58,7 @@ from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
 from recsys_mtl.runs.resume import Resume
 from recsys_mtl.runs.save import save_model
-from recsys_mtl.runs.track import Baselines, track_data, track_outcome
+from recsys_mtl.runs.track import track_data, track_outcome
 from recsys_mtl.runs.training_report import write_report
 from recsys_mtl.serving.bundle import check_storable, load_bundle
 from recsys_mtl.serving.mlflow_model import log_model, prove_model
@@ -200,8 +200,7 @@ def _train(
             report(tracked, config, fitted, test, rows, result)
         if show is not None:
             show(_table(result, test, others))
-        track_outcome(tracked, config, fitted, test, others)
-        tracked.metrics(segment_numbers(result["tasks"]), fitted.result.best_epoch)
+        track_outcome(tracked, config, fitted, test, others, result["tasks"])
         _log_model(tracked, config, prepared, fitted, out, result)
         tracked.artifact(write_result(out, result))
         if interrupted:

@@ -29,6 +29,7 @@ from recsys_mtl.reports.output import envelope, plain, write_result
 from recsys_mtl.reports.page import Page
 from recsys_mtl.study.shares import Shares, report_share, shown_shares, use_shares
 from recsys_mtl.study.unit import U, UnitResult, missing, store, stored
+from recsys_mtl.text import as_markdown
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
 
@@ -67,6 +68,7 @@ class Study(Generic[U]):
         check: refuses results that do not belong together.
         begin: called once the folder is locked and its results are checked.
         tracked: what the nested run of a unit shows; None: units have no runs of their own.
+        settings: of a unit, what its nested run shows as parameters next to its identity.
         start_worker: called first in each worker process.
     """
 
@@ -81,6 +83,7 @@ class Study(Generic[U]):
     check: Callable[[Sequence[UnitResult]], None] = lambda results: None
     begin: Callable[[], None] = lambda: None
     tracked: Callable[[UnitResult], Mapping[str, float | None]] | None = None
+    settings: Callable[[UnitResult], Mapping[str, object]] = lambda result: {}
     start_worker: Callable[[], None] | None = None
 
 
@@ -132,6 +135,7 @@ def _run(
         written = page.write(out, "report", markdown=True, html=html)
         result = envelope(study.job, started=started)
         result |= {"name": study.name, "summary": plain(summary), "report": out / "report.md"}
+        tracked.describe("\n\n".join(as_markdown(p) for p in page.parts if isinstance(p, str)))
         for path in [*written, write_result(out, result)]:
             tracked.artifact(path)
         tracked.metrics(numbers, 0)
@@ -202,7 +206,7 @@ def _track_unit(study: Study[U], parent: Run, unit: U, result: UnitResult) -> No
     tags = {key: str(result[key]) for key in (trained, "config_hash")}
     try:
         with _open(study, unit.label, {"mlflow.parentRunId": parent.id, **tags}) as nested:
-            nested.params(unit.identity)
+            nested.params({**study.settings(result), **unit.identity})
             nested.metrics(study.tracked(result), 0)
     except UserError as error:  # tracking cannot end a study: its files have everything
         log.warning("%s is not tracked: %s", unit.label, error)

@@ -198,6 +198,12 @@ def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
         assert one.data.tags["config_hash"] == unit["config_hash"]
         assert one.data.metrics["score/click"] == pytest.approx(unit["scores"]["click"])
         assert one.data.metrics["epochs"] == 1
+        changed = {key: str(value) for key, value in unit["changes"].items()}
+        assert one.data.params == changed | {"arm": name, "seed": str(seed)}
+        assert changed.get("training.optimizer.learning_rate") == (
+            "1e-05" if name == "slow" else None
+        )
+    assert "every arm is compared with 'off'" in parent.data.tags["mlflow.note.content"]
     overall = result["summary"]["arms"]["slow"]["overall"]
     assert parent.data.metrics["slow/difference/mean"] == pytest.approx(overall["mean"])
     logged = {file.path for file in client.list_artifacts(parent.info.run_id)}

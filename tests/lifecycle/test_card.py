@@ -7,6 +7,7 @@ import pytest
 
 from recsys_mtl.config import Config
 from recsys_mtl.lifecycle.card import card, limits, shortened
+from recsys_mtl.reports.lists import as_lists
 from recsys_mtl.runs.trained import Trained
 
 
@@ -27,7 +28,7 @@ def limits_of(result: dict[str, Any]) -> list[str]:
 
 def page(result: dict[str, Any], config: Config, name: str = "toy") -> str:
     trained = Trained("toy", result, {}, None, None)
-    return card(trained, config, name=name, model_uri="models:/m-7").markdown()
+    return as_lists(card(trained, config, name=name, model_uri="models:/m-7"))
 
 
 def test_the_card_has_the_facts(result: dict[str, Any], config: Config) -> None:
@@ -37,15 +38,21 @@ def test_the_card_has_the_facts(result: dict[str, Any], config: Config) -> None:
     interval = f"{auc['low']:.4f} to {auc['high']:.4f}"
     labelled = result["tasks"]["buy"]["labelled"]
     trained_on = result["training"]["epochs"][-1]["labelled"]["buy"]
-    assert f"| click | auc | {auc['value']:.4f} | {interval} |" in text
-    assert f"| buy | binary | click == 1 | bce | {trained_on} | {labelled} |" in text
-    assert "| item | retrieval | all rows | cross-entropy |" in text
-    assert "| numeric features | 2 |" in text
-    assert f"| test rows | {result['data']['rows']['test']} |" in text
+    assert f"- **click auc**: value {auc['value']:.4f}, 95 % interval {interval}" in text
+    assert (
+        "- **buy**: kind binary, sample space click == 1, loss bce, "
+        f"labelled training rows {trained_on}, labelled test rows {labelled}\n"
+    ) in text
+    assert "- **item**: kind retrieval, sample space all rows, loss cross-entropy," in text
+    assert "- **numeric features**: 2\n" in text
+    assert f"- **test rows**: {result['data']['rows']['test']}\n" in text
+    assert "- Predicts, for a row: click, buy (binary).\n" in text
+    assert "## Intended use" in text
+    assert "\n|" not in text
     assert result["data"]["fingerprint"] in text
     assert 'mlflow.pyfunc.load_model("models:/m-7")' in text
     assert "--model models:/toy/VERSION" in text
-    assert "| click | calibration_error |" in text
+    assert "- **click calibration_error**: value " in text
     assert "## Baselines" not in text
     assert "last epoch" not in text
 
@@ -56,12 +63,13 @@ def test_a_name_with_spaces_is_quoted(result: dict[str, Any], config: Config) ->
 
 def test_intervals_are_shown_where_they_are(result: dict[str, Any], config: Config) -> None:
     result["tasks"]["spend"]["metrics"]["r2"] = {"value": 0.5, "low": 0.375, "high": 0.625}
-    assert "| spend | r2 | 0.5000 | 0.3750 to 0.6250 |" in page(result, config)
+    text = "- **spend r2**: value 0.5000, 95 % interval 0.3750 to 0.6250\n"
+    assert text in page(result, config)
 
 
 def test_an_undefined_metric(result: dict[str, Any], config: Config) -> None:
     result["tasks"]["buy"]["metrics"]["auc"] = {"value": None, "reason": "one class"}
-    assert "| buy | auc | undefined |  |" in page(result, config)
+    assert "- **buy auc**: value undefined\n" in page(result, config)
 
 
 def test_baselines_are_next_to_the_model(result: dict[str, Any], config: Config) -> None:
@@ -70,8 +78,7 @@ def test_baselines_are_next_to_the_model(result: dict[str, Any], config: Config)
     models = {"click": [{"trees": 7, "settings": {"leaves": 15}}]}
     result["boosting"] = {"gradient_boosting": {"library": "L 1", "models": models}}
     text = page(result, config)
-    assert "| task | metric | model | gradient boosting |" in text
-    assert "| click | auc | 0.7500 | 0.6250 |" in text
+    assert "- **click auc**: model 0.7500, gradient boosting 0.6250\n" in text
     assert "gradient_boosting: L 1; leaves 15; trees: click 7" in text
 
 
@@ -89,10 +96,10 @@ def test_relations_of_the_last_epoch(result: dict[str, Any], config: Config) -> 
     epoch["adatt"]["borrowed"] = {"buy": {"click": 0.5, "band": 0.25}}
     text = page(result, config)
     assert "buy borrowed from click, band" in text
-    assert f"| {tasks[0]} | {tasks[1]} | 0.750 |" in text
-    assert f"| {tasks[2]} | {tasks[4]} | -0.500 |" in text
+    assert f"- **{tasks[0]} {tasks[1]}**: affinity 0.750\n" in text
+    assert f"- **{tasks[2]} {tasks[4]}**: affinity -0.500\n" in text
     assert "band blocks item" in text
-    assert "| click | buy | 0.125 |" in text
+    assert "- **click buy**: cosine 0.125\n" in text
     assert "25% of the pairs' gradients conflicted" in text
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from rich.console import Console
 
 from recsys_mtl.metrics import Metrics, Undefined
+from recsys_mtl.reports import results
 from recsys_mtl.reports.results import ResultTable, boosting_note
 
 
@@ -27,15 +31,24 @@ def test_a_table_of_tasks_and_models(capsys: pytest.CaptureFixture[str]) -> None
     assert not any("interval" in line for line in lines)
 
 
-@pytest.mark.parametrize(("baselines", "shown"), [(4, True), (7, False)])
+@pytest.mark.parametrize(
+    ("baselines", "terminal", "shown"), [(7, False, True), (2, True, True), (7, True, False)]
+)
 def test_intervals_are_next_to_the_model_where_there_is_room(
-    baselines: int, shown: bool, capsys: pytest.CaptureFixture[str]
+    baselines: int,
+    terminal: bool,
+    shown: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if terminal:
+        console = Console(width=100, force_terminal=True, no_color=True, highlight=False)
+        monkeypatch.setattr(results, "terminal", lambda **_: console)
     model: dict[str, Metrics] = {"spending_category": {"auc": 0.71234, "log_loss": 0.5}}
     columns = {"model": model, **{f"baseline_{i}": model for i in range(baselines)}}
     intervals = {"spending_category": {"auc": (0.70126, 0.72341)}}
     ResultTable("rows", {"spending_category": "binary"}, columns, intervals=intervals).show()
-    text = capsys.readouterr().out
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     auc, loss = (
         next(line.split() for line in text.splitlines() if name in line.split())
         for name in ("auc", "log_loss")

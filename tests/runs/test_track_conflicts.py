@@ -47,13 +47,23 @@ def test_numbers_of_an_epoch_by_name() -> None:
     }
 
 
+def test_of_many_tasks_there_is_one_cosine_each() -> None:
+    tasks = [f"task_{i}" for i in range(7)]
+    cosines = [[None if i == j else (i + j) / 16 for j in range(7)] for i in range(7)]
+    many = {"task_cosine": {"all": dict.fromkeys(tasks, 0.5)}, "pair_cosine": cosines}
+    values = conflict_numbers(found_of({"all": 0.25}, **many))
+    names = [name for name in values if name.startswith("combiner/cosine/")]
+    assert names == [f"combiner/cosine/{task}" for task in tasks]
+    assert values["combiner/cosine/task_6"] == pytest.approx((6 * 6 + 15) / 6 / 16)
+
+
 def test_a_single_block_is_reported_once() -> None:
     values = conflict_numbers(found_of({"all": 0.25}))
     assert values["combiner/conflict_ratio"] == 0.25
     assert not [name for name in values if name.endswith("/all")]
 
 
-@pytest.mark.parametrize(("count", "each"), [(2, True), (40, True), (41, False)])
+@pytest.mark.parametrize(("count", "each"), [(2, True), (8, True), (9, False)])
 def test_single_blocks_are_reported_where_they_are_few(count: int, each: bool) -> None:
     ratio = {f"block.{i}": i / 50 for i in range(count)}
     values = conflict_numbers(found_of(ratio))

@@ -305,9 +305,12 @@ def test_a_tracked_run_is_found_in_mlflow(toy: Any) -> None:
     for name, task in result["tasks"].items():
         for metric, value in task["metrics"].items():
             assert run.data.metrics[f"test/{name}/{metric}"] == pytest.approx(value["value"])
-        for key in (f"train/{name}/loss", f"valid/{name}/loss", f"gate/{name}/entropy"):
+        for key in (f"train/{name}/loss", f"valid/{name}/loss", f"gate_entropy/{name}"):
             assert [m.step for m in client.get_metric_history(run.info.run_id, key)] == [0, 1]
-        assert f"gate/{name}/shared.0" in run.data.metrics
+        assert f"weight/{name}" not in run.data.metrics
+    first = min(run.data.metrics, key=str)
+    assert first.startswith("across_tasks/")
+    assert len(run.data.metrics) < 80
     losses = client.get_metric_history(run.info.run_id, "train/click/loss")
     epochs = result["training"]["epochs"]
     assert [m.value for m in losses] == pytest.approx([e["train_losses"]["click"] for e in epochs])
@@ -315,7 +318,8 @@ def test_a_tracked_run_is_found_in_mlflow(toy: Any) -> None:
     def files(folder: str) -> set[str]:
         return {file.path for file in client.list_artifacts(run.info.run_id, folder)}
 
-    assert {"config.yaml", "report.html", "result.json", "plots"} <= files("")
+    assert {"config.yaml", "report.html", "result.json", "plots", "tables"} <= files("")
+    assert files("tables") == {"tables/metrics.csv"}
     plots = {"plots/loss.png", "plots/calibration.png", "plots/gate_use.png"}
     assert files("plots") == plots
     stored = client.download_artifacts(run.info.run_id, "config.yaml", str(toy.folder))

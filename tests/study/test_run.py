@@ -187,9 +187,10 @@ def test_a_unit_is_a_nested_run_where_it_is_wanted(
     assert [(run.name, run.tags_) for run in runs] == [("sums", {"job": "add"})]
     assert runs[0].values["terms.count"] == 1
     runs.clear()
-    add(sums("a", tracked=lambda result: {"value": result["value"]}), tmp_path)
+    shows = {"tracked": lambda result: {"value": result["value"]}, "settings": lambda _: {"x.y": 3}}
+    add(sums("a", **shows), tmp_path)
     _, nested = runs
     assert nested.name == "a, seed 1"
     assert nested.tags_ == {"mlflow.parentRunId": "sums", "term": "a", "config_hash": "0" * 16}
-    assert nested.values == {"term": "a", "seed": 1, "value": 2}
+    assert nested.values == {"term": "a", "seed": 1, "value": 2, "x.y": 3}
     assert caplog.messages == ["a, seed 2 is not tracked: the server is away"]
