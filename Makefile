@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 PIP := $(PY) -m pip install -qq
 PINS := .ci/requirements-cpu.txt
+# Tests start hundreds of processes: where bytecode may not be kept, each compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 DOCS_PINS := .ci/requirements-docs.txt
 
 .DEFAULT_GOAL := help

@@ -16,6 +16,8 @@ from typing import Any
 # Tiny tensors gain nothing from threads, and on a busy machine threads wait for each other.
 # Set before the first import of a library that reads it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Else each MLflow server starts six processes more, which no test needs.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
 
 import numpy as np
 import pytest

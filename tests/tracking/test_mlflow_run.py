@@ -95,12 +95,12 @@ def test_nothing_is_left_in_the_working_folder(
 
 
 def test_many_and_long_params(uri: str) -> None:
-    values: dict[str, object] = {f"key.{i}": i for i in range(1234)}
+    values: dict[str, object] = {f"key.{i}": i for i in range(234)}
     with opened(uri) as run:
         run.params(values | {"long": "x" * 7000, "k" * 300: 1})
     client = MlflowClient(uri)
     params = client.get_run(run.id).data.params
-    assert len(params) == 1236
+    assert len(params) == 236
     assert len(params["long"]) == 6000
     assert params["k" * 250] == "1"
     stored = json.loads(Path(client.download_artifacts(run.id, "params.json")).read_text())
