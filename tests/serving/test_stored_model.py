@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import polars as pl
+import pytest
 import torch
 
 from recsys_mtl.config import config_from_yaml
@@ -59,8 +60,10 @@ NAMES = [
 ]
 
 
-def test_it_loads_and_encodes_and_predicts_as_it_did() -> None:
-    config = config_from_yaml(CONFIG, where="config.yaml")
+def test_it_loads_and_encodes_and_predicts_as_it_did(caplog: pytest.LogCaptureFixture) -> None:
+    config = config_from_yaml(CONFIG, where="stored/config.yaml")
+    assert len(caplog.messages) == 1
+    assert "features.pay.bins is called features.pay.transform.bins since" in caplog.messages[0]
     preprocessor = Preprocessor.from_dict(json.loads(STORED))
     stored = json.loads(STORED)
     stored["features"][3]["coder"]["one_spelling"] = False  # buckets stay as they were
