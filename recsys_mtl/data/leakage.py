@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -69,11 +70,13 @@ class _Column:
     Attributes:
         codes: -1 for null; of numbers dense ranks from 0 on, of categories one each in any order.
         numeric: whether the order of the values means something.
+        has_nulls: whether a code is -1.
         masses: of the rows that a label is known in, by the identity of its `known`.
     """
 
     codes: Codes
     numeric: bool
+    has_nulls: bool
     masses: dict[int, _Masses] = field(default_factory=dict)
 
 
@@ -92,6 +95,21 @@ class _Label:
     judged_by: str
     codes: Codes
     known: npt.NDArray[np.bool_]
+
+    @cached_property
+    def target(self) -> Codes:
+        """Codes of the known rows."""
+        return self.codes if self.known.all() else self.codes[self.known]
+
+    @cached_property
+    def counts(self) -> Codes:
+        """Known rows of each code."""
+        return np.bincount(self.target)
+
+    @cached_property
+    def positive(self) -> Codes:
+        """Those of the known rows that are positive."""
+        return np.flatnonzero(self.target > 0)
 
 
 class _Masses(NamedTuple):
@@ -125,8 +143,8 @@ class _Masses(NamedTuple):
         judged = np.concatenate([half + len(both), half, [2 * len(both)]])
         return cls(cell, np.bincount(cell, minlength=len(judged)).astype(np.float64), judged)
 
-    def area(self, positive: npt.NDArray[np.bool_]) -> float:
-        """Of the rows (N,) that are positive."""
+    def area(self, positive: Codes) -> float:
+        """Of the numbers of the rows that are positive."""
         ones = np.bincount(self.cell[positive], minlength=len(self.rows)).astype(np.float64)
         if self.judged is None:
             area = auc_of_masses(ones, self.rows - ones)
@@ -227,13 +245,13 @@ def _score(
     feature: _Column, label: _Label, folds: npt.NDArray[np.bool_], threshold: float
 ) -> LeakageScore | None:
     """The feature's score, or None where too few rows have both, or it is far from `threshold`."""
-    known = label.known
-    if feature.numeric and label.judged_by != "mode":
+    known, target, counts = label.known, label.target, label.counts
+    if feature.numeric and feature.has_nulls and label.judged_by != "mode":
         known = known & (feature.codes >= 0)
-    rows = slice(None) if known.all() else known
-    target = label.codes[rows]
-    counts = np.bincount(target)
+        target = label.codes[known]
+        counts = np.bincount(target)
     counts = counts[counts > 0]
+    rows = slice(None) if len(target) == len(known) else known
     if len(target) < MIN_ROWS or len(counts) < 2:
         return None
     if label.judged_by == "auc":
@@ -243,7 +261,9 @@ def _score(
         if masses is None:
             masses = _Masses.of(feature.codes[rows] + 1, feature.numeric, folds[rows])
             feature.masses[id(label.known)] = masses
-        return LeakageScore(masses.area(target > 0), "AUC")
+        same = target is label.target
+        positive = label.positive if same else np.flatnonzero(target > 0)
+        return LeakageScore(masses.area(positive), "AUC")
     codes, fold = feature.codes[rows] + 1, folds[rows]
     if label.judged_by == "rank":
         ones, score = np.ones(len(target)), codes
@@ -276,7 +296,7 @@ def _accuracy(guess: Codes, target: Codes) -> LeakageScore:
 
 def _null_pattern(feature: _Column, label: _Label) -> LeakageScore | None:
     """Balanced accuracy of "null means that value", at the label's best value."""
-    if feature.codes.min(initial=0) >= 0:
+    if not feature.has_nulls:
         return None
     known = label.known
     null, target = feature.codes[known] < 0, label.codes[known]
@@ -295,11 +315,13 @@ def _null_pattern(feature: _Column, label: _Label) -> LeakageScore | None:
 def _feature(values: pl.Series, kind: str) -> _Column:
     comparable = KINDS[kind].comparable(values)
     if comparable.dtype.is_numeric():
-        return _Column(_codes(comparable), numeric=True)
+        codes = _codes(comparable)
+        return _Column(codes, True, bool(codes.min(initial=0) < 0))
     indices, distinct = factorize(comparable)
     order = np.arange(len(distinct))
     order[distinct.is_null().to_numpy()] = -1
-    return _Column(order[indices], numeric=False)
+    codes = order[indices]
+    return _Column(codes, False, bool(codes.min(initial=0) < 0))
 
 
 def _label_codes(frame: pl.DataFrame, task: LabelInfo) -> Codes:

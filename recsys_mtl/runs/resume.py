@@ -17,6 +17,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.environment.machine import processor
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.native import kernels
 from recsys_mtl.tracking.uri import without_secrets
 from recsys_mtl.version import installed_version
 
@@ -115,12 +116,14 @@ def environment() -> dict[str, Any]:
         "processes": parallel.world(),
         "processor": f"{platform.machine()} {processor()['model']}",
         "vectors": torch.backends.cpu.get_cpu_capability(),
+        "native kernel": native.variant if (native := kernels()) else "none",
     }
 
 
 def warn_of_differences(before: Mapping[str, Any]) -> None:
     """Warn where a resumed training may differ in the last bits from one that was not killed."""
-    now, before = environment(), {"processes": 1, **before}
+    now = environment()
+    before = {"processes": 1, "native kernel": now["native kernel"], **before}  # in no older ones
     names = [name for name in now if now[name] != before.get(name)]
     if names:
         shown = ", ".join(f"{name} {before.get(name)} is now {now[name]}" for name in names)

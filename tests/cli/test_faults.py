@@ -174,9 +174,17 @@ def test_a_thread_that_dies_between_two_items_is_noticed(
     threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefetch, "SECONDS", 0.01)
-    items = prefetch.made_ahead([iter(range(9))], str, ahead=3, threads=threads)
-    assert next(items) == "0"
+    dying: list[threading.Thread] = []
+
+    def made(item: int) -> int:
+        for thread in dying:
+            thread.join(10)  # the others are busy: it takes the next item
+        return item
+
+    items = prefetch.made_ahead([iter(range(9))], made, ahead=3, threads=threads)
+    assert next(items) == 0
     (thread, *_) = [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+    dying.append(thread)
     raising = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert raising(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)) == 1
     with pytest.raises(UserError, match="the thread that reads rows was killed"):
