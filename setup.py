@@ -4,9 +4,12 @@ Without a compiler the installation works all the same, and the network runs on 
 """
 
 import platform
+import zlib
+from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 
+SOURCE = "recsys_mtl/native/hidden.c"
 FLAGS = {"base": []}
 if platform.machine() in ("x86_64", "AMD64"):
     FLAGS["avx2"] = ["-mavx2", "-mfma"]
@@ -27,7 +30,8 @@ setup(
     ext_modules=[
         Extension(
             f"recsys_mtl.native._{variant}",
-            ["recsys_mtl/native/hidden.c"],
+            [SOURCE],
+            define_macros=[("RECSYS_SOURCE", f"{zlib.crc32(Path(SOURCE).read_bytes())}u")],
             extra_compile_args=[*EXACT, *flags],
             optional=True,
         )

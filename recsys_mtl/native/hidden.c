@@ -37,8 +37,8 @@ typedef struct {
     float *sums; /* backward: (3, G, chunks, O) gradients of bias, gain and shift */
 } Layer;
 
-/* `VERSION` in library.py: raise both when Layer or a function changes */
-int recsys_version(void) { return 1; }
+/* Hash of this file, see `source_hash` in library.py */
+uint32_t recsys_source(void) { return RECSYS_SOURCE; }
 
 #ifdef __x86_64__
 /* 0: baseline, 1: AVX2 with FMA, 2: AVX-512 */

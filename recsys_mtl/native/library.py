@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -13,13 +15,12 @@ from typing import Any
 SWITCH = "RECSYS_MTL_NATIVE"
 """Environment variable; `0` turns the kernels off."""
 
-VERSION = 1
-"""Of the sources; a library of other ones is not used."""
-
 VARIANTS = ("base", "avx2", "avx512")
 """Instruction sets in the order of `recsys_level`."""
 
 _HERE = Path(__file__).parent
+_SOURCE = _HERE / "hidden.c"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,29 @@ def best() -> tuple[str, ctypes.CDLL] | None:
         level = ctypes.CDLL(str(base)).recsys_level()
         built = [(name, file) for name in VARIANTS[: level + 1] if (file := _file(name))]
         name, library = built[-1][0], ctypes.CDLL(str(built[-1][1]))
-        return (name, library) if library.recsys_version() == VERSION else None
-    except (OSError, AttributeError):  # built for another machine, or from other sources
+        library.recsys_source.restype = ctypes.c_uint32
+        if not _SOURCE.exists() or library.recsys_source() == source_hash(_SOURCE):
+            return name, library
+    except OSError:  # built for another machine
         return None
+    except AttributeError:  # from sources before there was a hash
+        pass
+    _warn_of_other_sources()
+    return None
+
+
+def source_hash(source: Path) -> int:
+    """Of the file that a library is built from; `setup.py` has the same."""
+    return zlib.crc32(source.read_bytes())
+
+
+@cache
+def _warn_of_other_sources() -> None:
+    """Warn, once."""
+    _log.warning(
+        "the native kernel was built from other sources and is not used, training is slower: "
+        "install again (pip install --no-deps --no-build-isolation -e .)"
+    )
 
 
 def described() -> str:

@@ -15,6 +15,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.service.batcher import Batcher, FullError, Limits
 from recsys_mtl.service.metrics import Metrics
 from recsys_mtl.service.model import LoadedModel, log_bug
+from recsys_mtl.service.request import has_more_rows
 from recsys_mtl.version import installed_version
 
 _ERROR = {
@@ -108,10 +109,11 @@ class Service:
             async with asyncio.timeout(self.limits.timeout_s):
                 body = await self._body(request)
                 doing = 504, "no prediction"
+                most = self.limits.max_rows
+                if has_more_rows(body, most):
+                    line = f"too many rows; expected at most {most} (--max-rows); found more"
+                    raise RefusedError(413, line)
                 rows = model.rows.read(body)
-                if len(rows) > self.limits.max_rows:
-                    most = f"expected at most {self.limits.max_rows} (--max-rows)"
-                    raise RefusedError(413, f"too many rows; {most}; found {len(rows)}")
                 scored = await self.batcher.score(model, rows) if rows else b"[]"
         except TimeoutError:
             status, what = doing

@@ -14,7 +14,7 @@ from recsys_mtl.scoring.model import ModelFolder, registered_model
 from recsys_mtl.service.app import Service
 from recsys_mtl.service.model import LoadedModel
 from recsys_mtl.text import one_line
-from recsys_mtl.tracking.bundle_cache import bundle_hash
+from recsys_mtl.tracking.bundle_cache import bundle_hash, prune
 
 log = logging.getLogger(__name__)
 _REGISTERED = "models:/"
@@ -93,6 +93,8 @@ class Reloader:
             gc.freeze()  # what was imported is not searched for garbage while requests wait
         loaded = LoadedModel.load(found)
         self._known = found
+        if self._model.startswith(_REGISTERED):
+            prune()
         return loaded
 
     def _find(self) -> ModelFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from recsys_mtl.serving.predictor import Predictor
 
 Row = Mapping[str, Any]
 _SHOWN = 60  # characters of a wrong value
+_ENDS = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]')
 _NUMBER = core.float_schema(allow_inf_nan=False, strict=True)
 _TEXT = core.union_schema(
     [
@@ -145,6 +147,26 @@ class Rows:
         if kind == "missing":
             return wrong("missing column", where=where, expected=column.expected)
         return wrong("wrong value", where=where, expected=column.expected, found=_shown(value))
+
+
+def has_more_rows(body: bytes, most: int) -> bool:
+    """Whether a body holds more rows than `most`; it is not parsed, as that takes memory for all.
+
+    Rows are the objects in its lists, without those in columns.
+    """
+    if body.count(b"{") <= most + 1:
+        return False
+    depth = rows = 0
+    for match in _ENDS.finditer(body):
+        token = match[0]
+        if token in b"{[":
+            rows += depth == 2 and token == b"{"
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        if rows > most:
+            return True
+    return False
 
 
 def _shown(value: Any) -> str:

@@ -7,7 +7,9 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from recsys_mtl.errors import UserError, wrong
@@ -54,6 +56,8 @@ def kept(pin: str, fetch: Callable[[Path], None]) -> Path:
     folder = _cache() / "bundles" / pin
     if folder.is_dir():
         if _changed(folder, pin) is None:
+            with suppress(OSError):
+                os.utime(folder)  # for `prune`
             return folder
         logger.warning("%s was changed in the cache: it is fetched again", folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -69,6 +73,22 @@ def kept(pin: str, fetch: Callable[[Path], None]) -> Path:
         raise wrong("cannot keep the model", where=str(folder), found=error, fix=fix) from error
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def prune(most: int = 3, days: float = 1.0) -> None:
+    """Remove bundles from the cache, the last `most` and those asked for in these days left out."""
+    try:
+        seen = sorted((_asked(folder), folder) for folder in (_cache() / "bundles").iterdir())
+    except OSError:  # no cache, or another process prunes it
+        return
+    for asked, folder in seen[:-most]:
+        if time.time() - asked > days * 86_400:
+            shutil.rmtree(folder, ignore_errors=True)
+            logger.info("%s is removed from the cache: nobody asked for it lately", folder.name)
+
+
+def _asked(folder: Path) -> float:
+    return folder.stat().st_mtime
 
 
 def _moved(new: Path, folder: Path) -> Path:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -209,3 +210,14 @@ def test_a_name_for_each_is_needed(blocks: tuple[str, ...], names: tuple[str, ..
     conflicts = summary_of(*steps("sum", 7, 3))
     with pytest.raises(ValueError, match="zip"):
         conflicts.described(blocks, names)
+
+
+@pytest.mark.parametrize("wrong", ["cosines", "weights"])
+def test_what_is_not_finite_adds_nothing(wrong: str) -> None:
+    """A step on a GPU, which updates nothing, is not read before it is logged."""
+    seen = steps("cagt", 0)
+    bad = replace(seen[0], **{wrong: torch.full_like(getattr(seen[0], wrong), torch.nan)})
+    apart, together = (summary_of(*some).described(BLOCKS, NAMES) for some in (seen, [*seen, bad]))
+    for values in (apart, together):
+        del values["steps"], values["extra"]
+    assert json.dumps(together) == json.dumps(apart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,6 +196,24 @@ def test_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert library.described() == "off by RECSYS_MTL_NATIVE=0"
     monkeypatch.setattr(library, "_file", lambda variant: None)
     assert library.described().startswith("none: install")
+
+
+def test_a_library_of_other_sources_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    built = library.best()
+    if built is None:
+        pytest.skip("no library is built")
+    source = tmp_path / "hidden.c"
+    source.write_bytes(library._SOURCE.read_bytes() + b" ")
+    monkeypatch.setattr(library, "_SOURCE", source)
+    library._warn_of_other_sources.cache_clear()
+    assert library.best() is None
+    assert library.best() is None
+    assert len(caplog.messages) == 1
+    assert "built from other sources" in caplog.text
+    monkeypatch.setattr(library, "_SOURCE", tmp_path / "not in a wheel.c")
+    assert library.best() is not None
 
 
 @pytest.mark.parametrize("variant", library.VARIANTS)

@@ -19,6 +19,7 @@ from recsys_mtl.config import Config
 from recsys_mtl.errors import UserError
 from recsys_mtl.runs import train as job
 from recsys_mtl.runs.checkpointing import RunCheckpoints
+from recsys_mtl.runs.resume import environment, warn_of_differences
 from tests.runs.test_killed import left
 from tests.toy import Toy, make_toy
 
@@ -256,3 +257,11 @@ def test_a_warm_start_needs_its_parent_no_more(
     result = job.train(config, run)
     assert result["warm_start"] == straight["warm_start"]
     assert left(run) == left(tmp_path / "straight")
+
+
+def test_a_resumed_run_names_what_its_digits_depend_on(caplog: pytest.LogCaptureFixture) -> None:
+    warn_of_differences({k: v for k, v in environment().items() if k != "native kernel"})
+    assert not caplog.messages, "a checkpoint from before it was stored"
+    warn_of_differences(environment() | {"native kernel": "avx9"})
+    assert len(caplog.messages) == 1
+    assert "not bit for bit as without the kill: native kernel avx9 is now" in caplog.text

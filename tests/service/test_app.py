@@ -128,7 +128,7 @@ def test_a_wrong_row_fails_its_own_request_alone(
 @pytest.mark.parametrize(
     ("limits", "content", "more", "status", "line"),
     [
-        ({"max_rows": 2}, 3, {}, 413, "too many rows; expected at most 2 (--max-rows); found 3"),
+        ({"max_rows": 2}, 3, {}, 413, "too many rows; expected at most 2 (--max-rows); found more"),
         (
             {"max_body": 0.001},
             9,

@@ -7,7 +7,7 @@ import pytest
 
 from recsys_mtl.errors import UserError
 from recsys_mtl.service.model import LoadedModel
-from recsys_mtl.service.request import Column, Rows
+from recsys_mtl.service.request import Column, Rows, has_more_rows
 
 ROWS = Rows(
     [
@@ -38,6 +38,21 @@ def test_values_are_kept(values: dict[str, Any]) -> None:
     assert {k: type(v) for k, v in read.items() if k != "age"} == {
         k: type(v) for k, v in row.items() if k != "age"
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ({"rows": [{}] * 3}, True),
+        ({"rows": [ONE] * 2}, False),
+        ({"rows": [{"city": '{"\\ {[{{'}] * 2}, False),
+        ({"rows": [{"other": [{}, {"a": [{}]}]}] * 2}, False),
+        ({"rows": [{"other": [{}, {"a": [{}]}]}] * 3}, True),
+        ([{}], False),
+    ],
+)
+def test_rows_are_counted_before_they_are_parsed(content: object, more: bool) -> None:
+    assert has_more_rows(json.dumps(content).encode(), 2) == more
 
 
 TEXT = "text, a number, true, false or null"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from recsys_mtl.errors import UserError
+from recsys_mtl.tracking.bundle_cache import prune
 from recsys_mtl.tracking.registry import CHAMPION, Registry, Version
 
 pytestmark = pytest.mark.slow  # a store of MLflow takes seconds to make
@@ -290,3 +292,23 @@ def test_a_server_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.versions("a")
     assert "s3cret" not in str(caught.value)
     assert str(caught.value).count("\n") == 0
+
+
+def test_bundles_that_nobody_asked_for_are_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last three stay, whatever their age."""
+    monkeypatch.setenv("RECSYS_MTL_CACHE", str(tmp_path))
+    prune()
+    now = time.time()
+    for hours in (1, 30, 40, 50, 60):
+        folder = tmp_path / "bundles" / str(hours)
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").touch()
+        os.utime(folder, (now - 3600 * hours,) * 2)
+    prune(most=4)
+    assert {f.name for f in (tmp_path / "bundles").iterdir()} == {"1", "30", "40", "50"}
+    prune()
+    assert {f.name for f in (tmp_path / "bundles").iterdir()} == {"1", "30", "40"}
+    prune(most=1)
+    assert {f.name for f in (tmp_path / "bundles").iterdir()} == {"1"}
