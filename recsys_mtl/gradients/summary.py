@@ -97,25 +97,20 @@ class ConflictLog(nn.Module):
         self._extra: dict[str, float] = {}
 
     def add(self, diagnostics: Diagnostics) -> None:
-        """Add a step; of gradients that are not finite, which a GPU does not report, nothing."""
+        """Add a step."""
         self._steps += 1
         diagnostics = diagnostics.to(self.negative.device)
-        of_cosines = diagnostics.cosines.sum()
-        numbers = of_cosines.isfinite()
-        if diagnostics.weights is not None:
-            numbers = (of_cosines + diagnostics.weights.sum()).isfinite()
-        known, cosines = diagnostics.known & numbers, torch.where(numbers, diagnostics.cosines, 0)
-        self.negative += (cosines < 0).sum((1, 2))
-        self.known += known
-        self.cosines += cosines
+        self.negative += (diagnostics.cosines < 0).sum((1, 2))
+        self.known += diagnostics.known
+        self.cosines += diagnostics.cosines
         ratio = diagnostics.length_ratio()
-        finite = ratio.isfinite() & numbers
+        finite = ratio.isfinite()
         self.ratio += torch.where(finite, ratio, 0)
         self.ratios += finite
         if diagnostics.weights is not None:
-            weights = torch.where(numbers, diagnostics.weights, 0)
-            self.weights += weights.sum(0)
-            self.weighted += ((weights != 0) | known.any(2)).sum(0)
+            counted = (diagnostics.weights != 0) | diagnostics.known.any(2)
+            self.weights += diagnostics.weights.sum(0)
+            self.weighted += counted.sum(0)
         for name, value in diagnostics.extra.items():
             self._extra[name] = self._extra.get(name, 0.0) + value
 

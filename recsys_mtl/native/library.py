@@ -20,6 +20,8 @@ VARIANTS = ("base", "avx2", "avx512")
 
 _HERE = Path(__file__).parent
 _SOURCE = _HERE / "hidden.c"
+_SAME_AS_BEFORE = 0xADF88BBF
+"""Hash of the first sources that have one; those without compute the same."""
 _log = logging.getLogger(__name__)
 
 
@@ -64,15 +66,20 @@ def best() -> tuple[str, ctypes.CDLL] | None:
         level = ctypes.CDLL(str(base)).recsys_level()
         built = [(name, file) for name in VARIANTS[: level + 1] if (file := _file(name))]
         name, library = built[-1][0], ctypes.CDLL(str(built[-1][1]))
-        library.recsys_source.restype = ctypes.c_uint32
-        if not _SOURCE.exists() or library.recsys_source() == source_hash(_SOURCE):
+        if not _SOURCE.exists() or _built_from(library) == source_hash(_SOURCE):
             return name, library
-    except OSError:  # built for another machine
+    except (OSError, AttributeError):  # built for another machine
         return None
-    except AttributeError:  # from sources before there was a hash
-        pass
     _warn_of_other_sources()
     return None
+
+
+def _built_from(library: ctypes.CDLL) -> int:
+    """Hash of the sources of a library."""
+    if not hasattr(library, "recsys_source"):
+        return _SAME_AS_BEFORE
+    library.recsys_source.restype = ctypes.c_uint32
+    return int(library.recsys_source())
 
 
 def source_hash(source: Path) -> int:

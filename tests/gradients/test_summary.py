@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +19,7 @@ from recsys_mtl.gradients import (
     Partition,
     make_combiner,
 )
+from recsys_mtl.gradients.diagnostics import diagnose
 
 TASKS, WIDTHS = 4, (3, 5, 2)
 NAMES, BLOCKS = ("click", "buy", "band", "spend"), ("shared.0", "shared.1", "embeddings")
@@ -212,11 +212,13 @@ def test_a_name_for_each_is_needed(blocks: tuple[str, ...], names: tuple[str, ..
         conflicts.described(blocks, names)
 
 
-@pytest.mark.parametrize("wrong", ["cosines", "weights"])
-def test_what_is_not_finite_adds_nothing(wrong: str) -> None:
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_not_finite_adds_nothing(wrong: float) -> None:
     """A step on a GPU, which updates nothing, is not read before it is logged."""
     seen = steps("cagt", 0)
-    bad = replace(seen[0], **{wrong: torch.full_like(getattr(seen[0], wrong), torch.nan)})
+    grams, weights = torch.full((3, TASKS, TASKS), wrong), torch.full((3, TASKS), wrong)
+    numbers = {"weights": weights, "length": weights[:, 0], "extra": {}}
+    bad = diagnose(grams, torch.arange(TASKS), TASKS, **numbers)
     apart, together = (summary_of(*some).described(BLOCKS, NAMES) for some in (seen, [*seen, bad]))
     for values in (apart, together):
         del values["steps"], values["extra"]
