@@ -62,6 +62,6 @@ def test_a_part_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         check=False,
     )
     assert process.returncode == 1
-    for part in ("right", "waiting", "fast", "whole"):
+    for part in ("right", "waiting", "feed", "fast", "whole"):
         assert f"FAIL {part} (exit code 3" in process.stdout
-    assert process.stdout.count("because of this") == 4
+    assert process.stdout.count("because of this") == 5
