@@ -12,8 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from recsys_mtl.reports.axis import Axis
 from recsys_mtl.reports.document import Figure
-from recsys_mtl.reports.svg import SERIES, Axis, Chart, Point
+from recsys_mtl.reports.svg import SERIES, Chart, Point
 
 Row = tuple[str, float | None, float | None, float | None]
 """Name, value, lower and upper end of its interval; None where it is not known."""

@@ -7,66 +7,21 @@ style, so that a dark page has its own.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from recsys_mtl.reports.axis import LONGEST, Axis
 from recsys_mtl.text import as_html
 
 Point = tuple[float, float]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 10, 44
 _CHARACTER = 8.3  # width, roughly, of the larger letters on a small screen
+_DIGIT = 7.2
 _WIDE = 640  # a wider chart has the page's width, and scrolls on a small screen
-_LONGEST = 28  # characters of a name at an axis
 _MOST_LEANING = 130  # height of names below an axis
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 4", "12 4")
 SERIES = len(_DASHES)
 """So many series of one chart look different."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One direction of a chart.
-
-    Attributes:
-        low: its lower end.
-        high: its upper end, above it.
-        label: what it shows, with the unit.
-        percent: whether numbers are shares.
-        names: of the positions 0, 1, …, from the top or the left; numbers are not shown then.
-        whole: whether only whole numbers are marked.
-    """
-
-    low: float
-    high: float
-    label: str = ""
-    percent: bool = False
-    names: Sequence[str] = ()
-    whole: bool = False
-
-    @classmethod
-    def over(cls, values: Iterable[float], label: str = "", *, percent: bool = False) -> Axis:
-        """An axis with room for all finite values; of one value with room around it."""
-        known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-        low, high = min(known), max(known)
-        room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-        return cls(low - room, high + room, label, percent)
-
-    @classmethod
-    def of(cls, names: Sequence[str], label: str = "") -> Axis:
-        """Positions with names."""
-        return cls(-0.5, len(names) - 0.5, label, names=tuple(names))
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Where there are marks, and what they say."""
-        if self.names:
-            return list(enumerate(self.names))
-        step = max(_step(self.high - self.low), float(self.whole))
-        first = math.ceil(self.low / step - 1e-9)
-        values = [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
-        digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        if self.percent:
-            return [(value, f"{value:.{max(0, digits - 2)}%}") for value in values]
-        return [(value, f"{value:,.{digits}f}") for value in values]
 
 
 @dataclass
@@ -268,9 +223,10 @@ class Chart:
 
     @property
     def _left(self) -> int:
-        """Room for the names of the y axis."""
-        longest = min(max((len(name) for name in self.y.names), default=0), _LONGEST)
-        return max(_LEFT, min(round(longest * _CHARACTER) + 12, self.width // 2))
+        """Room for the names or numbers of the y axis, and for its label."""
+        longest = self.y.longest
+        wanted = longest * _CHARACTER + 12 if self.y.names else longest * _DIGIT + 26
+        return max(_LEFT, min(round(wanted), self.width // 2))
 
     @property
     def room(self) -> tuple[int, int]:
@@ -280,17 +236,15 @@ class Chart:
     @property
     def _leaning(self) -> bool:
         """Whether names below the chart do not fit side by side."""
-        longest = max((len(name) for name in self.x.names), default=0)
         room = (self.width - _RIGHT - self._left) / max(len(self.x.names), 1)
-        return min(longest, _LONGEST) * _CHARACTER > room
+        return bool(self.x.names) and self.x.longest * _CHARACTER > room
 
     @property
     def _below(self) -> int:
         """Room for the names of the x axis."""
         if not self._leaning:
             return _BOTTOM
-        longest = min(max(len(name) for name in self.x.names), _LONGEST)
-        return _BOTTOM + min(round(0.77 * longest * _CHARACTER), _MOST_LEANING) - 10
+        return _BOTTOM + min(round(0.77 * self.x.longest * _CHARACTER), _MOST_LEANING) - 10
 
     def _at(self, point: Point) -> Point:
         return self._x(point[0]), self._y(point[1])
@@ -355,16 +309,9 @@ def forest(
     return chart
 
 
-def _step(width: float) -> float:
-    """A round distance between four to eight marks."""
-    rough = width / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    return power * next(m for m in (1, 2, 5, 10) if m * power >= 0.8 * rough)
-
-
 def _short(text: str) -> str:
     """As much as an axis has room for."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _finite(*values: float) -> bool:

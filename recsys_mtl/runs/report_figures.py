@@ -12,9 +12,10 @@ from scipy.special import bdtrc
 from recsys_mtl.metrics import reliability
 from recsys_mtl.metrics.curves import Ranking, ranking
 from recsys_mtl.metrics.weighing import Floats
+from recsys_mtl.reports.axis import Axis
 from recsys_mtl.reports.document import Figure
 from recsys_mtl.reports.page import Table
-from recsys_mtl.reports.svg import Axis, Chart
+from recsys_mtl.reports.svg import Chart
 from recsys_mtl.training.evaluate import Array
 
 _BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)

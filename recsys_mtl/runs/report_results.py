@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys_mtl.reports.cells import number, with_interval
-from recsys_mtl.reports.document import Figure, Part
+from recsys_mtl.reports.document import Figure, Folded, Part
 from recsys_mtl.reports.page import Table
 from recsys_mtl.reports.svg import forest
 from recsys_mtl.runs.measured import segment_table
@@ -17,6 +17,7 @@ from recsys_mtl.tasks import kind_of
 from recsys_mtl.text import as_markdown
 
 Entry = Mapping[str, Any]
+_MOST_LINES = 40
 CONSTANT = "constant"
 """The baseline that is too far off to be drawn."""
 _METHOD = "95 % intervals by a bootstrap over the test rows; all models on the same resamples."
@@ -79,7 +80,9 @@ def results(result: Mapping[str, Any]) -> list[Part]:
         note = "Ahead, behind: the interval of the difference does not hold 0. " + _METHOD
         columns = ("task", "baseline", "metric", "model minus baseline", "the model is")
         parts.append(Table("Model minus baseline", columns, lines, texts=3, note=note))
-    return [*parts, _all_metrics(result)]
+    table = _all_metrics(result)
+    many = len(table.rows) > _MOST_LINES
+    return [*parts, Folded("All metrics as a table", [table]) if many else table]
 
 
 def segments(result: Mapping[str, Any]) -> list[Part]:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from data_synth import Truth
 from data_synth.profile import Profile
+from recsys_mtl.reports.axis import Axis
 from recsys_mtl.reports.charts import bars, heat_map, lines
 from recsys_mtl.reports.document import Figure, Folded, Part, Section, document
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.reports.svg import SERIES, Axis, Chart
+from recsys_mtl.reports.svg import SERIES, Chart
 
 _MOST_COLUMNS = 25
 

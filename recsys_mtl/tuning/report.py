@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
+from recsys_mtl.reports.axis import Axis
 from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.charts import Spot, bars, scatter
 from recsys_mtl.reports.document import Figure, Section, document
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.reports.svg import Axis, Chart, Point
+from recsys_mtl.reports.svg import Chart, Point
 from recsys_mtl.tuning.objective import Objective
 from recsys_mtl.tuning.result import TuningResult
 from recsys_mtl.tuning.search import Trial

@@ -7,10 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from recsys_mtl.reports.axis import Axis
 from recsys_mtl.reports.charts import Spot, bars, heat_map, lines, scatter, then_and_now
 from recsys_mtl.reports.document import Code, Figure, Folded, Section, document
 from recsys_mtl.reports.page import Table
-from recsys_mtl.reports.svg import SERIES, Axis, Chart, forest
+from recsys_mtl.reports.svg import SERIES, Chart, forest
 
 SVG = "{http://www.w3.org/2000/svg}"
 
