@@ -33,7 +33,7 @@ from recsys_mtl.reports.cells import with_interval
 from recsys_mtl.reports.page import Page, Table
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-Results = Mapping[str, dict[str, Any]]
+Results = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def ablation_study(
         if name not in QUESTIONS:
             raise typer.BadParameter(f"{name}: use one of {', '.join(QUESTIONS)}")
     for asked in questions:
-        results = {}
+        results: dict[str, Mapping[str, Any]] = {}
         for name, kind in QUESTIONS[asked].items():
             if only and name not in only:
                 continue

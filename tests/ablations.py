@@ -10,6 +10,7 @@ import pytest
 
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import load_ablation
+from recsys_mtl.ablation.result import AblationResult
 from recsys_mtl.cli.command import show_page
 
 Document = dict[str, Any]
@@ -26,7 +27,7 @@ SYNTHETIC: Document = {
 }
 
 
-def run(config: Path, out: Path, processes: int | None = None) -> Document:
+def run(config: Path, out: Path, processes: int | None = None) -> AblationResult:
     return ablate(load_ablation(config), out, processes=processes, show=show_page)
 
 

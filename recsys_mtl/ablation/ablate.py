@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from recsys_mtl.ablation.document import ablation_document
 from recsys_mtl.ablation.folder import as_begun, claim
 from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
-from recsys_mtl.ablation.summary import Rule, summarize
+from recsys_mtl.ablation.result import AblationResult
+from recsys_mtl.ablation.summary import Rule, Summary, summarize
 from recsys_mtl.ablation.unit import ArmUnit, arm_trainer
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
@@ -33,7 +33,7 @@ def ablate(
     *,
     processes: int | None = None,
     show: Show | None = None,
-) -> dict[str, Any]:
+) -> AblationResult:
     """Train what is missing, compare, print and store the report, track every run.
 
     Args:
@@ -54,6 +54,16 @@ def ablate(
     out = prepare_out(out)
     claim(ablation, out)
     names, seeds = ablation.names, ablation.seeds.values
+    summaries: list[Summary] = []
+
+    def report(results: Sequence[UnitResult]) -> Outcome:
+        summary = summarize(
+            results, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
+        )
+        summaries.append(summary)
+        page = make_page(ablation.name, summary)
+        return Outcome(summary, summary.numbers(), page, ablation_document(ablation, summary, out))
+
     study = Study(
         job="ablate",
         name=ablation.name,
@@ -62,11 +72,12 @@ def ablate(
         units=[ArmUnit(name, seed) for seed in seeds for name in names],
         batches=partial(by_seed, names),
         trainer=partial(arm_trainer, as_begun(ablation, out)),
-        report=partial(_report, ablation, out),
+        report=report,
         tracked=_tracked,
         settings=lambda result: result.get("changes", {}),
     )
-    return run_study(study, out, started=started, processes=processes, show=show)
+    document = run_study(study, out, started=started, processes=processes, show=show)
+    return AblationResult(document, ablation.name, summaries[-1], document["report"])
 
 
 def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUnit]]:
@@ -78,13 +89,6 @@ def by_seed(names: Sequence[str], missing: Sequence[ArmUnit]) -> list[list[ArmUn
         own = [unit for unit in missing if unit.seed == seed]
         batches.append(sorted(own, key=lambda unit: turns.index(unit.arm)))
     return batches
-
-
-def _report(ablation: Ablation, out: Path, results: Sequence[UnitResult]) -> Outcome:
-    rule = Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
-    summary = summarize(results, ablation.names, rule)
-    page = make_page(ablation.name, summary)
-    return Outcome(summary, summary.numbers(), page, ablation_document(ablation, summary, out))
 
 
 def _tracked(result: UnitResult) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import InputTags, Tags
 
 from recsys_mtl.config import Config, config_from_mapping, load_config
 from recsys_mtl.data.loader import MemoryLoader
@@ -25,10 +26,11 @@ from recsys_mtl.metrics.undefined import Undefined
 from recsys_mtl.runs.folder import MODEL
 from recsys_mtl.runs.importance import Importance, importance
 from recsys_mtl.runs.measured import measured
+from recsys_mtl.runs.results import TrainingResult
 from recsys_mtl.runs.train import train
 from recsys_mtl.scoring.model import find_model
 from recsys_mtl.serving.bundle import is_bundle, load_bundle
-from recsys_mtl.serving.frames import Frame, as_polars, with_labels, with_weight
+from recsys_mtl.serving.frames import Frame, as_polars, is_array, with_labels, with_weight
 from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
@@ -123,7 +125,11 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             UserError: anything wrong with rows, labels, tasks, features or settings.
         """
         labels = [*labels_of(self.tasks).values()]
-        rows = with_labels(as_polars(X, "X"), y, labels)
+        rows = as_polars(X, "X")
+        features = self.features
+        if features is None and is_array(X):
+            features = dict.fromkeys(rows.columns, "numeric")
+        rows = with_labels(rows, y, labels)
         weighted = sample_weight is not None
         if weighted and WEIGHT in rows.columns:
             fix = f"rename the column, or name it in settings: data.weight: {WEIGHT}"
@@ -141,44 +147,51 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         path = Path(mkdtemp(prefix="recsys-mtl-"))
         remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         try:
-            result = self._train(rows, held, path, weighted)
+            result = self._train(rows, held, features, path, weighted)
             predictor = load_bundle(path / "run" / MODEL)
         except BaseException:
             remove()
             raise
         self._use(predictor, path / "run" / MODEL, remove)
-        self.validation_ = Evaluation(result["tasks"], result["data"]["rows"]["test"])
-        self.best_epoch_ = result["training"]["best_epoch"]
-        self.warnings_ = [*result["data"]["warnings"]]
+        assert result.training is not None  # a training in one process knows it all
+        self.validation_ = Evaluation.of(result["tasks"], result.rows["test"])
+        self.best_epoch_ = result.training.best_epoch
+        self.warnings_ = [*result.warnings]
         return self
 
     def _train(
-        self, rows: pl.DataFrame, held: pl.DataFrame | None, path: Path, weighted: bool
-    ) -> dict[str, Any]:
-        """Train on the rows as files of a folder; what result.json holds."""
+        self,
+        rows: pl.DataFrame,
+        held: pl.DataFrame | None,
+        features: Any,
+        path: Path,
+        weighted: bool,
+    ) -> TrainingResult:
+        """Train on the rows as files of a folder."""
         rows.write_parquet(path / "train.parquet")
         split = None
         if held is not None:
             held.write_parquet(path / "valid.parquet")
             split = {"kind": "files", "valid": "valid.parquet", "test": "valid.parquet"}
         config = config_of(
-            self.tasks, self.features, self.settings, self.seed,
+            self.tasks, features, self.settings, self.seed,
             rows=rows, folder=path, split=split, weighted=weighted,
         )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             result = train(config, path / "run", report=False)
-        if result["interrupted"]:
+        if result.interrupted:
             raise KeyboardInterrupt
         for file in path.glob("*.parquet"):
             file.unlink()
         return result
 
     def predict(self, X: Frame) -> Any:
-        """Predictions of raw rows: a table as `X`, with the columns of each task.
+        """Predictions of raw rows: a table or array as `X` is, with the columns of each task.
 
         Raises:
             UserError: a column is missing, of a wrong type or infinite.
         """
+        self._require_as_many(X)
         return self._fitted().predict(X)
 
     def evaluate(self, X: Frame, y: Any = None, *, sample_weight: Any = None) -> Evaluation:
@@ -194,7 +207,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         kinds = {task.name: task.kind for task in predictor.tasks}
         config = predictor.config
         tasks = measured(self._scores(rows), kinds, config.evaluation, seed=config.seed)
-        return Evaluation(tasks, rows.height)
+        return Evaluation.of(tasks, rows.height)
 
     def score(self, X: Frame, y: Any = None, sample_weight: Any = None) -> float:
         """Mean of the tasks' main metrics; larger is better, 1 is the most."""
@@ -293,9 +306,21 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             raise NotFittedError("this MultiTaskModel is not fitted yet: call fit first")
         return predictor
 
+    def _require_as_many(self, X: Any) -> None:
+        """Numbers without names have as many columns as they had in `fit`.
+
+        Raises:
+            UserError: they have not, in scikit-learn's words.
+        """
+        self._fitted()
+        if is_array(X) and np.ndim(X) == 2 and np.shape(X)[1] != (known := self.n_features_in_):
+            what = f"X has {np.shape(X)[1]} features, but {WHERE} is expecting {known} features"
+            raise wrong(f"{what} as input", where="X")
+
     def _labelled(self, X: Frame, y: Any, sample_weight: Any) -> pl.DataFrame:
         """Rows with labels, and weights where the model has them."""
         predictor = self._fitted()
+        self._require_as_many(X)
         labels = [label.column for label in predictor.preprocessor.labels.values()]
         rows = with_labels(as_polars(X, "X", predictor.schema()), y, labels)
         weight = predictor.config.data.weight
@@ -327,6 +352,19 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             numbers[task.name] = float("nan") if isinstance(metric, Undefined) else float(metric)
         return numbers
 
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn should know of it."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.input_tags = InputTags(allow_nan=True, string=True, categorical=True)
+        return tags
+
+    def _html_repr(self) -> str:
+        """For a notebook: the settings, and once it is fitted the metrics on validation rows."""
+        table = getattr(self, "validation_", None)
+        settings: str = super()._html_repr()
+        return settings if table is None else settings + table._repr_html_()
+
     def __getstate__(self) -> dict[str, Any]:
         """Of an unfitted model alone: whoever loads a pickle runs what is in it.
 
@@ -347,5 +385,5 @@ def _halves(rows: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     valid = np.random.default_rng(seed).random(rows.height) < _VALID
     if valid.all() or not valid.any():
-        raise wrong("too few rows", where=f"{WHERE}: fit", found=str(rows.height))
+        raise wrong("too few rows", where=f"{WHERE}: fit", found=f"n_samples={rows.height}")
     return rows.filter(~valid), rows.filter(valid)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from recsys_mtl.config import config_hash
 from recsys_mtl.data.loading import load_rows
@@ -23,6 +22,7 @@ from recsys_mtl.runs.measured import (
 )
 from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
+from recsys_mtl.runs.results import EvaluationResult
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.wiring.run import build_evaluator
 
@@ -32,14 +32,6 @@ _CAPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A model's metrics: the table for people, and what result.json holds."""
-
-    table: ResultTable
-    numbers: dict[str, Any]
-
-
 def evaluate(
     run_dir: str | Path,
     *,
@@ -47,7 +39,7 @@ def evaluate(
     input: str | None = None,
     split: Literal["test", "valid"] = "test",
     csv: Sequence[str] = (),
-) -> Evaluation:
+) -> EvaluationResult:
     """Measure a stored model.
 
     Args:
@@ -95,7 +87,7 @@ def evaluate(
         "reachable": limits_to_json(limits),
     }
     table = ResultTable(title, shown, columns, caption, segment_table(tasks), intervals_of(tasks))
-    return Evaluation(table, numbers)
+    return EvaluationResult.of(numbers, table)
 
 
 def model_folder(run_dir: str | Path) -> Path:

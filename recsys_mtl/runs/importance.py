@@ -26,6 +26,7 @@ from recsys_mtl.metrics.differences import Difference, difference
 from recsys_mtl.metrics.weighing import Ints
 from recsys_mtl.model import MultiTaskNetwork
 from recsys_mtl.reports.intervals_figure import intervals_of
+from recsys_mtl.reports.typed import html_of
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Evaluator
 
@@ -104,7 +105,7 @@ class Importance:
         return intervals_of(entries[:most], title=title, zero=True)
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame()._repr_html_())
+        return html_of(self.to_frame())
 
     def __str__(self) -> str:
         return str(self.to_frame())

@@ -56,6 +56,7 @@ from recsys_mtl.runs.measured import (
 )
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reference import ReferenceSampler
+from recsys_mtl.runs.results import TrainingResult
 from recsys_mtl.runs.resume import Resume
 from recsys_mtl.runs.save import save_model
 from recsys_mtl.runs.track import track_data, track_outcome
@@ -81,7 +82,7 @@ def train(
     show: Callable[[ResultTable], None] | None = None,
     resume: Resume = "auto",
     report: bool = True,
-) -> dict[str, Any]:
+) -> TrainingResult:
     """Train, evaluate, store and track one run.
 
     Args:
@@ -96,7 +97,7 @@ def train(
 
     Returns:
         What result.json holds. Of several processes the first one writes and reports; the others
-        return whether the training was interrupted alone.
+        know whether the training was interrupted alone.
 
     Raises:
         UserError: anything wrong with the config, the data, the device, the tracking server or
@@ -134,7 +135,7 @@ def train(
                 config, folder, checkpoints, group, boosting=names, show=show, report=write
             )
         checkpoints.end()
-        return result
+        return TrainingResult.of(result)
 
 
 def _require_one_config(config: Config) -> None:

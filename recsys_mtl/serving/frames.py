@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving import pandas_rows
 
-Frame: TypeAlias = pl.DataFrame | pl.LazyFrame | pd.DataFrame | pa.Table | Mapping[str, Any]
-"""Rows: polars, pandas, Arrow, or a mapping from column to values."""
-_EXPECTED = "a polars, pandas or Arrow table, or a dict from column to values"
+Frame: TypeAlias = (
+    pl.DataFrame | pl.LazyFrame | pd.DataFrame | pa.Table | Mapping[str, Any] | NDArray[Any]
+)
+"""Rows: polars, pandas, Arrow, a mapping from column to values, or (R, C) numbers: x0, x1 …"""
+_EXPECTED = "a polars, pandas or Arrow table, a dict from column to values, or numbers (R, C)"
 
 
 def as_polars(
@@ -36,6 +38,8 @@ def as_polars(
         return rows
     if isinstance(rows, pl.LazyFrame):
         return rows.collect()
+    if hasattr(rows, "toarray"):
+        raise wrong("a sparse matrix is no table", where=where, fix="give X.toarray()")
     try:
         if isinstance(rows, pd.DataFrame):
             return _of_pandas(rows, where, schema or {})
@@ -46,7 +50,34 @@ def as_polars(
     except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, TypeError) as error:
         fix = "give every column values of one type"
         raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
+    if is_array(rows):
+        return _of_numbers(np.asarray(rows), where)
     raise wrong("not a table", where=where, expected=_EXPECTED, found=type(rows).__name__)
+
+
+def is_array(rows: Any) -> bool:
+    """Whether it is a matrix: an array, or what can become one, such as a tensor."""
+    tables = pl.DataFrame | pd.DataFrame | pa.Table
+    return hasattr(rows, "__array__") and not isinstance(rows, tables)
+
+
+def _of_numbers(rows: NDArray[Any], where: str) -> pl.DataFrame:
+    """Columns x0, x1 …; NaN is null.
+
+    Raises:
+        UserError: it is not (R, C) real numbers.
+    """
+    if np.iscomplexobj(rows):
+        raise wrong("Complex data not supported", where=where, expected="numbers (R, C)")
+    if rows.ndim != 2:
+        fix = "Reshape your data: X.reshape(-1, 1) if it is one feature"
+        raise wrong("not a table", where=where, expected="(R, C)", found=str(rows.shape), fix=fix)
+    if not rows.shape[1]:
+        shape = f"0 feature(s) (shape={rows.shape}) while a minimum of 1 is required."
+        raise wrong("no columns", where=where, found=shape)
+    numbers = np.ascontiguousarray(rows, np.float64)
+    names = [f"x{index}" for index in range(rows.shape[1])]
+    return pl.DataFrame(numbers, schema=names, orient="row", nan_to_null=True)
 
 
 def _of_pandas(rows: pd.DataFrame, where: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -70,7 +101,7 @@ def like(rows: Any, frame: pl.DataFrame) -> Any:
         return frame.to_arrow()
     if isinstance(rows, Mapping):
         return frame.to_dict(as_series=False)
-    return frame
+    return frame.to_numpy() if is_array(rows) else frame
 
 
 def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFrame:
@@ -87,7 +118,7 @@ def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFr
     """
     if y is None:
         return rows
-    if isinstance(y, pd.Series | pl.Series | np.ndarray | list):
+    if isinstance(y, list) or is_array(y):
         values = _label_values(y)
         if values.shape[1] != len(columns):
             expected = f"a column for each of {', '.join(columns)}"
@@ -130,6 +161,9 @@ def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:
         UserError: there are not as many weights as rows.
     """
     values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
+    if weight is not None and len(values) and not values.any():
+        fix = "leave it out, or give rows that count a weight above zero"
+        raise wrong("every weight is zero", where="sample_weight", fix=fix)
     if values.shape != (rows.height,):
         expected, found = f"{rows.height} numbers", f"shape {values.shape}"
         raise wrong("row weights", where="sample_weight", expected=expected, found=found)

@@ -35,7 +35,13 @@ def test_an_ablation_of_given_rows(
 ) -> None:
     out = toy.folder / "out"
     change = {"training.epochs": 1, "evaluation.groups": "customer"}
-    result = run(ablation(change=change), out=out, processes=1)
+    typed = run(ablation(change=change), out=out, processes=1)
+    result = typed.to_dict()
+    assert result == result_of(out)
+    frame = typed.to_frame()
+    assert [*frame.filter(arm="slow")["task"]] == [None, *typed.summary.kinds]
+    assert frame.filter(arm="slow", task="click")["lost"].item() == 2
+    assert frame.filter(arm="off")["difference"].null_count() == 1 + len(typed.summary.kinds)
     assert {path.name for path in out.iterdir()} == FILES
     names = ("off", "published", "slow")
     assert {*stored(out)} == {f"units/{n}/seed-{s}.json" for n in names for s in (5, 6)}

@@ -15,16 +15,12 @@ from polars.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
-from sklearn.utils.estimator_checks import (
-    check_get_params_invariance,
-    check_no_attributes_set_in_init,
-    check_parameters_default_constructible,
-    check_set_params,
-)
+from sklearn.utils.estimator_checks import check_estimator
 
 from recsys_mtl import MultiTaskModel
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
+from recsys_mtl.runs.results import TrainingResult
 from tests.toy import DOCUMENT, toy_rows
 
 TASKS = {"click": "binary", "spend": {"kind": "regression"}}
@@ -42,17 +38,31 @@ def fitted(rows: pl.DataFrame) -> MultiTaskModel:
     return MultiTaskModel(TASKS, FEATURES, settings=SETTINGS).fit(rows)
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        check_get_params_invariance,
-        check_no_attributes_set_in_init,
-        check_parameters_default_constructible,
-        check_set_params,
-    ],
-)
-def test_the_estimator_checks_that_need_no_numbers(check: Any) -> None:
-    check("MultiTaskModel", MultiTaskModel())
+TINY = {
+    "model": {"shared_experts": [{"kind": "mlp", "hidden": [4]}], "tower": {"hidden": []}},
+    "training": SETTINGS["training"] | {"epochs": 1},
+}
+NO_CHECKS = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row of weight 2 is not two rows: mini-batches and the validation rows are other ones"
+    ),
+    "check_estimators_pickle": "pickling is refused in favour of save and load",
+    "check_array_api_input": "scikit-learn runs it only where SCIPY_ARRAY_API is set",
+}
+"""Checks of scikit-learn that do not apply, and why."""
+
+
+@pytest.mark.slow  # trains
+def test_the_estimator_checks(capfd: Any) -> None:
+    """All of scikit-learn's, on arrays; it picks those that apply by the estimator's tags."""
+    model = MultiTaskModel({"y": "regression"}, settings=TINY)
+    reports = check_estimator(
+        model, on_skip=None, on_fail=None, expected_failed_checks=NO_CHECKS, legacy=True
+    )
+    failed = {report["check_name"] for report in reports if report["status"] != "passed"}
+    assert failed == {*NO_CHECKS}
+    assert len(reports) > 40
+    assert capfd.readouterr() == ("", ""), "nothing is printed"
 
 
 def test_an_unfitted_model() -> None:
@@ -92,6 +102,11 @@ def test_wrong_arguments_are_one_line(
     ("given", "line"),
     [
         ({"X": [1, 2]}, "X: not a table; expected a polars, pandas or Arrow table.*found list"),
+        (
+            {"X": np.zeros(3)},
+            r"X: not a table; expected \(R, C\); found \(3,\) -> Reshape your data",
+        ),
+        ({"sample_weight": np.zeros(600)}, "sample_weight: every weight is zero"),
         ({"y": np.zeros(600)}, "y: labels; expected a column for each of click, spend; found 1"),
         ({"y": {"click": [1]}}, "y: labels; expected 600 rows; found 1"),
         ({"y": [[1, "a"], ["b", 2]] * 300}, "y: labels of several types"),
@@ -128,7 +143,7 @@ def test_labels_apart_and_weights(fitted: MultiTaskModel, rows: pl.DataFrame) ->
     weighted = clone(fitted).fit(rows, sample_weight=weights)
     assert (weighted.predict(rows)["click"] - fitted.predict(rows)["click"]).abs().max() > 1e-4
     half = weighted.evaluate(rows, sample_weight=weights)
-    assert half.tasks["click"]["labelled"] == rows.head(300)["click"].count()
+    assert half.tasks["click"].labelled == rows.head(300)["click"].count()
 
 
 @pytest.mark.slow
@@ -142,15 +157,37 @@ def test_drafted_with_weights_and_unlabelled_rows(rows: pl.DataFrame) -> None:
     assert {*model.feature_names_in_} == {"0", "1"}
     assert len(model.predict(chosen)) == 600
     labels = pd.Series([pd.NA, *click[1:]], dtype="Int64")
-    labelled = model.evaluate(chosen, labels).tasks["click"]["labelled"]
+    labelled = model.evaluate(chosen, labels).tasks["click"].labelled
     assert labelled == rows["click"][1:].count()
+
+
+@pytest.mark.slow
+def test_arrays(capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns by number, a column of labels a task; and nothing is left or printed."""
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    X[0, 1] = np.nan
+    y = np.stack([X[:, 0] > 0, X[:, 2]], axis=1)
+    model = MultiTaskModel({"a": "binary", "b": "regression"}, settings=TINY).fit(X, y)
+    predicted = model.predict(X)
+    assert isinstance(predicted, np.ndarray)
+    assert predicted.shape == (300, 2)
+    assert [*model.feature_names_in_] == ["x0", "x1", "x2"]
+    with pytest.raises(UserError, match="X has 2 features, but MultiTaskModel is expecting 3"):
+        model.predict(X[:, :2])
+    assert model.evaluate(X, y).tasks["a"].labelled == 300
+    html = model._repr_mimebundle_()["text/html"]
+    assert "rank_correlation" in html, "a notebook shows the metrics of a fitted model"
+    assert not [*tmp_path.iterdir()]
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
 def test_an_interrupt_is_no_model(rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     from recsys_mtl.estimator import model as module
 
-    monkeypatch.setattr(module, "train", lambda *_, **__: {"interrupted": True})
+    result = TrainingResult.of({"interrupted": True})
+    monkeypatch.setattr(module, "train", lambda *_, **__: result)
     model = MultiTaskModel(TASKS, FEATURES)
     with pytest.raises(KeyboardInterrupt):
         model.fit(rows)

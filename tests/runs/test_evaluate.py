@@ -28,7 +28,11 @@ def test_it_repeats_the_test_metrics_of_the_training(trained: Trained, tmp_path:
     assert stored["tasks"] == result["tasks"]
     assert stored["rows"] == result["data"]["rows"]["test"]
     assert stored["fingerprint"] == result["data"]["fingerprint"]
-    assert evaluate(toy.run / "model").numbers["tasks"] == result["tasks"]
+    evaluation = evaluate(toy.run / "model")
+    assert evaluation.numbers["tasks"] == result["tasks"]
+    assert evaluation.tasks["click"] == result.tasks["click"]
+    assert evaluation.to_dict().keys() | {"job", "version", "started", "seconds"} == stored.keys()
+    assert evaluation.to_frame().equals(result.to_frame())
     assert stored["rows_per_second"] > 0
     assert stored["peak_memory_mb"] > 0
     assert (stored["job"], stored["model"]) == ("evaluate", str(toy.run / "model"))

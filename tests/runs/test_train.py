@@ -17,11 +17,12 @@ from recsys_mtl.cli.main import main
 from recsys_mtl.config import config_hash, load_config
 from recsys_mtl.config.flat import flat
 from recsys_mtl.runs import train as train_job
+from recsys_mtl.runs.results import TrainingResult
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
 from tests.marks import slow_except
 
-Trained = tuple[Any, dict[str, Any]]
+Trained = tuple[Any, TrainingResult]
 
 TASKS = {
     "click": "binary",
@@ -38,7 +39,7 @@ def test_a_run_leaves_its_config_its_model_and_its_result(trained: Trained) -> N
     assert names == {"config.yaml", "model", "report.html", "result.json"}
     assert load_config(toy.run / "config.yaml") == toy.config()
     stored = json.loads((toy.run / "result.json").read_text(), parse_constant=pytest.fail)
-    assert stored == json.loads(json.dumps(result))
+    assert stored == result.to_dict() == json.loads(json.dumps(result.to_dict()))
     assert list(load_bundle(toy.run / "model").output_schema())[:2] == ["click", "buy"]
 
 
@@ -69,6 +70,24 @@ def test_the_result_describes_the_run(trained: Trained) -> None:
             assert all(math.isfinite(loss) for loss in losses.values())
     assert result["baselines"] == {}
     assert set(result["mlflow"].values()) == {None}
+
+
+def test_the_result_by_name(trained: Trained) -> None:
+    _, result = trained
+    assert (result.name, result.seed, result.interrupted) == ("toy", 0, False)
+    assert result.rows == result["data"]["rows"]
+    assert result.training.epochs[1].rows == result.rows["train"]
+    auc = result.tasks["click"].main
+    assert {"value": auc.value, "low": auc.low, "high": auc.high} == (
+        result["tasks"]["click"]["metrics"]["auc"]
+    )
+    frame = result.to_frame()
+    assert frame.height == sum(len(task.metrics) for task in result.tasks.values())
+    assert frame.row(0)[:4] == ("click", "binary", "auc", auc.value)
+    assert result._repr_html_().count("<tr>") > frame.height, "all rows are shown"
+    with pytest.raises(AttributeError):
+        result.seed = 1
+    assert TrainingResult.of({"interrupted": True}).interrupted
 
 
 def test_every_task_has_its_metrics(trained: Trained) -> None:
@@ -272,6 +291,7 @@ def test_an_interrupt_during_the_baselines_keeps_those_that_finished(
     assert result["interrupted"] is True
     assert result["training"]["stopped"] == "finished"
     assert list(result["baselines"]) == ["constant"]
+    assert result.to_frame().columns[-1] == "constant"
     assert (toy.run / "result.json").is_file()
 
 
