@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from recsys_mtl.metrics import reliability
@@ -45,9 +46,62 @@ class Labelled:
         return ranking(self.labels, self.predicted, self.weights)
 
 
-def event_figures(task: str, rows: Labelled, bins: int) -> list[Figure]:
+@dataclass(frozen=True)
+class CalibrationBins:
+    """Predictions of a yes/no task in bins of equal weight: (B,) each.
+
+    Attributes:
+        predicted: mean prediction.
+        observed: share of positives.
+        mass: share of the rows' weight.
+        count: rows, by their weight.
+        lower: where 95 in 100 shares of a calibrated model begin.
+        upper: where they end.
+    """
+
+    predicted: Array
+    observed: Array
+    mass: Array
+    count: Array
+    lower: Array
+    upper: Array
+
+    @classmethod
+    def of(cls, rows: Labelled, bins: int) -> CalibrationBins:
+        """At most so many bins of the rows."""
+        predicted, observed, mass = reliability(
+            rows.labels, rows.predicted, rows.weights, bins=bins
+        )
+        count = mass * len(rows.labels) / rows.weights.sum()
+        reach = _Z * np.sqrt(predicted * (1 - predicted) / np.maximum(count, 1))
+        lower, upper = np.maximum(predicted - reach, 0.0), np.minimum(predicted + reach, 1.0)
+        return cls(predicted, observed, mass, count, lower, upper)
+
+    @property
+    def outside(self) -> NDArray[np.bool_]:
+        """Which bins lie outside their band."""
+        return (self.observed < self.lower) | (self.observed > self.upper)
+
+    def verdict(self) -> str:
+        """Whether chance explains what is seen, and the predictions in total."""
+        bins, outside = len(self.predicted), int(self.outside.sum())
+        expected, happened = (float(of @ self.mass) for of in (self.predicted, self.observed))
+        # So many or more of a calibrated model's bins: by the binomial distribution
+        agrees = outside == 0 or float(bdtrc(outside - 1, bins, 0.05)) >= _RARE
+        variances = self.predicted * (1 - self.predicted) / np.maximum(self.count, 1)
+        level = abs(happened - expected) <= _Z_RARE * np.sqrt(self.mass**2 @ variances)
+        verdict = "No sign of miscalibration" if agrees and level else "Not calibrated"
+        total = f" Predicted in total: {expected / happened:.2f} times what was" if happened else ""
+        total += "" if not happened else "." if level else ", more than chance explains."
+        return (
+            f"{verdict}: {outside} of {bins} bins lie outside the band that 95 in 100 of a "
+            f"calibrated model's stay in.{total}"
+        )
+
+
+def event_figures(task: str, rows: Labelled, bins: CalibrationBins) -> list[Figure]:
     """Calibration, ROC, precision and gain of a yes/no task; only the first with one class."""
-    figures = [calibration_figure(task, rows, bins)]
+    figures = [calibration_figure(task, bins)]
     ranked = rows.ranking
     if ranked is None:
         return figures
@@ -56,43 +110,36 @@ def event_figures(task: str, rows: Labelled, bins: int) -> list[Figure]:
             _gain(task, ranked, points)]  # fmt: skip
 
 
-def calibration_figure(task: str, rows: Labelled, bins: int) -> Figure:
-    """Mean prediction and share of positives by bins of equal weight, with what chance allows."""
-    predicted, observed, mass = reliability(rows.labels, rows.predicted, rows.weights, bins=bins)
-    count = mass * len(rows.labels) / rows.weights.sum()
-    reach = _Z * np.sqrt(predicted * (1 - predicted) / np.maximum(count, 1))
-    lower, upper = np.maximum(predicted - reach, 0.0), np.minimum(predicted + reach, 1.0)
-    outside = int(((observed < lower) | (observed > upper)).sum())
+def calibration_figure(task: str, bins: CalibrationBins) -> Figure:
+    """Mean prediction and share of positives by bins, with what chance allows."""
+    predicted, observed, count = bins.predicted, bins.observed, bins.count
     axis = Axis.over([0.0, *predicted, *observed], percent=True)
     chart = Chart(
-        f"{task}: calibration", _calibration_verdict(predicted, observed, mass, count, outside),
+        f"{task}: calibration", f"{bins.verdict()} Larger marks hold more rows.",
         Axis(axis.low, axis.high, "mean prediction", percent=True),
         Axis(axis.low, axis.high, "share of positives", percent=True),
     )  # fmt: skip
-    chart.band(list(zip(predicted, lower, strict=True)), list(zip(predicted, upper, strict=True)))
+    lower, upper = (zip(predicted, edge, strict=True) for edge in (bins.lower, bins.upper))
+    chart.band(list(lower), list(upper))
     start = max(axis.low, 0.0)
     chart.guide((start, start), (axis.high, axis.high))
     for p, o, n in zip(predicted, observed, count, strict=True):
-        chart.marks([(p, o)], size=2 + 4 * float(np.sqrt(n / count.max())))
+        text = f"{n:,.0f} rows: predicted {p:.2%}, positive {o:.2%}"
+        chart.marks([(p, o)], size=2 + 4 * float(np.sqrt(n / count.max())), text=text)
     return Figure(chart)
 
 
-def _calibration_verdict(
-    predicted: Array, observed: Array, mass: Array, count: Array, outside: int
-) -> str:
-    bins = len(predicted)
-    expected, happened = float(predicted @ mass), float(observed @ mass)
-    # So many or more of a calibrated model's bins: by the binomial distribution
-    agrees = outside == 0 or float(bdtrc(outside - 1, bins, 0.05)) >= _RARE
-    spread = np.sqrt(np.sum(mass**2 * predicted * (1 - predicted) / np.maximum(count, 1)))
-    level = abs(happened - expected) <= _Z_RARE * spread
-    verdict = "No sign of miscalibration" if agrees and level else "Not calibrated"
-    total = "" if not happened else f" Predicted in total: {expected / happened:.2f} times what was"
-    total += "" if not happened else "." if level else ", more than chance explains."
-    return (
-        f"{verdict}: {outside} of {bins} bins lie outside the band that 95 in 100 of a calibrated "
-        f"model's stay in.{total} Larger marks hold more rows."
-    )
+def calibration_table(task: str, bins: CalibrationBins) -> Table:
+    """The bins in numbers."""
+    lines = [
+        (f"{p:.2%}", f"{o:.2%}", f"{n:,.0f}", f"{low:.2%} to {high:.2%}", "outside" if out else "")
+        for p, o, n, low, high, out in zip(
+            bins.predicted, bins.observed, bins.count, bins.lower, bins.upper, bins.outside,
+            strict=True,
+        )
+    ]  # fmt: skip
+    columns = ("mean prediction", "positives", "rows", "a calibrated model's positives", "band")
+    return Table(f"{task}: calibration", columns, lines, texts=0)
 
 
 def tenths_figure(task: str, rows: Labelled) -> Figure:
@@ -141,8 +188,10 @@ def _gain(task: str, ranked: Ranking, points: Iterable[int]) -> Figure:
     )  # fmt: skip
     chart.guide((0, 0), (1, 1))
     chart.line([(ranked.chosen[i], ranked.found[i]) for i in points])
-    marked = [ranked.at(budget) for budget in _BUDGETS]
-    chart.marks([(ranked.chosen[i], ranked.found[i]) for i in marked if i], 3)
+    for budget in _BUDGETS:
+        if i := ranked.at(budget):
+            text = f"{budget:.0%} of the rows: {ranked.found[i]:.1%} of the positives"
+            chart.marks([(ranked.chosen[i], ranked.found[i])], 3, text=text)
     return Figure(chart)
 
 

@@ -18,8 +18,10 @@ from recsys_mtl.reports.page import Table
 from recsys_mtl.runs.folder import REPORT
 from recsys_mtl.runs.importance import SampledLoader
 from recsys_mtl.runs.report_figures import (
+    CalibrationBins,
     Labelled,
     budget_table,
+    calibration_table,
     event_figures,
     tenths_figure,
 )
@@ -110,9 +112,11 @@ def _task(config: Config, task: str, test: Scores) -> Section:
     rows = Labelled.of(test.labels[task], predicted, test.weights)
     if not kind.reliability:
         return Section(task, [[tenths_figure(task, rows)]])
-    figures = event_figures(task, rows, config.evaluation.calibration_bins)
-    table = budget_table(task, rows)
-    return Section(task, [figures, *([] if table is None else [table])])
+    bins = CalibrationBins.of(rows, config.evaluation.calibration_bins)
+    budgets = budget_table(task, rows)
+    numbers = Folded("The calibration as a table", [calibration_table(task, bins)])
+    figures = event_figures(task, rows, bins)
+    return Section(task, [figures, *([] if budgets is None else [budgets]), numbers])
 
 
 def _curves(tasks: Mapping[str, Any], epochs: Sequence[Epoch], best: int) -> list[Any]:

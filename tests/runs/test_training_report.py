@@ -12,7 +12,12 @@ import pytest
 from recsys_mtl.config import Config
 from recsys_mtl.model import GateUse
 from recsys_mtl.reports.page import Table
-from recsys_mtl.runs.report_figures import Labelled, budget_table, calibration_figure, event_figures
+from recsys_mtl.runs.report_figures import (
+    CalibrationBins,
+    Labelled,
+    budget_table,
+    event_figures,
+)
 from recsys_mtl.runs.report_model import features
 from recsys_mtl.runs.report_results import description, lead, results
 from recsys_mtl.runs.training_report import training_report
@@ -30,9 +35,9 @@ def drawn(rng: np.random.Generator, factor: float) -> Labelled:
 
 
 def test_calibration_is_judged(rng: np.random.Generator) -> None:
-    calibrated = calibration_figure("click", drawn(rng, 1.0), 15).chart.description
+    calibrated = CalibrationBins.of(drawn(rng, 1.0), 15).verdict()
     assert calibrated.startswith("No sign of miscalibration: ")
-    off = calibration_figure("click", drawn(rng, 1.3), 15).chart.description
+    off = CalibrationBins.of(drawn(rng, 1.3), 15).verdict()
     assert off.startswith("Not calibrated: 15 of 15 bins lie outside")
     total = re.search(r"total: ([0-9.]+) times", off)
     assert total is not None
@@ -43,15 +48,14 @@ def test_a_wrong_total_is_no_calibration() -> None:
     """Each bin alone could be chance."""
     chance = np.repeat(np.linspace(0.1, 0.4, 30), 100)
     labels = (np.tile(np.arange(100), 30) < 100 * chance + 3).astype(float)
-    text = calibration_figure("t", Labelled(labels, chance, np.ones(3000)), 30).chart.description
+    text = CalibrationBins.of(Labelled(labels, chance, np.ones(3000)), 30).verdict()
     assert text.startswith("Not calibrated: 0 of 30 bins lie outside")
     assert "times what was, more than chance explains." in text
 
 
 def test_calibrated_models_are_seldom_called_off(rng: np.random.Generator) -> None:
     words = [
-        calibration_figure("click", drawn(rng, 1.0), 15).chart.description.startswith("Not")
-        for _ in range(100)
+        CalibrationBins.of(drawn(rng, 1.0), 15).verdict().startswith("Not") for _ in range(100)
     ]
     assert sum(words) <= 5
 
@@ -68,7 +72,8 @@ def test_a_budget_finds_what_a_literal_count_finds(rng: np.random.Generator) -> 
 
 def test_one_class_leaves_the_calibration() -> None:
     rows = Labelled(np.zeros(30), np.linspace(0.1, 0.4, 30), np.ones(30))
-    assert [figure.chart.title for figure in event_figures("click", rows, 5)] == [
+    bins = CalibrationBins.of(rows, 5)
+    assert [figure.chart.title for figure in event_figures("click", rows, bins)] == [
         "click: calibration"
     ]
 
@@ -160,6 +165,15 @@ def test_a_page_has_the_numbers_of_the_result(html: str, result: dict[str, Any])
     assert page.pictures["click: what it uses"].tips == [
         f"{HOSTILE}: 0.2 [0.1, 0.3]", "age: -0.01",
     ]  # fmt: skip
+
+
+def test_a_page_has_the_bins_of_the_calibration(html: str) -> None:
+    page = Read(html)
+    rows = table(page, "click: calibration")
+    counted = [f"{r['rows']} rows: predicted {r['mean prediction']}, positive {r['positives']}"
+               for r in rows]  # fmt: skip
+    assert page.pictures["click: calibration"].tips == counted
+    assert sum(int(row["rows"]) for row in rows) == 200
 
 
 def test_a_page_shows_experts_and_who_borrows(html: str) -> None:
