@@ -1,6 +1,6 @@
 """Executes the tutorials and writes their notebooks: `python docs/tutorials/build.py [NAME ...]`.
 
-`--text NAME ...` keeps the outputs, where only text has changed.
+`--text NAME ...` keeps the outputs, where only text or the layout of the code has changed.
 
 A tutorial is a Python file whose cells start with `# %%`; the text of a cell `# %% [markdown]` is
 its comment. The notebook next to it is made by this command (`pip install -e '.[docs]'` first),
@@ -9,6 +9,7 @@ with RECSYS_MTL_DATA as the tutorials say. Nothing is stored of the machine, the
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
@@ -49,9 +50,17 @@ def build(name: str) -> None:
 
     book: Any = nbformat.v4.new_notebook()
     for number, (kind, text) in enumerate(cells((HERE / f"{name}.py").read_text())):
-        make = nbformat.v4.new_markdown_cell if kind == "markdown" else nbformat.v4.new_code_cell
+        make = (
+            nbformat.v4.new_markdown_cell
+            if kind == "markdown"
+            else nbformat.v4.new_code_cell
+        )
         book.cells.append(make(text, id=f"{name}-{number}"))
-    book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    book.metadata.kernelspec = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     with tempfile.TemporaryDirectory() as folder:
         work = workplace(Path(folder))
         client = NotebookClient(
@@ -62,13 +71,25 @@ def build(name: str) -> None:
     book.metadata.language_info = {"name": "python"}
     text = nbformat.writes(book) + "\n"
     problems = [
-        o["text"] for c in book.cells for o in c.get("outputs", ()) if o.get("name") == "stderr"
+        o["text"]
+        for c in book.cells
+        for o in c.get("outputs", ())
+        if o.get("name") == "stderr"
     ]
-    problems += [path for path in (str(ROOT), folder, str(Path.home())) if f"{path}/" in text]
+    problems += [
+        path for path in (str(ROOT), folder, str(Path.home())) if f"{path}/" in text
+    ]
     if problems or len(text) > MOST_BYTES:
-        sys.exit(f"{name}: {len(text)} bytes; warnings or paths in the outputs: {problems}")
+        sys.exit(
+            f"{name}: {len(text)} bytes; warnings or paths in the outputs: {problems}"
+        )
     (HERE / f"{name}.ipynb").write_text(text)
     print(f"{name}.ipynb: {len(book.cells)} cells, {len(text):,} bytes")
+
+
+def parsed(code: str) -> str:
+    """What a text of Python means, whatever its layout."""
+    return ast.dump(ast.parse(code))
 
 
 def reword(name: str) -> None:
@@ -79,19 +100,25 @@ def reword(name: str) -> None:
     book: Any = nbformat.read(path, as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     source = [*cells((HERE / f"{name}.py").read_text())]
-    if [cell.source for cell in code] != [text for kind, text in source if kind == "code"]:
+    texts = [text for kind, text in source if kind == "code"]
+    if [*map(parsed, texts)] != [parsed(cell.source) for cell in code]:
         sys.exit(f"{name}: its code has changed too: leave out --text")
     book.cells = [
         nbformat.v4.new_markdown_cell(text) if kind == "markdown" else code.pop(0)
         for kind, text in source
     ]
-    for number, cell in enumerate(book.cells):
-        cell.id = f"{name}-{number}"
+    for number, (cell, (_, text)) in enumerate(
+        zip(book.cells, source, strict=True)
+    ):
+        cell.id, cell.source = f"{name}-{number}", text
     path.write_text(nbformat.writes(book) + "\n")
 
 
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONWARNINGS", "default")
-    only_text, chosen = "--text" in sys.argv, [name for name in sys.argv[1:] if name != "--text"]
+    only_text, chosen = (
+        "--text" in sys.argv,
+        [name for name in sys.argv[1:] if name != "--text"],
+    )
     for each in chosen or NAMES:
         (reword if only_text else build)(each)

@@ -20,11 +20,17 @@ import polars as pl
 
 file = Path(os.environ.get("RECSYS_MTL_DATA", "")) / "BankChurners.csv"
 if not file.exists():
-    raise FileNotFoundError("set RECSYS_MTL_DATA to the folder that holds BankChurners.csv")
+    raise FileNotFoundError(
+        "set RECSYS_MTL_DATA to the folder that holds BankChurners.csv"
+    )
 
 pl.Config.set_float_precision(4)
+pl.Config.set_tbl_hide_column_data_types(True)
+pl.Config.set_tbl_hide_dataframe_shape(True)
 rows = pl.read_csv(file)
-rows.select("Attrition_Flag", "Customer_Age", "Gender", "Income_Category", "Total_Trans_Ct").head(3)
+rows.select(
+    "Attrition_Flag", "Customer_Age", "Gender", "Income_Category", "Total_Trans_Ct"
+).head(3)
 
 # %% [markdown]
 # A row is a customer. `Attrition_Flag` says whether the customer left. That is the label: what the
@@ -74,8 +80,16 @@ from recsys_mtl import MultiTaskModel
 
 MEMBERS = 4
 tasks = {
-    "churn": {"kind": "binary", "label": "Attrition_Flag", "positive": "Attrited Customer"},
-    "income": {"kind": "multiclass", "label": "Income_Category", "null_values": ["Unknown"]},
+    "churn": {
+        "kind": "binary",
+        "label": "Attrition_Flag",
+        "positive": "Attrited Customer",
+    },
+    "income": {
+        "kind": "multiclass",
+        "label": "Income_Category",
+        "null_values": ["Unknown"],
+    },
     "card": {"kind": "multiclass", "label": "Card_Category"},
 }
 settings = {"model": {"members": MEMBERS}}
@@ -124,7 +138,9 @@ config = config_from_mapping(
     {
         "name": "churn",
         "data": {"path": "customers.parquet", "root": "."},
-        "features": {name: each.model_dump() for name, each in model.config_.features.items()},
+        "features": {
+            name: each.model_dump() for name, each in model.config_.features.items()
+        },
         "tasks": tasks,
         "tracking": {"enabled": False},
         **settings,
@@ -136,7 +152,10 @@ result = train(config, "out/churn", baselines=["lightgbm"])
 main = {"churn": "auc", "income": "mcfadden_r2", "card": "mcfadden_r2"}
 pl.DataFrame(
     {"task": task, "metric": metric}
-    | {key: result["tasks"][task]["metrics"][metric][key] for key in ("value", "low", "high")}
+    | {
+        key: result["tasks"][task]["metrics"][metric][key]
+        for key in ("value", "low", "high")
+    }
     | {name: of[task][metric]["value"] for name, of in result["baselines"].items()}
     for task, metric in main.items()
 )
@@ -156,12 +175,14 @@ pl.DataFrame(
 # test rows into groups by their prediction, and compare.
 
 # %%
-scored = test.select(left=pl.col("Attrition_Flag") == "Attrited Customer").with_columns(
-    predicted=model.predict(test)["churn"]
-)
+scored = test.select(
+    left=pl.col("Attrition_Flag") == "Attrited Customer"
+).with_columns(predicted=model.predict(test)["churn"])
 edges = [0.02, 0.1, 0.3, 0.7, 0.9]
 (
-    scored.group_by(band=pl.sum_horizontal(pl.col("predicted") > edge for edge in edges))
+    scored.group_by(
+        band=pl.sum_horizontal(pl.col("predicted") > edge for edge in edges)
+    )
     .agg(
         customers=pl.len(),
         predicted=pl.col("predicted").mean(),
@@ -169,7 +190,9 @@ edges = [0.02, 0.1, 0.3, 0.7, 0.9]
     )
     .with_columns(
         may_differ_by=1.96
-        * (pl.col("predicted") * (1 - pl.col("predicted")) / pl.col("customers")).sqrt()
+        * (
+            pl.col("predicted") * (1 - pl.col("predicted")) / pl.col("customers")
+        ).sqrt()
     )
     .sort("predicted")
 )
@@ -218,4 +241,4 @@ again.predict(test.head(3)).equals(model.predict(test.head(3)))
 # - Open `out/churn/report.html`.
 # - Let `recsys-mtl init customers.parquet --label Attrition_Flag --out churn.yaml` draft a config for your own table.
 # - [Serving](../serving.md) says how a registered model is promoted, served and rolled back.
-# - The [next tutorial](does_transfer_help.ipynb) asks whether tasks help each other.
+# - The [next tutorial](recommender.ipynb) makes a recommender from impressions.

@@ -37,7 +37,12 @@ tasks = {
 features = {"numeric": 8, "categorical": [10, 100], "items": [200], "lists": []}
 for world, between in {"related": 0.9, "unrelated": 0.0}.items():
     relations = {"between": between}
-    plan = {"name": world, "features": features, "tasks": tasks, "relations": relations}
+    plan = {
+        "name": world,
+        "features": features,
+        "tasks": tasks,
+        "relations": relations,
+    }
     Path(f"{world}.yaml").write_text(yaml_text.dump(plan))
 
 # %% [markdown]
@@ -50,7 +55,11 @@ for world, between in {"related": 0.9, "unrelated": 0.0}.items():
 synthesize(load_plan("related.yaml"), Path("related"), rows=ROWS, processes=1)
 truth = Truth.open(Path("related")).content
 pl.DataFrame(
-    {"task": task, "labelled rows": each["labelled"], "best AUC": each["oracle"]["auc"]}
+    {
+        "task": task,
+        "labelled rows": each["labelled"],
+        "best AUC": each["oracle"]["auc"],
+    }
     for task, each in truth["tasks"].items()
 )
 
@@ -149,7 +158,11 @@ entries = [
     for world, summary in summaries.items()
     for task, gain in summary["arms"]["off"]["tasks"].items()
 ]
-intervals_of(entries, title="one network over a network for each task, points of AUC", zero=True)
+intervals_of(
+    entries,
+    title="one network over a network for each task, points of AUC",
+    zero=True,
+)
 
 # %% [markdown]
 # Compare the two worlds. A scarce task has few labels of its own. In the related world the clicks teach the
