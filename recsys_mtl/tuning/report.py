@@ -100,7 +100,7 @@ def _history(result: TuningResult) -> Figure:
     values = _shown_range([y for _, y in (*complete, *pruned)], one)
     last = max(t.number for t in result.trials)
     x = Axis(-0.5, last + 0.5, "trial", whole=True)
-    y = Axis.over(values, f"validation {one.name}")
+    y = Axis.over(values)
     chart = Chart(
         f"Validation {one.name} by trial", f"{_direction(one)} The line is the best so far.", x, y,
         width=640,
@@ -116,9 +116,12 @@ def _history(result: TuningResult) -> Figure:
 
 
 def _shown_range(values: Sequence[float], one: Objective) -> list[float]:
-    """Values to draw: the worst tenth, of which some are far off, is left out."""
+    """Values to draw: up to five times as far from the best as the middle one is."""
     ranked = sorted(values, reverse=one.larger_is_better)
-    return ranked[: max(2, math.ceil(0.9 * len(ranked)))]
+    best, middle = ranked[0], ranked[len(ranked) // 2]
+    if middle == best:
+        return ranked
+    return [value for value in ranked if abs(value - best) <= 5 * abs(middle - best)]
 
 
 def _best_so_far(complete: Sequence[Point], one: Objective, y: Axis, last: int) -> list[Point]:
@@ -160,7 +163,7 @@ def _front(result: TuningResult) -> Section:
 
 def _importance(result: TuningResult) -> Section:
     if not result.importance:
-        return Section("What mattered", ["Too few complete trials to say."])
+        return Section("What mattered", ["Fewer than ten trials are complete: too few to say."])
     charts = []
     for name, shares in result.importance.items():
         rows = [(_short(key), share, None, None) for key, share in shares.items()]
@@ -182,8 +185,10 @@ def _by_key(result: TuningResult, space: Space, one: Objective) -> Section:
     charts = []
     for key in keys[:_MOST_KEYS]:
         x, places = _axis(space[key], key)
-        y = Axis.over(shown, f"validation {one.name}")
-        chart = Chart(f"{one.name} by {_short(key)}", f"A mark is a trial. {_direction(one)}", x, y)
+        y = Axis.over(shown)
+        chart = Chart(
+            f"Validation {one.name} by {_short(key)}", f"A mark is a trial. {_direction(one)}", x, y
+        )
         marks = [
             (places(trial.params[key]), trial.values[one.name])
             for trial in complete
@@ -191,7 +196,7 @@ def _by_key(result: TuningResult, space: Space, one: Objective) -> Section:
         ]
         chart.marks(marks, _COMPLETE)
         charts.append(Figure(chart))
-    text = "The worst tenth of the trials is not drawn."
+    text = "Trials that are far worse than the middle one are not drawn."
     return Section(f"By key: {one.name}", [charts, text])
 
 
@@ -217,16 +222,25 @@ def _trials(
         (
             f"{trial.number}{' (base)' if trial.number == result.base else ''}",
             trial.state,
-            *(number(trial.values.get(name), ".5f") for name in names),
+            *(_value(trial, name) for name in names),
             *(_cell(trial.params.get(key)) for key in shown),
             str(trial.facts.get("epochs", "")),
             number(trial.facts.get("seconds"), ".1f"),
         )
         for trial in trials
     ]
-    note = "\n".join(f"Trial {t.number}: {t.reason}" for t in trials if t.reason)
+    notes = [f"Trial {t.number}: {t.reason}." for t in trials if t.reason]
+    if any(trial.state == "pruned" for trial in trials):
+        notes.append("In brackets: of the last epoch before a trial was pruned.")
+    note = " ".join(notes)
     columns = ("trial", "state", *names, *map(_short, shown), "epochs", "seconds")
     return Table(title, columns, rows, texts=2, note=note)
+
+
+def _value(trial: Trial, name: str) -> str:
+    if trial.values or not trial.curve:
+        return number(trial.values.get(name), ".5f")
+    return f"({trial.curve[max(trial.curve)]:.5f})"
 
 
 def _short(key: str) -> str:
