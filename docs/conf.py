@@ -34,6 +34,7 @@ nb_execution_mode = "off"  # notebooks are stored with their outputs
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {"Frame": "Frame"}
 napoleon_use_ivar = True
 strip_signature_backslash = True  # else `tasks_` of scikit-learn's manners loses its end
 maximum_signature_line_length = 60  # longer ones have a parameter a line
