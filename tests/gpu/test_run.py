@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BLOCKED = """
 import importlib.metadata, sys
-for name in ("mlflow", "torchrec", "fbgemm_gpu", "torchjd"):
+for name in ("mlflow", "torchrec", "fbgemm_gpu", "torchjd", "optuna", "fastapi", "lightgbm"):
     sys.modules[name] = None
 of = importlib.metadata.distribution
 def distribution(name):

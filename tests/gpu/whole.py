@@ -21,7 +21,7 @@ from tests.gpu.machine import name_of, pick, row
 
 DATA = "synthesize demo --rows {rows} --out {out}/data"
 TRAIN = (
-    "train configs/demo.yaml --data {out}/data --out {out}/{run} --set tracking.enabled=false "
+    "train configs/demo.yaml --data {out}/data --out {out}/{name} --set tracking.enabled=false "
     "--set training.device={device} --set model.embedding.backend=plain "
     "--set training.epochs={epochs} --set {key}"
 )
@@ -36,7 +36,7 @@ LATEST = 45.0
 
 def train(run: str, out: Path, names: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
     """Status and result of a training."""
-    status = run_commands((TRAIN,), out=out, run=run, key=RUNS[run], **names)
+    status = run_commands((TRAIN,), out=out, name=run, key=RUNS[run], **names)
     return status, {} if status else json.loads((out / run / "result.json").read_text())
 
 
