@@ -18,6 +18,7 @@ from recsys_mtl.config import dump_config
 from recsys_mtl.errors import UserError
 from recsys_mtl.lifecycle import register as registering
 from recsys_mtl.lifecycle.register import register
+from recsys_mtl.runs.compare import compare
 from recsys_mtl.runs.train import train
 from recsys_mtl.serving.bundle import load_bundle
 from recsys_mtl.serving.mlflow_model import signature
@@ -315,4 +316,9 @@ def test_a_real_training(toy: Any, tmp_path: Path) -> None:
     assert {metric.step for metric in model.metrics} == {best}
     valid = result["training"]["epochs"][best]["valid_losses"].values()
     assert shown["valid/loss"].value == pytest.approx(sum(valid) / len(valid))
+    both = [str(toy.run), result["mlflow"]["run_id"]]  # a folder's model, and MLflow's
+    compared = compare(both, tracking_uri=uri).numbers
+    assert "differences" in compared["rule"]
+    assert all(d == [dict.fromkeys(d[0], 0.0)] for d in compared["differences"].values())
+    assert len(compared["differences"]) == len(result["tasks"])
     assert dump_config(load_bundle(toy.run / "model").config) == dump_config(config)

@@ -10,13 +10,15 @@ from mlflow import MlflowClient
 
 from recsys_mtl.runs.track import transfer_numbers
 from recsys_mtl.runs.train import train
+from tests.proof import without_proof
 
 Document = dict[str, Any]
 ON = ["adatt.warmup_epochs=1", "adatt.freeze_epoch=2", "training.epochs=3"]
 
 
 @pytest.fixture
-def tracked_run(toy: Any, tmp_path: Path) -> tuple[Document, str]:
+def tracked_run(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Document, str]:
+    without_proof(monkeypatch)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     on = [*ON, "adatt.mechanism=loss", "tracking.enabled=true", f"tracking.uri={uri}"]
     return train(toy.config(*on), tmp_path / "run"), uri

@@ -21,6 +21,7 @@ from recsys_mtl.runs.train import train
 from recsys_mtl.tracking.run import NullRun
 from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.trainer import Fitted, fit_network
+from tests.proof import without_proof
 
 Document = dict[str, Any]
 CAGT = ("combiner.name=cagt", "combiner.block=expert")
@@ -68,8 +69,11 @@ def conflicts_of(result: Document) -> list[Document | None]:
     return [epoch["conflicts"] for epoch in result["training"]["epochs"]]
 
 
-@pytest.mark.slow  # mlflow, and the model loaded in a process of its own
-def test_result_and_tracker_know_where_tasks_conflict(toy: Any, tmp_path: Path) -> None:
+@pytest.mark.slow  # mlflow
+def test_result_and_tracker_know_where_tasks_conflict(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_proof(monkeypatch)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     tracking = ("tracking.enabled=true", f"tracking.uri={uri}")
     result = train(toy.config(*CAGT, *tracking), tmp_path / "run")
