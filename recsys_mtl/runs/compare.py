@@ -22,12 +22,13 @@ log = logging.getLogger(__name__)
 _ELSEWHERE = ("name", "tracking.", "data.root")  # keys of the config that change no number
 _NOTHING = "–"
 _PAIRED = (
-    "* ahead: the 95 % intervals of its differences to all others on the same test rows are above "
-    "0 (below, where less is better). Without a star these test rows decide nothing."
+    "* ahead in a main metric, or one within lists: the 95 % intervals of its differences to all "
+    "others on the same test rows are above 0 (below, where less is better). Without a star these "
+    "test rows decide nothing."
 )
 _APART = (
-    "* ahead: its interval (95 %) overlaps with no other's. Without a star these test rows decide "
-    "nothing."
+    "* ahead in a main metric, or one within lists: its 95 % interval overlaps with no other's. "
+    "Without a star these test rows decide nothing."
 )
 _OTHER_ROWS = "The test rows differ: these numbers cannot be compared."
 Interval = tuple[float, float]
