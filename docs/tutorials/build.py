@@ -20,7 +20,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem != "build")
+NAMES = sorted(
+    path.stem for path in HERE.glob("*.py") if path.stem != "build"
+)
 MOST_BYTES = 500_000
 
 
@@ -29,7 +31,10 @@ def cells(source: str) -> Iterator[tuple[str, str]]:
     for cell in re.split(r"^# %%", source, flags=re.M)[1:]:
         head, _, text = cell.partition("\n")
         if "[markdown]" in head:
-            yield "markdown", re.sub(r"^# ?", "", text.strip(), flags=re.M)
+            yield (
+                "markdown",
+                re.sub(r"^# ?", "", text.strip(), flags=re.M),
+            )
         else:
             yield "code", text.strip()
 
@@ -49,7 +54,9 @@ def build(name: str) -> None:
     from nbclient import NotebookClient
 
     book: Any = nbformat.v4.new_notebook()
-    for number, (kind, text) in enumerate(cells((HERE / f"{name}.py").read_text())):
+    for number, (kind, text) in enumerate(
+        cells((HERE / f"{name}.py").read_text())
+    ):
         make = (
             nbformat.v4.new_markdown_cell
             if kind == "markdown"
@@ -77,7 +84,9 @@ def build(name: str) -> None:
         if o.get("name") == "stderr"
     ]
     problems += [
-        path for path in (str(ROOT), folder, str(Path.home())) if f"{path}/" in text
+        path
+        for path in (str(ROOT), folder, str(Path.home()))
+        if f"{path}/" in text
     ]
     if problems or len(text) > MOST_BYTES:
         sys.exit(
@@ -104,7 +113,9 @@ def reword(name: str) -> None:
     if [*map(parsed, texts)] != [parsed(cell.source) for cell in code]:
         sys.exit(f"{name}: its code has changed too: leave out --text")
     book.cells = [
-        nbformat.v4.new_markdown_cell(text) if kind == "markdown" else code.pop(0)
+        nbformat.v4.new_markdown_cell(text)
+        if kind == "markdown"
+        else code.pop(0)
         for kind, text in source
     ]
     for number, (cell, (_, text)) in enumerate(

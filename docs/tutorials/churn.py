@@ -29,7 +29,11 @@ pl.Config.set_tbl_hide_column_data_types(True)
 pl.Config.set_tbl_hide_dataframe_shape(True)
 rows = pl.read_csv(file)
 rows.select(
-    "Attrition_Flag", "Customer_Age", "Gender", "Income_Category", "Total_Trans_Ct"
+    "Attrition_Flag",
+    "Customer_Age",
+    "Gender",
+    "Income_Category",
+    "Total_Trans_Ct",
 ).head(3)
 
 # %% [markdown]
@@ -51,7 +55,9 @@ rows["Attrition_Flag"].value_counts(sort=True)
 #   columns, which start with `Naive_Bayes`. A model with them looks perfect, and is useless.
 
 # %%
-rows = rows.select(pl.exclude("CLIENTNUM", "Avg_Open_To_Buy", "^Naive_Bayes.*$"))
+rows = rows.select(
+    pl.exclude("CLIENTNUM", "Avg_Open_To_Buy", "^Naive_Bayes.*$")
+)
 
 # %% [markdown]
 # ## Rows to train on, and rows to judge by
@@ -60,7 +66,10 @@ rows = rows.select(pl.exclude("CLIENTNUM", "Avg_Open_To_Buy", "^Naive_Bayes.*$")
 
 # %%
 shuffled = rows.sample(fraction=1.0, shuffle=True, seed=0)
-test, train_rows = shuffled.head(len(rows) // 5), shuffled.tail(-(len(rows) // 5))
+test, train_rows = (
+    shuffled.head(len(rows) // 5),
+    shuffled.tail(-(len(rows) // 5)),
+)
 len(train_rows), len(test)
 
 # %% [markdown]
@@ -106,7 +115,9 @@ model.predict(test.head(3)).select("churn", "income", "card")
 
 # %%
 evaluation = model.evaluate(test)
-evaluation.to_frame().filter(pl.col("low").is_not_null()).drop("kind", "labelled")
+evaluation.to_frame().filter(pl.col("low").is_not_null()).drop(
+    "kind", "labelled"
+)
 
 # %%
 evaluation.plot()
@@ -139,7 +150,8 @@ config = config_from_mapping(
         "name": "churn",
         "data": {"path": "customers.parquet", "root": "."},
         "features": {
-            name: each.model_dump() for name, each in model.config_.features.items()
+            name: each.model_dump()
+            for name, each in model.config_.features.items()
         },
         "tasks": tasks,
         "tracking": {"enabled": False},
@@ -156,7 +168,10 @@ pl.DataFrame(
         key: result["tasks"][task]["metrics"][metric][key]
         for key in ("value", "low", "high")
     }
-    | {name: of[task][metric]["value"] for name, of in result["baselines"].items()}
+    | {
+        name: of[task][metric]["value"]
+        for name, of in result["baselines"].items()
+    }
     for task, metric in main.items()
 )
 
@@ -181,7 +196,9 @@ scored = test.select(
 edges = [0.02, 0.1, 0.3, 0.7, 0.9]
 (
     scored.group_by(
-        band=pl.sum_horizontal(pl.col("predicted") > edge for edge in edges)
+        band=pl.sum_horizontal(
+            pl.col("predicted") > edge for edge in edges
+        )
     )
     .agg(
         customers=pl.len(),
@@ -191,7 +208,9 @@ edges = [0.02, 0.1, 0.3, 0.7, 0.9]
     .with_columns(
         may_differ_by=1.96
         * (
-            pl.col("predicted") * (1 - pl.col("predicted")) / pl.col("customers")
+            pl.col("predicted")
+            * (1 - pl.col("predicted"))
+            / pl.col("customers")
         ).sqrt()
     )
     .sort("predicted")

@@ -25,7 +25,8 @@ import polars as pl
 data = Path(os.environ.get("RECSYS_MTL_DATA", "")) / "kuairand"
 if not data.exists():
     raise FileNotFoundError(
-        "set RECSYS_MTL_DATA to the folder that holds KuaiRand-Pure as kuairand"
+        "set RECSYS_MTL_DATA to the folder that holds "
+        "KuaiRand-Pure as kuairand"
     )
 
 pl.Config.set_float_precision(4)
@@ -70,7 +71,10 @@ pl.DataFrame(
         "users": each["user_id"].n_unique(),
         "of new users": 1 - each["user_id"].is_in(known).mean(),
     }
-    | {task: each[task].sum() for task in ("click", "like", "comment", "hate")}
+    | {
+        task: each[task].sum()
+        for task in ("click", "like", "comment", "hate")
+    }
     for name, each in {
         "training": train_rows,
         "validation": valid,
@@ -127,7 +131,8 @@ def rate(column):
         clicks=pl.col("click").sum(), shown=pl.len()
     )
     rates = by.select(
-        column, rate=(pl.col("clicks") + 10 * mean) / (pl.col("shown") + 10)
+        column,
+        rate=(pl.col("clicks") + 10 * mean) / (pl.col("shown") + 10),
     )
     return test.join(rates, column, how="left", maintain_order="left")[
         "rate"
@@ -161,7 +166,7 @@ pl.DataFrame(simple)
 # - **GAUC** asks it within each user's rows, and takes the mean.
 # - **NDCG at 10** asks how near to the top of a user's list the clicks are.
 #
-# The user's rate is the same for all rows of a user, so its GAUC is 0.5. It has the better AUC of the two, and the worse
+# The user's rate is the same for all rows of a user, so its GAUC is 0.5, as that of guessing. It has the better AUC of the two, and the worse
 # lists: it knows who clicks, and ranks nothing. Read AUC alone, and you will ship such a model.
 #
 # `evaluation: {groups: user_id}` in the config adds the metrics within users to every report.
@@ -189,7 +194,9 @@ pl.DataFrame([*simple, judged("ple", clicks)])
 # %%
 in_ple = ple.evaluate(test).to_frame()
 shown = pl.col("metric").is_in(["auc", "gauc", "rank_correlation"])
-in_ple.filter(shown).select("task", "metric", "value", "low", "high").head(12)
+in_ple.filter(shown).select(
+    "task", "metric", "value", "low", "high"
+).head(12)
 
 # %% [markdown]
 # Read the interval, not the figure. Of clicks it is a point and a half to each side. Of a rare signal such as
@@ -202,7 +209,9 @@ in_ple.filter(shown).select("task", "metric", "value", "low", "high").head(12)
 # tasks, but does not train them. It costs about twice as much.
 
 # %%
-config = load_config(CONFIG, ["training.recipe=stream", "model.architecture=stem"])
+config = load_config(
+    CONFIG, ["training.recipe=stream", "model.architecture=stem"]
+)
 stem = MultiTaskModel.from_config(config).fit(train_rows, valid=valid)
 in_stem = stem.evaluate(test).to_frame()
 both = in_ple.join(
@@ -210,7 +219,12 @@ both = in_ple.join(
 )
 both = both.filter(pl.col("metric").is_in(["auc", "rank_correlation"]))
 both.select(
-    "task", "metric", ple="value", low="low", high="high", stem="value_stem"
+    "task",
+    "metric",
+    ple="value",
+    low="low",
+    high="high",
+    stem="value_stem",
 )
 
 # %% [markdown]
@@ -230,9 +244,15 @@ score = scores["click"] + 5 * scores["like"] - 20 * scores["hate"]
 busiest = test["user_id"].mode(maintain_order=True)[0]
 (
     test.select(
-        "user_id", "video_id", "duration_seconds", clicked="click", liked="like"
+        "user_id",
+        "video_id",
+        "duration_seconds",
+        clicked="click",
+        liked="like",
     )
-    .with_columns(score=score, p_click=scores["click"], p_like=scores["like"])
+    .with_columns(
+        score=score, p_click=scores["click"], p_like=scores["like"]
+    )
     .filter(pl.col("user_id") == busiest)
     .sort("score", descending=True)
     .head(8)
