@@ -168,8 +168,8 @@ for world, summary in summaries.items():
 # - **not decided**: anything else. The experiment was too small to say. It is *not* "no difference", and
 #   not "a small gain" either. The line says how large a difference so many seeds would have shown.
 #
-# So in the related world one network helps. In the unrelated world these six seeds decide nothing, and would
-# not have: only a difference of 0.9 points would have been found in 80 of 100 tries. More seeds would tell.
+# So in the related world one network helps. In the unrelated world six seeds are too few: only a difference of
+# 0.9 points and more would have been found in 80 of 100 tries. More seeds would tell.
 #
 # ## Which task gains?
 #
