@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import typer
@@ -56,7 +56,14 @@ def run_app(
     for word in sys.argv[1:] if arguments is None else arguments:
         if not is_utf8(word):
             return _fail(f"not UTF-8; found {word} -> rename the file or folder")
-    return exit_code(partial(app, args=arguments, prog_name=name, standalone_mode=False), name)
+    work = partial(_command(app), args=arguments, prog_name=name, standalone_mode=False)
+    return exit_code(work, name)
+
+
+@lru_cache(maxsize=4)
+def _command(app: typer.Typer) -> Callable[..., Any]:
+    """The app with its options read from the functions' signatures, once a process."""
+    return typer.main.get_command(app)
 
 
 def exit_code(work: Callable[[], Any], name: str | None = None) -> int:
