@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from recsys_mtl.config import Config, load_config
 from recsys_mtl.runs.train import train
 
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Document = dict[str, Any]
 
 DOCUMENT: Document = {
@@ -110,7 +113,7 @@ class Toy:
     def write(self, document: Document) -> Path:
         """Write toy.yaml."""
         path = self.folder / "toy.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        path.write_text(yaml.dump(document, sort_keys=False, Dumper=_Dumper))
         return path
 
     def config(self, *overrides: str) -> Config:
@@ -118,9 +121,17 @@ class Toy:
         return load_config(self.write(self.document()), overrides)
 
 
+@cache
+def _parquet() -> bytes:
+    """The rows as they are in every test's folder."""
+    file = io.BytesIO()
+    toy_rows().write_parquet(file)
+    return file.getvalue()
+
+
 def make_toy(folder: Path) -> Toy:
     toy = Toy(folder)
-    toy_rows().write_parquet(toy.data)
+    toy.data.write_bytes(_parquet())
     toy.write(toy.document())
     return toy
 
