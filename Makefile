@@ -29,7 +29,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: env ## train on generated data, ablate adaTT, show the tables and how to open MLflow
+demo: env ## train on generated data, ablate sharing, show the tables and how to open MLflow
 	@$(BIN)/recsys-mtl demo
 
 test: check ## check, then the unit tests, then the slow ones

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from recsys_mtl.cli import command, demo
 from recsys_mtl.cli.configs import ready_configs
@@ -46,15 +48,27 @@ def test_the_demo_runs_its_commands(
 ) -> None:
     out = tmp_path / "the demo"
     assert main(["demo", "--out", str(out), "--rows", "5000"]) == 2
-    assert commands[0] == ["synthesize", "demo", "--rows", "5000", "--out", f"{out}/data"]
+    assert commands[0] == [
+        *("synthesize", "demo", "--rows", "5000", "--seed", "0"),
+        *("--set", "relations.groups.buying.within=0.8", "--out", f"{out}/data"),
+    ]
     assert [words[:2] for words in commands[1:]] == [
         ["train", f"{out}/demo.yaml"],
         ["evaluate", f"{out}/run"],
     ]
     shown = capsys.readouterr().out
-    assert shown.startswith(f"recsys-mtl synthesize demo --rows 5000 --out '{out}'/data\n")
+    assert shown.startswith("recsys-mtl synthesize demo --rows 5000 --seed 0 ")
     assert shown.count("\n") == len(commands)
     assert (out / "demo.yaml").read_bytes() == (ready_configs() / "demo.yaml").read_bytes()
+
+
+def test_the_demo_asks_the_same_of_its_rows_and_its_ablation() -> None:
+    """Rows are planned alike, and the ablation's base is the config that is trained."""
+    plan = yaml.safe_load((ready_configs() / "ablations/demo.yaml").read_text())
+    [(key, value)] = plan["synthetic"]["change"].items()
+    assert f"{key}={value}" == demo.CLOSE
+    assert plan["base"] == f"configs/{demo.CONFIGS['demo.yaml']}"
+    assert inspect.signature(demo.demo).parameters["rows"].default == plan["synthetic"]["rows"]
 
 
 def test_the_demo_replaces_its_own_folders_alone(
