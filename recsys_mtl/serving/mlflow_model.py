@@ -39,7 +39,7 @@ _TIMEOUT_SECONDS = 600
 _EXACT = 2**53  # larger integers are not exact as floats
 _ABOVE = frozenset(
     ("ablation", "cli", "estimator", "lifecycle", "reports", "runs", "scoring", "service", "study")
-) | {"synthetic", "vision", "__main__.py"}
+) | {"synthetic", "tuning", "vision", "__main__.py"}
 """The packages above this one in the import contract: no model can need them."""
 
 

@@ -14,7 +14,7 @@ from recsys_mtl.runs.trained import Trained
 @pytest.fixture
 def result(trained: Any) -> dict[str, Any]:
     """The result of the shared training, to be changed at will."""
-    return copy.deepcopy(trained[1])
+    return copy.deepcopy(dict(trained[1]))
 
 
 @pytest.fixture(scope="module")
