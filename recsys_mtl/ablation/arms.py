@@ -167,14 +167,17 @@ def _favoured(config: Config, known: Known) -> Config:
     )
 
 
+def _with_model(config: Config, **changes: Any) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
 def _large(config: Config, known: Known) -> Config:
     """Off; alone, each task has as many experts as all of them together."""
     experts = [
         e.model_copy(update={"count": len(config.tasks) * e.count})
         for e in config.model.task_experts
     ]
-    model = config.model.model_copy(update={"task_experts": experts})
-    return _off(config.model_copy(update={"model": model}), known)
+    return _off(_with_model(config, task_experts=experts), known)
 
 
 def _combiner(**section: Any) -> Arm:
@@ -197,12 +200,13 @@ def _shared_bottom(config: Config, known: Known) -> Config:
 
 def _mmoe(config: Config, known: Known) -> Config:
     """Off; all tasks share the experts that a task of the base mixes."""
-    model = config.model
-    shared = [*model.shared_experts, *model.task_experts]
+    shared = [*config.model.shared_experts, *config.model.task_experts]
     none = ModelConfig().task_experts  # as MMoE takes it
-    changes = {"architecture": ExpertsConfig(name="mmoe"), "levels": 1, "gates": GatesConfig()}
-    changes |= {"shared_experts": shared, "task_experts": none}
-    return _off(config.model_copy(update={"model": model.model_copy(update=changes)}), known)
+    changed = _with_model(
+        config, architecture=ExpertsConfig(name="mmoe"), levels=1, gates=GatesConfig(),
+        shared_experts=shared, task_experts=none,
+    )  # fmt: skip
+    return _off(changed, known)
 
 
 def _architecture(name: str) -> Arm:
@@ -221,8 +225,7 @@ def _architecture(name: str) -> Arm:
 def _wider(config: Config, known: Known) -> Config:
     """Off with twice the shared experts."""
     experts = [e.model_copy(update={"count": 2 * e.count}) for e in config.model.shared_experts]
-    model = config.model.model_copy(update={"shared_experts": experts})
-    return _off(config.model_copy(update={"model": model}), known)
+    return _off(_with_model(config, shared_experts=experts), known)
 
 
 _BORROW = {"mechanism": "borrow"}

@@ -140,6 +140,11 @@ def _features(
     return sections
 
 
+def as_numbers(columns: Sequence[str]) -> dict[str, str]:
+    """Features of an array without names."""
+    return dict.fromkeys(columns, "numeric")
+
+
 def _sections(given: Mapping[str, Any]) -> dict[str, Any]:
     """A kind alone is a section too."""
     return {

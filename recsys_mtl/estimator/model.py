@@ -20,7 +20,14 @@ from sklearn.utils import InputTags, Tags
 from recsys_mtl.config import Config, config_from_mapping, load_config
 from recsys_mtl.data.loader import MemoryLoader
 from recsys_mtl.errors import wrong
-from recsys_mtl.estimator.document import WEIGHT, WHERE, config_of, labels_of, parameters_of
+from recsys_mtl.estimator.document import (
+    WEIGHT,
+    WHERE,
+    as_numbers,
+    config_of,
+    labels_of,
+    parameters_of,
+)
 from recsys_mtl.estimator.evaluation import Evaluation
 from recsys_mtl.metrics.undefined import Undefined
 from recsys_mtl.runs.folder import MODEL
@@ -128,7 +135,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         rows = as_polars(X, "X")
         features = self.features
         if features is None and is_array(X):
-            features = dict.fromkeys(rows.columns, "numeric")
+            features = as_numbers(rows.columns)
         rows = with_labels(rows, y, labels)
         weighted = sample_weight is not None
         if weighted and WEIGHT in rows.columns:

@@ -50,7 +50,7 @@ def test_help_and_schema_need_no_library(arguments: list[str], tmp_path: Path) -
 @pytest.mark.slow  # a fresh process
 def test_compare_needs_neither_torch_nor_mlflow(trained: Any, tmp_path: Path) -> None:
     folder = str(trained[0].run)
-    modules = imported(tmp_path, "compare", folder, folder)
+    modules = imported(tmp_path, "compare", folder, folder, "--no-predict")
     assert not modules & {*HEAVY, "data_synth"}
 
 
