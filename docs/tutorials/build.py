@@ -3,7 +3,7 @@
 `--text NAME ...` keeps the outputs, where only text or the layout of the code has changed.
 
 A tutorial is a Python file whose cells start with `# %%`; the text of a cell `# %% [markdown]` is
-its comment. The notebook next to it is made by this command (`pip install -e '.[docs]'` first),
+its comment. The notebook next to it is made by this command (`make docs` first),
 with RECSYS_MTL_DATA as the tutorials say. Nothing is stored of the machine, the user or the time.
 """
 

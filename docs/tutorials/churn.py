@@ -239,7 +239,7 @@ importance.plot("churn", most=10)
 #
 # ## Keep it, and use it
 #
-# A saved model is a folder. Nothing in it is pickled, so it is safe to load one that others made.
+# A saved model is a folder. Nothing in it is pickled, so loading it runs no code of the folder.
 
 # %%
 model.save("churn_model")
@@ -249,15 +249,15 @@ again.predict(test.head(3)).equals(model.predict(test.head(3)))
 # %% [markdown]
 # ## What to do next
 #
-# The folder of `train` is what all commands take:
+# The folder of `train` is what commands take:
 #
 # ```
 # recsys-mtl predict out/churn --input customers.parquet --output scores.parquet
-# recsys-mtl register out/churn --name churn      # a version in MLflow's registry; then promote
 # recsys-mtl serve out/churn                      # over HTTP, on port 8080
 # ```
 #
 # - Open `out/churn/report.html`.
 # - Let `recsys-mtl init customers.parquet --label Attrition_Flag --out churn.yaml` draft a config for your own table.
-# - [Serving](../serving.md) says how a registered model is promoted, served and rolled back.
+# - [Serving](../serving.md) says how a model is registered (its training has to be tracked: leave out `tracking` above), promoted,
+#   served and rolled back.
 # - The [next tutorial](recommender.ipynb) makes a recommender from impressions.

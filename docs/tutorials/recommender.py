@@ -173,8 +173,8 @@ pl.DataFrame(simple)
 #
 # ## The model
 #
-# `recipe: stream` is what the package takes by itself on all rows: few passes, since a second one already
-# learns ids by heart. Here we ask for it, because the sample is small.
+# `recipe: stream` is what the package takes by itself here: few passes, since a second one already
+# learns ids by heart. We name it so that a smaller sample trains alike.
 
 # %%
 from recsys_mtl import MultiTaskModel
@@ -266,7 +266,7 @@ busiest = test["user_id"].mode(maintain_order=True)[0]
 #   has LightGBM, twelve arms and five seeds.
 # - Candidates. These models rank what they are given; which of all videos to rank is a task of kind
 #   `retrieval`.
-# - Other days. All of this is one week of one service.
+# - Other days. All of this is eleven days of one service.
 #
 # ## What to do next
 #

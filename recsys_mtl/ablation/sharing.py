@@ -79,17 +79,19 @@ def sharing(units: Sequence[UnitResult], rule: Rule) -> Sharing:
         word = _WORDS[verdict(one, alpha=rule.alpha, matters=rule.matters)[0]]
         differences[group], words[group] = one, word
         sentences.append(f"{word} {group}: {_numbers(summary, one, of)}.")
-    each = ", ".join(f"{task} {arm.tasks[task].mean:+.1f}" for task in tasks)
+    each = ", ".join(f"{task} {_points(arm.tasks[task].mean)}" for task in tasks)
     sentences.append(
         f"Task by task: {each}. An epoch of the one network takes {arm.train_ratio:.0%} of theirs."
     )
     return Sharing(differences, words, sentences)
 
 
+def _points(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # not -0.0
+
+
 def _numbers(summary: Summary, one: Difference, tasks: Sequence[str]) -> str:
     labels = sorted(summary.labelled[task] for task in tasks)
     count = " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (labels[0], labels[-1])))
-    return (
-        f"one network for all tasks gains {one.mean:+.1f} points [{one.low:+.1f}, {one.high:+.1f}] "
-        f"over a network a task, in the mean of {', '.join(tasks)} ({count} labelled rows)"
-    )
+    gain = f"{_points(one.mean)} points [{one.low:+.1f}, {one.high:+.1f}]"
+    return f"one network for all tasks gains {gain} over a network a task, in the mean of {', '.join(tasks)} ({count} labelled rows)"

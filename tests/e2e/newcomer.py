@@ -22,6 +22,7 @@ from typing import Any
 import polars
 
 COMMAND = (sys.executable, "-m", "recsys_mtl")
+WAIT_S = 120
 
 
 def run(folder: Path, *words: str) -> None:
@@ -48,10 +49,14 @@ def served(folder: Path, model: str, row: dict[str, Any]) -> dict[str, object]:
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            address = next(
-                word for line in server.stdout for word in line.split() if "http://" in word
-            )
+            words = (word for line in server.stdout for word in line.split())
+            address = next((word for word in words if "http://" in word), None)
+            if address is None:
+                sys.exit("serve ended before it had an address")
+            end = time.monotonic() + WAIT_S
             while not ready(address):
+                if time.monotonic() > end:
+                    sys.exit(f"serve is not ready after {WAIT_S} s")
                 time.sleep(0.2)
             body = json.dumps({"rows": [row]}).encode()
             request = urllib.request.Request(f"{address}/predict", body)
