@@ -94,4 +94,5 @@ def _numbers(summary: Summary, one: Difference, tasks: Sequence[str]) -> str:
     labels = sorted(summary.labelled[task] for task in tasks)
     count = " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (labels[0], labels[-1])))
     gain = f"{_points(one.mean)} points [{one.low:+.1f}, {one.high:+.1f}]"
-    return f"one network for all tasks gains {gain} over a network a task, in the mean of {', '.join(tasks)} ({count} labelled rows)"
+    mean = f"in the mean of {', '.join(tasks)} ({count} labelled rows)"
+    return f"one network for all tasks gains {gain} over a network a task, {mean}"

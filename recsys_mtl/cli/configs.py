@@ -16,7 +16,11 @@ from recsys_mtl.errors import wrong
 
 def configs(
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="new folder to copy them to; else a list")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="new folder to copy them to (`configs`, as their commands have it); else a list",
+        ),
     ] = None,
 ) -> None:
     """List the ready configs, or copy them to a folder."""
@@ -33,7 +37,7 @@ def configs(
     except (OSError, shutil.Error) as error:
         shutil.rmtree(out, ignore_errors=True)
         raise wrong("cannot write", where=f"--out {out}", found=str(error)) from error
-    say(f"{out}: {len(files)} configs; the head of each has its command")
+    say(f"{out}: {len(files)} configs; the head of each has its command, from the folder above")
 
 
 def ready_configs() -> Path:

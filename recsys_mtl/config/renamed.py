@@ -121,7 +121,7 @@ def _matches(
     if not pattern or not isinstance(node, dict | list):
         return
     part, *rest = pattern
-    keys: list[Any] = [part]
+    keys: list[Any] = [part] if isinstance(node, dict) else []
     if part == "*":
         keys = [*(node if isinstance(node, dict) else range(len(node)))]
     if inside:

@@ -112,6 +112,12 @@ def test_mistakes_of_old_keys(city: str, rest: str, problem: str) -> None:
     assert str(error.value) == problem
 
 
+@pytest.mark.parametrize("shape", ["features: {age: [1, 2]}", "features: [1]", "model: [1]"])
+def test_a_list_where_keys_belong_is_a_mistake_of_the_file(shape: str) -> None:
+    with pytest.raises(UserError, match="wrong type"):
+        config_from_yaml(f"name: toy\ndata: {{path: rows}}\n{shape}\n", where="a.yaml")
+
+
 def test_where_the_new_key_is_not_known_the_old_one_is_not_either() -> None:
     with pytest.raises(UserError, match=r"features\.age\.size: unknown key"):
         read(", size: 3")
