@@ -11,6 +11,8 @@ from pydantic import Field
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import TEMPORARY
+from recsys_mtl.folder_lock import HOLDER, LOCK
 
 P = TypeVar("P", bound=Section)
 
@@ -76,11 +78,13 @@ def held_plan(
                 fix="give another --out",
             )  # fmt: skip
         return held
-    if out.is_dir() and any(out.iterdir()):
+    begun = (note.name, LOCK, HOLDER)  # left by a call that was killed before it wrote the note
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if others := [name for name in names if name.partition(TEMPORARY)[0] not in begun]:
         raise wrong(
             "the folder holds other files", where=str(out),
             expected=f"a new or empty folder, or one that the same {kind} has begun",
-            found=min(path.name for path in out.iterdir()), fix="give another --out",
+            found=min(others), fix="give another --out",
         )  # fmt: skip
     return None
 

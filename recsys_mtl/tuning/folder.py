@@ -17,6 +17,7 @@ from typing import Any
 from recsys_mtl.ablation.arms import changed
 from recsys_mtl.ablation.plan import Ablation, as_overrides
 from recsys_mtl.config import Config, dump_config, load_config, yaml_text
+from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.files import atomic_write, remove_folder
 from recsys_mtl.study.plan import changed_keys, held_plan
 from recsys_mtl.tracking.uri import redact_uri
@@ -24,32 +25,41 @@ from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.result import TuningResult
 from recsys_mtl.tuning.search import Trial
 
-REPORT, BEST, FRONT, COMPARE, BASE = (
-    "report.html", "best.yaml", "front", "ablation.yaml", "base.yaml",
+NOTE, REPORT, BEST, FRONT, COMPARE, BASE = (
+    "tuning.yaml", "report.html", "best.yaml", "front", "ablation.yaml", "base.yaml",
 )  # fmt: skip
 _FRESH = {"first": 1000, "count": 12}
 _SAME = ("base", "change", "ready", "space", "metric", "pruner", "seed")
 
 
-def claim(tuning: Tuning, base: Config, out: Path) -> None:
-    """Note in the folder what it is for; trials and minutes may change.
+def require_ours(tuning: Tuning, base: Config, out: Path) -> None:
+    """The folder is new, or of this tuning; trials, minutes and tracking may change.
 
     Raises:
         UserError: it holds another tuning, or other files.
     """
-    note, begun = out / "tuning.yaml", out / BASE
-    text = dump_config(base)
+    begun = out / BASE
 
     def differences(held: Tuning) -> list[str]:
-        keys = changed_keys(held, tuning, _SAME)
-        edited = not keys and begun.exists() and dump_config(load_config(begun)) != text
+        keys = changed_keys(_shown(held), _shown(tuning), _SAME)
+        edited = not keys and begun.exists() and _untracked(load_config(begun)) != _untracked(base)
         return [*keys, *(["content of the base config"] if edited else [])]
 
-    held_plan(tuning, note, same="the same base, space, metric, pruner and seed",
+    held_plan(tuning, out / NOTE, same="the same base, space, metric, pruner and seed",
               differences=differences)  # fmt: skip
-    if not begun.exists():
-        atomic_write(begun, text)
-    atomic_write(note, yaml_text.dump(tuning.model_dump() | {"tracking": _public(tuning)}))
+
+
+def claim(tuning: Tuning, base: Config, out: Path) -> None:
+    """Note in the folder, which is locked, what it is for.
+
+    Raises:
+        UserError: as `require_ours`.
+    """
+    require_ours(tuning, base, out)
+    note = _shown(tuning).model_dump() | {"tracking": _public(tuning)}
+    atomic_write(out / NOTE, yaml_text.dump(note))  # first: a folder without it is not ours
+    if not (out / BASE).exists():
+        atomic_write(out / BASE, dump_config(base))
 
 
 def without_credentials(config: Config) -> Config:
@@ -58,6 +68,14 @@ def without_credentials(config: Config) -> Config:
     if uri is None or redact_uri(uri) == uri:
         return config
     return changed(config, ["tracking.uri=null"], "tracking")
+
+
+def _shown(tuning: Tuning) -> Tuning:
+    return tuning.model_copy(update={"change": tuning.changes})
+
+
+def _untracked(config: Config) -> str:
+    return dump_config(config.model_copy(update={"tracking": TrackingConfig()}))
 
 
 def _public(tuning: Tuning) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Tuning(Section):
     tracking: TrackingConfig = TrackingConfig()
 
     @property
+    def changes(self) -> dict[str, Any]:
+        """`change` but for where runs are tracked: that may hold a password."""
+        return {key: value for key, value in self.change.items() if not _tracks(key)}
+
+    @property
     def spaces(self) -> tuple[str, ...]:
         """Names of the ready-made spaces in use."""
         return tuple(self.ready) if self.ready or self.space else USUAL
@@ -90,10 +95,11 @@ def _tuning(path: Path, text: str, overrides: Sequence[str], chosen: Sequence[st
             Tuning, text, where=str(path), overrides=words, check=_contradictions
         )
     config = load_config(path, overrides)
+    change = dict(map(_assigned, overrides))
     values = {
         "name": config.name,
         "base": str(path),
-        "change": dict(map(_assigned, overrides)),
+        "change": {key: value for key, value in change.items() if not _tracks(key)},
         "tracking": config.tracking.model_dump(),
     }
     return section_from_yaml(
@@ -104,6 +110,10 @@ def _tuning(path: Path, text: str, overrides: Sequence[str], chosen: Sequence[st
 def _assigned(override: str) -> tuple[str, Any]:
     name, _, value = override.partition("=")
     return name.strip(), yaml_text.parse(value, override).data
+
+
+def _tracks(key: str) -> bool:
+    return key.strip().startswith("tracking.")
 
 
 def _contradictions(tuning: Tuning) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ _STARTUP = 5
 """Complete trials before the median prunes."""
 _RANDOM = 10
 """Trials that are drawn at random before the sampler learns from them."""
-_REASON, _SECONDS, _FACTS = "reason", "seconds", "facts"
+_REASON, _SECONDS, _FACTS, _INDEX = "reason", "seconds", "facts", "index"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -46,6 +46,7 @@ class Trial:
 
     Attributes:
         number: from 0.
+        index: from 0, of the draw; a killed trial's is drawn again.
         state: `failed` counts for the budget, `killed` does not.
         params: config path -> value.
         values: by objective; empty unless complete.
@@ -55,6 +56,7 @@ class Trial:
     """
 
     number: int
+    index: int
     state: State
     params: Mapping[str, Any]
     values: Mapping[str, float] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Search:
         larger_is_better: of each objective.
         pruner: its name.
         seed: of the search.
-        index: trials that count and came before.
+        index: of the draw.
         warmup: epochs after which nothing is pruned yet.
     """
 
@@ -124,7 +126,7 @@ class Search:
         warmup: int = 1,
     ) -> None:
         self._space, self._objectives = space, tuple(larger_is_better)
-        self._path = folder / FILE
+        self._path, self._index = folder / FILE, index
         drawn = (seed * 1_000_003 + index) % 2**32
         try:
             self._study = optuna.create_study(
@@ -150,11 +152,24 @@ class Search:
                      fix=fix)  # fmt: skip
 
     def ask(self, first: Mapping[str, Drawn] | None = None) -> Asked:
-        """Begin a trial; with `first` one of these values."""
-        if first is not None:
-            self._study.enqueue_trial(dict(first))
+        """Begin a trial; with `first` one of these values.
+
+        Raises:
+            UserError: earlier trials have other choices of a key.
+        """
+        if first is not None:  # Optuna's queue would hand them to any process
+            with warnings.catch_warnings(action="ignore"):  # that the class is experimental
+                fixed = optuna.samplers.PartialFixedSampler(dict(first), self._study.sampler)
+            self._study.sampler = fixed
         own = {key: _distribution(one) for key, one in self._space.items()}
-        return Asked(self._study, self._study.ask(own), self._space)
+        try:
+            trial = self._study.ask(own)
+        except ValueError as error:
+            what, expected = "the tuning's study is of another space", "the space it was begun with"
+            raise wrong(what, where=str(self._path), expected=expected, found=error,
+                        fix="give another --out") from error  # fmt: skip
+        trial.set_user_attr(_INDEX, self._index)
+        return Asked(self._study, trial, self._space)
 
     def trials(self) -> list[Trial]:
         """Those that have ended, in their order."""
@@ -163,11 +178,8 @@ class Search:
 
     def end_running(self) -> int:
         """End trials that nobody works on any more; how many."""
-        states = (TrialState.RUNNING, TrialState.WAITING)
-        left = self._study.get_trials(deepcopy=False, states=states)
+        left = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         for trial in left:
-            if trial.state == TrialState.WAITING:  # a trial that is begun is that one
-                self._study.ask()
             self._study.tell(trial.number, state=TrialState.FAIL)
         return len(left)
 
@@ -206,6 +218,7 @@ class Search:
         values = trial.values if state == "complete" else ()
         return Trial(
             number=trial.number,
+            index=trial.user_attrs.get(_INDEX, trial.number),
             state=state,
             params=decoded(self._space, trial.params),
             values=dict(zip(self._objectives, values or (), strict=False)),

@@ -22,6 +22,9 @@ from recsys_mtl.errors import Problem, UserError, did_you_mean, relocated
 _DIGITS = 6
 """Of a number that is drawn: more mean nothing, and a config is read by people."""
 
+_NEVER = ("name", "seed", "tracking")
+"""Keys that change no model, or the rows that trials are compared on."""
+
 
 class FloatRange(Section):
     """A number."""
@@ -60,6 +63,9 @@ Drawn = float | int | str
 
 def findings(path: KeyPath, key: str, one: FloatRange | IntRange | Choices) -> Iterator[Finding]:
     """What is wrong with a parameter, whatever the config."""
+    if key.partition(".")[0] in _NEVER:
+        yield Finding(path, "not a key to tune", "keys of the model and its training")
+        return
     if isinstance(one, Choices):
         texts = [json.dumps(choice, sort_keys=True) for choice in one.choices]
         if len(set(texts)) < 2:
@@ -74,7 +80,7 @@ def findings(path: KeyPath, key: str, one: FloatRange | IntRange | Choices) -> I
         yield Finding(path, "an empty range", "low below high", ends)
     elif one.log and one.low <= 0:
         yield Finding((*path, "low"), "log needs positive values", "more than 0", f"{one.low:g}")
-    elif one.log and one.step not in (None, 1):
+    elif one.log and one.step != (1 if isinstance(one, IntRange) else None):
         yield Finding(
             (*path, "step"), "log and step exclude each other", fix="leave one of them out"
         )
@@ -128,8 +134,7 @@ def _incomparable(base: Config, config: Config, key: str, metrics: Sequence[str]
     if tested_on(config) != tested_on(base) or config.evaluation != base.evaluation:
         expected = "keys of the model and its training"
         return Problem("changes what trials are compared on", where, expected)
-    section, *_, last = key.split(".")
-    if section == "tasks" and last != "weight" and "loss" in metrics:
+    if key.startswith("tasks.") and not key.endswith(".weight") and "loss" in metrics:
         fix = "choose metric: TASK/METRIC or per_task"
         return Problem("losses of different kinds cannot be compared", where, fix=fix)
     return None

@@ -54,7 +54,7 @@ class Work:
     seed: int
 
     def search(self, index: int = 0) -> Search:
-        """The study, to draw the trial after `index` others that count."""
+        """The study, to draw the trial of that index."""
         directions = {one.name: one.larger_is_better for one in self.objectives}
         # A low rate is behind in the first epochs, and may be ahead in the end
         warmup = max(1, self.base.training.epochs // 10)
@@ -74,11 +74,11 @@ class PrunedError(Exception):
 
 
 def run_trial(work: Work, index: int, *, threads: int | None = None, fit: Fit | None = None) -> int:
-    """Run the trial that comes after `index` others that count, and give its number.
+    """Run the trial of that index, the base's own values at 0, and give its number.
 
     Args:
         work: the tuning.
-        index: of the trial.
+        index: of the draw.
         threads: CPU threads, where the config names none.
         fit: trains; the package's training unless a test has its own.
 

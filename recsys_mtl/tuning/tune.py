@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ from recsys_mtl.reports.page import Page
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.tracking.open import open_run
 from recsys_mtl.tracking.run import Run
-from recsys_mtl.tuning.folder import REPORT, claim, without_credentials, write_configs
+from recsys_mtl.tuning.folder import (
+    REPORT,
+    claim,
+    require_ours,
+    without_credentials,
+    write_configs,
+)
 from recsys_mtl.tuning.objective import objectives
 from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.ready import ready_space
@@ -81,8 +88,9 @@ def tune(
     if first is None:
         log.warning("the base's own values are outside of the space: they are not tried")
     work = Work(out, base, space, aims, first, tuning.pruner, tuning.seed)
-    claim(tuning, base, out)
+    require_ours(tuning, base, out)
     with locked(out):
+        claim(tuning, base, out)
         repair(out)
         search = work.search()
         if search.end_running():
@@ -112,7 +120,8 @@ def _tune(
     out = work.folder
     tags = {"job": "tune", "config_hash": config_hash(work.base)}
     with _open(tuning, tuning.name, tags, out) as tracked:
-        tracked.params(flat(tuning.model_dump(exclude={"tracking"})))
+        shown = tuning.model_dump(exclude={"tracking"}) | {"change": tuning.changes}
+        tracked.params(flat(shown))
         interrupted = _search(tuning, work, tracked, processes, fit)
         result = _result(tuning, work)
         _require_some(result, work, interrupted)
@@ -153,14 +162,16 @@ def _search(tuning: Tuning, work: Work, tracked: Run, processes: int, fit: Fit |
     try:
         if processes == 1:
             while budget.allows(0):
-                ended(run_trial(work, budget.counted, fit=fit))
+                ended(run_trial(work, budget.index(), fit=fit))
         else:
             _fan_out(work, budget, processes, ended)
     except KeyboardInterrupt:
+        repair(work.folder)
         budget.spend()
         search.end_running()
         return True
     except BrokenProcessPool as error:
+        repair(work.folder)
         search.end_running()
         what, fix = "a process of a trial was killed", "give fewer --processes, if memory was short"
         raise wrong(
@@ -171,16 +182,16 @@ def _search(tuning: Tuning, work: Work, tracked: Run, processes: int, fit: Fit |
 
 def _fan_out(work: Work, budget: _Budget, processes: int, ended: Callable[[int], None]) -> None:
     threads = max(1, (os.cpu_count() or 1) // processes)
-    index, waiting = budget.counted, set[Future[int]]()
+    running = dict[Future[int], int]()
     with worker_pool(processes) as pool:
         while True:
-            while len(waiting) < processes and budget.allows(len(waiting)):
-                waiting.add(pool.submit(partial(run_trial, work, index, threads=threads)))
-                index += 1
-            if not waiting:
+            while len(running) < processes and budget.allows(len(running)):
+                index = budget.index(running.values())
+                running[pool.submit(partial(run_trial, work, index, threads=threads))] = index
+            if not running:
                 return
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
                 ended(future.result())
 
 
@@ -195,6 +206,11 @@ class _Budget:
     def counted(self) -> int:
         """Trials that count."""
         return len(self._trials())
+
+    def index(self, running: Iterable[int] = ()) -> int:
+        """The smallest that no trial has that counts or runs."""
+        taken = {trial.index for trial in self._trials()} | set(running)
+        return next(index for index in count() if index not in taken)
 
     def allows(self, running: int) -> bool:
         """Whether another trial may begin while so many run."""

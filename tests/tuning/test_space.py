@@ -13,7 +13,7 @@ from recsys_mtl.tuning import load_tuning
 from recsys_mtl.tuning.objective import objectives
 from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.ready import READY, ready_space
-from recsys_mtl.tuning.space import check_space, decoded, encoded
+from recsys_mtl.tuning.space import Choices, check_space, decoded, encoded
 from tests.toy import Toy
 
 FLOAT = {"kind": "float", "low": 0.0, "high": 0.5}
@@ -35,6 +35,16 @@ def plan(tmp_path: Path, **keys: Any) -> Tuning:
         (
             {"space": {"a.b": {"kind": "int", "low": 1, "high": 9, "log": True, "step": 2}}},
             "log and step exclude each other",
+        ),
+        (
+            {"space": {"a.b": FLOAT | {"low": 0.1, "log": True, "step": 1.0}}},
+            "log and step exclude",
+        ),
+        ({"space": {"seed": {"kind": "int", "low": 0, "high": 3}}}, r"space\.seed: not a key to"),
+        ({"space": {"name": {"kind": "choice", "choices": ["a", "b"]}}}, "not a key to tune"),
+        (
+            {"space": {"tracking.uri": {"kind": "choice", "choices": ["a", "b"]}}},
+            "not a key to tune",
         ),
         ({"space": {"a.b": {"kind": "choice", "choices": [1]}}}, "nothing to choose"),
         ({"space": {"a.b": {"kind": "choice", "choices": [1, 2, 1]}}}, "same value twice"),
@@ -92,6 +102,11 @@ def test_losses_may_differ_where_a_metric_is_compared(tmp_path: Path, shared_toy
         tmp_path, space={"tasks.click.loss": losses, "tasks.buy.weight": FLOAT | {"low": 0.1}}
     )
     check_space(shared_toy.config(), space.space, ["click/auc"])
+
+
+def test_a_key_without_a_dot(shared_toy: Toy) -> None:
+    whole = Choices(kind="choice", choices=[{"name": "sum"}])
+    check_space(shared_toy.config(), {"combiner": whole}, ["loss"])
 
 
 @pytest.mark.slow  # reads the config a hundred times

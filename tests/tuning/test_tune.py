@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,17 @@ from optuna.storages.journal import JournalFileBackend
 
 from recsys_mtl.ablation.plan import load_ablation
 from recsys_mtl.config import load_config
+from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.files import atomic_write
+from recsys_mtl.folder_lock import locked
 from recsys_mtl.tracking.run import NullRun
-from recsys_mtl.tuning import tune
+from recsys_mtl.tuning import search, tune
 from recsys_mtl.tuning.search import FILE
+from recsys_mtl.tuning.space import Choices
 from tests.tuning.conftest import DROPOUT, RATE, Bench, FakeFit, loss
+
+engine: Any = sys.modules["recsys_mtl.tuning.tune"]  # the package has its function by that name
 
 
 def params(result: dict[str, Any]) -> list[Any]:
@@ -74,6 +84,113 @@ def test_a_killed_process_leaves_a_trial_that_does_not_count(bench: Bench) -> No
     result = bench.run(FakeFit(), trials=3)
     assert params(result) == expected
     assert [trial["number"] for trial in result["trials"]] == [0, 1, 3]
+
+
+def test_a_trial_that_was_killed_between_others_is_drawn_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_RANDOM", 10)
+    expected = params(bench.run(FakeFit(), trials=4))
+    bench.out = bench.out.with_name("killed")
+    ended = iter((1, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._Budget, "index", lambda self: next(ended))
+        assert bench.run(FakeFit(), trials=2)["base"] is None
+    result = bench.run(FakeFit(), trials=4)
+    assert params(result) == [expected[index] for index in (1, 3, 0, 2)]
+    assert result["base"] == 2
+
+
+def test_processes_get_the_indices_that_no_trial_has(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pool:
+        def submit(self, work: Any) -> Future[int]:
+            given.append(work.args[1])
+            return futures[len(given) - 1]
+
+    given, futures = list[int](), [Future[int]() for _ in range(2)]
+    for future in futures:
+        future.set_result(0)
+    monkeypatch.setattr(engine, "worker_pool", lambda processes: nullcontext(Pool()))
+    ended = iter((1, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._Budget, "index", lambda self: next(ended))
+        bench.run(FakeFit(), trials=2)
+    monkeypatch.setattr(engine._Budget, "allows", lambda self, running: len(given) < 2)
+    tune(bench.plan(trials=5), bench.out, processes=2)
+    assert given == [0, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenProcessPool])
+def test_what_killed_workers_left_is_repaired(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    bench.run(FakeFit(), trials=1)
+    journal = bench.out / FILE
+    lock = Path(f"{journal}.lock")
+
+    def killed(*_: Any) -> None:
+        lock.symlink_to(journal)
+        journal.write_bytes(journal.read_bytes() + b'{"op_code": 4, "wor')
+        raise error
+
+    monkeypatch.setattr(engine, "_fan_out", killed)
+    if error is KeyboardInterrupt:
+        assert tune(bench.plan(trials=2), bench.out, processes=2)["interrupted"]
+    else:
+        with pytest.raises(UserError, match="a process of a trial was killed"):
+            tune(bench.plan(trials=2), bench.out, processes=2)
+    assert not lock.is_symlink()
+    assert all(json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1])
+    assert bench.run(FakeFit(), trials=2)["counts"]["complete"] == 2
+
+
+def test_a_study_of_other_choices_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ready(choices: list[Any]) -> Any:
+        return lambda names, base: {DROPOUT: Choices(kind="choice", choices=choices)}
+
+    monkeypatch.setattr(engine, "ready_space", ready([0.1, 0.2]))
+    keys = {"space": {}, "ready": ["regularization"]}
+    bench.run(FakeFit(), trials=1, **keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "ready_space", ready([0.1, 0.2, 0.3]))
+        with pytest.raises(UserError, match=r"study is of another space; .*-> give another --out"):
+            bench.run(FakeFit(), trials=2, **keys)
+    assert bench.run(FakeFit(), trials=2, **keys)["counts"]["complete"] == 2
+
+
+def test_a_busy_folder_is_left_as_it_is(bench: Bench) -> None:
+    with locked(bench.out):
+        names = sorted(path.name for path in bench.out.iterdir())
+        with pytest.raises(UserError, match="another job writes there"):
+            bench.run(FakeFit())
+        assert sorted(path.name for path in bench.out.iterdir()) == names
+    bench.run(FakeFit(), trials=1)
+    with locked(bench.out), pytest.raises(UserError, match="another job writes there"):
+        bench.run(FakeFit(), trials=9)
+    assert yaml.safe_load((bench.out / "tuning.yaml").read_text())["trials"] == 1
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_folder_of_a_call_that_was_killed_as_it_began(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    def killed(path: Path, text: str) -> None:
+        if path.name == ("tuning.yaml", "base.yaml")[written]:
+            path.with_name(f"{path.name}.tmp-1-0").touch()
+            raise KeyboardInterrupt
+        atomic_write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recsys_mtl.tuning.folder.atomic_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(FakeFit())
+    assert (bench.out / "tuning.yaml").exists() == bool(written)
+    for name in ("_lock", "_lock.json"):
+        (bench.out / name).touch()
+    assert bench.run(FakeFit())["counts"]["complete"] == 3
+    assert (bench.out / "base.yaml").exists()
 
 
 def test_a_full_disk_ends_it_and_the_same_call_resumes(
@@ -173,8 +290,10 @@ def test_no_file_holds_a_password(bench: Bench) -> None:
     tracking = {"enabled": False, "uri": "postgresql://me:secret@host/mlflow"}
     base = bench.path.with_name("toy.yaml")
     base.write_text(yaml.safe_dump(yaml.safe_load(base.read_text()) | {"tracking": tracking}))
-    bench.run(FakeFit(), trials=3, tracking=tracking)
-    bench.run(FakeFit(), trials=4, tracking=tracking)
+    change = {"tracking.uri": tracking["uri"], "training.epochs": 3}
+    bench.run(FakeFit(), trials=3, tracking=tracking, change=change)
+    change["tracking.uri"] = "sqlite:///other.db"
+    bench.run(FakeFit(), trials=4, tracking=tracking, change=change)
     texts = {path.name: path.read_text() for path in bench.out.iterdir()}
     assert {"base.yaml", "best.yaml", "ablation.yaml", "tuning.yaml"} <= texts.keys()
     assert not [name for name, text in texts.items() if "secret" in text]
@@ -195,8 +314,12 @@ def test_only_epochs_with_a_value_are_compared(bench: Bench) -> None:
 def test_a_run_s_own_config_is_a_tuning(bench: Bench) -> None:
     from recsys_mtl.tuning import load_tuning
 
-    words, options = ["training.epochs=3"], {"ready": ["rates"], "trials": 2}
+    words = ["training.epochs=3", "tracking.uri=http://me:secret@host"]
+    options = {"ready": ["rates"], "trials": 2}
     plan = load_tuning(bench.path.with_name("toy.yaml"), words, options)
+    assert plan.change == {"training.epochs": 3}
+    assert plan.tracking.uri == "http://me:secret@host"
+    plan = plan.model_copy(update={"tracking": TrackingConfig(enabled=False)})
     fit = FakeFit()
     result = tune(plan, bench.out, fit=fit)
     assert fit.seen[1].training.epochs == 3
@@ -231,9 +354,12 @@ def test_trials_are_nested_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
         runs.append(Recorded(name, tags))
         return runs[-1]
 
-    monkeypatch.setattr(sys.modules["recsys_mtl.tuning.tune"], "open_run", open_run)
-    result = bench.run(FakeFit(), trials=3)
+    monkeypatch.setattr(engine, "open_run", open_run)
+    change = {"tracking.uri": "http://me:secret@host", "training.epochs": 3}
+    result = bench.run(FakeFit(), trials=3, change=change)
     parent, first, last = runs
+    assert parent.values["change.training.epochs"] == 3
+    assert "secret" not in str(parent.values)
     assert parent.files == ["best.yaml", "ablation.yaml", "report.html", "result.json"]
     assert parent.values["best/loss 0"] == result["trials"][result["best"]]["values"]["loss"]
     assert parent.values["trials"] == 3
