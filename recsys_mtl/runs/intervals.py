@@ -30,14 +30,16 @@ class Rivals:
 
     Args:
         scores: of the model, on the test rows.
+        kinds: of the tasks.
         seed: of the draws.
 
     Attributes:
         rows: see `drawn`.
-        predictions: by name and task, of these rows.
+        predictions: by name and task, of these rows, in the form that metrics take.
     """
 
-    def __init__(self, scores: Scores, seed: int) -> None:
+    def __init__(self, scores: Scores, kinds: Mapping[str, str], seed: int) -> None:
+        self._labels, self._kinds = scores.labels, kinds
         self._count = len(scores.weights)
         self.rows = drawn(scores, seed)
         self.predictions: dict[str, dict[str, Array]] = {}
@@ -45,7 +47,7 @@ class Rivals:
     def keep(self, name: str, predictions: Mapping[str, Array | Undefined]) -> None:
         """Keep a baseline's predictions, by task one a test row, in the label's unit."""
         self.predictions[name] = {
-            task: values[self.rows[0]]
+            task: kind_of(self._kinds[task]).for_metrics(self._labels[task], values)[self.rows[0]]
             for task, values in predictions.items()
             if not isinstance(values, Undefined) and len(values) == self._count
         }

@@ -189,7 +189,8 @@ def _train(
             return {"interrupted": interrupted}
         others, boosted, rivals = Baselines(), dict[str, Boosted](), None
         if boosting is not None and not interrupted:
-            rivals = Rivals(test, config.seed)
+            kinds = {task.name: task.kind for task in evaluator.tasks}
+            rivals = Rivals(test, kinds, config.seed)
             named = run_baselines(config, prepared, boosting, boosted.__setitem__, rivals.keep)
             interrupted = not _finished(named, others)
         result = envelope(JOB, started=started, config_hash=config_hash(config))

@@ -77,7 +77,7 @@ def test_baselines_are_measured_on_the_same_resamples(rng: np.random.Generator) 
     good = labels + rng.normal(0, 1.5, 400)
     given = scores({"click": labels}, {"click": good})
     predictions = {"same": good, "rank": np.exp(good), "chance": rng.normal(size=400)}
-    rivals = Rivals(given, 3)
+    rivals = Rivals(given, {"click": "binary"}, 3)
     for name, values in predictions.items():
         rivals.keep(name, {"click": values})
     rivals.keep("other rows", {"click": good[:100]})
@@ -99,3 +99,21 @@ def test_baselines_are_measured_on_the_same_resamples(rng: np.random.Generator) 
     width = apart["high"] - apart["low"]
     assert width < chance["high"] - chance["low"] + same["high"] - same["low"]
     assert others["other rows"]["click"]["auc"] == others["none"]["click"]["auc"] == {"value": 0.5}
+
+
+def test_a_baseline_that_scores_all_items_is_ranked(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 5, 200).astype(float)
+    labels[::9] = np.nan
+    ranks = rng.integers(1, 5, 200).astype(float)
+    given, kinds = scores({"item": labels}, {"item": ranks}), {"item": "retrieval"}
+    popularity = np.broadcast_to(np.array([0.0, 0.4, 0.3, 0.2, 0.1]), (200, 5))
+    rivals = Rivals(given, kinds, 3)
+    rivals.keep("constant", {"item": popularity})
+    known = labels[~np.isnan(labels)]
+    mrr = float(np.mean([0 if item == 0 else 1 / item for item in known]))
+    model = {"item": {"mrr": {"value": float((1 / ranks[~np.isnan(labels)]).mean())}}}
+    others = {"constant": {"item": {"mrr": {"value": mrr}}}}
+    add_intervals(model, kinds, given, seed=3, rivals=rivals, baselines=others)
+    entry = others["constant"]["item"]["mrr"]
+    assert entry["low"] < mrr < entry["high"]
+    assert rivals.predictions["constant"]["item"].shape == (200,)

@@ -189,6 +189,8 @@ def test_baselines_leave_out_what_needs_other_tasks(
     assert all(epoch is not None for epoch in conflicts_of(result))
     click = result["baselines"]["single_task"]["click"]["log_loss"]
     assert math.isfinite(click["value"])
+    difference = result["baselines"]["constant"]["item"]["mrr"]["difference"]
+    assert difference["low"] < difference["value"] < difference["high"]
 
 
 @pytest.mark.slow  # eight trainings
