@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from recsys_mtl.ablation.plan import load_ablation
-from recsys_mtl.ablation.summary import Rule, Summary, summarize
+from recsys_mtl.ablation.summary import Rule, Summary, over_tasks, summarize
 from recsys_mtl.ablation.unit import ArmUnit
 from recsys_mtl.metrics.differences import Difference, verdict
 from recsys_mtl.study.unit import UnitResult, stored
@@ -57,16 +55,6 @@ def sharing(units: Sequence[UnitResult], rule: Rule) -> Sharing:
     """
     summary = summarize(units, (ALONE, SHARED), rule)
     arm, tasks = summary.arms[SHARED], [*summary.kinds]
-    key = "true_scores" if summary.against_truth else "scores"
-    scores = {
-        name: {
-            u["seed"]: [float(u[key][task]) for task in tasks] for u in units if u["arm"] == name
-        }
-        for name in (ALONE, SHARED)
-    }
-    gains = 100 * np.array(
-        [np.subtract(scores[SHARED][seed], alone) for seed, alone in scores[ALONE].items()]
-    )  # (seeds, tasks)
     groups = {
         "where labels are few": summary.few,
         "where they are not": [task for task in tasks if task not in summary.few],
@@ -75,7 +63,7 @@ def sharing(units: Sequence[UnitResult], rule: Rule) -> Sharing:
     for group, of in groups.items():
         if not of:
             continue
-        one = rule.difference(gains[:, [tasks.index(task) for task in of]].mean(axis=1).tolist())
+        one = over_tasks([*arm.points.values()], of, rule)
         word = _WORDS[verdict(one, alpha=rule.alpha, matters=rule.matters)[0]]
         differences[group], words[group] = one, word
         sentences.append(f"{word} {group}: {_numbers(summary, one, of)}.")

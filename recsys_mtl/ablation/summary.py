@@ -162,7 +162,7 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     short = receivers(torch.tensor([*effective.values()])).tolist()
     few = [task for task, is_short in zip(effective, short, strict=True) if is_short]
     gains = {name: _gains(own, scores[arms[0]]) for name, own in scores.items()}
-    overall = {n: _over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
+    overall = {n: over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
     overall = corrected(overall) if rule.holm else overall
     return Summary(
         reference=arms[0],
@@ -226,7 +226,7 @@ def _arm(
         reached=_means([_reached(unit) for unit in units]),
         tasks=tasks,
         overall=overall,
-        few=_over_tasks(own.gains, few, rule) if few and others else None,
+        few=over_tasks(own.gains, few, rule) if few and others else None,
         relative=mean_known(relative),
         word=word,
         sentence=sentence,
@@ -285,7 +285,7 @@ def _by_task(
     return corrected({task: rule.difference([gain[task] for gain in gains]) for task in tasks})
 
 
-def _over_tasks(
+def over_tasks(
     gains: Sequence[Mapping[str, float]], tasks: Sequence[str], rule: Rule
 ) -> Difference:
     """Of the mean over those tasks that both have a score of."""

@@ -108,9 +108,9 @@ class Batch:
         )
 
     def mixed(self, names: Collection[str], other: Batch) -> Batch:
-        """The same rows, with those features of the rows of another batch, as many. On the CPU."""
+        """The same rows, with those features (no labels) of another batch, as long. On the CPU."""
         blocks = {
-            layout: block.mixed(names, other.blocks[layout])
+            layout: block if layout == ItemIds.layout else block.mixed(names, other.blocks[layout])
             for layout, block in self.blocks.items()
         }
         return replace(self, blocks=blocks)

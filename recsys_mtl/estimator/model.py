@@ -325,7 +325,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             raise wrong(f"{what} as input", where="X")
 
     def _labelled(self, X: Frame, y: Any, sample_weight: Any) -> pl.DataFrame:
-        """Rows with labels, and weights where the model has them."""
+        """Rows with labels, at least one, and weights where the model has them."""
         predictor = self._fitted()
         self._require_as_many(X)
         labels = [label.column for label in predictor.preprocessor.labels.values()]
@@ -337,13 +337,13 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
                 raise wrong("the model has no row weights", where="sample_weight", fix=fix)
         elif sample_weight is not None or weight not in rows.columns:
             rows = with_weight(rows, sample_weight, weight)
+        if not rows.height:
+            raise wrong("no rows", where="X", expected="at least one")
         return rows
 
     def _scores(self, rows: pl.DataFrame) -> Scores:
         predictor = self._fitted()
         config, preprocessor = predictor.config, predictor.preprocessor
-        if not rows.height:
-            raise wrong("no rows", where="X", expected="at least one")
         batch = preprocessor.encode(rows)
         size = config.training.batch_size
         loader = MemoryLoader(batch, batch_size=size, shuffle=False, seed=0)

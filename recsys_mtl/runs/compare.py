@@ -26,6 +26,7 @@ _PAIRED = (
     "others on the same test rows are above 0 (below, where less is better). Without a star these "
     "test rows decide nothing."
 )
+_DRAWN = " Differences are measured on {:,} drawn test rows, metrics on all rows."
 _APART = (
     "* ahead in a main metric, or one within lists: its 95 % interval overlaps with no other's. "
     "Without a star these test rows decide nothing."
@@ -61,9 +62,10 @@ def compare(
     shown = _shown(trained)
     metrics = {key: [run.metric(*key) for run in trained] for key in shown}
     rule, pairs = _paired(trained, shown, predict) if same else (_OTHER_ROWS, None)
-    stars = {}
+    stars: dict[Key, int | None] = {}
     if pairs is not None:
-        stars = {key: pair.ahead() for key, pair in pairs.items()}
+        first = {key: pair.ahead() for key, pair in pairs.items()}
+        stars = {key: i for key, i in first.items() if i in best(metrics[key], key[1])}
     elif same:
         intervals = {key: [run.interval(*key) for run in trained] for key in shown}
         stars = {key: ahead(metrics[key], intervals[key], key[1]) for key in shown}
@@ -100,7 +102,9 @@ def _paired(
     from recsys_mtl.runs.paired import paired  # torch takes seconds to import
 
     try:
-        return _PAIRED, paired(runs, shown)
+        pairs = paired(runs, shown)
+        drawn = {pair.drawn for pair in pairs.values() if pair.drawn}
+        return _PAIRED + "".join(map(_DRAWN.format, drawn)), pairs
     except UserError as error:
         log.warning("differences are not paired: %s", error)
         return f"{_APART} Not paired: {error}.", None

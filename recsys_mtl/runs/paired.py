@@ -43,11 +43,13 @@ class Paired:
         name: of the metric.
         values: (M,) on the rows.
         draws: (D, M) on their resamples.
+        drawn: so many of the test rows are these; 0: all.
     """
 
     name: str
     values: Floats
     draws: Floats
+    drawn: int = 0
 
     def difference(self, run: int, to: int) -> Interval:
         """A run's metric less another's, with its 95 % interval."""
@@ -97,7 +99,8 @@ def paired(
         if score is not None:
             functions[task, name] = score
     draws = resampled(functions, weights, resamples=RESAMPLES, seed=config.seed, clusters=clusters)
-    return {key: Paired(key[1], of(weights), draws[key]) for key, of in functions.items()}
+    count = len(keep) if len(keep) < len(scores[0].weights) else 0
+    return {key: Paired(key[1], of(weights), draws[key], count) for key, of in functions.items()}
 
 
 def _model(run: Trained) -> Predictor:

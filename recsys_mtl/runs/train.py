@@ -40,12 +40,7 @@ from recsys_mtl.reports.results import ResultTable, boosting_note
 from recsys_mtl.runs.checkpointing import RunCheckpoints
 from recsys_mtl.runs.compare_baselines import baselines as run_baselines
 from recsys_mtl.runs.csv_tables import Baselines
-from recsys_mtl.runs.folder import (
-    JOB,
-    MODEL,
-    require_space,
-    training_folder,
-)
+from recsys_mtl.runs.folder import JOB, MODEL, REPORT, require_space, training_folder
 from recsys_mtl.runs.importance import SampledLoader
 from recsys_mtl.runs.intervals import Rivals
 from recsys_mtl.runs.measured import (
@@ -189,14 +184,15 @@ def _train(
             return {"interrupted": interrupted}
         others, boosted, rivals = Baselines(), dict[str, Boosted](), None
         if boosting is not None and not interrupted:
-            kinds = {task.name: task.kind for task in evaluator.tasks}
-            rivals = Rivals(test, kinds, config.seed)
+            rivals = Rivals(test, {t.name: t.kind for t in evaluator.tasks}, config.seed)
             named = run_baselines(config, prepared, boosting, boosted.__setitem__, rivals.keep)
             interrupted = not _finished(named, others)
         result = envelope(JOB, started=started, config_hash=config_hash(config))
         result |= _result(config, prepared, fitted, test, others, rivals) | _boosting(boosted)
         result |= {} if fitted.taken is None else {"warm_start": fitted.taken.to_json()}
         result |= {"interrupted": interrupted, "mlflow": _tracked(tracked)}
+        if (out / REPORT).is_file():
+            (out / REPORT).unlink()  # of an earlier run
         write_result(out, result)
         if report is not None:
             report(tracked, config, fitted, test, rows, result)

@@ -75,7 +75,8 @@ def _of_numbers(rows: NDArray[Any], where: str) -> pl.DataFrame:
     if not rows.shape[1]:
         shape = f"0 feature(s) (shape={rows.shape}) while a minimum of 1 is required."
         raise wrong("no columns", where=where, found=shape)
-    numbers = np.ascontiguousarray(rows, np.float64)
+    kept = rows.dtype.newbyteorder("=") if rows.dtype.kind in "iu" else np.float64  # exact ids
+    numbers = np.ascontiguousarray(rows, kept)
     names = [f"x{index}" for index in range(rows.shape[1])]
     return pl.DataFrame(numbers, schema=names, orient="row", nan_to_null=True)
 
@@ -158,13 +159,13 @@ def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:
     """Rows with a column of weights; 1 where there are none.
 
     Raises:
-        UserError: there are not as many weights as rows.
+        UserError: there are not as many weights as rows, or all are zero.
     """
     values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
-    if weight is not None and len(values) and not values.any():
-        fix = "leave it out, or give rows that count a weight above zero"
-        raise wrong("every weight is zero", where="sample_weight", fix=fix)
     if values.shape != (rows.height,):
         expected, found = f"{rows.height} numbers", f"shape {values.shape}"
         raise wrong("row weights", where="sample_weight", expected=expected, found=found)
+    if len(values) and not values.any():
+        fix = "leave it out, or give rows that count a weight above zero"
+        raise wrong("every weight is zero", where="sample_weight", fix=fix)
     return rows.with_columns(pl.Series(name, values))

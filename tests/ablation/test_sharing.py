@@ -45,3 +45,16 @@ def test_each_group_has_its_verdict(
     assert result.sentences[0].startswith(f"{words[FEW]} {FEW}: one network")
     assert "in the mean of y, z" in result.sentences[1]
     assert "An epoch of the one network takes 40%" in result.sentences[2]
+
+
+def test_a_collapse_is_the_worst_score_and_a_lone_seed_is_left_out(
+    unit: Callable[..., dict[str, Any]],
+) -> None:
+    units = [
+        *(unit("single_task", seed, {"x": 0.7, "y": 0.8}) for seed in range(4)),
+        *(unit("shared", seed, {"x": 0.7 if seed else None, "y": 0.8}) for seed in range(3)),
+    ]
+    result = sharing(units, Rule(0.05, 0.5))
+    (one,) = result.differences.values()
+    assert one.pairs == 3
+    assert one.mean == pytest.approx(-100 * (0.7 - 0.5) / 2 / 3)

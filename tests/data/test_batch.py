@@ -96,6 +96,16 @@ def test_mixed_takes_some_features_of_other_rows():
     assert torch.equal(batch.mixed({"x"}, other)["x"], other["x"])
 
 
+def test_mixed_leaves_the_items_of_a_task_that_has_the_name_of_a_feature():
+    batch = _batch([[1], [2], [3]])
+    items = ItemIds(torch.tensor([[7], [8], [9]]), {"city": 1})
+    batch = replace(batch, blocks={**batch.blocks, ItemIds.layout: items})
+    other = batch.select(torch.tensor([2, 0, 1]))
+    mixed = batch.mixed({"city"}, other)
+    assert torch.equal(mixed["city"], other["city"])
+    assert mixed.items(0, "city").tolist() == [7, 8, 9]
+
+
 @given(_LISTS, _LISTS)
 def test_concat_puts_rows_one_after_another(one, other):
     both = concat([_batch(one), _batch(other)])

@@ -112,6 +112,7 @@ def test_wrong_arguments_are_one_line(
         ({"y": [[1, "a"], ["b", 2]] * 300}, "y: labels of several types"),
         ({"X": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "X: two columns of one name; found a"),
         ({"sample_weight": [1.0]}, "sample_weight: row weights; expected 600 numbers"),
+        ({"sample_weight": 0.5}, r"sample_weight: row weights; .* found shape \(\)"),
     ],
 )
 def test_wrong_rows_are_one_line(given: dict[str, Any], line: str, rows: pl.DataFrame) -> None:
@@ -222,6 +223,9 @@ def test_what_the_labels_depend_on_is_important(fitted: MultiTaskModel, rows: pl
     explained = model.explain(more, repeats=3)
     frame = explained.to_frame().filter(task="click")
     assert frame["feature"][0] == "age"
+    for measure in (model.explain, model.evaluate, model.score):
+        with pytest.raises(UserError, match=r"^X: no rows; expected at least one$"):
+            measure(more.head(0))
     drops = dict(frame.select("feature", "drop").iter_rows())
     assert drops["age"] > 5 * abs(drops["noise"])
     assert_frame_equal(explained.to_frame(), model.explain(more, repeats=3).to_frame())

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
+from recsys_mtl.runs import paired as module
 from recsys_mtl.runs.compare import ahead, best, compare
 from recsys_mtl.runs.paired import Paired
 from recsys_mtl.runs.train import train
@@ -121,6 +122,20 @@ def test_ahead_is_what_the_pairs_decide() -> None:
     assert pair("rmse", 0.0, 0.05).ahead() == 0
     assert pair("auc", 0.0, 0.0).ahead() is None
     assert pair("auc", np.nan, 0.0).ahead() is None
+
+
+def test_a_star_is_at_the_best_of_all_rows_and_of_the_drawn_ones(
+    trained: Any, copied: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [str(copied(name, tasks=better(trained, auc))) for name, auc in (("a", 0.6), ("b", 0.7))]
+    noise = np.linspace(-0.01, 0.01, 101)[:, None]
+    for gain, ahead_in in ((0.05, {"click/auc": "b"}), (-0.05, {})):
+        values = np.array([0.6, 0.6 + gain])
+        pair = Paired("auc", values, values + noise, 50_000)
+        monkeypatch.setattr(module, "paired", lambda *_, pair=pair: {("click", "auc"): pair})
+        numbers = compare(runs).numbers
+        assert numbers["ahead"] == ahead_in
+        assert "on 50,000 drawn test rows" in numbers["rule"]
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,16 @@ def test_an_interrupt_during_the_baselines_keeps_those_that_finished(
     assert (toy.run / "result.json").is_file()
 
 
+def test_no_report_of_an_earlier_run_stays(toy: Any) -> None:
+    toy.run.mkdir()
+    (toy.run / "result.json").write_text('{"job": "train"}')
+    for name in ("report.html", "notes.html"):
+        (toy.run / name).write_text("earlier")
+    train(toy.config("training.epochs=1"), toy.run, report=False)
+    assert not (toy.run / "report.html").exists()
+    assert (toy.run / "notes.html").read_text() == "earlier"
+
+
 @pytest.mark.slow  # mlflow, and the model loaded in a process of its own
 def test_a_tracked_run_is_found_in_mlflow(toy: Any) -> None:
     from mlflow import MlflowClient

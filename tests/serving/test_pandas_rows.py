@@ -16,6 +16,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.features.categorical import CategoricalFeature
 from recsys_mtl.features.categorical_list import CategoricalListFeature
 from recsys_mtl.features.numeric import NumericFeature
+from recsys_mtl.serving.frames import as_polars
 from recsys_mtl.serving.pandas_rows import to_pandas, to_polars
 from tests.arrow_columns import COLUMNS
 
@@ -142,3 +143,11 @@ def test_every_type_of_arrow_is_read_or_refused_in_one_line(name: str, stored: s
                 assert canonical(rows["x"])[0] == text
         assert message.startswith("column 'x'")
         assert "\n" not in message
+
+
+@pytest.mark.parametrize("dtype", ["int64", ">i8", "uint64"])
+def test_ids_of_an_array_keep_all_digits(dtype: str) -> None:
+    ids = [2**53, 2**53 + 1]
+    frame = as_polars(np.array([ids, ids], dtype).T, "X")
+    assert frame["x0"].to_list() == frame["x1"].to_list() == ids
+    assert as_polars(np.array([[True], [False]]), "X").schema == {"x0": pl.Float64}
