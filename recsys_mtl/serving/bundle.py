@@ -52,6 +52,7 @@ PACKAGES = (  # what inference imports
     "pydantic",
     "PyYAML",
     "safetensors",
+    "packaging",
 )
 
 

@@ -20,7 +20,46 @@ from tests.nasty import NASTY
 
 pytestmark = pytest.mark.slow
 OURS = {"meta", "title", "style", "head", "html", "body", "h1", "h2", "p", "img", "table"}
-OURS |= {"tr", "th", "td"}
+OURS |= {
+    "tr",
+    "th",
+    "td",
+    "thead",
+    "tbody",
+    "caption",
+    "section",
+    "details",
+    "summary",
+    "pre",
+    "div",
+}
+OURS |= {
+    "ul",
+    "li",
+    "code",
+    "a",
+    "figure",
+    "figcaption",
+    "nav",
+    "h3",
+    "span",
+    "strong",
+    "header",
+    "main",
+}
+OURS |= {
+    "svg",
+    "g",
+    "desc",
+    "text",
+    "tspan",
+    "line",
+    "rect",
+    "circle",
+    "path",
+    "polygon",
+    "polyline",
+}
 EXPERIMENT = "exp <b>[/b]|`\n\x1b[31m"
 LEAK = "<script>alert(2)</script>|`"
 
