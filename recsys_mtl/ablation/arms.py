@@ -200,13 +200,13 @@ def _shared_bottom(config: Config, known: Known) -> Config:
 
 def _mmoe(config: Config, known: Known) -> Config:
     """Off; all tasks share the experts that a task of the base mixes."""
-    shared = [*config.model.shared_experts, *config.model.task_experts]
+    experts = [*config.model.shared_experts, *config.model.task_experts]
     none = ModelConfig().task_experts  # as MMoE takes it
-    changed = _with_model(
+    shared = _with_model(
         config, architecture=ExpertsConfig(name="mmoe"), levels=1, gates=GatesConfig(),
-        shared_experts=shared, task_experts=none,
+        shared_experts=experts, task_experts=none,
     )  # fmt: skip
-    return _off(changed, known)
+    return _off(shared, known)
 
 
 def _architecture(name: str) -> Arm:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from typing import get_args
 
 import numpy as np
 
@@ -22,19 +23,13 @@ from recsys_mtl.ablation.report import (
 )
 from recsys_mtl.ablation.summary import ArmSummary, Summary, mean_known
 from recsys_mtl.config import yaml_text
-from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.metrics.differences import Difference, Verdict
 from recsys_mtl.reports.charts import Row, Spot, heat_map, scatter
 from recsys_mtl.reports.document import Code, Figure, Folded, Part, Section, document
 from recsys_mtl.reports.page import Table
 from recsys_mtl.reports.svg import forest
 
 Arms = dict[str, ArmSummary]
-_WORDS = {
-    "helps": "Helps",
-    "hurts": "Hurts",
-    "no difference that matters": "No difference that matters",
-    "not decided": "Not decided",
-}
 _MOST_DOTS = 6_000
 _MOST_CELLS = 5_000
 _FLOOR = "noise_floor"
@@ -66,8 +61,12 @@ def ablation_document(ablation: Ablation, summary: Summary, folder: Path) -> str
 
 def _lead(summary: Summary, others: Arms) -> list[str]:
     """What to conclude, then what was compared."""
-    by_word = {word: [n for n, arm in others.items() if arm.word == word] for word in _WORDS}
-    texts = [f"{_WORDS[word]}: {', '.join(names)}." for word, names in by_word.items() if names]
+    by_word = {
+        word: [n for n, arm in others.items() if arm.word == word] for word in get_args(Verdict)
+    }
+    texts = [
+        f"{word.capitalize()}: {', '.join(names)}." for word, names in by_word.items() if names
+    ]
     if not others:
         texts = [f"Only the reference '{summary.reference}' is trained: nothing is compared yet."]
     if lost := [name for name, arm in summary.arms.items() if arm.collapsed]:

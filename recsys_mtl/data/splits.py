@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.columns.rows import ROW
 from recsys_mtl.config.data import (
     DataConfig,
@@ -26,7 +25,7 @@ from recsys_mtl.config.data import (
 from recsys_mtl.data.assign import Bounds, assign, count_rows, require_rows
 from recsys_mtl.data.blocks import Blocks
 from recsys_mtl.data.negatives import Negatives
-from recsys_mtl.data.raw import RawRows, thinned
+from recsys_mtl.data.raw import RawRows, kept_rows, thinned
 from recsys_mtl.data.source import Source
 from recsys_mtl.storage.location import Location
 
@@ -48,7 +47,7 @@ class Span(NamedTuple):
 
 
 _ALL = Span()
-_AFTER_OTHER_DRAWS = 3  # the seed itself splits, the next two take samples and negatives
+_AFTER_NEGATIVES = 2  # the seed itself splits, the next two take samples and negatives
 
 
 def open_sources(
@@ -196,8 +195,7 @@ class Splits:
         """The same rows, of which some have lost a label."""
         for column, share in self.label_shares.items():
             if column in frame.columns:
-                rows = frame[ROW].cast(pl.UInt64).to_numpy()
-                used = pl.Series(uniform(rows, self._seed + _AFTER_OTHER_DRAWS) < share)
+                used = pl.Series(kept_rows(frame, share, self._seed + _AFTER_NEGATIVES))
                 frame = frame.with_columns(pl.when(used).then(column).alias(column))
         return frame
 
