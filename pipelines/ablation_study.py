@@ -4,17 +4,23 @@
     python pipelines/ablation_study.py --question borrow --seeds 3        # in short
     python pipelines/ablation_study.py --question real --data FOLDER --kuairand OUT
     python pipelines/ablation_study.py --question labels --data FOLDER
+    python pipelines/ablation_study.py --question real --published docs/studies    # seconds
 
 FOLDER holds the public tables that `configs/tables` describe, OUT is of pipelines/kuairand.py.
 
 Each question is a plan in `configs/ablations`, asked of several kinds of rows. Every arm trains on
 the same seeds as its reference. The reader gets a table a question, the difference of every arm to
-the reference in points with its interval, and below it the reports, which have all the rest:
-`ablations/QUESTION/NAME/report.html`. The same command resumes after the finished runs.
+the reference in points with its interval, a table for each kind of rows, and below them the
+reports, which have all the rest: `ablations/QUESTION/NAME/report.html`. The same command resumes
+after the finished runs.
+
+Beside each report, `scores.json` has the scores of every run. Those that docs/results.md was
+printed from are in docs/studies: `--published` prints the tables of such scores without training.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -28,12 +34,19 @@ from scipy.stats import rankdata, studentized_range
 
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import Ablation, load_ablation
+from recsys_mtl.ablation.result import task_verdict
+from recsys_mtl.ablation.summary import Rule, Summary, mean_known, summarize
 from recsys_mtl.cli.script import run_script
-from recsys_mtl.reports.cells import with_interval
+from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_write
+from recsys_mtl.metrics.differences import Difference
+from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.reports.page import Page, Table
+from recsys_mtl.study.unit import UnitResult
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-Results = Mapping[str, Mapping[str, Any]]
+SCORES = "scores.json"
+Summaries = Mapping[str, Summary]
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,8 @@ QUESTIONS: dict[str, dict[str, Rows]] = {
     },
 }
 _REAL = ("real", "labels")
+_NUMBERS = ("seed", "epochs", "train_seconds", "peak_memory_mb", "kept_from_warmup")
+_SCORES = ("scores", "true_scores")
 
 
 def ablation_study(
@@ -102,6 +117,10 @@ def ablation_study(
     rows: Annotated[int | None, typer.Option(min=1, help="of each seed; else the plan's")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="seeds trained at a time")] = None,
     out: Annotated[Path, typer.Option(help="folder of the reports")] = Path("ablations"),
+    published: Annotated[
+        Path | None,
+        typer.Option(help="folder of scores to print the tables of, such as docs/studies"),
+    ] = None,
 ) -> None:
     """Run the plans of configs/ablations; print their differences and where the reports are."""
     questions = question or [name for name in QUESTIONS if name not in _REAL]
@@ -109,7 +128,7 @@ def ablation_study(
         if name not in QUESTIONS:
             raise typer.BadParameter(f"{name}: use one of {', '.join(QUESTIONS)}")
     for asked in questions:
-        results: dict[str, Mapping[str, Any]] = {}
+        summaries, reports = {}, []
         for name, kind in QUESTIONS[asked].items():
             if only and name not in only:
                 continue
@@ -117,64 +136,163 @@ def ablation_study(
             if asked not in _REAL:
                 changes["synthetic.rows"] = rows
             overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
+            ablation = kind.ablation(name, overrides)
+            if published is not None:
+                scores = published / asked / f"{name}.json"
+                if scores.exists():
+                    summaries[name] = of_published(json.loads(scores.read_text()), ablation)
+                continue
             root = kuairand if name == "kuairand" else data
             if asked in _REAL and root is not None:
                 os.environ["RECSYS_MTL_DATA"] = root
-            ablation = kind.ablation(name, overrides)
-            results[name] = ablate(ablation, out / asked / name, processes=processes)
-        if not results:
+            folder = out / asked / name
+            result = ablate(ablation, folder, processes=processes)
+            summaries[name] = result.summary
+            atomic_write(folder / SCORES, publish(folder))
+            reports.append(str(result.report))
+        if not summaries and published is not None:
+            raise wrong("no scores", where=str(published / asked), expected="files NAME.json",
+                        fix="leave --published out to train")  # fmt: skip
+        if not summaries:
             raise typer.BadParameter(f"{only}: use of {', '.join(QUESTIONS[asked])}")
-        tables = [_differences(results, QUESTIONS[asked])]
-        if asked == "real" and len(results) > 1:
-            tables.append(_ranks(results))
-        Page(f"Question {asked}", tables).show()
-        print("", *(result["report"] for result in results.values()), sep="\n")
+        Page(f"Question {asked}", tables(asked, summaries)).show()
+        print(*["", *reports][: len(reports) + 1], sep="\n")
 
 
-def _differences(results: Results, kinds: Mapping[str, Rows]) -> Table:
+def publish(folder: Path) -> str:
+    """The scores of an ablation's runs as JSON, by arm, task and seed."""
+    units = [json.loads(path.read_text()) for path in sorted(folder.glob("units/*/seed-*.json"))]
+    first, arms = units[0], {}
+    for arm in dict.fromkeys(unit["arm"] for unit in units):
+        own = [unit for unit in units if unit["arm"] == arm]
+        arms[arm] = {key: [_short(unit[key]) for unit in own] for key in _NUMBERS} | {
+            key: {task: [_short(unit[key].get(task)) for unit in own] for task in first[key]}
+            for key in _SCORES
+        }
+    labelled = {
+        task: round(mean_known([unit["labelled"][task] for unit in units]))
+        for task in first["kinds"]
+    }
+    document = {"kinds": first["kinds"], "labelled": labelled, "arms": arms}
+    lines = json.dumps(document, allow_nan=False).replace('}, "', '},\n"').replace("}}, ", "}},\n")
+    return lines + "\n"
+
+
+def of_published(document: Mapping[str, Any], ablation: Ablation) -> Summary:
+    """What the ablation would show, from published scores; arms in the ablation's order."""
+    same = {
+        "kinds": document["kinds"],
+        "labelled": document["labelled"],
+        "relation": {},
+        "transfer": [],
+    }
+    units: list[UnitResult] = []
+    for arm, runs in document["arms"].items():
+        for i in range(len(runs["seed"])):
+            numbers = {key: runs[key][i] for key in _NUMBERS}
+            scores = {k: {task: own[i] for task, own in runs[k].items()} for k in _SCORES}
+            units.append({"arm": arm, **same, **numbers, **scores})
+    names = [name for name in ablation.names if name in document["arms"]]
+    return summarize(units, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm))
+
+
+def _short(value: float | None) -> float | None:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def tables(asked: str, summaries: Summaries) -> list[Table]:
+    """A table over all kinds of rows, and one of each."""
+    shown = [_differences(summaries, QUESTIONS[asked])]
+    if asked == "real" and len(summaries) > 1:
+        shown.append(_ranks(summaries))
+    if asked != "labels":
+        shown += [_of_rows(name, summary) for name, summary in summaries.items()]
+    return shown
+
+
+def _of_rows(name: str, summary: Summary) -> Table:
+    """Every arm: the mean over tasks, which tasks it helps and hurts, what it costs."""
+    rows = []
+    for arm, one in summary.arms.items():
+        words = {"helps": "", "hurts": ""}
+        for task, of_task in one.tasks.items():
+            if (word := task_verdict(summary, of_task)) in words:
+                words[word] += f"{', ' if words[word] else ''}{task} {of_task.mean:+.2f}"
+        few = _difference(one.few) if summary.few else ""
+        rows.append(
+            [
+                arm,
+                _difference(one.overall),
+                one.word,
+                *words.values(),
+                few,
+                number(one.train_ratio, ".2f"),
+            ]
+        )
+    note = (
+        f"{len(summary.seeds)} seeds; time of an epoch over that of '{summary.reference}', median"
+    )
+    few = f"with few labels: {', '.join(summary.few)}" if summary.few else "with few labels: none"
+    columns = (
+        "arm",
+        f"mean over tasks [{100 * summary.level:g} %]",
+        "verdict",
+        "helps",
+        "hurts",
+        few,
+        "time",
+    )
+    return Table(name, columns, rows, texts=5, note=note)
+
+
+def _differences(summaries: Summaries, kinds: Mapping[str, Rows]) -> Table:
     """A kind of rows a row, an arm a column, where there are more kinds; else the other way."""
-    arms = list(dict.fromkeys(arm for one in results.values() for arm in one["summary"]["arms"]))
+    arms = list(dict.fromkeys(arm for one in summaries.values() for arm in one.arms))
     cells = [
-        [arm, *(_difference(one["summary"]["arms"].get(arm), kinds[name].task)
-                for name, one in results.items())]
+        [arm, *(_of_arm(one, arm, kinds[name].task) for name, one in summaries.items())]
         for arm in arms
-    ]  # fmt: skip
-    columns = ("arm", *results)
-    if len(results) > len(arms):
+    ]
+    columns = ("arm", *summaries)
+    if len(summaries) > len(arms):
         turned = zip(*cells, strict=True)
         columns, cells = (
             ("rows", *next(turned)),
-            [[name, *row] for name, row in zip(results, turned, strict=True)],
+            [[name, *row] for name, row in zip(summaries, turned, strict=True)],
         )
-    summary = next(iter(results.values()))["summary"]
-    level = f"{100 * summary['level']:g} %"
-    return Table(f"Points over '{summary['reference']}' [{level}]", columns, cells)
+    first = next(iter(summaries.values()))
+    return Table(f"Points over '{first.reference}' [{100 * first.level:g} %]", columns, cells)
 
 
-def _difference(arm: dict[str, Any] | None, task: str) -> str:
-    if arm is None or arm["overall"] is None:
+def _of_arm(summary: Summary, arm: str, task: str) -> str:
+    one = summary.arms.get(arm)
+    if one is None or one.overall is None:
         return ""
-    one = arm["tasks"][task] if task else arm["overall"]
-    return with_interval(one["mean"], one["low"], one["high"], 2)
+    return _difference(one.tasks[task] if task else one.overall)
 
 
-def _ranks(results: Results) -> Table:
+def _difference(one: Difference | None) -> str:
+    return "" if one is None else with_interval(one.mean, one.low, one.high, 2)
+
+
+def _ranks(summaries: Summaries) -> Table:
     """Mean rank of the arms over data sets, and the difference of ranks that is distinguished.
 
     Nemenyi's critical difference at 5 %, as in Demšar, "Statistical comparisons of classifiers over
     multiple data sets", JMLR 7 (2006).
     """
-    of_sets = [result["summary"]["arms"] for result in results.values()]
+    of_sets = [_means(summary) for summary in summaries.values()]
     arms = [arm for arm in of_sets[0] if all(arm in one for one in of_sets)]
-    means = [[one[arm]["overall"]["mean"] if one[arm]["overall"] else 0.0 for arm in arms]
-             for one in of_sets]  # fmt: skip
-    ranks = np.mean([rankdata([-mean for mean in row]) for row in means], axis=0)
+    ranks = np.mean([rankdata([-one[arm] for arm in arms]) for one in of_sets], axis=0)
     k, n = len(arms), len(of_sets)
     quantile = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2)
     critical = quantile * np.sqrt(k * (k + 1) / (6 * n))
     ordered = sorted(zip(ranks, arms, strict=True))
     note = f"Over {n} data sets; ranks less than {critical:.1f} apart are not distinguished."
     return Table("Mean rank", ("arm", "rank"), [[a, f"{r:.1f}"] for r, a in ordered], note=note)
+
+
+def _means(summary: Summary) -> dict[str, float]:
+    return {name: arm.overall.mean if arm.overall else 0.0 for name, arm in summary.arms.items()}
 
 
 if __name__ == "__main__":

@@ -41,13 +41,11 @@ class Known:
 
     Attributes:
         labelled: labelled training rows of each task.
-        effective: of these, what it has to learn from: `recsys_mtl.adatt.effective_labels`.
         relation: task -> task -> planned correlation; empty where no truth is known.
         groups: planned groups of tasks; empty likewise.
     """
 
     labelled: Mapping[str, int]
-    effective: Mapping[str, float]
     relation: Mapping[str, Mapping[str, float]]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -125,8 +123,8 @@ def _faster(config: Config, known: Known) -> Config:
 
 
 def _count(config: Config, known: Known) -> Config:
-    """Off with task weights by the root of the effective labels, 1 in the mean."""
-    roots = {name: np.sqrt(max(known.effective[name], 1)) for name in config.tasks}
+    """Off with task weights by the root of the labelled rows, 1 in the mean."""
+    roots = {name: np.sqrt(max(known.labelled[name], 1)) for name in config.tasks}
     mean = float(np.mean(list(roots.values())))
     tasks = {
         name: task.model_copy(update={"weight": float(task.weight * roots[name] / mean)})
@@ -254,6 +252,7 @@ READY: dict[str, Arm] = {
     "exact_masking": _adatt(mechanism="loss", masking="exclude"),
     "gradient": _adatt(mechanism="gradient", measure={"scope": "expert"}),
     "borrow": _adatt(**_BORROW),
+    "borrow_rare": _adatt(**_BORROW, borrow={"scarce": "rare"}),
     "borrow_uniform": _adatt(**_BORROW, borrow={"donors": "uniform"}),
     "borrow_planted": _planted,
     "measure_cosine": _adatt(mechanism="loss", strength=0.0),

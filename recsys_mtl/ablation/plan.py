@@ -105,7 +105,6 @@ def check_arms(ablation: Ablation) -> None:
     config = base_config(ablation, ablation.seeds.first)
     guess = Known(
         dict.fromkeys(config.tasks, 1),
-        dict.fromkeys(config.tasks, 1.0),
         {task: {} for task in config.tasks},
     )
     for name in ablation.names:

@@ -12,14 +12,12 @@ import torch
 from data_synth import Truth, synthesize
 from recsys_mtl.ablation.arms import Known
 from recsys_mtl.ablation.plan import Ablation, base_config, synthetic_plan
-from recsys_mtl.adatt import effective_labels
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.runs.parent import load_parent
 from recsys_mtl.runs.reachable import row_ids, truth_of
-from recsys_mtl.tasks import kind_of
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,12 @@ def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any],
 
 def _known(config: Config, prepared: Prepared, truth: Truth | None) -> Known:
     specs = prepared.preprocessor.spec.tasks
-    counts = [torch.zeros(kind_of(spec.kind).classes(spec), dtype=torch.int64) for spec in specs]
+    labelled = torch.zeros(len(specs), dtype=torch.int64)
     for batch in prepared.loaders["train"].epoch(0):
-        for spec, labels, of_task in zip(specs, batch.labels.unbind(1), counts, strict=True):
-            of_task += kind_of(spec.kind).label_counts(spec, labels[~labels.isnan()])
-    effective = effective_labels([of_task.tolist() for of_task in counts]).tolist()
+        labelled += (~batch.labels.isnan()).sum(0)
     relation = _relation(config, truth)
     return Known(
-        {spec.name: int(of_task.sum()) for spec, of_task in zip(specs, counts, strict=True)},
-        {spec.name: value for spec, value in zip(specs, effective, strict=True)},
+        {spec.name: rows for spec, rows in zip(specs, labelled.tolist(), strict=True)},
         relation,
         _groups(config, truth) if truth and relation else {},
     )

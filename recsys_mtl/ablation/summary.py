@@ -107,7 +107,7 @@ class Summary:
         seeds: that the reference has.
         kinds: task -> kind.
         labelled: task -> labelled training rows, mean over seeds.
-        few: the tasks that borrow would call scarce, by the mean of their effective labels.
+        few: the tasks that borrow would call scarce, by the mean of their labelled rows.
         planned: (T, T) planned relation; None where it is not known.
         arms: by name.
         lists: metrics within lists, by task and metric, then arm; empty without lists.
@@ -158,9 +158,8 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     }
     collapsed = _fill_collapses(scores, first["kinds"])
     labelled = _means([unit["labelled"] for unit in reference.values()])
-    effective = _means([unit.get("effective", unit["labelled"]) for unit in reference.values()])
-    short = receivers(torch.tensor([*effective.values()])).tolist()
-    few = [task for task, is_short in zip(effective, short, strict=True) if is_short]
+    short = receivers(torch.tensor([*labelled.values()])).tolist()
+    few = [task for task, is_short in zip(labelled, short, strict=True) if is_short]
     gains = {name: _gains(own, scores[arms[0]]) for name, own in scores.items()}
     overall = {n: over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
     overall = corrected(overall) if rule.holm else overall

@@ -112,7 +112,6 @@ def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:
         "losses": scores.losses,
         "lists": within_lists(scores, {task: spec.kind for task, spec in config.tasks.items()}),
         "labelled": dict(data.known.labelled),
-        "effective": dict(data.known.effective),
         "relation": data.known.relation,
         "kinds": {task: spec.kind for task, spec in config.tasks.items()},
         "epochs": len(fitted.result.epochs) / (len(config.tasks) if alone else 1),

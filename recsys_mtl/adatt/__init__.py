@@ -28,7 +28,7 @@ Example::
 
 from __future__ import annotations
 
-from recsys_mtl.adatt.borrow import donors, effective_labels, near_best, receivers, scarcity
+from recsys_mtl.adatt.borrow import donors, labels_to_learn_from, near_best, receivers, scarcity
 from recsys_mtl.adatt.measures import (
     MEASURES,
     AveragedGradient,
@@ -64,10 +64,10 @@ __all__ = [
     "Settings",
     "Shapes",
     "donors",
-    "effective_labels",
     "enhanced_losses",
     "gradient_coefficients",
     "group_prior",
+    "labels_to_learn_from",
     "make_measure",
     "near_best",
     "prior_blend",

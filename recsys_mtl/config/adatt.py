@@ -61,6 +61,11 @@ class BorrowConfig(Section):
     """Settings of mechanism `borrow`."""
 
     strength: NonNegative = Field(4.0, description="of the borrowed losses")
+    scarce: Literal["missing", "rare"] = Field(
+        "missing",
+        description="what makes a task scarce: labels that are missing on most rows, or a rare "
+        "class too, where all rows are labelled (which costs real impressions dearly)",
+    )
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",
         description="donors of a task with few labels: its measured relatives, all others (a "

@@ -99,7 +99,7 @@ def _borrow(config: Config, adatt: AdaTT, probe: Probe) -> Transfer:
         probe,
         probe.losses.tasks,
         width=probe.network.own_width,
-        settings=BorrowSettings(borrow.strength, borrow.donors),
+        settings=BorrowSettings(borrow.strength, borrow.donors, borrow.scarce == "rare"),
         freeze_gates=config.adatt.freeze_gates,
     )
 

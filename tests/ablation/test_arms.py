@@ -44,6 +44,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "adatt.prior.end": 0.0,
     },
     "borrow": BORROW,
+    "borrow_rare": BORROW | {"adatt.borrow.scarce": "rare"},
     "borrow_uniform": BORROW | {"adatt.borrow.donors": "uniform"},
     "measure_cosine": MEASURE,
     "measure_cosine_debiased": MEASURE | {"adatt.measure.debias": True},
@@ -71,12 +72,12 @@ def known_of(preset: str) -> Known:
         if a in value and b in value:
             value[a][b] = value[b][a] = pair.value
     labels = dict(zip(names, (int(10_000 * s) for s in shares), strict=True))
-    return Known(labels, {name: 0.5 * count for name, count in labels.items()}, value)
+    return Known(labels, value)
 
 
 def differences(config: Config, arm: Config) -> dict[str, Any]:
     """Path -> value of the arm, where it is another one than that of `off`."""
-    before = flat(READY["off"](config, Known({}, {}, {})).model_dump())
+    before = flat(READY["off"](config, Known({}, {})).model_dump())
     after = flat(arm.model_dump())
     return {
         path: after.get(path)
@@ -128,7 +129,7 @@ def test_an_arm_of_a_combiner_changes_that_and_nothing_else(name: str) -> None:
 
 def test_off_is_off_whatever_the_base_config_has() -> None:
     config = config_of("scarce")
-    off = READY["off"](config, Known({}, {}, {}))
+    off = READY["off"](config, Known({}, {}))
     assert config.adatt.mechanism == "loss"
     assert off.adatt.mechanism == "off"
     assert off.model_copy(update={"adatt": config.adatt}) == config
@@ -218,10 +219,10 @@ def test_count_weights_are_roots_of_the_labels_with_mean_1() -> None:
     assert {*differences(config, arm)} == {f"tasks.{name}.weight" for name in weights}
     assert np.mean([*weights.values()]) == pytest.approx(1.0)
     for name in weights:
-        ratio = np.sqrt(known.effective[name] / known.effective["click"])
+        ratio = np.sqrt(known.labelled[name] / known.labelled["click"])
         assert weights[name] / weights["click"] == pytest.approx(ratio)
     zeros = dict.fromkeys(weights, 0)
-    nothing = READY["count"](config, Known(zeros, zeros, {}))
+    nothing = READY["count"](config, Known(zeros, {}))
     assert {task.weight for task in nothing.tasks.values()} == {1.0}
 
 
@@ -246,12 +247,12 @@ def test_planted_donors_are_chosen_as_measured_ones(rng: np.random.Generator) ->
     affinity += affinity.T + np.eye(8)
     affinity[0, 1:] = affinity[1:, 0] = 0.1  # the first has no relative
     relation = {a: dict(zip(names, affinity[i].tolist(), strict=True)) for i, a in enumerate(names)}
-    planted = READY["borrow_planted"](config, Known({}, {}, relation)).adatt.borrow.donors
+    planted = READY["borrow_planted"](config, Known({}, relation)).adatt.borrow.donors
     assert isinstance(planted, dict)
     for i, name in enumerate(names):
         alone = torch.arange(8) == i
-        effective = torch.where(alone, 1.0, 9.0)  # all others have more labels
-        row = donors(torch.tensor(affinity), effective, alone)[i]
+        labels = torch.where(alone, 1.0, 9.0)  # all others have more labels
+        row = donors(torch.tensor(affinity), labels, alone)[i]
         assert planted[name] == [names[j] for j in torch.nonzero(row).flatten().tolist()]
     assert planted[names[0]] == []
 
@@ -267,7 +268,7 @@ def test_items_lend_to_nobody() -> None:
 
 def test_planted_donors_need_known_relations() -> None:
     with pytest.raises(UserError, match="needs rows whose relations are known"):
-        READY["borrow_planted"](config_of("scarce"), Known({}, {}, {}))
+        READY["borrow_planted"](config_of("scarce"), Known({}, {}))
 
 
 def tiny(**weights: float) -> Config:
@@ -337,8 +338,8 @@ def test_losses_x11_are_11_tenths_after_the_warm_up(
     weights: dict[str, float], rng: np.random.Generator
 ) -> None:
     config, batch = tiny(**weights), batch_of(rng)
-    off = READY["off"](config, Known({}, {}, {}))
-    more = READY["losses_x1.1"](config, Known({}, {}, {}))
+    off = READY["off"](config, Known({}, {}))
+    more = READY["losses_x1.1"](config, Known({}, {}))
     plain = total_of(off, batch, 0)
     assert total_of(more, batch, 0) == plain  # the warm-up measures only
     for epoch in (1, 3, 8):  # adapting, and frozen
@@ -348,7 +349,7 @@ def test_losses_x11_are_11_tenths_after_the_warm_up(
 
 def test_the_noise_floor_is_another_order_of_the_same_rows(toy: Any) -> None:
     config = toy.config()
-    arm = READY["noise_floor"](config, Known({}, {}, {}))
+    arm = READY["noise_floor"](config, Known({}, {}))
     assert differences(config, arm) == {"training.shuffle_seed": config.seed + 1_000_003}
     usual, other = prepare(config), prepare(arm)
     assert usual.rows == other.rows

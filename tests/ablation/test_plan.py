@@ -172,7 +172,7 @@ def test_how_a_task_is_learned_is_an_arm_s_business(make: Any) -> None:
     )
     check_arms(ablation)
     config = base_config(ablation, 0)
-    known = Known({}, {}, {})
+    known = Known({}, {})
     assert arm_config(ablation, "focal", config, known).tasks["click"].loss.name == "focal"
     assert arm_config(ablation, "raw", config, known).tasks["value"].transform == "none"
 

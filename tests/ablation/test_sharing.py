@@ -38,7 +38,7 @@ def test_each_group_has_its_verdict(
             unit("shared", seed, shared, train_seconds=4.0),
         ]
     for one in units:
-        one["effective"] = {"x": 50, "y": 900, "z": 1000}
+        one["labelled"] = {"x": 50, "y": 900, "z": 1000}
     result = sharing(units, Rule(0.05, 0.5))
     assert result.words == words
     assert result.differences[FEW].mean == pytest.approx(few, abs=0.3)

@@ -350,13 +350,11 @@ def test_metrics_within_lists_are_paired_too(unit: Unit) -> None:
 @pytest.mark.parametrize(
     ("stored", "few"),
     [
-        ({"effective": {"w": 600, "x": 4000, "y": 40, "z": 2000}}, ["y"]),  # median 1,300
-        ({}, []),  # units of before: labelled rows
+        ({}, []),
         ({"labelled": {"w": 10, "x": 4000, "y": 4000, "z": 4000}}, ["w"]),
     ],
 )
 def test_scarce_is_what_borrow_calls_scarce(unit: Unit, stored: Any, few: list[str]) -> None:
-    """y has as many labelled rows as x, of which 20 are positive."""
     scores = dict.fromkeys("wxyz", 0.5)
     units = [unit(arm, seed, scores, **stored) for arm in ("off", "a") for seed in (0, 1)]
     summary = summarize(units, ("off", "a"), RULE)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.adatt import AdaTT, Phase, donors, effective_labels, receivers, scarcity
+from recsys_mtl.adatt import AdaTT, Phase, donors, labels_to_learn_from, receivers, scarcity
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import sum_over_processes
 from recsys_mtl.losses import TaskLoss
@@ -31,10 +31,12 @@ class BorrowSettings:
     Attributes:
         strength: λ.
         donors: `measured`, `uniform` (all other tasks, a control), or names by receiver.
+        rare: whether a rare class makes a task scarce, too, where all rows are labelled.
     """
 
     strength: float = 4.0
     donors: Literal["measured", "uniform"] | Mapping[str, Sequence[str]] = "measured"
+    rare: bool = False
 
 
 class Borrow(Transfer):
@@ -88,12 +90,12 @@ class Borrow(Transfer):
         """In the warm-up; later only if a task may receive."""
         if self._settings.donors != "measured":
             return False
-        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.effective()).any())
+        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.labels()).any())
 
-    def effective(self) -> Tensor:
-        """(T,) effective labels of the warm-up."""
+    def labels(self) -> Tensor:
+        """(T,) labels of the warm-up, as scarcity counts them."""
         parts = torch.split(self.seen, self._classes)
-        return effective_labels([part.tolist() for part in parts])
+        return labels_to_learn_from([part.tolist() for part in parts], rare=self._settings.rare)
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the phase and, until it freezes, the weights between receivers and donors."""
@@ -181,12 +183,12 @@ class Borrow(Transfer):
 
     def _chosen(self) -> Tensor:
         """(T, T) scarcity of the receiver times the donor's weight."""
-        effective, chosen = self.effective(), self._settings.donors
-        receiving, size = receivers(effective), len(effective)
-        able = self._lends & (effective > 0)
+        labels, chosen = self.labels(), self._settings.donors
+        receiving, size = receivers(labels), len(labels)
+        able = self._lends & (labels > 0)
         if chosen == "measured":
             related = self.adatt.measure.affinity().mean(0).cpu() * able
-            weights = donors(related, effective, receiving).abs()
+            weights = donors(related, labels, receiving).abs()
         else:
             named = torch.ones(size, size)
             if isinstance(chosen, Mapping):
@@ -194,7 +196,7 @@ class Borrow(Transfer):
                 named = torch.tensor(
                     [[float(d in chosen.get(r, ())) for d in names] for r in names]
                 )
-            weights = named * able * effective.sqrt() * receiving.unsqueeze(1)
+            weights = named * able * labels.sqrt() * receiving.unsqueeze(1)
             weights.fill_diagonal_(0)
             weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
-        return scarcity(effective).unsqueeze(1) * weights
+        return scarcity(labels).unsqueeze(1) * weights

@@ -62,25 +62,41 @@ def view_of(step: TrainingStep, batch: Batch) -> tuple[StepView, Tensor]:
 
 
 def expected_labels(batch: Batch) -> list[float]:
-    """Effective labels by NumPy."""
+    """Labelled rows by NumPy."""
     click, segment, value, brand = batch.labels.numpy().T
-    results = []
-    for column in (click, segment):
-        _, counts = np.unique(column[~np.isnan(column)], return_counts=True)
-        results.append(float(min(2 * (counts.sum() - counts.max()), counts.sum())))
-    return [*results, float((~np.isnan(value)).sum()), float((brand > 0).sum())]
+    return [*(float((~np.isnan(c)).sum()) for c in (click, segment, value)), float(sum(brand > 0))]
+
+
+@pytest.mark.parametrize(("scarce", "borrows"), [("missing", set()), ("rare", {"click"})])
+def test_a_rare_class_borrows_by_request_alone(
+    step_of: Callable[..., TrainingStep],
+    rows_of: Callable[[int], Batch],
+    scarce: str,
+    borrows: set[str],
+) -> None:
+    """All rows are labelled, and four of a hundred clicks are positive."""
+    batch = rows_of(100)
+    labels = batch.labels.nan_to_num(1.0)
+    labels[:, CLICK] = (torch.arange(100) < 4).float()
+    borrow = {"donors": "uniform", "scarce": scarce}
+    step = step_of({"mechanism": "borrow", "borrow": borrow})
+    step.start_epoch(0)
+    step(replace(batch, labels=labels))
+    step.start_epoch(1)
+    assert isinstance(step.transfer, Borrow)
+    assert {*step.transfer.diagnostics()["borrowed"]} == borrows
 
 
 def test_labels_are_counted_in_the_warm_up_only(
     on: Callable[..., Any], few: Batch, rows_of: Callable[..., Batch]
 ) -> None:
     step, borrow = on(few)
-    assert borrow.effective().tolist() == expected_labels(few)
+    assert borrow.labels().tolist() == expected_labels(few)
     step(rows_of(40))
-    assert borrow.effective().tolist() == expected_labels(few)
+    assert borrow.labels().tolist() == expected_labels(few)
     step.start_epoch(0)
     step(few)
-    assert borrow.effective().tolist() == [2 * n for n in expected_labels(few)]
+    assert borrow.labels().tolist() == [2 * n for n in expected_labels(few)]
 
 
 def test_labels_of_all_processes_count(
@@ -88,14 +104,14 @@ def test_labels_of_all_processes_count(
 ) -> None:
     monkeypatch.setattr(module, "sum_over_processes", lambda counts: 3 * counts)
     _, borrow = on(few)
-    assert borrow.effective().tolist() == [3 * n for n in expected_labels(few)]
+    assert borrow.labels().tolist() == [3 * n for n in expected_labels(few)]
 
 
 def test_unknown_items_are_no_labels(on: Callable[..., Any], few: Batch) -> None:
     labels = few.labels.clone()
     labels[:60, BRAND] = 0
     _, borrow = on(replace(few, labels=labels))
-    assert borrow.effective()[BRAND] == (labels[:, BRAND] > 0).sum()
+    assert borrow.labels()[BRAND] == (labels[:, BRAND] > 0).sum()
 
 
 def test_uniform_donors_are_all_others_that_lend_by_root_labels(
