@@ -10,9 +10,9 @@ FOLDER holds the public tables that `configs/tables` describe, OUT is of pipelin
 
 Each question is a plan in `configs/ablations`, asked of several kinds of rows. Every arm trains on
 the same seeds as its reference. The reader gets a table a question, the difference of every arm to
-the reference in points with its interval, a table for each kind of rows, and below them the
-reports, which have all the rest: `ablations/QUESTION/NAME/report.html`. The same command resumes
-after the finished runs.
+the reference in points with its interval, a table for each kind of rows
+(`ablations/QUESTION/tables.md` and `.html`), and below them the reports, which have all the rest:
+`ablations/QUESTION/NAME/report.html`. The same command resumes after the finished runs.
 
 Beside each report, `scores.json` has the scores of every run. Those that docs/results.md was
 printed from are in docs/studies: `--published` prints the tables of such scores without training.
@@ -41,6 +41,7 @@ from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.cells import number, with_interval
+from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.study.unit import UnitResult
 
@@ -103,7 +104,7 @@ QUESTIONS: dict[str, dict[str, Rows]] = {
 }
 _REAL = ("real", "labels")
 _NUMBERS = ("seed", "epochs", "train_seconds", "peak_memory_mb", "kept_from_warmup")
-_SCORES = ("scores", "true_scores")
+_SCORES, _TRUE = "scores", "true_scores"
 
 
 def ablation_study(
@@ -155,43 +156,42 @@ def ablation_study(
                         fix="leave --published out to train")  # fmt: skip
         if not summaries:
             raise typer.BadParameter(f"{only}: use of {', '.join(QUESTIONS[asked])}")
-        Page(f"Question {asked}", tables(asked, summaries)).show()
-        print(*["", *reports][: len(reports) + 1], sep="\n")
+        page = Page(f"Question {asked}", tables(asked, summaries))
+        page.show()
+        page.write(prepare_out(out / asked), "tables", markdown=True)
+        print("", out / asked / "tables.md", *reports, sep="\n")
 
 
 def publish(folder: Path) -> str:
-    """The scores of an ablation's runs as JSON, by arm, task and seed."""
-    units = [json.loads(path.read_text()) for path in sorted(folder.glob("units/*/seed-*.json"))]
-    first, arms = units[0], {}
+    """The scores of an ablation's runs as JSON: by arm and task, a number a seed."""
+    paths = sorted(folder.glob("units/*/seed-*.json"))
+    units: list[UnitResult] = [json.loads(path.read_text()) for path in paths]
+    kinds, truth = units[0]["kinds"], all(unit["true_scores"] for unit in units)
+    arms = {}
     for arm in dict.fromkeys(unit["arm"] for unit in units):
         own = [unit for unit in units if unit["arm"] == arm]
-        arms[arm] = {key: [_short(unit[key]) for unit in own] for key in _NUMBERS} | {
-            key: {task: [_short(unit[key].get(task)) for unit in own] for task in first[key]}
-            for key in _SCORES
-        }
-    labelled = {
-        task: round(mean_known([unit["labelled"][task] for unit in units]))
-        for task in first["kinds"]
-    }
-    document = {"kinds": first["kinds"], "labelled": labelled, "arms": arms}
-    lines = json.dumps(document, allow_nan=False).replace('}, "', '},\n"').replace("}}, ", "}},\n")
-    return lines + "\n"
+        arms[arm] = {key: [_short(unit[key]) for unit in own] for key in _NUMBERS}
+        key = _TRUE if truth else _SCORES
+        arms[arm][key] = {task: [_short(unit[key][task]) for unit in own] for task in kinds}
+    labelled = {t: round(mean_known([unit["labelled"][t] for unit in units])) for t in kinds}
+    document = {"kinds": kinds, "labelled": labelled, "arms": arms}
+    return json.dumps(document, allow_nan=False).replace('}, "', '},\n"') + "\n"
 
 
 def of_published(document: Mapping[str, Any], ablation: Ablation) -> Summary:
     """What the ablation would show, from published scores; arms in the ablation's order."""
-    same = {
-        "kinds": document["kinds"],
-        "labelled": document["labelled"],
-        "relation": {},
-        "transfer": [],
-    }
+    kinds = document["kinds"]
+    same = {key: document[key] for key in ("kinds", "labelled")} | {
+        "relation": {}, "transfer": [], "reachable": dict.fromkeys(kinds, (None, None)),
+        _SCORES: {}, _TRUE: {},
+    }  # fmt: skip
     units: list[UnitResult] = []
     for arm, runs in document["arms"].items():
+        key = _TRUE if _TRUE in runs else _SCORES
         for i in range(len(runs["seed"])):
-            numbers = {key: runs[key][i] for key in _NUMBERS}
-            scores = {k: {task: own[i] for task, own in runs[k].items()} for k in _SCORES}
-            units.append({"arm": arm, **same, **numbers, **scores})
+            numbers = {name: runs[name][i] for name in _NUMBERS}
+            scores = {key: {task: runs[key][task][i] for task in kinds}}
+            units.append({**same, "arm": arm, **numbers, **scores})
     names = [name for name in ablation.names if name in document["arms"]]
     return summarize(units, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm))
 
@@ -214,35 +214,25 @@ def _of_rows(name: str, summary: Summary) -> Table:
     """Every arm: the mean over tasks, which tasks it helps and hurts, what it costs."""
     rows = []
     for arm, one in summary.arms.items():
-        words = {"helps": "", "hurts": ""}
+        words: dict[str, list[str]] = {"helps": [], "hurts": []}
         for task, of_task in one.tasks.items():
-            if (word := task_verdict(summary, of_task)) in words:
-                words[word] += f"{', ' if words[word] else ''}{task} {of_task.mean:+.2f}"
-        few = _difference(one.few) if summary.few else ""
-        rows.append(
-            [
-                arm,
-                _difference(one.overall),
-                one.word,
-                *words.values(),
-                few,
-                number(one.train_ratio, ".2f"),
-            ]
-        )
-    note = (
-        f"{len(summary.seeds)} seeds; time of an epoch over that of '{summary.reference}', median"
-    )
-    few = f"with few labels: {', '.join(summary.few)}" if summary.few else "with few labels: none"
+            words.get(task_verdict(summary, of_task), []).append(f"{task} {of_task.mean:+.2f}")
+        listed = (", ".join(tasks) for tasks in words.values())
+        time = number(one.train_ratio, ".2f")
+        rows.append([arm, _difference(one.overall), one.word, *listed, _difference(one.few), time])
+    level, few = f"[{100 * summary.level:g} %]", ", ".join(summary.few) or "no task"
     columns = (
         "arm",
-        f"mean over tasks [{100 * summary.level:g} %]",
+        f"mean over tasks {level}",
         "verdict",
         "helps",
         "hurts",
-        few,
+        f"few: {few}",
         "time",
     )
-    return Table(name, columns, rows, texts=5, note=note)
+    seeds = f"{len(summary.seeds)} seeds ({summary.seeds[0]} to {summary.seeds[-1]})"
+    note = f"{seeds}; time of an epoch over that of '{summary.reference}', median"
+    return Table(name, columns, rows, texts=6, note=note, printed=False)
 
 
 def _differences(summaries: Summaries, kinds: Mapping[str, Rows]) -> Table:

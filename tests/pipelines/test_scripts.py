@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipelines import ablation_study, paper_tables
 from recsys_mtl.ablation.plan import check_arms
+from recsys_mtl.ablation.summary import Summary
 from recsys_mtl.cli.script import run_script
 
 PROJECT = Path(ablation_study.__file__).parents[1]
@@ -37,19 +41,47 @@ def test_a_users_own_pipelines_are_left_alone(toy: Any) -> None:
     assert done.stdout.startswith("toy.yaml: valid")
 
 
+def summary_of(scores: Mapping[str, Sequence[float]], *, task: str = "t") -> Summary:
+    """Of one task's scores by arm, a number a seed; the first arm is the reference."""
+    return ablation_study.of_published(published(scores, task=task), plan_of([*scores]))
+
+
+def published(scores: Mapping[str, Sequence[float]], *, task: str = "t") -> dict[str, Any]:
+    arms = {
+        arm: {
+            "seed": [*range(len(own))],
+            **{key: [1.0] * len(own) for key in ("epochs", "train_seconds", "peak_memory_mb")},
+            "kept_from_warmup": [False] * len(own),
+            "scores": {task: [*own]},
+        }
+        for arm, own in scores.items()
+    }
+    return {"kinds": {task: "binary"}, "labelled": {task: 9}, "arms": arms}
+
+
+def plan_of(names: Sequence[str]) -> Any:
+    return SimpleNamespace(names=names, alpha=0.005, matters=0.1, holm=False)
+
+
+SCORES = {"off": [0.70, 0.72, 0.74], "borrow_uniform": [0.704, 0.724, 0.7445]}
+
+
 def test_the_ablation_study_asks_its_questions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls: list[Any] = []
 
-    def ablate(ablation: Any, out: Path, *, processes: int | None) -> dict[str, Any]:
+    def ablate(ablation: Any, out: Path, *, processes: int | None) -> Any:
         calls.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
-        gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
-        arms = {name: {"overall": gain if name != "off" else None} for name in ablation.names}
-        return {
-            "summary": {"level": 0.995, "reference": "off", "arms": arms},
-            "report": out / "report.md",
-        }
+        for arm, own in published(SCORES)["arms"].items():
+            for i, seed in enumerate(own["seed"]):
+                unit = {"arm": arm, "true_scores": {}, "kinds": {"t": "binary"}}
+                unit |= {key: value[i] for key, value in own.items() if key != "scores"}
+                unit |= {"seed": seed, "scores": {"t": SCORES[arm][i]}, "labelled": {"t": 9}}
+                path = out / "units" / arm / f"seed-{seed}.json"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(unit))
+        return SimpleNamespace(summary=summary_of(SCORES), report=out / "report.md")
 
     monkeypatch.setattr(ablation_study, "ablate", ablate)
     function = ablation_study.ablation_study
@@ -63,11 +95,28 @@ def test_the_ablation_study_asks_its_questions(
     ]
     shown = capsys.readouterr().out
     assert shown.startswith("Question borrow\n")
-    assert "borrow_uniform │ +0.40 [-0.10, +0.90]" in shown
+    assert re.search(r"^groups +│ +│ \+0.42 \[", shown, re.M)
     assert shown.endswith(f"\n{borrow}/alone/report.md\n")
+    tables = (borrow / "tables.md").read_text()
+    assert "| borrow_uniform | +0.42 [+0.18, +0.65] | helps | t +0.42 |  |  | 1.00 |" in tables
+
+    for name in ("pairs", "groups", "alone"):
+        (tmp_path / f"{name}.json").write_text((borrow / name / "scores.json").read_text())
+    (tmp_path / "borrow").rename(tmp_path / "run")
+    for name in ("pairs", "groups", "alone"):
+        target = tmp_path / "docs" / "borrow" / f"{name}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.json").rename(target)
+    calls.clear()
+    again = ["--question", "borrow", "--published", str(tmp_path / "docs"), "--out", str(tmp_path)]
+    assert run_script(function, again) == 0  # the same tables, and nothing trains
+    assert (borrow / "tables.md").read_text() == tables
+    assert not calls
+    capsys.readouterr()
+    assert run_script(function, ["--question", "real", *again[2:]]) == 2
+    assert f"{tmp_path}/docs/real: no scores" in capsys.readouterr().err
     assert run_script(function, ["--question", "what"]) == 2
     assert "what: use one of study, borrow, affinity" in capsys.readouterr().err
-    calls.clear()
     assert run_script(function, ["--out", str(tmp_path)]) == 0
     assert len(calls) == len({out for *_, out in calls}) == 10
 
@@ -82,25 +131,36 @@ def test_the_questions_of_real_rows_fit_their_configs() -> None:
     assert ablation.change["model.members"] == 1  # the plan's own changes stay
 
 
-def test_mean_ranks_and_what_they_distinguish() -> None:
-    def result(**means: float) -> dict[str, Any]:
-        arms = {name: {"overall": {"mean": mean}} for name, mean in means.items()}
-        return {"summary": {"arms": {"off": {"overall": None}, **arms}}}
+STUDIES = PROJECT / "docs/studies"
 
-    results = {"one": result(a=0.5, b=-0.1), "two": result(a=0.2, b=0.2, only_here=1.0)}
-    table = ablation_study._ranks(results)
+
+@pytest.mark.parametrize("asked", sorted(path.name for path in STUDIES.iterdir()))
+def test_tables_of_the_results_are_those_of_the_published_scores(
+    asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--question", asked, "--published", str(STUDIES), "--out", str(tmp_path)]
+    assert run_script(ablation_study.ablation_study, options) == 0
+    tables = (tmp_path / asked / "tables.md").read_text().splitlines()
+    cells = [line for line in tables if re.match(r"\| \w", line)]
+    shown = {*(PROJECT / "docs/results.md").read_text().splitlines()}
+    assert cells
+    assert [line for line in cells if line not in shown] == []
+    capsys.readouterr()
+
+
+def test_mean_ranks_and_what_they_distinguish() -> None:
+    one = summary_of({"off": [0.5, 0.5], "a": [0.505, 0.505], "b": [0.499, 0.499]})
+    two = summary_of({"off": [0.5, 0.5], "a": [0.502, 0.502], "b": [0.502, 0.502], "c": [0.6, 0.6]})
+    table = ablation_study._ranks({"one": one, "two": two})
     assert table.rows == [["a", "1.2"], ["b", "2.2"], ["off", "2.5"]]
     assert "less than 2.3 apart" in table.note  # 2.343 of Demšar's table 5, times sqrt(12 / 12)
 
 
 def test_more_kinds_of_rows_than_arms_turn_the_table() -> None:
-    gain = {"mean": 0.4, "low": -0.1, "high": 0.9}
-    arms = {"off": {"overall": None}, "a": {"overall": gain, "tasks": {"t": gain}}}
-    summary = {"level": 0.995, "reference": "off", "arms": arms}
     kinds = {name: ablation_study.Rows("x.yaml", task="t") for name in ("one", "two", "three")}
-    table = ablation_study._differences({key: {"summary": summary} for key in kinds}, kinds)
-    assert table.columns == ("rows", "off", "a")
-    assert table.rows[2] == ["three", "", "+0.40 [-0.10, +0.90]"]
+    table = ablation_study._differences(dict.fromkeys(kinds, summary_of(SCORES)), kinds)
+    assert table.columns == ("rows", "off", "borrow_uniform")
+    assert table.rows[2] == ["three", "", "+0.42 [+0.18, +0.65]"]
 
 
 @pytest.mark.slow  # trainings
