@@ -82,6 +82,13 @@ def _generated(plan: str, presets: Mapping[str, str]) -> dict[str, Rows]:
     return {name: Rows(plan, (f"synthetic.plan={preset}",)) for name, preset in presets.items()}
 
 
+def _impressions(task: str, share: float) -> Rows:
+    """Few arms, since a run takes a minute."""
+    arms = ("ready=[off, borrow, shared_bottom]", "arms={}", "seeds.first=300")
+    change = {f"tasks.{task}.label_share": share}
+    return Rows("kuairand.yaml", (*_base("kuairand.yaml"), *arms), change, task)
+
+
 TABLES = ("bank", "adult", "bank_churn", "hillstrom")
 SHARED = {"bank": "subscribe", "adult": "income", "bank_churn": "churn", "hillstrom": "visit"}
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -100,7 +107,8 @@ QUESTIONS: dict[str, dict[str, Rows]] = {
         )
         for name, task in SHARED.items()
         for share in SHARES
-    },
+    }
+    | {f"kuairand_long_view_{share:g}": _impressions("long_view", share) for share in SHARES[:3]},
 }
 _REAL = ("real", "labels")
 _NUMBERS = ("seed", "epochs", "train_seconds", "peak_memory_mb", "kept_from_warmup")
@@ -143,7 +151,7 @@ def ablation_study(
                 if scores.exists():
                     summaries[name] = of_published(json.loads(scores.read_text()), ablation)
                 continue
-            root = kuairand if name == "kuairand" else data
+            root = kuairand if name.startswith("kuairand") else data
             if asked in _REAL and root is not None:
                 os.environ["RECSYS_MTL_DATA"] = root
             folder = out / asked / name
@@ -167,7 +175,7 @@ def publish(folder: Path) -> str:
     paths = sorted(folder.glob("units/*/seed-*.json"))
     units: list[UnitResult] = [json.loads(path.read_text()) for path in paths]
     kinds, truth = units[0]["kinds"], all(unit["true_scores"] for unit in units)
-    arms = {}
+    arms: dict[str, dict[str, Any]] = {}
     for arm in dict.fromkeys(unit["arm"] for unit in units):
         own = [unit for unit in units if unit["arm"] == arm]
         arms[arm] = {key: [_short(unit[key]) for unit in own] for key in _NUMBERS}

@@ -234,7 +234,10 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         """
         rows = self._labelled(X, y, None)
         if rows.height > max_rows:
-            rows = rows.sample(max_rows, seed=self.seed)
+            rows = rows.sample(max(max_rows, 0), seed=self.seed)
+        if rows.height < 2 or repeats < 1:
+            raise wrong("too little to shuffle", where="explain", expected="2 rows, 1 part or more",
+                        found=f"{rows.height} rows, {repeats} parts")  # fmt: skip
         predictor = self._fitted()
         config, preprocessor = predictor.config, predictor.preprocessor
         return importance(

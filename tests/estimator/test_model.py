@@ -226,6 +226,9 @@ def test_what_the_labels_depend_on_is_important(fitted: MultiTaskModel, rows: pl
     for measure in (model.explain, model.evaluate, model.score):
         with pytest.raises(UserError, match=r"^X: no rows; expected at least one$"):
             measure(more.head(0))
+    for little, found in (({"max_rows": 1}, "1 rows, 5"), ({"repeats": 0}, "600 rows, 0")):
+        with pytest.raises(UserError, match=rf"^explain: too little .* found {found} parts$"):
+            model.explain(more, **little)
     drops = dict(frame.select("feature", "drop").iter_rows())
     assert drops["age"] > 5 * abs(drops["noise"])
     assert_frame_equal(explained.to_frame(), model.explain(more, repeats=3).to_frame())
