@@ -149,7 +149,7 @@ def ablation_study(
             if published is not None:
                 scores = published / asked / f"{name}.json"
                 if scores.exists():
-                    summaries[name] = of_published(json.loads(scores.read_text()), ablation)
+                    summaries[name] = _read(scores, ablation)
                 continue
             root = kuairand if name.startswith("kuairand") else data
             if asked in _REAL and root is not None:
@@ -202,6 +202,13 @@ def of_published(document: Mapping[str, Any], ablation: Ablation) -> Summary:
             units.append({**same, "arm": arm, **numbers, **scores})
     names = [name for name in ablation.names if name in document["arms"]]
     return summarize(units, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm))
+
+
+def _read(path: Path, ablation: Ablation) -> Summary:
+    try:
+        return of_published(json.loads(path.read_text()), ablation)
+    except (ValueError, LookupError, TypeError) as error:
+        raise wrong("not the scores of an ablation", where=str(path), found=repr(error)) from None
 
 
 def _short(value: float | None) -> float | None:

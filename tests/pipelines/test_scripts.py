@@ -113,6 +113,9 @@ def test_the_ablation_study_asks_its_questions(
     assert (borrow / "tables.md").read_text() == tables
     assert not calls
     capsys.readouterr()
+    target.write_text("{}")
+    assert run_script(function, again) == 2
+    assert f"{target}: not the scores of an ablation; found KeyError(" in capsys.readouterr().err
     assert run_script(function, ["--question", "real", *again[2:]]) == 2
     assert f"{tmp_path}/docs/real: no scores" in capsys.readouterr().err
     assert run_script(function, ["--question", "what"]) == 2
