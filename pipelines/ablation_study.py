@@ -3,10 +3,11 @@
     python pipelines/ablation_study.py --question study                   # generated rows: hours
     python pipelines/ablation_study.py --question borrow --seeds 3        # in short
     python pipelines/ablation_study.py --question real --data FOLDER --kuairand OUT
-    python pipelines/ablation_study.py --question labels --data FOLDER
+    python pipelines/ablation_study.py --question labels --data FOLDER --kuairand OUT
     python pipelines/ablation_study.py --question real --published docs/studies    # seconds
 
-FOLDER holds the public tables that `configs/tables` describe, OUT is of pipelines/kuairand.py.
+FOLDER holds the public tables that `configs/tables` describe, OUT is of pipelines/kuairand.py; one
+of them alone asks of its rows alone.
 
 Each question is a plan in `configs/ablations`, asked of several kinds of rows. Every arm trains on
 the same seeds as its reference. The reader gets a table a question, the difference of every arm to
@@ -36,6 +37,7 @@ from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import Ablation, load_ablation
 from recsys_mtl.ablation.result import task_verdict
 from recsys_mtl.ablation.summary import Rule, Summary, mean_known, summarize
+from recsys_mtl.ablation.unit import ArmUnit
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
@@ -43,7 +45,7 @@ from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.reports.cells import number, with_interval
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.reports.page import Page, Table
-from recsys_mtl.study.unit import UnitResult
+from recsys_mtl.study.unit import UnitResult, stored
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SCORES = "scores.json"
@@ -125,10 +127,10 @@ def ablation_study(
     seeds: Annotated[int | None, typer.Option(min=2, help="pairs; else the plan's")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="of each seed; else the plan's")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="seeds trained at a time")] = None,
-    out: Annotated[Path, typer.Option(help="folder of the reports")] = Path("ablations"),
+    out: Annotated[Path | None, typer.Option(help="folder of the reports; ablations")] = None,
     published: Annotated[
         Path | None,
-        typer.Option(help="folder of scores to print the tables of, such as docs/studies"),
+        typer.Option(help="folder of scores to show without training, such as docs/studies"),
     ] = None,
 ) -> None:
     """Run the plans of configs/ablations; print their differences and where the reports are."""
@@ -137,49 +139,60 @@ def ablation_study(
         if name not in QUESTIONS:
             raise typer.BadParameter(f"{name}: use one of {', '.join(QUESTIONS)}")
     for asked in questions:
-        summaries, reports = {}, []
-        for name, kind in QUESTIONS[asked].items():
-            if only and name not in only:
-                continue
-            changes = {"seeds.count": seeds}
-            if asked not in _REAL:
-                changes["synthetic.rows"] = rows
-            overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
-            ablation = kind.ablation(name, overrides)
-            if published is not None:
-                scores = published / asked / f"{name}.json"
-                if scores.exists():
-                    summaries[name] = _read(scores, ablation)
-                continue
-            root = kuairand if name.startswith("kuairand") else data
-            if asked in _REAL and root is not None:
-                os.environ["RECSYS_MTL_DATA"] = root
-            folder = out / asked / name
-            result = ablate(ablation, folder, processes=processes)
+        folders: dict[str, str | None] = dict.fromkeys(QUESTIONS[asked], "")
+        if asked in _REAL and published is None:
+            folders = {name: kuairand if "kuairand" in name else data for name in folders}
+        kinds = [n for n, f in folders.items() if f is not None and (not only or n in only)]
+        if not kinds:
+            needs = " with --data, --kuairand" if asked in _REAL else ""
+            raise typer.BadParameter(f"nothing to ask of: use of {', '.join(folders)}{needs}")
+        changes = {"seeds.count": seeds} | ({} if asked in _REAL else {"synthetic.rows": rows})
+        overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
+        asks = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
+        if published is not None:
+            _show(asked, _published(published / asked, asks), out)
+            continue
+        summaries, reports, root = {}, [], (out or Path("ablations")) / asked
+        for name, ablation in asks.items():
+            if folders[name]:
+                os.environ["RECSYS_MTL_DATA"] = str(folders[name])
+            result = ablate(ablation, root / name, processes=processes)
             summaries[name] = result.summary
-            atomic_write(folder / SCORES, publish(folder))
+            atomic_write(root / name / SCORES, publish(root / name, ablation))
             reports.append(str(result.report))
-        if not summaries and published is not None:
-            raise wrong("no scores", where=str(published / asked), expected="files NAME.json",
-                        fix="leave --published out to train")  # fmt: skip
-        if not summaries:
-            raise typer.BadParameter(f"{only}: use of {', '.join(QUESTIONS[asked])}")
-        page = Page(f"Question {asked}", tables(asked, summaries))
-        page.show()
+        _show(asked, summaries, root.parent)
+        print(*reports, sep="\n")
+
+
+def _show(asked: str, summaries: Summaries, out: Path | None) -> None:
+    """Print the tables, and write them."""
+    page = Page(f"Question {asked}", tables(asked, summaries))
+    page.show()
+    if out is not None:
         page.write(prepare_out(out / asked), "tables", markdown=True)
-        print("", out / asked / "tables.md", *reports, sep="\n")
+        print("", out / asked / "tables.md", sep="\n")
 
 
-def publish(folder: Path) -> str:
+def _published(folder: Path, asks: Mapping[str, Ablation]) -> dict[str, Summary]:
+    paths = {name: folder / f"{name}.json" for name in asks}
+    summaries = {n: _read(path, asks[n]) for n, path in paths.items() if path.exists()}
+    if not summaries:
+        expected = ", ".join(path.name for path in paths.values())
+        raise wrong("no scores", where=str(folder), expected=expected,
+                    fix="leave --published out to train")  # fmt: skip
+    return summaries
+
+
+def publish(folder: Path, ablation: Ablation) -> str:
     """The scores of an ablation's runs as JSON: by arm and task, a number a seed."""
-    paths = sorted(folder.glob("units/*/seed-*.json"))
-    units: list[UnitResult] = [json.loads(path.read_text()) for path in paths]
-    kinds, truth = units[0]["kinds"], all(unit["true_scores"] for unit in units)
+    asked = [ArmUnit(arm, seed) for arm in ablation.names for seed in ablation.seeds.values]
+    units = [result for _, result in stored(asked, folder)]
+    kinds: Mapping[str, str] = units[0]["kinds"]
     arms: dict[str, dict[str, Any]] = {}
-    for arm in dict.fromkeys(unit["arm"] for unit in units):
+    key = _TRUE if all(unit[_TRUE].keys() == kinds.keys() for unit in units) else _SCORES
+    for arm in ablation.names:
         own = [unit for unit in units if unit["arm"] == arm]
-        arms[arm] = {key: [_short(unit[key]) for unit in own] for key in _NUMBERS}
-        key = _TRUE if truth else _SCORES
+        arms[arm] = {name: [_short(unit.get(name)) for unit in own] for name in _NUMBERS}
         arms[arm][key] = {task: [_short(unit[key][task]) for unit in own] for task in kinds}
     labelled = {t: round(mean_known([unit["labelled"][t] for unit in units])) for t in kinds}
     document = {"kinds": kinds, "labelled": labelled, "arms": arms}
@@ -187,7 +200,7 @@ def publish(folder: Path) -> str:
 
 
 def of_published(document: Mapping[str, Any], ablation: Ablation) -> Summary:
-    """What the ablation would show, from published scores; arms in the ablation's order."""
+    """What the ablation would show, from published scores of its arms, the reference among them."""
     kinds = document["kinds"]
     same = {key: document[key] for key in ("kinds", "labelled")} | {
         "relation": {}, "transfer": [], "reachable": dict.fromkeys(kinds, (None, None)),
@@ -200,14 +213,15 @@ def of_published(document: Mapping[str, Any], ablation: Ablation) -> Summary:
             numbers = {name: runs[name][i] for name in _NUMBERS}
             scores = {key: {task: runs[key][task][i] for task in kinds}}
             units.append({**same, "arm": arm, **numbers, **scores})
-    names = [name for name in ablation.names if name in document["arms"]]
+    reference, *others = ablation.names
+    names = [reference, *(name for name in others if name in document["arms"])]
     return summarize(units, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm))
 
 
 def _read(path: Path, ablation: Ablation) -> Summary:
     try:
         return of_published(json.loads(path.read_text()), ablation)
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration) as error:
         raise wrong("not the scores of an ablation", where=str(path), found=repr(error)) from None
 
 

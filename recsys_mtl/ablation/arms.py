@@ -80,8 +80,8 @@ def _adatt(**changes: Any) -> Arm:
 def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
     """A mechanism as it is by default, but for `changes`, which change sections key by key.
 
-    Of the base it keeps when it acts, the prior, how often and on how many rows it measures, and
-    how much is borrowed: an arm is what its name says, whatever else the base has chosen.
+    Of the base it keeps when it acts, the prior, how often and on how many rows it measures, how
+    much is borrowed and what is scarce: an arm is what its name says, whatever else the base says.
     """
     base = config.adatt
     section = AdaTTConfig(
@@ -92,7 +92,7 @@ def _with_adatt(config: Config, changes: Mapping[str, Any]) -> Config:
         measure=MeasureConfig(
             interval=base.measure.interval, rows=base.measure.rows, decay=base.measure.decay
         ),
-        borrow=BorrowConfig(strength=base.borrow.strength),
+        borrow=BorrowConfig(strength=base.borrow.strength, scarce=base.borrow.scarce),
     )
     for name, value in changes.items():
         if isinstance(value, dict):

@@ -13,7 +13,7 @@ from recsys_mtl.config.features import ListConfigBase
 from recsys_mtl.files import atomic_write
 from recsys_mtl.study.plan import changed_keys, held_plan
 
-_RECIPE = "training.recipe"
+_RECIPE, _BORROW = "training.recipe", "adatt.borrow.scarce"
 
 
 def claim(ablation: Ablation, out: Path) -> None:
@@ -71,6 +71,8 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
     begun = as_begun(ablation, base.parent)
     if base.exists() and _held_base(base) != base_config(begun, 0):
         edited.append("content of the base config")
+    if (base.parent / "units/count").exists() and _BORROW in _older(load_config(base)):
+        edited.append("what arm count weighs by (labelled rows now)")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
     return edited
@@ -92,6 +94,8 @@ def _older(held: Config) -> dict[str, Any]:
     }
     if "recipe" not in held.training.model_fields_set:
         older[_RECIPE] = "none"
+    if "scarce" not in held.adatt.borrow.model_fields_set:
+        older[_BORROW] = "rare"
     return older
 
 

@@ -28,7 +28,14 @@ Example::
 
 from __future__ import annotations
 
-from recsys_mtl.adatt.borrow import donors, labels_to_learn_from, near_best, receivers, scarcity
+from recsys_mtl.adatt.borrow import (
+    donors,
+    effective_labels,
+    labelled_rows,
+    near_best,
+    receivers,
+    scarcity,
+)
 from recsys_mtl.adatt.measures import (
     MEASURES,
     AveragedGradient,
@@ -64,10 +71,11 @@ __all__ = [
     "Settings",
     "Shapes",
     "donors",
+    "effective_labels",
     "enhanced_losses",
     "gradient_coefficients",
     "group_prior",
-    "labels_to_learn_from",
+    "labelled_rows",
     "make_measure",
     "near_best",
     "prior_blend",

@@ -1,4 +1,4 @@
-"""Borrowing of labels: receivers whose labels are missing on most rows, and donors related to them.
+"""Borrowing of labels: receivers short of labelled rows, and donors related to them.
 
 A receiver's own expert learns, through throw-away heads, to predict its donors' labels too:
 `L += λ · scarcity_i · Σ_j |w_ij| L_j(head_ij)`. Where no task is scarce or related, all is 0.
@@ -18,24 +18,27 @@ _RELATED = 0.3
 _NEAR_BEST = 0.5
 
 
-def labels_to_learn_from(counts: Sequence[Sequence[float]], *, rare: bool = False) -> Tensor:
+def labelled_rows(counts: Sequence[Sequence[float]]) -> Tensor:
+    """(T,) float32: how many rows a task is known of; `counts` as in `effective_labels`."""
+    return torch.tensor([float(sum(task)) for task in counts], dtype=torch.float32)
+
+
+def effective_labels(counts: Sequence[Sequence[float]]) -> Tensor:
     """(T,) float32: how many labels a task has to learn from.
 
     Args:
         counts: for each task the labels of every class, or one number, the labelled rows, for a
             task without classes (regression, retrieval).
-        rare: whether a rare class makes a task scarce, too.
 
     Returns:
-        The labelled rows. If `rare`, for a task of two classes twice the smaller one; of more,
+        The labelled rows where there are no classes; twice the smaller class for two; for more,
         twice the labels outside of the largest class, and no more than all of them (which for two
         classes is the same).
     """
     labels = []
     for task in counts:
         total = float(sum(task))
-        by_class = rare and len(task) > 1
-        labels.append(min(2 * (total - max(task)), total) if by_class else total)
+        labels.append(total if len(task) < 2 else min(2 * (total - max(task)), total))
     return torch.tensor(labels, dtype=torch.float32)
 
 
@@ -51,10 +54,10 @@ def scarcity(labels: Tensor) -> Tensor:
     return torch.where(receivers(labels), short, torch.zeros_like(short))
 
 
-def donors(correlation: Tensor, labels: Tensor, receiving: Tensor) -> Tensor:
+def donors(correlation: Tensor, effective: Tensor, receiving: Tensor) -> Tensor:
     """Donor weights `w_ij ∝ sign(corr_ij) √n_j`, rows of absolute value 1 in sum.
 
-    A receiver's donors are the tasks with more labels than it has, with |correlation|
+    A receiver's donors are the tasks with more effective labels than it has, with |correlation|
     above 0.3 and above half of the largest |correlation| among those. A task with no more labels
     adds little, least of all a complement: it has the same labels, negated.
 
@@ -63,16 +66,16 @@ def donors(correlation: Tensor, labels: Tensor, receiving: Tensor) -> Tensor:
 
     Args:
         correlation: (T, T) in [−1, 1]; pairs with several columns are not negative.
-        labels: (T,) numbers of labels.
+        effective: (T,) effective labels.
         receiving: (T,) bool.
 
     Returns:
         (T, T), zero rows for tasks that receive nothing and for receivers without a related task.
     """
-    richer = (labels > labels.unsqueeze(1)).to(correlation.device)  # (i, j): j than i
+    richer = (effective > effective.unsqueeze(1)).to(correlation.device)  # (i, j): j than i
     others = correlation.masked_fill(~richer, 0.0)
     chosen = near_best(others.abs()) & receiving.unsqueeze(1)
-    weights = torch.where(chosen, labels.sqrt(), torch.zeros_like(others))
+    weights = torch.where(chosen, effective.sqrt(), torch.zeros_like(others))
     total = weights.sum(1, keepdim=True)
     weights = weights / torch.where(total > 0, total, torch.ones_like(total))
     return weights * others.sign()

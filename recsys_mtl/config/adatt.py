@@ -63,8 +63,8 @@ class BorrowConfig(Section):
     strength: NonNegative = Field(4.0, description="of the borrowed losses")
     scarce: Literal["missing", "rare"] = Field(
         "missing",
-        description="what makes a task scarce: labels that are missing on most rows, or a rare "
-        "class too, where all rows are labelled (which costs real impressions dearly)",
+        description="a task is scarce below a quarter of the median task's labelled rows, or of "
+        "its effective labels (twice the smaller class), by which a rare signal receives too",
     )
     donors: Literal["measured", "uniform"] | dict[str, list[str]] = Field(
         "measured",

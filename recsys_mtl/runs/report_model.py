@@ -118,7 +118,7 @@ def _borrowed(
     """Sentence and table of who borrows from whom; its heat map and chart go to `figures`."""
     pairs = {(task, donor): w for task, of in lent.items() for donor, w in of.items()}
     if not pairs:
-        return ["Nobody borrows: no task has few labels and a relative that lends."]
+        return ["Nobody borrows: no task with under a quarter of the median labels has a relative."]
     matrix = [[pairs.get((task, donor), float("nan")) for donor in tasks] for task in tasks]
     highest = max(abs(weight) for weight in pairs.values()) or 1.0
     figures.append(

@@ -5,20 +5,17 @@ import math
 import pytest
 import torch
 
-from recsys_mtl.adatt import donors, labels_to_learn_from, receivers, scarcity
+from recsys_mtl.adatt import donors, effective_labels, labelled_rows, receivers, scarcity
 
 # the median is 400, so tasks below 100 receive
 LABELS = torch.tensor([40.0, 400.0, 900.0, 100.0, 1600.0, 99.0, 500.0])
 RECEIVING = [True, False, False, False, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("rare", "labels"),
-    [(False, [1000, 300, 1000, 1000, 100, 100, 0]), (True, [20, 300, 1000, 60, 100, 0, 0])],
-)
-def test_labels_are_rows_or_twice_the_smaller_class(rare: bool, labels: list[float]) -> None:
+def test_labelled_rows_and_effective_labels() -> None:
     counts = [[990, 10], [300], [500, 500], [10, 20, 970], [30, 30, 40], [100, 0], [0]]
-    assert labels_to_learn_from(counts, rare=rare).tolist() == labels
+    assert labelled_rows(counts).tolist() == [1000, 300, 1000, 1000, 100, 100, 0]
+    assert effective_labels(counts).tolist() == [20, 300, 1000, 60, 100, 0, 0]
 
 
 def test_receivers_are_below_a_quarter_of_the_median() -> None:

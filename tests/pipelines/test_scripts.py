@@ -126,7 +126,9 @@ def test_the_ablation_study_asks_its_questions(
 
 @pytest.mark.slow  # forty arms
 def test_the_questions_of_real_rows_fit_their_configs() -> None:
-    for asked, name in (("real", "kuairand"), ("real", "bank"), ("labels", "adult_income_0.1")):
+    plans = (("real", "kuairand"), ("real", "bank"), ("labels", "kuairand_long_view_0.03"),
+             ("labels", "adult_income_0.1"))  # fmt: skip
+    for asked, name in plans:
         ablation = ablation_study.QUESTIONS[asked][name].ablation(name, ["seeds.count=2"])
         check_arms(ablation)
         assert (ablation.name, ablation.seeds.count) == (name, 2)

@@ -13,7 +13,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from recsys_mtl.adatt import AdaTT, Phase, donors, labels_to_learn_from, receivers, scarcity
+from recsys_mtl.adatt import (
+    AdaTT,
+    Phase,
+    donors,
+    effective_labels,
+    labelled_rows,
+    receivers,
+    scarcity,
+)
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.gradients import sum_over_processes
 from recsys_mtl.losses import TaskLoss
@@ -31,7 +39,7 @@ class BorrowSettings:
     Attributes:
         strength: λ.
         donors: `measured`, `uniform` (all other tasks, a control), or names by receiver.
-        rare: whether a rare class makes a task scarce, too, where all rows are labelled.
+        rare: whether a task is scarce by its effective labels instead of its labelled rows.
     """
 
     strength: float = 4.0
@@ -42,7 +50,7 @@ class BorrowSettings:
 class Borrow(Transfer):
     """Adds λ Σ_i scarcity_i Σ_j |w_ij| L_j(head_ij(own experts of i)).
 
-    Labels are counted in the warm-up. After it, the tasks with few labels become receivers, and
+    Labels are counted in the warm-up. After it, the tasks with few of them become receivers, and
     donors are selected every epoch until they freeze. Heads are linear, start at zero and are not
     part of the network, so a saved model has none. Without a receiver nothing is measured or added
     and no number changes.
@@ -90,12 +98,13 @@ class Borrow(Transfer):
         """In the warm-up; later only if a task may receive."""
         if self._settings.donors != "measured":
             return False
-        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.labels()).any())
+        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.labels()[0]).any())
 
-    def labels(self) -> Tensor:
-        """(T,) labels of the warm-up, as scarcity counts them."""
-        parts = torch.split(self.seen, self._classes)
-        return labels_to_learn_from([part.tolist() for part in parts], rare=self._settings.rare)
+    def labels(self) -> tuple[Tensor, Tensor]:
+        """(T,) labels of the warm-up, as they make a task scarce, and (T,) effective ones."""
+        counts = [part.tolist() for part in torch.split(self.seen, self._classes)]
+        effective = effective_labels(counts)
+        return effective if self._settings.rare else labelled_rows(counts), effective
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the phase and, until it freezes, the weights between receivers and donors."""
@@ -177,18 +186,18 @@ class Borrow(Transfer):
         }
         report = (
             "; ".join(f"{name} from {lent}" for name, lent in each.items())
-            or "nobody: no task has few labels and a relative with more"
+            or "nobody: no task with under a quarter of the median labels has a relative with more"
         )
         log.info("adaTT, who borrows: %s", report)
 
     def _chosen(self) -> Tensor:
         """(T, T) scarcity of the receiver times the donor's weight."""
-        labels, chosen = self.labels(), self._settings.donors
+        (labels, effective), chosen = self.labels(), self._settings.donors
         receiving, size = receivers(labels), len(labels)
-        able = self._lends & (labels > 0)
+        able = self._lends & (effective > 0)
         if chosen == "measured":
             related = self.adatt.measure.affinity().mean(0).cpu() * able
-            weights = donors(related, labels, receiving).abs()
+            weights = donors(related, effective, receiving).abs()
         else:
             named = torch.ones(size, size)
             if isinstance(chosen, Mapping):
@@ -196,7 +205,7 @@ class Borrow(Transfer):
                 named = torch.tensor(
                     [[float(d in chosen.get(r, ())) for d in names] for r in names]
                 )
-            weights = named * able * labels.sqrt() * receiving.unsqueeze(1)
+            weights = named * able * effective.sqrt() * receiving.unsqueeze(1)
             weights.fill_diagonal_(0)
             weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
         return scarcity(labels).unsqueeze(1) * weights
