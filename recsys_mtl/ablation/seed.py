@@ -89,8 +89,10 @@ def _truth(config: Config, test: RawRows) -> tuple[Truth | None, dict[str, Any],
 def _known(config: Config, prepared: Prepared, truth: Truth | None) -> Known:
     specs = prepared.preprocessor.spec.tasks
     labelled = torch.zeros(len(specs), dtype=torch.int64)
+    items = torch.tensor([spec.items > 0 for spec in specs])
     for batch in prepared.loaders["train"].epoch(0):
-        labelled += (~batch.labels.isnan()).sum(0)
+        unknown = batch.labels.isnan() | (items & (batch.labels == 0))
+        labelled += (~unknown).sum(0)
     relation = _relation(config, truth)
     return Known(
         {spec.name: rows for spec, rows in zip(specs, labelled.tolist(), strict=True)},

@@ -7,8 +7,8 @@ import pytest
 
 from data_synth import Plan, load_plan
 from data_synth.train_config import train_config
-from recsys_mtl.ablation.arms import Known
-from recsys_mtl.ablation.folder import claim
+from recsys_mtl.ablation.arms import READY, Known
+from recsys_mtl.ablation.folder import as_begun, claim
 from recsys_mtl.ablation.plan import (
     Ablation,
     Seeds,
@@ -308,6 +308,23 @@ def test_the_note_is_valid_yaml(make: Any, tmp_path: Path) -> None:
     claim(ablation, tmp_path / "out")
     assert load_ablation(tmp_path / "out" / "ablation.yaml") == ablation
     assert (tmp_path / "out" / "ablation.yaml").read_text().startswith("name: tiny\n")
+
+
+def test_what_was_scarce_when_the_folder_was_begun_stays_scarce(make: Any, tmp_path: Path) -> None:
+    """And weights by labelled rows do not go on where they were by effective labels."""
+    out, ablation = tmp_path / "out", make(ready=["off", "borrow", "count"])
+    claim(ablation, out)
+    assert base_config(as_begun(ablation, out), 0).adatt.borrow.scarce == "missing"
+    base = out / "base.yaml"
+    older = [line for line in base.read_text().splitlines() if "scarce:" not in line]
+    base.write_text("\n".join(older))
+    claim(ablation, out)
+    begun = as_begun(ablation, out)
+    config = base_config(begun, 0)
+    assert READY["borrow"](config, Known({}, {})).adatt.borrow.scarce == "rare"
+    (out / "units/count").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"another what arm count weighs by \(labelled rows now\)"):
+        claim(ablation, out)
 
 
 def test_a_base_config_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> None:

@@ -84,7 +84,12 @@ def test_the_exported_program_predicts_the_same(shop: Any, tmp_path: Path) -> No
 
 
 CHOICES = {
-    "borrow": ["adatt.mechanism=borrow", "adatt.measure.name=logit_correlation"],
+    "borrow": [
+        "adatt.mechanism=borrow",
+        "adatt.borrow.donors=uniform",
+        "tasks.value.label_share=0.1",
+        "training.epochs=2",
+    ],
     "published": ["adatt.mechanism=loss"],
     "gradient": ["adatt.mechanism=gradient"],
     "cagt": ["combiner={name: cagt}"],
@@ -105,6 +110,8 @@ def test_it_trains_with(name: str, shop: Any) -> None:
     values = [m["value"] for task in result["tasks"].values() for m in task["metrics"].values()]
     assert all(isinstance(value, float) and math.isfinite(value) for value in values)
     assert result["training"]["skipped_batches"] == 0
+    if name == "borrow":
+        assert result["training"]["epochs"][1]["adatt"]["borrowed"].keys() == {"value"}
 
 
 def test_a_negative_amount_is_one_line(shop: Any) -> None:

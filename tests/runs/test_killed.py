@@ -28,7 +28,12 @@ from tests.toy import DOCUMENT, Document, make_toy
 KILLS = int(os.environ.get("RECSYS_MTL_KILLS", "6"))
 SEED = int(os.environ.get("RECSYS_MTL_KILLS_SEED", "0"))
 STREAM = {"loading": "stream", "shuffle_buffer": 120}
-BORROW = {"mechanism": "borrow", "warmup_epochs": 1, "freeze_epoch": 2}
+BORROW = {
+    "mechanism": "borrow",
+    "warmup_epochs": 1,
+    "freeze_epoch": 2,
+    "borrow": {"donors": "uniform"},
+}
 CASES: dict[str, Document] = {
     "cagt": {
         "combiner": {"name": "cagt"},
@@ -39,6 +44,7 @@ CASES: dict[str, Document] = {
         "adatt": BORROW,
         "data": STREAM,
         "model": {"embedding": {"dim": 4, "backend": "plain", "unknown_dropout": 0.3}},
+        "tasks": {"buy": DOCUMENT["tasks"]["buy"] | {"label_share": 0.3}},
     },
     "gradvac, ema": {"combiner": {"name": "gradvac"}, "training": {"averaging": "ema"}},
     "stream, gradnorm": {"balancing": {"name": "gradnorm"}, "data": STREAM},
@@ -165,6 +171,9 @@ def test_a_killed_training_ends_as_one_that_was_not(
     straight = forks.run("train", config, "--out", tmp_path / "straight")
     assert straight["status"] == 0, forks.log.read_text()[-3000:]
     expected = left(tmp_path / "straight"), tracked(tmp_path / "straight", folder)
+    if "borrow" in case:
+        last = expected[0]["result.json"]["training"]["epochs"][-1]
+        assert last["adatt"]["borrowed"].keys() == {"buy"}
     killed, number = 0, 0
     while killed < kills:
         number += 1

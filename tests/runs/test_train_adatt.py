@@ -51,7 +51,8 @@ def test_without_it_nothing_is_reported(trained: tuple[Any, Document]) -> None:
 
 @pytest.mark.slow  # trainings
 def test_a_saved_model_has_no_heads_of_borrowing(toy: Any, tmp_path: Path) -> None:
-    on = [*ON, "adatt.mechanism=borrow", "adatt.measure.name=logit_correlation"]
+    on = [*ON, "adatt.mechanism=borrow", "adatt.measure.name=logit_correlation",
+          "adatt.borrow.donors=uniform", "tasks.buy.label_share=0.1"]  # fmt: skip
     off = train(toy.config("training.epochs=3"), tmp_path / "off")
     borrowed = train(toy.config(*on), tmp_path / "on")
     sizes = [
@@ -59,6 +60,7 @@ def test_a_saved_model_has_no_heads_of_borrowing(toy: Any, tmp_path: Path) -> No
     ]
     assert sizes[0] == sizes[1]
     assert off["tasks"].keys() == borrowed["tasks"].keys()
+    assert borrowed["training"]["epochs"][-1]["adatt"]["borrowed"].keys() == {"buy"}
 
 
 def numbers_of(**more: Any) -> dict[str, Any]:

@@ -29,7 +29,13 @@ COMBINATIONS = {
     ),
     "adaTT": ("adatt.mechanism=loss", "adatt.warmup_epochs=1", DR),
     "adaTT of gradients": ("adatt.mechanism=gradient", "adatt.warmup_epochs=1"),
-    "borrow": ("adatt.mechanism=borrow", "adatt.warmup_epochs=1"),
+    "borrow": (
+        "adatt.mechanism=borrow",
+        "adatt.warmup_epochs=1",
+        "adatt.borrow.donors=uniform",
+        "tasks.spend.label_share=0.1",
+        "training.epochs=2",
+    ),
     "gradnorm": ("balancing.name=gradnorm", DR),
     "famo, logit transfer": (
         "balancing.name=famo",
@@ -46,6 +52,8 @@ def test_predictions_are_of_both_events_and_of_the_second_given_the_first(
 ) -> None:
     config = shared_toy.config(*THROUGH, *COMBINATIONS[name])
     result = train(config, tmp_path / "run")
+    if name == "borrow":
+        assert result["training"]["epochs"][1]["adatt"]["borrowed"].keys() == {"spend"}
     task = result["tasks"]["buy"]
     assert task["labelled"] == result["tasks"]["click"]["labelled"]
     assert task["conditional"]["given"] == "click"
