@@ -126,6 +126,7 @@ def ablation_study(
     kuairand: Annotated[str | None, typer.Option(help="folder of pipelines/kuairand.py")] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help="pairs; else the plan's")] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="of each seed; else the plan's")] = None,
+    reference: Annotated[str | None, typer.Option(help="arm to compare with; the plan's")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="seeds trained at a time")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the reports; ablations")] = None,
     published: Annotated[
@@ -146,7 +147,7 @@ def ablation_study(
         if not kinds:
             needs = " with --data, --kuairand" if asked in _REAL else ""
             raise typer.BadParameter(f"nothing to ask of: use of {', '.join(folders)}{needs}")
-        changes = {"seeds.count": seeds} | ({} if asked in _REAL else {"synthetic.rows": rows})
+        changes = {"seeds.count": seeds, "reference": reference} | ({} if asked in _REAL else {"synthetic.rows": rows})
         overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
         asks = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
         if published is not None:

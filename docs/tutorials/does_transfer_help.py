@@ -94,8 +94,8 @@ pl.DataFrame(
 #
 # - `single_task`: a network for each task. Nothing is shared. It is the reference.
 # - `off`: one network for all tasks (PLE: some experts are shared, some are a task's own).
-# - `borrow`: the same, and tasks with few labels also learn the labels of the tasks that their gradients
-#   agree with.
+# - `borrow`: the same, and tasks with few labels also learn the labels of the tasks whose predictions
+#   correlate with theirs.
 #
 # A *seed* decides the rows, the split, the initial weights and the order of the rows. Every arm is trained on the
 # same seeds. So the difference of two arms on a seed is due to the arms: the seeds are *paired*.

@@ -73,15 +73,18 @@ def test_the_ablation_study_asks_its_questions(
 
     def ablate(ablation: Any, out: Path, *, processes: int | None) -> Any:
         calls.append((ablation.name, ablation.synthetic.plan, ablation.seeds.count, out))
-        for arm, own in published(SCORES)["arms"].items():
-            for i, seed in enumerate(own["seed"]):
-                unit = {"arm": arm, "true_scores": {}, "kinds": {"t": "binary"}}
-                unit |= {key: value[i] for key, value in own.items() if key != "scores"}
-                unit |= {"seed": seed, "scores": {"t": SCORES[arm][i]}, "labelled": {"t": 9}}
+        scores = {arm: SCORES.get(arm, SCORES["off"]) for arm in ablation.names}
+        for arm in (*scores, "of_before"):
+            for seed, score in zip(
+                ablation.seeds.values, SCORES.get(arm, SCORES["off"]), strict=False
+            ):
+                unit = {"arm": arm, "seed": seed, "true_scores": {}, "kinds": {"t": "binary"},
+                        "scores": {"t": score}, "labelled": {"t": 9}, "epochs": 1.0,
+                        "train_seconds": 1.0, "peak_memory_mb": 1.0}  # fmt: skip
                 path = out / "units" / arm / f"seed-{seed}.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(unit))
-        return SimpleNamespace(summary=summary_of(SCORES), report=out / "report.md")
+        return SimpleNamespace(summary=summary_of(scores), report=out / "report.md")
 
     monkeypatch.setattr(ablation_study, "ablate", ablate)
     function = ablation_study.ablation_study
@@ -95,31 +98,34 @@ def test_the_ablation_study_asks_its_questions(
     ]
     shown = capsys.readouterr().out
     assert shown.startswith("Question borrow\n")
-    assert re.search(r"^groups +│ +│ \+0.42 \[", shown, re.M)
+    assert re.search(r"^borrow_uniform +│ \+0.42 \[", shown, re.M)
     assert shown.endswith(f"\n{borrow}/alone/report.md\n")
     tables = (borrow / "tables.md").read_text()
     assert "| borrow_uniform | +0.42 [+0.18, +0.65] | helps | t +0.42 |  |  | 1.00 |" in tables
 
-    for name in ("pairs", "groups", "alone"):
-        (tmp_path / f"{name}.json").write_text((borrow / name / "scores.json").read_text())
-    (tmp_path / "borrow").rename(tmp_path / "run")
-    for name in ("pairs", "groups", "alone"):
-        target = tmp_path / "docs" / "borrow" / f"{name}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / f"{name}.json").rename(target)
     calls.clear()
-    again = ["--question", "borrow", "--published", str(tmp_path / "docs"), "--out", str(tmp_path)]
-    assert run_script(function, again) == 0  # the same tables, and nothing trains
-    assert (borrow / "tables.md").read_text() == tables
+    folder = tmp_path / "docs/borrow"
+    folder.mkdir(parents=True)
+    for name in ("pairs", "groups", "alone"):
+        (folder / f"{name}.json").write_text((borrow / name / "scores.json").read_text())
+    again = ["--question", "borrow", "--seeds", "3", "--published", str(tmp_path / "docs")]
+    assert run_script(function, [*again, "--out", str(tmp_path / "read")]) == 0
+    written = (tmp_path / "read/borrow/tables.md").read_text()
+    assert written == tables.replace("(0 to 2)", "(300 to 302)")  # and no arm of before
     assert not calls
     capsys.readouterr()
-    target.write_text("{}")
-    assert run_script(function, again) == 2
-    assert f"{target}: not the scores of an ablation; found KeyError(" in capsys.readouterr().err
-    assert run_script(function, ["--question", "real", *again[2:]]) == 2
-    assert f"{tmp_path}/docs/real: no scores" in capsys.readouterr().err
+    for text, found in (("{}", "KeyError("), ('{"kinds": {}, "labelled": {}, "arms": {}}', "Stop")):
+        (folder / "alone.json").write_text(text)
+        assert run_script(function, again) == 2
+        line = f"{folder}/alone.json: not the scores of an ablation; found {found}"
+        assert line in capsys.readouterr().err
+    real = ["--question", "real", "--published", str(tmp_path / "docs"), "--only", "bank"]
+    assert run_script(function, real) == 2
+    assert f"{tmp_path}/docs/real: no scores; expected bank.json" in capsys.readouterr().err
     assert run_script(function, ["--question", "what"]) == 2
     assert "what: use one of study, borrow, affinity" in capsys.readouterr().err
+    assert run_script(function, ["--question", "real", "--only", "bank"]) == 2
+    assert "nothing to ask of: use of kuairand, bank" in capsys.readouterr().err
     assert run_script(function, ["--out", str(tmp_path)]) == 0
     assert len(calls) == len({out for *_, out in calls}) == 10
 
@@ -139,18 +145,17 @@ def test_the_questions_of_real_rows_fit_their_configs() -> None:
 STUDIES = PROJECT / "docs/studies"
 
 
-@pytest.mark.parametrize("asked", sorted(path.name for path in STUDIES.iterdir()))
+@pytest.mark.parametrize("asked", sorted(path.name for path in STUDIES.iterdir() if path.is_dir()))
 def test_tables_of_the_results_are_those_of_the_published_scores(
     asked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--question", asked, "--published", str(STUDIES), "--out", str(tmp_path)]
     assert run_script(ablation_study.ablation_study, options) == 0
-    first, *of_rows = (tmp_path / asked / "tables.md").read_text().split("\n## ")[1:]
-    tables = "\n".join(of_rows or [first]).splitlines()
-    cells = [line for line in tables if re.match(r"\| \w", line)]
-    shown = {*(PROJECT / "docs/results.md").read_text().splitlines()}
-    assert cells
-    assert [line for line in cells if line not in shown] == []
+    over_all, *of_rows = re.findall(
+        r"(?:^\|.*\n)+", (tmp_path / asked / "tables.md").read_text(), re.M
+    )
+    shown = (PROJECT / "docs/results.md").read_text()
+    assert [table for table in of_rows or [over_all] if table not in shown] == []
     capsys.readouterr()
 
 
