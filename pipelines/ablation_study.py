@@ -147,7 +147,9 @@ def ablation_study(
         if not kinds:
             needs = " with --data, --kuairand" if asked in _REAL else ""
             raise typer.BadParameter(f"nothing to ask of: use of {', '.join(folders)}{needs}")
-        changes = {"seeds.count": seeds, "reference": reference} | ({} if asked in _REAL else {"synthetic.rows": rows})
+        changes = {"seeds.count": seeds, "reference": reference} | (
+            {} if asked in _REAL else {"synthetic.rows": rows}
+        )
         overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
         asks = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
         if published is not None:
