@@ -168,12 +168,14 @@ def ablation_study(
 
 
 def _show(asked: str, summaries: Summaries, out: Path | None) -> None:
-    """Print the tables, and write them."""
+    """Print the tables, and write them; all of them as Markdown where there is no folder."""
     page = Page(f"Question {asked}", tables(asked, summaries))
+    if out is None:
+        print(page.markdown(), end="")
+        return
     page.show()
-    if out is not None:
-        page.write(prepare_out(out / asked), "tables", markdown=True)
-        print("", out / asked / "tables.md", sep="\n")
+    page.write(prepare_out(out / asked), "tables", markdown=True)
+    print("", out / asked / "tables.md", sep="\n")
 
 
 def _published(folder: Path, asks: Mapping[str, Ablation]) -> dict[str, Summary]:
