@@ -117,9 +117,15 @@ def test_unknown_items_are_no_labels(on: Callable[..., Any], few: Batch) -> None
 def test_uniform_donors_are_all_others_that_lend_by_root_labels(
     on: Callable[..., Any], few: Batch
 ) -> None:
+    """By effective labels, where scarcity goes by rows."""
     _, borrow = on(few)
     labels = torch.tensor(expected_labels(few))
-    weights = labels.sqrt() * torch.tensor([1.0, 1.0, 0.0, 0.0])  # brand's are of items
+    effective = torch.zeros(4)
+    for task in (CLICK, SEGMENT):  # brand's are of items
+        known = few.labels[:, task][~few.labels[:, task].isnan()]
+        most = known.unique(return_counts=True)[1].max()
+        effective[task] = min(2 * (len(known) - most), len(known))
+    weights = effective.sqrt()
     scarcity = 1 - KEPT / (labels.median() + labels.sort().values[2]) * 2 / 0.25
     want = torch.zeros(4, 4)
     want[VALUE] = scarcity * weights / weights.sum()
