@@ -4,7 +4,7 @@
     python pipelines/ablation_study.py --question borrow --seeds 3        # in short
     python pipelines/ablation_study.py --question real --data FOLDER --kuairand OUT
     python pipelines/ablation_study.py --question labels --data FOLDER --kuairand OUT
-    python pipelines/ablation_study.py --question real --published docs/studies    # seconds
+    python pipelines/ablation_study.py --question borrow --published docs/studies  # seconds
 
 FOLDER holds the public tables that `configs/tables` describe, OUT is of pipelines/kuairand.py; one
 of them alone asks of its rows alone.
