@@ -35,6 +35,7 @@ from scipy.stats import rankdata, studentized_range
 
 from recsys_mtl.ablation.ablate import ablate
 from recsys_mtl.ablation.plan import Ablation, load_ablation
+from recsys_mtl.ablation.report import level, points_of
 from recsys_mtl.ablation.result import task_verdict
 from recsys_mtl.ablation.summary import Rule, Summary, mean_known, summarize
 from recsys_mtl.ablation.unit import ArmUnit
@@ -42,7 +43,7 @@ from recsys_mtl.cli.script import run_script
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics.differences import Difference
-from recsys_mtl.reports.cells import number, with_interval
+from recsys_mtl.reports.cells import number
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.study.unit import UnitResult, stored
@@ -140,16 +141,16 @@ def ablation_study(
         if name not in QUESTIONS:
             raise typer.BadParameter(f"{name}: use one of {', '.join(QUESTIONS)}")
     for asked in questions:
-        folders: dict[str, str | None] = dict.fromkeys(QUESTIONS[asked], "")
-        if asked in _REAL and published is None:
-            folders = {name: kuairand if "kuairand" in name else data for name in folders}
-        kinds = [n for n, f in folders.items() if f is not None and (not only or n in only)]
+        real = asked in _REAL
+        folders = {name: kuairand if "kuairand" in name else data for name in QUESTIONS[asked]}
+        kinds = [name for name in folders if not only or name in only]
+        if real and published is None:
+            kinds = [name for name in kinds if folders[name] is not None]
         if not kinds:
-            needs = " with --data, --kuairand" if asked in _REAL else ""
+            needs = " with --data, --kuairand" if real else ""
             raise typer.BadParameter(f"nothing to ask of: use of {', '.join(folders)}{needs}")
-        changes = {"seeds.count": seeds, "reference": reference} | (
-            {} if asked in _REAL else {"synthetic.rows": rows}
-        )
+        generated = None if real else rows
+        changes = {"seeds.count": seeds, "reference": reference, "synthetic.rows": generated}
         overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
         asks = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
         if published is not None:
@@ -157,7 +158,7 @@ def ablation_study(
             continue
         summaries, reports, root = {}, [], (out or Path("ablations")) / asked
         for name, ablation in asks.items():
-            if folders[name]:
+            if real:
                 os.environ["RECSYS_MTL_DATA"] = str(folders[name])
             result = ablate(ablation, root / name, processes=processes)
             summaries[name] = result.summary
@@ -254,16 +255,8 @@ def _of_rows(name: str, summary: Summary) -> Table:
         listed = (", ".join(tasks) for tasks in words.values())
         time = number(one.train_ratio, ".2f")
         rows.append([arm, _difference(one.overall), one.word, *listed, _difference(one.few), time])
-    level, few = f"[{100 * summary.level:g} %]", ", ".join(summary.few) or "no task"
-    columns = (
-        "arm",
-        f"mean over tasks {level}",
-        "verdict",
-        "helps",
-        "hurts",
-        f"few: {few}",
-        "time",
-    )
+    mean, few = f"mean over tasks [{level(summary)}]", ", ".join(summary.few) or "no task"
+    columns = ("arm", mean, "verdict", "helps", "hurts", f"few: {few}", "time")
     seeds = f"{len(summary.seeds)} seeds ({summary.seeds[0]} to {summary.seeds[-1]})"
     note = f"{seeds}; time of an epoch over that of '{summary.reference}', median"
     return Table(name, columns, rows, texts=6, note=note, printed=False)
@@ -284,7 +277,7 @@ def _differences(summaries: Summaries, kinds: Mapping[str, Rows]) -> Table:
             [[name, *row] for name, row in zip(summaries, turned, strict=True)],
         )
     first = next(iter(summaries.values()))
-    return Table(f"Points over '{first.reference}' [{100 * first.level:g} %]", columns, cells)
+    return Table(f"Points over '{first.reference}' [{level(first)}]", columns, cells)
 
 
 def _of_arm(summary: Summary, arm: str, task: str) -> str:
@@ -295,7 +288,7 @@ def _of_arm(summary: Summary, arm: str, task: str) -> str:
 
 
 def _difference(one: Difference | None) -> str:
-    return "" if one is None else with_interval(one.mean, one.low, one.high, 2)
+    return "" if one is None else points_of(one)
 
 
 def _ranks(summaries: Summaries) -> Table:

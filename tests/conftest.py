@@ -86,3 +86,9 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"RECSYS_MTL_DATA: no folder {path}")
     return path
+
+
+@pytest.fixture
+def no_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths of a config start at the working folder."""
+    monkeypatch.delenv("RECSYS_MTL_DATA", raising=False)

@@ -71,7 +71,8 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
     begun = as_begun(ablation, base.parent)
     if base.exists() and _held_base(base) != base_config(begun, 0):
         edited.append("content of the base config")
-    if (base.parent / "units/count").exists() and _BORROW in _older(load_config(base)):
+    older = begun.change.keys() - ablation.change.keys()
+    if _BORROW in older and (base.parent / "units/count").exists():
         edited.append("what arm count weighs by (labelled rows now)")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")

@@ -53,8 +53,8 @@ def arm_table(summary: Summary) -> Table:
         overall, cells = arm.overall, [""] * (5 if summary.few else 4)
         if overall is not None:
             cells = [
-                _gain(overall),
-                *([_gain(arm.few)] if arm.few is not None else []),
+                points_of(overall),
+                *([points_of(arm.few)] if arm.few is not None else []),
                 number(overall.p, ".2g"),
                 f"{overall.wins}:{overall.losses}",
                 number(arm.relative, "+.2f"),
@@ -106,7 +106,7 @@ def task_table(summary: Summary, others: dict[str, ArmSummary]) -> Table:
                 [
                     "" if index else task,
                     name,
-                    _gain(gain),
+                    points_of(gain),
                     number(gain.p, ".2g"),
                     number(gain.adjusted, ".2g"),
                     f"{gain.wins}:{gain.losses}",
@@ -151,7 +151,8 @@ def agreement_table(others: dict[str, ArmSummary]) -> Table:
     return Table("Affinity against the plan", columns, rows, texts=1, note=note)
 
 
-def _gain(one: Difference) -> str:
+def points_of(one: Difference) -> str:
+    """A difference with its interval."""
     return with_interval(one.mean, one.low, one.high, 2)
 
 

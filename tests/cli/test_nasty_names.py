@@ -19,46 +19,12 @@ from recsys_mtl.tracking.stored_runs import StoredRuns
 from tests.nasty import NASTY
 
 pytestmark = pytest.mark.slow
-OURS = {"meta", "title", "style", "head", "html", "body", "h1", "h2", "p", "img", "table"}
-OURS |= {
-    "tr",
-    "th",
-    "td",
-    "thead",
-    "tbody",
-    "caption",
-    "section",
-    "details",
-    "summary",
-    "pre",
-    "div",
-}
-OURS |= {
-    "ul",
-    "li",
-    "code",
-    "a",
-    "figure",
-    "figcaption",
-    "nav",
-    "h3",
-    "span",
-    "strong",
-    "header",
-    "main",
-}
-OURS |= {
-    "svg",
-    "g",
-    "desc",
-    "text",
-    "tspan",
-    "line",
-    "rect",
-    "circle",
-    "path",
-    "polygon",
-    "polyline",
+OURS = {
+    *("meta", "title", "style", "head", "html", "body", "header", "main", "nav", "section"),
+    *("h1", "h2", "h3", "p", "a", "ul", "li", "div", "span", "strong", "pre", "code", "img"),
+    *("table", "thead", "tbody", "tr", "th", "td", "caption", "figure", "figcaption"),
+    *("details", "summary", "svg", "g", "desc", "text", "tspan", "line", "rect", "circle"),
+    *("path", "polygon", "polyline"),
 }
 EXPERIMENT = "exp <b>[/b]|`\n\x1b[31m"
 LEAK = "<script>alert(2)</script>|`"

@@ -22,11 +22,7 @@ HEADER = "age,city,day,click"
 LINES = [f"{20 + i % 40}.5,c{i % 5},2024-01-{1 + i % 28:02d},{i % 3 % 2}" for i in range(200)]
 Case = tuple[dict[str, Any], list[str], str]
 
-
-@pytest.fixture(autouse=True)
-def no_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths start at the working folder."""
-    monkeypatch.delenv("RECSYS_MTL_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_real_data")
 
 
 def csv(**keys: Any) -> dict[str, Any]:

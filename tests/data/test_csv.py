@@ -26,11 +26,7 @@ GERMAN = {"delimiter": ";", "decimal": ","}
 NO_HEADER = {"header": False, "columns": ["x", "city", "y"]}
 TEXT = "x,city,y\n1.5,Köln,0\n,Ulm,1\n-2,,1\n"
 
-
-@pytest.fixture(autouse=True)
-def no_real_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Relative paths start at the working folder."""
-    monkeypatch.delenv("RECSYS_MTL_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("no_real_data")
 
 
 def open_(path: Path, **options: Any) -> Source:

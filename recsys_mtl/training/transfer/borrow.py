@@ -98,13 +98,18 @@ class Borrow(Transfer):
         """In the warm-up; later only if a task may receive."""
         if self._settings.donors != "measured":
             return False
-        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.labels()[0]).any())
+        return self.adatt.phase is Phase.WARMUP or bool(receivers(self.labels()).any())
 
-    def labels(self) -> tuple[Tensor, Tensor]:
-        """(T,) labels of the warm-up, as they make a task scarce, and (T,) effective ones."""
-        counts = [part.tolist() for part in torch.split(self.seen, self._classes)]
-        effective = effective_labels(counts)
-        return effective if self._settings.rare else labelled_rows(counts), effective
+    def labels(self) -> Tensor:
+        """(T,) labels of the warm-up, as they make a task scarce."""
+        return self.effective() if self._settings.rare else labelled_rows(self._counts())
+
+    def effective(self) -> Tensor:
+        """(T,) effective labels of the warm-up."""
+        return effective_labels(self._counts())
+
+    def _counts(self) -> list[list[float]]:
+        return [part.tolist() for part in torch.split(self.seen, self._classes)]
 
     def start_epoch(self, epoch: int) -> None:
         """Sets the phase and, until it freezes, the weights between receivers and donors."""
@@ -192,7 +197,7 @@ class Borrow(Transfer):
 
     def _chosen(self) -> Tensor:
         """(T, T) scarcity of the receiver times the donor's weight."""
-        (labels, effective), chosen = self.labels(), self._settings.donors
+        labels, effective, chosen = self.labels(), self.effective(), self._settings.donors
         receiving, size = receivers(labels), len(labels)
         able = self._lends & (effective > 0)
         if chosen == "measured":

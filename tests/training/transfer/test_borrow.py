@@ -91,12 +91,12 @@ def test_labels_are_counted_in_the_warm_up_only(
     on: Callable[..., Any], few: Batch, rows_of: Callable[..., Batch]
 ) -> None:
     step, borrow = on(few)
-    assert borrow.labels()[0].tolist() == expected_labels(few)
+    assert borrow.labels().tolist() == expected_labels(few)
     step(rows_of(40))
-    assert borrow.labels()[0].tolist() == expected_labels(few)
+    assert borrow.labels().tolist() == expected_labels(few)
     step.start_epoch(0)
     step(few)
-    assert borrow.labels()[0].tolist() == [2 * n for n in expected_labels(few)]
+    assert borrow.labels().tolist() == [2 * n for n in expected_labels(few)]
 
 
 def test_labels_of_all_processes_count(
@@ -104,14 +104,14 @@ def test_labels_of_all_processes_count(
 ) -> None:
     monkeypatch.setattr(module, "sum_over_processes", lambda counts: 3 * counts)
     _, borrow = on(few)
-    assert borrow.labels()[0].tolist() == [3 * n for n in expected_labels(few)]
+    assert borrow.labels().tolist() == [3 * n for n in expected_labels(few)]
 
 
 def test_unknown_items_are_no_labels(on: Callable[..., Any], few: Batch) -> None:
     labels = few.labels.clone()
     labels[:60, BRAND] = 0
     _, borrow = on(replace(few, labels=labels))
-    assert borrow.labels()[0][BRAND] == (labels[:, BRAND] > 0).sum()
+    assert borrow.labels()[BRAND] == (labels[:, BRAND] > 0).sum()
 
 
 def test_uniform_donors_are_all_others_that_lend_by_root_labels(
