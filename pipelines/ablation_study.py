@@ -140,32 +140,39 @@ def ablation_study(
     for name in questions:
         if name not in QUESTIONS:
             raise typer.BadParameter(f"{name}: use one of {', '.join(QUESTIONS)}")
+    asks: dict[str, dict[str, Ablation]] = {}
     for asked in questions:
-        real = asked in _REAL
-        folders = {name: kuairand if "kuairand" in name else data for name in QUESTIONS[asked]}
-        kinds = [name for name in folders if not only or name in only]
-        if real and published is None:
-            kinds = [name for name in kinds if folders[name] is not None]
+        kinds = [name for name in QUESTIONS[asked] if not only or name in only]
+        if asked in _REAL and published is None:
+            kinds = [name for name in kinds if _folder(name, data, kuairand) is not None]
         if not kinds:
-            needs = " with --data, --kuairand" if real else ""
-            raise typer.BadParameter(f"nothing to ask of: use of {', '.join(folders)}{needs}")
-        generated = None if real else rows
+            possible = ", ".join(QUESTIONS[asked])
+            needs = " with --data, --kuairand" if asked in _REAL else ""
+            raise typer.BadParameter(f"nothing to ask of: use of {possible}{needs}")
+        generated = None if asked in _REAL else rows
         changes = {"seeds.count": seeds, "reference": reference, "synthetic.rows": generated}
         overrides = [f"{key}={value}" for key, value in changes.items() if value is not None]
-        asks = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
+        asks[asked] = {name: QUESTIONS[asked][name].ablation(name, overrides) for name in kinds}
+    for asked, ablations in asks.items():
         if published is not None:
-            _show(asked, _published(published / asked, asks), out)
+            _show(asked, _published(published / asked, ablations), out)
             continue
         summaries, reports, root = {}, [], (out or Path("ablations")) / asked
-        for name, ablation in asks.items():
-            if real:
-                os.environ["RECSYS_MTL_DATA"] = str(folders[name])
+        for name, ablation in ablations.items():
+            folder = _folder(name, data, kuairand) if asked in _REAL else None
+            if folder is not None:
+                os.environ["RECSYS_MTL_DATA"] = folder
             result = ablate(ablation, root / name, processes=processes)
             summaries[name] = result.summary
             atomic_write(root / name / SCORES, publish(root / name, ablation))
             reports.append(str(result.report))
         _show(asked, summaries, root.parent)
         print(*reports, sep="\n")
+
+
+def _folder(name: str, data: str | None, kuairand: str | None) -> str | None:
+    """The folder that real rows are read from."""
+    return kuairand if "kuairand" in name else data
 
 
 def _show(asked: str, summaries: Summaries, out: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,24 @@ PROJECT = Path(ablation_study.__file__).parents[1]
 SCRIPTS = sorted(path.name for path in (PROJECT / "pipelines").glob("*.py"))
 
 
-@pytest.mark.slow  # processes
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help(script: str, tmp_path: Path) -> None:
+def test_help(
+    script: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = PROJECT / "pipelines" / script
-    command = [sys.executable, str(path), "--help"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"Usage: {script} [OPTIONS]")
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert not ended.value.code
+    assert capsys.readouterr().out.startswith(f"Usage: {script} [OPTIONS]")
     assert f"python pipelines/{script}" in path.read_text()  # its docstring says how to run it
+
+
+@pytest.mark.slow  # a process
+def test_a_script_runs_from_any_folder(tmp_path: Path) -> None:
+    command = [sys.executable, str(PROJECT / "pipelines/ablation_study.py"), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: ablation_study.py [OPTIONS]")
 
 
 @pytest.mark.slow  # a process
@@ -126,6 +137,9 @@ def test_the_ablation_study_asks_its_questions(
     assert "what: use one of study, borrow, affinity" in capsys.readouterr().err
     assert run_script(function, ["--question", "real", "--only", "bank"]) == 2
     assert "nothing to ask of: use of kuairand, bank" in capsys.readouterr().err
+    two = ["--question", "borrow", "--question", "affinity", "--only", "pairs"]
+    assert run_script(function, two) == 2  # before the first trains
+    assert not calls
     assert run_script(function, ["--out", str(tmp_path)]) == 0
     assert len(calls) == len({out for *_, out in calls}) == 10
 
