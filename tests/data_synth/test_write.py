@@ -216,7 +216,7 @@ def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads its children from Linux")
 def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> None:
     """The command is killed with chunks done and one begun; its workers end; it resumes."""
-    chunk = 32 * ROWS
+    chunk = 16 * ROWS
     command = [sys.executable, "-m", "recsys_mtl.cli.main", "synthesize", str(plan_files["small"])]
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     command += ["--rows", str(4 * chunk), "--processes", "2", "--out", str(killed)]
