@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
-# Python compiles what is imported when it is imported: a quarter of what is installed.
+# pip compiles on one core, which takes much of its time: all cores do it instead. What does
+# not compile (templates of other Pythons) is not imported.
 PIP := $(PY) -m pip install -qq --no-compile
+COMPILE := $(PY) -m compileall -qq -j 0 $(VENV)/lib || true
 PINS := .ci/requirements-cpu.txt
 # Tests start hundreds of processes: where bytecode may not be kept, each compiles all that it imports.
 export PYTHONDONTWRITEBYTECODE :=
@@ -28,6 +30,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 	@$(PIP) -c $(PINS) torch==2.13.0
 	@$(PIP) --no-deps -r $(PINS)
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(COMPILE)
 	@touch $@
 
 demo: env ## train on generated data, ablate sharing, show the tables and how to open MLflow
@@ -54,6 +57,7 @@ docs: $(VENV)/.docs ## the documentation site, in build/docs; warnings are error
 
 $(VENV)/.docs: $(VENV)/.ready $(DOCS_PINS)
 	@$(PIP) --no-deps -r $(DOCS_PINS)
+	@$(COMPILE)
 	@touch $@
 
 house: ## counts of the code: lines, long files, circles, copies; ROOTS compares checkouts
