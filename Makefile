@@ -41,7 +41,7 @@ test: check ## check, then the unit tests, then the slow ones
 	$(PY) -m pytest -m slow -n 2 --dist loadfile
 
 check: env ## format, lint, types, import contracts
-	@$(MAKE) -j 2 --output-sync=target --no-print-directory types style
+	@$(MAKE) -j 2 --no-print-directory types style
 
 types:
 	$(BIN)/mypy
