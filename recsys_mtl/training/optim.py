@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from inspect import unwrap
 from typing import Literal
 
 import torch
 from torch import nn
+
+
+class _AdamW(torch.optim.AdamW):
+    """AdamW as it is, without importing torch's compiler, which takes 2 s of CPU time at a start.
+
+    torch wraps these methods, only so that its compiler passes them over.
+    """
+
+    add_param_group = unwrap(torch.optim.AdamW.add_param_group)
+    load_state_dict = unwrap(torch.optim.AdamW.load_state_dict)
+    state_dict = unwrap(torch.optim.AdamW.state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+    zero_grad = unwrap(torch.optim.AdamW.zero_grad)
 
 
 def make_optimizer(
@@ -36,7 +50,7 @@ def make_optimizer(
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
+    return _AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
 
 
 def schedule_factor(

@@ -56,3 +56,20 @@ def test_decay_pulls_matrices_towards_zero_and_leaves_biases():
     optimizer.step()
     assert torch.allclose(module.weight, torch.full((2, 2), 0.95))
     assert torch.equal(module.bias, torch.ones(2))
+
+
+def test_it_is_the_adamw_of_torch():
+    ours, theirs = nn.Linear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = (
+        make_optimizer(ours.named_parameters(), learning_rate=0.1, weight_decay=0.5),
+        torch.optim.AdamW(theirs.parameters(), lr=0.1, weight_decay=0.5, fused=True),
+    )
+    for step in range(6):
+        rows = torch.full((4, 3), 1.0 + step)
+        for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            module(rows).pow(2).sum().backward()
+            optimizer.step()
+            optimizer.load_state_dict(optimizer.state_dict())
+    assert torch.equal(ours.weight, theirs.weight)

@@ -13,7 +13,8 @@ CODE = """
 import importlib.metadata as metadata
 import sys
 
-for name in ("mlflow", "torchrec", "fbgemm_gpu", "torchjd", "typer", "matplotlib"):
+absent = "mlflow", "torchrec", "fbgemm_gpu", "torchjd", "typer", "matplotlib", "torch._dynamo"
+for name in absent:
     sys.modules[name] = None  # an import of it is an ImportError
 installed = metadata.distribution
 
