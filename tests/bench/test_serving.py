@@ -15,32 +15,47 @@ HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 
 
+ASKED = {"make": (), "latency": ("10",), "few": ("3",), "predict": ()}
+WORKER = """
+import json, sys
+from pathlib import Path
+import data, serving
+rows, folder, asked = sys.argv[1:]
+data.write(Path(rows), 1500, 3)
+for what, rest in json.loads(asked).items():
+    sys.argv[1:] = [what, rows, folder, *rest]
+    serving.main()
+"""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bench")
-    script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1500, 3)"
-    rows = str(folder / "rows.parquet")
-    subprocess.run([sys.executable, "-c", script, rows], check=True, cwd=HERE)
-    ask(folder, "make")
-    return folder
+    return tmp_path_factory.mktemp("bench")
 
 
-def ask(folder: Path, what: str, *rest: str, script: str = "serving.py") -> Any:
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> dict[str, Any]:
+    """What the bench measures, in one process, as imports take most of the time."""
     rows = str(folder / "rows.parquet")
-    words = [word for word in (what, rows, str(folder), *rest) if word]
+    lines = printed("-c", WORKER, rows, str(folder), json.dumps(ASKED))[-len(ASKED) :]
+    return dict(zip(ASKED, map(json.loads, lines), strict=True))
+
+
+def printed(*words: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, str(HERE / script), *words],
+        [sys.executable, *words],
         capture_output=True,
         text=True,
+        cwd=HERE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout.splitlines()
 
 
-def test_every_way_is_timed_for_both_sizes(folder: Path) -> None:
-    seconds = ask(folder, "latency", "10")
+def test_every_way_is_timed_for_both_sizes(measured: dict[str, Any]) -> None:
+    seconds = measured["latency"]
     assert {name: len(values) for name, values in seconds.items()} == {
         f"{way}, {rows}": count
         for way in ("mlflow HTTP", "serve HTTP", "pyfunc", "Predictor", "exported")
@@ -49,23 +64,25 @@ def test_every_way_is_timed_for_both_sizes(folder: Path) -> None:
     assert all(value > 0 for values in seconds.values() for value in values)
 
 
-def test_a_few_rows_are_timed_in_turns(folder: Path) -> None:
-    seconds = ask(folder, "few", "3")
-    assert {rows: [len(each) for each in ways.values()] for rows, ways in seconds.items()} == {
+def test_a_few_rows_are_timed_in_turns(measured: dict[str, Any]) -> None:
+    ways = measured["few"]
+    assert {rows: [len(each) for each in of.values()] for rows, of in ways.items()} == {
         "1": [3, 3],
         "8": [3, 3],
         "64": [3, 3],
     }
 
 
+@pytest.mark.usefixtures("measured")
 def test_a_server_is_asked_by_many(folder: Path) -> None:
-    result = ask(folder, "", "24", "50", script="serve.py")
+    lines = printed("serve.py", str(folder / "rows.parquet"), str(folder), "24", "50")
+    result = json.loads(lines[-1])
     assert {name: len(of["seconds"]) for name, of in result["clients"].items()} == {
         "1": 24, "8": 24, "32": 24,
     }  # fmt: skip
     assert 0 < result["early_mib"] < 2 * result["late_mib"]
 
 
-def test_files_are_scored(folder: Path) -> None:
-    assert ask(folder, "predict")["rows_per_second"] > 0
+def test_files_are_scored(measured: dict[str, Any], folder: Path) -> None:
+    assert measured["predict"]["rows_per_second"] > 0
     assert (folder / "scores.parquet").is_file()
