@@ -38,7 +38,7 @@ demo: env ## train on generated data, ablate sharing, show the tables and how to
 
 test: check ## check, then the unit tests, then the slow ones
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
-	$(PY) -m pytest -m slow -n 3 --dist loadfile
+	$(PY) -m pytest -m slow -n 2 --dist loadfile
 
 check: env ## format, lint, types, import contracts
 	@$(MAKE) -j 2 --no-print-directory types style
