@@ -3,11 +3,13 @@
 Without a compiler the installation works all the same, and the network runs on torch's operations.
 """
 
+import copy
 import platform
 import zlib
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 SOURCE = "recsys_mtl/native/hidden.c"
 FLAGS = {"base": []}
@@ -23,7 +25,19 @@ EXACT = [
     "-ffp-contract=fast",
 ]
 
+
+class BuildApart(build_ext):
+    """Builds each library in a folder of its own, as all have one source and are built at once."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Else one might be linked from the object file of another."""
+        own = copy.copy(self)
+        own.build_temp = str(Path(self.build_temp, ext.name))
+        build_ext.build_extension(own, ext)
+
+
 setup(
+    cmdclass={"build_ext": BuildApart},
     packages=[*find_packages(include=["recsys_mtl*", "data_synth*"]), "recsys_mtl.configs"],
     package_dir={"recsys_mtl.configs": "configs"},  # the ready configs, for `recsys-mtl configs`
     options={"build_ext": {"parallel": True}},

@@ -102,7 +102,10 @@ def test_what_is_in_it(wheel: Path) -> None:
     ready = {str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"recsys_mtl/{name}" for name in ready} <= set(names)
     if shutil.which("cc"):
-        assert [name for name in names if name.startswith("recsys_mtl/native/_base.")]
+        libraries = {name.split(".")[0] for name in names if name.endswith(".so")}
+        assert "recsys_mtl/native/_base" in libraries
+        objects = [*wheel.parents[1].rglob("hidden.o")]
+        assert len(objects) == len(libraries)  # built at once, so none may overwrite another
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     assert not [name for name in names if "test" in name.split("/")[0]]
 
