@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+from tests.bench.printed import printed
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("bench") / "rows.parquet"
-    script = "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1200, 5)"
-    subprocess.run([sys.executable, "-c", script, str(data)], check=True, cwd=HERE)
+    printed(
+        "-c",
+        "import sys, data; from pathlib import Path; data.write(Path(sys.argv[1]), 1200, 5)",
+        str(data),
+    )
     return data
 
 
@@ -41,13 +42,7 @@ for what, *rest in json.loads(sys.argv[2]):
 @pytest.fixture(scope="module")
 def measured(path: Path) -> dict[str, Any]:
     """What the bench measures, in one process, as imports take most of the time."""
-    command = [sys.executable, "-c", WORKER, str(path), json.dumps([*ASKED.values()])]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=HERE, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()[-len(ASKED) :]
+    lines = printed("-c", WORKER, str(path), json.dumps([*ASKED.values()]))[-len(ASKED) :]
     return dict(zip(ASKED, map(json.loads, lines), strict=True))
 
 

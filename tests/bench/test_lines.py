@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+from tests.bench.printed import HERE, printed
 
 
 @pytest.fixture
@@ -69,10 +66,7 @@ def test_encoding_beside_reading(
 
 @pytest.mark.slow  # a process
 def test_the_tables_worker_measures() -> None:
-    command = [sys.executable, str(HERE / "tables.py"), "plain", "40"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
+    result = json.loads("".join(printed("tables.py", "plain", "40")))
     assert set(result["over"]) == {"initialise", "keep the best", "bring it back", "write"}
 
 
@@ -96,11 +90,7 @@ def test_a_worker_measures(
 
     path = data.write(tmp_path / "rows.parquet", 3000, 2)
     name, *rest = worker
-    command = [sys.executable, str(HERE / name), str(path), *rest]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(printed(name, str(path), *rest)[-1])
     if name == "restart.py":
         assert set(result["seconds"]) == {"first batch", "last batch", "read through"}
     elif name == "preparing.py":

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
+from tests.bench.printed import printed
+
 pytestmark = pytest.mark.slow
 
 
@@ -39,19 +37,6 @@ def measured(folder: Path) -> dict[str, Any]:
     rows = str(folder / "rows.parquet")
     lines = printed("-c", WORKER, rows, str(folder), json.dumps(ASKED))[-len(ASKED) :]
     return dict(zip(ASKED, map(json.loads, lines), strict=True))
-
-
-def printed(*words: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, *words],
-        capture_output=True,
-        text=True,
-        cwd=HERE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_every_way_is_timed_for_both_sizes(measured: dict[str, Any]) -> None:
