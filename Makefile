@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 DOCS_PINS := .ci/requirements-docs.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check types style docs house bench gpu clean
+.PHONY: help env demo test check types style tests-compiled docs house bench gpu clean
 
 help: ## what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -36,7 +36,8 @@ $(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 demo: env ## train on generated data, ablate sharing, show the tables and how to open MLflow
 	@$(BIN)/recsys-mtl demo
 
-test: check ## check, then the unit tests, then the slow ones
+test: env ## check, then the unit tests, then the slow ones
+	@$(MAKE) -j 2 --no-print-directory types style tests-compiled
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(PY) -m pytest -m slow -n 2 --dist loadfile
 
@@ -45,6 +46,10 @@ check: env ## format, lint, types, import contracts
 
 types:
 	$(BIN)/mypy
+
+# Beside mypy, which uses one core; what is wrong with a test, the tests say.
+tests-compiled:
+	@$(PY) -m pytest --collect-only -qq >/dev/null 2>&1 || true
 
 style:
 	$(BIN)/ruff format --check .

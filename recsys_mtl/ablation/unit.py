@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def arm_trainer(
         UserError: the base config, an arm or the data are wrong.
     """
     seed = batch[0].seed
-    folder = out / "data" / f"seed-{seed}"
+    folder = _rows(out, seed)
     data = open_seed(ablation, seed, folder, threads=threads)
     configs = {u.arm: arm_config(ablation, u.arm, data.config, data.known) for u in batch}
 
@@ -68,6 +68,18 @@ def arm_trainer(
 
     yield train
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_rows(out: Path, seeds: Sequence[int]) -> None:
+    """Delete the generated rows that a killed process has left; every arm is trained."""
+    for seed in seeds:
+        shutil.rmtree(_rows(out, seed), ignore_errors=True)
+    with suppress(OSError):  # there are none, or something else is in it
+        _rows(out, 0).parent.rmdir()
+
+
+def _rows(out: Path, seed: int) -> Path:
+    return out / "data" / f"seed-{seed}"
 
 
 def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 @pytest.mark.slow  # processes
-def test_a_killed_ablation_resumes_with_the_results_of_an_undisturbed_one(
+def test_a_killed_ablation_resumes_in_two_processes_with_the_results_of_one(
     ablation: Any, toy: Any, start: Start
 ) -> None:
     path, out = ablation(**SYNTHETIC), toy.folder / "out"
@@ -63,22 +63,12 @@ def test_a_killed_ablation_resumes_with_the_results_of_an_undisturbed_one(
     assert not (out / "result.json").exists()
     some = stored(out)
     assert 2 <= len(some) < 6
-    run(path, out=out, processes=1)
+    run(path, out=out, processes=2)
     assert {key: stored(out)[key] for key in some} == some
     assert numbers(stored(out)) == numbers(stored(toy.folder / "undisturbed"))
     expected = result_of(toy.folder / "undisturbed")
     assert numbers(result_of(out)["summary"]) == numbers(expected["summary"])
-
-
-@pytest.mark.slow  # processes
-def test_two_processes_give_the_same_units_as_one(ablation: Any, toy: Any) -> None:
-    path = ablation(**SYNTHETIC)
-    one, two = toy.folder / "one", toy.folder / "two"
-    run(path, out=one, processes=1)
-    run(path, out=two, processes=2)
-    assert numbers(stored(two)) == numbers(stored(one))
-    assert numbers(result_of(two)["summary"]) == numbers(result_of(one)["summary"])
-    assert not [*(two / "data").glob("*")]
+    assert not (out / "data").exists()  # where the killed process was deleting, too
 
 
 @pytest.mark.slow  # processes

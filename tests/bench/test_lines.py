@@ -64,52 +64,66 @@ def test_encoding_beside_reading(
     assert "encode takes 2.00 x the time of other" in capsys.readouterr().out
 
 
+WORKERS = {
+    "tables": ("plain", "40"),
+    "restart": ("rows.parquet",),
+    "threads": ("rows.parquet", "fp32", "2", "0"),
+    "preparing": ("rows.parquet", "stream", "1"),
+    "checkpoints": ("rows.parquet", "100", "1"),
+    "first_step": ("rows.parquet",),  # ends the process
+}
+IN_ONE_PROCESS = """
+import json, os, runpy, sys
+from pathlib import Path
+here, folder, asked = sys.argv[1:]
+sys.path.insert(0, here)
+import data
+os.chdir(folder)
+data.write(Path("rows.parquet"), 3000, 2)
+for name, words in json.loads(asked).items():
+    sys.argv[1:] = words
+    runpy.run_path(f"{here}/{name}.py", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> dict[str, Any]:
+    """What the workers print, in one process, as imports take most of the time."""
+    lines = printed("-c", IN_ONE_PROCESS, str(HERE), str(folder), json.dumps(WORKERS))
+    results = [json.loads(line) for line in lines if line.startswith("{")]
+    return dict(zip(WORKERS, results, strict=True))
+
+
 @pytest.mark.slow  # a process
-def test_the_tables_worker_measures() -> None:
-    result = json.loads("".join(printed("tables.py", "plain", "40")))
-    assert set(result["over"]) == {"initialise", "keep the best", "bring it back", "write"}
+def test_the_workers_measure(measured: dict[str, Any], folder: Path) -> None:
+    assert {"initialise", "keep the best", "bring it back", "write"} == set(
+        measured["tables"]["over"]
+    )
+    assert set(measured["restart"]["seconds"]) == {"first batch", "last batch", "read through"}
+    assert all(seconds > 0 for seconds in measured["threads"].values())
+    assert {key: len(of) for key, of in measured["preparing"]["seconds"].items()} == {
+        "several threads": 1, "one thread": 1
+    }  # fmt: skip
+    checkpoints = measured["checkpoints"]
+    assert checkpoints["seconds"].keys() == {"waits", "cpu"}
+    assert all(value > 0 for value in (checkpoints["mib"], *checkpoints["seconds"].values()))
+    assert list(measured["first_step"]) == ["imports", "prepared", "first step"]
+    walls, cpu = zip(*measured["first_step"].values(), strict=True)
+    assert sorted(walls) == list(walls)
+    assert sorted(cpu) == list(cpu)
+    assert [file.name for file in folder.iterdir()] == ["rows.parquet"]
 
 
 @pytest.mark.slow  # processes
-@pytest.mark.parametrize(
-    "worker",
-    [
-        ("processes.py", "2", "1"),
-        ("restart.py",),
-        ("threads.py", "fp32", "2", "0"),
-        ("preparing.py", "stream", "1"),
-        ("first_step.py",),
-        ("checkpoints.py", "100", "1"),
-    ],
-)
-def test_a_worker_measures(
-    worker: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(HERE)
-    import data
-
-    path = data.write(tmp_path / "rows.parquet", 3000, 2)
-    name, *rest = worker
-    result = json.loads(printed(name, str(path), *rest)[-1])
-    if name == "restart.py":
-        assert set(result["seconds"]) == {"first batch", "last batch", "read through"}
-    elif name == "preparing.py":
-        assert {key: len(of) for key, of in result["seconds"].items()} == {
-            "several threads": 1, "one thread": 1
-        }  # fmt: skip
-    elif name == "first_step.py":
-        walls, cpu = zip(*result.values(), strict=True)
-        assert list(result) == ["imports", "prepared", "first step"]
-        assert sorted(walls) == list(walls)
-        assert sorted(cpu) == list(cpu)
-    elif name == "checkpoints.py":
-        assert result["seconds"].keys() == {"waits", "cpu"}
-        assert all(seconds > 0 for seconds in (result["mib"], *result["seconds"].values()))
-    elif name == "threads.py":
-        assert all(seconds > 0 for seconds in result.values())
-    else:
-        assert result["training_rows_per_second"] > 0
-    assert [file.name for file in tmp_path.iterdir()] == ["rows.parquet"]
+@pytest.mark.usefixtures("measured")
+def test_two_processes_measure(folder: Path) -> None:
+    result = json.loads(printed("processes.py", str(folder / "rows.parquet"), "2", "1")[-1])
+    assert result["training_rows_per_second"] > 0
 
 
 def test_the_kernels_over_their_floor(
