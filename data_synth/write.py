@@ -124,13 +124,20 @@ def _begin(out: Location, job: dict[str, object]) -> str:
     if note.exists():
         if note.read_text() != text:
             raise _taken(out, "a begun data set of another plan, seed, number of rows or chunk")
-    elif out.is_dir() and any(out.iterdir()):
+    elif not _is_empty(out):
         raise _taken(out, "other files")
     for kind in (*_KINDS, _WORK):
         for leftover in (out / kind).glob(f"**/*{TEMPORARY}*"):
             leftover.unlink()
     atomic_write(note, text)
     return "begun"
+
+
+def _is_empty(out: Location) -> bool:
+    """Or not there; a call that was killed before it wrote its note has left no more than that."""
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    work = (out / _WORK).glob("**/*") if names == {_WORK} else ()
+    return names <= {_WORK} and all(TEMPORARY in path.name for path in work)
 
 
 def _finished(truth: Location) -> dict[str, object]:

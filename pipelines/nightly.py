@@ -28,7 +28,7 @@ import typer
 
 from recsys_mtl.cli.script import Steps, run_script
 from recsys_mtl.cli.status import DONE, REJECTED
-from recsys_mtl.config import Config, load_config
+from recsys_mtl.config import Config, config_hash, load_config
 from recsys_mtl.lifecycle.gate import Gate, load_gate
 from recsys_mtl.lifecycle.promote import Request, promote
 from recsys_mtl.lifecycle.register import register
@@ -58,7 +58,11 @@ def nightly(
     """Train, register, promote and score; exit code 3: rejected, 4: the rows have drifted."""
     loaded, rules = load_config(config, chosen or ()), load_gate(gate)
     folder = out / (night or str(date.today()))
-    steps = Steps(folder)
+    asked = {
+        "model": model, "config": config_hash(loaded), "rows": rows, "gate": rules.model_dump(),
+        "labelled": labelled, "warm": warm, "drift": drift,
+    }  # fmt: skip
+    steps = Steps(folder, asked)
 
     def trained() -> dict[str, Any]:
         words = [*(chosen or ()), *(_from_champion(loaded.tracking.uri, model) if warm else ())]
@@ -107,7 +111,15 @@ def _promote(registry: Registry, gate: Gate, request: Request, folder: Path) -> 
     def tags() -> Any:
         return registry.resolve(f"{request.name}/{request.challenger}", where="night").tags
 
-    if tags().get("decision") not in ("promoted", "rejected"):  # else by a killed call
+    def decided() -> bool:
+        """By a killed call, which may not have come to the aliases: they are moved last."""
+        champion, known = registry.alias(request.name, CHAMPION), tags()
+        before = str(champion.number if champion else "none")
+        word = known.get("decision")
+        moved = bool(known.get("decision_against") != before)
+        return word == "rejected" or (word == "promoted" and moved)
+
+    if not decided():
         report = promote(registry, gate, request)
         report.page.write(prepare_out(folder / "promotion"), "report", markdown=True)
     champion = registry.alias(request.name, CHAMPION)

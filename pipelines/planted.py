@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +34,7 @@ from data_synth.write import synthesize
 from recsys_mtl.ablation.arms import reported_as
 from recsys_mtl.ablation.plan import as_overrides
 from recsys_mtl.ablation.seed import seed_data
-from recsys_mtl.ablation.unit import train_arm
+from recsys_mtl.ablation.unit import GENERATED, drop_rows, train_arm
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import config_from_yaml, config_hash
@@ -107,7 +107,7 @@ def planted(
         units=units,
         batches=_by_rows,
         trainer=unit_trainer,
-        report=_report,
+        report=partial(_report, out),
     )
     folder = prepare_out(out, JOB, ("report.md", "report.html"))
     run_study(study, folder, started=started, processes=processes, show=show_page)
@@ -140,7 +140,7 @@ def unit_trainer(
     del threads  # the config has them
     first = batch[0]
     plan = load_plan(first.table, [f"seed={first.seed}"])
-    folder = out / "data" / f"{first.table}-{first.seed}"
+    folder = out / GENERATED / f"{first.table}-{first.seed}"
     synthesize(plan, folder, rows=first.rows, processes=1)
 
     def train_unit(unit: PlantedUnit) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def unit_trainer(
         }
 
     yield train_unit
-    shutil.rmtree(folder, ignore_errors=True)
+    drop_rows(folder)
 
 
 def _metrics(numbers: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -170,7 +170,8 @@ def _metrics(numbers: Mapping[str, Any], task: str) -> dict[str, Any]:
     return metrics
 
 
-def _report(results: Sequence[UnitResult]) -> Outcome:
+def _report(out: Path, results: Sequence[UnitResult]) -> Outcome:
+    drop_rows(out / GENERATED)
     first = results[0]["arm"]
     summary = summarize(results, reference=first, rivals=[], metric=SHARE)
     return Outcome(summary, {}, make_page("Shares of the reachable", summary))

@@ -22,9 +22,9 @@ from typing import Annotated, Any
 
 import typer
 
+from recsys_mtl.cli.command import Command
 from recsys_mtl.cli.script import run_commands, run_script
 from recsys_mtl.cli.status import DONE, UNHEALTHY
-from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.page import Page, Table
 
 COMMANDS = (
@@ -34,6 +34,7 @@ COMMANDS = (
     " --processes {count}",
     "predict {out}/several --input {out}/data/rows --output {out}/scores.parquet",
 )
+REPLACED = ("data", "one", "several")
 SAME = (
     "training.recipe=none",
     "training.epochs=2",
@@ -44,7 +45,7 @@ SAME = (
 
 
 def several_processes(
-    out: Annotated[Path, typer.Option(help="folder, emptied first")] = Path(".processes"),
+    out: Annotated[Path, typer.Option(help="new, or an earlier call's")] = Path(".processes"),
     processes: Annotated[int, typer.Option(min=2, help="that train together")] = 2,
     rows: Annotated[int, typer.Option(min=1000, help="that are generated to train on")] = 20_000,
     preset: Annotated[str, typer.Option(help="of the rows")] = "demo",
@@ -54,9 +55,10 @@ def several_processes(
     tolerance: Annotated[float, typer.Option(min=0, help="largest difference")] = 1e-4,
 ) -> int:
     """Train in one process and in several; compare losses, metrics and rows/s."""
-    for name in ("data", "one", "several"):
+    command = Command("several_processes", out, (*REPLACED, "scores.parquet"))
+    command.write({})  # from here on the folder is ours
+    for name in REPLACED:
         shutil.rmtree(out / name, ignore_errors=True)
-    out.mkdir(parents=True, exist_ok=True)
     same = " ".join(f"--set {change}" for change in (*SAME, *(set or ())))
     values = {"rows": rows, "preset": preset, "count": processes, "same": same}
     if status := run_commands(COMMANDS, out=out, threads="training.threads", **values):
@@ -66,8 +68,7 @@ def several_processes(
     apart = {key: abs(value - other[key]) / max(1, abs(value)) for key, value in one.items()}
     largest = max(apart, key=lambda key: apart[key])
     difference = apart[largest]
-    result = {"largest": largest, "difference": difference, "processes": processes}
-    atomic_write(out / "result.json", json.dumps(result) + "\n")
+    command.write({"largest": largest, "difference": difference, "processes": processes})
     note = f"largest difference: {difference:.2g}, of the {largest}"
     page(dict(zip(("1", f"{processes}"), results, strict=True)), note).show()
     return DONE if difference <= tolerance else UNHEALTHY

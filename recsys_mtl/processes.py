@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
@@ -234,12 +235,21 @@ def as_they_come(
         jobs: its arguments.
         workers: how many processes.
         start: see `worker_pool`.
+
+    Raises:
+        UserError: a process was killed.
     """
     threads = max(1, (os.cpu_count() or 1) // workers)
     with worker_pool(workers, start) as pool:
         waiting = {pool.submit(work, *job, threads=threads) for job in jobs}
         for done in as_completed(waiting):
-            yield done.result()
+            try:
+                result = done.result()
+            except BrokenProcessPool as error:
+                what, fix = "a worker process was killed", "try fewer --processes, for memory"
+                fix = f"{fix}; the same command resumes"
+                raise wrong(what, where="--processes", found=workers, fix=fix) from error
+            yield result
 
 
 def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.processes import require_one_process, worker_pool
+from recsys_mtl.processes import as_they_come, require_one_process, worker_pool
 
 
 def mark(folder: str) -> None:
     (Path(folder) / str(os.getpid())).touch()
+
+
+def killed(*, threads: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def take_long(seconds: float) -> int:
@@ -37,6 +41,13 @@ def test_workers_start_with_what_they_are_given_and_end_with_the_block(tmp_path:
         processes = set(pool.map(take_long, [0.2, 0.2]))
     assert {path.name for path in tmp_path.iterdir()} >= {str(pid) for pid in processes}
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line() -> None:
+    message = "--processes: a worker process was killed; found 1 -> try fewer --processes"
+    with pytest.raises(UserError, match=message):
+        list(as_they_come(killed, [()], workers=1))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ Files in the output folder, in addition to those of every study (recsys_mtl/stud
 
     ablation.yaml               what the folder is for: base, arms and seeds
     base.yaml, plan.yaml        what the base config and the plan of the rows came to, with seed 0
+    rows.sha256                 the fingerprint of the base's rows
     differences.png             the report's pictures
     affinity.png
 """
@@ -21,7 +22,7 @@ from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.result import AblationResult
 from recsys_mtl.ablation.summary import Rule, Summary, summarize
-from recsys_mtl.ablation.unit import ArmUnit, arm_trainer, drop_rows
+from recsys_mtl.ablation.unit import GENERATED, ArmUnit, arm_trainer, drop_rows
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
@@ -57,7 +58,7 @@ def ablate(
     summaries: list[Summary] = []
 
     def report(results: Sequence[UnitResult]) -> Outcome:
-        drop_rows(out, seeds)
+        drop_rows(out / GENERATED)
         summary = summarize(
             results, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
         )

@@ -10,8 +10,10 @@ from data_synth.load import dump_plan, plan_hash
 from recsys_mtl.ablation.plan import Ablation, as_overrides, base_config, synthetic_plan
 from recsys_mtl.config import Config, dump_config, load_config, yaml_text
 from recsys_mtl.config.features import ListConfigBase
+from recsys_mtl.data.opening import open_splits
+from recsys_mtl.data.patterns import expanded
 from recsys_mtl.files import atomic_write
-from recsys_mtl.study.plan import changed_keys, held_plan
+from recsys_mtl.study.plan import changed_keys, held_plan, note_rows, other_rows
 
 _RECIPE, _BORROW = "training.recipe", "adatt.borrow.scarce"
 
@@ -20,10 +22,10 @@ def claim(ablation: Ablation, out: Path) -> None:
     """Note in the folder what it is for; seeds and arms may come and go.
 
     The files that an ablation names may be edited, so what they come to, but for the seed, is noted
-    too.
+    too, and what their rows are.
 
     Raises:
-        UserError: it holds units of another ablation.
+        UserError: it holds units of another ablation, or the rows cannot be opened.
     """
     note, base, plan = (out / f"{name}.yaml" for name in ("ablation", "base", "plan"))
     held = held_plan(
@@ -34,11 +36,14 @@ def claim(ablation: Ablation, out: Path) -> None:
     if held is not None:
         ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
         ablation = ablation.model_copy(update={"ready": ready, "arms": held.arms | ablation.arms})
+    rows = _rows(ablation)
+    atomic_write(note, yaml_text.dump(ablation.model_dump()))  # first: without it none is ours
     if not base.exists():
         atomic_write(base, dump_config(base_config(ablation, 0)))
     if ablation.synthetic is not None and not plan.exists():
         atomic_write(plan, dump_plan(synthetic_plan(ablation, 0)))
-    atomic_write(note, yaml_text.dump(ablation.model_dump()))
+    if rows:
+        note_rows(out, rows)
 
 
 def as_begun(ablation: Ablation, out: Path) -> Ablation:
@@ -76,7 +81,14 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
         edited.append("what arm count weighs by (labelled rows now)")
     if plan.exists() and plan_hash(load_plan(plan)) != plan_hash(synthetic_plan(ablation, 0)):
         edited.append("content of the plan of the rows")
-    return edited
+    return edited + other_rows(base.parent, _rows(ablation))
+
+
+def _rows(ablation: Ablation) -> str:
+    """The fingerprint of the base's rows; empty where rows are generated."""
+    if ablation.base is None:
+        return ""
+    return open_splits(expanded(base_config(ablation, 0))).fingerprint()
 
 
 def _held_base(base: Path) -> Config:

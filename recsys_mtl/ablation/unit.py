@@ -20,6 +20,7 @@ from recsys_mtl.config.check_adatt import kept_from_warmup
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.files import TEMPORARY
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.runs.parent import load_parent
@@ -27,6 +28,9 @@ from recsys_mtl.runs.reachable import true_target
 from recsys_mtl.study.unit import Unit
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.trainer import Fitted, fit_and_test
+
+GENERATED = "_rows"
+"""Folder of generated rows in a study's; what killed processes left in it goes with the report."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def arm_trainer(
         UserError: the base config, an arm or the data are wrong.
     """
     seed = batch[0].seed
-    folder = _rows(out, seed)
+    folder = out / GENERATED / f"seed-{seed}"
     data = open_seed(ablation, seed, folder, threads=threads)
     configs = {u.arm: arm_config(ablation, u.arm, data.config, data.known) for u in batch}
 
@@ -67,19 +71,16 @@ def arm_trainer(
         return train_arm(configs[unit.arm], data, alone=alone)
 
     yield train
-    shutil.rmtree(folder, ignore_errors=True)
+    drop_rows(folder)
 
 
-def drop_rows(out: Path, seeds: Sequence[int]) -> None:
-    """Delete the generated rows that a killed process has left; every arm is trained."""
-    for seed in seeds:
-        shutil.rmtree(_rows(out, seed), ignore_errors=True)
-    with suppress(OSError):  # there are none, or something else is in it
-        _rows(out, 0).parent.rmdir()
-
-
-def _rows(out: Path, seed: int) -> Path:
-    return out / "data" / f"seed-{seed}"
+def drop_rows(folder: Path) -> None:
+    """Delete generated rows; half deleted, they do not have the name of whole ones."""
+    aside = folder.with_name(f"{TEMPORARY}{folder.name}")
+    with suppress(FileNotFoundError):
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:

@@ -148,8 +148,12 @@ class Checkpoints:
             state = {"sha256": _sha256_of(body), **body}
             (new / STATE).write_text(json.dumps(state), encoding="utf-8")
             _flushed(new / STATE)
-            self.remove([step] if step in self.steps() else [])
-            new.rename(path)
+            aside = path.with_name(f"{new.name}.old")
+            shutil.rmtree(aside, ignore_errors=True)
+            if step in self.steps():
+                path.rename(aside)
+            new.rename(path)  # at once: a kill before it leaves neither
+            shutil.rmtree(aside, ignore_errors=True)
             _flush_folder(self.folder)
         except SafetensorError as error:
             raise OSError(f"cannot write {new}: {error}") from error

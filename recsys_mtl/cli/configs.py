@@ -12,6 +12,7 @@ import typer
 
 from recsys_mtl.cli.command import say
 from recsys_mtl.errors import wrong
+from recsys_mtl.files import atomic_file
 
 
 def configs(
@@ -33,9 +34,9 @@ def configs(
     if out.exists() or out.is_symlink():
         raise wrong("this is there already", where=f"--out {out}", fix="name a new folder")
     try:
-        shutil.copytree(folder, out, copy_function=shutil.copyfile)
+        with atomic_file(out) as temporary:
+            shutil.copytree(folder, temporary, copy_function=shutil.copyfile)
     except (OSError, shutil.Error) as error:
-        shutil.rmtree(out, ignore_errors=True)
         raise wrong("cannot write", where=f"--out {out}", found=str(error)) from error
     say(f"{out}: {len(files)} configs; the head of each has its command, from the folder above")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import typer
 from recsys_mtl.cli.command import run_each
 from recsys_mtl.cli.main import main
 from recsys_mtl.cli.run import SETTINGS, configure_logging, run_app
+from recsys_mtl.errors import wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.reports.output import plain, prepare_out
 
@@ -49,13 +50,24 @@ class Steps:
 
     Args:
         folder: of the job, made where it is new.
+        of: what the job is asked, JSON values by name.
+
+    Raises:
+        UserError: the folder holds steps of a job that was asked something else.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: Mapping[str, Any]) -> None:
         self._file = prepare_out(folder) / "steps.json"
         self._done: dict[str, Any] = (
             json.loads(self._file.read_text()) if self._file.exists() else {}
         )
+        asked = self._done.setdefault("asked", plain(of))
+        if other := [name for name, value in plain(of).items() if asked.get(name) != value]:
+            raise wrong(
+                "the folder holds the steps of another job", where=str(folder),
+                expected="the same " + ", ".join(of), found=f"another {', '.join(other)}",
+                fix="name another folder",
+            )  # fmt: skip
 
     def do(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The step's result, of this or an earlier call; prints its `line`."""

@@ -4,8 +4,8 @@ MLflow has no lock and no compare-and-set, so each job adds a tag of its own, it
 reads all tags. Of two jobs the one that wrote last sees the other's mark, so both never continue,
 however slow the server is. The job of the earliest mark waits until the others have left, which
 they do at once. A job checks that its mark is there before aliases move. Marks older than an hour
-come from jobs that were killed, and are deleted; `--break-lock` while their job is alive gives up
-the guarantee.
+come from jobs that were killed, and so do those of this host whose process is gone; they are
+deleted. `--break-lock` while their job is alive gives up the guarantee.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LOCK, FREE = "promotion_lock", "free"  # earlier versions kept one mark in one tag
 SECONDS, PAUSE = 30.0, 0.1  # that the earliest waits for the others to leave, and between reads
 _STALE = timedelta(hours=1)
+_OWN = set[str]()
+"""Tokens of this process's marks."""
 
 
 @contextmanager
@@ -42,6 +44,7 @@ def locked(registry: Registry, name: str, *, break_lock: bool) -> Iterator[Calla
     """
     _free(registry, name, break_lock=break_lock)
     token = secrets.token_hex(4)
+    _OWN.add(token)
     key = f"{LOCK}.{token}"
     mark = f"{socket.gethostname()}:{os.getpid()}:{token}:{_now().isoformat()}"
 
@@ -58,6 +61,7 @@ def locked(registry: Registry, name: str, *, break_lock: bool) -> Iterator[Calla
         yield check
     finally:
         _release(registry, name, key)
+        _OWN.discard(token)
 
 
 def _free(registry: Registry, name: str, *, break_lock: bool) -> None:
@@ -107,7 +111,21 @@ def _order(mark: str) -> tuple[datetime, str]:
 
 def _is_stale(held: str) -> bool:
     since = _since(held)
-    return since is not None and _now() - since > _STALE
+    return since is not None and (_now() - since > _STALE or _is_dead(held))
+
+
+def _is_dead(held: str) -> bool:
+    """Whether the mark's process was of this host and is no more."""
+    host, pid, token, _ = held.split(":", 3)
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    if int(pid) == os.getpid():  # in a container a killed job had it too
+        return token not in _OWN
+    try:
+        os.kill(int(pid), 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
 
 
 def _since(held: str) -> datetime | None:

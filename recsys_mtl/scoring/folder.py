@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 SETTINGS, SUCCESS = "scoring.json", "_SUCCESS"
 _PARTS = "part-[0-9]*.parquet"
 _NOTES = ("part-[0-9]*.counts.json", "drift.json", "drift.html", SETTINGS)
-_COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift", "csv")
+_COMPARED = ("bundle_sha256", "fingerprint", "keep", "rows_per_file", "drift", "csv", "precision")
+_EARLIER = {"precision": "fp32"}  # what settings of earlier versions lack
 
 
 def notes_folder(folder: Location) -> Location:
@@ -65,19 +66,16 @@ class PartFolder:
         Raises:
             UserError: it holds another scoring, or files of something else.
         """
-        if overwrite:
-            self._clear()
         stored = self._stored()
+        differing = [] if stored is None else self._differing(stored)
+        if overwrite and (differing or self.finished):
+            self._clear()
+            stored = None
         if stored is None:
             self._require_unused()
             text = json.dumps(self.settings, indent=2, ensure_ascii=False)
             atomic_write(self.notes / SETTINGS, text + "\n")
             return
-        differing = [
-            f"{name} ({stored.get(name)} there, {self.settings.get(name)} here)"
-            for name in _COMPARED
-            if stored.get(name, []) != self.settings.get(name, [])
-        ]
         if differing:
             raise wrong(
                 "the folder holds another scoring",
@@ -140,6 +138,14 @@ class PartFolder:
 
     def _tally(self, number: int) -> Location:
         return self.notes / f"part-{number:05d}.counts.json"
+
+    def _differing(self, stored: Mapping[str, Any]) -> list[str]:
+        there, here = ({**_EARLIER, **settings} for settings in (stored, self.settings))
+        return [
+            f"{name} ({there.get(name)} there, {here.get(name)} here)"
+            for name in _COMPARED
+            if there.get(name, []) != here.get(name, [])
+        ]
 
     def _is_complete(self, number: int) -> bool:
         first, last = self.bounds(number)

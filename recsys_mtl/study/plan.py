@@ -11,10 +11,12 @@ from pydantic import Field
 from recsys_mtl.config import read_text, section_from_yaml, yaml_text
 from recsys_mtl.config.section import Name, Section
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY
+from recsys_mtl.files import TEMPORARY, atomic_write
 from recsys_mtl.folder_lock import HOLDER, LOCK
 
 P = TypeVar("P", bound=Section)
+ROWS = "rows.sha256"
+"""File in a study's folder: the fingerprint of the rows that it was begun for."""
 
 
 class SeedsConfig(Section):
@@ -87,6 +89,19 @@ def held_plan(
             found=min(others), fix="give another --out",
         )  # fmt: skip
     return None
+
+
+def other_rows(out: Path, fingerprint: str) -> list[str]:
+    """What a study's folder was begun for that these rows are not, for `differences`."""
+    note = out / ROWS
+    same = not note.exists() or read_text(note).strip() == fingerprint
+    return [] if same else ["content of the rows"]
+
+
+def note_rows(out: Path, fingerprint: str) -> None:
+    """Note the rows that a folder was begun for."""
+    if not (out / ROWS).exists():
+        atomic_write(out / ROWS, fingerprint + "\n")
 
 
 def changed_keys(held: Section, plan: Section, keys: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 tuning.yaml       what the folder is for
 base.yaml         the config that trials change, with what its recipe decided
+rows.sha256       the fingerprint of its rows
 study.journal     the trials, see `recsys_mtl.tuning.search`
 best.yaml         the best trial, for `train`; front/trial-N.yaml with several metrics
 ablation.yaml     the best trial but the base against it, on fresh seeds, for `ablate`
@@ -19,7 +20,7 @@ from recsys_mtl.ablation.plan import Ablation, as_overrides
 from recsys_mtl.config import Config, dump_config, load_config, yaml_text
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.files import atomic_write, remove_folder
-from recsys_mtl.study.plan import changed_keys, held_plan
+from recsys_mtl.study.plan import changed_keys, held_plan, note_rows, other_rows
 from recsys_mtl.tracking.uri import redact_uri
 from recsys_mtl.tuning.plan import Tuning
 from recsys_mtl.tuning.result import TuningResult
@@ -32,7 +33,7 @@ _FRESH = {"first": 1000, "count": 12}
 _SAME = ("base", "change", "ready", "space", "metric", "pruner", "seed")
 
 
-def require_ours(tuning: Tuning, base: Config, out: Path) -> None:
+def require_ours(tuning: Tuning, base: Config, rows: str, out: Path) -> None:
     """The folder is new, or of this tuning; trials, minutes and tracking may change.
 
     Raises:
@@ -43,23 +44,25 @@ def require_ours(tuning: Tuning, base: Config, out: Path) -> None:
     def differences(held: Tuning) -> list[str]:
         keys = changed_keys(_shown(held), _shown(tuning), _SAME)
         edited = not keys and begun.exists() and _untracked(load_config(begun)) != _untracked(base)
-        return [*keys, *(["content of the base config"] if edited else [])]
+        others = [] if keys else other_rows(out, rows)
+        return [*keys, *(["content of the base config"] if edited else []), *others]
 
     held_plan(tuning, out / NOTE, same="the same base, space, metric, pruner and seed",
               differences=differences)  # fmt: skip
 
 
-def claim(tuning: Tuning, base: Config, out: Path) -> None:
+def claim(tuning: Tuning, base: Config, rows: str, out: Path) -> None:
     """Note in the folder, which is locked, what it is for.
 
     Raises:
         UserError: as `require_ours`.
     """
-    require_ours(tuning, base, out)
+    require_ours(tuning, base, rows, out)
     note = _shown(tuning).model_dump() | {"tracking": _public(tuning)}
     atomic_write(out / NOTE, yaml_text.dump(note))  # first: a folder without it is not ours
     if not (out / BASE).exists():
         atomic_write(out / BASE, dump_config(base))
+    note_rows(out, rows)
 
 
 def without_credentials(config: Config) -> Config:

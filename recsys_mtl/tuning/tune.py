@@ -80,7 +80,7 @@ def tune(
     started = datetime.now(UTC)
     require_one_process()
     out = prepare_out(out)
-    base = _base(tuning)
+    base, rows = _base(tuning)
     space = ready_space(tuning.spaces, base) | tuning.space
     aims = objectives(tuning.metric, base)
     check_space(base, tuning.space, [one.name for one in aims])
@@ -88,9 +88,9 @@ def tune(
     if first is None:
         log.warning("the base's own values are outside of the space: they are not tried")
     work = Work(out, base, space, aims, first, tuning.pruner, tuning.seed)
-    require_ours(tuning, base, out)
+    require_ours(tuning, base, rows, out)
     with locked(out):
-        claim(tuning, base, out)
+        claim(tuning, base, rows, out)
         repair(out)
         search = work.search()
         if search.end_running():
@@ -98,14 +98,17 @@ def tune(
         return _tune(tuning, work, started=started, processes=processes, show=show, fit=fit)
 
 
-def _base(tuning: Tuning) -> Config:
-    """The config that trials change, with what its recipe decides for the data, which are kept."""
+def _base(tuning: Tuning) -> tuple[Config, str]:
+    """The config that trials change, with what its recipe decides for the data, which are kept.
+
+    Their fingerprint, too.
+    """
     with reported_as("change"):
         config = load_config(tuning.base, as_overrides(tuning.change))
     forget()
     prepared = prepare(expanded(config), parent=load_parent(config))
     keep(prepared)
-    return without_credentials(prepared.config)
+    return without_credentials(prepared.config), prepared.fingerprint
 
 
 def _tune(

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from data_synth import Plan, load_plan
 from data_synth.train_config import train_config
+from data_synth.write import synthesize
 from recsys_mtl.ablation.arms import READY, Known
 from recsys_mtl.ablation.folder import as_begun, claim
 from recsys_mtl.ablation.plan import (
@@ -328,17 +330,22 @@ def test_what_was_scarce_when_the_folder_was_begun_stays_scarce(make: Any, tmp_p
 
 
 def test_a_base_config_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> None:
-    base = tmp_path / "base.yaml"
+    base, out = tmp_path / "base.yaml", tmp_path / "out"
     base.write_text(train_config(load_plan("demo")))
-    ablation = Ablation.model_validate(
-        {"name": "a", "base": str(base), "ready": ["off", "borrow"], "seeds": {"count": 2}}
-    )
-    out = tmp_path / "out"
-    out.mkdir()
+    ablation = Ablation.model_validate({
+        "name": "a", "base": str(base), "ready": ["off", "borrow"], "seeds": {"count": 2},
+        "change": {"data.root": str(tmp_path / "data")},
+    })  # fmt: skip
+    synthesize(load_plan("demo"), tmp_path / "data", rows=100, processes=1)
     claim(ablation, out)
     claim(ablation.model_copy(update={"seeds": Seeds(first=7, count=9)}), out)
     held = {path.name: path.read_text() for path in out.iterdir()}
     base.write_text(base.read_text().replace("threads: 1", "threads: 2"))
     with pytest.raises(UserError, match="found another content of the base config"):
+        claim(ablation, out)
+    base.write_text(base.read_text().replace("threads: 2", "threads: 1"))
+    part = next((tmp_path / "data/rows").rglob("*.parquet"))
+    pl.read_parquet(part).reverse().write_parquet(part)
+    with pytest.raises(UserError, match="found another content of the rows -> give another --out"):
         claim(ablation, out)
     assert {path.name: path.read_text() for path in out.iterdir()} == held

@@ -14,7 +14,7 @@ import yaml
 import recsys_mtl.ablation.unit as unit_module
 from recsys_mtl.ablation.ablate import by_seed
 from recsys_mtl.ablation.plan import Ablation, arm_config, base_config
-from recsys_mtl.ablation.unit import ArmUnit, arm_trainer
+from recsys_mtl.ablation.unit import GENERATED, ArmUnit, arm_trainer
 from recsys_mtl.config import config_hash
 from recsys_mtl.data.batch import Batch
 from recsys_mtl.errors import UserError
@@ -71,7 +71,7 @@ def test_every_arm_leaves_a_file_of_strict_json(seed_3: Results) -> None:
 
 
 def test_generated_rows_are_gone_after_the_seed(seed_3: Results) -> None:
-    assert not (seed_3[0] / "data" / "seed-3").exists()
+    assert not (seed_3[0] / GENERATED / "seed-3").exists()
 
 
 def test_the_same_arm_twice_is_the_same_to_the_last_bit(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,26 @@ def test_a_failed_write_leaves_nothing(
 def test_one_of_the_same_step_is_replaced(checkpoints: Checkpoints) -> None:
     write(checkpoints, 1, epochs=0)
     write(checkpoints, 1, epochs=1)
+    assert len(checkpoints.read(1).state["values"]["history"]) == 1
+    assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
+
+
+def test_a_kill_while_the_replaced_one_is_deleted_leaves_the_new_one(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(checkpoints, 1, epochs=0)
+    rmtree = shutil.rmtree
+
+    def killed(path: Path, **how: Any) -> None:
+        if path.name.endswith(".old") and path.exists():
+            raise KeyboardInterrupt
+        rmtree(path, **how)
+
+    monkeypatch.setattr("recsys_mtl.checkpoints.folder.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(checkpoints, 1, epochs=1)
+    monkeypatch.undo()
+    checkpoints.remove_temporary()
     assert len(checkpoints.read(1).state["values"]["history"]) == 1
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
 

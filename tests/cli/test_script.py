@@ -38,10 +38,12 @@ def test_steps_are_done_once(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         return {"line": f"{name} is done", "folder": tmp_path}
 
     for _ in range(2):
-        steps = Steps(tmp_path / "job")
+        steps = Steps(tmp_path / "job", {"model": "shop"})
         assert steps.do("one", lambda: work("one"))["folder"] == str(tmp_path)
     assert done == ["one"]
     assert capsys.readouterr().out == "one: one is done\n" * 2
     with pytest.raises(ZeroDivisionError):
-        Steps(tmp_path / "job").do("two", lambda: {"line": 1 / 0})
-    assert [*json.loads((tmp_path / "job/steps.json").read_text())] == ["one"]
+        Steps(tmp_path / "job", {"model": "shop"}).do("two", lambda: {"line": 1 / 0})
+    assert [*json.loads((tmp_path / "job/steps.json").read_text())] == ["asked", "one"]
+    with pytest.raises(UserError, match="steps of another job; expected the same model; found"):
+        Steps(tmp_path / "job", {"model": "books"})

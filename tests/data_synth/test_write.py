@@ -178,6 +178,15 @@ def test_a_begun_folder_of_another_job_is_refused(
     assert content(tmp_path) == before
 
 
+def test_a_kill_before_the_note_was_written(
+    complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    (tmp_path / "_work").mkdir()
+    (tmp_path / "_work" / "job.json.tmp-1-ab").write_text("{")
+    synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS)
+    assert content(tmp_path) == content(complete)
+
+
 def test_a_kill_while_the_work_is_tidied_up(
     complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +66,25 @@ def test_a_stale_and_a_broken_lock_are_replaced(
         check()
     assert "the lock of shop is broken: it was held by process 42 on elsewhere" in caplog.text
     assert registry.own_tags == {}
+
+
+@pytest.mark.parametrize("which", ["ours", "another", "none"])
+def test_a_mark_of_a_process_that_is_gone_is_replaced(make_registry: Make, which: str) -> None:
+    """`ours`: in a container a retry has the number of the process that was killed."""
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    pid = {"ours": os.getpid(), "another": os.getppid(), "none": ended.pid}[which]
+    registry = make_registry()
+    registry.own_tags[f"{LOCK}.c0ffee"] = mark(0.1).replace(
+        "elsewhere:42", f"{socket.gethostname()}:{pid}"
+    )
+    if which == "another":
+        with pytest.raises(UserError, match=f"held by process {pid} on"):
+            locked(registry, "shop", break_lock=False).__enter__()
+    else:
+        with locked(registry, "shop", break_lock=False) as check:
+            check()
+        assert registry.own_tags == {}
 
 
 @pytest.mark.parametrize("text", ["somebody", "a:b:c:d", "a:1:b:2026-01-01T00:00:00", ""])

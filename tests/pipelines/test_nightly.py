@@ -58,7 +58,12 @@ class Shop:
     def promote(self, registry: Any, gate: Any, request: Any) -> Report:
         number = int(request.challenger)
         word, reason = ("promoted", "better") if self.passes else ("rejected", "worse")
-        self.tags[number] = {"decision": word, "decision_reason": reason}
+        self.tags[number] = {
+            "decision": word,
+            "decision_reason": reason,
+            "decision_against": str(self.champion or "none"),
+        }
+        self.call("tags")
         self.champion = number if self.passes else self.champion
         self.call("promote")
         return Report(Page("decision", ["a text"]), {})
@@ -113,7 +118,8 @@ def test_a_night(
     shop: Shop, night: Night, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert night() == 0
-    assert shop.calls == ["train", "register", "promote", "score today by models:/shop/1"]
+    score = "score today by models:/shop/1"
+    assert shop.calls == ["train", "register", "tags", "promote", score]
     assert capsys.readouterr().out.splitlines() == [
         "train: 1,000 rows in 2 s",
         "register: version 1 of shop",
@@ -167,6 +173,30 @@ def test_a_killed_night_is_resumed(
     assert capsys.readouterr().out.count("\n") == 4
     calls = len(shop.calls)
     assert night() == 0
+    assert len(shop.calls) == calls
+
+
+def test_a_promotion_that_was_killed_before_its_aliases_is_made_again(
+    shop: Shop, night: Night
+) -> None:
+    for number, name in enumerate(("one", "two"), 1):  # without a champion, and with one
+        shop.fails = "tags"
+        assert night(name) == 130
+        assert shop.tags[number]["decision"] == "promoted"
+        shop.fails = ""
+        assert night(name) == 0
+        assert shop.champion == number
+        assert shop.calls[-1] == f"score today by models:/shop/{number}"
+
+
+@pytest.mark.parametrize("options", [("--model", "books"), ("--set", "training.epochs=3")])
+def test_a_night_of_something_else_is_refused(
+    shop: Shop, night: Night, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    assert night() == 0
+    calls = len(shop.calls)
+    assert night("one", *options) == 2
+    assert "the folder holds the steps of another job" in capsys.readouterr().err
     assert len(shop.calls) == calls
 
 

@@ -31,7 +31,7 @@ def test_a_preset_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(-0.5 < arm["score"] < 1 for arm in click["arms"].values())
     assert 0 < click["arms"]["defaults"]["log_loss"] < 1
     assert "over first" in capsys.readouterr().out
-    assert not list((out / "data").iterdir())
+    assert not (out / "_rows").exists()
 
     files = {path: path.stat().st_mtime_ns for path in out.glob("units/*/*.json")}
     assert len(files) == 6

@@ -51,6 +51,11 @@ def test_complete_parts_are_kept(begun: PartFolder) -> None:
     folder(begun.folder).begin(overwrite=False)
     assert begun.missing() == [1]
     assert not begun.finished
+    folder(begun.folder).begin(overwrite=True)  # what was killed itself
+    assert begun.missing() == [1]
+    begun.finish()
+    folder(begun.folder).begin(overwrite=True)
+    assert begun.missing() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,7 @@ def test_a_damaged_part_is_missing(begun: PartFolder, damage: str) -> None:
         ("keep", []),
         ("rows_per_file", 5),
         ("drift", False),
+        ("precision", "bf16"),
     ],
 )
 def test_another_scoring_is_refused(begun: PartFolder, name: str, value: Any) -> None:
@@ -115,7 +121,7 @@ def test_the_notes_of_an_earlier_version_are_moved(begun: PartFolder, overwrite:
     for note in begun.notes.iterdir():
         note.rename(begun.folder / note.name)
     (begun.folder / "drift.html").write_text("")
-    folder(begun.folder).begin(overwrite=overwrite)
+    folder(begun.folder, **({"keep": []} if overwrite else {})).begin(overwrite=overwrite)
     assert begun.missing() == ([0, 1, 2] if overwrite else [1])
     parts = [] if overwrite else ["part-00000.parquet", "part-00002.parquet"]
     assert sorted(path.name for path in begun.folder.iterdir()) == parts

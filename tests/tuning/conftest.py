@@ -110,4 +110,4 @@ def bench(tmp_path: Path, shared_toy: Toy, monkeypatch: pytest.MonkeyPatch) -> B
 
 def _prepare(config: Config, **more: Any) -> Any:
     """No data: nothing is trained."""
-    return SimpleNamespace(config=config)
+    return SimpleNamespace(config=config, fingerprint="some")

@@ -21,6 +21,7 @@ from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.folder_lock import locked
+from recsys_mtl.study.plan import ROWS
 from recsys_mtl.tracking.run import NullRun
 from recsys_mtl.tuning import search, tune
 from recsys_mtl.tuning.search import FILE
@@ -267,6 +268,13 @@ def test_a_folder_is_of_one_tuning(bench: Bench, keys: dict[str, Any], message: 
     bench.run(FakeFit(), trials=1)
     with pytest.raises(UserError, match=message):
         bench.run(FakeFit(), **keys)
+
+
+def test_a_folder_of_other_rows_is_refused(bench: Bench) -> None:
+    bench.run(FakeFit(), trials=1)
+    (bench.out / ROWS).write_text("others\n")
+    with pytest.raises(UserError, match="found another content of the rows"):
+        bench.run(FakeFit(), trials=2)
 
 
 def test_a_folder_with_other_content_is_refused(bench: Bench) -> None:
