@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys_mtl.metrics.binary import reliability
+from recsys_mtl.metrics.binary import prepare_reliability, reliability
 from recsys_mtl.metrics.retrieval import true_item_ranks
 from recsys_mtl.metrics.undefined import Metric, Metrics, Undefined, from_values, to_json, to_values
 
@@ -11,6 +11,7 @@ __all__ = [
     "Metrics",
     "Undefined",
     "from_values",
+    "prepare_reliability",
     "reliability",
     "to_json",
     "to_values",

@@ -134,7 +134,7 @@ def prepare_calibration_error(
     labels: Array, probabilities: Array, weights: Array, *, bins: int
 ) -> Weighing:
     """`calibration_error` as a function of the weights, in the bins of these weights."""
-    in_bins = _prepare_reliability(labels, probabilities, weights, bins=bins)
+    in_bins = prepare_reliability(labels, probabilities, weights, bins=bins)
 
     def weigh(weights: Array) -> float:
         predicted, observed, mass = in_bins(weights)
@@ -159,12 +159,13 @@ def reliability(
         weights: (B,), positive.
         bins: most bins.
     """
-    return _prepare_reliability(labels, probabilities, weights, bins=bins)(weights)
+    return prepare_reliability(labels, probabilities, weights, bins=bins)(weights)
 
 
-def _prepare_reliability(
+def prepare_reliability(
     labels: Array, probabilities: Array, weights: Array, *, bins: int
 ) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """`reliability` as a function of other weights (B,), at least 0, in the same bins."""
     order = np.argsort(np.asarray(probabilities, np.float64))
     p = np.asarray(probabilities, np.float64)[order]
     chance = np.asarray(labels, np.float64)[order]

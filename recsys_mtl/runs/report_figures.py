@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc
 
-from recsys_mtl.metrics import reliability
+from recsys_mtl.metrics import prepare_reliability, reliability
 from recsys_mtl.metrics.curves import Ranking, ranking
 from recsys_mtl.metrics.weighing import Floats
 from recsys_mtl.reports.axis import Axis
@@ -53,8 +53,8 @@ class CalibrationBins:
     Attributes:
         predicted: mean prediction.
         observed: share of positives.
-        mass: share of the rows' weight.
-        count: rows, by their weight.
+        mass: weight of the rows.
+        count: effective rows: as many of equal weight vary as much, (Σw)² / Σw² (Kish 1965).
         lower: where 95 in 100 shares of a calibrated model begin.
         upper: where they end.
     """
@@ -69,10 +69,9 @@ class CalibrationBins:
     @classmethod
     def of(cls, rows: Labelled, bins: int) -> CalibrationBins:
         """At most so many bins of the rows."""
-        predicted, observed, mass = reliability(
-            rows.labels, rows.predicted, rows.weights, bins=bins
-        )
-        count = mass * len(rows.labels) / rows.weights.sum()
+        weigh = prepare_reliability(rows.labels, rows.predicted, rows.weights, bins=bins)
+        predicted, observed, mass = weigh(rows.weights)
+        count = mass**2 / weigh(rows.weights**2)[2]
         reach = _Z * np.sqrt(predicted * (1 - predicted) / np.maximum(count, 1))
         lower, upper = np.maximum(predicted - reach, 0.0), np.minimum(predicted + reach, 1.0)
         return cls(predicted, observed, mass, count, lower, upper)
@@ -115,7 +114,7 @@ def calibration_figure(task: str, bins: CalibrationBins) -> Figure:
     predicted, observed, count = bins.predicted, bins.observed, bins.count
     axis = Axis.over([0.0, *predicted, *observed], percent=True)
     chart = Chart(
-        f"{task}: calibration", f"{bins.verdict()} Larger marks hold more rows.",
+        f"{task}: calibration", f"{bins.verdict()} Larger marks hold more effective rows.",
         Axis(axis.low, axis.high, "mean prediction", percent=True),
         Axis(axis.low, axis.high, "share of positives", percent=True),
     )  # fmt: skip
@@ -124,7 +123,7 @@ def calibration_figure(task: str, bins: CalibrationBins) -> Figure:
     start = max(axis.low, 0.0)
     chart.guide((start, start), (axis.high, axis.high))
     for p, o, n in zip(predicted, observed, count, strict=True):
-        text = f"{n:,.0f} rows: predicted {p:.2%}, positive {o:.2%}"
+        text = f"{n:,.0f} effective rows: predicted {p:.2%}, positive {o:.2%}"
         chart.marks([(p, o)], size=2 + 4 * float(np.sqrt(n / count.max())), text=text)
     return Figure(chart)
 
@@ -138,7 +137,7 @@ def calibration_table(task: str, bins: CalibrationBins) -> Table:
             strict=True,
         )
     ]  # fmt: skip
-    columns = ("mean prediction", "positives", "rows", "a calibrated model's positives", "band")
+    columns = ("mean prediction", "positives", "effective rows", "a calibrated model's", "band")
     return Table(f"{task}: calibration", columns, lines, texts=0)
 
 

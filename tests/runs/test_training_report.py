@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,24 @@ def test_calibrated_models_are_seldom_called_off(rng: np.random.Generator) -> No
         CalibrationBins.of(drawn(rng, 1.0), 15).verdict().startswith("Not") for _ in range(100)
     ]
     assert sum(words) <= 5
+
+
+@pytest.mark.parametrize("weighing", ["lognormal", "one in ten weighs ten"])
+def test_weights_do_not_call_a_calibrated_model_off(
+    rng: np.random.Generator, weighing: str
+) -> None:
+    """They leave fewer effective rows: alarms are as seldom as without weights."""
+    outside, alarms = [], 0
+    for _ in range(100):
+        rows = drawn(rng, 1.0)
+        heavy = rng.choice([1.0, 10.0], 20_000, p=[0.9, 0.1])
+        weights = np.exp(rng.normal(size=20_000)) if weighing == "lognormal" else heavy
+        bins = CalibrationBins.of(replace(rows, weights=weights), 15)
+        alarms += bins.verdict().startswith("Not")
+        outside.append(bins.outside.mean())
+    assert alarms <= 5
+    assert 0.03 < np.mean(outside) < 0.07
+    assert bins.count.sum() == pytest.approx(weights.sum() ** 2 / (weights**2).sum(), rel=0.05)
 
 
 def test_a_budget_finds_what_a_literal_count_finds(rng: np.random.Generator) -> None:
@@ -170,10 +189,10 @@ def test_a_page_has_the_numbers_of_the_result(html: str, result: dict[str, Any])
 def test_a_page_has_the_bins_of_the_calibration(html: str) -> None:
     page = Read(html)
     rows = table(page, "click: calibration")
-    counted = [f"{r['rows']} rows: predicted {r['mean prediction']}, positive {r['positives']}"
-               for r in rows]  # fmt: skip
+    counted = [f"{r['effective rows']} effective rows: predicted {r['mean prediction']}, "
+               f"positive {r['positives']}" for r in rows]  # fmt: skip
     assert page.pictures["click: calibration"].tips == counted
-    assert sum(int(row["rows"]) for row in rows) == 200
+    assert sum(int(row["effective rows"]) for row in rows) == 200
 
 
 def test_a_page_shows_experts_and_who_borrows(html: str) -> None:
