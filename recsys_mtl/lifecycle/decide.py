@@ -41,6 +41,7 @@ def decide(gate: Gate, evidence: Evidence) -> Decision:
     gated = [task for task in evidence.tasks.values() if task.gated]
     if not gated:
         needed = f"{gate.min_rows} labelled rows, a binary one {gate.min_class} of each class"
+        needed += f", in {gate.min_groups} groups" if evidence.clustered else ""
         failures.append(f"no task can be judged: each needs {needed}")
     elif not evidence.mean.low > gate.mean:
         shown = with_interval(evidence.mean)

@@ -141,10 +141,10 @@ def gather(
     judged = {}
     for name, task in labelled.items():
         if name not in functions:
-            judged[name] = _unscored(task, gate)
+            judged[name] = _unscored(task, gate, clusters)
             continue
         pair = _pair(functions[name], weights)
-        judged[name] = _judge(task, pair, draws["score", name], gate)
+        judged[name] = _judge(task, pair, draws["score", name], gate, clusters)
         if name in errors:
             before, after = _pair(errors[name], weights)
             growth = interval(after - before, _gains(draws["error", name]))
@@ -159,7 +159,9 @@ def gather(
         new=tuple(name for name in tasks[1] if name not in tasks[0]),
         clustered=clusters is not None,
         segments={
-            name: _judge(segments[name], _pair(score, weights), draws["segment", name], gate)
+            name: _judge(
+                segments[name], _pair(score, weights), draws["segment", name], gate, clusters
+            )
             for name, score in parts.items()
             if score is not None
         },
@@ -212,19 +214,21 @@ def _segments(labelled: Mapping[str, Labelled], scores: Scores, keep: Ints) -> d
     }
 
 
-def _unscored(task: Labelled, gate: Gate) -> TaskEvidence:
+def _unscored(task: Labelled, gate: Gate, clusters: Ints | None) -> TaskEvidence:
     champion_is_finite, challenger_is_finite = task.finite
-    why = _few(task, gate)
+    why = _few(task, gate, clusters)
     if not champion_is_finite:
         why = why or "the champion's predictions are not finite"
     broken = "" if challenger_is_finite else "the challenger's predictions are not finite"
     return TaskEvidence(task.kind, len(task.rows), ungated=why, broken=broken)
 
 
-def _judge(task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate) -> TaskEvidence:
+def _judge(
+    task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate, clusters: Ints | None
+) -> TaskEvidence:
     gains = _gains(draws)
     undefined = float(np.mean(~np.isfinite(gains)))
-    why = _few(task, gate)
+    why = _few(task, gate, clusters)
     if not np.isfinite(pair[1] - pair[0]):
         why = why or "all labels are equal"
     elif undefined > _MOST_UNDEFINED:
@@ -234,10 +238,13 @@ def _judge(task: Labelled, pair: tuple[float, float], draws: Floats, gate: Gate)
     return TaskEvidence(task.kind, rows, scores=pair, gain=gain, ungated=why, metric=metric)
 
 
-def _few(task: Labelled, gate: Gate) -> str:
+def _few(task: Labelled, gate: Gate, clusters: Ints | None) -> str:
     count = len(task.rows)
     if count < gate.min_rows:
         return f"{count} labelled rows, fewer than {gate.min_rows}"
+    groups = len(np.unique(clusters[task.rows])) if clusters is not None else gate.min_groups
+    if groups < gate.min_groups:
+        return f"{groups} groups, fewer than {gate.min_groups}"
     smaller = task.smaller_class
     if not smaller or smaller >= gate.min_class:
         return ""  # of one class alone there is no score

@@ -62,6 +62,11 @@ class Gate(Section):
         description="rows of the smaller class that a binary task needs to be gated: with ten or "
         "fewer the interval of an AUC's gain is too narrow",
     )
+    min_groups: PositiveInt = Field(
+        30,
+        description="groups or lists that a task's labelled rows need to lie in to be gated, where "
+        "those are resampled: of few the interval is too narrow",
+    )
     resamples: Annotated[int, Field(ge=100, le=1_000_000)] = Field(
         1000, description="of the bootstrap"
     )

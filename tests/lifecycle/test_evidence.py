@@ -196,6 +196,24 @@ def test_dependent_rows_are_resampled_together(world: World) -> None:
     assert widths["groups"] > 2 * widths["rows"]
 
 
+@pytest.mark.parametrize("groups", [29, 30])
+def test_few_groups_are_not_judged(world: World, groups: int) -> None:
+    """Of few, the interval of the bootstrap is too narrow."""
+    scores = world.model(3.0), world.model(0.0)
+    world.labels["band"][ROWS // 2 :] = np.nan
+    dependent = np.arange(ROWS) * groups // ROWS
+    evidence = gather(gate(), (world.tasks,) * 2, scores, bins=7, dependent=dependent)
+    why = {name: task.ungated for name, task in evidence.tasks.items()}
+    few = "" if groups == 30 else "29 groups, fewer than 30"
+    assert why == dict.fromkeys(KINDS, few) | {"band": "15 groups, fewer than 30"}
+    assert decide(gate(), evidence).passed == (groups == 30)
+    tight = gate(min_groups=31)
+    evidence = gather(tight, (world.tasks,) * 2, scores, bins=7, dependent=dependent)
+    (failure,) = decide(tight, evidence).failures
+    assert failure.endswith("of each class, in 31 groups")
+    assert not gather(tight, (world.tasks,) * 2, scores, bins=7).tasks["click"].ungated
+
+
 def test_a_challenger_that_predicts_one_value_scores_zero(world: World) -> None:
     collapsed = world.model(0.0)
     collapsed.predictions["spend"] = np.full(ROWS, 0.1)
