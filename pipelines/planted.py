@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,9 +163,9 @@ def unit_trainer(
 
 
 def _metrics(numbers: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """The share, and the log loss of the labels where the kind has one."""
-    low, high = numbers["reachable"][task]
-    metrics = {SHARE: {"value": (numbers["true_scores"][task] - low) / (high - low)}}
+    """The share, 0 without a score, and the log loss of the labels where the kind has one."""
+    (low, high), score = numbers["reachable"][task], numbers["true_scores"][task]
+    metrics = {SHARE: {"value": 0.0 if isnan(score) else (score - low) / (high - low)}}
     if any(spec.is_of(LOG_LOSS) for spec in kind_of(numbers["kinds"][task]).section.metrics):
         metrics[LOG_LOSS] = {"value": numbers["losses"][task]}
     return metrics

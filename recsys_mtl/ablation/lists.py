@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recsys_mtl.ablation.collapse import fill_collapses
 from recsys_mtl.metrics.differences import Difference
 from recsys_mtl.metrics.undefined import as_float
 from recsys_mtl.reports.cells import number, with_interval
@@ -23,7 +24,7 @@ class Within:
     """A metric of an arm.
 
     Attributes:
-        mean: over the seeds that have a value.
+        mean: over the seeds that have a value; a collapse counts as the worst one.
         difference: to the reference, over paired seeds, in points; None for the reference.
     """
 
@@ -58,6 +59,8 @@ def compared(
     values = {arm: {s: _numbers(u) for s, u in units.items()} for arm, units in by_arm.items()}
     first = values[reference]
     names = dict.fromkeys(name for of_seed in first.values() for name in of_seed)
+    kinds = next(iter(by_arm[reference].values()))["kinds"]
+    fill_collapses(values, {name: _constant(name, kinds) for name in names})
     lists: dict[str, dict[str, Within]] = {name: {} for name in names}
     for name, of_arms in lists.items():
         for arm, own in values.items():
@@ -85,6 +88,12 @@ def list_table(lists: Mapping[str, Mapping[str, Within]]) -> Table:
         rows.append([name, *cells])
     note = "Means over seeds; differences to the first arm in points, with their intervals."
     return Table("Within lists", ["task and metric", *arms], rows, note=note, printed=False)
+
+
+def _constant(name: str, kinds: Mapping[str, str]) -> float | None:
+    task, _, metric = name.rpartition(" ")
+    specs = kind_of(kinds[task]).section.of_lists
+    return next((spec.constant for spec in specs if spec.is_of(metric)), None)
 
 
 def _numbers(unit: UnitResult) -> dict[str, float]:

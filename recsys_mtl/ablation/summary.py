@@ -16,6 +16,7 @@ from recsys_mtl.ablation.affinity import (
     measured_matrices,
     planned_matrix,
 )
+from recsys_mtl.ablation.collapse import Scores, fill_collapses
 from recsys_mtl.ablation.lists import Within, compared
 from recsys_mtl.adatt import receivers
 from recsys_mtl.metrics.differences import (
@@ -29,8 +30,6 @@ from recsys_mtl.study.unit import UnitResult
 from recsys_mtl.tasks import kind_of
 
 Floats = NDArray[np.float64]
-Scores = dict[int, dict[str, float]]
-"""Seed -> task -> score."""
 _NAN = float("nan")
 _IDLE = "the epoch whose weights are kept is of the warm-up (training.early_stopping.keep: last)"
 
@@ -61,7 +60,8 @@ class ArmSummary:
     Attributes:
         scores: task -> mean score over seeds; a collapse counts as the worst score.
         collapsed: task -> seeds on which it has no score though another arm has one.
-        reached: task -> mean share of the reachable; empty without a truth.
+        reached: task -> mean share of the reachable, a collapse counted so too; empty without a
+            truth.
         tasks: task -> difference to the reference; empty for the reference.
         overall: difference of the mean over tasks; None for the reference.
         few: the same over tasks with few labels (`Summary.few`); None where there are none.
@@ -156,7 +156,8 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
         name: {seed: _scores(unit, key) for seed, unit in own.items()}
         for name, own in by_arm.items()
     }
-    collapsed = _fill_collapses(scores, first["kinds"])
+    mains = {task: kind_of(kind).section.main_metric() for task, kind in first["kinds"].items()}
+    collapsed = fill_collapses(scores, {task: main.constant for task, main in mains.items()})
     labelled = _means([unit["labelled"] for unit in reference.values()])
     short = receivers(torch.tensor([*labelled.values()])).tolist()
     few = [task for task, is_short in zip(labelled, short, strict=True) if is_short]
@@ -222,7 +223,7 @@ def _arm(
     return ArmSummary(
         scores=_means([*own.scores.values()]),
         collapsed=own.collapsed,
-        reached=_means([_reached(unit) for unit in units]),
+        reached=_means([_reached(unit, own.scores[seed]) for seed, unit in own.units.items()]),
         tasks=tasks,
         overall=overall,
         few=over_tasks(own.gains, few, rule) if few and others else None,
@@ -237,27 +238,6 @@ def _arm(
         affinity=_affinity(units, measured),
         matrix=np.mean([m[-1] for m in measured], axis=0) if all(measured) else None,
     )
-
-
-def _fill_collapses(
-    scores: Mapping[str, Scores], kinds: Mapping[str, str]
-) -> dict[str, dict[str, int]]:
-    """Fills in the scores that an arm lacks on a seed where another has one; arm -> task -> seeds.
-
-    The worst score stands for them: the lowest of all runs, or that of a constant.
-    """
-    collapsed: dict[str, dict[str, int]] = {name: {} for name in scores}
-    for task, kind in kinds.items():
-        constant = kind_of(kind).section.main_metric().constant
-        runs = [(name, seed, one) for name, own in scores.items() for seed, one in own.items()]
-        known = {seed for _, seed, one in runs if np.isfinite(one[task])}
-        finite = [one[task] for *_, one in runs if np.isfinite(one[task])]
-        worst = min(finite if constant is None else [constant, *finite], default=_NAN)
-        for name, seed, one in runs:
-            if seed in known and not np.isfinite(one[task]):
-                one[task] = worst
-                collapsed[name][task] = collapsed[name].get(task, 0) + 1
-    return collapsed
 
 
 def _gains(own: Scores, reference: Scores) -> list[dict[str, float]]:
@@ -295,11 +275,12 @@ def _scores(unit: UnitResult, key: str) -> dict[str, float]:
     return {t: _NAN if v is None else float(v) for t, v in unit[key].items()}
 
 
-def _reached(unit: UnitResult) -> dict[str, float]:
-    """Share of the way from the constant to the oracle."""
+def _reached(unit: UnitResult, filled: Mapping[str, float]) -> dict[str, float]:
+    """Share of the way from the constant to the oracle; of a collapse by its `filled` score."""
     shares = {}
     for task, value in _scores(unit, "true_scores").items():
         low, high = np.array(unit["reachable"][task], float)  # null is NaN
+        value = value if np.isfinite(value) else filled[task]
         shares[task] = float((value - low) / (high - low)) if high > low else _NAN
     return shares
 

@@ -240,6 +240,21 @@ def test_labels_are_compared_with_where_the_truth_lacks_a_task(unit: Unit) -> No
     assert [*summary.arms["a"].reached] == ["x"]
 
 
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_collapse_has_reached_what_its_score_says(unit: Unit, everywhere: bool) -> None:
+    """A constant is 0 of the way; also where scores are of the labels, as one task has no truth."""
+    units = []
+    for seed in range(2):
+        for arm, value in (("off", 0.7), ("a", 0.8 if seed else None), ("b", 0.4)):
+            scores = {"x": value, "y": 0.6}
+            true = scores if everywhere else {"x": value}
+            units.append(unit(arm, seed, scores, true=true))
+    arms = summarize(units, ("off", "a", "b"), RULE).arms
+    for arm in arms.values():
+        assert arm.reached["x"] == pytest.approx((arm.scores["x"] - 0.5) / 0.4)
+    assert arms["a"].reached["x"] == pytest.approx((0.75 - 0.25) / 2)
+
+
 def test_what_cannot_be_reached_is_nan(unit: Unit) -> None:
     limits = {"x": [0.5, 0.5], "y": [None, None]}
     true = {"x": 0.5, "y": None}
@@ -340,11 +355,26 @@ def test_metrics_within_lists_are_paired_too(unit: Unit) -> None:
     off, a = (summary.lists["x gauc"][arm] for arm in ("off", "a"))
     assert off.mean == pytest.approx(0.61)
     assert off.difference is None
-    assert a.mean == pytest.approx(0.615)
+    assert a.mean == pytest.approx((0.61 + 0.62 + 0.5) / 3)  # a collapse has a constant's GAUC
     assert a.difference is not None
-    assert (a.difference.pairs, a.difference.mean) == (2, pytest.approx(1.0))
+    assert (a.difference.pairs, a.difference.mean) == (3, pytest.approx((1 + 1 - 12) / 3))
     assert summary.numbers()["a/lists/x/gauc"] == a.mean
     assert not summarize([unit("off", 0, {"x": 0.7})], ("off",), RULE).lists
+
+
+def test_a_list_metric_without_a_constant_is_filled_with_the_worst(unit: Unit) -> None:
+    """On a seed where no arm has one, or none was measured, nothing is filled in."""
+    some: dict[str, list[Any]] = {"off": [0.2, 0.3, None, 0.3], "a": [0.4, None, None]}
+    units = [
+        unit(arm, seed, {"x": 0.7}, lists={"x mrr": value})
+        for arm, values in some.items()
+        for seed, value in enumerate(values)
+    ]
+    summary = summarize([*units, unit("a", 3, {"x": 0.7})], ("off", "a"), RULE)
+    one = summary.lists["x mrr"]["a"]
+    assert one.mean == pytest.approx((0.4 + 0.2) / 2)
+    assert one.difference is not None
+    assert (one.difference.pairs, one.difference.mean) == (2, pytest.approx((20 - 10) / 2))
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,14 @@ def test_a_preset_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert all(path.stat().st_mtime_ns == written for path, written in files.items())
 
 
+@pytest.mark.parametrize(("score", "share"), [(0.7, 0.5), (float("nan"), 0.0)])
+def test_a_collapse_has_a_share_of_0(score: float, share: float) -> None:
+    """Left out, its seeds would count for it."""
+    numbers = {"reachable": {"x": (0.5, 0.9)}, "true_scores": {"x": score}, "losses": {"x": 0.6}}
+    metrics = planted._metrics({**numbers, "kinds": {"x": "binary"}}, "x")
+    assert metrics[planted.SHARE]["value"] == pytest.approx(share)
+
+
 @pytest.mark.parametrize("file", ["planted", "planted_choices"])
 def test_the_arms_fit(file: str) -> None:
     path = planted.ARMS.with_stem(file)
