@@ -92,6 +92,8 @@ def cost_table(summary: Summary) -> Table:
         "Detectable: the smallest true difference that so many seeds find in 80 of 100 tries; "
         f"seeds: as many find one of {2 * summary.matters:g} points so often."
     )
+    if summary.corrected > 1:
+        note += f" Both with p corrected over {summary.corrected} arms, by its strictest step."
     columns = ("arm", "detectable", "seeds", "train seconds", "peak MiB", "epochs")
     return Table("Arms: power and cost", columns, rows, note=note, printed=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -42,15 +42,18 @@ class Rule:
         alpha: intervals and verdicts are of the level 1 − `alpha`.
         matters: points that a difference has to exceed.
         holm: whether p is corrected over the arms too.
+        arms: over how many, where it is.
     """
 
     alpha: float
     matters: float = 0.0
     holm: bool = False
+    arms: int = 1
 
-    def difference(self, points: Sequence[float]) -> Difference:
-        """Of pairs, at the rule's level."""
-        return difference(np.array(points, float), level=1 - self.alpha, matters=self.matters)
+    def difference(self, points: Sequence[float], *, tests: int = 1) -> Difference:
+        """Of pairs, at the rule's level; power as p is corrected over so many tests."""
+        values = np.array(points, float)
+        return difference(values, level=1 - self.alpha, matters=self.matters, tests=tests)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Summary:
         reference: name of the arm that all others are compared with.
         level: of intervals and verdicts.
         matters: points that a difference has to exceed.
+        corrected: arms that the verdicts' p is corrected over; 1: it is not.
         against_truth: whether scores are against the truth of generated rows.
         seeds: that the reference has.
         kinds: task -> kind.
@@ -116,6 +120,7 @@ class Summary:
     reference: str
     level: float
     matters: float
+    corrected: int
     against_truth: bool
     seeds: list[int]
     kinds: dict[str, str]
@@ -162,12 +167,15 @@ def summarize(units: Sequence[UnitResult], arms: Sequence[str], rule: Rule) -> S
     short = receivers(torch.tensor([*labelled.values()])).tolist()
     few = [task for task, is_short in zip(labelled, short, strict=True) if is_short]
     gains = {name: _gains(own, scores[arms[0]]) for name, own in scores.items()}
-    overall = {n: over_tasks(gains[n], tuple(first["kinds"]), rule) for n in arms[1:] if by_arm[n]}
+    others = [name for name in arms[1:] if by_arm[name]]
+    rule = replace(rule, arms=len(others)) if rule.holm and others else rule
+    overall = {name: over_tasks(gains[name], tuple(first["kinds"]), rule) for name in others}
     overall = corrected(overall) if rule.holm else overall
     return Summary(
         reference=arms[0],
         level=1 - rule.alpha,
         matters=rule.matters,
+        corrected=rule.arms,
         against_truth=truth,
         seeds=sorted(reference),
         kinds=dict(first["kinds"]),
@@ -252,6 +260,8 @@ def _verdict(
     word, sentence = "", "the reference"
     if overall is not None:
         word, sentence = verdict(overall, alpha=rule.alpha, matters=rule.matters)
+        if word == "not decided" and rule.arms > 1 and np.isfinite(overall.detectable):
+            sentence += f" with p corrected over {rule.arms} arms"
     if collapsed:
         lost = ", ".join(f"{task} on {count}" for task, count in collapsed.items())
         sentence += f"; no score, which counts as the worst one: {lost} seeds"
@@ -268,7 +278,8 @@ def over_tasks(
     gains: Sequence[Mapping[str, float]], tasks: Sequence[str], rule: Rule
 ) -> Difference:
     """Of the mean over those tasks that both have a score of."""
-    return rule.difference([mean_known([gain[task] for task in tasks]) for gain in gains])
+    means = [mean_known([gain[task] for task in tasks]) for gain in gains]
+    return rule.difference(means, tests=rule.arms)
 
 
 def _scores(unit: UnitResult, key: str) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Statistics of paired runs: differences to the reference with intervals, corrected p, a verdict.
 
 Every number is in points: a score times 100. A pair is the same seed: same data, same initial
-weights, same order of rows. Intervals, detectable difference and verdict are of one level.
+weights, same order of rows. Intervals, detectable difference and verdict are of one level; where p
+is corrected over several tests, the detectable difference is that of the strictest.
 """
 
 from __future__ import annotations
@@ -54,13 +55,16 @@ class Difference:
     needed: int | None = None
 
 
-def difference(values: Floats, *, level: float = LEVEL, matters: float = 0.0) -> Difference:
+def difference(
+    values: Floats, *, level: float = LEVEL, matters: float = 0.0, tests: int = 1
+) -> Difference:
     """Of paired differences (n,) in points; values that are not finite are ignored.
 
     Args:
         values: a pair each.
         level: of the interval; a verdict errs in 1 − `level` of the cases at most.
         matters: smallest difference that matters, at least 0.
+        tests: that p will be `corrected` over; power is that of p below (1 − level) / `tests`.
     """
     values = values[np.isfinite(values)]
     count = len(values)
@@ -73,6 +77,7 @@ def difference(values: Floats, *, level: float = LEVEL, matters: float = 0.0) ->
     sd = float(values.std(ddof=1))
     error = sd / float(np.sqrt(count))
     reach = _critical(count, level)
+    strict = 1 - (1 - level) / tests
     p = float(2 * stdtr(count - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return replace(
         plain,
@@ -80,8 +85,8 @@ def difference(values: Floats, *, level: float = LEVEL, matters: float = 0.0) ->
         high=mean + reach * error,
         p=p,
         adjusted=p,
-        detectable=matters + _noncentrality(count, level) * error,
-        needed=_needed(sd, level, matters) if matters else None,
+        detectable=matters + _noncentrality(count, strict) * error,
+        needed=_needed(sd, strict, matters) if matters else None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from recsys_mtl.ablation.report import cost_table
 from recsys_mtl.ablation.summary import Rule, Summary, summarize
 from recsys_mtl.metrics.differences import difference, holm
 from recsys_mtl.reports.output import write_result
@@ -108,6 +109,12 @@ def test_holm_over_arms_is_an_option(unit: Unit) -> None:
     assert one is not None
     assert other is not None
     assert other.adjusted == pytest.approx(3 * one.p)
+    strict = difference(100 * np.array(gains), level=1 - 0.05 / 3)
+    assert other.detectable == pytest.approx(strict.detectable)
+    assert other.detectable > one.detectable
+    assert together.arms["b"].sentence.endswith("100 tries with p corrected over 3 arms")
+    assert "p corrected over 3 arms" in cost_table(together).note
+    assert "corrected" not in cost_table(plain).note
 
 
 def test_the_reference_has_no_difference_to_itself(units: list[dict[str, Any]]) -> None:

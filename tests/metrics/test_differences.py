@@ -68,6 +68,22 @@ def test_the_detectable_difference_grows_from_what_matters() -> None:
     assert difference(VALUES, matters=0.5).detectable == pytest.approx(plain.detectable + 0.5)
 
 
+def test_power_is_that_of_the_corrected_verdict() -> None:
+    """One arm of five gains what is stated as detectable, the others nothing."""
+    rng, count, tries, found = np.random.default_rng(0), 8, 600, 0
+    one = difference(VALUES, level=0.995, matters=0.1, tests=5)
+    strict = difference(VALUES, level=0.999, matters=0.1)
+    assert (one.detectable, one.needed) == (pytest.approx(strict.detectable), strict.needed)
+    plain = difference(VALUES, level=0.995, matters=0.1)
+    assert (one.low, one.high, one.p) == (plain.low, plain.high, plain.p)
+    gains = [(one.detectable if arm == 0 else 0.0) for arm in range(5)]
+    for _ in range(tries):
+        samples = rng.normal(gains, VALUES.std(ddof=1), (count, 5)).T
+        many = {str(i): difference(own, level=0.995, matters=0.1) for i, own in enumerate(samples)}
+        found += verdict(corrected(many)["0"], alpha=0.005, matters=0.1)[0] == "helps"
+    assert found / tries > 0.8 - 4 * np.sqrt(0.8 * 0.2 / tries)
+
+
 def test_so_many_pairs_are_needed() -> None:
     assert difference(VALUES).needed is None
     needed = difference(VALUES, matters=0.5).needed
