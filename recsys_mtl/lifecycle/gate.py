@@ -32,7 +32,9 @@ class Gate(Section):
     strict: bool = Field(
         False,
         description="a task fails already when it may lose more than `worst`, or its calibration "
-        "error may grow by more than `calibration`: the other ends of the intervals count",
+        "error may grow by more than `calibration`: the other ends of the intervals count; for a "
+        "calibrated champion the growth is estimated too near 0 and no interval held the true one, "
+        "0.028: 0.021 with 20,000 rows, 0.013 with 2,000; 0.02 let 7 % and 50 % of these pass",
     )
     mean: float = Field(
         0.0,
