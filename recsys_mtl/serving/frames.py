@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.canonical import canonical, require_category
 from recsys_mtl.errors import wrong
 from recsys_mtl.serving import pandas_rows
 
@@ -115,7 +116,8 @@ def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFr
         columns: the tasks' label columns.
 
     Raises:
-        UserError: there are not as many labels as rows, or not as many columns as tasks.
+        UserError: there are not as many labels as rows, or not as many columns as tasks; a table
+            has other columns, or other values of a label that `rows` has too.
     """
     if y is None:
         return rows
@@ -127,8 +129,17 @@ def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFr
         labels = pl.DataFrame([_series(name, values[:, k]) for k, name in enumerate(columns)])
     else:
         labels = as_polars(y, "y")
+        if others := [name for name in labels.columns if name not in columns]:
+            raise wrong("columns that no task names", where="y", found=", ".join(others),
+                        fix="leave them out, or give them in X")  # fmt: skip
     if labels.height != rows.height:
         raise wrong("labels", where="y", expected=f"{rows.height} rows", found=str(labels.height))
+    for name in filter(rows.columns.__contains__, labels.columns):
+        for label in (rows[name], labels[name]):
+            require_category(label, f"label '{name}'")
+        if not canonical(rows[name]).equals(canonical(labels[name])):
+            fix = "leave it out of X, or rename it there"
+            raise wrong(f"other values of '{name}' than in X", where="y", fix=fix)
     return rows.with_columns(labels)
 
 

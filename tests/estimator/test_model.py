@@ -109,6 +109,11 @@ def test_wrong_arguments_are_one_line(
         ({"sample_weight": np.zeros(600)}, "sample_weight: every weight is zero"),
         ({"y": np.zeros(600)}, "y: labels; expected a column for each of click, spend; found 1"),
         ({"y": {"click": [1]}}, "y: labels; expected 600 rows; found 1"),
+        (
+            {"y": {"click": [1.0] * 600, "visit": [0] * 600, "month": [3] * 600}},
+            "y: columns that no task names; found visit, month -> leave them out, or give them",
+        ),
+        ({"y": {"click": [7] * 600}}, "y: other values of 'click' than in X -> leave it out of X"),
         ({"y": [[1, "a"], ["b", 2]] * 300}, "y: labels of several types"),
         ({"X": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "X: two columns of one name; found a"),
         ({"sample_weight": [1.0]}, "sample_weight: row weights; expected 600 numbers"),
@@ -140,6 +145,8 @@ def test_labels_apart_and_weights(fitted: MultiTaskModel, rows: pl.DataFrame) ->
     labels = rows.select("click", "spend")
     apart = clone(fitted).fit(rows.select("age", "city", "seen"), labels)
     assert_frame_equal(apart.predict(rows), fitted.predict(rows))
+    both = fitted.evaluate(rows, rows["click", "spend"].cast(pl.Float64))
+    assert both.to_dict() == fitted.evaluate(rows).to_dict()
     weights = np.where(np.arange(600) < 300, 1.0, 0.0)
     weighted = clone(fitted).fit(rows, sample_weight=weights)
     assert (weighted.predict(rows)["click"] - fitted.predict(rows)["click"]).abs().max() > 1e-4
