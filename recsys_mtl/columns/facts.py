@@ -28,6 +28,7 @@ _IDS = frozenset({
     "client", "product",
 })  # fmt: skip
 _CODE = r"^[+-]?0\d|^[+-]?\d{16,}$"  # leading zeros, or more digits than a float64 holds
+_EXACT = 2.0**53  # integers below are all float64
 _ISO = r"^\s*\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)?\s*$"
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
@@ -166,6 +167,8 @@ def facts_of(values: pl.Series, *, complete: bool = True, csv: bool = False) -> 
         return _of_texts(values.cast(pl.String), complete, csv=csv)
     if dtype == pl.Boolean:
         return ColumnFacts(name, "booleans", values, complete=complete)
+    if dtype.is_integer() and (values.cast(pl.Float64).abs() >= _EXACT).any():
+        return _of_texts(values.cast(pl.String), complete, csv=csv)
     if dtype.is_numeric():
         return _of_numbers(values.cast(pl.Float64), complete, integers=dtype.is_integer())
     if isinstance(dtype, pl.Date | pl.Datetime):

@@ -55,6 +55,16 @@ FEATURES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "texts": (WORDS, {"kind": "categorical"}, "4 distinct: blue, green, grey, …"),
     "store_id": (INDEX % 30, {"kind": "categorical"}, "30 distinct"),
     "item_id": (INDEX * 7 % 200, AUTO, "200 distinct"),
+    "ids beyond float64": (
+        2**53 + INDEX % 2,
+        {"kind": "categorical"},
+        "2 distinct: 9007199254740992,",
+    ),
+    "ids of 64 bits": (
+        (2**64 - 1 - INDEX.astype(np.uint64) % 30),
+        {"kind": "categorical"},
+        "30 distinct: 1844674407370955",
+    ),
     "zeros": ([f"0{i % 30}" for i in INDEX], {"kind": "categorical"}, "30 distinct: 00"),
     "infinite": (
         [np.inf, *INDEX[1:] / 3],
@@ -133,6 +143,10 @@ LABELS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"kind": "binary", "positive": "left", "null_values": ["Unknown"]},
     ),
     "classes": (WORDS, {"kind": "multiclass", "classes": ["blue", "green", "grey", "red"]}),
+    "long ids": (
+        2**53 + INDEX % 3,
+        {"kind": "multiclass", "classes": [str(2**53 + i) for i in range(3)]},
+    ),
     "stars": (1 + INDEX % 5, {"kind": "multiclass", "classes": ["1", "2", "3", "4", "5"]}),
     "a count": ([0] * 300 + [1 + i % 6 for i in range(100)], {"kind": "count"}),
     "spend": ([0.0] * 200 + [9.5 + i for i in range(200)], {"kind": "customer_value"}),
