@@ -27,7 +27,8 @@ _IDS = frozenset({
     "type", "category", "cat", "class", "segment", "region", "store", "item", "user", "customer",
     "client", "product",
 })  # fmt: skip
-_CODE = r"^[+-]?0\d|^[+-]?\d{16,}$"  # leading zeros, or more digits than a float64 holds
+CODE = r"^[+-]?0\d|^[+-]?\d{16,}$"
+"""Texts of digits that are no number: leading zeros, or more digits than a float64 holds."""
 _EXACT = 2.0**53  # integers below are all float64
 _ISO = r"^\s*\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)?\s*$"
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -229,7 +230,7 @@ def _of_texts(values: pl.Series, complete: bool, *, csv: bool) -> ColumnFacts:
     others = len(words.filter(~words.is_in([*NULL_NUMBERS])))
     numbers = len(distinct) - len(words)
     few = others == 0 or (others <= _MOST_WORDS and numbers > max(10, 2 * others))
-    if not (few and numbers) or distinct.str.contains(_CODE).any():
+    if not (few and numbers) or distinct.str.contains(CODE).any():
         return as_text
     read, _ = parse_numbers(texts, [*NULL_NUMBERS, *words])
     read = read.alias(values.name)

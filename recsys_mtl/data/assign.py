@@ -195,7 +195,10 @@ def read_times(source: Source, column: str) -> Times:
     held: list[tuple[npt.NDArray[Any], npt.NDArray[np.float64]]] = []
     rows, height, dates = 0, 0, False
     for first_row, frame in source.frames([column]):
+        before = dates
         values, dates = _as_numbers(frame[column], first_row)
+        if held and dates != before:
+            raise _bad_time(column, "numbers and dates")
         rows, height = first_row + len(values), height + len(values)
         held.append((values, uniform(np.arange(first_row, rows, dtype=np.uint64), 0)))
         if height > 2 * QUANTILE_ROWS:
@@ -246,6 +249,9 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
             raise _bad_time(column, f"{values[row]}, beyond 64 bits, in row {first_row + row}")
         return read.to_numpy(), False
     if values.dtype == pl.String:
+        whole = values.str.strip_chars().cast(pl.Int64, strict=False)
+        if len(whole) and not whole.has_nulls():  # as 0930, which a CSV's reader takes for a code
+            return whole.to_numpy(), False
         read = _read_iso(values)
         if read.has_nulls():
             row = int(read.is_null().arg_max() or 0)

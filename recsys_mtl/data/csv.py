@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from recsys_mtl.columns.facts import CODE
 from recsys_mtl.columns.numbers import NULL_NUMBERS, parse_numbers
 from recsys_mtl.config.csv import CsvConfig
 from recsys_mtl.data.csv_header import (
@@ -55,8 +56,9 @@ class CsvReader:
         config: how it is written.
         text: columns of text.
         numbers: columns of float64; those of `text` too are text with decimal points.
-        inferred: columns whose type is inferred from all their values; None: any others. The rest
-            is text that nobody checks.
+        inferred: columns whose type is inferred from all their values; None: any others. With a
+            code such as 01234, or an integer beyond 64 bits, it is text. The rest is text that
+            nobody checks.
 
     Raises:
         UserError: the file is empty or malformed, two columns have one name, or a value of the
@@ -118,7 +120,7 @@ class CsvReader:
         self.num_rows = row  # a complete pass has counted them
 
     def _infer(self, columns: AbstractSet[str]) -> None:
-        """Give columns the type that all their values have.
+        """Give columns the type that all their values have; with a `CODE` it is text.
 
         The first block proposes it; a value that does not fit widens it.
         """
@@ -126,7 +128,7 @@ class CsvReader:
             self.types |= {self._names[f.name]: _complete(f.type) for f in opened.schema}
         while typed := {n: k for n in columns if (k := self.types[n]) != _TEXT}:
             try:
-                self.num_rows = sum(frame.height for _, frame in self._blocks(typed))
+                self.num_rows = sum(frame.height for _, frame in self._blocks(typed, codes=False))
                 return
             except _MisfitError as misfit:
                 self.types[misfit.column] = _wider(self.types[misfit.column], misfit.value)
@@ -138,19 +140,29 @@ class CsvReader:
         except _MisfitError as misfit:
             raise self._misfit_error(misfit) from misfit
 
-    def _blocks(self, types: Mapping[str, pa.DataType]) -> Iterator[tuple[int, pl.DataFrame]]:
-        """The same, but a value that is not of its column's type raises a `_MisfitError`."""
+    def _blocks(
+        self, types: Mapping[str, pa.DataType], *, codes: bool = True
+    ) -> Iterator[tuple[int, pl.DataFrame]]:
+        """The same, but a value that is not of its column's type raises a `_MisfitError`.
+
+        Args:
+            types: of the columns.
+            codes: whether a `CODE` may be a float64.
+        """
         row = 0
-        stored = {name: _TEXT if kind == _FLOAT else kind for name, kind in types.items()}
+        texts = {n for n, k in types.items() if k == _FLOAT or pa.types.is_integer(k)}
+        stored = {name: _TEXT if name in texts else kind for name, kind in types.items()}
         with self._errors(), self._open(stored) as opened:
             for batch in opened:
                 frame = cast(pl.DataFrame, pl.from_arrow(batch))
                 frame.columns = list(types)
-                columns = [self._column(frame[name], kind, row) for name, kind in types.items()]
+                columns = [self._column(frame[n], k, row, codes) for n, k in types.items()]
                 yield row, pl.DataFrame(columns)
                 row += frame.height
 
-    def _column(self, values: pl.Series, kind: pa.DataType, first_row: int) -> pl.Series:
+    def _column(
+        self, values: pl.Series, kind: pa.DataType, first_row: int, codes: bool
+    ) -> pl.Series:
         """A column of one block, as it is written, in its type."""
         if values.dtype != pl.String or is_pattern(values.name):
             return values
@@ -159,8 +171,12 @@ class CsvReader:
             values = values.zip_with(~missing, pl.repeat(None, 1, dtype=pl.String, eager=True))
         if values.name in self._pointed:
             values = values.str.replace(_COMMA_NUMBER, "${1}.${2}")
+        if pa.types.is_integer(kind):
+            return _integers(values)
         if kind != _FLOAT:
             return values.replace("", None)
+        if not codes and (found := values.str.strip_chars().str.contains(CODE)).any():
+            raise _MisfitError(values.name, "double", values.filter(found)[0])
         plain = values
         if self._config.decimal == ",":  # a point is a mistake then, not another decimal mark
             plain = values.str.replace_all(".", "?", literal=True).str.replace(
@@ -249,7 +265,18 @@ def _complete(kind: pa.DataType) -> pa.DataType:
     return _TEXT if text else kind
 
 
+def _integers(texts: pl.Series) -> pl.Series:
+    """Int64 of each text; one that is not written so, as 01234, raises a `_MisfitError`."""
+    known = texts.set(texts.is_in(NULL_NUMBERS), None)
+    for plain in (known, known.str.strip_chars()):
+        numbers = plain.cast(pl.Int64, strict=False)
+        odd = numbers.cast(pl.String).ne_missing(plain)
+        if not odd.any():
+            return numbers
+    raise _MisfitError(texts.name, "int64", texts.filter(odd)[0])
+
+
 def _wider(kind: pa.DataType, value: str) -> pa.DataType:
-    """The type of a column that has this value too; a number of too many digits is an id."""
+    """The type of a column that has this value too; a `CODE` is text."""
     digits = re.fullmatch(r"[+-]?\d+", value.strip())
     return _FLOAT if pa.types.is_integer(kind) and not digits else _TEXT

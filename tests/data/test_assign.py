@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from recsys_mtl.config.data import (
@@ -223,6 +224,18 @@ def test_wrong_times(
     for part in parts:
         assert part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_times_of_digits_are_numbers(tmp_path: Path) -> None:
+    """A CSV's reader takes 0930 for a code; one that has ISO dates too is refused."""
+    rows = [f"{hour:02}{minute:02}" for hour in range(24) for minute in range(0, 60, 10)]
+    (tmp_path / "a.csv").write_text("t\n" + "\n".join(rows))
+    source = Source.open("a.csv", root=tmp_path)
+    assert source.columns["t"] == pa.large_string()
+    assert bounds_of(source, time(valid_from=930, test_from=1810)) == Bounds(930, 1810, 0, False)
+    (tmp_path / "b.csv").write_text("t\n2024-01-01\n")
+    with pytest.raises(UserError, match=r"cannot be read as time.* found numbers and dates ->"):
+        bounds_of(Source.open(["a.csv", "b.csv"], root=tmp_path), time())
 
 
 def test_an_unknown_time_column(tmp_path: Path) -> None:

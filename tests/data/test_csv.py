@@ -123,7 +123,15 @@ def test_text_and_numbers_of_one_column(tmp_path: Path) -> None:
     [
         ("2.5", pl.Float64),
         ("x7", pl.String),
+        ("01234", pl.String),
+        (" -01", pl.String),
+        ("+5", pl.String),
         ("123456789012345678901", pl.String),
+        ("9223372036854775807", pl.Int64),
+        ("0", pl.Int64),
+        ("0.5", pl.Float64),
+        (" 7 ", pl.Int64),
+        ("1e3", pl.Float64),
         ("2024-01-01", pl.String),
         (" ", pl.Float64),
         ("True", pl.Float64),
@@ -143,6 +151,31 @@ def test_a_column_has_the_type_of_all_its_values(
     assert frame.schema["y"] == kind
     assert frame.height == source.num_rows == 201
     assert frame["y"].null_count() == (not late.strip())
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (["01234", "1234", ""], ["01234", "1234", None]),
+        (["1234", "00000", "999"], [1234, None, 999]),
+        (["12345678901234567890", "12345678901234567891"], None),
+        (["1.5", "01234"], None),
+        (["1.5", "9007199254740993", "9007199254740992"], None),
+        (["0.5", "-0.25", "0"], [0.5, -0.25, 0.0]),
+        (["1.5", "00000"], [1.5, None]),
+        (["9007199254740993", "NA"], [2**53 + 1, None]),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 100])
+def test_codes_stay_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: list[str], expected: Any, before: int
+) -> None:
+    """Where they are kept, of a condition or a group, in any block; a number stays a number."""
+    monkeypatch.setattr(csv_module, "BLOCK_BYTES", 64)
+    lines = ["x,y", *["07,7"] * before, *(f"07,{field}" for field in fields)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    rows = read(tmp_path / "a.csv", ("x", "y"), csv={"null_values": ["00000"]})[before:]
+    assert rows == [(7.0, value) for value in expected or fields]
 
 
 def test_a_column_of_times_may_widen_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
