@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from recsys_mtl.draft import draft
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.storage.location import located
 from recsys_mtl.tasks.draft import drafted_task
+
+log = logging.getLogger(__name__)
 
 WHERE = "MultiTaskModel"
 WEIGHT = "sample_weight"
@@ -53,8 +56,8 @@ def config_of(
     folder: Path,
     split: Mapping[str, Any] | None,
     weighted: bool,
-) -> Config:
-    """The config of a run on rows that are files in a folder.
+) -> tuple[Config, list[str]]:
+    """The config of a run on rows that are files in a folder, and what its draft guessed.
 
     What is not given is drafted from the rows; see `recsys_mtl.draft`.
 
@@ -79,20 +82,24 @@ def config_of(
     data: dict[str, Any] = {"split": split, "ignore": ["*"]} | document.get("data", {})
     data |= {"path": "train.parquet", "root": str(folder)}
     data |= {"weight": WEIGHT} if weighted else {}
-    chosen = _tasks(tasks, rows)
+    notes: list[str] = []
+    chosen = _tasks(tasks, rows, notes)
     weights = [name for name in (data.get("weight"),) if name in rows.columns]
     sections = _features(tasks, chosen, features, rows.drop(weights), folder)
-    return config_from_mapping(
+    config = config_from_mapping(
         {"tracking": {"enabled": False}}
         | document
         | {"name": "model", "seed": seed, "data": data}
         | {"features": sections, "tasks": chosen},
         where=WHERE,
     )
+    for note in notes:
+        log.warning("%s", note)
+    return config, notes
 
 
-def _tasks(tasks: Any, rows: pl.DataFrame) -> dict[str, Any]:
-    """Sections of the tasks; those of label columns are drafted.
+def _tasks(tasks: Any, rows: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
+    """Sections of the tasks; those of label columns are drafted, with notes of what is guessed.
 
     Raises:
         UserError: no such column, or it cannot be a label.
@@ -102,7 +109,12 @@ def _tasks(tasks: Any, rows: pl.DataFrame) -> dict[str, Any]:
     sections = {}
     for name in labels_of(tasks):
         _require(name, rows, f"{WHERE}: tasks")
-        sections[name] = drafted_task(facts_of(rows[name])).section
+        drafted = drafted_task(facts_of(rows[name]))
+        sections[name] = drafted.section
+        if drafted.guessed:
+            fix = f"say tasks={{'{name}': {{'kind': 'binary', 'positive': …}}}}"
+            one = drafted.positives[0]
+            notes.append(f"task '{name}': '{one}' counts as 1, the rarer value -> {fix}")
     return sections
 
 

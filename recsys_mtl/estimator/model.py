@@ -68,7 +68,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         validation_: `Evaluation` of the rows that decided the best epoch; where the settings have a
             split, of its test rows.
         best_epoch_: from 0.
-        warnings_: what the data gave reason to warn of.
+        warnings_: what was guessed, and what the data gave reason to warn of.
 
     Example:
         >>> import polars as pl
@@ -154,7 +154,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         path = Path(mkdtemp(prefix="recsys-mtl-"))
         remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         try:
-            result = self._train(rows, held, features, path, weighted)
+            result, notes = self._train(rows, held, features, path, weighted)
             predictor = load_bundle(path / "run" / MODEL)
         except BaseException:
             remove()
@@ -163,7 +163,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         assert result.training is not None  # a training in one process knows it all
         self.validation_ = Evaluation.of(result["tasks"], result.rows["test"])
         self.best_epoch_ = result.training.best_epoch
-        self.warnings_ = [*result.warnings]
+        self.warnings_ = [*notes, *result.warnings]
         return self
 
     def _train(
@@ -173,14 +173,14 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         features: Any,
         path: Path,
         weighted: bool,
-    ) -> TrainingResult:
-        """Train on the rows as files of a folder."""
+    ) -> tuple[TrainingResult, list[str]]:
+        """Train on the rows as files of a folder; with what the draft guessed."""
         rows.write_parquet(path / "train.parquet")
         split = None
         if held is not None:
             held.write_parquet(path / "valid.parquet")
             split = {"kind": "files", "valid": "valid.parquet", "test": "valid.parquet"}
-        config = config_of(
+        config, notes = config_of(
             self.tasks, features, self.settings, self.seed,
             rows=rows, folder=path, split=split, weighted=weighted,
         )  # fmt: skip
@@ -190,7 +190,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             raise KeyboardInterrupt
         for file in path.glob("*.parquet"):
             file.unlink()
-        return result
+        return result, notes
 
     def predict(self, X: Frame) -> Any:
         """Predictions of raw rows: a table or array as `X` is, with the columns of each task.

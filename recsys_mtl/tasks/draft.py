@@ -33,12 +33,14 @@ class DraftedTask(NamedTuple):
         note: why, for the comment.
         positives: canonical texts that count as 1; none for 1 and true.
         null_values: texts that mean unlabelled.
+        guessed: whether only its rarity makes a text count as 1.
     """
 
     section: Section
     note: str
     positives: tuple[str, ...] = ()
     null_values: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 def drafted_task(facts: ColumnFacts) -> DraftedTask:
@@ -120,7 +122,8 @@ def _of_texts(facts: ColumnFacts, where: str) -> DraftedTask:
         why = "" if len(yes) == 1 else ", the rarer value"
         text = f"{rows[positive] / labelled:.2%} positive{why}"
         section = {"kind": "binary", "positive": positive}
-        return DraftedTask(section, "; ".join(filter(None, (text, note))), (positive,), nulls)
+        full = "; ".join(filter(None, (text, note)))
+        return DraftedTask(section, full, (positive,), nulls, guessed=len(yes) != 1)
     if len(known) >= MANY_CLASSES:
         if facts.distinct > 0.5 * len(facts.known):
             found = f"{facts.distinct:,} different texts in {len(facts.known):,} rows"

@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from recsys_mtl import MultiTaskModel
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
+from recsys_mtl.estimator.document import config_of
 from recsys_mtl.runs.results import TrainingResult
 from tests.toy import DOCUMENT, toy_rows
 
@@ -169,6 +170,31 @@ def test_drafted_with_weights_and_unlabelled_rows(rows: pl.DataFrame) -> None:
     assert labelled == rows["click"][1:].count()
 
 
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (
+            ["ja", "nein"],
+            [
+                "task 'L': 'nein' counts as 1, the rarer value"
+                " -> say tasks={'L': {'kind': 'binary', 'positive': …}}"
+            ],
+        ),
+        (["no", "yes"], []),
+        ([1, 2], []),
+    ],
+)
+def test_a_guessed_positive_is_told(
+    texts: list[Any], told: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = toy_rows(60).select("age", "city")
+    rows = rows.with_columns(L=pl.Series([texts[i % 3 == 0] for i in range(60)]))
+    rest = {"rows": rows, "folder": tmp_path, "split": {"kind": "fraction"}, "weighted": False}
+    _, notes = config_of(["L"], None, None, 0, **rest)
+    assert notes == told
+    assert [record.getMessage() for record in caplog.records] == notes
+
+
 @pytest.mark.slow
 def test_arrays(capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns by number, a column of labels a task; and nothing is left or printed."""
@@ -272,5 +298,6 @@ def test_a_config_and_drafted_columns(rows: pl.DataFrame, tmp_path: Path, capfd:
         rows.drop("buy", "customer", "importance")
     )
     assert drafted.tasks_ == ["click", "spend"]
+    assert "counts as 1" not in str(drafted.warnings_)
     assert {"age", "city"} <= {*drafted.feature_names_in_}
     assert capfd.readouterr() == ("", ""), "nothing is printed"
