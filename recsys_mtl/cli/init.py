@@ -54,7 +54,7 @@ def init(
     at = f" --data {data}" if data else ""
     say(
         f"{out}: features {drafted.features}, tasks {drafted.tasks}, ignored columns "
-        f"{drafted.ignored}, split by {drafted.split}; drafted from {drafted.read}"
+        f"{len(drafted.ignored)}, split by {drafted.split}; drafted from {drafted.read}"
     )
     say(f"  recsys-mtl validate {out}{at}")
     say(f"  recsys-mtl train {out}{at} --baselines")

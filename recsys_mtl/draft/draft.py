@@ -41,7 +41,7 @@ class Draft:
         text: YAML with comments; it loads.
         features: how many.
         tasks: how many.
-        ignored: columns that are not used.
+        ignored: columns that are not used, and why.
         split: its kind.
         read: in words, which rows were read.
     """
@@ -49,7 +49,7 @@ class Draft:
     text: str
     features: int
     tasks: int
-    ignored: int
+    ignored: dict[str, str]
     split: str
     read: str
 
@@ -62,6 +62,7 @@ def draft(
     path: str | None = None,
     group: str | None = None,
     csv: Sequence[str] = (),
+    by_time: bool = True,
 ) -> Draft:
     """A run's config for a table.
 
@@ -72,6 +73,7 @@ def draft(
         path: what the config says instead of `table`.
         group: column whose equal values stay in one split.
         csv: settings of `data.csv`.
+        by_time: whether what goes with the time is left out, where the draft splits by it.
 
     Raises:
         UserError: the table cannot be read, or has no such labels or none are named, or a label
@@ -82,6 +84,7 @@ def draft(
     labels = [*dict.fromkeys(labels)]
     tasks = _tasks(sample, labels, table)
     split = drafted_split(columns, labels, group)
+    split = split if by_time else split._replace(newest=None)
     features, ignored = _features(sample, labels, tasks, split)
     if not features:
         found = "; ".join(f"'{name}' ({why})" for name, why in [*ignored.items()][:4])
@@ -102,7 +105,7 @@ def draft(
     )
     config_from_yaml(text, where="the draft")
     kind = split.section["kind"]
-    return Draft(text, len(features), len(tasks), len(ignored), kind, sample.read)
+    return Draft(text, len(features), len(tasks), ignored, kind, sample.read)
 
 
 def _tasks(sample: TableSample, labels: list[str], table: str) -> dict[str, DraftedTask]:

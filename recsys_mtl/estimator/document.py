@@ -85,7 +85,8 @@ def config_of(
     notes: list[str] = []
     chosen = _tasks(tasks, rows, notes)
     weights = [name for name in (data.get("weight"),) if name in rows.columns]
-    sections = _features(tasks, chosen, features, rows.drop(weights), folder)
+    own = data["split"] if isinstance(data["split"], Mapping) else {}
+    sections = _features(tasks, chosen, features, rows.drop(weights), folder, own, notes)
     config = config_from_mapping(
         {"tracking": {"enabled": False}}
         | document
@@ -119,9 +120,15 @@ def _tasks(tasks: Any, rows: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
 
 
 def _features(
-    tasks: Any, chosen: Mapping[str, Any], features: Any, rows: pl.DataFrame, folder: Path
+    tasks: Any,
+    chosen: Mapping[str, Any],
+    features: Any,
+    rows: pl.DataFrame,
+    folder: Path,
+    split: Mapping[str, Any],
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Sections of the features; where none are given, a draft from the rows has them.
+    """Sections of the features; where none are given, a draft has them, with notes of the others.
 
     Raises:
         UserError: no such column, or it cannot be drafted.
@@ -142,13 +149,17 @@ def _features(
         raise wrong("features cannot be drafted for such tasks", where=WHERE, fix=fix)
     table = folder / "chosen.parquet"
     rows.select(*columns).write_parquet(table)
-    parsed = yaml_text.parse(draft(str(table), known, root=located(".")).text, "the draft")
-    sections: dict[str, Any] = parsed.data["features"]
+    drafted = draft(str(table), known, root=located("."), by_time=split.get("kind") == "time")
+    document = yaml_text.parse(drafted.text, "the draft").data
+    sections: dict[str, Any] = document["features"]
     if features is not None:
         there = {section.get("column", name) for name, section in sections.items()}
         if left := [name for name in wanted if name not in there]:
             fix = f"say what it is: features={{'{left[0]}': 'categorical', …}}"
             raise wrong("not drafted", where=f"{WHERE}: features", found=left[0], fix=fix)
+    timed = document["data"]["split"].get("column", split.get("column"))
+    others = drafted.ignored | ({} if timed == split.get("column") else {timed: "the time of rows"})
+    notes += [f"column '{name}' is left out: {why}" for name, why in others.items()]
     return sections
 
 

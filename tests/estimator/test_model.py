@@ -195,6 +195,30 @@ def test_a_guessed_positive_is_told(
     assert [record.getMessage() for record in caplog.records] == notes
 
 
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        ({"kind": "fraction"}, ["always", "day"]),
+        ({"kind": "time", "column": "day"}, ["week", "always"]),
+        ({"kind": "group", "column": "city"}, ["always", "day"]),
+    ],
+)
+def test_columns_that_are_left_out_are_told(
+    split: dict[str, Any], told: list[str], rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    """What goes with the time only where the newest rows are held out."""
+    order = pl.int_range(pl.len())
+    days = pl.lit("2024-01-01").str.to_date() + pl.duration(days=order // 10)
+    rows = rows.select("age", "city", "click", day=days, week=order // 70, always=1)
+    rest = {"rows": rows, "folder": tmp_path, "split": split, "weighted": False}
+    config, notes = config_of(["click"], None, None, 0, **rest)
+    assert [note.split("'")[1] for note in notes] == told
+    assert "column 'always' is left out: constant: 1" in notes
+    assert {*config.features} == {"age", "city", "week"} - {*told}
+    if split["kind"] == "time":
+        assert notes[0].startswith("column 'week' is left out: goes with the time: ")
+
+
 @pytest.mark.slow
 def test_arrays(capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns by number, a column of labels a task; and nothing is left or printed."""
