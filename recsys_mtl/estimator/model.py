@@ -332,7 +332,8 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         predictor = self._fitted()
         self._require_as_many(X)
         labels = [label.column for label in predictor.preprocessor.labels.values()]
-        rows = with_labels(as_polars(X, "X", predictor.schema()), y, labels)
+        read = as_polars(X, "X", predictor.schema(), predictor.preprocessor.columns(labels=True))
+        rows = with_labels(read, y, labels)
         weight = predictor.config.data.weight
         if weight is None:
             if sample_weight is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +23,10 @@ _EXPECTED = "a polars, pandas or Arrow table, a dict from column to values, or n
 
 
 def as_polars(
-    rows: Any, where: str, schema: Mapping[str, pl.DataType] | None = None
+    rows: Any,
+    where: str,
+    schema: Mapping[str, pl.DataType] | None = None,
+    wanted: Container[str] | None = None,
 ) -> pl.DataFrame:
     """Rows as polars.
 
@@ -31,6 +34,7 @@ def as_polars(
         rows: a `Frame`.
         where: what they are called in messages.
         schema: of a fitted model's columns; pandas' columns are then read as serving reads them.
+        wanted: columns that are read; pandas' others are left out, whatever they hold. None: all.
 
     Raises:
         UserError: it is no table, or its values are not of one type by column.
@@ -43,12 +47,12 @@ def as_polars(
         raise wrong("a sparse matrix is no table", where=where, fix="give X.toarray()")
     try:
         if isinstance(rows, pd.DataFrame):
-            return _of_pandas(rows, where, schema or {})
+            return _of_pandas(rows, where, schema or {}, wanted)
         if isinstance(rows, pa.Table):
             return pl.DataFrame(pl.from_arrow(rows))
         if isinstance(rows, Mapping):
             return pl.DataFrame(dict(rows))
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pl.exceptions.PolarsError, TypeError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
         fix = "give every column values of one type"
         raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
     if is_array(rows):
@@ -82,17 +86,21 @@ def _of_numbers(rows: NDArray[Any], where: str) -> pl.DataFrame:
     return pl.DataFrame(numbers, schema=names, orient="row", nan_to_null=True)
 
 
-def _of_pandas(rows: pd.DataFrame, where: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _of_pandas(
+    rows: pd.DataFrame,
+    where: str,
+    schema: Mapping[str, pl.DataType],
+    wanted: Container[str] | None,
+) -> pl.DataFrame:
     """Columns of the schema as serving reads them, and the others after them."""
     frame = rows.set_axis([str(name) for name in rows.columns], axis=1).reset_index(drop=True)
     if not frame.columns.is_unique:
         found = str(frame.columns[frame.columns.duplicated()][0])
         raise wrong("two columns of one name", where=where, found=found)
     known = pandas_rows.to_polars(frame, schema)
-    others = frame.drop(columns=[name for name in schema if name in frame.columns])
-    if not others.columns.size:
-        return known
-    return pl.concat([known, pl.from_pandas(others, nan_to_null=True)], how="horizontal")
+    names = [n for n in frame.columns if n not in schema and (wanted is None or n in wanted)]
+    columns = [*known, *(pandas_rows.typed(name, frame[name]) for name in names)]
+    return pl.DataFrame(columns or None, height=len(frame))
 
 
 def like(rows: Any, frame: pl.DataFrame) -> Any:

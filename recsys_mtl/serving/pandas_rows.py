@@ -38,6 +38,20 @@ def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.Data
     return pl.DataFrame(columns)
 
 
+def typed(name: str, values: pd.Series) -> pl.Series:
+    """A column of the type that pandas or its values say.
+
+    Raises:
+        UserError: polars has no such type, or the values are not of one.
+    """
+    try:
+        return pl.from_pandas(pd.DataFrame({name: values}), nan_to_null=True)[name]
+    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
+        where, found = f"column '{name}'", f"{values.dtype}: {error}"[:200]
+        fix = "give it values of one type, or leave it out"
+        raise wrong("cannot be read", where=where, expected=READ, found=found, fix=fix) from error
+
+
 def few_values(frame: pd.DataFrame) -> dict[str, FewValues]:
     """The columns of a few rows as Python values."""
     return {name: _few(values) for name, values in frame.items() if isinstance(name, str)}
@@ -81,7 +95,7 @@ def _column(name: str, values: pd.Series, dtype: pl.DataType) -> pl.Series:
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
         return pl.Series(name, values.to_numpy(), nan_to_null=True)  # many times faster than below
     if values.dtype != object:
-        return pl.from_pandas(pd.DataFrame({name: values}), nan_to_null=True)[name]
+        return typed(name, values)
     plain = [_plain(value) for value in values]
     try:
         if isinstance(dtype, pl.List) and not any(isinstance(value, str) for value in plain):

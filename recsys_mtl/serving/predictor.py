@@ -134,7 +134,7 @@ class Predictor:
             UserError: a column is missing, of a wrong type or infinite.
         """
         if not isinstance(frame, pl.DataFrame):
-            rows = as_polars(frame, "rows to predict", self._schema)
+            rows = as_polars(frame, "rows to predict", self._schema, self.columns)
             return like(frame, self.predict(rows, batch_rows))
         if 0 < frame.height <= FEW_ROWS:
             there = [name for name in self.columns if name in frame.columns]

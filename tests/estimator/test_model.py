@@ -133,7 +133,12 @@ def test_every_kind_of_table_gives_its_own_back(fitted: MultiTaskModel, rows: pl
     assert set(expected.columns) >= {"click", "spend"}
     frame = chosen.to_pandas().set_axis(range(100, 140), axis=0)
     frame["age"] = frame["age"].astype(object)
+    frame["odd"] = [1, "a"] * 20
     by_pandas = fitted.predict(frame)
+    with pytest.raises(UserError, match="missing column"):
+        fitted.predict(frame[["odd"]])
+    labelled = frame.assign(click=rows["click"].head(40).to_list())
+    assert fitted.evaluate(labelled.assign(spend=1.0)).rows == 40
     assert isinstance(by_pandas, pd.DataFrame)
     assert [*by_pandas.index] == [*range(100, 140)]
     assert_frame_equal(pl.from_pandas(by_pandas), expected)

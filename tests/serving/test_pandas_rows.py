@@ -145,6 +145,27 @@ def test_every_type_of_arrow_is_read_or_refused_in_one_line(name: str, stored: s
         assert "\n" not in message
 
 
+ODD: dict[str, Any] = {
+    "mixed": np.array([1, "a"], object),
+    "complex": np.array([1j, 2]),
+    "sparse": pd.arrays.SparseArray([0.0, 1.0]),
+    "large": [10**40, 1],
+    "classes": pd.Categorical([1, "a"]),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_column_is_named_or_left_out(name: str) -> None:
+    frame = pd.DataFrame({"a": [1.5, None], name: ODD[name]})
+    with pytest.raises(UserError, match=rf"^column '{name}': cannot be read; .*, or leave it out$"):
+        as_polars(frame, "X")
+    assert as_polars(frame, "X", {"a": pl.Float64()}, ["a"]).rows() == [(1.5,), (None,)]
+    assert as_polars(frame, "X", {}, ["b"]).shape == (2, 0)
+    if name != "mixed":  # a category's text
+        with pytest.raises(UserError, match=f"^column '{name}': "):
+            to_polars(frame, {name: pl.String()})
+
+
 @pytest.mark.parametrize("dtype", ["int64", ">i8", "uint64"])
 def test_ids_of_an_array_keep_all_digits(dtype: str) -> None:
     ids = [2**53, 2**53 + 1]
