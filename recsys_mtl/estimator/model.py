@@ -29,6 +29,7 @@ from recsys_mtl.estimator.document import (
     parameters_of,
 )
 from recsys_mtl.estimator.evaluation import Evaluation
+from recsys_mtl.estimator.halves import held_out, rows_as_given
 from recsys_mtl.metrics.undefined import Undefined
 from recsys_mtl.runs.folder import MODEL
 from recsys_mtl.runs.importance import Importance, importance
@@ -42,8 +43,6 @@ from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator
-
-_VALID = 0.15
 
 
 class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
@@ -149,12 +148,15 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         if own_split and held is not None:
             fix = "leave one of them out"
             raise wrong("two splits", where=WHERE, found="valid and settings: data.split", fix=fix)
+        hidden = None
         if held is None and not own_split:
-            rows, held = _halves(rows, self.seed)
+            hidden = held_out(rows.height, self.seed)
+            rows, held = rows.filter(~hidden), rows.filter(hidden)
         path = Path(mkdtemp(prefix="recsys-mtl-"))
         remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         try:
-            result, notes = self._train(rows, held, features, path, weighted)
+            with rows_as_given(hidden):
+                result, notes = self._train(rows, held, features, path, weighted)
             predictor = load_bundle(path / "run" / MODEL)
         except BaseException:
             remove()
@@ -386,15 +388,3 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             raise TypeError("a fitted MultiTaskModel is not pickled: use save(folder) and load")
         state: dict[str, Any] = super().__getstate__()
         return state
-
-
-def _halves(rows: pl.DataFrame, seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Training rows and a random 15 % that validate, each in their order.
-
-    Raises:
-        UserError: there are too few rows.
-    """
-    valid = np.random.default_rng(seed).random(rows.height) < _VALID
-    if valid.all() or not valid.any():
-        raise wrong("too few rows", where=f"{WHERE}: fit", found=f"n_samples={rows.height}")
-    return rows.filter(~valid), rows.filter(valid)

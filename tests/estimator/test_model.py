@@ -126,6 +126,20 @@ def test_wrong_rows_are_one_line(given: dict[str, Any], line: str, rows: pl.Data
         MultiTaskModel(TASKS, FEATURES).fit(**({"X": rows} | given))
 
 
+@pytest.mark.parametrize("row", [0, 9, 599])
+def test_an_error_names_the_row_that_was_given(row: int, rows: pl.DataFrame) -> None:
+    """Of a random half it has the number within; both rows that it may be are named."""
+    weights = np.ones(600)
+    weights[row] = -1.0
+    with pytest.raises(
+        UserError, match=r"found -1.0 in row (\d+ or )?\d+ \(counted from 0\)"
+    ) as told:
+        MultiTaskModel(TASKS, FEATURES).fit(rows, sample_weight=weights)
+    named = str(told.value).partition(" in row ")[2].partition(" (")[0]
+    assert str(row) in named.split(" or ")
+    assert row < 300 or named == str(row)
+
+
 @pytest.mark.slow  # trains
 def test_every_kind_of_table_gives_its_own_back(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
     chosen = rows.select("age", "city", "seen").head(40)
