@@ -5,8 +5,11 @@ An object of a store is uploaded when it is complete on the disk.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import weakref
@@ -73,7 +76,8 @@ def atomic_file(path: Location, *, prefix: str = "") -> Iterator[Path]:
 
     Args:
         path: the file.
-        prefix: of the temporary name; readers of data sets skip files that start with `_`.
+        prefix: of the temporary name; readers of data sets skip files that start with `_`. With it,
+            what killed processes left of the same file is deleted, which may be large.
     """
     if isinstance(path, RemotePath):
         with tempfile.TemporaryDirectory(prefix="recsys-mtl-") as scratch:
@@ -85,11 +89,34 @@ def atomic_file(path: Location, *, prefix: str = "") -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether no process of this machine has this number."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
+
+
+def _is_left(temporary: Path) -> bool:
+    """Whether its process was of this machine and is gone."""
+    pid, _, others = temporary.name.rpartition(TEMPORARY)[2].partition("-")
+    return pid.isdecimal() and others.startswith(_host()) and is_gone(int(pid))
+
+
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 @contextmanager
 def _temporary(path: Path, prefix: str) -> Iterator[Path]:
     """An unused name next to `path`; what exists under it afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{prefix}{path.name}{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
+    for left in path.parent.glob(f"{prefix}{glob.escape(path.name)}{TEMPORARY}*") if prefix else ():
+        if _is_left(left):
+            left.unlink(missing_ok=True)
+    unused = f"{os.getpid()}-{_host()}{os.urandom(4).hex()}"
+    temporary = path.with_name(f"{prefix}{path.name}{TEMPORARY}{unused}")
     try:
         yield temporary
     finally:

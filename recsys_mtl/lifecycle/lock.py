@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.files import is_gone
 from recsys_mtl.tracking.registry import Registry
 
 log = logging.getLogger(__name__)
@@ -121,11 +122,7 @@ def _is_dead(held: str) -> bool:
         return False
     if int(pid) == os.getpid():  # in a container a killed job had it too
         return token not in _OWN
-    try:
-        os.kill(int(pid), 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
+    return is_gone(int(pid))
 
 
 def _since(held: str) -> datetime | None:
