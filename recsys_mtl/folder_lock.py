@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import atomic_write
+from recsys_mtl.files import TEMPORARY, atomic_write
 from recsys_mtl.storage.location import Location
 from recsys_mtl.storage.remote_path import RemotePath
 
@@ -43,6 +43,8 @@ def locked(folder: Location) -> Iterator[None]:
         raise _taken(path, _holder(path), "wait for it, or give another folder") from None
     try:
         _require_ours(path)
+        for left in folder.glob(f"{HOLDER}{TEMPORARY}*"):  # of a job that was killed as it began
+            left.unlink(missing_ok=True)
         atomic_write(path, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         try:
             yield

@@ -64,8 +64,10 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert (tmp_path / HOLDER).exists()
+    (tmp_path / f"{HOLDER}.tmp-1-ab").write_text("{")  # of one that was killed as it wrote it
     with locked(tmp_path):
         assert json.loads((tmp_path / HOLDER).read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_job_of_another_machine_is_left_alone(tmp_path: Path) -> None:
