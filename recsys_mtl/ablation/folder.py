@@ -86,7 +86,7 @@ def _edited(ablation: Ablation, base: Path, plan: Path) -> list[str]:
 
 def _rows(ablation: Ablation) -> str:
     """The fingerprint of the base's rows; empty where rows are generated."""
-    if ablation.base is None:
+    if ablation.synthetic is not None:
         return ""
     return open_splits(expanded(base_config(ablation, 0))).fingerprint()
 

@@ -329,6 +329,17 @@ def test_what_was_scarce_when_the_folder_was_begun_stays_scarce(make: Any, tmp_p
         claim(ablation, out)
 
 
+def test_rows_that_will_be_generated_for_a_config_are_not_looked_for(tmp_path: Path) -> None:
+    base, out = tmp_path / "base.yaml", tmp_path / "out"
+    base.write_text(train_config(load_plan("demo")))
+    ablation = Ablation.model_validate(
+        {"name": "a", "base": str(base), "synthetic": {"plan": "demo"}, "ready": ["off", "borrow"]}
+    )
+    claim(ablation, out)
+    claim(ablation, out)
+    assert {path.name for path in out.iterdir()} == {"ablation.yaml", "base.yaml", "plan.yaml"}
+
+
 def test_a_base_config_that_was_edited_meanwhile_is_refused(tmp_path: Path) -> None:
     base, out = tmp_path / "base.yaml", tmp_path / "out"
     base.write_text(train_config(load_plan("demo")))
