@@ -43,6 +43,18 @@ def test_its_commands_run_as_those_of_the_command_line(
     )
 
 
+@pytest.mark.slow  # trainings
+def test_it_ends_with_what_its_ablation_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In small; all of it takes two minutes."""
+    small = "--set seeds.count=2 --set synthetic.rows=2000 --set change='{{training.epochs: 1}}'"
+    monkeypatch.setattr(demo, "COMMANDS", (f"{demo.COMMANDS[-1]} {small}",))
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    shown = capsys.readouterr().out
+    assert "one network for all tasks" in shown.partition("What this shows")[2]
+
+
 def test_the_demo_runs_its_commands(
     tmp_path: Path, commands: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
