@@ -35,7 +35,7 @@ from data_synth.write import synthesize
 from recsys_mtl.ablation.arms import reported_as
 from recsys_mtl.ablation.plan import as_overrides
 from recsys_mtl.ablation.seed import seed_data
-from recsys_mtl.ablation.unit import GENERATED, drop_rows, train_arm
+from recsys_mtl.ablation.unit import GENERATED, train_arm
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import config_from_yaml, config_hash
@@ -43,6 +43,7 @@ from recsys_mtl.config.recipe import recipes
 from recsys_mtl.config.schema import TrackingConfig
 from recsys_mtl.data.prepare import prepare
 from recsys_mtl.errors import did_you_mean, wrong
+from recsys_mtl.files import remove_at_once
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.against import LOG_LOSS, make_page, summarize
 from recsys_mtl.study.plan import load_arms
@@ -159,7 +160,7 @@ def unit_trainer(
         }
 
     yield train_unit
-    drop_rows(folder)
+    remove_at_once(folder)
 
 
 def _metrics(numbers: Mapping[str, Any], task: str) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def _metrics(numbers: Mapping[str, Any], task: str) -> dict[str, Any]:
 
 
 def _report(out: Path, results: Sequence[UnitResult]) -> Outcome:
-    drop_rows(out / GENERATED)
+    remove_at_once(out / GENERATED)
     first = results[0]["arm"]
     summary = summarize(results, reference=first, rivals=[], metric=SHARE)
     return Outcome(summary, {}, make_page("Shares of the reachable", summary))

@@ -39,6 +39,15 @@ def remove_folder(folder: Location, *, missing_ok: bool = False) -> None:
         shutil.rmtree(folder, ignore_errors=missing_ok)
 
 
+def remove_at_once(folder: Path) -> None:
+    """Delete a folder, if it is there; a kill leaves `.tmp-NAME.old` at most, for the next call."""
+    aside = folder.with_name(f"{TEMPORARY}{folder.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def temporary_folder(owner: object) -> Path:
     """A new folder for temporary files, deleted with its owner or at the end of the process."""
     folder = Path(tempfile.mkdtemp(prefix="recsys-mtl-"))

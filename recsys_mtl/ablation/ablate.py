@@ -22,7 +22,8 @@ from recsys_mtl.ablation.plan import Ablation, check_arms
 from recsys_mtl.ablation.report import make_page
 from recsys_mtl.ablation.result import AblationResult
 from recsys_mtl.ablation.summary import Rule, Summary, summarize
-from recsys_mtl.ablation.unit import GENERATED, ArmUnit, arm_trainer, drop_rows
+from recsys_mtl.ablation.unit import GENERATED, ArmUnit, arm_trainer
+from recsys_mtl.files import remove_at_once
 from recsys_mtl.reports.output import prepare_out
 from recsys_mtl.study.run import Outcome, Show, Study, run_study
 from recsys_mtl.study.unit import UnitResult
@@ -58,7 +59,7 @@ def ablate(
     summaries: list[Summary] = []
 
     def report(results: Sequence[UnitResult]) -> Outcome:
-        drop_rows(out / GENERATED)
+        remove_at_once(out / GENERATED)
         summary = summarize(
             results, names, Rule(ablation.alpha, ablation.matters, holm=ablation.holm)
         )

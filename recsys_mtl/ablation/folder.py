@@ -13,7 +13,7 @@ from recsys_mtl.config.features import ListConfigBase
 from recsys_mtl.data.opening import open_splits
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.files import atomic_write
-from recsys_mtl.study.plan import changed_keys, held_plan, note_rows, other_rows
+from recsys_mtl.study.plan import ROWS, changed_keys, held_plan, note_rows, other_rows
 
 _RECIPE, _BORROW = "training.recipe", "adatt.borrow.scarce"
 
@@ -36,7 +36,7 @@ def claim(ablation: Ablation, out: Path) -> None:
     if held is not None:
         ready = [*dict.fromkeys((*held.ready, *ablation.ready))]
         ablation = ablation.model_copy(update={"ready": ready, "arms": held.arms | ablation.arms})
-    rows = _rows(ablation)
+    rows = "" if (out / ROWS).exists() else _rows(ablation)
     atomic_write(note, yaml_text.dump(ablation.model_dump()))  # first: without it none is ours
     if not base.exists():
         atomic_write(base, dump_config(base_config(ablation, 0)))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from recsys_mtl.config.check_adatt import kept_from_warmup
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.files import TEMPORARY
+from recsys_mtl.files import remove_at_once
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.runs.parent import load_parent
@@ -71,16 +70,7 @@ def arm_trainer(
         return train_arm(configs[unit.arm], data, alone=alone)
 
     yield train
-    drop_rows(folder)
-
-
-def drop_rows(folder: Path) -> None:
-    """Delete generated rows; half deleted, they do not have the name of whole ones."""
-    aside = folder.with_name(f"{TEMPORARY}{folder.name}")
-    with suppress(FileNotFoundError):
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_at_once(folder)
 
 
 def train_arm(config: Config, data: SeedData, *, alone: bool) -> dict[str, Any]:

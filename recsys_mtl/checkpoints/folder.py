@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY
+from recsys_mtl.files import TEMPORARY, remove_at_once
 from recsys_mtl.tensor_file import Pieces, save_tensors
 from recsys_mtl.training.state import TrainingState
 
@@ -104,10 +104,7 @@ class Checkpoints:
         """Delete checkpoints; None: all, and the folder if nothing else is in it."""
         known = self.steps()
         for step in known if steps is None else steps:
-            aside = known[step].with_name(f"{TEMPORARY}{known[step].name}.old")
-            shutil.rmtree(aside, ignore_errors=True)
-            known[step].rename(aside)  # half a checkpoint never has its name
-            shutil.rmtree(aside, ignore_errors=True)
+            remove_at_once(known[step])
         if steps is None and self.folder.is_dir():
             (self.folder / _ENDED).unlink(missing_ok=True)
             if not any(self._entries()):

@@ -147,10 +147,12 @@ class CsvReader:
 
         Args:
             types: of the columns.
-            codes: whether a `CODE` may be a float64.
+            codes: whether a `CODE` may be a number, as where types are known to fit.
         """
         row = 0
-        texts = {n for n, k in types.items() if k == _FLOAT or pa.types.is_integer(k)}
+        texts = {
+            n for n, k in types.items() if k == _FLOAT or (pa.types.is_integer(k) and not codes)
+        }
         stored = {name: _TEXT if name in texts else kind for name, kind in types.items()}
         with self._errors(), self._open(stored) as opened:
             for batch in opened:
