@@ -32,7 +32,7 @@ def _show(diagnosis: Diagnosis) -> None:
         print(f"cpu {name:<12}{_word(value)}")
     print(f"{'cuda':<16}{'; '.join(devices.get('cuda', ())) or 'none'}")
     print(f"{'mps':<16}{'yes' if devices.get('mps') else 'none'}")
-    print(f"{'embeddings':<16}auto takes {diagnosis.embeddings}")
+    print(f"{'embeddings':<16}auto takes {diagnosis.embeddings} for large tables")
     print(f"{'native kernels':<16}{diagnosis.kernels}")
     print()
     for trouble in diagnosis.troubles:

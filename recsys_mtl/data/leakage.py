@@ -28,10 +28,11 @@ from recsys_mtl.metrics.weighing import Floats, running_sum, sums
 from recsys_mtl.tasks import kind_of
 
 TREE_ROWS = 10_000
-SCREEN_ROWS = 5_000  # as many at least, before trees are only grown where intervals promise much
-_INTERVAL_ROWS = 20
+SCREEN_ROWS = 400  # outside the most frequent class, and SCREEN_ROWS_A_CLASS for each: then trees
+SCREEN_ROWS_A_CLASS = 30  # are only grown where intervals promise much
+_INTERVAL_ROWS = 14
 _TABLE_CELLS = 1 << 18  # of a count for each code and class
-_MARGIN = 0.25  # intervals lie at most 0.06 below a tree that scores 0.5 or more
+_MARGIN = 0.25  # intervals lie at most 0.13 below a tree that scores 0.5 or more
 MIN_ROWS = 50  # fewer judged rows, or fewer than MIN_SIDE of a class, give no score
 MIN_SIDE = 5
 
@@ -277,7 +278,8 @@ def _score(
         return None
     if not feature.numeric or label.judged_by == "mode":
         return _accuracy(_mode_guess(codes, target, fold), target)
-    if len(codes) >= SCREEN_ROWS:
+    rare = len(target) - counts.max()
+    if rare >= max(SCREEN_ROWS, SCREEN_ROWS_A_CLASS * len(counts)):
         roughly = _accuracy(_mode_guess(_intervals(codes), target, fold), target)
         if roughly.value < threshold - _MARGIN:
             return None

@@ -29,7 +29,7 @@ class Diagnosis:
         versions: by package, python first; None where missing.
         troubles: what is wrong, with its fix.
         devices: `cpu`, and those that torch detects.
-        embeddings: the backend that `auto` takes.
+        embeddings: the backend that `auto` takes for large tables.
         kernels: the instruction set of the native CPU kernels, or why there are none.
     """
 

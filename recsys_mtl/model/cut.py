@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,4 +55,25 @@ class Cut:
                 leaf.grad = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         reached = [(t, leaf.grad) for t, leaf in pairs if leaf.grad is not None and t.requires_grad]
         if reached:
-            torch.autograd.backward([t for t, _ in reached], [g for _, g in reached])
+            send: Callable[..., Tensor] = _Send.apply
+            tensors, gradients = zip(*reached, strict=True)
+            torch.autograd.backward(send(gradients, *tensors))
+
+
+class _Send(torch.autograd.Function):
+    """A scalar whose backward gives each of some tensors its gradient.
+
+    `torch.autograd.backward` with gradients does the same, but its check of their shapes imports
+    SymPy at the first step, which takes as long as hundreds of small steps.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
+        """Nothing of the values."""
+        ctx.gradients = gradients
+        return tensors[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients, of the shapes of the tensors."""
+        return None, *ctx.gradients

@@ -16,7 +16,7 @@ from recsys_mtl.columns.spec import TableSpec, distinct_tables
 from recsys_mtl.errors import wrong
 from recsys_mtl.memory import REPLICATED_BYTES, in_bytes
 from recsys_mtl.model.embeddings import Embeddings, TableOptimizer
-from recsys_mtl.model.embeddings_plain import PlainEmbeddings
+from recsys_mtl.model.embeddings_plain import FEW_VALUES, PlainEmbeddings
 
 Backend = Literal["auto", "torchrec", "plain"]
 Sharding = Literal["auto", "replicated", "table", "row"]
@@ -36,8 +36,9 @@ def make_embeddings(
 ) -> Embeddings:
     """Embeddings of the requested backend; the same seed gives the same weights in both.
 
-    `auto` is TorchRec, or plain tables with a log line if TorchRec does not import or does not
-    support a width.
+    `auto` is plain for at most `FEW_VALUES` weights on a CPU, where it is faster and TorchRec need
+    not be imported; else TorchRec, or plain with a log line if TorchRec does not import or does
+    not support a width.
 
     With several processes, `sharding` spreads the tables over them; `auto` does, by TorchRec's
     plan, where they are larger than `REPLICATED_BYTES` in all.
@@ -46,6 +47,8 @@ def make_embeddings(
         UserError: backend `torchrec` is not available, which sharding needs too.
     """
     device = torch.device(device)
+    if backend == "auto" and device.type == "cpu" and sharding in ("auto", "replicated"):
+        backend = "plain" if _weights(reads) <= FEW_VALUES else backend
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     obstacle = "backend: plain" if backend == "plain" else _torchrec_obstacle(reads)
     shards = _shards(sharding, reads, obstacle)
@@ -85,13 +88,17 @@ def _shards(
         return None
     if sharding != "auto":
         return sharding
-    size = sum(table.rows * table.dim * 4 for table in distinct_tables(reads))
+    size = _weights(reads) * 4
     if size <= REPLICATED_BYTES:
         return None
     if obstacle:
         _log.warning("every process has all %s of tables: %s", in_bytes(size), obstacle)
         return None
     return "plan"
+
+
+def _weights(reads: Sequence[TableSpec]) -> int:
+    return sum(table.rows * table.dim for table in distinct_tables(reads))
 
 
 def _torchrec_obstacle(reads: Sequence[TableSpec]) -> str:

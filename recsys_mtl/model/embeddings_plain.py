@@ -23,6 +23,9 @@ from recsys_mtl.model.embeddings import (
     table_name,
 )
 
+FEW_VALUES = 2**18
+"""Tables of so few weights are updated all, which takes less time than to find the rows read."""
+
 
 class _Table(nn.Module):
     """A table and its optimizer's state, which stays out of the `state_dict` as in TorchRec."""
@@ -92,17 +95,35 @@ class _SameWidth:
         """One optimizer step on the rows `ids` (N,), gradients (N, D) summed per row first.
 
         SGD; Adagrad (Duchi et al. 2011): `h += g²; w -= rate · g / (√h + ε)`; row-wise Adagrad
-        keeps one h a row and adds the mean of g².
+        keeps one h a row and adds the mean of g². A gradient of 0 changes nothing, so that all
+        rows are updated where they are few, or no more than entries.
         """
-        rows, step = _summed_by_row(ids, gradient)
+        if _all_at_once(len(self._weight), self._weight.shape[1], len(ids)):
+            rows = None
+            step = torch.zeros_like(self._weight).index_add_(0, ids, gradient)
+        else:
+            rows, step = _summed_by_row(ids, gradient)
         if self._accumulator is not None:
             square = step.square()
             if self._accumulator.dim() == 1:
                 square = square.mean(1)
-            self._accumulator.index_add_(0, rows, square)
-            root = self._accumulator[rows].sqrt_().add_(ADAGRAD_EPS)
+            _add(self._accumulator, rows, square)
+            sums = self._accumulator if rows is None else self._accumulator[rows]
+            root = sums.sqrt().add_(ADAGRAD_EPS)
             step = step / (root if root.dim() == 2 else root.unsqueeze(1))
-        self._weight.index_add_(0, rows, step, alpha=-learning_rate)
+        _add(self._weight, rows, step, alpha=-learning_rate)
+
+
+def _all_at_once(rows: int, dim: int, entries: int) -> bool:
+    return rows * dim <= FEW_VALUES or rows <= entries
+
+
+def _add(values: Tensor, rows: Tensor | None, change: Tensor, alpha: float = 1.0) -> None:
+    """Changes these rows, or all."""
+    if rows is None:
+        values.add_(change, alpha=alpha)
+    else:
+        values.index_add_(0, rows, change, alpha=alpha)
 
 
 def _summed_by_row(ids: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:

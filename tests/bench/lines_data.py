@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import workers
 
+SMALL_BATCHES = (256, 1024, 8192)
+
 
 def memory(asked: Namespace) -> dict[str, Any]:
     """Peak resident set of one streamed epoch over so many rows of 45 columns."""
@@ -25,14 +27,22 @@ def memory(asked: Namespace) -> dict[str, Any]:
 
 
 def tables(asked: Namespace) -> dict[str, Any]:
-    """Peak memory of what is done with large tables, over what is held already."""
+    """Peak memory of what is done with large tables; the time of small ones by both backends."""
     results: dict[str, Any] = {}
     for backend in ("plain", "torchrec"):
         result = workers.worker("tables.py", backend, str(asked.table_rows // 1000))
         over = ", ".join(f"{name} {share:.2f}" for name, share in result["over"].items())
         print(f"\n{backend}: tables of {result['mib']:,.0f} MiB, peak in sizes of them: {over}")
         results[backend] = result
-    return results
+    turns = str(10 * asked.rounds)
+    small = workers.worker("small_tables.py", turns, *map(str, SMALL_BATCHES), threads=1)
+    print(f"\ntables of {small['weights']:,} weights, look-up and update, by CPU seconds")
+    small["ratio"] = {}
+    for size, seconds in small["seconds"].items():
+        pairs = zip(seconds["plain"], seconds["torchrec"], strict=True)
+        small["ratio"][size] = ratio = statistics.median(a / b for a, b in pairs)
+        print(f"  batches of {size}: plain takes {ratio:.2f} x the time of torchrec")
+    return results | {"small": small}
 
 
 def restart(asked: Namespace) -> dict[str, Any]:

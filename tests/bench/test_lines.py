@@ -49,6 +49,21 @@ def test_a_resumed_stream_beside_one_from_its_start(
     assert "takes 0.050 x reading it through" in capsys.readouterr().out
 
 
+def test_tables_of_both_backends(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def worker(script: str, *arguments: str, threads: int | None = None) -> Any:
+        if script == "tables.py":
+            return {"mib": 10.0, "over": {"write": 0.5}}
+        assert (arguments, threads) == (("30", "256", "1024", "8192"), 1)
+        return {"weights": 7, "seconds": {"256": {"plain": [3.0, 1.0], "torchrec": [2.0, 2.0]}}}
+
+    monkeypatch.setattr(run.workers, "worker", worker)
+    result = measure(run, "tables", rounds=3, table_rows=1000)
+    assert result["small"]["ratio"] == {"256": 1.0}
+    assert "batches of 256: plain takes 1.00 x the time of torchrec" in capsys.readouterr().out
+
+
 def test_encoding_beside_reading(
     run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +81,7 @@ def test_encoding_beside_reading(
 
 WORKERS = {
     "tables": ("plain", "40"),
+    "small_tables": ("2", "64"),
     "restart": ("rows.parquet",),
     "threads": ("rows.parquet", "fp32", "2", "0"),
     "preparing": ("rows.parquet", "stream", "1"),
@@ -104,6 +120,8 @@ def test_the_workers_measure(measured: dict[str, Any], folder: Path) -> None:
     assert {"initialise", "keep the best", "bring it back", "write"} == set(
         measured["tables"]["over"]
     )
+    (small,) = measured["small_tables"]["seconds"].values()
+    assert {backend: len(of) for backend, of in small.items()} == {"plain": 2, "torchrec": 2}
     assert set(measured["restart"]["seconds"]) == {"first batch", "last batch", "read through"}
     assert all(seconds > 0 for seconds in measured["threads"].values())
     assert {key: len(of) for key, of in measured["preparing"]["seconds"].items()} == {

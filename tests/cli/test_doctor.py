@@ -27,7 +27,7 @@ cpu amx_bf16    unknown
 cpu memory_gib  23.5
 cuda            H100, 80 GiB
 mps             none
-embeddings      auto takes plain
+embeddings      auto takes plain for large tables
 native kernels  avx2
 
 """

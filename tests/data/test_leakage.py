@@ -191,6 +191,17 @@ def test_no_tree_is_missed_by_looking_at_intervals_first(
     assert quick
 
 
+def test_rare_classes_in_narrow_intervals_are_found() -> None:
+    """Thirty rows of 6,000: intervals of many rows would see little of them."""
+    number = np.random.default_rng(0).permutation(6_000)
+    label = np.full(6_000, "none")
+    for start, name in ((500, "a"), (2_007, "b")):
+        label[(number >= start) & (number < start + 15)] = name
+    frame = pl.DataFrame({"f": number, "y": label})
+    (warning,) = find_leaks(frame, {"f": "numeric"}, {"y": LabelInfo("multiclass", "y")}, 0.8)
+    assert "'f' alone almost determines label 'y'" in warning
+
+
 @pytest.mark.parametrize("kind", ["numeric", "categorical"])
 @pytest.mark.parametrize("missing", [0.0, 0.2])
 def test_auc_by_cells_equals_the_score_of_each_row(kind: str, missing: float) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from recsys_mtl.columns.spec import TableSpec
 from recsys_mtl.errors import UserError
 from recsys_mtl.features.block import Bag
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
-from recsys_mtl.model import embeddings_backend
+from recsys_mtl.model import embeddings_backend, embeddings_plain
 from recsys_mtl.model.embeddings import Embeddings, table_name
 from recsys_mtl.model.embeddings_backend import make_embeddings
 
@@ -35,11 +36,14 @@ WITH_SEQUENCES = (
 )
 
 
-@pytest.fixture(scope="module", params=["plain", "torchrec"])
-def backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=["plain", "plain, rows of the batch", "torchrec"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "torchrec" and not have_torchrec():
         pytest.skip("torchrec does not import")
-    return request.param
+    with pytest.MonkeyPatch.context() as patch:
+        if "rows" in request.param:
+            patch.setattr(embeddings_plain, "_all_at_once", lambda *_: False)
+        yield request.param.partition(",")[0]
 
 
 def have_torchrec() -> bool:
@@ -239,9 +243,34 @@ def test_no_tables() -> None:
     assert pooled.shape == (3, 0)
 
 
+def test_auto_takes_what_is_faster() -> None:
+    if not have_torchrec():
+        pytest.skip("torchrec does not import")
+    few = (TableSpec("x", embeddings_plain.FEW_VALUES // 8, 4),)
+    types = [type(make_embeddings(reads)).__name__ for reads in (few, (*few, *few))]
+    assert types == ["PlainEmbeddings"] * 2  # one table, read twice
+    more = (*few, TableSpec("y", embeddings_plain.FEW_VALUES // 8 + 1, 4))
+    assert type(make_embeddings(more)).__name__ == "TorchrecEmbeddings"
+
+
+def test_rows_that_are_not_read_stay(backend: str) -> None:
+    """Also their optimizer state, whichever way the rows are updated."""
+    made = make(backend)
+    before = [weight.clone() for weight in made.weights()]
+    none = torch.zeros(2, dtype=torch.int64)
+    ids = torch.ones(2, dtype=torch.int64)
+    lists = (torch.ones(4, dtype=torch.int64), none + 2)
+    made([(ids, None), (ids, None), lists, lists], 2).sum().backward()
+    for weight, old in zip(made.weights(), before, strict=True):
+        changed = (weight != old).any(1).nonzero().flatten().tolist()
+        assert changed == [1]
+    for state in made.accumulators().values():
+        assert state.nonzero().flatten().tolist() == [1]
+
+
 def test_auto_falls_back_with_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "recsys_mtl.model.embeddings_backend"):
-        made = make_embeddings((TableSpec("x", 3, 5),), backend="auto")
+        made = make_embeddings((TableSpec("x", 2**16, 5),), backend="auto")
     assert "x (5)" in caplog.text
     assert type(made).__name__ == "PlainEmbeddings"
 
@@ -250,7 +279,10 @@ def test_unavailable_torchrec_is_reported(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(__import__("sys").modules, "recsys_mtl.model.embeddings_torchrec", None)
     with pytest.raises(UserError, match=r"model\.embedding\.backend.*does not import"):
         make_embeddings(TABLES, backend="torchrec")
-    assert type(make_embeddings(TABLES, backend="auto")).__name__ == "PlainEmbeddings"
+    assert (
+        type(make_embeddings((TableSpec("x", 2**16, 8),), backend="auto")).__name__
+        == "PlainEmbeddings"
+    )
 
 
 def bags_of(reads: tuple[TableSpec, ...], count: int, seed: int) -> list[Bag]:
