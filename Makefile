@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+# Python 3.11 brings pip 23, which takes twice as long to install the pins.
+PIP_RELEASE := 26.3
 # pip compiles on one core, which takes much of its time: all cores do it instead. What does
 # not compile (templates of other Pythons) is not imported.
 PIP := $(PY) -m pip install -qq --no-compile
@@ -27,6 +29,7 @@ $(VENV)/.ready: $(PINS) pyproject.toml setup.py recsys_mtl/native/hidden.c
 	    sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0])'
 	@echo "Making $(VENV): a few minutes, once"
 	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) pip==$(PIP_RELEASE)
 	@$(PIP) -c $(PINS) torch==2.13.0
 	@$(PIP) --no-deps -r $(PINS)
 	@$(PIP) --no-deps --no-build-isolation -e .

@@ -212,6 +212,6 @@ def _track_unit(study: Study[U], parent: Run, unit: U, result: UnitResult) -> No
         log.warning("%s is not tracked: %s", unit.label, error)
 
 
-def _open(study: Study[U], name: str, tags: dict[str, str], spool: Path | None = None) -> Run:
-    tracking = study.tracking
-    return open_run(tracking.enabled, tracking.uri, tracking.experiment, name, tags, spool=spool)
+def _open(study: Study[U], name: str, tags: dict[str, str], folder: Path | None = None) -> Run:
+    to = study.tracking
+    return open_run(to.enabled, to.uri, to.experiment, name, tags, spool=folder, begun=folder)

@@ -1,7 +1,7 @@
-"""The run that a training has begun in MLflow, in a file until the run has ended.
+"""The run that a job has begun in MLflow, in a file until the run has ended.
 
-A training that is killed before its first checkpoint leaves its run RUNNING. The next training in
-the folder has a run of its own, and ends that one.
+An ablation that is killed, or a training before its first checkpoint, leaves its run RUNNING. The
+next job in the folder has a run of its own, and ends that one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ NAME = "mlflow_run.json"
 
 
 class Begun:
-    """The file `mlflow_run.json` of a folder that one training at a time works in.
+    """The file `mlflow_run.json` of a folder that one job at a time works in.
 
     Args:
-        folder: of the training; None: nothing is kept.
+        folder: of the job; None: nothing is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -42,7 +42,7 @@ class Begun:
         self._keep(run_id, "KILLED")
 
     def ended(self, run_id: str, status: Status, *, sent: bool) -> None:
-        """The run has ended; what was not `sent` to the server is reported by the next training."""
+        """The run has ended; what was not `sent` to the server is reported by the next job."""
         if self._path is None:
             return
         if sent:
@@ -62,7 +62,7 @@ class Begun:
         try:
             if client.get_run(run_id).info.status == "RUNNING":
                 client.set_terminated(run_id, status)
-                log.info("the run %s of an earlier training here is now %s", run_id, status)
+                log.info("the run %s of an earlier job here is now %s", run_id, status)
         except tracking_errors() as error:  # of another store, or deleted
             log.debug("the run %s could not be ended: %s", run_id, reason(error))
 

@@ -31,7 +31,7 @@ def open_run(
         tags: tags of the run.
         spool: folder in which `metrics.jsonl` keeps metrics while the server is away.
         begun: folder whose `mlflow_run.json` names the run until it has ended; the run that is
-            named there, of a training that was killed, is ended.
+            named there, of a job that was killed, is ended.
         run_id: a run that was begun before a kill and is continued, without a point twice.
 
     Raises:

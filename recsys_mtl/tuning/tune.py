@@ -292,5 +292,5 @@ def _as_metrics(values: Mapping[str, float], prefix: str) -> dict[str, float | N
 
 
 def _open(tuning: Tuning, name: str, tags: Mapping[str, str], spool: Path | None = None) -> Run:
-    tracking = tuning.tracking
-    return open_run(tracking.enabled, tracking.uri, tracking.experiment, name, tags, spool=spool)
+    to = tuning.tracking
+    return open_run(to.enabled, to.uri, to.experiment, name, tags, spool=spool, begun=spool)

@@ -14,6 +14,7 @@ from recsys_mtl.ablation.unit import ArmUnit
 from recsys_mtl.cli.main import main
 from recsys_mtl.errors import UserError
 from recsys_mtl.model import grouped
+from recsys_mtl.tracking import open_run
 from tests.ablations import SYNTHETIC, result_of, run, stored
 
 FILES = {
@@ -213,6 +214,10 @@ def test_every_unit_is_a_nested_run(ablation: Any, toy: Any) -> None:
     assert parent.data.metrics["slow/difference/mean"] == pytest.approx(overall["mean"])
     logged = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert logged == {"report.md", "report.html", "result.json", "differences.png"}
+    killed = open_run(True, uri, "tries", "toys", begun=out)  # as an ablation that is killed
+    run(path, out=out, processes=1)
+    assert client.get_run(killed.id or "").info.status == "KILLED"
+    assert not (out / "mlflow_run.json").exists()
 
 
 BEGUN = Path(__file__).parent / "begun"
