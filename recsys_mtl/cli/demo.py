@@ -18,7 +18,7 @@ CONFIGS = {"demo.yaml": "demo.yaml", "ablation.yaml": "ablations/demo.yaml"}
 COMMANDS = (
     "synthesize demo --rows {rows} --seed {seed} --set {close} --out {out}/data",
     "train {out}/demo.yaml --data {out}/data --seed {seed} --baselines "
-    "--out {out}/run --set {store}",
+    "--out {out}/run --resume never --set {store}",
     "evaluate {out}/run --data {out}/data",
     "ablate {out}/ablation.yaml --set base={out}/demo.yaml --set seeds.first={seed} "
     "--out {out}/ablation --set {store}",

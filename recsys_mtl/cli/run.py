@@ -99,7 +99,7 @@ def _exit_code(work: Callable[[], Any], name: str | None) -> int:
         return _interrupted()
     except Terminated as error:
         return TERMINATED if silent() else _fail(str(error), status=TERMINATED)
-    except (OSError, RuntimeError, MemoryError) as error:  # raised again, unless space is the cause
+    except Exception as error:  # raised again, unless space is the cause
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
         if full := next(filter(_is_memory_full, _chain(error)), None):

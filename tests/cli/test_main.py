@@ -13,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from polars.exceptions import ComputeError
 
 from recsys_mtl.cli.command import show_page
 from recsys_mtl.cli.main import main
@@ -283,6 +284,7 @@ def from_another(cause: BaseException) -> RuntimeError:
         OSError(errno.EFBIG, "big"),
         RuntimeError("I/O error: No space left on device (os error 28)"),
         RuntimeError("(sqlite3.OperationalError) database or disk is full"),
+        ComputeError("parquet: underlying IO error: No space left on device (os error 28)"),
         from_another(OSError(errno.ENOSPC, "full")),
     ],
 )
