@@ -24,6 +24,7 @@ from recsys_mtl.runs.reachable import reachable
 from recsys_mtl.runs.reachable import to_json as limits_to_json
 from recsys_mtl.runs.results import EvaluationResult
 from recsys_mtl.serving.bundle import load_bundle
+from recsys_mtl.storage.location import is_uri
 from recsys_mtl.wiring.run import build_evaluator
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def evaluate(
     if input is not None:
         rows = open_rows(config, input, root=data or ".", csv=csv)
     else:
+        if data is None:
+            _require_rows(config.data.root)
         rows = open_splits(config, root=data).rows(split)
     fingerprint = rows.fingerprint()
     if input is None:
@@ -88,6 +91,17 @@ def evaluate(
     }
     table = ResultTable(title, shown, columns, caption, segment_table(tasks), intervals_of(tasks))
     return EvaluationResult.of(numbers, table)
+
+
+def _require_rows(root: str | None) -> None:
+    """The run's own rows may have moved, or may have been a table in memory (`MultiTaskModel`)."""
+    if root is not None and not is_uri(root) and not Path(root).is_dir():
+        raise wrong(
+            "the rows that the model was trained with are not there any more",
+            where="data.root",
+            found=f"no folder {root}",
+            fix="name labelled rows with --input, or the folder of the run's own with --data",
+        )
 
 
 def model_folder(run_dir: str | Path) -> Path:

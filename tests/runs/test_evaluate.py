@@ -111,6 +111,17 @@ def test_moved_data_are_found_below_another_folder(trained: Trained, tmp_path: P
     assert evaluate(toy.run, data=tmp_path).numbers["fingerprint"] == result["data"]["fingerprint"]
 
 
+def test_rows_that_are_gone_are_named_with_the_way_on(toy: Any, trained: Trained) -> None:
+    """As those of a `MultiTaskModel`, which were a table in memory."""
+    shared, result = trained
+    predictor = load_bundle(shared.run / "model")
+    parts = toy.config("data.root=/gone"), predictor.preprocessor, predictor.network.state_dict()
+    save_bundle(toy.folder / "model", *parts, fingerprint=result["data"]["fingerprint"])
+    with pytest.raises(UserError, match=r"data\.root: .*not there any more.* --input"):
+        evaluate(toy.folder)
+    assert evaluate(toy.folder, input=str(toy.data)).numbers["rows"] == 500
+
+
 def test_the_command_prints_a_table(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     toy, result = trained
     assert main(["evaluate", str(toy.run)]) == 0
