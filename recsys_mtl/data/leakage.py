@@ -28,8 +28,7 @@ from recsys_mtl.metrics.weighing import Floats, running_sum, sums
 from recsys_mtl.tasks import kind_of
 
 TREE_ROWS = 10_000
-SCREEN_ROWS = 400  # outside the most frequent class, and SCREEN_ROWS_A_CLASS for each: then trees
-SCREEN_ROWS_A_CLASS = 30  # are only grown where intervals promise much
+SCREEN_ROWS, _OF_A_CLASS = 400, 30  # outside the most frequent class, before intervals can judge
 _INTERVAL_ROWS = 14
 _TABLE_CELLS = 1 << 18  # of a count for each code and class
 _MARGIN = 0.25  # intervals lie at most 0.13 below a tree that scores 0.5 or more
@@ -278,8 +277,7 @@ def _score(
         return None
     if not feature.numeric or label.judged_by == "mode":
         return _accuracy(_mode_guess(codes, target, fold), target)
-    rare = len(target) - counts.max()
-    if rare >= max(SCREEN_ROWS, SCREEN_ROWS_A_CLASS * len(counts)):
+    if len(target) - counts.max() >= max(SCREEN_ROWS, _OF_A_CLASS * len(counts)):
         roughly = _accuracy(_mode_guess(_intervals(codes), target, fold), target)
         if roughly.value < threshold - _MARGIN:
             return None

@@ -232,12 +232,8 @@ class Embeddings(nn.Module, ABC):
     def accumulators(self) -> dict[str, Tensor]:
         """Live optimizer state by table name: (rows, dim) adagrad, (rows,) row-wise, sgd none."""
 
-    def optimizer_state(self) -> dict[str, Tensor]:
-        """A copy of the optimizer state for a checkpoint; the same in both backends."""
-        return {name: state.detach().clone() for name, state in self.accumulators().items()}
-
     def load_optimizer_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restores an `optimizer_state`.
+        """Restores what `accumulators` gave.
 
         Raises:
             ValueError: other tables, or a table of another shape.

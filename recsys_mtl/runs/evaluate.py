@@ -62,9 +62,7 @@ def evaluate(
     if input is not None:
         rows = open_rows(config, input, root=data or ".", csv=csv)
     else:
-        if data is None:
-            _require_rows(config.data.root)
-        rows = open_splits(config, root=data).rows(split)
+        rows = open_splits(config, root=data or _root(config.data.root)).rows(split)
     fingerprint = rows.fingerprint()
     if input is None:
         require_unchanged(predictor.fingerprint, fingerprint)
@@ -93,8 +91,8 @@ def evaluate(
     return EvaluationResult.of(numbers, table)
 
 
-def _require_rows(root: str | None) -> None:
-    """The run's own rows may have moved, or may have been a table in memory (`MultiTaskModel`)."""
+def _root(root: str | None) -> str | None:
+    """Of the run's own rows, which may have been a table in memory (`MultiTaskModel`)."""
     if root is not None and not is_uri(root) and not Path(root).is_dir():
         raise wrong(
             "the rows that the model was trained with are not there any more",
@@ -102,6 +100,7 @@ def _require_rows(root: str | None) -> None:
             found=f"no folder {root}",
             fix="name labelled rows with --input, or the folder of the run's own with --data",
         )
+    return root
 
 
 def model_folder(run_dir: str | Path) -> Path:

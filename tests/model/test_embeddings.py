@@ -150,7 +150,7 @@ def test_backends_agree(optimizer: str) -> None:
             made(*rows(B, seed=step)).backward(cotangent)
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(fused.state_dict()[name], value, atol=1e-6, rtol=1e-6)
-    states = plain.optimizer_state(), fused.optimizer_state()
+    states = plain.accumulators(), fused.accumulators()
     assert list(states[0]) == list(states[1])
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, atol=1e-6, rtol=1e-6)
@@ -205,7 +205,7 @@ def test_state_round_trip_continues_exactly(backend: str, optimizer: str) -> Non
     first, second = make(backend, optimizer), make(backend, optimizer, seed=9)
     first(*rows(B, seed=0)).sum().backward()
     second.load_state_dict(first.state_dict())
-    second.load_optimizer_state(first.optimizer_state())
+    second.load_optimizer_state(first.accumulators())
     for made in (first, second):
         made(*rows(B, seed=1)).square().sum().backward()
     for a, b in zip(first.weights(), second.weights(), strict=True):
@@ -215,7 +215,7 @@ def test_state_round_trip_continues_exactly(backend: str, optimizer: str) -> Non
 
 def test_foreign_optimizer_state_is_refused(backend: str) -> None:
     with pytest.raises(ValueError, match="optimizer state"):
-        make(backend).load_optimizer_state(make(backend, "adagrad").optimizer_state())
+        make(backend).load_optimizer_state(make(backend, "adagrad").accumulators())
 
 
 def test_tables_stay_float32_under_autocast(backend: str) -> None:
@@ -346,5 +346,5 @@ def test_a_shared_table_has_one_exact_update(
                 slow_update(slow[key], gradient, states[key], optimizer, 0.1)
         for got, want in zip(made.weights(), slow.values(), strict=True):
             torch.testing.assert_close(got.detach(), want.detach(), atol=1e-6, rtol=1e-6)
-    stored = made.optimizer_state()
+    stored = made.accumulators()
     assert list(stored) == ([] if optimizer == "sgd" else [table_name(key) for key in keys])

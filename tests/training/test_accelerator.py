@@ -97,7 +97,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state(step: TrainingStep) -> dict[str, Tensor]:
-    accumulators = step.network.embeddings.optimizer_state()
+    accumulators = step.network.embeddings.accumulators()
     return {n: t.clone() for n, t in step.network.state_dict().items()} | accumulators
 
 
