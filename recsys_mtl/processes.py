@@ -246,10 +246,14 @@ def as_they_come(
             try:
                 result = done.result()
             except BrokenProcessPool as error:
-                what, fix = "a worker process was killed", "try fewer --processes, for memory"
-                fix = f"{fix}; the same command resumes"
-                raise wrong(what, where="--processes", found=workers, fix=fix) from error
+                raise killed_worker(workers) from error
             yield result
+
+
+def killed_worker(workers: int) -> UserError:
+    """What to report of a pool of so many processes one of which was killed."""
+    fix = "try fewer --processes, for memory; the same command resumes"
+    return wrong("a worker process was killed", where="--processes", found=workers, fix=fix)
 
 
 def _start_worker(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

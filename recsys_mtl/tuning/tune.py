@@ -23,7 +23,7 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.files import atomic_write
 from recsys_mtl.folder_lock import locked
-from recsys_mtl.processes import require_one_process, worker_pool
+from recsys_mtl.processes import killed_worker, require_one_process, worker_pool
 from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.page import Page
 from recsys_mtl.runs.parent import load_parent
@@ -176,10 +176,7 @@ def _search(tuning: Tuning, work: Work, tracked: Run, processes: int, fit: Fit |
     except BrokenProcessPool as error:
         repair(work.folder)
         search.end_running()
-        what, fix = "a process of a trial was killed", "give fewer --processes, if memory was short"
-        raise wrong(
-            what, where="tune --processes", fix=f"{fix}; the same command resumes"
-        ) from error
+        raise killed_worker(processes) from error
     return False
 
 

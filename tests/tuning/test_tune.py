@@ -140,7 +140,7 @@ def test_what_killed_workers_left_is_repaired(
     if error is KeyboardInterrupt:
         assert tune(bench.plan(trials=2), bench.out, processes=2)["interrupted"]
     else:
-        with pytest.raises(UserError, match="a process of a trial was killed"):
+        with pytest.raises(UserError, match="a worker process was killed"):
             tune(bench.plan(trials=2), bench.out, processes=2)
     assert not lock.is_symlink()
     assert all(json.loads(line) for line in journal.read_bytes().split(b"\n")[:-1])
