@@ -7,7 +7,7 @@ PY := $(BIN)/python
 # Python 3.11 brings pip 23, which takes twice as long to install the pins.
 PIP_RELEASE := 26.3
 # pip compiles on one core, which takes much of its time: all cores do it instead. What does
-# not compile (templates of other Pythons) is not imported, nor are the tests of libraries.
+# not compile (templates of other Pythons) is not imported, hardly any test of a library is.
 PIP := $(PY) -m pip install -qq --no-compile
 COMPILE := $(PY) -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 PINS := .ci/requirements-cpu.txt

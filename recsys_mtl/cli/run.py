@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
 _LESS = (
     "lower training.batch_size, data.shuffle_buffer or data.memory_limit_mb (predict: --batch-rows)"
 )
+_OF_SPACE = (OSError, RuntimeError, MemoryError)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,6 +101,8 @@ def _exit_code(work: Callable[[], Any], name: str | None) -> int:
     except Terminated as error:
         return TERMINATED if silent() else _fail(str(error), status=TERMINATED)
     except Exception as error:  # raised again, unless space is the cause
+        if not isinstance(error, _OF_SPACE) and type(error).__module__ != "polars.exceptions":
+            raise
         if full := next(filter(_is_disk_full, _chain(error)), None):
             return _fail(f"out of disk: {full}")
         if full := next(filter(_is_memory_full, _chain(error)), None):

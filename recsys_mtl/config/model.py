@@ -27,7 +27,7 @@ class EmbeddingConfig(Section):
     backend: Literal["auto", "torchrec", "plain"] = Field(
         "auto",
         description="auto takes torchrec's fused tables where they import, else plain, and on a "
-        "CPU plain up to 262,144 weights, which is faster",
+        "CPU plain up to 262,144 weights, which starts sooner",
     )
 
 

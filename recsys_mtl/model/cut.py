@@ -71,7 +71,7 @@ class _Send(torch.autograd.Function):
     def forward(ctx: Any, gradients: Sequence[Tensor], *tensors: Tensor) -> Tensor:
         """Nothing of the values."""
         ctx.gradients = gradients
-        return tensors[0].new_zeros(())
+        return tensors[0].new_empty(())
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:

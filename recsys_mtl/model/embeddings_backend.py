@@ -36,9 +36,9 @@ def make_embeddings(
 ) -> Embeddings:
     """Embeddings of the requested backend; the same seed gives the same weights in both.
 
-    `auto` is plain for at most `FEW_VALUES` weights on a CPU, where it is faster and TorchRec need
-    not be imported; else TorchRec, or plain with a log line if TorchRec does not import or does
-    not support a width.
+    `auto` is plain for at most `FEW_VALUES` weights on a CPU, where it is about as fast (slower for
+    sequences in large batches) and TorchRec's import takes as long as hundreds of steps; else it is
+    TorchRec, or plain with a log line if TorchRec does not import or does not support a width.
 
     With several processes, `sharding` spreads the tables over them; `auto` does, by TorchRec's
     plan, where they are larger than `REPLICATED_BYTES` in all.
@@ -47,7 +47,8 @@ def make_embeddings(
         UserError: backend `torchrec` is not available, which sharding needs too.
     """
     device = torch.device(device)
-    if backend == "auto" and device.type == "cpu" and sharding in ("auto", "replicated"):
+    spread = parallel.several() and sharding not in ("auto", "replicated")
+    if backend == "auto" and device.type == "cpu" and not spread:
         backend = "plain" if _weights(reads) <= FEW_VALUES else backend
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     obstacle = "backend: plain" if backend == "plain" else _torchrec_obstacle(reads)

@@ -24,7 +24,9 @@ from recsys_mtl.model.embeddings import (
 )
 
 FEW_VALUES = 2**18
-"""Tables of so few weights are updated all, which takes less time than to find the rows read."""
+"""Tables of so few weights are updated all by batches that read them as often as below, which
+takes less time than to find the rows read."""
+_ROWS_AN_ENTRY = 8
 
 
 class _Table(nn.Module):
@@ -96,7 +98,7 @@ class _SameWidth:
 
         SGD; Adagrad (Duchi et al. 2011): `h += g²; w -= rate · g / (√h + ε)`; row-wise Adagrad
         keeps one h a row and adds the mean of g². A gradient of 0 changes nothing, so that all
-        rows are updated where they are few, or no more than entries.
+        rows are updated where they are not many more than entries.
         """
         if _all_at_once(len(self._weight), self._weight.shape[1], len(ids)):
             rows = None
@@ -115,7 +117,7 @@ class _SameWidth:
 
 
 def _all_at_once(rows: int, dim: int, entries: int) -> bool:
-    return rows * dim <= FEW_VALUES or rows <= entries
+    return rows <= entries * (_ROWS_AN_ENTRY if rows * dim <= FEW_VALUES else 1)
 
 
 def _add(values: Tensor, rows: Tensor | None, change: Tensor, alpha: float = 1.0) -> None:
@@ -133,9 +135,9 @@ def _summed_by_row(ids: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     it would wait for a GPU.
     """
     ordered, order = torch.sort(ids, stable=True)
-    begins = torch.ones_like(ordered)
+    begins = torch.zeros_like(ordered)  # but the first, which counts as 0
     torch.ne(ordered[1:], ordered[:-1], out=begins[1:])
-    index = begins.cumsum(0).sub_(1)
+    index = begins.cumsum(0)
     rows = torch.zeros_like(ordered).scatter_(0, index, ordered)
     return rows, torch.zeros_like(gradient).index_add_(0, index, gradient[order])
 

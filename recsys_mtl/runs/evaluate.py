@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from recsys_mtl.config import config_hash
+from recsys_mtl.config import Config, config_hash
 from recsys_mtl.data.loading import load_rows
 from recsys_mtl.data.opening import open_rows, open_splits
-from recsys_mtl.errors import wrong
+from recsys_mtl.data.splits import Splits
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.memory import peak_memory_mb
 from recsys_mtl.reports.results import ResultTable
 from recsys_mtl.runs.measured import (
@@ -62,7 +63,7 @@ def evaluate(
     if input is not None:
         rows = open_rows(config, input, root=data or ".", csv=csv)
     else:
-        rows = open_splits(config, root=data or _root(config.data.root)).rows(split)
+        rows = _own_rows(config, data).rows(split)
     fingerprint = rows.fingerprint()
     if input is None:
         require_unchanged(predictor.fingerprint, fingerprint)
@@ -91,16 +92,20 @@ def evaluate(
     return EvaluationResult.of(numbers, table)
 
 
-def _root(root: str | None) -> str | None:
-    """Of the run's own rows, which may have been a table in memory (`MultiTaskModel`)."""
-    if root is not None and not is_uri(root) and not Path(root).is_dir():
+def _own_rows(config: Config, data: str | Path | None) -> Splits:
+    """The run's, which may have been a table in memory (`MultiTaskModel`)."""
+    try:
+        return open_splits(config, root=data)
+    except UserError as error:
+        root = config.data.root
+        if data is not None or root is None or is_uri(root) or Path(root).is_dir():
+            raise
         raise wrong(
-            "the rows that the model was trained with are not there any more",
+            "the rows that the model was trained with are not there",
             where="data.root",
-            found=f"no folder {root}",
+            found=f"no folder {root} from here",
             fix="name labelled rows with --input, or the folder of the run's own with --data",
-        )
-    return root
+        ) from error
 
 
 def model_folder(run_dir: str | Path) -> Path:

@@ -38,10 +38,10 @@ def tables(asked: Namespace) -> dict[str, Any]:
     small = workers.worker("small_tables.py", turns, *map(str, SMALL_BATCHES), threads=1)
     print(f"\ntables of {small['weights']:,} weights, look-up and update, by CPU seconds")
     small["ratio"] = {}
-    for size, seconds in small["seconds"].items():
+    for batch, seconds in small["seconds"].items():
         pairs = zip(seconds["plain"], seconds["torchrec"], strict=True)
-        small["ratio"][size] = ratio = statistics.median(a / b for a, b in pairs)
-        print(f"  batches of {size}: plain takes {ratio:.2f} x the time of torchrec")
+        small["ratio"][batch] = ratio = statistics.median(a / b for a, b in pairs)
+        print(f"  {batch}: plain takes {ratio:.2f} x the time of torchrec")
     return results | {"small": small}
 
 

@@ -56,12 +56,12 @@ def test_tables_of_both_backends(
         if script == "tables.py":
             return {"mib": 10.0, "over": {"write": 0.5}}
         assert (arguments, threads) == (("30", "256", "1024", "8192"), 1)
-        return {"weights": 7, "seconds": {"256": {"plain": [3.0, 1.0], "torchrec": [2.0, 2.0]}}}
+        return {"weights": 7, "seconds": {"ids": {"plain": [3.0, 1.0], "torchrec": [2.0, 2.0]}}}
 
     monkeypatch.setattr(run.workers, "worker", worker)
     result = measure(run, "tables", rounds=3, table_rows=1000)
-    assert result["small"]["ratio"] == {"256": 1.0}
-    assert "batches of 256: plain takes 1.00 x the time of torchrec" in capsys.readouterr().out
+    assert result["small"]["ratio"] == {"ids": 1.0}
+    assert "ids: plain takes 1.00 x the time of torchrec" in capsys.readouterr().out
 
 
 def test_encoding_beside_reading(
@@ -120,8 +120,10 @@ def test_the_workers_measure(measured: dict[str, Any], folder: Path) -> None:
     assert {"initialise", "keep the best", "bring it back", "write"} == set(
         measured["tables"]["over"]
     )
-    (small,) = measured["small_tables"]["seconds"].values()
-    assert {backend: len(of) for backend, of in small.items()} == {"plain": 2, "torchrec": 2}
+    small = measured["small_tables"]["seconds"]
+    assert list(small) == ["ids of 64 rows", "sequences of 64 rows"]
+    for seconds in small.values():
+        assert {backend: len(of) for backend, of in seconds.items()} == {"plain": 2, "torchrec": 2}
     assert set(measured["restart"]["seconds"]) == {"first batch", "last batch", "read through"}
     assert all(seconds > 0 for seconds in measured["threads"].values())
     assert {key: len(of) for key, of in measured["preparing"]["seconds"].items()} == {

@@ -117,8 +117,11 @@ def test_rows_that_are_gone_are_named_with_the_way_on(toy: Any, trained: Trained
     predictor = load_bundle(shared.run / "model")
     parts = toy.config("data.root=/gone"), predictor.preprocessor, predictor.network.state_dict()
     save_bundle(toy.folder / "model", *parts, fingerprint=result["data"]["fingerprint"])
-    with pytest.raises(UserError, match=r"data\.root: .*not there any more.* --input"):
+    with pytest.raises(UserError, match=r"data\.root: .*are not there; found no folder .* --input"):
         evaluate(toy.folder)
+    absolute = toy.config("data.root=/gone", f"data.path={toy.data.resolve()}")
+    save_bundle(toy.folder / "model", absolute, *parts[1:], fingerprint=predictor.fingerprint)
+    assert evaluate(toy.folder).numbers["tasks"] == result["tasks"]
     assert evaluate(toy.folder, input=str(toy.data)).numbers["rows"] == 500
 
 

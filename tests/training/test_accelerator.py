@@ -18,6 +18,7 @@ from recsys_mtl.errors import UserError
 from recsys_mtl.gradients.cagt import CAGT
 from recsys_mtl.gradients.partition import Partition
 from recsys_mtl.model import device as devices
+from recsys_mtl.model import embeddings_plain
 from recsys_mtl.training import trainer
 from recsys_mtl.training.step import TrainingStep
 from recsys_mtl.wiring.network import build_network
@@ -64,9 +65,15 @@ def step_of(config: Config, spec=SPEC, device: torch.device = CPU) -> TrainingSt
 
 
 @pytest.mark.parametrize(("combiner", "most"), [("sum", 200), ("cagt", 500)])
+@pytest.mark.parametrize("all_rows", [True, False])  # of tables are updated
 def test_a_step_neither_waits_nor_launches_much(
-    meta: torch.device, combiner: str, most: int
+    meta: torch.device,
+    combiner: str,
+    most: int,
+    all_rows: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(embeddings_plain, "_all_at_once", lambda *_: all_rows)
     config = config_of_sixteen(combiner={"name": combiner})
     step, batch = step_of(config, SIXTEEN, meta), sixteen_tasks().to(meta)
     counts = launches(lambda number: step(batch, number))

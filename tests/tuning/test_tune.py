@@ -353,10 +353,12 @@ class Recorded(NullRun):
 
 def test_trials_are_nested_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[Recorded] = []
+    begun: list[Path | None] = []
 
     def open_run(
-        enabled: bool, uri: Any, experiment: str, name: str, tags: Any, **_: Any
+        enabled: bool, uri: Any, experiment: str, name: str, tags: Any, **folders: Any
     ) -> Recorded:
+        begun.append(folders["begun"])
         if name == "toy, trial 1":
             raise wrong("the server is away")
         runs.append(Recorded(name, tags))
@@ -366,6 +368,7 @@ def test_trials_are_nested_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -
     change = {"tracking.uri": "http://me:secret@host", "training.epochs": 3}
     result = bench.run(FakeFit(), trials=3, change=change)
     parent, first, last = runs
+    assert [folder is None for folder in begun] == [False, True, True, True]  # where it is killed
     assert parent.values["change.training.epochs"] == 3
     assert "secret" not in str(parent.values)
     assert parent.files == ["best.yaml", "ablation.yaml", "report.html", "result.json"]
