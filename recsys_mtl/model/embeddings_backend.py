@@ -48,8 +48,9 @@ def make_embeddings(
     """
     device = torch.device(device)
     spread = parallel.several() and sharding not in ("auto", "replicated")
-    if backend == "auto" and device.type == "cpu" and not spread:
-        backend = "plain" if _weights(reads) <= FEW_VALUES else backend
+    few = device.type == "cpu" and _weights(reads) <= FEW_VALUES
+    if backend == "auto" and few and not spread:
+        backend = "plain"
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     obstacle = "backend: plain" if backend == "plain" else _torchrec_obstacle(reads)
     shards = _shards(sharding, reads, obstacle)

@@ -24,8 +24,8 @@ from recsys_mtl.model.embeddings import (
 )
 
 FEW_VALUES = 2**18
-"""Tables of so few weights are updated all by batches that read them as often as below, which
-takes less time than to find the rows read."""
+"""Of the tables of a width: to update all their rows takes less time than to find those that were
+read, where there are at most `_ROWS_AN_ENTRY` of them for each entry that was."""
 _ROWS_AN_ENTRY = 8
 
 

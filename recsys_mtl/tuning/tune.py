@@ -288,6 +288,6 @@ def _as_metrics(values: Mapping[str, float], prefix: str) -> dict[str, float | N
     return {f"{prefix}/{name}": value for name, value in values.items()}
 
 
-def _open(tuning: Tuning, name: str, tags: Mapping[str, str], spool: Path | None = None) -> Run:
+def _open(tuning: Tuning, name: str, tags: Mapping[str, str], folder: Path | None = None) -> Run:
     to = tuning.tracking
-    return open_run(to.enabled, to.uri, to.experiment, name, tags, spool=spool, begun=spool)
+    return open_run(to.enabled, to.uri, to.experiment, name, tags, spool=folder, begun=folder)

@@ -104,8 +104,8 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state(step: TrainingStep) -> dict[str, Tensor]:
-    accumulators = step.network.embeddings.accumulators()
-    return {n: t.clone() for n, t in step.network.state_dict().items()} | accumulators
+    live = step.network.state_dict() | step.network.embeddings.accumulators()
+    return {n: t.clone() for n, t in live.items()}
 
 
 SECTIONS = [
