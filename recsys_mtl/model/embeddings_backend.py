@@ -48,9 +48,8 @@ def make_embeddings(
     """
     device = torch.device(device)
     spread = parallel.several() and sharding not in ("auto", "replicated")
-    few = device.type == "cpu" and _weights(reads) <= FEW_VALUES
-    if backend == "auto" and few and not spread:
-        backend = "plain"
+    few = device.type == "cpu" and _weights(reads) <= FEW_VALUES and not spread
+    backend = "plain" if backend == "auto" and few else backend
     settings = {"learning_rate": learning_rate, "weight_decay": weight_decay}
     obstacle = "backend: plain" if backend == "plain" else _torchrec_obstacle(reads)
     shards = _shards(sharding, reads, obstacle)
