@@ -30,13 +30,14 @@ from data_synth.truth import FORMAT, describe_truth
 from data_synth.world import World
 from recsys_mtl.errors import wrong
 from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write, free_space, remove_folder
+from recsys_mtl.folder_lock import HOLDER, LOCK, locked
 from recsys_mtl.memory import in_bytes
 from recsys_mtl.processes import worker_pool
 from recsys_mtl.storage.location import Location
 
 CHUNK_ROWS = 32 * ROWS
 _KINDS = ("rows", "truth")
-_WORK, _TRUTH = "_work", "truth.json"
+_WORK, _NOTE, _TRUTH = "_work", "job.json", "truth.json"
 _ROW_BYTES = 20  # on disk, at least
 _IDENTITY = ("format", "plan", "rows")
 
@@ -72,7 +73,8 @@ def synthesize(
         progress: called with the rows of each finished chunk.
 
     Raises:
-        UserError: `out` holds other data or files, or its disk has too little space.
+        UserError: `out` holds other data or files, another call fills it, or its disk has too
+            little space.
     """
     _require_space(out, rows)
     blocks = max(1, -(-chunk_rows // ROWS))
@@ -82,23 +84,24 @@ def synthesize(
         "rows": rows,
         "chunk_rows": blocks * ROWS,
     }
-    if _begin(out, job) == "finished":
+    if _is_finished(out, job):
         progress(rows)
         return
     chunks = [
         _RowChunk(number, first, min(first + blocks * ROWS, rows))
         for number, first in enumerate(range(0, rows, blocks * ROWS))
     ]
-    with threadpool_limits(1):
+    with locked(out / _WORK), threadpool_limits(1):
+        _begin(out, job)
         world = World.of(plan)
         for chunk in _all_done(world, out, chunks, processes or os.cpu_count() or 1):
             progress(chunk.last - chunk.first)
         statistics = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
-    atomic_write(out / "plan.yaml", dump_plan(plan))
-    atomic_write(out / "train.yaml", train_config(plan))
-    truth = describe_truth(world, statistics)
-    atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
-    remove_folder(out / _WORK)
+        atomic_write(out / "plan.yaml", dump_plan(plan))
+        atomic_write(out / "train.yaml", train_config(plan))
+        truth = describe_truth(world, statistics)
+        atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
+        remove_folder(out / _WORK)
 
 
 def _require_space(out: Location, rows: int) -> None:
@@ -112,32 +115,37 @@ def _require_space(out: Location, rows: int) -> None:
         )
 
 
-def _begin(out: Location, job: dict[str, object]) -> str:
-    """Claim the folder for the job: "finished", or "begun" with leftovers of a kill removed."""
-    note, text = out / _WORK / "job.json", json.dumps(job)
-    truth = out / _TRUTH
+def _is_finished(out: Location, job: dict[str, object]) -> bool:
+    """Whether the job's data are there; anything but its data, or none, is an error."""
+    note, truth = out / _WORK / _NOTE, out / _TRUTH
     if truth.is_file() and not note.exists():
         if _finished(truth) == {key: job[key] for key in _IDENTITY}:
             remove_folder(out / _WORK, missing_ok=True)  # a kill may have left some
-            return "finished"
+            return True
         raise _taken(out, "a data set of another plan, seed or number of rows")
     if note.exists():
-        if note.read_text() != text:
+        if note.read_text() != json.dumps(job):
             raise _taken(out, "a begun data set of another plan, seed, number of rows or chunk")
     elif not _is_empty(out):
         raise _taken(out, "other files")
+    return False
+
+
+def _begin(out: Location, job: dict[str, object]) -> None:
+    """Claim the folder for the job; what a killed one left half written goes."""
     for kind in (*_KINDS, _WORK):
         for leftover in (out / kind).glob(f"**/*{TEMPORARY}*"):
             leftover.unlink()
-    atomic_write(note, text)
-    return "begun"
+    atomic_write(out / _WORK / _NOTE, json.dumps(job))
 
 
 def _is_empty(out: Location) -> bool:
     """Or not there; a call that was killed before it wrote its note has left no more than that."""
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     work = (out / _WORK).glob("**/*") if names == {_WORK} else ()
-    return names <= {_WORK} and all(TEMPORARY in path.name for path in work)
+    return names <= {_WORK} and all(
+        TEMPORARY in path.name or path.name in (LOCK, HOLDER) for path in work
+    )
 
 
 def _finished(truth: Location) -> dict[str, object]:

@@ -86,7 +86,7 @@ def atomic_file(path: Location, *, prefix: str = "") -> Iterator[Path]:
     Args:
         path: the file.
         prefix: of the temporary name; readers of data sets skip files that start with `_`. With it,
-            what killed processes left of the same file is deleted, which may be large.
+            what killed processes left of the same file or folder is deleted, which may be large.
     """
     if isinstance(path, RemotePath):
         with tempfile.TemporaryDirectory(prefix="recsys-mtl-") as scratch:
@@ -107,7 +107,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def _is_left(temporary: Path) -> bool:
+def is_left(temporary: Path) -> bool:
     """Whether its process was of this machine and is gone."""
     pid, _, others = temporary.name.rpartition(TEMPORARY)[2].partition("-")
     return pid.isdecimal() and others.startswith(_host()) and is_gone(int(pid))
@@ -122,15 +122,18 @@ def _temporary(path: Path, prefix: str) -> Iterator[Path]:
     """An unused name next to `path`; what exists under it afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f"{prefix}{glob.escape(path.name)}{TEMPORARY}*") if prefix else ():
-        if _is_left(left):
-            left.unlink(missing_ok=True)
+        if is_left(left):
+            _delete(left)
     unused = f"{os.getpid()}-{_host()}{os.urandom(4).hex()}"
     temporary = path.with_name(f"{prefix}{path.name}{TEMPORARY}{unused}")
     try:
         yield temporary
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+        _delete(temporary)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

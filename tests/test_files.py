@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from recsys_mtl.files import TEMPORARY, atomic_file, atomic_write
 
 KILLED = """
@@ -11,6 +13,9 @@ import os, signal, sys
 from pathlib import Path
 from recsys_mtl.files import atomic_file
 with atomic_file(Path(sys.argv[1]), prefix="_") as temporary:
+    if sys.argv[2] == "folder":
+        temporary.mkdir()
+        temporary /= "file"
     temporary.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -26,9 +31,10 @@ def test_atomic_write_replaces_complete_files(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_of_a_file_goes_with_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_what_a_killed_process_left_of_it_goes_with_the_next(tmp_path: Path, what: str) -> None:
     path = tmp_path / "one[1].parquet"
-    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    subprocess.run([sys.executable, "-c", KILLED, str(path), what], check=False)
     (left,) = tmp_path.iterdir()
     others = [
         tmp_path / f"{left.name.partition(TEMPORARY)[0]}{TEMPORARY}{end}" for end in ("1-ab", "x")

@@ -104,7 +104,7 @@ def save_export(bundle: Path, folder: Path) -> dict[str, Any]:
     predictor = load_bundle(bundle)
     program = _trace(load_bundle(bundle))
     try:
-        with atomic_file(folder) as new:
+        with atomic_file(folder, prefix="_") as new:
             return _write(new, bundle, program, predictor)
     except OSError as error:
         fix = "free disk space or choose another folder"

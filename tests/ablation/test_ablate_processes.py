@@ -15,6 +15,7 @@ import pytest
 
 from recsys_mtl.ablation.unit import GENERATED
 from tests.ablations import SYNTHETIC, numbers, result_of, run, stored
+from tests.waiting import has_ended, wait_for
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -42,13 +43,6 @@ def start() -> Iterator[Start]:
 def hear_ctrl_c() -> None:
     """What runs in the background of a shell ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.slow  # processes
@@ -92,7 +86,7 @@ def test_ctrl_c_ends_soon_and_keeps_complete_units(
     assert process.returncode == 130
     assert [line for line in err.splitlines() if line.startswith("error")] == ["error: interrupted"]
     assert len(stored(out)) == 1  # no other seed was begun
-    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
+    wait_for(lambda: all(map(has_ended, workers)), 10)
 
 
 @pytest.mark.slow  # processes
@@ -107,7 +101,7 @@ def test_workers_end_with_a_killed_parent(ablation: Any, toy: Any, start: Start)
     assert len(workers) >= 2
     process.kill()
     process.communicate()
-    wait_for(lambda: not any(worker.is_running() for worker in workers), 10)
+    wait_for(lambda: all(map(has_ended, workers)), 10)
     assert [*stored(out)] == ["units/off/seed-6.json"]
 
 

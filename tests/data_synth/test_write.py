@@ -5,12 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 
 from data_synth import Plan, load_plan, synthesize
@@ -18,6 +17,7 @@ from data_synth.block import ROWS
 from data_synth.load import dump_plan
 from recsys_mtl.errors import UserError
 from tests.marks import slow_except
+from tests.waiting import has_ended, wait_for
 
 COUNT = 2 * ROWS + 1000
 
@@ -178,11 +178,28 @@ def test_a_begun_folder_of_another_job_is_refused(
     assert content(tmp_path) == before
 
 
+def test_a_second_call_for_the_same_folder_is_refused(
+    complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
+) -> None:
+    """It would write and delete the first one's files."""
+    refused = []
+
+    def again(rows: int) -> None:
+        with pytest.raises(UserError, match="another job writes there") as caught:
+            synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS)
+        refused.append(caught)
+
+    synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS, progress=again)
+    assert refused
+    assert content(tmp_path) == content(complete)
+
+
 def test_a_kill_before_the_note_was_written(
     complete: Path, tmp_path: Path, plan_of: Callable[..., Plan]
 ) -> None:
     (tmp_path / "_work").mkdir()
-    (tmp_path / "_work" / "job.json.tmp-1-ab").write_text("{")
+    for name in ("job.json.tmp-1-ab", "_lock", "_lock.json"):
+        (tmp_path / "_work" / name).write_text("{")
     synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS)
     assert content(tmp_path) == content(complete)
 
@@ -199,30 +216,7 @@ def test_a_kill_while_the_work_is_tidied_up(
     assert not (out / "_work").exists()
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def children(pid: int) -> set[int]:
-    descendants: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        mine = {int(child) for child in task.read_text().split()}
-        descendants |= mine.union(*map(children, mine))
-    return descendants
-
-
-def wait_for(happens: Callable[[], Any], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads its children from Linux")
 def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> None:
     """The command is killed with chunks done and one begun; its workers end; it resumes."""
     chunk = 16 * ROWS
@@ -231,11 +225,11 @@ def test_sigkill_in_the_middle(tmp_path: Path, plan_files: dict[str, Path]) -> N
     command += ["--rows", str(4 * chunk), "--processes", "2", "--out", str(killed)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(lambda: list((killed / "_work").glob("part-*.npz")) or process.poll() is not None)
-    workers = children(process.pid)
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert len(workers) >= 2
-    wait_for(lambda: not any(map(alive, workers)), 20)
+    wait_for(lambda: all(map(has_ended, workers)), 20)
     done = list((killed / "_work").glob("part-*.npz"))
     assert 1 <= len(done) < 4
     assert not (killed / "truth.json").exists()

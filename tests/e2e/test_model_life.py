@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +30,7 @@ from recsys_mtl.serving import load_bundle
 from recsys_mtl.serving.exported import load_export
 from recsys_mtl.tracking.registry import Registry
 from tests.e2e.conftest import Server
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_the_shop")]
 
@@ -146,13 +146,6 @@ def process(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Server]]:
             process.kill()
 
 
-def until(condition: Callable[[], Any]) -> None:
-    give_up = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-
-
 def ready(server: Server, version: int) -> bool:
     try:
         return f"models:/shop/{version}" in server.get("/ready")
@@ -174,7 +167,7 @@ def test_the_champion_answers_until_the_server_is_terminated(
         shop.do("predict", "--model", model, "--input", path, "--output", scores, "--no-drift")
         predictions = pl.read_parquet(scores).to_dicts()
         expected[version] = (200, {"predictions": predictions, "model": model})
-    until(lambda: ready(server, 2))
+    wait_for(lambda: ready(server, 2), 120)
     assert server.post("/predict", {"rows": rows}) == expected[2]  # digit for digit
     status, answer = server.post("/predict", {"rows": [rows[0], rows[1] | {"age": "old"}]})
     line = "row 1 (counted from 0), column 'age': wrong value; expected a number or null"
@@ -182,17 +175,17 @@ def test_the_champion_answers_until_the_server_is_terminated(
     assert server.post("/predict", {"rows": [*rows, rows[0]]})[0] == 413
     shop.do("rollback", "shop")
     try:
-        until(lambda: ready(server, 1))
+        wait_for(lambda: ready(server, 1), 120)
         assert server.post("/predict", {"rows": rows}) == expected[1]
     finally:
         shop.do("rollback", "shop")
-    until(lambda: ready(server, 2))
+    wait_for(lambda: ready(server, 2), 120)
     answers: list[Any] = []
     asking = threading.Thread(
         target=lambda: answers.append(server.post("/predict", {"rows": rows}))
     )
     asking.start()
-    until(lambda: "recsys_mtl_batch_rows_count 3.0" in server.get("/metrics") or answers)
+    wait_for(lambda: "recsys_mtl_batch_rows_count 3.0" in server.get("/metrics") or answers, 120)
     job.send_signal(signal.SIGTERM)
     asking.join(60)
     assert answers == [expected[2]]

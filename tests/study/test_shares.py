@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import pytest
 
 from recsys_mtl.processes import as_they_come
 from recsys_mtl.study import shares as module
 from recsys_mtl.study.shares import Shares, report_share, shown_shares, use_shares
 from tests.study.test_run import Sum
+from tests.waiting import wait_for
 
 UNITS = [Sum("a", 1), Sum("b", 1)]
 
@@ -19,12 +17,6 @@ UNITS = [Sum("a", 1), Sum("b", 1)]
 def advanced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
     monkeypatch.setattr(module, "_SECONDS_BETWEEN_READINGS", 0.001)
     return []
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.002)
 
 
 def test_a_bar_advances_by_what_is_reported(advanced: list[tuple[float, str]]) -> None:

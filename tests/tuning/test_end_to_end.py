@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from recsys_mtl.cli.main import main
 from recsys_mtl.tuning.search import FILE
 from tests.toy import Toy
+from tests.waiting import wait_for
 
 METRIC = "training.early_stopping.metric=click/auc"
 
@@ -28,10 +28,8 @@ def test_killed_and_resumed(toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixt
     words += ["--space", "rates", "--metric", "click/auc", "--trials", "3"]
     command = [sys.executable, "-m", "recsys_mtl", *words, "--processes", "2"]
     job = subprocess.Popen(command, stdout=subprocess.PIPE)
-    journal, deadline = out / FILE, time.monotonic() + 120
-    while not (journal.exists() and b'"op_code":7' in journal.read_bytes()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # until an epoch is reported
+    journal = out / FILE  # until an epoch is reported
+    wait_for(lambda: journal.exists() and b'"op_code":7' in journal.read_bytes(), 120)
     job.kill()
     job.communicate()  # its workers have its output: they end too
     assert main(words) == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY
+from recsys_mtl.files import TEMPORARY, is_left
 from recsys_mtl.vision.celeba.cache import DecodePlan, Pixels, build, cached
 from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.layout import find_images
@@ -128,8 +128,7 @@ def prepare_cache(folder: Path, plans: Sequence[DecodePlan]) -> None:
         ) from error
     for plan in plans:
         for path in folder.glob(f"{plan.array.stem}.*{TEMPORARY}*"):
-            process = path.name.rpartition(TEMPORARY)[2].partition("-")[0]
-            if process.isdecimal() and not _runs(int(process)):
+            if is_left(path):
                 with suppress(OSError):
                     path.unlink()
     needed = sum(math.prod(plan.shape) for plan in plans) + _SPARE
@@ -142,13 +141,3 @@ def prepare_cache(folder: Path, plans: Sequence[DecodePlan]) -> None:
             found=f"{free / 2**30:.2f} GiB",
             fix="free some, name another folder as the cache, or choose a smaller size",
         )
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsys_mtl.errors import UserError
-from recsys_mtl.files import TEMPORARY
+from recsys_mtl.files import TEMPORARY, atomic_file
 from recsys_mtl.vision.celeba.cache import DecodePlan
 from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.load import prepare_cache
@@ -54,17 +54,20 @@ def test_what_a_killed_run_left_is_deleted(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     folder = tmp_path / "cache"
-    folder.mkdir()
+    with atomic_file(folder / "whole") as temporary:
+        temporary.touch()
+        own = temporary.name.rpartition(TEMPORARY)[2]
+    of_killed = own.replace(f"{os.getpid()}-", f"{ended.pid}-")
     gone, other, running, odd = (
         folder / f"{name}{TEMPORARY}{process}"
         for name, process in (
-            ("part.npy", f"{ended.pid}-ab"),
-            ("more.npy", f"{ended.pid}-ab"),
-            ("part.json", f"{os.getpid()}-ab"),
+            ("part.npy", of_killed),
+            ("more.npy", of_killed),
+            ("part.json", own),
             ("part.npy", "x"),
         )
     )
-    kept = {other, running, odd, folder / "part.npy"}
+    kept = {other, running, odd, folder / "part.npy", folder / "whole"}
     for path in (gone, *kept):
         path.touch()
     prepare(plan_of(tmp_path))
