@@ -157,27 +157,34 @@ def make(config_of: Callable[..., Config], spec: DataSpec, rows_of: Callable[...
     return go
 
 
-def stored(trainer: Trainer) -> TrainingState:
-    """The state as files would hold it: tensors as safetensors, values as JSON."""
+def held(trainer: Trainer) -> TrainingState:
+    """A copy of the state, its values as JSON."""
     state = trainer.state_dict()
-    tensors = {name: value.clone() for name, value in state["tensors"].items()}
-    text = json.dumps(state["values"], allow_nan=False)
     return {
-        "tensors": safetensors.torch.load(safetensors.torch.save(tensors)),
-        "values": json.loads(text),
+        "tensors": {name: value.clone() for name, value in state["tensors"].items()},
+        "values": json.loads(json.dumps(state["values"], allow_nan=False)),
     }
+
+
+def stored(trainer: Trainer) -> TrainingState:
+    """The state as files would hold it: tensors as safetensors, which is slow for so many."""
+    state = held(trainer)
+    tensors = safetensors.torch.load(safetensors.torch.save(state["tensors"]))
+    return {"tensors": tensors, "values": state["values"]}
 
 
 class EnoughError(Exception):
     """As many states are stored as were asked for."""
 
 
-def watched(trainer: Trainer, most: int | None = None) -> dict[Position, TrainingState]:
-    """Gets what is stored after every batch and every epoch; `most` states end the training."""
+def watched(
+    trainer: Trainer, kept: Callable[[Trainer], TrainingState], most: int | None = None
+) -> dict[Position, TrainingState]:
+    """Gets the state after every batch and every epoch; `most` states end the training."""
     states: dict[Position, TrainingState] = {}
 
     def store(*_: object) -> None:
-        state = stored(trainer)
+        state = kept(trainer)
         running = state["values"]["running"]
         states[running["number"], running["batch"]] = state
         if len(states) == most:
@@ -187,9 +194,11 @@ def watched(trainer: Trainer, most: int | None = None) -> dict[Position, Trainin
     return states
 
 
-def train(trainer: Trainer) -> tuple[TrainingResult, dict[Position, TrainingState]]:
-    """Train to the end; what is stored on the way."""
-    states = watched(trainer)
+def train(
+    trainer: Trainer, kept: Callable[[Trainer], TrainingState] = stored
+) -> tuple[TrainingResult, dict[Position, TrainingState]]:
+    """Train to the end; the states on the way."""
+    states = watched(trainer, kept)
     return trainer.fit(), states
 
 
@@ -224,8 +233,8 @@ def check(make: Make, case: str, stream: bool, positions: Iterable[Position]) ->
     for position in positions:
         again = make(case, stream=stream)
         again.load_state_dict(states[position])
-        assert_same(stored(again), states[position])
-        resumed, later = train(again)
+        assert_same(held(again), states[position])
+        resumed, later = train(again, held)
         assert list(later) == [at for at in states if at > position], position
         for at, state in later.items():
             assert_same(state, states[at])
@@ -256,8 +265,8 @@ def test_a_training_resumes_from_anywhere(make: Make, case: str) -> None:
     for number, position in enumerate(positions):
         again = make(case, stream=stream)
         again.load_state_dict(states[position])
-        assert_same(stored(again), states[position])
-        later = watched(again, most=2)
+        assert_same(held(again), states[position])
+        later = watched(again, held, most=2)
         try:
             assert_same_result(again.fit(), result)
         except EnoughError:
