@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
-from scipy.stats import beta
+from scipy.special import betaincinv, ndtr, ndtri
 
 from data_synth.columns.numeric import Mask, at_random, not_at_random
 from data_synth.plan import Missing
@@ -20,7 +19,7 @@ REGIONS = tuple(f"region_{index:02}" for index in range(20))
 _EDUCATION_STEPS = ndtri([0.15, 0.60, 0.88])
 _HOUSEHOLD_STEPS = ndtri([0.30, 0.62, 0.79, 0.93, 0.98])
 _GRID = np.linspace(-5, 5, 1001)
-_AGES = 18 + 72 * beta.ppf(ndtr(_GRID), 1.6, 2.6)
+_AGES = 18 + 72 * betaincinv(1.6, 2.6, ndtr(_GRID))
 _HOME = 0.6  # share of a persona's customers that live in its three regions
 
 

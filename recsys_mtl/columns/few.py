@@ -53,7 +53,7 @@ class FewValues:
     def alike(self) -> bool:
         """Whether all are of one type of `SINGLE`, integers of 64 bits."""
         one = not self.types or (len(self.types) == 1 and self.types <= SINGLE)
-        return one and (int not in self.types or all(_is_int64(value) for value in self.values))
+        return one and not (int in self.types and any(map(is_too_long, self.values)))
 
     def lists(self, separator: str | None) -> list[list[Any]] | None:
         """The lists, empty ones of None; None: they are none, or not of values that are alike.
@@ -76,5 +76,6 @@ def flat(lists: Sequence[Sequence[Any]]) -> FewValues:
     return FewValues.of([*chain.from_iterable(lists)])
 
 
-def _is_int64(value: int | None) -> bool:
-    return value is None or -_WHOLE <= value < _WHOLE
+def is_too_long(value: Any) -> bool:
+    """Whether it is an integer that is no int64."""
+    return isinstance(value, int) and not -_WHOLE <= value < _WHOLE

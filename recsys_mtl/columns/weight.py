@@ -19,7 +19,10 @@ _LARGEST = np.finfo(np.float32).max
 
 @dataclass
 class Weight(ColumnEncoder):
-    """A column of finite weights, none negative or missing; a row of weight 0 counts nowhere."""
+    """A column of finite weights, none negative or missing; a row of weight 0 counts nowhere.
+
+    Weights are float32: one below what it can hold is 0.
+    """
 
     kind: ClassVar[str] = "weight"
     _any_positive: bool = field(default=False, init=False, repr=False, compare=False)
@@ -46,7 +49,8 @@ class Weight(ColumnEncoder):
         dtype = frame.schema.get(self.column)
         if dtype is None or not (dtype.is_numeric() or dtype == pl.Boolean):
             return frame
-        return frame.filter(frame[self.column].cast(pl.Float64).ne_missing(0))
+        weights = frame[self.column].cast(pl.Float64).cast(pl.Float32)
+        return frame.filter(weights.ne_missing(0))
 
     def encode(self, values: pl.Series, rows: Rows) -> NDArray[np.float32]:
         """(B,) weights.

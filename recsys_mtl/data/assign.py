@@ -143,6 +143,7 @@ def time_bounds(times: Times, split: TimeSplitConfig) -> Bounds:
     """
     values, dates = times.values, times.dates
     gap = split.gap * _DAY if dates else split.gap
+    gap = int(gap) if gap.is_integer() else gap  # exact next to integers beyond 2^53
 
     def border(name: str, given: str | float | None, quantile: float) -> float:
         if given is not None:

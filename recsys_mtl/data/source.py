@@ -108,6 +108,8 @@ class Source:
                 unread[name] = _difference(files, kinds)
             elif is_pattern(name):
                 unread[name] = "polars takes the name for a pattern"
+            elif not name and not is_csv:
+                unread[name] = "it has no name"
         return Source(readers, columns, unread, where)
 
     def problems(self, columns: Iterable[str]) -> list[Problem]:

@@ -7,8 +7,9 @@ between spaces calculate. A column whose name is not a plain word, or that is on
 written in backticks, a value with spaces in quotes. There are no functions.
 
 An unquoted number compares numerically, with text too (a text that is no number does not satisfy
-it); all else compares canonical texts without spaces around. A comparison with null is neither
-true nor false.
+it); all else compares canonical texts without spaces around. A column of times with a zone is in
+that zone, but in UTC next to a value with a zone, as is a text then, or to another column. A
+comparison with null is neither true nor false.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, canonical_texts
+from recsys_mtl.columns.spelling import one_spelling
 from recsys_mtl.data.where_text import ColumnName, Predicate, Value, parse_parts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
@@ -66,6 +68,11 @@ class Condition:
     def _sql(self, comparison: Predicate, frame: pl.DataFrame, views: list[pl.Series]) -> str:
         """The comparison in SQL; what it reads of the frame is added to the views."""
         columns = [frame[column.name] for column in comparison.columns]
+        moments = any(
+            _text_of(value, moments=True).endswith("+00:00") for value in comparison.values
+        )
+        if moments or len(columns) > 1:
+            columns = [_in_utc(values) for values in columns]
         if comparison.tests_null:
             numeric = False
             read = [c.fill_nan(None) if c.dtype.is_float() else c for c in columns]
@@ -73,7 +80,7 @@ class Condition:
             for values in columns:
                 self._require_single(values, comparison)
             numeric = _is_numeric(comparison, columns)
-            read = [_numbers(v) if numeric else canonical(v).str.strip_chars() for v in columns]
+            read = [_numbers(v) if numeric else _texts(v, moments=moments) for v in columns]
         if comparison.calculates:
             read = [values.cast(pl.Float64) for values in read]
         dtype = read[0].dtype
@@ -85,7 +92,7 @@ class Condition:
             if isinstance(token, ColumnName):
                 return _view(next(names), views)
             if not numeric:
-                return _quoted(canonical_texts([token.text])[0])
+                return _quoted(_text_of(token, moments=moments))
             number = _number(token.text)
             if number is None:
                 raise self._no_number(token.text, columns[0], frame.columns)
@@ -174,6 +181,22 @@ def _numbers(values: pl.Series) -> pl.Series:
     if integers.null_count() == text.null_count():
         return integers
     return plain.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def _in_utc(values: pl.Series) -> pl.Series:
+    zoned = isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone
+    return values.dt.convert_time_zone("UTC") if zoned else values
+
+
+def _texts(values: pl.Series, *, moments: bool) -> pl.Series:
+    texts = canonical(values)
+    return one_spelling(texts) if moments else texts.str.strip_chars()
+
+
+def _text_of(value: Value, *, moments: bool) -> str:
+    texts = canonical_texts([value.text])
+    spelt = one_spelling(pl.Series(texts, dtype=pl.String))[0] if moments else None
+    return texts[0] if spelt is None else str(spelt)
 
 
 def _number(text: str) -> float | int | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.facts import facts_of
@@ -15,6 +16,7 @@ from recsys_mtl.config.schema import Config as Schema
 from recsys_mtl.draft import draft
 from recsys_mtl.errors import did_you_mean, wrong
 from recsys_mtl.storage.location import located
+from recsys_mtl.tasks import KINDS
 from recsys_mtl.tasks.draft import drafted_task
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ def labels_of(tasks: Any) -> dict[str, str]:
     """
     if isinstance(tasks, str):
         tasks = [tasks]
-    if not tasks:
+    if not tasks or not isinstance(tasks, Iterable):
         expected = "tasks={'click': 'binary'}, or the label columns: tasks=['click', 'churn']"
         raise wrong("no tasks", where=WHERE, expected=expected)
     if not isinstance(tasks, Mapping):
@@ -44,6 +46,43 @@ def labels_of(tasks: Any) -> dict[str, str]:
         str(name): str(task.get("label") or name) if isinstance(task, Mapping) else str(name)
         for name, task in tasks.items()
     }
+
+
+def data_of(settings: Any) -> dict[str, Any]:
+    """What the settings say of the data.
+
+    Raises:
+        UserError: the settings are no sections, or the data are none.
+    """
+    sections = settings or {}
+    data = sections.get("data", {}) if isinstance(sections, Mapping) else None
+    if not isinstance(data, Mapping):
+        expected = "settings={'data': {'weight': 'importance'}, 'training': {'epochs': 3}}"
+        found = repr(settings)[:60]
+        raise wrong("no sections", where=f"{WHERE}: settings", expected=expected, found=found)
+    return dict(data)
+
+
+def require_one_weight(named: str | None, *, weighted: bool, columns: Sequence[str]) -> None:
+    """Refuse weights that are missing or given twice.
+
+    Args:
+        named: `data.weight` of the settings.
+        weighted: whether there is a sample_weight, which becomes the column `WEIGHT`.
+        columns: of the rows.
+
+    Raises:
+        UserError: there are two weights, or none although the settings name those of a fit.
+    """
+    if weighted and named not in (None, WEIGHT):
+        found = f"sample_weight and settings: data.weight: {named}"
+        raise wrong("two weights", where=WHERE, found=found, fix="leave one of them out")
+    if weighted and WEIGHT in columns:
+        fix = f"rename the column, or name it in settings: data.weight: {WEIGHT}"
+        raise wrong(f"a column '{WEIGHT}' and sample_weight", where=WHERE, fix=fix)
+    if named == WEIGHT and not weighted and WEIGHT not in columns:
+        fix = f"give sample_weight, or leave data.weight: {WEIGHT} out of the settings"
+        raise wrong("no row weights", where=WHERE, expected="sample_weight", fix=fix)
 
 
 def config_of(
@@ -74,12 +113,12 @@ def config_of(
     Raises:
         UserError: anything that is wrong with these.
     """
-    document = {key: dict(value) for key, value in (settings or {}).items()}
+    document = dict(settings or {})
     for key in document:
         if key not in _SETTINGS:
             fix = did_you_mean(key, _SETTINGS)
             raise wrong("unknown section", where=f"{WHERE}: settings", found=key, fix=fix)
-    data: dict[str, Any] = {"split": split, "ignore": ["*"]} | document.get("data", {})
+    data: dict[str, Any] = {"split": split, "ignore": ["*"]} | data_of(settings)
     data |= {"path": "train.parquet", "root": str(folder)}
     data |= {"weight": WEIGHT} if weighted else {}
     notes: list[str] = []
@@ -88,10 +127,12 @@ def config_of(
     own = data["split"] if isinstance(data["split"], Mapping) else {}
     sections = _features(tasks, chosen, features, rows.drop(weights), folder, own, notes)
     config = config_from_mapping(
-        {"tracking": {"enabled": False}}
-        | document
-        | {"name": "model", "seed": seed, "data": data}
-        | {"features": sections, "tasks": chosen},
+        _plain(
+            {"tracking": {"enabled": False}}
+            | document
+            | {"name": "model", "seed": seed, "data": data}
+            | {"features": sections, "tasks": chosen}
+        ),
         where=WHERE,
     )
     for note in notes:
@@ -106,7 +147,12 @@ def _tasks(tasks: Any, rows: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
         UserError: no such column, or it cannot be a label.
     """
     if isinstance(tasks, Mapping):
-        return _sections(tasks)
+        sections = _sections(tasks, "tasks")
+        for name, section in sections.items():
+            if (kind := section.get("kind")) not in KINDS:
+                where, fix = f"{WHERE}: tasks.{name}.kind", did_you_mean(str(kind), KINDS)
+                raise wrong("unknown kind", where=where, found=repr(kind), fix=fix)
+        return sections
     sections = {}
     for name in labels_of(tasks):
         _require(name, rows, f"{WHERE}: tasks")
@@ -134,7 +180,12 @@ def _features(
         UserError: no such column, or it cannot be drafted.
     """
     if isinstance(features, Mapping):
-        return _sections(features)
+        return _sections(features, "features")
+    features = [features] if isinstance(features, str) else features
+    if not isinstance(features, Iterable | None):
+        expected = "columns, or features={'age': 'numeric', …}"
+        where, found = f"{WHERE}: features", type(features).__name__
+        raise wrong("no columns", where=where, expected=expected, found=found)
     labels = labels_of(tasks)
     for name in labels.values():
         _require(name, rows, f"{WHERE}: tasks")
@@ -148,7 +199,7 @@ def _features(
         fix = "say what they are: features={'age': 'numeric', …}"
         raise wrong("features cannot be drafted for such tasks", where=WHERE, fix=fix)
     table = folder / "chosen.parquet"
-    rows.select(*columns).write_parquet(table)
+    rows[[*columns]].write_parquet(table)  # `select` takes a name such as ^a.*$ for a pattern
     drafted = draft(str(table), known, root=located("."), by_time=split.get("kind") == "time")
     document = yaml_text.parse(drafted.text, "the draft").data
     sections: dict[str, Any] = document["features"]
@@ -168,12 +219,24 @@ def as_numbers(columns: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(columns, "numeric")
 
 
-def _sections(given: Mapping[str, Any]) -> dict[str, Any]:
+def _sections(given: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
     """A kind alone is a section too."""
-    return {
-        str(name): {"kind": section} if isinstance(section, str) else section
-        for name, section in given.items()
-    }
+    sections = {}
+    for name, section in given.items():
+        if not isinstance(section, str | Mapping):
+            where, found = f"{WHERE}: {what}.{name}", repr(section)
+            raise wrong("no section", where=where, expected="a kind, or a dict", found=found)
+        sections[str(name)] = {"kind": section} if isinstance(section, str) else dict(section)
+    return sections
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's: a search draws its settings from arrays."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _require(name: str, rows: pl.DataFrame, where: str) -> None:

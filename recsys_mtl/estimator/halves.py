@@ -21,8 +21,11 @@ def held_out(rows: int, seed: int) -> NDArray[np.bool_]:
     """(R,) whether a row is of the random 15 % that validate.
 
     Raises:
-        UserError: there are too few rows.
+        UserError: there are too few rows, or it is no seed.
     """
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        expected, found = "a whole number from 0 on", repr(seed)
+        raise wrong("no seed", where=f"{WHERE}: seed", expected=expected, found=found)
     valid = np.random.default_rng(seed).random(rows) < _VALID
     if valid.all() or not valid.any():
         raise wrong("too few rows", where=f"{WHERE}: fit", found=f"n_samples={rows}")

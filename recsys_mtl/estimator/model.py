@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,8 +26,10 @@ from recsys_mtl.estimator.document import (
     WHERE,
     as_numbers,
     config_of,
+    data_of,
     labels_of,
     parameters_of,
+    require_one_weight,
 )
 from recsys_mtl.estimator.evaluation import Evaluation
 from recsys_mtl.estimator.halves import held_out, rows_as_given
@@ -43,6 +46,9 @@ from recsys_mtl.serving.predictor import Predictor
 from recsys_mtl.tasks import kind_of
 from recsys_mtl.training.evaluate import Scores
 from recsys_mtl.wiring.run import build_evaluator
+
+_DRAWS = threading.RLock()
+"""Of a fit, which seeds torch's random numbers: they are the process'."""
 
 
 class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
@@ -118,7 +124,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         valid: Frame | None = None,
         sample_weight: Any = None,
     ) -> Self:
-        """Train on rows.
+        """Train on rows. Fits of one process take turns, as they share torch's random numbers.
 
         Args:
             X: raw rows, with their labels unless `y` has them.
@@ -130,21 +136,19 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         Raises:
             UserError: anything wrong with rows, labels, tasks, features or settings.
         """
-        labels = [*labels_of(self.tasks).values()]
+        labels, data = [*labels_of(self.tasks).values()], data_of(self.settings)
         rows = as_polars(X, "X")
         features = self.features
         if features is None and is_array(X):
             features = as_numbers(rows.columns)
         rows = with_labels(rows, y, labels)
         weighted = sample_weight is not None
-        if weighted and WEIGHT in rows.columns:
-            fix = f"rename the column, or name it in settings: data.weight: {WEIGHT}"
-            raise wrong(f"a column '{WEIGHT}' and sample_weight", where=WHERE, fix=fix)
+        require_one_weight(data.get("weight"), weighted=weighted, columns=rows.columns)
         rows = with_weight(rows, sample_weight, WEIGHT) if weighted else rows
         held = None if valid is None else as_polars(valid, "valid")
         if held is not None and weighted and WEIGHT not in held.columns:
             held = with_weight(held, None, WEIGHT)
-        own_split = "split" in dict(self.settings or {}).get("data", {})
+        own_split = "split" in data
         if own_split and held is not None:
             fix = "leave one of them out"
             raise wrong("two splits", where=WHERE, found="valid and settings: data.split", fix=fix)
@@ -155,9 +159,10 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         path = Path(mkdtemp(prefix="recsys-mtl-"))
         remove = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
         try:
-            with rows_as_given(hidden):
-                result, notes = self._train(rows, held, features, path, weighted)
-            predictor = load_bundle(path / "run" / MODEL)
+            with _DRAWS:
+                with rows_as_given(hidden), torch.random.fork_rng(devices=[]):
+                    result, notes = self._train(rows, held, features, path, weighted)
+                predictor = load_bundle(path / "run" / MODEL)
         except BaseException:
             remove()
             raise
@@ -186,8 +191,7 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             self.tasks, features, self.settings, self.seed,
             rows=rows, folder=path, split=split, weighted=weighted,
         )  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            result = train(config, path / "run", report=False)
+        result = train(config, path / "run", report=False)
         if result.interrupted:
             raise KeyboardInterrupt
         for file in path.glob("*.parquet"):

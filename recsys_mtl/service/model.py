@@ -55,8 +55,11 @@ class LoadedModel:
         name = str(found.folder) if known is None else f"models:/{known['name']}/{known['version']}"
         version = found.sha256[:12] if known is None else str(known["version"])
         model = cls(load_bundle(found.folder), name, version)
-        for count in (1, 1, 2, 32):
-            model._predictor.predict_rows(model.rows.example()["rows"] * count)
+        try:
+            for count in (1, 1, 2, 32):
+                model._predictor.predict_rows(model.rows.example()["rows"] * count)
+        except UserError as error:  # the made-up row is no reason not to answer real ones
+            log.warning("not warmed up, the first requests take longer: %s", error)
         return model
 
     def answers(self, requests: Sequence[Sequence[Row]]) -> list[bytes | Exception]:

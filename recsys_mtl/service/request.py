@@ -42,12 +42,14 @@ class Column:
         numbers: whether its values, or the entries of its lists, are numbers; else categories.
         is_list: whether it holds lists, which may be absent.
         separator: splits text into such a list; empty: lists alone.
+        shown: the example of an entry; a number also where one feature of several reads numbers.
     """
 
     name: str
     numbers: bool = False
     is_list: bool = False
     separator: str = ""
+    shown: float | str = "a"
 
     @property
     def expected(self) -> str:
@@ -71,8 +73,7 @@ class Column:
     @property
     def example(self) -> Any:
         """A value that is right."""
-        entry: Any = 1.5 if self.numbers else "a"
-        return [entry] if self.is_list else entry
+        return [self.shown] if self.is_list else self.shown
 
 
 def columns_of(predictor: Predictor) -> tuple[Column, ...]:
@@ -83,7 +84,9 @@ def columns_of(predictor: Predictor) -> tuple[Column, ...]:
         own = [f for f in predictor.preprocessor.features if name in f.columns]
         separators = {getattr(feature, "separator", None) or "" for feature in own}
         separator = separators.pop() if len(separators) == 1 else ""
-        columns.append(Column(name, entry == pl.Float64, isinstance(dtype, pl.List), separator))
+        numbers, is_list = entry == pl.Float64, isinstance(dtype, pl.List)
+        read = numbers or any(f.reads == "numbers" and not f.derived for f in own)
+        columns.append(Column(name, numbers, is_list, separator, 1.5 if read else "a"))
     return tuple(columns)
 
 

@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -139,7 +140,8 @@ def load_bundle(folder: str | Path) -> Predictor:
         preprocessor = Preprocessor.from_dict(_json(folder / PREPROCESSOR), folder)
         _require_listed(folder, preprocessor, manifest)
         spec = preprocessor.spec
-    network = build_network(config, spec, backend="plain")
+    with torch.random.fork_rng(devices=[]):  # its own weights are drawn, and replaced
+        network = build_network(config, spec, backend="plain")
     _load_weights(network, folder / WEIGHTS)
     return Predictor(config, preprocessor, network, str(manifest.get("fingerprint", "")))
 

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, require_category
-from recsys_mtl.errors import wrong
+from recsys_mtl.errors import UserError, wrong
 from recsys_mtl.serving import pandas_rows
 
 Frame: TypeAlias = (
     pl.DataFrame | pl.LazyFrame | pd.DataFrame | pa.Table | Mapping[str, Any] | NDArray[Any]
 )
 """Rows: polars, pandas, Arrow, a mapping from column to values, or (R, C) numbers: x0, x1 …"""
+_NOT_ALIKE = (pa.ArrowException, pl.exceptions.PolarsError, TypeError)
 _EXPECTED = "a polars, pandas or Arrow table, a dict from column to values, or numbers (R, C)"
 
 
@@ -41,28 +42,32 @@ def as_polars(
     """
     if isinstance(rows, pl.DataFrame):
         return rows
-    if isinstance(rows, pl.LazyFrame):
-        return rows.collect()
     if hasattr(rows, "toarray"):
         raise wrong("a sparse matrix is no table", where=where, fix="give X.toarray()")
     try:
+        if isinstance(rows, pl.LazyFrame):
+            return rows.collect()
         if isinstance(rows, pd.DataFrame):
             return _of_pandas(rows, where, schema or {}, wanted)
-        if isinstance(rows, pa.Table):
+        if isinstance(rows, pa.Table | pa.RecordBatch):
             return pl.DataFrame(pl.from_arrow(rows))
         if isinstance(rows, Mapping):
             return pl.DataFrame(dict(rows))
-    except (pa.ArrowException, pl.exceptions.PolarsError, TypeError) as error:
+        if is_array(rows):
+            return _of_numbers(np.asarray(rows), where)
+    except UserError:
+        raise
+    except OSError as error:  # of a lazy frame's file
+        raise wrong("cannot be read", where=where, found=str(error)[:200]) from error
+    except (*_NOT_ALIKE, ValueError, RuntimeError) as error:
         fix = "give every column values of one type"
         raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
-    if is_array(rows):
-        return _of_numbers(np.asarray(rows), where)
     raise wrong("not a table", where=where, expected=_EXPECTED, found=type(rows).__name__)
 
 
 def is_array(rows: Any) -> bool:
     """Whether it is a matrix: an array, or what can become one, such as a tensor."""
-    tables = pl.DataFrame | pd.DataFrame | pa.Table
+    tables = pl.DataFrame | pd.DataFrame | pa.Table | pa.RecordBatch
     return hasattr(rows, "__array__") and not isinstance(rows, tables)
 
 
@@ -97,7 +102,8 @@ def _of_pandas(
     if not frame.columns.is_unique:
         found = str(frame.columns[frame.columns.duplicated()][0])
         raise wrong("two columns of one name", where=where, found=found)
-    known = pandas_rows.to_polars(frame, schema)
+    there = {name: dtype for name, dtype in schema.items() if name in frame.columns}
+    known = pandas_rows.to_polars(frame, there)
     names = [n for n in frame.columns if n not in schema and (wanted is None or n in wanted)]
     columns = [*known, *(pandas_rows.typed(name, frame[name]) for name in names)]
     return pl.DataFrame(columns or None, height=len(frame))
@@ -107,7 +113,7 @@ def like(rows: Any, frame: pl.DataFrame) -> Any:
     """A frame as a table of the same library as `rows`; pandas keeps its index."""
     if isinstance(rows, pd.DataFrame):
         return pandas_rows.to_pandas(frame).set_axis(rows.index, axis=0)
-    if isinstance(rows, pa.Table):
+    if isinstance(rows, pa.Table | pa.RecordBatch):
         return frame.to_arrow()
     if isinstance(rows, Mapping):
         return frame.to_dict(as_series=False)
@@ -131,6 +137,8 @@ def with_labels(rows: pl.DataFrame, y: Any, columns: Sequence[str]) -> pl.DataFr
         return rows
     if isinstance(y, list) or is_array(y):
         values = _label_values(y)
+        if values.ndim != 2:
+            raise wrong("labels", where="y", expected="(R,) or (R, T)", found=str(values.shape))
         if values.shape[1] != len(columns):
             expected = f"a column for each of {', '.join(columns)}"
             raise wrong("labels", where="y", expected=expected, found=f"{values.shape[1]} columns")
@@ -170,7 +178,7 @@ def _series(name: str, values: NDArray[Any]) -> pl.Series:
     plain = [None if value is None or value != value else value for value in values.tolist()]
     try:
         return pl.Series(name, plain)
-    except (pl.exceptions.PolarsError, TypeError) as error:
+    except _NOT_ALIKE as error:
         raise wrong("labels of several types", where="y", found=str(error)[:200]) from error
 
 
@@ -180,7 +188,11 @@ def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:
     Raises:
         UserError: there are not as many weights as rows, or all are zero.
     """
-    values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
+    try:
+        values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
+    except (TypeError, ValueError) as error:
+        expected, found = f"{rows.height} numbers", str(error)[:200]
+        raise wrong("row weights", where="sample_weight", expected=expected, found=found) from error
     if values.shape != (rows.height,):
         expected, found = f"{rows.height} numbers", f"shape {values.shape}"
         raise wrong("row weights", where="sample_weight", expected=expected, found=found)

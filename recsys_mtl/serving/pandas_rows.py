@@ -11,11 +11,12 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_mtl.columns.canonical import canonical
-from recsys_mtl.columns.few import FewValues
+from recsys_mtl.columns.few import FewValues, is_too_long
 from recsys_mtl.data.types import READ, read_array, require_dates
 from recsys_mtl.errors import UserError, wrong
 
 _SHOWN = 60  # characters of a wrong value
+_EXACT = 2**53  # up to it integers are floats too
 
 
 def to_polars(frame: pd.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
@@ -154,10 +155,16 @@ def _plain(value: Any) -> Any:
 
 
 def _alike(values: list[Any]) -> list[Any]:
-    """Values of one type: where types are mixed, the text that each is as a category."""
+    """Values of one type: where types are mixed, the text that each is as a category.
+
+    Numbers stay numbers, but for integers that no int64 or float can hold.
+    """
+    values = [str(value) if is_too_long(value) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) <= 1:
         return values
+    if kinds == {int, float} and all(abs(v) <= _EXACT for v in values if isinstance(v, int)):
+        return [None if value is None else float(value) for value in values]
     texts: list[Any] = [None] * len(values)
     for kind in kinds:
         indices = [index for index, value in enumerate(values) if type(value) is kind]

@@ -191,6 +191,15 @@ def test_rows_are_counted_as_they_are_assigned(
     assert (counted[0] > 0) == isinstance(split, TimeSplitConfig)
 
 
+@pytest.mark.parametrize("gap", [0, 10])
+def test_integers_beyond_floats_are_as_small_ones(tmp_path: Path, gap: int) -> None:
+    small = np.arange(0, 30_000, 10)
+    split = time(valid=0.1, test=0.1, gap=gap)
+    expected = splits_of(tmp_path, small, split)
+    assert expected.count(-1) == (gap > 0) * 2
+    assert splits_of(tmp_path, small + 1_700_000_000_000_000_000, split) == expected
+
+
 def test_the_bounds_are_plain_numbers(tmp_path: Path) -> None:
     bounds = bounds_of(source_of(tmp_path, DAYS), time(gap=1.5))
     assert bounds.dates

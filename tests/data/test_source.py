@@ -231,6 +231,16 @@ def test_duplicate_columns(tmp_path: Path) -> None:
     assert "found 'b'" in message(tmp_path, "a.csv")
 
 
+def test_a_column_without_a_name_cannot_be_read(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"": [1, 2], "a": [3, 4]}), tmp_path / "rows.parquet")
+    source = Source.open("rows.parquet", root=tmp_path)
+    assert source.unread == {"": "it has no name"}
+    ((_, frame),) = source.frames(["a"])
+    assert frame["a"].to_list() == [3, 4]
+    with pytest.raises(UserError, match="'' \\(it has no name\\)"):
+        source.frames([""])
+
+
 def test_no_rows(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"x": pa.array([], pa.int64())})
     (tmp_path / "a.csv").write_text("x,y\n")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import polars as pl
@@ -245,3 +245,29 @@ def test_an_unknown_column_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match="unknown column 'clik'"):
         condition.mask(FRAME)
     check(parse("click == 1", "w"), FRAME.columns, "w")
+
+
+ZONED = [datetime(2024, 1, 3, hour, 30, tzinfo=UTC) for hour in (4, 5, 22, 23)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ts >= 2024-01-03T05:30:00Z", [0, 1, 1, 1]),
+        ("ts == '2024-01-03 06:30:00+01:00'", [0, 1, 0, 0]),
+        ("ts between 2024-01-03T05:00:00Z and 2024-01-03T23:00:00+00:00", [0, 1, 1, 0]),
+        ("ts >= 2024-01-04", [0, 0, 0, 1]),  # midnight of the column's own zone
+        ("ts == `elsewhere`", [1, 1, 1, 1]),
+        ("text >= 2024-01-03T05:30:00Z", [0, 1, 1, 1]),
+    ],
+)
+def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) -> None:
+    utc = pl.Series(ZONED, dtype=pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame(
+        {
+            "ts": utc.dt.convert_time_zone("Europe/Berlin"),
+            "elsewhere": utc.dt.convert_time_zone("America/New_York"),
+            "text": [m.astimezone(timezone(timedelta(hours=2))).isoformat() for m in ZONED],
+        }
+    )
+    assert parse(text, "here").mask(frame).to_list() == [bool(one) for one in expected]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -80,6 +82,24 @@ def test_an_unfitted_model() -> None:
         ({}, "no tasks; expected tasks="),
         ({"tasks": TASKS, "settings": {"trainin": {}}}, "unknown section; found trainin -> did"),
         ({"tasks": ["clik"]}, "no such column; found clik -> did you mean 'click'"),
+        (
+            {"tasks": {"click": "binray"}},
+            "unknown kind; found .* did you mean .binary",
+        ),
+        ({"tasks": {"click": None}}, "tasks.click: no section; expected a kind, or a dict"),
+        ({"tasks": 5}, "no tasks; expected tasks="),
+        ({"tasks": ["click"], "features": 5}, "features: no columns; expected columns, or"),
+        ({"tasks": TASKS, "settings": ["a"]}, "settings: no sections; expected settings="),
+        ({"tasks": TASKS, "settings": {"data": None}}, "settings: no sections; expected settings="),
+        ({"tasks": TASKS, "settings": {"training": 5}}, "training: wrong type; expected"),
+        (
+            {"tasks": TASKS, "seed": -1},
+            "seed: no seed; expected a whole number.*found -1",
+        ),
+        (
+            {"tasks": TASKS, "settings": {"data": {"weight": "sample_weight"}}},
+            "no row weights; expected sample_weight -> give sample_weight, or leave",
+        ),
         ({"tasks": {"item": "retrieval"}}, "features cannot be drafted for such tasks"),
         ({"tasks": ["click"], "features": ["agee"]}, "no such column; found agee -> did you mean"),
         (
@@ -107,6 +127,11 @@ def test_wrong_arguments_are_one_line(
             {"X": np.zeros(3)},
             r"X: not a table; expected \(R, C\); found \(3,\) -> Reshape your data",
         ),
+        ({"X": np.array([["a"]])}, "X: not a table; .*could not convert"),
+        ({"X": torch.zeros(3, 2, requires_grad=True)}, "X: not a table; .*requires grad"),
+        ({"X": pl.scan_parquet("nowhere.parquet")}, "X: cannot be read; .*nowhere.parquet"),
+        ({"y": np.array(3)}, r"y: labels; expected \(R,\) or \(R, T\); found \(\)"),
+        ({"sample_weight": ["a"] * 600}, "sample_weight: row weights; expected 600 numbers"),
         ({"sample_weight": np.zeros(600)}, "sample_weight: every weight is zero"),
         ({"y": np.zeros(600)}, "y: labels; expected a column for each of click, spend; found 1"),
         ({"y": {"click": [1]}}, "y: labels; expected 600 rows; found 1"),
@@ -124,6 +149,43 @@ def test_wrong_arguments_are_one_line(
 def test_wrong_rows_are_one_line(given: dict[str, Any], line: str, rows: pl.DataFrame) -> None:
     with pytest.raises(UserError, match=line):
         MultiTaskModel(TASKS, FEATURES).fit(**({"X": rows} | given))
+
+
+def test_weights_are_given_once(rows: pl.DataFrame) -> None:
+    model = MultiTaskModel(TASKS, settings={"data": {"weight": "importance"}})
+    with pytest.raises(UserError, match=r"two weights; found sample_weight and .*importance"):
+        model.fit(rows, sample_weight=np.ones(600))
+
+
+@pytest.mark.slow  # trains
+def test_fits_in_threads_are_those_of_their_seeds(rows: pl.DataFrame) -> None:
+    """And neither they nor loading moves the caller's random numbers."""
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    models = [MultiTaskModel(TASKS, FEATURES, settings=SETTINGS, seed=seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        together = [model.predict(rows) for model in pool.map(lambda one: one.fit(rows), models)]
+    for model, scores in zip(models, together, strict=True):
+        assert_frame_equal(clone(model).fit(rows).predict(rows), scores, check_exact=True)
+    assert torch.rand(1) == expected
+
+
+@pytest.mark.slow  # trains
+def test_settings_may_be_numbers_of_numpy(rows: pl.DataFrame) -> None:
+    settings = {"training": SETTINGS["training"] | {"epochs": np.int64(1)}}
+    model = MultiTaskModel(TASKS, FEATURES, settings=settings, seed=np.arange(3)[1])  # type: ignore[arg-type]
+    assert model.fit(rows).config_.training.epochs == 1
+    assert model.config_.seed == 1
+
+
+@pytest.mark.slow  # trains
+def test_a_pandas_table_needs_its_lists_too(fitted: MultiTaskModel, rows: pl.DataFrame) -> None:
+    batch = rows.to_arrow().to_batches()[0]
+    assert_frame_equal(pl.DataFrame(pl.from_arrow(fitted.predict(batch))), fitted.predict(rows))
+    for table in (rows.drop("seen"), rows.drop("seen").to_pandas()):
+        with pytest.raises(UserError, match="column 'seen': missing column"):
+            fitted.predict(table)
 
 
 @pytest.mark.parametrize("row", [0, 9, 599])
