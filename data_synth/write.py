@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,24 +85,37 @@ def synthesize(
         "rows": rows,
         "chunk_rows": blocks * ROWS,
     }
-    if _is_finished(out, job):
-        progress(rows)
-        return
+    if not _is_finished(out, job):
+        with locked(out / _WORK), threadpool_limits(1):
+            if not _is_finished(out, job):  # by another call, before the lock
+                _fill(plan, out, job, processes or os.cpu_count() or 1, progress)
+                return
+    progress(rows)
+
+
+def _fill(
+    plan: Plan,
+    out: Location,
+    job: dict[str, Any],
+    processes: int,
+    progress: Callable[[int], None],
+) -> None:
+    """Write all that is missing; the truth comes last."""
+    _begin(out, job)
+    rows, step = job["rows"], job["chunk_rows"]
     chunks = [
-        _RowChunk(number, first, min(first + blocks * ROWS, rows))
-        for number, first in enumerate(range(0, rows, blocks * ROWS))
+        _RowChunk(number, first, min(first + step, rows))
+        for number, first in enumerate(range(0, rows, step))
     ]
-    with locked(out / _WORK), threadpool_limits(1):
-        _begin(out, job)
-        world = World.of(plan)
-        for chunk in _all_done(world, out, chunks, processes or os.cpu_count() or 1):
-            progress(chunk.last - chunk.first)
-        statistics = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
-        atomic_write(out / "plan.yaml", dump_plan(plan))
-        atomic_write(out / "train.yaml", train_config(plan))
-        truth = describe_truth(world, statistics)
-        atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
-        remove_folder(out / _WORK)
+    world = World.of(plan)
+    for chunk in _all_done(world, out, chunks, processes):
+        progress(chunk.last - chunk.first)
+    statistics = Statistics.total(Statistics.load(_counts(out, chunk)) for chunk in chunks)
+    atomic_write(out / "plan.yaml", dump_plan(plan))
+    atomic_write(out / "train.yaml", train_config(plan))
+    truth = describe_truth(world, statistics)
+    atomic_write(out / _TRUTH, json.dumps(truth, indent=1, allow_nan=False) + "\n")
+    remove_folder(out / _WORK, missing_ok=True)  # the lock in it may be open
 
 
 def _require_space(out: Location, rows: int) -> None:
@@ -115,7 +129,7 @@ def _require_space(out: Location, rows: int) -> None:
         )
 
 
-def _is_finished(out: Location, job: dict[str, object]) -> bool:
+def _is_finished(out: Location, job: dict[str, Any]) -> bool:
     """Whether the job's data are there; anything but its data, or none, is an error."""
     note, truth = out / _WORK / _NOTE, out / _TRUTH
     if truth.is_file() and not note.exists():
@@ -131,7 +145,7 @@ def _is_finished(out: Location, job: dict[str, object]) -> bool:
     return False
 
 
-def _begin(out: Location, job: dict[str, object]) -> None:
+def _begin(out: Location, job: dict[str, Any]) -> None:
     """Claim the folder for the job; what a killed one left half written goes."""
     for kind in (*_KINDS, _WORK):
         for leftover in (out / kind).glob(f"**/*{TEMPORARY}*"):

@@ -14,12 +14,14 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical_texts, stripped
+from recsys_mtl.columns.canonical import canonical, canonical_texts, stripped
 
 _PLAIN = r"-?(?:0|[1-9]\d*)"
 _EXPONENT = r"[eE](?:[+-]\d{1,4}|0|[1-9]\d{0,3})"
 _DECIMAL = rf"^(?:{_PLAIN}(?:\.\d+)?|-?\.\d+)(?:{_EXPONENT})?$"
-_MOMENT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?$"
+_TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
+_ZONE = r" ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)"
+_MOMENT, _ZONED = rf"{_TIME}(?:{_ZONE})?$", rf"{_TIME}{_ZONE}$"
 _SPELT_MOMENT = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?(?:\+00:00)?$"
 _TIME_OF_DAY = r"^\d\d:\d\d:\d\d\.\d+$"
 _WORDS = {"true": "1", "false": "0", "-0": "0", "Infinity": "inf", "-Infinity": "-inf"}
@@ -36,13 +38,30 @@ def one_spelling(texts: pl.Series) -> pl.Series:
     shortest text of a float32, any other that of a float64. `true` is 1. A moment with a zone is in
     UTC; a time of day has whole seconds. Spaces around do not count, a blank text is null.
     """
-    texts = stripped(texts)
+    texts = in_utc(stripped(texts))
     odd = texts.str.contains(_ODD) & ~texts.str.contains(rf"^{_PLAIN}$|{_SPELT_MOMENT}")
     odd = odd.fill_null(False) | (texts == "-0").fill_null(False)
     if not odd.any():
         return texts
     spelt = [_spelt(text) for text in texts.filter(odd)]
     return texts.scatter(odd.arg_true(), pl.Series(spelt, dtype=pl.String))
+
+
+def has_zone(text: str) -> bool:
+    """Whether a canonical text is a moment with a zone."""
+    return re.match(_ZONED, text) is not None
+
+
+def in_utc(texts: pl.Series) -> pl.Series:
+    """Canonical texts, moments with a zone in UTC."""
+    zoned = texts.str.contains(_ZONED).fill_null(False)
+    if not zoned.any():
+        return texts
+    some = texts.filter(zoned)
+    moments = some.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%:z", time_zone="UTC", strict=False)
+    spelt, left = canonical(moments), moments.is_null().arg_true()
+    spelt = spelt.scatter(left, [_moment(text) for text in some[left]])
+    return texts.scatter(zoned.arg_true(), spelt)
 
 
 def null_texts(texts: Iterable[str]) -> list[str]:

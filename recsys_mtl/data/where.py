@@ -7,8 +7,8 @@ between spaces calculate. A column whose name is not a plain word, or that is on
 written in backticks, a value with spaces in quotes. There are no functions.
 
 An unquoted number compares numerically, with text too (a text that is no number does not satisfy
-it); all else compares canonical texts without spaces around. A column of times with a zone is in
-that zone, but in UTC next to a value with a zone, as is a text then, or to another column. A
+it); all else compares canonical texts without spaces around. Times with a zone are in that zone,
+but in UTC next to a value with a zone, and where only columns of such times are compared. A
 comparison with null is neither true nor false.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, canonical_texts
-from recsys_mtl.columns.spelling import one_spelling
+from recsys_mtl.columns.spelling import has_zone, in_utc
 from recsys_mtl.data.where_text import ColumnName, Predicate, Value, parse_parts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
@@ -68,11 +68,8 @@ class Condition:
     def _sql(self, comparison: Predicate, frame: pl.DataFrame, views: list[pl.Series]) -> str:
         """The comparison in SQL; what it reads of the frame is added to the views."""
         columns = [frame[column.name] for column in comparison.columns]
-        moments = any(
-            _text_of(value, moments=True).endswith("+00:00") for value in comparison.values
-        )
-        if moments or len(columns) > 1:
-            columns = [_in_utc(values) for values in columns]
+        zoned = len(columns) > 1 and all(getattr(c.dtype, "time_zone", None) for c in columns)
+        moments = zoned or any(map(has_zone, canonical_texts(v.text for v in comparison.values)))
         if comparison.tests_null:
             numeric = False
             read = [c.fill_nan(None) if c.dtype.is_float() else c for c in columns]
@@ -92,7 +89,8 @@ class Condition:
             if isinstance(token, ColumnName):
                 return _view(next(names), views)
             if not numeric:
-                return _quoted(_text_of(token, moments=moments))
+                text = pl.Series(canonical_texts([token.text]))
+                return _quoted(_texts(text, moments=moments)[0])
             number = _number(token.text)
             if number is None:
                 raise self._no_number(token.text, columns[0], frame.columns)
@@ -183,20 +181,9 @@ def _numbers(values: pl.Series) -> pl.Series:
     return plain.cast(pl.Float64, strict=False).fill_nan(None)
 
 
-def _in_utc(values: pl.Series) -> pl.Series:
-    zoned = isinstance(values.dtype, pl.Datetime) and values.dtype.time_zone
-    return values.dt.convert_time_zone("UTC") if zoned else values
-
-
 def _texts(values: pl.Series, *, moments: bool) -> pl.Series:
-    texts = canonical(values)
-    return one_spelling(texts) if moments else texts.str.strip_chars()
-
-
-def _text_of(value: Value, *, moments: bool) -> str:
-    texts = canonical_texts([value.text])
-    spelt = one_spelling(pl.Series(texts, dtype=pl.String))[0] if moments else None
-    return texts[0] if spelt is None else str(spelt)
+    texts = canonical(values).str.strip_chars()
+    return in_utc(texts) if moments else texts
 
 
 def _number(text: str) -> float | int | None:

@@ -37,7 +37,9 @@ def labels_of(tasks: Any) -> dict[str, str]:
     """
     if isinstance(tasks, str):
         tasks = [tasks]
-    if not tasks or not isinstance(tasks, Iterable):
+    if not isinstance(tasks, Mapping):
+        tasks = [*tasks] if isinstance(tasks, Iterable) else []
+    if not tasks:
         expected = "tasks={'click': 'binary'}, or the label columns: tasks=['click', 'churn']"
         raise wrong("no tasks", where=WHERE, expected=expected)
     if not isinstance(tasks, Mapping):
@@ -54,7 +56,7 @@ def data_of(settings: Any) -> dict[str, Any]:
     Raises:
         UserError: the settings are no sections, or the data are none.
     """
-    sections = settings or {}
+    sections = {} if settings is None else settings
     data = sections.get("data", {}) if isinstance(sections, Mapping) else None
     if not isinstance(data, Mapping):
         expected = "settings={'data': {'weight': 'importance'}, 'training': {'epochs': 3}}"
@@ -116,8 +118,8 @@ def config_of(
     document = dict(settings or {})
     for key in document:
         if key not in _SETTINGS:
-            fix = did_you_mean(key, _SETTINGS)
-            raise wrong("unknown section", where=f"{WHERE}: settings", found=key, fix=fix)
+            fix = did_you_mean(str(key), _SETTINGS)
+            raise wrong("unknown section", where=f"{WHERE}: settings", found=str(key), fix=fix)
     data: dict[str, Any] = {"split": split, "ignore": ["*"]} | data_of(settings)
     data |= {"path": "train.parquet", "root": str(folder)}
     data |= {"weight": WEIGHT} if weighted else {}
@@ -147,12 +149,7 @@ def _tasks(tasks: Any, rows: pl.DataFrame, notes: list[str]) -> dict[str, Any]:
         UserError: no such column, or it cannot be a label.
     """
     if isinstance(tasks, Mapping):
-        sections = _sections(tasks, "tasks")
-        for name, section in sections.items():
-            if (kind := section.get("kind")) not in KINDS:
-                where, fix = f"{WHERE}: tasks.{name}.kind", did_you_mean(str(kind), KINDS)
-                raise wrong("unknown kind", where=where, found=repr(kind), fix=fix)
-        return sections
+        return _sections(tasks)
     sections = {}
     for name in labels_of(tasks):
         _require(name, rows, f"{WHERE}: tasks")
@@ -180,7 +177,7 @@ def _features(
         UserError: no such column, or it cannot be drafted.
     """
     if isinstance(features, Mapping):
-        return _sections(features, "features")
+        return _sections(features)
     features = [features] if isinstance(features, str) else features
     if not isinstance(features, Iterable | None):
         expected = "columns, or features={'age': 'numeric', …}"
@@ -190,7 +187,10 @@ def _features(
     for name in labels.values():
         _require(name, rows, f"{WHERE}: tasks")
     # Other labels are no features either, and a draft knows nothing of them
-    known = [c for name, c in labels.items() if chosen[name].get("kind") in _DRAFTED]
+    kinds = {n: s.get("kind") if isinstance(s, Mapping) else None for n, s in chosen.items()}
+    if not all(kind in [*KINDS] for kind in kinds.values()):
+        return _sections(as_numbers(["x0"]))  # the config says what is wrong with the tasks
+    known = [c for name, c in labels.items() if kinds[name] in _DRAFTED]
     wanted = [*rows.columns] if features is None else [*map(str, features)]
     for name in wanted:
         _require(name, rows, f"{WHERE}: features")
@@ -219,15 +219,12 @@ def as_numbers(columns: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(columns, "numeric")
 
 
-def _sections(given: Mapping[str, Any], what: str) -> dict[str, dict[str, Any]]:
+def _sections(given: Mapping[str, Any]) -> dict[str, Any]:
     """A kind alone is a section too."""
-    sections = {}
-    for name, section in given.items():
-        if not isinstance(section, str | Mapping):
-            where, found = f"{WHERE}: {what}.{name}", repr(section)
-            raise wrong("no section", where=where, expected="a kind, or a dict", found=found)
-        sections[str(name)] = {"kind": section} if isinstance(section, str) else dict(section)
-    return sections
+    return {
+        str(name): {"kind": section} if isinstance(section, str) else section
+        for name, section in given.items()
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -124,7 +124,10 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
         valid: Frame | None = None,
         sample_weight: Any = None,
     ) -> Self:
-        """Train on rows. Fits of one process take turns, as they share torch's random numbers.
+        """Train on rows.
+
+        Fits of one process take turns, as they share torch's random numbers; what else draws from
+        them meanwhile, such as loading a model in another thread, changes the fit's.
 
         Args:
             X: raw rows, with their labels unless `y` has them.
@@ -345,6 +348,9 @@ class MultiTaskModel(BaseEstimator):  # type: ignore[misc]
             if sample_weight is not None:
                 fix = "fit with sample_weight"
                 raise wrong("the model has no row weights", where="sample_weight", fix=fix)
+        elif sample_weight is not None and weight in rows.columns:
+            found, fix = f"sample_weight and the column '{weight}'", "leave one of them out"
+            raise wrong("two weights", where="sample_weight", found=found, fix=fix)
         elif sample_weight is not None or weight not in rows.columns:
             rows = with_weight(rows, sample_weight, weight)
         if not rows.height:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys_mtl.columns.canonical import canonical, require_category
-from recsys_mtl.errors import UserError, wrong
+from recsys_mtl.errors import wrong
 from recsys_mtl.serving import pandas_rows
 
 Frame: TypeAlias = (
@@ -42,26 +42,25 @@ def as_polars(
     """
     if isinstance(rows, pl.DataFrame):
         return rows
+    if isinstance(rows, pl.LazyFrame):
+        try:
+            return rows.collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise wrong("cannot be read", where=where, found=str(error)[:200]) from error
     if hasattr(rows, "toarray"):
         raise wrong("a sparse matrix is no table", where=where, fix="give X.toarray()")
     try:
-        if isinstance(rows, pl.LazyFrame):
-            return rows.collect()
         if isinstance(rows, pd.DataFrame):
             return _of_pandas(rows, where, schema or {}, wanted)
         if isinstance(rows, pa.Table | pa.RecordBatch):
             return pl.DataFrame(pl.from_arrow(rows))
         if isinstance(rows, Mapping):
             return pl.DataFrame(dict(rows))
-        if is_array(rows):
-            return _of_numbers(np.asarray(rows), where)
-    except UserError:
-        raise
-    except OSError as error:  # of a lazy frame's file
-        raise wrong("cannot be read", where=where, found=str(error)[:200]) from error
-    except (*_NOT_ALIKE, ValueError, RuntimeError) as error:
+    except _NOT_ALIKE as error:
         fix = "give every column values of one type"
         raise wrong("not a table", where=where, found=str(error)[:200], fix=fix) from error
+    if is_array(rows):
+        return _of_numbers(rows, where)
     raise wrong("not a table", where=where, expected=_EXPECTED, found=type(rows).__name__)
 
 
@@ -71,12 +70,18 @@ def is_array(rows: Any) -> bool:
     return hasattr(rows, "__array__") and not isinstance(rows, tables)
 
 
-def _of_numbers(rows: NDArray[Any], where: str) -> pl.DataFrame:
+def _of_numbers(matrix: Any, where: str) -> pl.DataFrame:
     """Columns x0, x1 …; NaN is null.
 
     Raises:
         UserError: it is not (R, C) real numbers.
     """
+    try:
+        rows = np.asarray(matrix)
+        rows = rows if rows.dtype.kind in "iuc" else rows.astype(np.float64)  # exact ids
+    except (TypeError, ValueError, RuntimeError) as error:  # texts; a tensor with a gradient
+        expected, found = "numbers (R, C)", str(error)[:200]
+        raise wrong("not a table", where=where, expected=expected, found=found) from error
     if np.iscomplexobj(rows):
         raise wrong("Complex data not supported", where=where, expected="numbers (R, C)")
     if rows.ndim != 2:
@@ -85,8 +90,7 @@ def _of_numbers(rows: NDArray[Any], where: str) -> pl.DataFrame:
     if not rows.shape[1]:
         shape = f"0 feature(s) (shape={rows.shape}) while a minimum of 1 is required."
         raise wrong("no columns", where=where, found=shape)
-    kept = rows.dtype.newbyteorder("=") if rows.dtype.kind in "iu" else np.float64  # exact ids
-    numbers = np.ascontiguousarray(rows, kept)
+    numbers = np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
     names = [f"x{index}" for index in range(rows.shape[1])]
     return pl.DataFrame(numbers, schema=names, orient="row", nan_to_null=True)
 

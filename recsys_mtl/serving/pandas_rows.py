@@ -157,19 +157,31 @@ def _plain(value: Any) -> Any:
 def _alike(values: list[Any]) -> list[Any]:
     """Values of one type: where types are mixed, the text that each is as a category.
 
-    Numbers stay numbers, but for integers that no int64 or float can hold.
+    Whole numbers next to others are floats too, unless one is too large for it; integers that no
+    type holds together are texts.
     """
-    values = [str(value) if is_too_long(value) else value for value in values]
     kinds = {type(value) for value in values if value is not None}
-    if len(kinds) <= 1:
-        return values
     if kinds == {int, float} and all(abs(v) <= _EXACT for v in values if isinstance(v, int)):
         return [None if value is None else float(value) for value in values]
+    if len(kinds) <= 1 and not _overflow(values):
+        return values
+    values = [str(value) if is_too_long(value) else value for value in values]
     texts: list[Any] = [None] * len(values)
-    for kind in kinds:
+    for kind in {type(value) for value in values if value is not None}:
         indices = [index for index, value in enumerate(values) if type(value) is kind]
         for index, text in zip(
             indices, canonical(pl.Series([values[p] for p in indices])), strict=True
         ):
             texts[index] = text
     return texts
+
+
+def _overflow(values: list[Any]) -> bool:
+    """Whether they are integers that polars cannot hold in one type."""
+    if not any(map(is_too_long, values)):
+        return False
+    try:
+        pl.Series(values)
+    except (OverflowError, TypeError):
+        return True
+    return False

@@ -258,6 +258,12 @@ ZONED = [datetime(2024, 1, 3, hour, 30, tzinfo=UTC) for hour in (4, 5, 22, 23)]
         ("ts between 2024-01-03T05:00:00Z and 2024-01-03T23:00:00+00:00", [0, 1, 1, 0]),
         ("ts >= 2024-01-04", [0, 0, 0, 1]),  # midnight of the column's own zone
         ("ts == `elsewhere`", [1, 1, 1, 1]),
+        ("ts >= `wall`", [1, 1, 1, 1]),  # texts, as one column has no zone
+        ("ts >= `day`", [1, 1, 1, 1]),
+        ("ts == `local`", [1, 1, 1, 1]),
+        ("text != 'abc+00:00'", [1, 1, 1, 1]),
+        ("text in ('2024-01-03T05:30Z', '1.5')", [0, 1, 0, 0]),
+        ("number in ('2024-01-03T05:30Z', '1.5')", [0, 0, 1, 0]),
         ("text >= 2024-01-03T05:30:00Z", [0, 1, 1, 1]),
     ],
 )
@@ -268,6 +274,11 @@ def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) ->
             "ts": utc.dt.convert_time_zone("Europe/Berlin"),
             "elsewhere": utc.dt.convert_time_zone("America/New_York"),
             "text": [m.astimezone(timezone(timedelta(hours=2))).isoformat() for m in ZONED],
+            "number": ["1.50", "NaN", "1.5", ""],
         }
+    ).with_columns(
+        wall=pl.col("ts").dt.replace_time_zone(None),
+        day=pl.col("ts").dt.date(),
+        local=pl.col("ts").cast(pl.String),
     )
     assert parse(text, "here").mask(frame).to_list() == [bool(one) for one in expected]

@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +18,7 @@ from data_synth import Plan, load_plan, synthesize
 from data_synth.block import ROWS
 from data_synth.load import dump_plan
 from recsys_mtl.errors import UserError
+from recsys_mtl.folder_lock import locked
 from tests.marks import slow_except
 from tests.waiting import has_ended, wait_for
 
@@ -192,6 +195,28 @@ def test_a_second_call_for_the_same_folder_is_refused(
     synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1, chunk_rows=ROWS, progress=again)
     assert refused
     assert content(tmp_path) == content(complete)
+
+
+def test_what_another_call_finishes_meanwhile_stays(
+    tmp_path: Path, plan_of: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the folder and the lock."""
+    other = partial(synthesize, plan_of("small", "seed=1"), tmp_path, rows=COUNT, processes=1)
+
+    @contextmanager
+    def late(folder: Path) -> Iterator[None]:
+        monkeypatch.undo()
+        other()
+        with locked(folder):
+            yield
+
+    monkeypatch.setattr("data_synth.write.locked", late)
+    with pytest.raises(UserError, match="a data set of another plan"):
+        synthesize(plan_of("small"), tmp_path, rows=COUNT, processes=1)
+    shutil.rmtree(tmp_path / "_work")
+    before = content(tmp_path)
+    other()
+    assert content(tmp_path) == before
 
 
 def test_a_kill_before_the_note_was_written(

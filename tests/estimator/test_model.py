@@ -84,9 +84,11 @@ def test_an_unfitted_model() -> None:
         ({"tasks": ["clik"]}, "no such column; found clik -> did you mean 'click'"),
         (
             {"tasks": {"click": "binray"}},
-            "unknown kind; found .* did you mean .binary",
+            "^MultiTaskModel: tasks.click.kind: unknown choice; .* did you mean 'binary'",
         ),
-        ({"tasks": {"click": None}}, "tasks.click: no section; expected a kind, or a dict"),
+        ({"tasks": {"click": None}}, "^MultiTaskModel: tasks.click: wrong type; expected"),
+        ({"tasks": {"click": {"kind": ["binary"]}}}, "^MultiTaskModel: tasks.click.kind: "),
+        ({"tasks": TASKS, "settings": {3: {}}}, "unknown section; found 3"),
         ({"tasks": 5}, "no tasks; expected tasks="),
         ({"tasks": ["click"], "features": 5}, "features: no columns; expected columns, or"),
         ({"tasks": TASKS, "settings": ["a"]}, "settings: no sections; expected settings="),
@@ -249,6 +251,8 @@ def test_drafted_with_weights_and_unlabelled_rows(rows: pl.DataFrame) -> None:
     labels = pd.Series([pd.NA, *click[1:]], dtype="Int64")
     labelled = model.evaluate(chosen, labels).tasks["click"].labelled
     assert labelled == rows["click"][1:].count()
+    with pytest.raises(UserError, match="two weights; found sample_weight and the column 'sample_"):
+        model.evaluate(chosen.assign(sample_weight=1.0), labels, sample_weight=weights)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -50,6 +51,17 @@ def test_the_example_is_answered(several: LoadedModel) -> None:
 def test_whole_numbers_and_others_go_together(several: LoadedModel, count: int) -> None:
     """JSON writes 1.0 as 1; many rows become a column."""
     rows = [{"age": 1, "visits": 1}, {"age": "?", "visits": 2.5}]
+    assert_alike(several, rows, count)
+
+
+@pytest.mark.parametrize("large", [2**60, 2**64 - 1, 10**30])
+@pytest.mark.parametrize("count", [1, 40])
+def test_large_numbers_are_numbers(several: LoadedModel, count: int, large: int) -> None:
+    assert_alike(several, [{"age": 1, "visits": large}, {"age": 2, "visits": 7}], count)
+
+
+def assert_alike(several: LoadedModel, rows: list[dict[str, Any]], count: int) -> None:
+    """Each row has the score that it has alone."""
     (answer,) = several.answers([rows * count])
     assert isinstance(answer, bytes)
     alone = [json.loads(one)[0]["click"] for one in several.answers([[row] for row in rows])]  # type: ignore[arg-type]
