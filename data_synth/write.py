@@ -41,6 +41,8 @@ _KINDS = ("rows", "truth")
 _WORK, _NOTE, _TRUTH = "_work", "job.json", "truth.json"
 _ROW_BYTES = 20  # on disk, at least
 _IDENTITY = ("format", "plan", "rows")
+_Job = dict[str, Any]
+_Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def synthesize(
     rows: int,
     processes: int | None = None,
     chunk_rows: int = CHUNK_ROWS,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: _Progress = lambda rows: None,
 ) -> None:
     """Fill the folder `out`, or resume filling it.
 
@@ -78,13 +80,8 @@ def synthesize(
             little space.
     """
     _require_space(out, rows)
-    blocks = max(1, -(-chunk_rows // ROWS))
-    job = {
-        "format": FORMAT,
-        "plan": plan_hash(plan),
-        "rows": rows,
-        "chunk_rows": blocks * ROWS,
-    }
+    size = max(1, -(-chunk_rows // ROWS)) * ROWS
+    job = {"format": FORMAT, "plan": plan_hash(plan), "rows": rows, "chunk_rows": size}
     if not _is_finished(out, job):
         with locked(out / _WORK), threadpool_limits(1):
             if not _is_finished(out, job):  # by another call, before the lock
@@ -93,13 +90,7 @@ def synthesize(
     progress(rows)
 
 
-def _fill(
-    plan: Plan,
-    out: Location,
-    job: dict[str, Any],
-    processes: int,
-    progress: Callable[[int], None],
-) -> None:
+def _fill(plan: Plan, out: Location, job: _Job, processes: int, progress: _Progress) -> None:
     """Write all that is missing; the truth comes last."""
     _begin(out, job)
     rows, step = job["rows"], job["chunk_rows"]
@@ -129,7 +120,7 @@ def _require_space(out: Location, rows: int) -> None:
         )
 
 
-def _is_finished(out: Location, job: dict[str, Any]) -> bool:
+def _is_finished(out: Location, job: _Job) -> bool:
     """Whether the job's data are there; anything but its data, or none, is an error."""
     note, truth = out / _WORK / _NOTE, out / _TRUTH
     if truth.is_file() and not note.exists():
@@ -145,7 +136,7 @@ def _is_finished(out: Location, job: dict[str, Any]) -> bool:
     return False
 
 
-def _begin(out: Location, job: dict[str, Any]) -> None:
+def _begin(out: Location, job: _Job) -> None:
     """Claim the folder for the job; what a killed one left half written goes."""
     for kind in (*_KINDS, _WORK):
         for leftover in (out / kind).glob(f"**/*{TEMPORARY}*"):
@@ -157,9 +148,7 @@ def _is_empty(out: Location) -> bool:
     """Or not there; a call that was killed before it wrote its note has left no more than that."""
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     work = (out / _WORK).glob("**/*") if names == {_WORK} else ()
-    return names <= {_WORK} and all(
-        TEMPORARY in path.name or path.name in (LOCK, HOLDER) for path in work
-    )
+    return names <= {_WORK} and all(TEMPORARY in p.name or p.name in (LOCK, HOLDER) for p in work)
 
 
 def _finished(truth: Location) -> dict[str, object]:

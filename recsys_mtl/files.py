@@ -107,7 +107,14 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def is_left(temporary: Path) -> bool:
+def delete_left(folder: Path, pattern: str) -> None:
+    """Delete what killed processes of this machine left of files and folders of such names."""
+    for left in folder.glob(f"{pattern}{TEMPORARY}*"):
+        if _is_left(left):
+            _delete(left)
+
+
+def _is_left(temporary: Path) -> bool:
     """Whether its process was of this machine and is gone."""
     pid, _, others = temporary.name.rpartition(TEMPORARY)[2].partition("-")
     return pid.isdecimal() and others.startswith(_host()) and is_gone(int(pid))
@@ -121,9 +128,8 @@ def _host() -> str:
 def _temporary(path: Path, prefix: str) -> Iterator[Path]:
     """An unused name next to `path`; what exists under it afterwards is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f"{prefix}{glob.escape(path.name)}{TEMPORARY}*") if prefix else ():
-        if is_left(left):
-            _delete(left)
+    if prefix:
+        delete_left(path.parent, f"{prefix}{glob.escape(path.name)}")
     unused = f"{os.getpid()}-{_host()}{os.urandom(4).hex()}"
     temporary = path.with_name(f"{prefix}{path.name}{TEMPORARY}{unused}")
     try:

@@ -181,13 +181,18 @@ def _features(
     features = [features] if isinstance(features, str) else features
     if not isinstance(features, Iterable | None):
         expected = "columns, or features={'age': 'numeric', …}"
-        where, found = f"{WHERE}: features", type(features).__name__
-        raise wrong("no columns", where=where, expected=expected, found=found)
+        found = type(features).__name__
+        raise wrong("no columns", where=f"{WHERE}: features", expected=expected, found=found)
     labels = labels_of(tasks)
     for name in labels.values():
         _require(name, rows, f"{WHERE}: tasks")
     # Other labels are no features either, and a draft knows nothing of them
-    kinds = {n: s.get("kind") if isinstance(s, Mapping) else None for n, s in chosen.items()}
+    kinds = {
+        name: section.get("kind")
+        if isinstance(section, Mapping)
+        else getattr(section, "kind", None)
+        for name, section in chosen.items()
+    }
     if not all(kind in [*KINDS] for kind in kinds.values()):
         return _sections(as_numbers(["x0"]))  # the config says what is wrong with the tasks
     known = [c for name, c in labels.items() if kinds[name] in _DRAFTED]

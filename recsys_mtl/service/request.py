@@ -42,14 +42,14 @@ class Column:
         numbers: whether its values, or the entries of its lists, are numbers; else categories.
         is_list: whether it holds lists, which may be absent.
         separator: splits text into such a list; empty: lists alone.
-        shown: the example of an entry; a number also where one feature of several reads numbers.
+        shared: whether its categories are read as numbers too, by another feature.
     """
 
     name: str
     numbers: bool = False
     is_list: bool = False
     separator: str = ""
-    shown: float | str = "a"
+    shared: bool = False
 
     @property
     def expected(self) -> str:
@@ -73,7 +73,8 @@ class Column:
     @property
     def example(self) -> Any:
         """A value that is right."""
-        return [self.shown] if self.is_list else self.shown
+        entry: Any = 1.5 if self.numbers or self.shared else "a"
+        return [entry] if self.is_list else entry
 
 
 def columns_of(predictor: Predictor) -> tuple[Column, ...]:
@@ -85,8 +86,8 @@ def columns_of(predictor: Predictor) -> tuple[Column, ...]:
         separators = {getattr(feature, "separator", None) or "" for feature in own}
         separator = separators.pop() if len(separators) == 1 else ""
         numbers, is_list = entry == pl.Float64, isinstance(dtype, pl.List)
-        read = numbers or any(f.reads == "numbers" and not f.derived for f in own)
-        columns.append(Column(name, numbers, is_list, separator, 1.5 if read else "a"))
+        shared = not numbers and any(f.reads == "numbers" and not f.derived for f in own)
+        columns.append(Column(name, numbers, is_list, separator, shared))
     return tuple(columns)
 
 

@@ -192,15 +192,15 @@ def with_weight(rows: pl.DataFrame, weight: Any, name: str) -> pl.DataFrame:
     Raises:
         UserError: there are not as many weights as rows, or all are zero.
     """
+    where, expected = "sample_weight", f"{rows.height} numbers"
     try:
         values = np.ones(rows.height) if weight is None else np.asarray(weight, np.float64)
     except (TypeError, ValueError) as error:
-        expected, found = f"{rows.height} numbers", str(error)[:200]
-        raise wrong("row weights", where="sample_weight", expected=expected, found=found) from error
+        found = str(error)[:200]
+        raise wrong("row weights", where=where, expected=expected, found=found) from error
     if values.shape != (rows.height,):
-        expected, found = f"{rows.height} numbers", f"shape {values.shape}"
-        raise wrong("row weights", where="sample_weight", expected=expected, found=found)
+        raise wrong("row weights", where=where, expected=expected, found=f"shape {values.shape}")
     if len(values) and not values.any():
         fix = "leave it out, or give rows that count a weight above zero"
-        raise wrong("every weight is zero", where="sample_weight", fix=fix)
+        raise wrong("every weight is zero", where=where, fix=fix)
     return rows.with_columns(pl.Series(name, values))

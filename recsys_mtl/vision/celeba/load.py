@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recsys_mtl.data.splits import SPLITS, SplitName
 from recsys_mtl.errors import wrong
-from recsys_mtl.files import TEMPORARY, is_left
+from recsys_mtl.files import delete_left
 from recsys_mtl.vision.celeba.cache import DecodePlan, Pixels, build, cached
 from recsys_mtl.vision.celeba.decode import ImageGeometry
 from recsys_mtl.vision.celeba.layout import find_images
@@ -127,10 +127,8 @@ def prepare_cache(folder: Path, plans: Sequence[DecodePlan]) -> None:
             fix="name a folder that can be written to as the cache",
         ) from error
     for plan in plans:
-        for path in folder.glob(f"{plan.array.stem}.*{TEMPORARY}*"):
-            if is_left(path):
-                with suppress(OSError):
-                    path.unlink()
+        with suppress(OSError):
+            delete_left(folder, f"{plan.array.stem}.*")
     needed = sum(math.prod(plan.shape) for plan in plans) + _SPARE
     free = shutil.disk_usage(folder).free
     if free < needed:
