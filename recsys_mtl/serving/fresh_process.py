@@ -29,10 +29,10 @@ class OnlyLaterPaths(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The package's spec from a later path; other modules are left to other finders."""
-        if name != PACKAGE:
+        """A module of the package from a later path; others are left to other finders."""
+        if name.partition(".")[0] != PACKAGE:
             return None
-        later = [folder for folder in sys.path if folder not in self._before]
+        later = path or [folder for folder in sys.path if folder not in self._before]
         spec = PathFinder.find_spec(name, later)
         if spec is None:
             raise ModuleNotFoundError(f"No module named '{name}'", name=name)
@@ -55,7 +55,7 @@ def main(model_uri: str) -> None:
         raise RuntimeError(f"{PACKAGE} could be imported before the model was loaded")
     model = mlflow.pyfunc.load_model(model_uri)
     origin = Path(str(importlib.import_module(PACKAGE).__file__)).resolve()
-    if not (origin.parents[2] / "MLmodel").is_file():
+    if not any((folder / "MLmodel").is_file() for folder in origin.parents[2:4]):
         raise RuntimeError(f"{PACKAGE} was not imported from the model but from {origin}")
     rows = pl.read_parquet("rows.parquet").to_pandas()
     pl.from_pandas(model.predict(rows)).write_parquet("predictions.parquet")

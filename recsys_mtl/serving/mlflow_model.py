@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +33,9 @@ from recsys_mtl.tracking.uri import redact
 log = logging.getLogger(__name__)
 Verify = Callable[[str, str, pl.DataFrame, pl.DataFrame], float]
 EXAMPLE_ROWS = 5
+PACKAGE_FILE = "recsys_mtl.zip"
+"""The package in the folder `code` of a logged model; `served_model` imports from it."""
+
 _LARGEST_DIFFERENCE = 1e-6
 _HERE = Path(__file__).parent
 _TIMEOUT_SECONDS = 600
@@ -67,8 +70,8 @@ def log_model(
     predictor.predict(example.head(EXAMPLE_ROWS))  # unpredictable rows must not be logged
     example = _portable(example[predictor.columns])
     with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / _HERE.parent.name
-        copy_package(package)
+        package = Path(folder) / PACKAGE_FILE
+        pack_package(package)
         model = PackagedModel(
             code=_HERE / "served_model.py",
             bundle=bundle,
@@ -86,16 +89,17 @@ def log_model(
         return run.model(name, model)
 
 
-def copy_package(to: Path) -> None:
-    """Copy the package as models carry it: Python files alone, of the packages up to this one."""
+def pack_package(to: Path) -> None:
+    """Write the package as models carry it: Python files alone, of the packages up to this one.
+
+    One file that Python imports from, as a store takes hundreds of files one after the other.
+    """
     package = _HERE.parent
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        above = _ABOVE if Path(folder) == package else frozenset()
-        others = {n for n in names if not (n.endswith(".py") or Path(folder, n).is_dir())}
-        return others | above | {"__pycache__"}
-
-    shutil.copytree(package, to, ignore=left_out)
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(package.rglob("*.py")):
+            if path.relative_to(package).parts[0] not in _ABOVE:
+                member = zipfile.ZipInfo(path.relative_to(package.parent).as_posix())
+                archive.writestr(member, path.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def signature(predictor: Predictor, example: pl.DataFrame) -> object:

@@ -5,12 +5,16 @@ MLflow runs this file to load the model; the package that it imports is logged w
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
+
+if (package := Path(__file__).parent / "code" / "recsys_mtl.zip").exists():
+    sys.path.insert(0, str(package))
 
 from recsys_mtl.data.few_rows import FEW_ROWS
 from recsys_mtl.errors import UserError

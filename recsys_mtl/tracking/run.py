@@ -21,7 +21,7 @@ class PackagedModel:
     Attributes:
         code: the file that defines the pyfunc and calls `mlflow.models.set_model`.
         bundle: folder of the weights; the pyfunc's artifact `bundle`.
-        package: folder of the Python package that `code` imports.
+        package: zip file of the Python package that `code` imports.
         signature: an `mlflow.models.ModelSignature`.
         example: a few raw rows, a pandas DataFrame.
         requirements: pinned requirements of inference.

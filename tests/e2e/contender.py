@@ -23,7 +23,7 @@ locked = promote.locked
 report = RunCheckpoints._report
 epochs: set[int] = set()
 train.prove_model = lambda *_, **__: 0.0  # a process of half a minute
-mlflow_model.copy_package = lambda to: to.mkdir()
+mlflow_model.pack_package = lambda to: to.touch()
 
 
 def say(**values: Any) -> None:

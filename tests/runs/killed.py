@@ -8,6 +8,7 @@ them; the one of `rank` is killed, by `signal`, and `status` is that of each.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -20,12 +21,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mlflow  # noqa: F401  # now, so that a fork has it
-import torchrec  # noqa: F401
-
 from recsys_mtl.cli.main import main
 from recsys_mtl.runs import train
 
+IMPORTED = (
+    "git",
+    "mlflow.pyfunc.scoring_server",
+    "mlflow.store.tracking.sqlalchemy_workspace_store",
+    "recsys_mtl.tracking.mlflow_run",
+    "recsys_mtl.tracking.plots",
+    "sklearn.linear_model",
+    "sklearn.tree",
+    "torchjd.aggregation",
+    "torchrec",
+)
+"""What a training imports late: here before the forks, so that each has it."""
 MODIFIERS = ((Path, "rename"), (Path, "unlink"), (Path, "mkdir"), (os, "replace"))
 
 
@@ -108,6 +118,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    for module in IMPORTED:
+        importlib.import_module(module)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
         sys.stdout.flush()
