@@ -47,8 +47,8 @@ class NumberBins:
         # an edge is a value that occurs: a number between two would not survive float32
         quantiles = np.quantile(sample, _INNER_QUANTILES, method="inverted_cdf")
         edges, uses = np.unique(quantiles, return_counts=True)
-        next_values = np.nextafter(edges[uses > 1], np.float32(np.inf))
-        return cls(tuple(np.union1d(edges, next_values).tolist()))
+        repeated = edges[(uses > 1) & (edges < np.finfo(np.float32).max)]
+        return cls(tuple(np.union1d(edges, np.nextafter(repeated, np.float32(np.inf))).tolist()))
 
     @property
     def cells(self) -> list[str]:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from recsys_mtl.errors import wrong
 
+ZONE = r"(?:Z|UTC|[+-]\d\d(?::?\d\d)?)"
+"""The zone at the end of an ISO time, in any spelling."""
 _DIGITS = re.compile(r"(\d+)")
 _WHOLE = r"^(-?\d+)\.0+$"
 _TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}

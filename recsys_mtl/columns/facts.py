@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical, stripped
+from recsys_mtl.columns.canonical import ZONE, canonical, stripped
 from recsys_mtl.columns.numbers import NULL_NUMBERS, Floats, parse_numbers
 
 Form = Literal["numbers", "booleans", "texts", "dates", "lists", "other"]
@@ -30,7 +30,7 @@ _IDS = frozenset({
 CODE = r"^[+-]?0\d|^[+-]?\d{16,}$"
 """Texts of digits that are no number: leading zeros, or more digits than a float64 holds."""
 _EXACT = 2.0**53  # integers below are all float64
-_ISO = r"^\s*\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d:?\d\d))?)?\s*$"
+_ISO = rf"^\s*\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?{ZONE})?)?\s*$"
 _FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
@@ -239,7 +239,7 @@ def _of_texts(values: pl.Series, complete: bool, *, csv: bool) -> ColumnFacts:
 
 def _times(texts: pl.Series) -> pl.Series:
     """ISO texts as times without a zone."""
-    plain = texts.str.replace("T", " ").str.replace(r"(\d\d:\d\d.*?) ?(?:Z|[+-]\d\d:?\d\d)$", "$1")
+    plain = texts.str.replace(r"^(\S{10})T", "${1} ").str.replace(rf"(\d\d:\d\d.*?) ?{ZONE}$", "$1")
     column = pl.col(texts.name)
     read = [column.str.to_datetime(f, strict=False, time_unit="us") for f in _FORMATS[:2]]
     dated = column.str.to_date(_FORMATS[2], strict=False).cast(pl.Datetime("us"))

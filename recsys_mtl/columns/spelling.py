@@ -14,14 +14,14 @@ from decimal import Decimal
 import numpy as np
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical, canonical_texts, stripped
+from recsys_mtl.columns.canonical import ZONE, canonical, canonical_texts, stripped
 
 _PLAIN = r"-?(?:0|[1-9]\d*)"
 _EXPONENT = r"[eE](?:[+-]\d{1,4}|0|[1-9]\d{0,3})"
 _DECIMAL = rf"^(?:{_PLAIN}(?:\.\d+)?|-?\.\d+)(?:{_EXPONENT})?$"
 _TIME = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?"
-_ZONE = r" ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?)"
-_MOMENT, _ZONED = rf"{_TIME}(?:{_ZONE})?$", rf"{_TIME}{_ZONE}$"
+_MOMENT, _ZONED = rf"{_TIME}(?: ?{ZONE})?$", rf"{_TIME} ?{ZONE}$"
+_TO_THE_MINUTE = rf"^(\d{{4}}-\d\d-\d\d)[T ](\d\d:\d\d)( ?{ZONE})?$"
 _SPELT_MOMENT = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{0,5}[1-9])?(?:\+00:00)?$"
 _TIME_OF_DAY = r"^\d\d:\d\d:\d\d\.\d+$"
 _WORDS = {"true": "1", "false": "0", "-0": "0", "Infinity": "inf", "-Infinity": "-inf"}
@@ -50,6 +50,16 @@ def one_spelling(texts: pl.Series) -> pl.Series:
 def has_zone(text: str) -> bool:
     """Whether a canonical text is a moment with a zone."""
     return re.match(_ZONED, text) is not None
+
+
+def is_moment(text: str) -> bool:
+    """Whether a canonical text is a moment."""
+    return re.match(_MOMENT, text) is not None
+
+
+def with_seconds(texts: pl.Series) -> pl.Series:
+    """Texts, moments to the minute as canonical ones."""
+    return texts.str.replace(_TO_THE_MINUTE, "${1} ${2}:00${3}").str.replace(r" 00:00:00$", "")
 
 
 def in_utc(texts: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
-from recsys_mtl.columns.canonical import canonical, factorize, require_category
+from recsys_mtl.columns.canonical import ZONE, canonical, factorize, require_category
 from recsys_mtl.columns.hashing import uniform
 from recsys_mtl.config.data import (
     FileSplitConfig,
@@ -34,7 +34,7 @@ QUANTILE_ROWS = 2_000_000
 _COUNTED_ROWS = 1_000_000  # at a time
 _WHERE = "data.split"
 _DAY = 86_400_000_000  # microseconds
-_ZONED, _TIMED = "%Y-%m-%d %H:%M:%S%.f%#z", ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+_TIMED = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 
 
 @dataclass(frozen=True)
@@ -266,11 +266,15 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
 
 def _read_iso(text: pl.Series) -> pl.Series:
     """ISO 8601 dates and times (null where it is none) as UTC times without zone."""
-    plain = text.str.strip_chars().str.replace("T", " ").str.replace("Z$", "+0000")
-    zoned = pl.col("t").str.to_datetime(_ZONED, strict=False, time_unit="us", time_zone="UTC")
+    plain = text.str.strip_chars().str.replace(r"^(\S{10})T", "${1} ")
+    plain = plain.str.replace(f" ({ZONE})$", "${1}").str.replace("(?:Z|UTC)$", "+0000")
+    zoned = [
+        pl.col("t").str.to_datetime(f"{f}%#z", strict=False, time_unit="us", time_zone="UTC")
+        for f in _TIMED
+    ]
     timed = [pl.col("t").str.to_datetime(f, strict=False, time_unit="us") for f in _TIMED]
     dated = pl.col("t").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    read = pl.coalesce(dated, *timed, zoned.dt.replace_time_zone(None))
+    read = pl.coalesce(dated, *timed, *(z.dt.replace_time_zone(None) for z in zoned))
     return plain.alias("t").to_frame().select(read).to_series()
 
 

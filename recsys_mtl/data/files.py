@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Literal
@@ -74,6 +75,19 @@ def find_files(
     return tuple(_data_file(path, root, formats[path]) for path in ordered)
 
 
+def would_find(paths: str, file: Location, *, root: Location) -> bool:
+    """Whether `find_files` could find a file of that name, were it there."""
+    path = located(paths, root)
+    base = path if path.exists() else _fixed(paths, root)[0]
+    below = relative(file.resolve(), base.resolve())
+    if below is None or any(part.startswith(("_", ".")) for part in below.parts):
+        return False
+    patterns = (str(path), f"{path}/*")
+    return path == base or any(
+        fnmatchcase(str(base.joinpath(*below.parts)), pattern) for pattern in patterns
+    )
+
+
 def fingerprint(files: Iterable[DataFile]) -> str:
     """Hex SHA-256 over the names, sizes and content of the files.
 
@@ -120,19 +134,24 @@ def _expand(text: str, *, root: Location, fmt: str, where: str) -> list[Location
 
 def _glob(text: str, root: Location) -> list[Location]:
     """The visible files and folders that match a glob."""
+    base, names = _fixed(text, root)
+    if isinstance(base, RemotePath):
+        matches: list[Location] = [*base.glob("/".join(names))]
+    else:
+        pattern = Path(glob.escape(str(base)), *names)
+        matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
+    return [match for match in matches if _visible(match, base)]
+
+
+def _fixed(text: str, root: Location) -> tuple[Location, tuple[str, ...]]:
+    """The part of a path before the first glob, and the names from there on."""
     start = located(text, root)
     if isinstance(start, RemotePath):
         root, names = RemotePath(start.store), start.parts
     else:
         names = (start if is_uri(text) else Path(text).expanduser()).parts
     fixed = list(takewhile(lambda part: not glob.has_magic(part), names))
-    base = root.joinpath(*fixed)
-    if isinstance(base, RemotePath):
-        matches: list[Location] = [*base.glob("/".join(names[len(fixed) :]))]
-    else:
-        pattern = Path(glob.escape(str(root)), *names)
-        matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
-    return [match for match in matches if _visible(match, base)]
+    return root.joinpath(*fixed), names[len(fixed) :]
 
 
 def _files_of(path: Location, fmt: str) -> list[Location]:

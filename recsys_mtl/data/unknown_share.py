@@ -29,12 +29,9 @@ class UnknownShare:
     """
 
     def __init__(self, preprocessor: Preprocessor) -> None:
-        self._features = [
-            feature.name
-            for feature in preprocessor.features
-            if isinstance(feature, TableFeature)
-            and isinstance(feature.coder, Categories | IntegerIds)
-        ]
+        coders = {f.name: f.coder for f in preprocessor.features if isinstance(f, TableFeature)}
+        self._features = [f for f, c in coders.items() if isinstance(c, Categories | IntegerIds)]
+        self._ids = {f for f, c in coders.items() if isinstance(c, IntegerIds)}
         self._values, self._unknown = Counter[str](), Counter[str]()
 
     def see(self, split: SplitName, frame: pl.DataFrame, batch: Batch) -> None:
@@ -62,7 +59,9 @@ class UnknownShare:
             log.info("unknown ids in the validation rows: %s", _shown(few))
         if many:
             fix = "lower min_count, raise max_size, or take encoding: hash"
-            if rows > fit_rows:
+            if self._ids.issuperset(many):
+                fix = "raise rows, or take encoding: hash"
+            elif rows > fit_rows:
                 fix = f"count all {rows:,} training rows with storage: file, {fix}"
             log.warning("unknown ids in the validation rows: %s; %s", _shown(many), fix)
 

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 
 from recsys_mtl.columns.canonical import canonical, canonical_texts
-from recsys_mtl.columns.spelling import has_zone, in_utc
+from recsys_mtl.columns.spelling import has_zone, in_utc, is_moment, with_seconds
 from recsys_mtl.data.where_text import ColumnName, Predicate, Value, parse_parts
 from recsys_mtl.errors import UserError, did_you_mean, wrong
 
@@ -69,7 +69,15 @@ class Condition:
         """The comparison in SQL; what it reads of the frame is added to the views."""
         columns = [frame[column.name] for column in comparison.columns]
         zoned = len(columns) > 1 and all(getattr(c.dtype, "time_zone", None) for c in columns)
-        moments = zoned or any(map(has_zone, canonical_texts(v.text for v in comparison.values)))
+        given = canonical_texts(v.text for v in comparison.values)
+        moments = zoned or any(map(has_zone, given))
+        timed = any(map(is_moment, given)) or any(c.dtype.is_temporal() for c in columns)
+
+        def texts(values: pl.Series) -> pl.Series:
+            plain = canonical(values).str.strip_chars()
+            plain = with_seconds(plain) if timed else plain
+            return in_utc(plain) if moments else plain
+
         if comparison.tests_null:
             numeric = False
             read = [c.fill_nan(None) if c.dtype.is_float() else c for c in columns]
@@ -77,7 +85,7 @@ class Condition:
             for values in columns:
                 self._require_single(values, comparison)
             numeric = _is_numeric(comparison, columns)
-            read = [_numbers(v) if numeric else _texts(v, moments=moments) for v in columns]
+            read = [_numbers(v) if numeric else texts(v) for v in columns]
         if comparison.calculates:
             read = [values.cast(pl.Float64) for values in read]
         dtype = read[0].dtype
@@ -89,8 +97,7 @@ class Condition:
             if isinstance(token, ColumnName):
                 return _view(next(names), views)
             if not numeric:
-                text = pl.Series(canonical_texts([token.text]))
-                return _quoted(_texts(text, moments=moments)[0])
+                return _quoted(texts(pl.Series(canonical_texts([token.text])))[0])
             number = _number(token.text)
             if number is None:
                 raise self._no_number(token.text, columns[0], frame.columns)
@@ -179,11 +186,6 @@ def _numbers(values: pl.Series) -> pl.Series:
     if integers.null_count() == text.null_count():
         return integers
     return plain.cast(pl.Float64, strict=False).fill_nan(None)
-
-
-def _texts(values: pl.Series, *, moments: bool) -> pl.Series:
-    texts = canonical(values).str.strip_chars()
-    return in_utc(texts) if moments else texts
 
 
 def _number(text: str) -> float | int | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsys_mtl.columns.bins import Bins, NumberBins
 from recsys_mtl.columns.few import FewColumns
-from recsys_mtl.columns.numbers import Floats, Moments, read_known
+from recsys_mtl.columns.numbers import NULL_NUMBERS, Floats, Moments, parse_numbers, read_known
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.columns.spec import FeatureSpec, TableSpec
 from recsys_mtl.columns.transforms import signed_log1p, standardize
@@ -297,9 +297,14 @@ class SequenceNumbersFeature(Parallel, Feature):
         lists = lists_of(values, self.column, self.separator)
         lists = kept_newest(lists, self.max_length, self.newest)
         flat = lists.explode(empty_as_null=False, keep_nulls=False)
-        if flat.dtype in (pl.String, pl.Null):
-            flat = flat.cast(pl.Float64, strict=False)
         where = f"column '{self.column}' (values of its lists)"
+        if flat.dtype in (pl.String, pl.Null):
+            texts = flat.cast(pl.String)
+            flat, bad = parse_numbers(texts, NULL_NUMBERS)
+            if bad is not None:
+                raise wrong(
+                    "not a number", where=where, expected="a number", found=f"'{texts[bad]}'"
+                )
         return read_known(flat, [], where=where, rows=Rows(0, len(flat))), lengths_of(lists)
 
     def _scaled(self, numbers: Floats) -> Floats:

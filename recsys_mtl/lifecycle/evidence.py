@@ -196,7 +196,7 @@ def _scored(task: Labelled, name: str, gate: Gate) -> Labelled:
         names = [spec.name.replace("_at_k", "_at_K") for spec in section.of_lists]
         raise wrong(
             "no metric within lists" if not known else f"no metric of a {task.kind} task",
-            where=where, expected=", ".join([section.main, *names]), found=metric,
+            where=where, expected=", ".join([section.main, *names] if own else names), found=metric,
         )  # fmt: skip
     if has and task.groups is None:
         fix = "train it with evaluation.groups, the column whose equal values are a list"
@@ -205,7 +205,14 @@ def _scored(task: Labelled, name: str, gate: Gate) -> Labelled:
 
 
 def _segments(labelled: Mapping[str, Labelled], scores: Scores, keep: Ints) -> dict[str, Labelled]:
-    """Every task in every segment."""
+    """Every task in every segment.
+
+    Raises:
+        UserError: rows are in no segments.
+    """
+    if not scores.segments:
+        fix = "train it with evaluation.segments, the columns whose values are segments"
+        raise wrong("the challenger's rows are in no segments", where="gate: segments", fix=fix)
     return {
         f"{name} where {column} is {names[code]}": task.within(np.flatnonzero(codes[keep] == code))
         for column, (codes, names) in scores.segments.items()

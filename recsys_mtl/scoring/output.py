@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys_mtl.data.files import would_find
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import wrong
 from recsys_mtl.storage.location import Location, arrow_file, relative, same
@@ -44,8 +46,8 @@ def check_output(output: Location, rows_per_file: int | None) -> None:
         )
 
 
-def check_apart(output: Location, source: Source) -> None:
-    """Check that the output neither replaces the input nor lies among it.
+def check_apart(output: Location, source: Source, input: str) -> None:
+    """Check that the output neither replaces the input nor lies among it, now or later.
 
     Raises:
         UserError: it does.
@@ -58,6 +60,9 @@ def check_apart(output: Location, source: Source) -> None:
     if not one_file and any(relative(p.resolve(), output.resolve()) is not None for p in files):
         fix = "give another folder with --output"
         raise wrong("the output folder holds the input", where=str(output), fix=fix)
+    if would_find(input, output if one_file else output / "part.parquet", root=Path.cwd()):
+        fix = "give another place with --output, or a name that starts with _"
+        raise wrong("the output would be among the input", where=str(output), found=input, fix=fix)
 
 
 def check_replaced(output: Location, columns: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ averaging"); the exponential moving average, Tarvainen & Valpola (2017).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from recsys_mtl.training.state import StateOwner
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ class Average(StateOwner):
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the average into the network, and free the buffer."""
-        for own, weight in zip(self._average, self._weights(), strict=True):
-            weight.copy_(own)
+        """Put the average, if there is one, into the network, and free the buffer."""
+        if not self._count:
+            log.warning("training.averaging: no step counted, the weights are not averaged")
+        self._exchange()
         self._average, self._count = [], 0
 
     def tensors(self) -> dict[str, Tensor]:

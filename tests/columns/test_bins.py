@@ -41,6 +41,13 @@ def test_float32_keeps_its_bins(rng: np.random.Generator) -> None:
     assert bins.count(numbers.astype(np.float32)).tolist() == bins.count(numbers).tolist()
 
 
+def test_the_largest_number_may_be_frequent() -> None:
+    huge = float(np.finfo(np.float32).max)
+    bins = NumberBins.of([*range(60), *[huge] * 40])
+    assert np.isfinite(bins.edges).all()
+    assert bins.count([huge, 1e308, 7.0])[-2] == 2
+
+
 def test_null_and_huge_numbers_are_counted() -> None:
     bins = NumberBins.of(np.arange(20.0))
     counts = bins.count(np.array([np.nan, 1e300, -1e300]))

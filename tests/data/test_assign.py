@@ -200,6 +200,17 @@ def test_integers_beyond_floats_are_as_small_ones(tmp_path: Path, gap: int) -> N
     assert splits_of(tmp_path, small + 1_700_000_000_000_000_000, split) == expected
 
 
+@pytest.mark.parametrize("zone", ["Z", "+00", " UTC", "+0000", "+00:00", "", " +00"])
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"])
+def test_times_in_any_iso_spelling(tmp_path: Path, form: str, zone: str) -> None:
+    times = [datetime(2024, 1, 1, 0, 30) + timedelta(hours=7 * i) for i in range(60)]
+    texts = [f"{moment.strftime(form)}{zone}" for moment in times]
+    borders = datetime(2024, 1, 5, 10), datetime(2024, 1, 9, 23, 30)
+    split = time(valid_from="2024-01-05T10:00", test_from=f"2024-01-09 23:30{zone}")
+    expected = [sum(moment >= border for border in borders) for moment in times]
+    assert splits_of(tmp_path, texts, split) == expected
+
+
 def test_the_bounds_are_plain_numbers(tmp_path: Path) -> None:
     bounds = bounds_of(source_of(tmp_path, DAYS), time(gap=1.5))
     assert bounds.dates

@@ -265,6 +265,12 @@ ZONED = [datetime(2024, 1, 3, hour, 30, tzinfo=UTC) for hour in (4, 5, 22, 23)]
         ("text in ('2024-01-03T05:30Z', '1.5')", [0, 1, 0, 0]),
         ("number in ('2024-01-03T05:30Z', '1.5')", [0, 0, 1, 0]),
         ("text >= 2024-01-03T05:30:00Z", [0, 1, 1, 1]),
+        ("ts >= 2024-01-03T05:30Z", [0, 1, 1, 1]),
+        ("wall < 2024-01-03T06:30", [1, 0, 0, 0]),
+        ("wall between 2024-01-03T06:30 and 2024-01-03T23:30", [0, 1, 1, 0]),
+        ("wall >= 2024-01-04T00:00", [0, 0, 0, 1]),
+        ("minutes == 2024-01-03T06:30:00", [0, 1, 0, 0]),
+        ("minutes == `wall`", [1, 1, 1, 1]),
     ],
 )
 def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) -> None:
@@ -280,5 +286,6 @@ def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) ->
         wall=pl.col("ts").dt.replace_time_zone(None),
         day=pl.col("ts").dt.date(),
         local=pl.col("ts").cast(pl.String),
+        minutes=pl.col("ts").dt.strftime("%Y-%m-%d %H:%M"),
     )
     assert parse(text, "here").mask(frame).to_list() == [bool(one) for one in expected]

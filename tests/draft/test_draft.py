@@ -187,11 +187,13 @@ def test_a_date_splits_by_time_and_what_goes_with_it_is_left_out(tmp_path: Path)
     "values",
     [
         [f"{day}T10:00:00Z" for day in DAYS],
+        [f"{day} 10:00:00+02" for day in DAYS],
+        [f"{day}T10:00 UTC" for day in DAYS],
         [dt.datetime(2024, 1, 1) + dt.timedelta(hours=int(i)) for i in INDEX],
         1_650_812_741_436 + INDEX,
         20_240_101 + INDEX % 31,
     ],
-    ids=["ISO", "timestamp", "milliseconds", "yyyymmdd"],
+    ids=["ISO", "PostgreSQL", "minutes", "timestamp", "milliseconds", "yyyymmdd"],
 )
 def test_times_in_other_forms(tmp_path: Path, values: Any) -> None:
     loaded, _ = drafted(tmp_path, BASE | {"event_time": values})

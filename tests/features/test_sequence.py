@@ -102,6 +102,9 @@ def test_attributes_may_be_text_with_the_separator_of_the_sequence() -> None:
     features = sections(watched={"separator": "|", "attributes": attributes})
     made = Preprocessor.fit([text], features, {}, weight=None, default_dim=4)
     assert made.encode(text, labels=False)["watched.text"][0].tolist() == [3, 2, 1, 2, 0]
+    odd = text.with_columns(text=pl.Series(["3|2,5|1|2", "", "NA|1", None]))
+    with pytest.raises(UserError, match=r"'text' \(values of its lists\): not a number; .* '2,5'"):
+        made.encode(odd, labels=False)
 
 
 def test_it_is_stored_and_restored_exactly() -> None:

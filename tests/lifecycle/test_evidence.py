@@ -297,6 +297,10 @@ def test_a_task_is_judged_in_every_segment(world: World) -> None:
     failures = decide(gate(segments=0.01, worst=1.0, mean=-1.0), evidence).failures
     assert [line.partition(":")[0] for line in failures] == ["click where tab is feed"]
     assert not world.compare(champion, challenger).segments
+    with pytest.raises(
+        UserError, match=r"gate: segments: .* in no segments .*evaluation\.segments"
+    ):
+        world.compare(champion, replace(challenger, segments={}), segments=0.01)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,10 @@ def test_rows_have_numbers_and_there_may_be_none(trained: Any, tmp_path: Path) -
         ({"task": "click"}, "--task: which retrieval task?; expected one of: item; found click"),
         ({"id": "custmer"}, "--id: no column 'custmer'"),
         ({"output": "FOLDER"}, "the output folder holds the input"),
+        (
+            {"input": "FOLDER/*.parquet", "output": "FOLDER/v.parquet"},
+            "the output would be among the input",
+        ),
         ({"output": "FOLDER/rows.parquet"}, "cannot write the output folder; found a file"),
         ({"output": "FOLDER/other"}, "other/items.parquet: no embed wrote this file"),
     ],
@@ -78,8 +82,9 @@ def test_what_is_refused(
     (tmp_path / "other").mkdir()
     pl.DataFrame({"id": [1]}).write_parquet(tmp_path / "other" / "items.parquet")
     output = changes.pop("output", "FOLDER/v").replace("FOLDER", str(tmp_path))
+    read = changes.pop("input", str(rows)).replace("FOLDER", str(tmp_path))
     with pytest.raises(UserError) as refused:
-        embed(find_model(toy.run), input=str(rows), output=output, **changes)
+        embed(find_model(toy.run), input=read, output=output, **changes)
     assert message in str(refused.value)
     assert not (tmp_path / "v").exists()
     if output.endswith("other"):

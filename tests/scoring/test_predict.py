@@ -250,6 +250,38 @@ def test_the_output_is_not_among_the_input(trained: Trained, tmp_path: Path) -> 
     assert names(tmp_path) == ["rows.parquet"]
 
 
+@pytest.mark.parametrize(
+    ("input", "output", "refused"),
+    [
+        ("in", "in/out", True),
+        ("in", "in/out.parquet", True),
+        ("in/*", "in/out", True),
+        ("in/*.parquet", "in/out.parquet", True),
+        ("i*", "in/deep/out", True),
+        ("in", "in/_out", False),
+        ("in/r*.parquet", "in/out", False),
+        ("in/rows.parquet", "in/out.parquet", False),
+        ("in", "in2", False),
+    ],
+)
+def test_the_output_will_not_be_among_the_input(
+    trained: Trained, tmp_path: Path, input: str, output: str, refused: bool
+) -> None:
+    (tmp_path / "in").mkdir()
+    trained[0].rows().write_parquet(tmp_path / "in" / "rows.parquet")
+
+    def go() -> object:
+        return predict(trained[0].run, input=str(tmp_path / input), output=tmp_path / output)
+
+    if refused:
+        with pytest.raises(UserError, match="the output would be among the input"):
+            go()
+        assert [path.name for path in tmp_path.rglob("*")] == ["in", "rows.parquet"]
+    else:
+        go()
+        go()
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_input(trained: Trained, tmp_path: Path) -> None:
     toy, _ = trained

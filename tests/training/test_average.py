@@ -102,6 +102,15 @@ def test_the_mean_counts_from_its_start(train: Any) -> None:
     assert_close(validated[1], steps[5])
 
 
+def test_a_training_that_ends_before_the_mean_starts_keeps_its_weights(
+    train: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    steps, validated, last = train({"name": "swa", "start": 0.99})
+    assert_close(last, steps[-1])
+    assert_close(validated[-1], steps[-1])
+    assert "no step counted, the weights are not averaged" in caplog.text
+
+
 @pytest.mark.parametrize("averaging", ["ema", "swa"])
 def test_the_training_itself_is_the_same(train: Any, averaging: str) -> None:
     steps, _, last = train(averaging)
