@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data_synth.targets import Complement, Task
 from recsys_mtl.config.section import Fraction, Name, NonNegative, Section
@@ -96,7 +96,9 @@ class Features(Section):
         [1000, 100_000], description="ids of each item column; items act on the scores themselves"
     )
     lists: list[Ids] = Field([500], description="ids of each list-valued column")
-    list_length: PositiveFloat = Field(4.0, description="mean length of a list")
+    list_length: Annotated[float, Field(gt=0.0, le=1000.0)] = Field(
+        4.0, description="mean length of a list"
+    )
     zipf: Annotated[float, Field(ge=0.0, le=2.0)] = Field(
         1.1, description="exponent of the ids' use: id of rank r is used about r^-zipf"
     )

@@ -12,8 +12,8 @@ click-only arm on the same seeds, with 95 % intervals by Student's t. `OUT/resul
 
 from __future__ import annotations
 
-import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -31,15 +31,16 @@ from data_synth.write import synthesize
 from recsys_mtl.cli.script import run_script
 from recsys_mtl.config import Config, config_from_yaml
 from recsys_mtl.data.prepare import Prepared, prepare
-from recsys_mtl.files import atomic_write
 from recsys_mtl.metrics.differences import difference
 from recsys_mtl.reports.cells import with_interval
+from recsys_mtl.reports.output import envelope, prepare_out, write_result
 from recsys_mtl.reports.page import Page, Table
 from recsys_mtl.runs.reachable import row_ids
 from recsys_mtl.training.evaluate import conditional_probability
 from recsys_mtl.wiring.trainer import fit_and_test
 
 Floats = NDArray[np.floating[Any]]
+JOB = "entire_space"
 CLICK_ONLY = "click only"
 ARMS = {
     CLICK_ONLY: ("entire_space=false",),
@@ -72,14 +73,15 @@ def entire_space(
     set: Annotated[
         list[str] | None, typer.Option(help="K=V of the config of every arm; repeat")
     ] = None,
-    out: Annotated[Path, typer.Option(help="folder of the result")] = Path("entire_space"),
+    out: Annotated[Path, typer.Option(help="folder of the result")] = Path(JOB),
 ) -> None:
     """Train every arm on biased rows; print its errors and the differences to click-only ones."""
+    started, folder = datetime.now(UTC), prepare_out(out, JOB)
     found: dict[str, list[dict[str, dict[str, float]]]] = {}
     for seed in range(seeds):
         for value in bias or [0.0, 0.8]:
             found.setdefault(f"{value:g}", []).append(measured(value, seed, rows, set or []))
-            atomic_write(out / "result.json", json.dumps(found, indent=1) + "\n")
+            write_result(folder, envelope(JOB, started=started) | {"measures": found})
     for planted, pairs in found.items():
         Page(f"Planted bias {planted}, {seeds} seeds", [means(pairs), differences(pairs)]).show()
 

@@ -19,6 +19,7 @@ drifted, whatever the gate said; 130 interrupted.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from datetime import date
 from pathlib import Path
@@ -29,6 +30,8 @@ import typer
 from recsys_mtl.cli.script import Steps, run_script
 from recsys_mtl.cli.status import DONE, REJECTED
 from recsys_mtl.config import Config, config_hash, load_config
+from recsys_mtl.data.files import find_files
+from recsys_mtl.errors import relocated, wrong
 from recsys_mtl.lifecycle.gate import Gate, load_gate
 from recsys_mtl.lifecycle.promote import Request, promote
 from recsys_mtl.lifecycle.register import register
@@ -39,6 +42,7 @@ from recsys_mtl.scoring.model import find_model
 from recsys_mtl.scoring.predict import predict
 from recsys_mtl.tracking.mlflow_store import may_exist
 from recsys_mtl.tracking.registry import CHAMPION, Registry
+from recsys_mtl.tracking.version import require_name
 
 DRIFTED = 4
 
@@ -65,6 +69,7 @@ def nightly(
     steps = Steps(folder, asked)
 
     def trained() -> dict[str, Any]:
+        _check(loaded, model, {"--rows": rows, "--labelled": labelled}, drift)
         words = [*(chosen or ()), *(_from_champion(loaded.tracking.uri, model) if warm else ())]
         return _train(load_config(config, words), folder / "run")
 
@@ -78,6 +83,19 @@ def nightly(
     if scored["drifted"]:
         return DRIFTED
     return DONE if promoted["passed"] else REJECTED
+
+
+def _check(config: Config, model: str, read: dict[str, str | None], drift: float) -> None:
+    """What a later step would refuse, before the training."""
+    with relocated(lambda _: "--model"):
+        require_name(model)
+    if not math.isfinite(drift):
+        raise wrong("no PSI", where="--drift", expected="a finite number", found=f"{drift}")
+    if not config.tracking.enabled:
+        raise wrong("a night's training is registered", where="tracking.enabled", expected="true")
+    for option, path in read.items():
+        if path is not None:
+            find_files(path, root=Path.cwd(), fmt="auto", where=option)
 
 
 def _from_champion(uri: str | None, model: str) -> list[str]:

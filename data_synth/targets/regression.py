@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.special import ndtr
 
 from data_synth.grid import FINE, Grid
@@ -16,6 +16,7 @@ from data_synth.targets.base import Array, Open, Rng, Target, TaskBase, with_noi
 Distribution = Literal["normal", "lognormal", "unit"]
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(64)
 _NODE_WEIGHTS = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+_LARGEST_LOGARITHM = 20
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,24 @@ class RegressionTask(TaskBase):
         "normal", description="unit: the normal distribution function of a normal value"
     )
     r2: Open = Field(0.4, description="reachable share of variance, on the normal scale")
-    mean: float = Field(0.0, description="of the value (normal) or of its logarithm (lognormal)")
+    mean: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
+        0.0,
+        description="of the value (normal), of its logarithm (lognormal, at most 20) or before the "
+        "squash",
+    )
     spread: Annotated[float, Field(gt=0.0, le=5.0)] = Field(
         1.0, description="standard deviation of the value, of its logarithm, or before the squash"
     )
 
     target = RegressionTarget
+
+    @model_validator(mode="after")
+    def _is_a_float32(self) -> Self:
+        if self.distribution == "lognormal" and abs(self.mean) > _LARGEST_LOGARITHM:
+            raise ValueError(
+                f"mean of a lognormal is of its logarithm: at most {_LARGEST_LOGARITHM}"
+            )
+        return self
 
     def fit(self, counts: Array, rng: Rng) -> RegressionTarget:
         """Draws nothing."""

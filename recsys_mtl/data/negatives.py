@@ -30,14 +30,16 @@ class Negatives:
     weights: see `TaskLoss.keep`.
 
     Attributes:
-        rows: reads labels and weights; need not be fitted.
+        rows: reads its labels and weights; need not be fitted.
         task: whose negatives, a yes/no label.
+        column: of its labels in a batch.
         keep: share.
         seed: decides which.
     """
 
     rows: Preprocessor
     task: str
+    column: int
     keep: float
     seed: int
 
@@ -47,10 +49,13 @@ class Negatives:
         section = config.data.negatives
         if section is None:
             return None
-        rows = Preprocessor.unfitted(
-            {}, config.tasks, weight=config.data.weight, default_dim="auto"
-        )
-        return cls(rows, section.task, section.keep, config.seed)
+        before, name = set[str](), section.task
+        while parent := config.tasks[name].parent:
+            before.add(name := parent)
+        tasks = {n: t for n, t in config.tasks.items() if n in before | {section.task}}
+        rows = Preprocessor.unfitted({}, tasks, weight=config.data.weight, default_dim="auto")
+        column = list(config.tasks).index(section.task)
+        return cls(rows, section.task, column, section.keep, config.seed)
 
     @property
     def columns(self) -> list[str]:
@@ -66,7 +71,6 @@ class Negatives:
 
     def weighted(self, batch: Batch) -> Batch:
         """Kept rows with the weights that make up for those that are not."""
-        column = list(self.rows.labels).index(self.task)
-        negative = batch.labels[:, column] == 0
+        negative = batch.labels[:, self.column] == 0
         weights = torch.where(negative, batch.weights / self.keep, batch.weights)
         return replace(batch, weights=weights)

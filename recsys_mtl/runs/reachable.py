@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.config.metric import MetricSpec
+from recsys_mtl.config.tasks import TaskConfig
 from recsys_mtl.data.raw import RawRows
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.metrics import to_json as metrics_to_json
@@ -98,7 +99,8 @@ def true_target(
         task: which.
 
     Returns:
-        None where the truth of a task before it is not known.
+        None where the truth of the task or of one before it is not known, or is of another kind,
+        another event or other classes than the config says.
     """
     from data_synth.targets import BinaryTarget
     from data_synth.targets.binary import together
@@ -106,9 +108,9 @@ def true_target(
     columns, name = list[str](), task
     while (section := config.tasks.get(name)) is not None:
         columns.append(label_of(name, section))
+        if columns[-1] not in linear or not _drawn(section, truth.targets[columns[-1]]):
+            return None
         name = section.parent or ""
-    if not all(column in linear for column in columns):
-        return None
     targets = [truth.targets[column] for column in columns]
     if len(columns) == 1:
         return targets[0], linear[columns[0]]
@@ -116,6 +118,14 @@ def true_target(
     if len(binary) < len(targets):
         return None
     return together(binary, [linear[column] for column in columns])
+
+
+def _drawn(section: TaskConfig, target: Target) -> bool:
+    """Whether labels mean what the target draws."""
+    usual = {"1", "true"}.issuperset(getattr(section, "positives", ()))
+    classes = getattr(section, "classes", None)
+    same = classes is None or classes == getattr(target, "names", None)
+    return section.kind == target.kind and usual and same
 
 
 def truth_of(rows: RawRows) -> Truth | None:

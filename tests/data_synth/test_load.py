@@ -104,6 +104,11 @@ CASES: dict[str, tuple[list[str], str]] = {
         ["tasks.click.only_after=spend"],
         r"tasks\.click\.only_after: not another binary task; .*found spend",
     ),
+    "a logarithm": (
+        ["tasks.spend.distribution=lognormal", "tasks.spend.mean=1000"],
+        r"tasks\.spend: mean of a lognormal is of its logarithm: at most 20",
+    ),
+    "long lists": (["features.list_length=1e9"], r"features\.list_length: value out of range"),
     "no task": (["tasks={}"], r"tasks: value out of range; expected 1 or more"),
     "too few days": (["period.days=13"], r"period\.days: value out of range"),
     "too few ids": (

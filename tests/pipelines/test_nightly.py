@@ -101,13 +101,20 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 @pytest.fixture
-def night(tmp_path: Path, shared_toy: Any) -> Night:
+def night(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_toy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Night:
     """The program, in the test's folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("rows"))
+    Path("today").touch()
 
     def night(name: str = "one", *options: str) -> int:
         arguments = [
             *(str(shared_toy.folder / "toy.yaml"), "--model", "shop", "--rows", "today"),
-            *("--out", str(tmp_path), "--night", name, *options),
+            *("--set", "tracking.enabled=true", "--out", str(tmp_path), "--night", name, *options),
         ]
         return run_script(flow.nightly, arguments)
 
@@ -220,6 +227,30 @@ def test_a_mistake_is_one_line(
     assert capsys.readouterr().err == "error: tracking.uri: the server is away\n"
     assert night("two", "--set", "training.epoch=3") == 2
     assert "training.epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (("--rows", "nowhere"), "--rows: no such file or folder"),
+        (("--labelled", "nowhere"), "--labelled: no such file or folder"),
+        (("--model", "sh/op"), "--model: not a name for a registered model"),
+        (("--drift", "nan"), "--drift: no PSI"),
+        (("--set", "tracking.enabled=false"), "tracking.enabled: a night's training is registered"),
+    ],
+)
+def test_what_a_later_step_would_refuse_costs_no_training(
+    shop: Shop,
+    night: Night,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    line: str,
+) -> None:
+    assert night("one", *options) == 2
+    assert capsys.readouterr().err.startswith(f"error: {line}")
+    assert shop.calls == []
+    assert night() == 0
 
 
 def test_a_night_is_named_after_its_day(shop: Shop, night: Night, tmp_path: Path) -> None:

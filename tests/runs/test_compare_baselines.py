@@ -12,7 +12,9 @@ from recsys_mtl.data.prepare import prepare
 from recsys_mtl.metrics import Metrics, Undefined
 from recsys_mtl.runs import compare_baselines as compare
 from recsys_mtl.runs.compare_baselines import as_shared_bottom, baselines
+from recsys_mtl.runs.one_task import one_task
 from recsys_mtl.wiring import trainer
+from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.trainer import Fitted, fit_network
 
 BOOSTING = default_name()
@@ -108,3 +110,20 @@ def test_a_shared_bottom_is_its_own_baseline(shared_toy: Any) -> None:
         "model.task_experts=[{kind: mlp}]",  # the default
     )
     assert as_shared_bottom(own).model_dump() == own.model_dump()
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *("ple", "mmoe", "shared_bottom", "single_task", "aitm", "pepnet", "home", "stem"),
+        "{name: aitm, chain: [click, buy], calibrator: 0.6}",
+    ],
+)
+def test_a_task_alone_has_a_network_of_any_architecture(shared_toy: Any, architecture: str) -> None:
+    experts = "model.task_experts=[{kind: mlp}]", "model.shared_experts=[{kind: mlp}]"
+    config = shared_toy.config(f"model.architecture={architecture}", *experts)
+    alone, prepared = one_task(config, prepare(config), "buy")
+    assert contradictions(alone) == []
+    network = build_network(alone, prepared.preprocessor.spec)
+    batch = next(iter(prepared.loaders["valid"].epoch(0)))
+    assert [*network(batch).logits] == ["buy"]

@@ -20,7 +20,7 @@ from recsys_mtl.data.opening import open_splits
 from recsys_mtl.errors import UserError
 from recsys_mtl.metrics import Undefined
 from recsys_mtl.runs.evaluate import evaluate
-from recsys_mtl.runs.reachable import reachable, row_ids, to_json
+from recsys_mtl.runs.reachable import reachable, row_ids, to_json, true_target
 from recsys_mtl.runs.train import train
 from recsys_mtl.synthetic.synthesize import synthesize
 from recsys_mtl.tasks.evaluate import evaluate_task
@@ -110,6 +110,29 @@ def test_a_constant_has_reached_nothing(shop: Path) -> None:
     for name, shares in reachable(config, test, scores)["reached"].items():
         assert shares, name
         assert shares == pytest.approx(dict.fromkeys(shares, 0.0), abs=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ("tasks.click.positive=1", True),
+        ("tasks.click.positive=0", False),
+        ("tasks.click={kind: count}", False),
+        ("tasks.click={kind: multiclass}", False),
+        ("tasks.segment.classes=[class_000, class_001, class_002, class_003]", True),
+        ("tasks.segment.classes=[class_003, class_001, class_002, class_000]", False),
+        ("tasks.segment.classes=[class_000, class_001, class_002, class_003, other]", False),
+        ("tasks.segment={kind: binary, positive: class_000}", False),
+    ],
+)
+def test_labels_that_mean_something_else_have_no_truth(
+    shop: Path, change: str, known: bool
+) -> None:
+    root = f'data.root="{shop / "data"}"'
+    config = load_config(shop / "data" / "train.yaml", [root, *SMALL, change])
+    truth, task = Truth.open(shop / "data"), change.split(".")[1].split("=")[0]
+    linear = truth.linear(np.arange(5), [task])
+    assert (true_target(config, truth, linear, task) is not None) == known
 
 
 def test_evaluate_prints_and_stores_it(

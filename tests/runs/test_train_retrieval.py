@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from recsys_mtl.config import load_config
+from recsys_mtl.data.prepare import prepare
 from recsys_mtl.metrics.retrieval import mrr, recall_at_k
 from recsys_mtl.runs.evaluate import evaluate
 from recsys_mtl.runs.train import train
@@ -45,6 +46,14 @@ def table_toy(folder: Path, **model: Any) -> tuple[Toy, Path]:
     document["model"] |= model
     document["training"] |= {"epochs": 8, "batch_size": 128}
     return toy, toy.write(document)
+
+
+def test_negatives_are_thinned_beside_items_of_a_table(tmp_path: Path) -> None:
+    _, path = table_toy(tmp_path)
+    config = load_config(path, ["data.negatives={task: click, keep: 0.5}"])
+    rows = prepare(config).rows
+    left_out = rows["negatives_left_out"]
+    assert 0.2 < left_out / (rows["train"] + left_out) < 0.3  # half of the rows are negatives
 
 
 @pytest.mark.parametrize(
