@@ -69,7 +69,7 @@ def nightly(
     steps = Steps(folder, asked)
 
     def trained() -> dict[str, Any]:
-        _check(loaded, model, {"--rows": rows, "--labelled": labelled}, drift)
+        _check(loaded, model, rows, labelled, drift)
         words = [*(chosen or ()), *(_from_champion(loaded.tracking.uri, model) if warm else ())]
         return _train(load_config(config, words), folder / "run")
 
@@ -85,17 +85,17 @@ def nightly(
     return DONE if promoted["passed"] else REJECTED
 
 
-def _check(config: Config, model: str, read: dict[str, str | None], drift: float) -> None:
+def _check(config: Config, model: str, rows: str, labelled: str | None, drift: float) -> None:
     """What a later step would refuse, before the training."""
     with relocated(lambda _: "--model"):
         require_name(model)
-    if not math.isfinite(drift):
-        raise wrong("no PSI", where="--drift", expected="a finite number", found=f"{drift}")
+    if math.isnan(drift):
+        raise wrong("no PSI", where="--drift", expected="a number", found="nan")
     if not config.tracking.enabled:
         raise wrong("a night's training is registered", where="tracking.enabled", expected="true")
-    for option, path in read.items():
-        if path is not None:
-            find_files(path, root=Path.cwd(), fmt="auto", where=option)
+    find_files(rows, root=Path.cwd(), fmt="auto", where="--rows")
+    if labelled is not None:
+        find_files(labelled, root=Path.cwd(), fmt=config.data.format, where="--labelled")
 
 
 def _from_champion(uri: str | None, model: str) -> list[str]:

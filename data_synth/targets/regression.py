@@ -134,7 +134,7 @@ class RegressionTask(TaskBase):
         "normal", description="unit: the normal distribution function of a normal value"
     )
     r2: Open = Field(0.4, description="reachable share of variance, on the normal scale")
-    mean: Annotated[float, Field(ge=-1e6, le=1e6)] = Field(
+    mean: Annotated[float, Field(ge=-1e12, le=1e12)] = Field(
         0.0,
         description="of the value (normal), of its logarithm (lognormal, at most 20) or before the "
         "squash",
@@ -147,7 +147,7 @@ class RegressionTask(TaskBase):
 
     @model_validator(mode="after")
     def _is_a_float32(self) -> Self:
-        if self.distribution == "lognormal" and abs(self.mean) > _LARGEST_LOGARITHM:
+        if self.distribution == "lognormal" and self.mean > _LARGEST_LOGARITHM:
             raise ValueError(
                 f"mean of a lognormal is of its logarithm: at most {_LARGEST_LOGARITHM}"
             )

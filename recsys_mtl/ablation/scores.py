@@ -28,12 +28,14 @@ def score(kind: str, scores: Scores, task: str) -> float:
 def true_score(target: Target, scores: Scores, task: str, linear: NDArray[Any]) -> float:
     """By the true linear predictors (R,) of the rows; of items by the labels.
 
-    By the labels, too, where the training rows lack a class.
+    NaN where the training rows lack a class.
     """
     truth = target.truth(linear)
     predicted = np.asarray(scores.predictions[task], np.float64)
-    if truth is None or np.shape(truth) != predicted.shape:
+    if truth is None:
         return score(target.kind, scores, task)
+    if np.shape(truth) != predicted.shape:
+        return float("nan")
     return _score(target.kind, np.asarray(truth, np.float64), predicted, scores.weights)
 
 

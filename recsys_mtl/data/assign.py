@@ -266,7 +266,7 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
 
 def _read_iso(text: pl.Series) -> pl.Series:
     """ISO 8601 dates and times (null where it is none) as UTC times without zone."""
-    plain = text.str.strip_chars().str.replace(r"^(\S{10})T", "${1} ")
+    plain = text.str.strip_chars().str.replace(r"^(\S{8,10})T", "${1} ")
     plain = plain.str.replace(f" ({ZONE})$", "${1}").str.replace("(?:Z|UTC)$", "+0000")
     zoned = [
         pl.col("t").str.to_datetime(f"{f}%#z", strict=False, time_unit="us", time_zone="UTC")

@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import Literal
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 from recsys_mtl.errors import UserError, did_you_mean, prefixed, wrong
 from recsys_mtl.storage.location import Location, is_uri, located, relative
-from recsys_mtl.storage.remote_path import RemotePath
+from recsys_mtl.storage.remote_path import RemotePath, matches
 from recsys_mtl.text import is_utf8
 
 _PACKED = (".gz", ".bz2", ".zst")
@@ -75,17 +74,19 @@ def find_files(
     return tuple(_data_file(path, root, formats[path]) for path in ordered)
 
 
-def would_find(paths: str, file: Location, *, root: Location) -> bool:
-    """Whether `find_files` could find a file of that name, were it there."""
+def would_find(
+    paths: str, file: Location, *, root: Location, fmt: Literal["auto", "parquet", "csv"]
+) -> bool:
+    """Whether `find_files` would find a file of that name, were it there."""
     path = located(paths, root)
-    base = path if path.exists() else _fixed(paths, root)[0]
+    base, patterns = (path, ()) if path.exists() else _fixed(paths, root)
     below = relative(file.resolve(), base.resolve())
     if below is None or any(part.startswith(("_", ".")) for part in below.parts):
         return False
-    patterns = (str(path), f"{path}/*")
-    return path == base or any(
-        fnmatchcase(str(base.joinpath(*below.parts)), pattern) for pattern in patterns
-    )
+    if patterns and matches(below.parts, patterns):
+        return True
+    folders = [below.parts[:depth] for depth in range(len(below.parts))]
+    return _is_data(file, fmt) and any(matches(names, patterns) for names in folders)
 
 
 def fingerprint(files: Iterable[DataFile]) -> str:
@@ -163,10 +164,13 @@ def _folder(folder: Location, fmt: str) -> list[Location]:
     return [
         path
         for path in folder.rglob("*")
-        if (path.name.lower().endswith(_suffixes(fmt)) or (fmt != "auto" and not path.suffix))
-        and path.is_file()
-        and _visible(path, folder)
+        if _is_data(path, fmt) and path.is_file() and _visible(path, folder)
     ]
+
+
+def _is_data(path: Location, fmt: str) -> bool:
+    """Whether a name counts in a folder."""
+    return path.name.lower().endswith(_suffixes(fmt)) or (fmt != "auto" and not path.suffix)
 
 
 def _suffixes(fmt: str) -> tuple[str, ...]:

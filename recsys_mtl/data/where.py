@@ -71,7 +71,7 @@ class Condition:
         zoned = len(columns) > 1 and all(getattr(c.dtype, "time_zone", None) for c in columns)
         given = canonical_texts(v.text for v in comparison.values)
         moments = zoned or any(map(has_zone, given))
-        timed = any(map(is_moment, given)) or any(c.dtype.is_temporal() for c in columns)
+        timed = len(columns) > 1 or any(map(is_moment, given)) or columns[0].dtype.is_temporal()
 
         def texts(values: pl.Series) -> pl.Series:
             plain = canonical(values).str.strip_chars()

@@ -303,8 +303,9 @@ class SequenceNumbersFeature(Parallel, Feature):
             flat, bad = parse_numbers(texts, NULL_NUMBERS)
             if bad is not None:
                 raise wrong(
-                    "not a number", where=where, expected="a number", found=f"'{texts[bad]}'"
-                )
+                    "not a number", where=where, expected="a number", found=f"'{texts[bad]}'",
+                    fix="store numbers, and null, NA or NaN where one is missing",
+                )  # fmt: skip
         return read_known(flat, [], where=where, rows=Rows(0, len(flat))), lengths_of(lists)
 
     def _scaled(self, numbers: Floats) -> Floats:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recsys_mtl.columns.canonical import canonical_texts
 from recsys_mtl.config import Config, label_of
 from recsys_mtl.config.metric import MetricSpec
 from recsys_mtl.config.tasks import TaskConfig
@@ -122,7 +123,7 @@ def true_target(
 
 def _drawn(section: TaskConfig, target: Target) -> bool:
     """Whether labels mean what the target draws."""
-    usual = {"1", "true"}.issuperset(getattr(section, "positives", ()))
+    usual = {"1", "true"}.issuperset(canonical_texts(getattr(section, "positives", ())))
     classes = getattr(section, "classes", None)
     same = classes is None or classes == getattr(target, "names", None)
     return section.kind == target.kind and usual and same

@@ -76,7 +76,7 @@ def embed(
     except UserError as error:
         named = (replace(p, where="--id") if p.where == "--keep" else p for p in error.problems)
         raise UserError(*named) from error
-    check_apart(output, source, input)
+    check_apart(output, source, input, csv, (USERS, ITEMS))
     if not overwrite:
         _check_replaced(output)
     prepare_out(output)

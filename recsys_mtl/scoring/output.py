@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_mtl.data.files import would_find
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import wrong
+from recsys_mtl.scoring.rows import would_be_read
 from recsys_mtl.storage.location import Location, arrow_file, relative, same
 
 MARK = b"recsys_mtl"
@@ -46,8 +45,21 @@ def check_output(output: Location, rows_per_file: int | None) -> None:
         )
 
 
-def check_apart(output: Location, source: Source, input: str) -> None:
+def check_apart(
+    output: Location,
+    source: Source,
+    input: str,
+    csv: Sequence[str],
+    names: Sequence[str] = ("part-00000.parquet",),
+) -> None:
     """Check that the output neither replaces the input nor lies among it, now or later.
+
+    Args:
+        output: file or folder.
+        source: the input, as it is.
+        input: path that it was opened by.
+        csv: settings that it was opened with.
+        names: of what a folder gets.
 
     Raises:
         UserError: it does.
@@ -60,7 +72,8 @@ def check_apart(output: Location, source: Source, input: str) -> None:
     if not one_file and any(relative(p.resolve(), output.resolve()) is not None for p in files):
         fix = "give another folder with --output"
         raise wrong("the output folder holds the input", where=str(output), fix=fix)
-    if would_find(input, output if one_file else output / "part.parquet", root=Path.cwd()):
+    written = [output] if one_file else [output / name for name in names]
+    if any(would_be_read(path, input, csv) for path in written):
         fix = "give another place with --output, or a name that starts with _"
         raise wrong("the output would be among the input", where=str(output), found=input, fix=fix)
 

@@ -63,7 +63,7 @@ def predict(
     if options.spread:
         predictor.show_spread()
     source = open_rows(predictor, input, options.keep, options.csv)
-    check_apart(output, source, input)
+    check_apart(output, source, input, options.csv)
     if is_one_file(output) and not options.overwrite:
         check_replaced(output, predictor.output_schema())
     reference = load_reference(model.folder) if options.drift else None

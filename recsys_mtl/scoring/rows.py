@@ -11,10 +11,17 @@ import pyarrow as pa
 
 from recsys_mtl.columns.rows import Rows
 from recsys_mtl.config.csv import with_settings
+from recsys_mtl.data.files import would_find
 from recsys_mtl.data.source import Source
 from recsys_mtl.errors import Problem, UserError, did_you_mean
 from recsys_mtl.features.registry import csv_columns
 from recsys_mtl.serving.predictor import Predictor
+from recsys_mtl.storage.location import Location
+
+
+def would_be_read(file: Location, path: str, csv: Sequence[str] = ()) -> bool:
+    """Whether `open_rows` would read a file of that name, were it there."""
+    return would_find(path, file, root=Path.cwd(), fmt="csv" if csv else "auto")
 
 
 def open_rows(

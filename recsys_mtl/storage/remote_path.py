@@ -146,7 +146,7 @@ class RemotePath:
         """What is below and matches, sorted; `**` is any depth; `*` leaves hidden names out."""
         wanted = _names(pattern)
         below = self._listed(recursive=len(wanted) > 1 or "**" in wanted)
-        return (p for p in below if _matches(p.parts[len(self.parts) :], wanted))
+        return (p for p in below if matches(p.parts[len(self.parts) :], wanted))
 
     def open(self, mode: str = "rb") -> pa.NativeFile:
         """The bytes, for random access."""
@@ -210,7 +210,8 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split("/") if name not in ("", ".")]
 
 
-def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+def matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether a path's names match those of a glob, as `glob` does it."""
     if not patterns:
         return not names
     first, *others = patterns
@@ -219,10 +220,10 @@ def _matches(names: Sequence[str], patterns: Sequence[str]) -> bool:
         deepest = next(hidden, len(names))
         if not others:
             return deepest == len(names)
-        return any(_matches(names[depth:], others) for depth in range(deepest + 1))
+        return any(matches(names[depth:], others) for depth in range(deepest + 1))
     if not names or (names[0].startswith(".") and not first.startswith(".")):
         return False
-    return fnmatch.fnmatchcase(names[0], first) and _matches(names[1:], others)
+    return fnmatch.fnmatchcase(names[0], first) and matches(names[1:], others)
 
 
 def _copy(file: Path, path: RemotePath) -> None:

@@ -201,7 +201,9 @@ def test_integers_beyond_floats_are_as_small_ones(tmp_path: Path, gap: int) -> N
 
 
 @pytest.mark.parametrize("zone", ["Z", "+00", " UTC", "+0000", "+00:00", "", " +00"])
-@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"])
+@pytest.mark.parametrize(
+    "form", ["%Y-%m-%dT%H:%M", "%Y-%-m-%-dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.%f"]
+)
 def test_times_in_any_iso_spelling(tmp_path: Path, form: str, zone: str) -> None:
     times = [datetime(2024, 1, 1, 0, 30) + timedelta(hours=7 * i) for i in range(60)]
     texts = [f"{moment.strftime(form)}{zone}" for moment in times]

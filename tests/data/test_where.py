@@ -271,6 +271,7 @@ ZONED = [datetime(2024, 1, 3, hour, 30, tzinfo=UTC) for hour in (4, 5, 22, 23)]
         ("wall >= 2024-01-04T00:00", [0, 0, 0, 1]),
         ("minutes == 2024-01-03T06:30:00", [0, 1, 0, 0]),
         ("minutes == `wall`", [1, 1, 1, 1]),
+        ("minutes == `spelt`", [1, 1, 1, 1]),
     ],
 )
 def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) -> None:
@@ -287,5 +288,6 @@ def test_moments_compare_whatever_their_zones(text: str, expected: list[int]) ->
         day=pl.col("ts").dt.date(),
         local=pl.col("ts").cast(pl.String),
         minutes=pl.col("ts").dt.strftime("%Y-%m-%d %H:%M"),
+        spelt=pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S"),
     )
     assert parse(text, "here").mask(frame).to_list() == [bool(one) for one in expected]

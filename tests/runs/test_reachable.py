@@ -116,6 +116,7 @@ def test_a_constant_has_reached_nothing(shop: Path) -> None:
     ("change", "known"),
     [
         ("tasks.click.positive=1", True),
+        ("tasks.click.positive=['True', ' 1.0']", True),
         ("tasks.click.positive=0", False),
         ("tasks.click={kind: count}", False),
         ("tasks.click={kind: multiclass}", False),

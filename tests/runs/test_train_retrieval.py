@@ -51,7 +51,10 @@ def table_toy(folder: Path, **model: Any) -> tuple[Toy, Path]:
 def test_negatives_are_thinned_beside_items_of_a_table(tmp_path: Path) -> None:
     _, path = table_toy(tmp_path)
     config = load_config(path, ["data.negatives={task: click, keep: 0.5}"])
-    rows = prepare(config).rows
+    prepared = prepare(config)
+    rows, batch = prepared.rows, next(iter(prepared.loaders["train"].epoch(0)))
+    clicked = batch.labels[:, list(config.tasks).index("click")] == 1
+    assert batch.weights.tolist() == [1.0 if one else 2.0 for one in clicked]
     left_out = rows["negatives_left_out"]
     assert 0.2 < left_out / (rows["train"] + left_out) < 0.3  # half of the rows are negatives
 
