@@ -51,6 +51,6 @@ def test_train_and_predict(case: Case) -> None:
         folder = Path(name)
         if problems(lambda: train(load_config(case.write(folder)), folder / "run")):
             return
-        output = folder / "scores.parquet"
+        output = folder / "_scores.parquet"
         predict(folder / "run", input=str(folder / case.path), output=output)
         assert pl.read_parquet(output).height == case.rows
