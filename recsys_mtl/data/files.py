@@ -137,11 +137,11 @@ def _glob(text: str, root: Location) -> list[Location]:
     """The visible files and folders that match a glob."""
     base, names = _fixed(text, root)
     if isinstance(base, RemotePath):
-        matches: list[Location] = [*base.glob("/".join(names))]
+        found: list[Location] = [*base.glob("/".join(names))]
     else:
         pattern = Path(glob.escape(str(base)), *names)
-        matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
-    return [match for match in matches if _visible(match, base)]
+        found = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
+    return [path for path in found if _visible(path, base)]
 
 
 def _fixed(text: str, root: Location) -> tuple[Location, tuple[str, ...]]:

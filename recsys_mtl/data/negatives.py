@@ -49,10 +49,10 @@ class Negatives:
         section = config.data.negatives
         if section is None:
             return None
-        before, name = set[str](), section.task
-        while parent := config.tasks[name].parent:
-            before.add(name := parent)
-        tasks = {n: t for n, t in config.tasks.items() if n in before | {section.task}}
+        read = [section.task]
+        while parent := config.tasks[read[-1]].parent:
+            read.append(parent)
+        tasks = {name: task for name, task in config.tasks.items() if name in read}
         rows = Preprocessor.unfitted({}, tasks, weight=config.data.weight, default_dim="auto")
         column = list(config.tasks).index(section.task)
         return cls(rows, section.task, column, section.keep, config.seed)
