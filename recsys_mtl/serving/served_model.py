@@ -13,8 +13,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-# Among the files of a logged model; not where a training runs this file to log it.
-if (package := Path(__file__).parent / "code" / "recsys_mtl.zip").exists():
+if (package := Path(__file__).parent / "code" / "recsys_mtl.zip").exists():  # of a logged model
     sys.path.insert(0, str(package))
 
 from recsys_mtl.data.few_rows import FEW_ROWS
