@@ -19,6 +19,7 @@ from recsys_mtl.config.check_adatt import kept_from_warmup
 from recsys_mtl.config.flat import flat
 from recsys_mtl.data.patterns import expanded
 from recsys_mtl.data.prepare import Prepared, prepare
+from recsys_mtl.errors import prefixed
 from recsys_mtl.files import remove_at_once
 from recsys_mtl.memory import peak_memory_mb, reset_peak_memory
 from recsys_mtl.runs.one_task import one_task
@@ -67,7 +68,8 @@ def arm_trainer(
 
     def train(unit: ArmUnit) -> dict[str, Any]:
         alone = unit.arm in ALONE and unit.arm in ablation.ready
-        return train_arm(configs[unit.arm], data, alone=alone)
+        with prefixed(f"arm {unit.arm}, seed {unit.seed}"):
+            return train_arm(configs[unit.arm], data, alone=alone)
 
     yield train
     remove_at_once(folder)

@@ -22,6 +22,7 @@ from recsys_mtl.runs.evaluate import evaluate
 from recsys_mtl.runs.train import train
 from recsys_mtl.study.run import train_batch
 from recsys_mtl.study.unit import UnitResult, missing
+from recsys_mtl.training.skips import diverged
 from recsys_mtl.wiring import trainer
 from recsys_mtl.wiring.network import build_network
 from recsys_mtl.wiring.trainer import Fitted
@@ -257,3 +258,14 @@ def test_the_first_unit_is_there_before_the_second_begins(toys: Any, tmp_path: P
     next(results)
     assert ArmUnit("off", 6).path(tmp_path).exists()
     assert not ArmUnit("published", 6).path(tmp_path).exists()
+
+
+def test_a_training_that_fails_names_its_arm_and_seed(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise diverged("x")
+
+    monkeypatch.setattr(unit_module, "train_arm", fails)
+    with pytest.raises(UserError, match=r"^arm off, seed 3: training: training diverged: x"):
+        next(run_seed(Ablation.model_validate(tiny | {"ready": ["off"]}), 3, tmp_path))
