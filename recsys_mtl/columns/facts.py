@@ -16,6 +16,7 @@ import polars as pl
 
 from recsys_mtl.columns.canonical import ZONE, canonical, stripped
 from recsys_mtl.columns.numbers import NULL_NUMBERS, Floats, parse_numbers
+from recsys_mtl.columns.spelling import iso_times
 
 Form = Literal["numbers", "booleans", "texts", "dates", "lists", "other"]
 _SHOWN = 3
@@ -31,7 +32,6 @@ CODE = r"^[+-]?0\d|^[+-]?\d{16,}$"
 """Texts of digits that are no number: leading zeros, or more digits than a float64 holds."""
 _EXACT = 2.0**53  # integers below are all float64
 _ISO = rf"^\s*\d{{4}}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?{ZONE})?)?\s*$"
-_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
 @dataclass(frozen=True)
@@ -222,10 +222,10 @@ def _of_texts(values: pl.Series, complete: bool, *, csv: bool) -> ColumnFacts:
     if distinct.is_in(["true", "false"]).all():
         flags = (texts == "true").alias(values.name)
         return ColumnFacts(values.name, "booleans", flags, complete=complete)
-    if distinct.str.contains(_ISO).all() and (times := _times(texts)).null_count() == (
-        texts.null_count()
-    ):
-        return ColumnFacts(values.name, "dates", times, stored_text=True, complete=complete)
+    if distinct.str.contains(_ISO).all():
+        times = iso_times(texts.str.replace(rf"(\d\d:\d\d.*?) ?{ZONE}$", "$1"))  # of the clock
+        if times.null_count() == texts.null_count():
+            return ColumnFacts(values.name, "dates", times, stored_text=True, complete=complete)
     words = distinct.filter(distinct.cast(pl.Float64, strict=False).is_null())
     others = len(words.filter(~words.is_in([*NULL_NUMBERS])))
     numbers = len(distinct) - len(words)
@@ -235,12 +235,3 @@ def _of_texts(values: pl.Series, complete: bool, *, csv: bool) -> ColumnFacts:
     read, _ = parse_numbers(texts, [*NULL_NUMBERS, *words])
     read = read.alias(values.name)
     return _of_numbers(read, complete, words=words.to_list(), text=not csv)
-
-
-def _times(texts: pl.Series) -> pl.Series:
-    """ISO texts as times without a zone."""
-    plain = texts.str.replace(r"^(\S{10})T", "${1} ").str.replace(rf"(\d\d:\d\d.*?) ?{ZONE}$", "$1")
-    column = pl.col(texts.name)
-    read = [column.str.to_datetime(f, strict=False, time_unit="us") for f in _FORMATS[:2]]
-    dated = column.str.to_date(_FORMATS[2], strict=False).cast(pl.Datetime("us"))
-    return plain.to_frame().select(pl.coalesce(dated, *read).alias(texts.name)).to_series()

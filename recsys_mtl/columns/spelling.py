@@ -62,6 +62,19 @@ def with_seconds(texts: pl.Series) -> pl.Series:
     return texts.str.replace(_TO_THE_MINUTE, "${1} ${2}:00${3}").str.replace(r" 00:00:00$", "")
 
 
+def iso_times(texts: pl.Series) -> pl.Series:
+    """ISO 8601 dates and times (null where it is none) as UTC times without zone."""
+    plain = texts.str.strip_chars().str.replace(r"^(\S{8,10})T", "${1} ")
+    plain = plain.str.replace(f" ({ZONE})$", "${1}").str.replace("(?:Z|UTC)$", "+0000")
+    plain = plain.str.replace(r"^([^:]*:\d+)([+-][\d:]+|z)?$", "${1}:00${2}")  # to the minute
+    text, form = pl.col("t"), "%Y-%m-%d %H:%M:%S%.f"
+    dated = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    timed = text.str.to_datetime(form, strict=False, time_unit="us")
+    zoned = text.str.to_datetime(f"{form}%#z", strict=False, time_unit="us", time_zone="UTC")
+    read = pl.coalesce(dated, timed, zoned.dt.replace_time_zone(None))
+    return plain.alias("t").to_frame().select(read).to_series().alias(texts.name)
+
+
 def in_utc(texts: pl.Series) -> pl.Series:
     """Canonical texts, moments with a zone in UTC."""
     zoned = texts.str.contains(_ZONED).fill_null(False)

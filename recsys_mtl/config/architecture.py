@@ -78,6 +78,10 @@ class ArchitectureConfig(NamedUnion):
         del around
         return Facts()
 
+    def alone(self) -> ArchitectureConfig:
+        """What trains one of the tasks without the others."""
+        return self
+
     def options(self, around: Surroundings) -> dict[str, Any]:
         """Its settings as plain values for the network."""
         del around
@@ -134,6 +138,10 @@ class AitmConfig(ArchitectureConfig):
         """The first task's experts are shared by all if the chain holds all tasks."""
         of_all = set(self.tasks(around)) == set(around.tasks)
         return Facts(shared=of_all, common=of_all)
+
+    def alone(self) -> ArchitectureConfig:
+        """Without a chain a task's own experts are left."""
+        return ExpertsConfig(name="single_task")
 
     def options(self, around: Surroundings) -> dict[str, Any]:
         """The chain, and the pairs of it that the calibrator compares."""

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
-from recsys_mtl.columns.canonical import ZONE, canonical, factorize, require_category
+from recsys_mtl.columns.canonical import canonical, factorize, require_category
 from recsys_mtl.columns.hashing import uniform
+from recsys_mtl.columns.spelling import iso_times
 from recsys_mtl.config.data import (
     FileSplitConfig,
     FractionSplitConfig,
@@ -34,7 +35,6 @@ QUANTILE_ROWS = 2_000_000
 _COUNTED_ROWS = 1_000_000  # at a time
 _WHERE = "data.split"
 _DAY = 86_400_000_000  # microseconds
-_TIMED = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
         whole = values.str.strip_chars().cast(pl.Int64, strict=False)
         if len(whole) and not whole.has_nulls():  # as 0930, which a CSV's reader takes for a code
             return whole.to_numpy(), False
-        read = _read_iso(values)
+        read = iso_times(values)
         if read.has_nulls():
             row = int(read.is_null().arg_max() or 0)
             raise _bad_time(column, f"'{values[row]}' in row {first_row + row}")
@@ -262,20 +262,6 @@ def _as_numbers(values: pl.Series, first_row: int) -> tuple[npt.NDArray[Any], bo
         raise _bad_time(column, f"type {values.dtype}")
     times = values.cast(pl.Datetime("us", getattr(values.dtype, "time_zone", None)))
     return times.to_physical().to_numpy(), True
-
-
-def _read_iso(text: pl.Series) -> pl.Series:
-    """ISO 8601 dates and times (null where it is none) as UTC times without zone."""
-    plain = text.str.strip_chars().str.replace(r"^(\S{8,10})T", "${1} ")
-    plain = plain.str.replace(f" ({ZONE})$", "${1}").str.replace("(?:Z|UTC)$", "+0000")
-    zoned = [
-        pl.col("t").str.to_datetime(f"{f}%#z", strict=False, time_unit="us", time_zone="UTC")
-        for f in _TIMED
-    ]
-    timed = [pl.col("t").str.to_datetime(f, strict=False, time_unit="us") for f in _TIMED]
-    dated = pl.col("t").str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
-    read = pl.coalesce(dated, *timed, *(z.dt.replace_time_zone(None) for z in zoned))
-    return plain.alias("t").to_frame().select(read).to_series()
 
 
 def _border(given: str | float, *, dates: bool, name: str, column: str) -> float:
@@ -291,7 +277,7 @@ def _border(given: str | float, *, dates: bool, name: str, column: str) -> float
         )
     if not isinstance(given, str):
         return given
-    read = _read_iso(pl.Series([given]))
+    read = iso_times(pl.Series([given]))
     if read.has_nulls():
         raise wrong("no date", where=where, expected="an ISO date or time", found=repr(given))
     return float(read.to_physical()[0])

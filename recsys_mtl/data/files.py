@@ -80,8 +80,9 @@ def would_find(
     """Whether `find_files` would find a file of that name, were it there."""
     path = located(paths, root)
     base, patterns = (path, ()) if path.exists() else _fixed(paths, root)
-    below = relative(file.resolve(), base.resolve())
-    if below is None or any(part.startswith(("_", ".")) for part in below.parts):
+    file, base = file.resolve(), base.resolve()
+    below = relative(file, base)
+    if below is None or not _visible(file, base):
         return False
     if patterns and matches(below.parts, patterns):
         return True

@@ -75,7 +75,7 @@ class Condition:
 
         def texts(values: pl.Series) -> pl.Series:
             plain = canonical(values).str.strip_chars()
-            plain = with_seconds(plain) if timed else plain
+            plain = with_seconds(plain) if timed and not values.dtype.is_temporal() else plain
             return in_utc(plain) if moments else plain
 
         if comparison.tests_null:

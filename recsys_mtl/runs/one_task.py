@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from recsys_mtl.config.adatt import AdaTTConfig
-from recsys_mtl.config.architecture import AitmConfig, ExpertsConfig
 from recsys_mtl.config.balancing import GradNormConfig, PlainBalancingConfig
 from recsys_mtl.config.combiner import SumConfig
 from recsys_mtl.config.schema import Config
@@ -36,10 +35,8 @@ def one_task(config: Config, prepared: Prepared, task: str) -> tuple[Config, Pre
         stopping = stopping.model_copy(update={"metric": "loss"})
     preferred = {name: e for name, e in config.model.gates.preferred.items() if name == task}
     gates = config.model.gates.model_copy(update={"preferred": preferred})
-    architecture = config.model.architecture
-    if isinstance(architecture, AitmConfig):  # without a chain the task's own experts are left
-        architecture = ExpertsConfig(name="single_task")
-    changed = {"gates": gates, "logit_transfer": [], "architecture": architecture}
+    alone = config.model.architecture.alone()
+    changed = {"gates": gates, "logit_transfer": [], "architecture": alone}
     model = config.model.model_copy(update=changed)
     gradnorm = isinstance(config.balancing, GradNormConfig)
     balancing = PlainBalancingConfig() if gradnorm else config.balancing

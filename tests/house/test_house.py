@@ -11,7 +11,7 @@ from tests.house.house import circles, counted, graph, kinds, listed, main, prod
 ROOT = Path(__file__).parents[2]
 
 BOUNDS = {
-    "lines": 68_180,  # raised by what new features need, lowered with every copy that goes
+    "lines": 68_176,  # raised by what new features need, lowered with every copy that goes
     "median lines of a file": 109,
     "files over 400 lines": 0,
     "kind files": 9,  # one of them by LightGBM's objectives, which are called like kinds
